@@ -1,0 +1,53 @@
+"""Prepared data: arrays on disk, memory-mapped, the same for every process that opens them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+PartName = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a data set.
+
+    Images: `inputs` is uint8 or float32 [N, C, H, W]. Text: int32 [N, max_length], token ids padded
+    with 0. `labels` is int64 [N], indices into `Prepared.classes`.
+    """
+
+    inputs: npt.NDArray[np.generic]
+    labels: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A data set ready for training; everything in it was learned from the training part alone."""
+
+    kind: Literal["images", "text"]
+    folder: Path
+    fingerprint: str  # of the raw content and of the split, not of where it lies
+    classes: tuple[str, ...]
+    sizes: Mapping[PartName, int]  # examples
+    input_shape: tuple[int, ...]  # images: C, H, W; text: max_length,
+    mean: tuple[float, ...] = ()  # images: a channel, in the units of `inputs`
+    std: tuple[float, ...] = ()
+    vocabulary: tuple[str, ...] = ()  # text: index 0 is padding, 1 is an unknown word
+    has_vectors: bool = False  # text: word vectors were given
+    class_counts: Mapping[str, int] = field(default_factory=dict)  # in the training part
+
+    def part(self, name: PartName) -> Part:
+        """The arrays of a part, read-only and memory-mapped."""
+        inputs = np.load(self.folder / f"{name}.inputs.npy", mmap_mode="r", allow_pickle=False)
+        labels = np.load(self.folder / f"{name}.labels.npy", mmap_mode="r", allow_pickle=False)
+        return Part(inputs=inputs, labels=labels)
+
+    def vectors(self) -> npt.NDArray[np.float32]:
+        """float32 [len(vocabulary), dimension]; words without a vector have a row of NaN."""
+        array: npt.NDArray[np.float32] = np.load(
+            self.folder / "vectors.npy", mmap_mode="r", allow_pickle=False
+        )
+        return array

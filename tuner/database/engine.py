@@ -1,0 +1,139 @@
+"""Connections: one `Database` a process, made from the settings; only the edge commits.
+
+Every connection runs in UTC, notices a dead network within seconds and names its process in
+`pg_stat_activity`. Errors of the driver come out as `DatabaseUnreachableError` where waiting helps
+and as `DiskFullError` where the disk is full; everything else is a bug and stays as it is.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from tuner.database import embedded
+from tuner.errors import BadInputError, DatabaseUnreachableError, DiskFullError
+from tuner.settings import Settings
+
+CONNECT_TIMEOUT = 10  # seconds
+TCP_USER_TIMEOUT = 5_000  # milliseconds without an acknowledgement until a connection is dead
+
+# connection lost, server shutting down or starting, too many connections
+_WAITING_HELPS = ("08", "57P", "53300")
+_DISK_FULL = "53100"
+
+
+class Database:
+    """A pool of connections to one PostgreSQL server; holds the embedded server up if it is used."""
+
+    def __init__(self, url: URL, hold: embedded.EmbeddedServer | None = None) -> None:
+        self.url = url
+        self._hold = hold
+        self.engine = _engine(url)
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether this process holds the embedded server."""
+        return self._hold is not None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One transaction: commits at the end of the block, rolls back on an exception."""
+        with translated(self.url), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def statement(self) -> Iterator[Connection]:
+        """A connection in which each statement is its own transaction (one round trip)."""
+        with translated(self.url), self.engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    def close(self) -> None:
+        """Close the pool and leave the embedded server."""
+        self.engine.dispose()
+        if self._hold is not None:
+            self._hold.release()
+            self._hold = None
+
+
+def connect(settings: Settings) -> Database:
+    """The database that the settings name; starts the embedded server where they name none."""
+    if settings.database_url is None:
+        hold = embedded.hold(settings.home, linger=settings.database_linger)
+        return Database(make_url(hold.url), hold)
+    return Database(parse_url(settings.database_url.get_secret_value()))
+
+
+def parse_url(text: str) -> URL:
+    """A PostgreSQL URL in SQLAlchemy's or libpq's spelling; refuses every other server."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        # the text is not shown: it holds a password
+        raise BadInputError(
+            "TUNER_DATABASE_URL is not a URL; it looks like postgresql://user:password@host/database"
+        ) from None
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        raise BadInputError(
+            f"TUNER_DATABASE_URL names a {url.get_backend_name()} server; tuner needs PostgreSQL "
+            "(postgresql://user:password@host/database)"
+        )
+    return url.set(drivername="postgresql+psycopg2")
+
+
+def _engine(url: URL) -> Engine:
+    return create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=4,
+        max_overflow=12,
+        json_serializer=_json_text,
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT,
+            "tcp_user_timeout": TCP_USER_TIMEOUT,
+            "application_name": f"tuner {os.path.basename(sys.argv[0] or 'python')} {os.getpid()}",
+            "options": "-c TimeZone=UTC",
+        },
+    )
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)
+
+
+@contextmanager
+def translated(url: URL) -> Iterator[None]:
+    """Turn the driver's errors that a user can act upon into tuner's."""
+    try:
+        yield
+    except DBAPIError as error:
+        code = getattr(error.orig, "pgcode", None) or ""
+        if code == _DISK_FULL:
+            raise DiskFullError(f"PostgreSQL at {address(url)} has no disk space left") from error
+        if (
+            error.connection_invalidated
+            or code.startswith(_WAITING_HELPS)
+            or (isinstance(error.orig, psycopg2.OperationalError) and not code)
+        ):
+            raise DatabaseUnreachableError(
+                f"PostgreSQL at {address(url)} does not answer: {_first_line(error.orig)}"
+            ) from error
+        raise
+
+
+def address(url: URL) -> str:
+    """Where the server is, without user and password."""
+    host = url.query.get("host") or url.host or "localhost"
+    return f"{host}:{url.port or 5432}/{url.database or url.username or ''}"
+
+
+def _first_line(error: BaseException | None) -> str:
+    text = str(error).strip()
+    # libpq prefixes `connection to server at "…", port … failed: FATAL:  `
+    return text.splitlines()[0].rsplit("failed: ", 1)[-1].removeprefix("FATAL:  ") if text else "?"

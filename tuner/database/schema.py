@@ -1,0 +1,83 @@
+"""The schema's version: upgrade with Alembic, refuse a database that this tuner does not know."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from tuner.database.engine import Database
+from tuner.database.tables import SCHEMA
+from tuner.errors import SchemaVersionError
+
+VERSION_TABLE = "schema_version"  # not Alembic's default name, which Optuna's own tables use
+_UPGRADE_LOCK = 7_302_114  # advisory lock: two processes must not upgrade at the same time
+
+
+def migrations_folder() -> Path:
+    """The migrations: inside an installed package, at the top level in a source tree."""
+    package = Path(str(files("tuner")))
+    inside = package / "migrations"
+    return inside if inside.is_dir() else package.parent / "migrations"
+
+
+def config() -> Config:
+    """Alembic's configuration, without a file."""
+    result = Config()
+    result.set_main_option("script_location", str(migrations_folder()))
+    return result
+
+
+def newest() -> str:
+    """The version that this tuner needs."""
+    head = ScriptDirectory.from_config(config()).get_current_head()
+    assert head is not None
+    return head
+
+
+def current(connection: Connection) -> str | None:
+    """The database's version; None where tuner was never here."""
+    context = MigrationContext.configure(
+        connection, opts={"version_table": VERSION_TABLE, "version_table_schema": SCHEMA}
+    )
+    return context.get_current_revision()
+
+
+def upgrade(database: Database, revision: str = "head") -> None:
+    """Bring the schema to `revision`; safe when several processes ask at once."""
+    with database.transaction() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+        version = current(connection)
+        if version is not None:
+            _check_known(version)
+        alembic = config()
+        alembic.attributes["connection"] = connection
+        command.upgrade(alembic, revision)
+
+
+def check(database: Database) -> None:
+    """Refuse an older or newer schema; a database where tuner was never is set up at once."""
+    with database.transaction() as connection:
+        version = current(connection)
+    if version == newest():
+        return
+    if version is None or database.is_embedded:
+        upgrade(database)
+        return
+    _check_known(version)
+    raise SchemaVersionError(
+        f"the database's schema is version {version}, this tuner needs {newest()}: "
+        "stop the workers and run `tuner db upgrade`"
+    )
+
+
+def _check_known(version: str) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
+    if version not in known:
+        raise SchemaVersionError(
+            f"the database's schema is version {version}, which this tuner ({newest()}) does not "
+            "know: it was made by a newer tuner; install that one or name another database"
+        )

@@ -1,0 +1,192 @@
+"""The tables, in the schema `tuner` so that Optuna's own tables can live in the same database.
+
+One row a trial: what changes with every report is in `reports`, so a trial's row is written when it
+is claimed, when its lease is renewed (a HOT update: `lease_until` is in no index) and when it ends.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+from sqlalchemy.types import UserDefinedType
+
+from tuner.trials import Cause, StudyState, TrialState
+
+SCHEMA = "tuner"
+
+
+class Xid8(UserDefinedType[str]):
+    """A 64-bit transaction id; sent and read as text."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "xid8"
+
+
+def _one_of(column: str, values: type[TrialState] | type[StudyState] | type[Cause]) -> str:
+    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
+
+
+def _timestamp() -> DateTime:
+    return DateTime(timezone=True)
+
+
+NOW = text("clock_timestamp()")
+EMPTY = text("'{}'")
+# Readers ask for rows with `changed` at or above the oldest transaction that was running when they
+# last looked: ids are given at the start of a transaction, and that horizon is below every one whose
+# commit they could have missed.
+CHANGED = text("pg_current_xact_id()")
+
+metadata = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "ix": "%(table_name)s_%(column_0_N_name)s",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "pk": "%(table_name)s_pkey",
+    },
+)
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("state", Text, nullable=False, server_default="active"),
+    Column("reason", Text),  # why it is paused, stopped or finished
+    Column("family", Text),  # NULL: made through Optuna's own API
+    Column("spec", JSONB),  # the resolved study file
+    Column("fingerprint", Text),  # of the data at launch
+    Column("directions", ARRAY(Text), nullable=False),
+    Column("metrics", ARRAY(Text), nullable=False, server_default=EMPTY),
+    Column("max_trials", Integer),  # NULL: no limit
+    Column("issued", Integer, nullable=False, server_default="0"),  # budget units given out
+    Column("next_number", Integer, nullable=False, server_default="0"),
+    Column("deadline", _timestamp()),  # no claim after it
+    # attribute → its JSON as text: JSONB itself refuses NaN, infinities and NUL characters
+    Column("user_attrs", JSONB, nullable=False, server_default=EMPTY),
+    Column("system_attrs", JSONB, nullable=False, server_default=EMPTY),
+    Column("created_at", _timestamp(), nullable=False, server_default=NOW),
+    Column("finished_at", _timestamp()),
+    CheckConstraint(_one_of("state", StudyState), name="state"),
+    CheckConstraint("max_trials IS NULL OR issued <= max_trials", name="budget"),
+)
+
+# Sets of distributions: thousands of trials share a few, so each is stored and parsed once.
+spaces = Table(
+    "spaces",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column(
+        "study_id",
+        BigInteger,
+        ForeignKey(studies.c.id, ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("digest", Text, nullable=False),  # SHA-256 of `distributions`
+    Column("distributions", Text, nullable=False),  # JSON: [[name, Optuna's distribution], …]
+    UniqueConstraint("study_id", "digest"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("slots", Integer, nullable=False),  # trials at a time
+    Column("devices", ARRAY(Text), nullable=False),
+    Column("version", Text, nullable=False),
+    Column("started_at", _timestamp(), nullable=False, server_default=NOW),
+    Column("seen_at", _timestamp(), nullable=False, server_default=NOW),
+    Column("stopped_at", _timestamp()),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column(
+        "study_id",
+        BigInteger,
+        ForeignKey(studies.c.id, ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("number", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("space_id", BigInteger),  # of `spaces`; unchecked, for that would cost an index
+    # Optuna's internal representation, in the order of the space's distributions
+    Column("params", ARRAY(Double), nullable=False, server_default=EMPTY),
+    Column("objective_values", ARRAY(Double)),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("worker_id", UUID),  # no foreign key: a worker's row may be cleared away
+    Column("lease_until", _timestamp()),
+    Column("claim_key", UUID),  # asking again with the same key gives the same trial
+    Column("cause", Text),
+    Column("message", Text),
+    Column("log_tail", Text),
+    Column("user_attrs", JSONB, nullable=False, server_default=EMPTY),
+    Column("system_attrs", JSONB, nullable=False, server_default=EMPTY),
+    Column("created_at", _timestamp(), nullable=False, server_default=NOW),
+    Column("started_at", _timestamp()),
+    Column("finished_at", _timestamp()),
+    Column("changed", Xid8(), nullable=False, server_default=CHANGED),
+    UniqueConstraint("study_id", "number"),
+    CheckConstraint(_one_of("state", TrialState), name="state"),
+    CheckConstraint(_one_of("cause", Cause), name="cause"),
+    Index(None, "study_id", "changed"),
+    Index(
+        "trials_open",
+        "study_id",
+        "state",
+        "number",
+        postgresql_where=text("state IN ('waiting', 'running')"),
+    ),
+    postgresql_with={
+        "fillfactor": "70",
+        "autovacuum_vacuum_scale_factor": "0.02",
+        "autovacuum_vacuum_cost_delay": "0",
+    },
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("trial_id", BigInteger, ForeignKey(trials.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("step", BigInteger, primary_key=True),
+    Column("value", Double, nullable=False),  # the objective's metric
+    Column("metrics", JSONB),  # what else was measured; NULL where not finite
+    Column("reported_at", _timestamp(), nullable=False, server_default=NOW),
+)
+
+# Attempts that ended without a result and were followed by another one; a trial's latest attempt
+# is in its own row, so the usual trial, which needs one attempt, costs nothing here.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("trial_id", BigInteger, ForeignKey(trials.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("worker_id", UUID),
+    Column("cause", Text, nullable=False),
+    Column("message", Text),
+    Column("log_tail", Text),
+    Column("started_at", _timestamp()),
+    Column("ended_at", _timestamp(), nullable=False, server_default=NOW),
+    CheckConstraint(_one_of("cause", Cause), name="cause"),
+)

@@ -1,0 +1,85 @@
+"""Workers: who they are and when they were last seen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+_REGISTER = text("""
+    INSERT INTO tuner.workers (id, host, pid, slots, devices, version)
+    VALUES (:id, :host, :pid, :slots, :devices, :version)
+""")
+_SEEN = text("UPDATE tuner.workers SET seen_at = clock_timestamp() WHERE id = :id")
+_STOPPED = text("UPDATE tuner.workers SET stopped_at = clock_timestamp() WHERE id = :id")
+_ALIVE = text("""
+    SELECT id, host, pid, slots, devices, version, started_at, seen_at FROM tuner.workers
+    WHERE stopped_at IS NULL AND seen_at > clock_timestamp() - :within * interval '1 second'
+    ORDER BY started_at
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """A worker process as stored."""
+
+    id: UUID
+    host: str
+    pid: int
+    slots: int  # trials at a time
+    devices: tuple[str, ...]
+    version: str
+    started_at: datetime
+    seen_at: datetime
+
+
+def register(
+    connection: Connection,
+    worker_id: UUID,
+    *,
+    host: str,
+    pid: int,
+    slots: int,
+    devices: Sequence[str],
+    version: str,
+) -> None:
+    """Make a worker known."""
+    connection.execute(
+        _REGISTER,
+        {
+            "id": worker_id,
+            "host": host,
+            "pid": pid,
+            "slots": slots,
+            "devices": list(devices),
+            "version": version,
+        },
+    )
+
+
+def seen(connection: Connection, worker_id: UUID) -> None:
+    """Note that a worker is alive."""
+    connection.execute(_SEEN, {"id": worker_id})
+
+
+def stopped(connection: Connection, worker_id: UUID) -> None:
+    """Note that a worker has ended on its own."""
+    connection.execute(_STOPPED, {"id": worker_id})
+
+
+def alive(connection: Connection, *, within: float) -> list[WorkerRecord]:
+    """The workers that were seen in the last `within` seconds."""
+    return [
+        WorkerRecord(
+            id=row.id,
+            host=row.host,
+            pid=row.pid,
+            slots=row.slots,
+            devices=tuple(row.devices),
+            version=row.version,
+            started_at=row.started_at,
+            seen_at=row.seen_at,
+        )
+        for row in connection.execute(_ALIVE, {"within": within})
+    ]

@@ -1,0 +1,19 @@
+"""The families that are installed, by name; imports no family's code."""
+
+from functools import lru_cache
+from importlib.resources import files
+
+from ruamel.yaml import YAML
+
+from tuner.families.base import Family
+
+NAMES = ("cnn", "text_cnn")
+
+
+@lru_cache(maxsize=None)
+def card(name: str) -> Family:
+    """The card of a family; KeyError if there is none of that name."""
+    if name not in NAMES:
+        raise KeyError(name)
+    text = files("tuner.families").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    return Family.model_validate({"name": name, **YAML(typ="safe", pure=True).load(text)})

@@ -1,0 +1,94 @@
+"""Our parameters and stored rows ↔ Optuna's distributions and trials."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+    json_to_distribution,
+)
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from tuner.database import attributes
+from tuner.database.feed import Distributions, TrialRow
+from tuner.spec.space import CategoricalParameter, FloatParameter, IntParameter
+from tuner.trials import TrialState
+
+OPTUNA_STATE: Mapping[str, OptunaState] = {
+    TrialState.WAITING: OptunaState.WAITING,
+    TrialState.RUNNING: OptunaState.RUNNING,
+    TrialState.COMPLETE: OptunaState.COMPLETE,
+    TrialState.PRUNED: OptunaState.PRUNED,
+    TrialState.FAILED: OptunaState.FAIL,
+}
+OUR_STATE: Mapping[OptunaState, TrialState] = {v: TrialState(k) for k, v in OPTUNA_STATE.items()}
+
+
+def distribution(
+    parameter: FloatParameter | IntParameter | CategoricalParameter,
+) -> BaseDistribution:
+    """Optuna's distribution of a searched parameter."""
+    if isinstance(parameter, FloatParameter):
+        return FloatDistribution(
+            parameter.low, parameter.high, log=parameter.log, step=parameter.step
+        )
+    if isinstance(parameter, IntParameter):
+        return IntDistribution(
+            parameter.low, parameter.high, log=parameter.log, step=parameter.step
+        )
+    return CategoricalDistribution(parameter.choices)
+
+
+def as_json(distributions: Mapping[str, BaseDistribution]) -> list[tuple[str, dict[str, Any]]]:
+    """Distributions as the database stores them."""
+    return [(name, json.loads(distribution_to_json(d))) for name, d in distributions.items()]
+
+
+def from_json(stored: Distributions) -> dict[str, BaseDistribution]:
+    """Distributions from what the database stores."""
+    return {name: json_to_distribution(json.dumps(value)) for name, value in stored}
+
+
+def internal(
+    params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]
+) -> list[float]:
+    """Optuna's internal representation of parameters, in the distributions' order."""
+    return [d.to_internal_repr(params[name]) for name, d in distributions.items()]
+
+
+def frozen(row: TrialRow, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+    """Optuna's view of a stored trial."""
+    return FrozenTrial(
+        trial_id=row.id,
+        number=row.number,
+        state=OPTUNA_STATE[row.state],
+        value=None,
+        values=row.values,
+        datetime_start=naive(row.started_at),
+        datetime_complete=naive(row.finished_at),
+        params={
+            name: d.to_external_repr(value)
+            for (name, d), value in zip(distributions.items(), row.params, strict=True)
+        },
+        distributions=dict(distributions),
+        user_attrs=attributes.decode(row.user_attrs),
+        system_attrs=attributes.decode(row.system_attrs),
+        intermediate_values=dict(zip(row.steps or (), row.report_values or (), strict=True)),
+    )
+
+
+def naive(moment: datetime | None) -> datetime | None:
+    """Optuna's times are local and without a zone."""
+    return None if moment is None else moment.astimezone().replace(tzinfo=None)
+
+
+def aware(moment: datetime | None) -> datetime | None:
+    """A local time without a zone, as Optuna gives it, in UTC."""
+    return None if moment is None else moment.astimezone(UTC)

@@ -1,0 +1,257 @@
+"""Optuna's storage on tuner's tables: `optuna.create_study(storage=tuner.storage())`.
+
+Implements `optuna.storages.BaseStorage`; every read of all trials fetches only what changed since
+the one before. Trials made here have no lease: nobody requeues them, as in Optuna's own storages.
+"""
+
+import copy
+import threading
+import uuid
+from collections.abc import Container, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    check_distribution_compatibility,
+)
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy  # the type that BaseStorage promises
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+from sqlalchemy import Connection
+
+from tuner import settings
+from tuner.database import feed, records, studies
+from tuner.database.engine import Database, connect
+from tuner.database.schema import check
+from tuner.errors import StudyExistsError, StudyNotFoundError
+from tuner.search import distributions as convert
+from tuner.search.history import History
+from tuner.trials import Direction, Study
+
+_UNNAMED = "no-name-"  # what Optuna calls studies without a name
+
+
+class Storage(BaseStorage):
+    """Optuna's view of a database; can be pickled (the copy opens connections of its own)."""
+
+    def __init__(self, database: Database | None = None) -> None:
+        self._open(database)
+
+    def _open(self, database: Database | None) -> None:
+        if database is None:
+            database = connect(settings.settings())
+            check(database)
+        self._database = database
+        self._histories: dict[int, History] = {}
+        self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"url": None if self._database.is_embedded else self._database.url}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._open(None if state["url"] is None else Database(state["url"]))
+
+    # Studies
+
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
+        name = _UNNAMED + str(uuid.uuid4()) if study_name is None else study_name
+        try:
+            with self._database.transaction() as connection:
+                return studies.create(connection, name, [_our_direction(d) for d in directions])
+        except StudyExistsError as error:
+            raise DuplicatedStudyError(str(error)) from None
+
+    def delete_study(self, study_id: int) -> None:
+        with self._known(), self._database.transaction() as connection:
+            studies.delete(connection, study_id)
+        with self._lock:
+            self._histories.pop(study_id, None)
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._set_study_attribute(study_id, "user_attrs", key, value)
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._set_study_attribute(study_id, "system_attrs", key, value)
+
+    def _set_study_attribute(self, study_id: int, column: str, key: str, value: Any) -> None:
+        with self._known(), self._database.transaction() as connection:
+            studies.set_attribute(connection, study_id, column, key, value)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        with self._known(), self._database.statement() as connection:
+            return studies.by_name(connection, study_name).id
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        return self._study(study_id).name
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        return [_optuna_direction(d) for d in self._study(study_id).directions]
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return dict(self._study(study_id).user_attrs)
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return dict(self._study(study_id).system_attrs)
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        with self._database.statement() as connection:
+            found = studies.every(connection)
+        return [
+            FrozenStudy(
+                study_name=study.name,
+                direction=None,
+                directions=[_optuna_direction(d) for d in study.directions],
+                user_attrs=dict(study.user_attrs),
+                system_attrs=dict(study.system_attrs),
+                study_id=study.id,
+            )
+            for study in found
+        ]
+
+    def _study(self, study_id: int) -> Study:
+        with self._known(), self._database.statement() as connection:
+            return studies.by_id(connection, study_id)
+
+    # Trials
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        with self._database.transaction() as connection:
+            if template_trial is None:
+                trial_id = records.create(
+                    connection, study_id, convert.OUR_STATE[OptunaState.RUNNING], starts_now=True
+                )
+            else:
+                trial_id = self._copy(connection, study_id, template_trial)
+        if trial_id is None:
+            raise KeyError(f"there is no study with the id {study_id}")
+        return trial_id
+
+    @staticmethod
+    def _copy(connection: Connection, study_id: int, template: FrozenTrial) -> int | None:
+        return records.create(
+            connection,
+            study_id,
+            convert.OUR_STATE[template.state],
+            params=convert.internal(template.params, template.distributions),
+            distributions=convert.as_json(template.distributions),
+            values=template.values,
+            reports=template.intermediate_values,
+            user_attrs=template.user_attrs,
+            system_attrs=template.system_attrs,
+            started_at=convert.aware(template.datetime_start),
+            finished_at=convert.aware(template.datetime_complete),
+        )
+
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+    ) -> None:
+        with self._database.transaction() as connection:
+            locked = self._lock_for_write(connection, trial_id)
+            before = records.study_distributions(connection, locked.study_id).get(param_name)
+            if before is not None:
+                known = convert.from_json([(param_name, before)])[param_name]
+                check_distribution_compatibility(known, distribution)
+            by_name = dict(
+                zip(
+                    (name for name, _ in locked.distributions),
+                    zip(locked.distributions, locked.params, strict=True),
+                    strict=True,
+                )
+            )
+            stored = convert.as_json({param_name: distribution})[0]
+            by_name[param_name] = (stored, param_value_internal)
+            records.set_params(
+                connection,
+                locked,
+                [d for d, _ in by_name.values()],
+                [value for _, value in by_name.values()],
+            )
+
+    def set_trial_state_values(
+        self, trial_id: int, state: OptunaState, values: Sequence[float] | None = None
+    ) -> bool:
+        with self._database.transaction() as connection:
+            locked = self._lock_for_write(connection, trial_id)
+            if (
+                state is OptunaState.RUNNING
+                and convert.OPTUNA_STATE[locked.state] is not OptunaState.WAITING
+            ):
+                return False
+            records.set_state(connection, locked, convert.OUR_STATE[state], values)
+            return True
+
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        with self._database.transaction() as connection:
+            locked = self._lock_for_write(connection, trial_id)
+            records.report(connection, locked, step, intermediate_value)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self._set_trial_attribute(trial_id, "user_attrs", key, value)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self._set_trial_attribute(trial_id, "system_attrs", key, value)
+
+    def _set_trial_attribute(self, trial_id: int, column: str, key: str, value: Any) -> None:
+        with self._database.transaction() as connection:
+            locked = self._lock_for_write(connection, trial_id)
+            records.set_attribute(connection, locked, column, key, value)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        with self._database.statement() as connection:
+            found = feed.one(connection, trial_id)
+        if found is None:
+            raise KeyError(f"there is no trial with the id {trial_id}")
+        row, stored = found
+        return convert.frozen(row, convert.from_json(stored))
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[OptunaState] | None = None,
+    ) -> list[FrozenTrial]:
+        with self._lock:
+            history = self._histories.setdefault(study_id, History(study_id))
+            with self._known(), self._database.statement() as connection:
+                history.refresh(connection)
+            trials = [t for t in history.trials if states is None or t.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    def _lock_for_write(self, connection: Connection, trial_id: int) -> records.Locked:
+        locked = records.lock(connection, trial_id)
+        if locked is None:
+            raise KeyError(f"there is no trial with the id {trial_id}")
+        if locked.state.is_finished:
+            raise UpdateFinishedTrialError(
+                f"the trial with the id {trial_id} is {locked.state} and cannot be changed"
+            )
+        return locked
+
+    @staticmethod
+    @contextmanager
+    def _known() -> Any:
+        """Optuna's storages say KeyError where a study is not there."""
+        try:
+            yield
+        except StudyNotFoundError as error:
+            raise KeyError(str(error)) from None
+
+
+def _our_direction(direction: StudyDirection) -> Direction:
+    return "maximize" if direction is StudyDirection.MAXIMIZE else "minimize"
+
+
+def _optuna_direction(direction: Direction) -> StudyDirection:
+    return StudyDirection.MAXIMIZE if direction == "maximize" else StudyDirection.MINIMIZE

@@ -1,0 +1,67 @@
+"""What a worker hands to an executor: a cohort of trials, and what comes back.
+
+Torch-free: the worker's parent process imports this. Everything here is plain data that travels as
+JSON; the training loop speaks of a list of trials even where it holds one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from tuner.trials import Direction, ParamValue, Report
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One trial of a cohort."""
+
+    number: int
+    attempt: int
+    params: Mapping[str, ParamValue]
+    seed: int  # initialization, shuffling and dropout of this trial
+    folder: Path  # of this attempt, for its weights; made by whoever writes first
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """1..K trials that are trained together by one executor on one device."""
+
+    study: str
+    family: str
+    data: Mapping[str, Any]  # `DataSpec` as plain data, paths absolute
+    fingerprint: str  # of the data at launch; training on other data is refused
+    metric: str
+    direction: Direction
+    epochs: int  # of a trial at most
+    early_stop: int | None  # epochs without improvement
+    precision: str  # auto, float32 or bfloat16
+    device: str  # a torch device: cpu, cuda:0
+    threads: int  # CPU threads for this executor
+    cache: Path  # folder of prepared data
+    tasks: tuple[Task, ...]
+
+
+class Decision(StrEnum):
+    """The answer to a report."""
+
+    GO_ON = "go_on"
+    PRUNE = "prune"  # the pruner ends the trial; its result counts as pruned
+    STOP = "stop"  # the study was paused or the lease lost: end without a result
+
+
+class Context(Protocol):
+    """The executor's side of the conversation with its worker."""
+
+    def report(self, reports: Mapping[int, Report]) -> Mapping[int, Decision]:
+        """Send one report a trial (by number); returns what each shall do next."""
+        ...
+
+    def finish(self, number: int, value: float, weights: Path | None) -> None:
+        """A trial trained to its end: `value` is the objective at the epoch of `weights`."""
+        ...
+
+    def diverged(self, number: int, message: str) -> None:
+        """A trial's loss or metric became NaN or infinite."""
+        ...

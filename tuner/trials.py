@@ -1,0 +1,170 @@
+"""Frozen records of studies and trials, their states and the legal transitions.
+
+Everything that reads results (figures, reports, export, the dashboard) works on these records;
+nothing here knows where they are stored.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Literal
+
+ParamValue = bool | int | float | str | None
+Direction = Literal["minimize", "maximize"]
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+class TrialState(StrEnum):
+    """Where a trial stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    FAILED = "failed"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the state is final."""
+        return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
+
+
+TRANSITIONS: Mapping[TrialState, frozenset[TrialState]] = MappingProxyType(
+    {
+        TrialState.WAITING: frozenset({TrialState.RUNNING, TrialState.FAILED}),
+        # back to WAITING: the attempt was lost (its worker died) and the trial is requeued
+        TrialState.RUNNING: frozenset(
+            {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED, TrialState.WAITING}
+        ),
+        TrialState.COMPLETE: frozenset(),
+        TrialState.PRUNED: frozenset(),
+        # `tuner retry`: the user asks for another attempt
+        TrialState.FAILED: frozenset({TrialState.WAITING}),
+    }
+)
+
+
+class StudyState(StrEnum):
+    """Whether workers may claim trials of a study."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"  # no new claims; running trials go back to the queue
+    STOPPED = "stopped"  # ended by the user
+    FINISHED = "finished"  # ended by its budget, target or patience
+
+
+class Cause(StrEnum):
+    """Why an attempt did not end in a result; each cause has its own retry rule."""
+
+    USER_ERROR = "user_error"
+    OUT_OF_MEMORY = "out_of_memory"
+    DIVERGED = "diverged"
+    TIMEOUT = "timeout"
+    LOST = "lost"
+    PREEMPTED = "preempted"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One report of a trial: the objective and whatever else was measured after `step` epochs."""
+
+    step: int  # epochs done, 1-based
+    value: float  # the objective's metric on the validation part
+    metrics: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One trial as stored, with the reports of all its attempts."""
+
+    number: int
+    state: TrialState
+    params: Mapping[str, ParamValue]
+    values: tuple[float, ...] | None = None  # one an objective; a pruned trial has its last report
+    reports: tuple[Report, ...] = ()
+    attempt: int = 0  # how often it was claimed
+    worker: str | None = None  # host:pid of the worker of the latest attempt
+    cause: Cause | None = None
+    message: str | None = None  # one sentence of what went wrong
+    log_tail: str | None = None  # the last lines of the failed attempt's output
+    created_at: datetime | None = None  # UTC, the database's clock, as all times here
+    started_at: datetime | None = None  # of the latest attempt
+    finished_at: datetime | None = None
+    user_attrs: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    id: int = 0
+
+    @property
+    def value(self) -> float | None:
+        """The first objective's value."""
+        return self.values[0] if self.values else None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the latest attempt took; None while it has not ended."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """One study as stored."""
+
+    name: str
+    state: StudyState
+    directions: tuple[Direction, ...]
+    metrics: tuple[str, ...]  # names of the objectives, one a direction
+    family: str | None  # None: a study made through Optuna's own API
+    spec: Mapping[str, Any] | None  # the resolved study file as plain data
+    max_trials: int | None  # None: no limit
+    issued: int = 0  # budget units given out
+    data_fingerprint: str | None = None
+    reason: str | None = None  # why it is paused, stopped or finished
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+    user_attrs: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    system_attrs: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # Optuna's own
+    id: int = 0
+
+    @property
+    def direction(self) -> Direction:
+        """The first objective's direction."""
+        return self.directions[0]
+
+    @property
+    def metric(self) -> str:
+        """The first objective's name."""
+        return self.metrics[0] if self.metrics else "value"
+
+
+def better(direction: Direction, a: float, b: float) -> bool:
+    """Whether `a` is strictly better than `b`."""
+    return a > b if direction == "maximize" else a < b
+
+
+def best_trial(trials: Iterable[Trial], direction: Direction) -> Trial | None:
+    """The complete trial with the best finite value; the earliest of equal ones; None without any."""
+    best: Trial | None = None
+    for trial in trials:
+        value = trial.value
+        if trial.state is not TrialState.COMPLETE or value is None or value != value:
+            continue
+        if best is None or best.value is None or better(direction, value, best.value):
+            best = trial
+    return best
+
+
+def best_so_far(trials: Iterable[Trial], direction: Direction) -> list[tuple[Trial, float]]:
+    """Complete trials in order of finishing, each with the best value up to and including it."""
+    complete = [t for t in trials if t.state is TrialState.COMPLETE and t.value is not None]
+    complete.sort(key=lambda t: (t.finished_at.timestamp() if t.finished_at else 0.0, t.number))
+    out: list[tuple[Trial, float]] = []
+    for trial in complete:
+        value = trial.value
+        assert value is not None
+        best = value if not out or better(direction, value, out[-1][1]) else out[-1][1]
+        out.append((trial, best))
+    return out

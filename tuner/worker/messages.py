@@ -1,0 +1,125 @@
+"""The conversation between a worker and an executor: JSON over a socket pair.
+
+JSON, never pickle: the executor runs the users' code, and the worker believes nothing that it sends
+beyond the shape checked here.
+
+    worker → executor                      executor → worker
+                                           Ready            warm, waits for work
+    Train(cohort)                          Reported(reports)   waits for the answer:
+    Decided(decisions)                     Finished | Diverged   one trial's end
+                                           Failed           the whole cohort ends with an error
+                                           Done             the cohort is over, waits for work
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from tuner.errors import ExecutorError
+from tuner.training.cohort import Cohort, Decision
+from tuner.trials import Cause, Report
+
+MAX_BYTES = 4 * 2**20  # of one message; a larger one is refused
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Train this cohort."""
+
+    cohort: Cohort
+    kind: Literal["train"] = "train"
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The answer to `Reported`, one decision a trial."""
+
+    decisions: Mapping[int, Decision]
+    kind: Literal["decided"] = "decided"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Started and warm."""
+
+    kind: Literal["ready"] = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """One report of each trial of the cohort that is still being trained, by number."""
+
+    reports: Mapping[int, Report]
+    kind: Literal["reported"] = "reported"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A trial ran to its end with this objective."""
+
+    number: int
+    value: float
+    kind: Literal["finished"] = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Diverged:
+    """A trial's loss or metric became NaN or infinite."""
+
+    number: int
+    message: str
+    kind: Literal["diverged"] = "diverged"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The cohort's code raised; the traceback is in the log."""
+
+    cause: Cause
+    message: str
+    kind: Literal["failed"] = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The cohort is over."""
+
+    kind: Literal["done"] = "done"
+
+
+FromWorker = Train | Decided
+FromExecutor = Ready | Reported | Finished | Diverged | Failed | Done
+
+_CONFIG = ConfigDict(ser_json_inf_nan="constants")
+_from_worker: TypeAdapter[FromWorker] = TypeAdapter(
+    Annotated[FromWorker, Field(discriminator="kind")], config=_CONFIG
+)
+_from_executor: TypeAdapter[FromExecutor] = TypeAdapter(
+    Annotated[FromExecutor, Field(discriminator="kind")], config=_CONFIG
+)
+
+
+def send_to_executor(connection: Connection, message: FromWorker) -> None:
+    """Send; OSError if the executor is gone."""
+    connection.send_bytes(_from_worker.dump_json(message))
+
+
+def send_to_worker(connection: Connection, message: FromExecutor) -> None:
+    """Send; OSError if the worker is gone."""
+    connection.send_bytes(_from_executor.dump_json(message))
+
+
+def receive_from_worker(connection: Connection) -> FromWorker:
+    """Wait for the next message; EOFError if the worker is gone."""
+    return _from_worker.validate_json(connection.recv_bytes())
+
+
+def receive_from_executor(connection: Connection) -> FromExecutor:
+    """Wait for the next message; EOFError or OSError if it is gone, ExecutorError for nonsense."""
+    try:
+        return _from_executor.validate_json(connection.recv_bytes(MAX_BYTES))
+    except ValidationError as error:
+        raise ExecutorError(f"the executor sent something else than a message: {error}") from None
