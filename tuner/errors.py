@@ -5,6 +5,9 @@ prints the sentence and exits with the class's `exit_code`; anything that is not
 bug and keeps its traceback.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 
 class TunerError(Exception):
     """Something went wrong."""
@@ -21,8 +24,37 @@ class BadInputError(TunerError):
     exit_code = 2
 
 
+class Issue(NamedTuple):
+    """One problem in a study file: where it is, as keys and list indices, and what it is."""
+
+    loc: tuple[str | int, ...]
+    message: str  # continues the sentence `search.lr.low: …`
+    of_key: bool = False  # the last key itself is wrong and the message names it
+
+    def __str__(self) -> str:
+        where = dotted(self.loc[:-1] if self.of_key else self.loc)
+        return f"{where}: {self.message}" if where else self.message
+
+
+def dotted(loc: Sequence[str | int]) -> str:
+    """`("enqueue", 0, "lr")` as people read it: `enqueue[0].lr`; always a single line."""
+    text = ""
+    for part in loc:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            shown = part if len(part) <= 60 else part[:59] + "…"
+            shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
+            text += f".{shown}" if text else shown
+    return text
+
+
 class SpecError(BadInputError):
     """The study file is not valid."""
+
+    def __init__(self, message: str | None = None, issues: Sequence[Issue] = ()) -> None:
+        super().__init__(message or "\n".join(map(str, issues)) or None)
+        self.issues = tuple(issues)  # what the message says, for whoever knows the lines
 
 
 class DataError(BadInputError):

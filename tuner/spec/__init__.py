@@ -1,0 +1,1 @@
+"""Study files: from text to a frozen, resolved specification."""

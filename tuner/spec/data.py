@@ -1,12 +1,19 @@
 """The `data` section of a study file: where examples come from and how they are split."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from tuner.spec.values import Flag, Real, Whole
+from tuner.spec.words import a, problem, quoted
 
 SOURCES = ("digits", "mnist5k", "images", "npz", "text")
 TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+
+
+Size = Annotated[Whole, Field(ge=1, le=10_000)]  # pixels
 
 
 class _Section(BaseModel):
@@ -16,14 +23,17 @@ class _Section(BaseModel):
 class Split(_Section):
     """Fixed, stratified parts; the test part is read by export alone."""
 
-    validation: float = Field(default=0.15, gt=0, lt=1, description="Share of all examples.")
-    test: float = Field(default=0.15, gt=0, lt=1, description="Share of all examples.")
-    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    validation: Real = Field(default=0.15, gt=0, lt=1, description="Share of all examples.")
+    test: Real = Field(default=0.15, gt=0, lt=1, description="Share of all examples.")
+    seed: Whole = Field(default=0, ge=0, le=2**31 - 1)
 
     @model_validator(mode="after")
     def _check(self) -> "Split":
         if self.validation + self.test >= 1:
-            raise ValueError("validation + test must leave something to train on (sum below 1)")
+            total = self.validation + self.test
+            raise problem(
+                f"validation + test must be below 1 to leave something to train on, are {total:g}"
+            )
         return self
 
 
@@ -40,19 +50,17 @@ class DataSpec(_Section):
     split: Split = Split()
     text: str = Field(default="text", description="Text: name of the column with the text.")
     label: str = Field(default="label", description="Text: name of the column with the class.")
-    lowercase: bool = Field(default=True, description="Text: fold case before counting words.")
-    vocabulary: int = Field(default=20_000, ge=10, description="Text: most frequent words kept.")
-    min_count: int = Field(default=1, ge=1, description="Text: rarer words become <unknown>.")
-    max_length: int | None = Field(
+    lowercase: Flag = Field(default=True, description="Text: fold case before counting words.")
+    vocabulary: Whole = Field(default=20_000, ge=10, description="Text: most frequent words kept.")
+    min_count: Whole = Field(default=1, ge=1, description="Text: rarer words become <unknown>.")
+    max_length: Annotated[Whole, Field(ge=2, le=100_000)] | None = Field(
         default=None,
-        ge=2,
-        le=100_000,
         description="Text: tokens kept of a text; by default what 99 % of the texts need, ≤ 512.",
     )
     vectors: Path | None = Field(
         default=None, description="Text: word vectors (word2vec/GloVe text format or .kv)."
     )
-    image_size: tuple[int, int] | None = Field(
+    image_size: tuple[Size, Size] | None = Field(
         default=None, description="images: height, width to resize to; by default the first's."
     )
 
@@ -61,7 +69,7 @@ class DataSpec(_Section):
     def _shorthand(cls, given: Any) -> Any:
         if isinstance(given, str):
             return {"source": given}
-        if isinstance(given, dict) and "source" not in given and "path" in given:
+        if isinstance(given, Mapping) and "source" not in given and "path" in given:
             path = Path(str(given["path"]))
             if path.suffix.lower() in TEXT_SUFFIXES:
                 return {**given, "source": "text"}
@@ -69,13 +77,30 @@ class DataSpec(_Section):
                 return {**given, "source": "npz"}
         return given
 
+    @field_validator("path", "validation_path", "test_path", "vectors")
+    @classmethod
+    def _expandable(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            try:
+                path.expanduser()
+            except RuntimeError:
+                raise problem(f"there is no user {quoted(path.parts[0])}") from None
+        return path
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _pair(cls, given: Any) -> Any:
+        if given is not None and (not isinstance(given, list | tuple) or len(given) != 2):
+            raise problem(f"must be a list of height and width, is {a(given)}")
+        return given
+
     @model_validator(mode="after")
     def _check(self) -> "DataSpec":
         needs_path = self.source in ("images", "npz", "text")
         if needs_path and self.path is None:
-            raise ValueError(f"path: is needed with `source: {self.source}`")
+            raise problem(f"is missing; `source: {self.source}` needs it", "path")
         if not needs_path and self.path is not None:
-            raise ValueError(f"path: has no meaning with `source: {self.source}`; remove it")
+            raise problem(f"has no meaning with `source: {self.source}`; remove it", "path")
         return self
 
     def resolved(self, folder: Path) -> "DataSpec":

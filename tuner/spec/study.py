@@ -1,13 +1,16 @@
 """The study file as a frozen value: what to search, on what data, with what budget."""
 
 import unicodedata
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from tuner.spec.data import DataSpec
-from tuner.spec.space import Range
-from tuner.trials import Direction, ParamValue
+from tuner.spec.space import Combination
+from tuner.spec.values import Flag, Number, Real, Value, Whole
+from tuner.spec.words import problem
+from tuner.trials import Direction
 
 NAME_LENGTH = 100  # characters
 
@@ -56,30 +59,40 @@ class Objective(_Section):
 class Budget(_Section):
     """When the study ends: whichever limit is reached first."""
 
-    trials: int = Field(default=40, ge=1, le=1_000_000, description="Trials in all.")
-    epochs: int = Field(default=10, ge=1, le=100_000, description="Epochs of a trial at most.")
-    hours: float | None = Field(default=None, gt=0, description="Hours since the launch.")
-    target: float | None = Field(default=None, description="Stop when the metric reaches this.")
-    patience: int | None = Field(
-        default=None, ge=1, description="Stop after so many finished trials without a new best."
+    trials: Whole = Field(default=40, ge=1, le=1_000_000, description="Trials in all.")
+    epochs: Whole = Field(default=10, ge=1, le=100_000, description="Epochs of a trial at most.")
+    hours: Annotated[Real, Field(gt=0)] | None = Field(
+        default=None, description="Hours since the launch."
     )
-    max_failures: int = Field(
+    target: Real | None = Field(default=None, description="Stop when the metric reaches this.")
+    patience: Annotated[Whole, Field(ge=1)] | None = Field(
+        default=None, description="Stop after so many finished trials without a new best."
+    )
+    max_failures: Whole = Field(
         default=5, ge=1, description="Pause after so many failures in a row from the same cause."
     )
+
+
+# what has no meaning beside a key of a parameter
+EXCLUDED_BY = {
+    "value": ("type", "low", "high", "log", "step", "choices"),
+    "choices": ("low", "high", "log", "step", "value"),
+    **dict.fromkeys(("low", "high", "log", "step"), ("value", "choices")),
+}
 
 
 class ParameterSpec(_Section):
     """A parameter as written in a file; what is left out comes from the family's default."""
 
     type: Literal["float", "int", "categorical"] | None = None
-    low: int | float | None = None
-    high: int | float | None = None
-    log: bool | None = None
-    step: int | float | None = None
-    choices: tuple[ParamValue, ...] | None = None
-    value: ParamValue = Field(default=None, description="Pins the parameter to this value.")
-    when: dict[str, tuple[ParamValue, ...]] | None = None
-    structural: bool | None = None
+    low: Number | None = None
+    high: Number | None = None
+    log: Flag | None = None
+    step: Number | None = None
+    choices: tuple[Value, ...] | None = None
+    value: Value = Field(default=None, description="Pins the parameter to this value.")
+    when: dict[str, tuple[Value, ...]] | None = None
+    structural: Flag | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -87,22 +100,50 @@ class ParameterSpec(_Section):
         """`lr: 0.1` pins; `lr: [0.1, 0.2]` lists choices; `when: {a: 1}` means `{a: [1]}`."""
         if isinstance(given, list | tuple):
             return {"choices": given}
-        if isinstance(given, dict):
+        if isinstance(given, Mapping):
             when = given.get("when")
-            if isinstance(when, dict):
+            if isinstance(when, Mapping):
                 as_lists = {k: v if isinstance(v, list | tuple) else [v] for k, v in when.items()}
                 return {**given, "when": as_lists}
             return given
         if isinstance(given, BaseModel):
             return given
+        if given is None:
+            raise problem("is empty; give a value, a list of choices or a range")
         return {"value": given}
+
+    @model_validator(mode="after")
+    def _check(self) -> "ParameterSpec":
+        given = self.given
+        for first, meaning in (("value", "pins the parameter"), ("choices", "lists its values")):
+            other = next((k for k in given if k in EXCLUDED_BY[first]), None)
+            if first in given and other is not None:
+                raise problem(f"`{first}` {meaning}, so this has no meaning; remove it", other)
+        if self.choices is not None:
+            if not self.choices:
+                raise problem("must have at least one value", "choices")
+            if self.type in ("float", "int"):
+                raise problem("must be categorical or left out with `choices`", "type")
+        ranged = next((k for k in given if k in ("low", "high", "log", "step")), None)
+        if self.type == "categorical" and ranged is not None:
+            raise problem("has no meaning with `type: categorical`; remove it", ranged)
+        return self
+
+    @property
+    def given(self) -> list[str]:
+        """The keys that the file gives; null counts for `value` alone, which it pins."""
+        return [
+            key
+            for key in type(self).model_fields
+            if key in self.model_fields_set and (key == "value" or getattr(self, key) is not None)
+        ]
 
 
 class Sampler(_Section):
     """How the next parameters are chosen."""
 
     name: Literal["tpe", "random", "gp", "cmaes", "qmc"] = "tpe"
-    startup_trials: int = Field(default=10, ge=0, description="Random trials before the model.")
+    startup_trials: Whole = Field(default=10, ge=0, description="Random trials before the model.")
 
     @model_validator(mode="before")
     @classmethod
@@ -114,11 +155,11 @@ class Pruner(_Section):
     """When a trial is ended early."""
 
     name: Literal["rungs", "median", "none"] = "rungs"
-    min_epochs: int = Field(default=1, ge=1, description="No trial is pruned before.")
-    reduction: int = Field(
+    min_epochs: Whole = Field(default=1, ge=1, description="No trial is pruned before.")
+    reduction: Whole = Field(
         default=3, ge=2, le=100, description="rungs: the best 1/reduction of each rung go on."
     )
-    startup_trials: int = Field(
+    startup_trials: Whole = Field(
         default=5, ge=1, description="Trials that must have reached an epoch before it decides."
     )
 
@@ -131,8 +172,8 @@ class Pruner(_Section):
 class Training(_Section):
     """What holds for every trial and is not searched."""
 
-    early_stop: int | None = Field(
-        default=None, ge=1, description="End a trial after so many epochs without improvement."
+    early_stop: Annotated[Whole, Field(ge=1)] | None = Field(
+        default=None, description="End a trial after so many epochs without improvement."
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="auto: bfloat16 where the device gains from it, else float32."
@@ -142,37 +183,22 @@ class Training(_Section):
 class Resources(_Section):
     """What one trial may use."""
 
-    workers: int | None = Field(
-        default=None, ge=1, description="Executors that `tuner run` starts; by default by cores."
+    workers: Annotated[Whole, Field(ge=1)] | None = Field(
+        default=None, description="Executors that `tuner run` starts; by default by cores."
     )
-    threads: int | None = Field(
-        default=None, ge=1, description="CPU threads of a trial; by default cores / executors."
+    threads: Annotated[Whole, Field(ge=1)] | None = Field(
+        default=None, description="CPU threads of a trial; by default cores / executors."
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    max_attempts: int = Field(
+    max_attempts: Whole = Field(
         default=3, ge=1, description="How often a trial whose worker died is tried in all."
     )
-
-
-def _list_values(given: Any) -> Any:
-    """`{optimizer: sgd}` means `{optimizer: [sgd]}` in a forbidden combination."""
-    if not isinstance(given, list | tuple):
-        return given
-    out = []
-    for combination in given:
-        if isinstance(combination, dict):
-            combination = {
-                name: rule if isinstance(rule, dict | list | tuple | Range) else [rule]
-                for name, rule in combination.items()
-            }
-        out.append(combination)
-    return out
 
 
 class StudySpec(_Section):
     """A study file."""
 
-    name: StudyName
+    name: StudyName = Field(description="Names the study everywhere; unique in the database.")
     family: str = Field(description="The model family; `tuner families` lists them.")
     data: DataSpec
     objective: Objective = Objective()
@@ -180,19 +206,22 @@ class StudySpec(_Section):
     search: dict[str, ParameterSpec] = Field(
         default_factory=dict, description="Overrides of the family's default search space."
     )
-    forbidden: tuple[dict[str, Range | tuple[ParamValue, ...]], ...] = ()
+    forbidden: tuple[Combination, ...] = Field(
+        default=(), description="Combinations that are never tried."
+    )
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
     training: Training = Training()
     resources: Resources = Resources()
-    seed: int = Field(default=0, ge=0, le=2**31 - 1)
-    enqueue: tuple[dict[str, ParamValue], ...] = Field(
+    seed: Whole = Field(default=0, ge=0, le=2**31 - 1)
+    enqueue: tuple[dict[str, Value], ...] = Field(
         default=(), description="Configurations to try first; parameters left out are searched."
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _shorthand(cls, given: Any) -> Any:
-        if isinstance(given, dict) and "forbidden" in given:
-            return {**given, "forbidden": _list_values(given["forbidden"])}
+    def _empty(cls, given: Any) -> Any:
+        """A section whose lines are all commented out is as good as none."""
+        if isinstance(given, Mapping):
+            return {k: v for k, v in given.items() if v is not None or k not in cls.model_fields}
         return given

@@ -1,0 +1,89 @@
+"""Whether a value is possible for a parameter, and that value in the parameter's own type."""
+
+from tuner.spec.space import (
+    CategoricalParameter,
+    FixedParameter,
+    FloatParameter,
+    IntParameter,
+    Searched,
+    same,
+)
+from tuner.spec.words import a, one_of, written
+from tuner.trials import ParamValue
+
+
+class NotFittingError(ValueError):
+    """The value is impossible; the text says which would be possible."""
+
+
+def fit(value: ParamValue, parameter: Searched) -> ParamValue:
+    """The value in the parameter's type; its range is not looked at, its choices are."""
+    if isinstance(parameter, CategoricalParameter):
+        for choice in parameter.choices:
+            if same(choice, value):
+                return choice
+        raise NotFittingError(one_of(value, parameter.choices))
+    if isinstance(parameter, FloatParameter):
+        return _number(value)
+    if isinstance(parameter, IntParameter):
+        return _whole(value)
+    # a family that pins a parameter tells by the value what it takes instead
+    if isinstance(parameter.value, bool):
+        if not isinstance(value, bool):
+            raise NotFittingError(f"must be true or false, is {a(value)}")
+        return value
+    if isinstance(parameter.value, int):
+        return _whole(value)
+    if isinstance(parameter.value, float):
+        return _number(value)
+    if isinstance(parameter.value, str) and not isinstance(value, str):
+        raise NotFittingError(f"must be text, is {a(value)}")
+    return value
+
+
+def in_range(value: ParamValue, parameter: Searched) -> ParamValue:
+    """The same, and the value must be one that the study can draw."""
+    fitted = fit(value, parameter)
+    if isinstance(parameter, FixedParameter):
+        if not same(fitted, parameter.value):
+            raise NotFittingError(f"is pinned to {written(parameter.value)}; is {a(value)}")
+        return parameter.value
+    if isinstance(parameter, CategoricalParameter) or isinstance(fitted, str) or fitted is None:
+        return fitted
+    low, high, step = parameter.low, parameter.high, parameter.step
+    if not low <= fitted <= high:
+        raise NotFittingError(
+            f"must be between {written(low)} and {written(high)}, is {written(value)}"
+        )
+    if step is not None:
+        steps = (fitted - low) / step
+        if abs(steps - round(steps)) > 1e-6:
+            raise NotFittingError(
+                f"must be {written(low)} plus a multiple of {written(step)}, is {written(value)}"
+            )
+    return fitted
+
+
+def numeric(parameter: Searched) -> bool:
+    """Whether every value of the parameter is a number."""
+    if isinstance(parameter, CategoricalParameter):
+        return all(is_number(choice) for choice in parameter.choices)
+    return not isinstance(parameter, FixedParameter) or is_number(parameter.value)
+
+
+def is_number(value: ParamValue) -> bool:
+    """Whether a value is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(value: ParamValue) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise NotFittingError(f"must be a number, is {a(value)}")
+    return float(value)
+
+
+def _whole(value: ParamValue) -> int:
+    number = _number(value) if isinstance(value, float) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number):
+        raise NotFittingError(f"must be a whole number, is {a(value)}")
+    return int(number)

@@ -1,0 +1,165 @@
+"""Study file → StudySpec, and the way back from an error to the line that caused it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from tuner.errors import Issue, SpecError, TunerError, dotted
+from tuner.spec import overrides as set_values
+from tuner.spec.document import Loc, NotYamlError, parse
+from tuner.spec.study import StudySpec
+from tuner.spec.words import a, issues
+
+MAX_BYTES = 1_000_000  # of a study file
+
+Error = TypeVar("Error", bound=TunerError)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A study as given: its specification and where each part of it was written."""
+
+    name: str  # the file as the user named it
+    spec: StudySpec  # with absolute data paths
+    data: Mapping[str, Any] = field(repr=False)  # plain values, shorthands as they were written
+    origins: Mapping[Loc, str] = field(repr=False)  # location → `x.yaml:12` or `--set …`
+
+    def located(self, error: Error, at: Loc = ()) -> Error:
+        """The same error with file and line in front of every sentence.
+
+        `at` is where an error without issues belongs, for example `("data",)`.
+        """
+        if isinstance(error, SpecError) and error.issues:
+            return type(error)(_report(self.name, error.issues, self.data, self.origins))
+        sentence = " ".join(str(error).split())
+        issue = Issue(at, sentence)
+        return type(error)(_line(self.name, issue, self.data, self.origins))
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Source:
+    """Read a study file; SpecError with one line a problem if it is not valid.
+
+    Relative data paths, in the file as in `overrides`, are taken from the file's folder.
+    """
+    name = str(path)
+    text = _read(path, name)
+    folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 - resolve() would follow links
+    return loads(text, name=name, folder=folder, overrides=overrides)
+
+
+def loads(
+    text: str, *, name: str = "study", folder: Path | None = None, overrides: Sequence[str] = ()
+) -> Source:
+    """The same for a text that is in no file; `name` stands in the errors for the file's."""
+    if len(text) > MAX_BYTES:
+        raise SpecError(f"{_plain(name)}: is larger than 1 MB, which no study file is")
+    try:
+        document = parse(text.removeprefix("\ufeff"))
+    except NotYamlError as error:
+        where = _plain(name) if error.line is None else f"{_plain(name)}:{error.line}"
+        raise SpecError(f"{where}: {error}") from None
+    if document.problems:
+        raise SpecError(
+            "\n".join(f"{_plain(name)}:{line}: {what}" for line, what in document.problems)
+        )
+    if document.data is None:
+        raise SpecError(f"{_plain(name)}: is empty; a study needs `name`, `family` and `data`")
+    if not isinstance(document.data, dict):
+        raise SpecError(
+            f"{_plain(name)}: must consist of `key: value` lines, is {a(document.data)}"
+        )
+    origins = {loc: f"{_plain(name)}:{line}" for loc, line in document.lines.items()}
+    data, origins = set_values.apply(document.data, origins, overrides)
+    return _validated(data, origins, name, folder or Path.cwd())
+
+
+def from_mapping(data: Mapping[str, Any], *, folder: Path | None = None) -> Source:
+    """The same for plain values, as the Python API and the REST API are given them."""
+    return _validated(data, {}, "", folder or Path.cwd())
+
+
+def _validated(
+    data: Mapping[str, Any], origins: Mapping[Loc, str], name: str, folder: Path
+) -> Source:
+    try:
+        spec = StudySpec.model_validate(data)
+    except ValidationError as error:
+        found = issues(error, StudySpec)
+        raise SpecError(_report(name, found, data, origins), found) from None
+    spec = spec.model_copy(update={"data": spec.data.resolved(folder)})
+    return Source(name=name, spec=spec, data=data, origins=origins)
+
+
+def _read(path: Path, name: str) -> str:
+    try:
+        if path.is_dir():
+            raise SpecError(f"{_plain(name)}: is a folder, not a study file")
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise SpecError(f"{_plain(name)}: there is no such file") from None
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        raise SpecError(f"{_plain(name)}: cannot be read: {reason}") from None
+    except ValueError:  # a NUL in the name
+        raise SpecError(f"{_plain(name)}: is not the name of a file") from None
+    if len(raw) > MAX_BYTES:
+        raise SpecError(f"{_plain(name)}: is larger than 1 MB, which no study file is")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise SpecError(
+            f"{_plain(name)}:{line}: is not UTF-8 text: byte 0x{raw[error.start]:02x} "
+            f"at position {error.start}"
+        ) from None
+
+
+def _report(
+    name: str, found: Sequence[Issue], data: Mapping[str, Any], origins: Mapping[Loc, str]
+) -> str:
+    """One line a problem, in the order of the file; what is said twice is said once."""
+    lines = dict.fromkeys(_line(name, issue, data, origins) for issue in found)
+    return "\n".join(sorted(lines, key=_position))
+
+
+def _line(name: str, issue: Issue, data: Mapping[str, Any], origins: Mapping[Loc, str]) -> str:
+    loc = as_written(issue.loc, data)
+    where = next(
+        (origins[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in origins), _plain(name)
+    )
+    field_ = dotted(loc[:-1] if issue.of_key else loc)
+    return ": ".join(part for part in (where, field_, issue.message) if part)
+
+
+def _position(line: str) -> int:
+    """The line number in `x.yaml:12: …`; what has none comes first."""
+    for part in line.split(": ", 1)[0].split(":")[-1:]:
+        if part.isdecimal():
+            return int(part)
+    return 0
+
+
+def as_written(loc: Loc, data: Any) -> Loc:
+    """A location in the specification as one in the file, where shorthands leave keys out."""
+    out: Loc = ()
+    here: Any = data
+    for part in loc:
+        if isinstance(here, Mapping):
+            out = (*out, part)
+            here = here.get(part, {})
+        elif isinstance(here, list | tuple):
+            if isinstance(part, int):
+                out = (*out, part)
+                here = here[part] if part < len(here) else {}
+        else:
+            break
+    return out
+
+
+def _plain(name: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)

@@ -1,0 +1,121 @@
+"""One parameter of a study file over the family's default of the same name."""
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from tuner.errors import Issue
+from tuner.spec.fit import NotFittingError, fit, is_number
+from tuner.spec.space import (
+    CategoricalParameter,
+    FixedParameter,
+    FloatParameter,
+    IntParameter,
+    Parameter,
+    Searched,
+)
+from tuner.spec.study import ParameterSpec
+from tuner.spec.words import issues, listed
+from tuner.trials import ParamValue
+
+RANGE_KEYS = ("low", "high", "log", "step")
+
+
+def merged(given: ParameterSpec, default: Searched | None) -> Parameter | list[Issue]:
+    """The complete parameter, or everything that is wrong with it; without a default, by itself."""
+    keys = given.given
+    common: dict[str, Any] = {
+        "structural": default.structural if default is not None else False,
+        "when": dict(default.when) if default is not None else {},
+    }
+    if given.structural is not None:
+        common["structural"] = given.structural
+    if given.when is not None:
+        common["when"] = given.when
+    if "value" in keys:
+        return _pinned(given.value, default, common)
+    if given.choices is not None:
+        return _chosen(given.choices, default, common)
+    ranged = [key for key in RANGE_KEYS if key in keys]
+    if not ranged and default is not None and given.type in (None, default.type):
+        return default.model_copy(update=common)
+    return _ranged(given, default, common)
+
+
+def _pinned(
+    value: ParamValue, default: Searched | None, common: dict[str, Any]
+) -> Parameter | list[Issue]:
+    if default is not None:
+        try:
+            value = fit(value, default)
+        except NotFittingError as error:
+            return [Issue(("value",), str(error))]
+    return FixedParameter(value=value, **common)
+
+
+def _chosen(
+    choices: tuple[ParamValue, ...], default: Searched | None, common: dict[str, Any]
+) -> Parameter | list[Issue]:
+    found: list[Issue] = []
+    fitted: list[ParamValue] = []
+    for index, choice in enumerate(choices):
+        try:
+            fitted.append(choice if default is None else fit(choice, default))
+        except NotFittingError as error:
+            found.append(Issue(("choices", index), str(error)))
+    if found:
+        return found
+    try:
+        return CategoricalParameter(choices=tuple(fitted), **common)
+    except ValidationError as error:
+        return issues(error, CategoricalParameter)
+
+
+def _ranged(
+    given: ParameterSpec, default: Searched | None, common: dict[str, Any]
+) -> Parameter | list[Issue]:
+    first = next((key for key in RANGE_KEYS if getattr(given, key) is not None), "type")
+    if isinstance(default, CategoricalParameter):
+        sentence = f"has no meaning here; the values are {listed(default.choices)}"
+        return [Issue((first,), sentence)]
+    if given.type == "categorical":
+        return [Issue(("choices",), "is missing")]
+    wanted = _type(given, default)
+    if isinstance(default, FixedParameter) and wanted != "int" and _is_whole(default.value):
+        return [Issue(("type",), "must be int; the family takes whole numbers")]
+    if isinstance(default, FixedParameter) and not is_number(default.value):
+        return [Issue((first,), "has no meaning here; the family takes no number")]
+    if isinstance(default, IntParameter) and wanted == "float":
+        return [Issue(("type",), "must be int; the family takes whole numbers")]
+    fields = _inherited(given, default) if default is not None and default.type == wanted else {}
+    fields.update({k: v for k in RANGE_KEYS if (v := getattr(given, k)) is not None})
+    model = IntParameter if wanted == "int" else FloatParameter
+    try:
+        return model.model_validate({**fields, **common})
+    except ValidationError as error:
+        return issues(error, model)
+
+
+def _inherited(given: ParameterSpec, default: Searched) -> dict[str, Any]:
+    """What the file leaves to the family; a step and a log scale exclude each other."""
+    fields = {key: getattr(default, key) for key in RANGE_KEYS}
+    if given.log:
+        fields.pop("step")
+    elif given.step is not None:
+        fields.pop("log")
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _type(given: ParameterSpec, default: Searched | None) -> str:
+    if given.type is not None:
+        return given.type
+    if isinstance(default, FloatParameter | IntParameter):
+        return default.type
+    if isinstance(default, FixedParameter) and is_number(default.value):
+        return "int" if _is_whole(default.value) else "float"
+    numbers = [n for n in (given.low, given.high, given.step) if n is not None]
+    return "int" if not given.log and all(isinstance(n, int) for n in numbers) else "float"
+
+
+def _is_whole(value: ParamValue) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

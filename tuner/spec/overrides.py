@@ -1,0 +1,110 @@
+"""`--set search.learning_rate.high=0.01`: single values changed over a study file.
+
+What stands in the file as a shorthand (`data: digits`, `learning_rate: 0.1`) is written out before
+a key inside it is set, and what the new key makes meaningless is dropped: a range over a pinned
+parameter frees it.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tuner.errors import SpecError
+from tuner.spec.document import Loc, NotYamlError, parse
+from tuner.spec.study import EXCLUDED_BY
+from tuner.spec.words import a, quoted
+
+EXAMPLE = "write it as in `--set budget.trials=20`"
+
+_NAMED_BY = {"data": "source", "sampler": "name", "pruner": "name"}
+
+
+def apply(
+    data: Mapping[str, Any], origins: Mapping[Loc, str], overrides: Sequence[str]
+) -> tuple[dict[str, Any], dict[Loc, str]]:
+    """The data with every override set, and where each value comes from now."""
+    changed = copy.deepcopy(dict(data))
+    where = dict(origins)
+    problems: list[str] = []
+    for override in overrides:
+        label = f"--set {quoted(override)[1:-1]}"
+        try:
+            loc, value = _parse(override)
+            loc = _set(changed, loc, value)
+        except _CannotSetError as error:
+            problems.append(f"{label}: {error}")
+            continue
+        for known in [known for known in where if known[: len(loc)] == loc]:
+            del where[known]
+        # sections that the path has made have no line either
+        for depth in range(1, len(loc) + 1):
+            where.setdefault(loc[:depth], label)
+    if problems:
+        raise SpecError("\n".join(problems))
+    return changed, where
+
+
+class _CannotSetError(Exception):
+    """An override has no meaning; the text continues `--set …: `."""
+
+
+def _parse(override: str) -> tuple[Loc, Any]:
+    path, equals, text = override.partition("=")
+    parts = path.strip().split(".")
+    if not equals or not all(parts):
+        raise _CannotSetError(f"must be a path, `=` and a value; {EXAMPLE}")
+    try:
+        document = parse(text)
+    except NotYamlError as error:
+        raise _CannotSetError(f"the value {error}") from None
+    if document.problems:
+        raise _CannotSetError(document.problems[0][1])
+    return tuple(parts), document.data
+
+
+def _set(data: dict[str, Any], path: Loc, value: Any) -> Loc:
+    """Set one value in place; returns its location, with indices of lists as numbers."""
+    here: Any = data
+    loc: Loc = ()
+    for part in path[:-1]:
+        key = _key(here, part, loc)
+        if isinstance(here, dict) and not isinstance(here.get(key), dict | list):
+            here[key] = _written_out((*loc, key), here.get(key))
+        elif isinstance(here, dict) and _is_parameter((*loc, key)) and isinstance(here[key], list):
+            here[key] = {"choices": here[key]}
+        here, loc = here[key], (*loc, key)
+    key = _key(here, path[-1], loc)
+    if _is_parameter(loc) and isinstance(key, str):
+        for other in EXCLUDED_BY.get(key, ()):
+            here.pop(other, None)
+    here[key] = value
+    return (*loc, key)
+
+
+def _key(container: Any, part: str | int, loc: Loc) -> str | int:
+    if isinstance(container, dict):
+        return str(part)
+    shown = ".".join(map(str, loc))
+    if not isinstance(container, list):
+        raise _CannotSetError(f"{quoted(shown)} is {a(container)}, so nothing inside it can be set")
+    if not str(part).isdecimal() or len(str(part)) > 6 or int(part) >= len(container):
+        raise _CannotSetError(
+            f"{quoted(shown)} is a list of {len(container)}; "
+            f"{quoted(part)} is none of its positions, which count from 0"
+        )
+    return int(part)
+
+
+def _is_parameter(loc: Loc) -> bool:
+    return len(loc) == 2 and loc[0] == "search"
+
+
+def _written_out(loc: Loc, value: Any) -> Any:
+    """A shorthand as the section that it stands for; nothing becomes an empty section."""
+    if value is None:
+        return {}
+    if len(loc) == 1 and loc[0] in _NAMED_BY:
+        return {_NAMED_BY[str(loc[0])]: value}
+    if _is_parameter(loc):
+        return {"value": value}
+    return value

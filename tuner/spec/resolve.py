@@ -1,0 +1,236 @@
+"""A study file and its family's default search space → ResolvedSpec, with nothing left open.
+
+Everything that is wrong is found in one go and raised as one SpecError with an issue each; the
+Source of the file turns these into lines (`Source.located`).
+"""
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import ValidationError
+
+from tuner.errors import Issue, SpecError
+from tuner.spec.fit import NotFittingError, fit, in_range, numeric
+from tuner.spec.merge import merged
+from tuner.spec.resolved import ResolvedObjective, ResolvedSpec
+from tuner.spec.space import (
+    FixedParameter,
+    FloatParameter,
+    IntParameter,
+    Parameter,
+    Range,
+    Space,
+)
+from tuner.spec.study import METRICS, StudySpec
+from tuner.spec.words import instead, issues, listed, one_of, quoted, written
+from tuner.trials import Direction, ParamValue
+
+
+def check_family(spec: StudySpec, families: Sequence[str]) -> None:
+    """SpecError if the study's family is none of the installed ones."""
+    if spec.family not in families:
+        sentence = f"unknown family {quoted(spec.family)}{instead(spec.family, families)}"
+        raise SpecError(issues=[Issue(("family",), sentence)])
+
+
+def resolve(
+    spec: StudySpec,
+    *,
+    default: Mapping[str, Parameter],
+    metrics: Sequence[str],
+    known_only: bool = True,
+) -> ResolvedSpec:
+    """Merge the file's `search` over the family's default space and check what hangs together.
+
+    `metrics` are the family's; with `known_only`, parameters that the family lacks are refused.
+    """
+    found: list[Issue] = []
+    parameters = _parameters(spec, default, known_only, found)
+    direction = _direction(spec, metrics, found)
+    if spec.pruner.name != "none" and spec.pruner.min_epochs > spec.budget.epochs:
+        sentence = (
+            f"must be at most budget.epochs ({spec.budget.epochs}), is {spec.pruner.min_epochs}"
+        )
+        found.append(Issue(("pruner", "min_epochs"), sentence))
+    _check_sampler(spec, parameters, found)
+    _check_conditions(spec, parameters, default, found)
+    forbidden = _forbidden(spec, parameters, default, found)
+    space: Space | None = None
+    if not found:
+        try:
+            space = Space(parameters=parameters, forbidden=forbidden)
+        except ValidationError as error:
+            found.extend(issues(error, Space))
+    enqueue = _enqueue(spec, parameters, space, found)
+    if found or space is None or direction is None:
+        raise SpecError(issues=found)
+    return ResolvedSpec(
+        name=spec.name,
+        family=spec.family,
+        data=spec.data,
+        objective=ResolvedObjective(metric=spec.objective.metric, direction=direction),
+        budget=spec.budget,
+        space=space,
+        sampler=spec.sampler,
+        pruner=spec.pruner,
+        training=spec.training,
+        resources=spec.resources,
+        seed=spec.seed,
+        enqueue=enqueue,
+    )
+
+
+def _unknown(name: str, options: Sequence[str], *loc: str | int) -> Issue:
+    end = instead(name, options, of="the family has")
+    return Issue((*loc, name), f"unknown parameter {quoted(name)}{end}", of_key=True)
+
+
+def _parameters(
+    spec: StudySpec, default: Mapping[str, Parameter], known_only: bool, found: list[Issue]
+) -> dict[str, Parameter]:
+    """The merged parameters; one that cannot be merged stays as the family has it."""
+    out: dict[str, Parameter] = dict(default)
+    for name, given in spec.search.items():
+        if name not in default and known_only:
+            found.append(_unknown(name, list(default), "search"))
+            continue
+        made = merged(given, default.get(name))
+        if isinstance(made, list):
+            found.extend(issue._replace(loc=("search", name, *issue.loc)) for issue in made)
+        else:
+            out[name] = made
+    if not out and not found:
+        found.append(Issue(("search",), "must have at least one parameter"))
+    return out
+
+
+def _direction(spec: StudySpec, metrics: Sequence[str], found: list[Issue]) -> Direction | None:
+    metric = spec.objective.metric
+    if metric not in metrics:
+        found.append(Issue(("objective", "metric"), one_of(metric, metrics)))
+        return None
+    direction = spec.objective.direction or METRICS.get(metric)
+    if direction is None:
+        sentence = f"is missing; {quoted(metric)} has no usual one: write maximize or minimize"
+        found.append(Issue(("objective", "direction"), sentence))
+    return direction
+
+
+def _check_sampler(
+    spec: StudySpec, parameters: Mapping[str, Parameter], found: list[Issue]
+) -> None:
+    numbers = any(isinstance(p, FloatParameter | IntParameter) for p in parameters.values())
+    if spec.sampler.name == "cmaes" and not numbers:
+        sentence = "cmaes needs at least one parameter with a range; use tpe or random"
+        found.append(Issue(("sampler", "name"), sentence))
+
+
+def _family_kind(
+    name: str, parameters: Mapping[str, Parameter], default: Mapping[str, Parameter]
+) -> Parameter:
+    """What decides which values are possible: the family's default, not the file's narrowing."""
+    return default.get(name, parameters[name])
+
+
+def _check_conditions(
+    spec: StudySpec,
+    parameters: Mapping[str, Parameter],
+    default: Mapping[str, Parameter],
+    found: list[Issue],
+) -> None:
+    for name, given in spec.search.items():
+        for parent, values in (given.when or {}).items():
+            loc = ("search", name, "when")
+            if parent not in parameters:
+                found.append(_unknown(parent, list(parameters), *loc))
+                continue
+            for index, value in enumerate(values):
+                try:
+                    fit(value, _family_kind(parent, parameters, default))
+                except NotFittingError as error:
+                    found.append(Issue((*loc, parent, index), str(error)))
+
+
+def _forbidden(
+    spec: StudySpec,
+    parameters: Mapping[str, Parameter],
+    default: Mapping[str, Parameter],
+    found: list[Issue],
+) -> tuple[dict[str, Range | tuple[ParamValue, ...]], ...]:
+    for index, combination in enumerate(spec.forbidden):
+        for name, rule in combination.items():
+            loc = ("forbidden", index)
+            if name not in parameters:
+                found.append(_unknown(name, list(parameters), *loc))
+                continue
+            kind = _family_kind(name, parameters, default)
+            if isinstance(rule, Range):
+                if not numeric(kind):
+                    sentence = (
+                        f"{quoted(name)} is no number, so `above` and `below` have no meaning"
+                    )
+                    found.append(Issue((*loc, name), sentence))
+                continue
+            for position, value in enumerate(rule):
+                try:
+                    fit(value, kind)
+                except NotFittingError as error:
+                    found.append(Issue((*loc, name, position), str(error)))
+    return spec.forbidden
+
+
+def _enqueue(
+    spec: StudySpec,
+    parameters: Mapping[str, Parameter],
+    space: Space | None,
+    found: list[Issue],
+) -> tuple[dict[str, ParamValue], ...]:
+    """The configurations to try first, every value of its parameter's type."""
+    out: list[dict[str, ParamValue]] = []
+    # nobody knows the range that was meant where the merge has failed
+    unknown_range = {issue.loc[1] for issue in found if issue.loc[0] == "search" and issue.loc[1:]}
+    for index, entry in enumerate(spec.enqueue):
+        fitted: dict[str, ParamValue] = {}
+        for name, value in entry.items():
+            if name not in parameters:
+                found.append(_unknown(name, list(parameters), "enqueue", index))
+                continue
+            try:
+                check = fit if name in unknown_range else in_range
+                fitted[name] = check(value, parameters[name])
+            except NotFittingError as error:
+                found.append(Issue(("enqueue", index, name), str(error)))
+        out.append(fitted)
+        if space is not None and len(fitted) == len(entry):
+            found.extend(_check_entry(index, fitted, space))
+    return tuple(out)
+
+
+def _check_entry(index: int, entry: Mapping[str, ParamValue], space: Space) -> list[Issue]:
+    pinned = {
+        name: parameter.value
+        for name, parameter in space.parameters.items()
+        if isinstance(parameter, FixedParameter) and not parameter.when
+    }
+    known: dict[str, ParamValue] = {**pinned, **entry}
+    for name in entry:
+        for parent in space.parameters[name].when:
+            if parent in known and not space.is_active(name, {**_permissive(space, name), **known}):
+                sentence = (
+                    f"has no meaning where {parent} is {written(known[parent])}; "
+                    f"it is searched when {_condition(space, name)}"
+                )
+                return [Issue(("enqueue", index, name), sentence)]
+    if space.is_forbidden(known):
+        return [Issue(("enqueue", index), "is one of the forbidden combinations")]
+    return []
+
+
+def _permissive(space: Space, name: str) -> dict[str, ParamValue]:
+    """Parents that the entry leaves open, with values under which the parameter is searched."""
+    return {p: allowed[0] for p, allowed in space.parameters[name].when.items() if allowed}
+
+
+def _condition(space: Space, name: str) -> str:
+    return " and ".join(
+        f"{parent} is {listed(allowed)}" for parent, allowed in space.parameters[name].when.items()
+    )

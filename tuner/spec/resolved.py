@@ -1,0 +1,122 @@
+"""The resolved study: what is stored in the database and what every worker rebuilds from there."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tuner.errors import SpecError, dotted
+from tuner.spec.data import DataSpec
+from tuner.spec.document import scalar
+from tuner.spec.space import Space
+from tuner.spec.study import Budget, Pruner, Resources, Sampler, StudyName, Training
+from tuner.spec.values import Value, Whole
+from tuner.spec.words import issues, written
+from tuner.trials import Direction
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ResolvedObjective(_Section):
+    """What is optimized; the direction is settled."""
+
+    metric: str
+    direction: Direction
+
+
+class ResolvedSpec(_Section):
+    """A study with nothing left open: the whole search space, absolute paths, a direction."""
+
+    name: StudyName
+    family: str
+    data: DataSpec
+    objective: ResolvedObjective
+    budget: Budget
+    space: Space
+    sampler: Sampler
+    pruner: Pruner
+    training: Training
+    resources: Resources
+    seed: Whole
+    enqueue: tuple[dict[str, Value], ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for the database; `from_json` gives an equal specification back."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "ResolvedSpec":
+        """A stored specification; SpecError if another tuner wrote what this one cannot read."""
+        try:
+            return cls.model_validate(stored)
+        except ValidationError as error:
+            unknown = [e["loc"] for e in error.errors() if e["type"] == "extra_forbidden"]
+            if unknown:
+                raise SpecError(
+                    f"The study was stored by a newer tuner: this one does not know "
+                    f"{', '.join(dotted(loc) for loc in unknown)}. Upgrade tuner to work with it."
+                ) from None
+            first = issues(error, cls)[0]
+            raise SpecError(
+                f"The stored study cannot be read by this version of tuner: {first}"
+            ) from None
+
+
+def differences(a: ResolvedSpec, b: ResolvedSpec, *, ignore: Collection[str] = ()) -> list[str]:
+    """What differs, a line each: `search.learning_rate.high: 0.1 → 0.01`.
+
+    `ignore` leaves out whole sections: a rerun may extend its budget, so
+    `differences(a, b, ignore=["budget"])` tells whether anything else has changed.
+    """
+    left, right = _flat(a), _flat(b)
+    out = []
+    for key in dict.fromkeys((*left, *right)):
+        section = key.split(".")[0].split("[")[0]
+        before, after = left.get(key), right.get(key)
+        if before != after and section not in ignore:
+            out.append(f"{key}: {before or 'not set'} → {after or 'not set'}")
+    return out
+
+
+def _flat(spec: ResolvedSpec) -> dict[str, str]:
+    """Every leaf as text under its dotted name, in the words of study files."""
+    plain = spec.model_dump(mode="json", exclude={"space"})
+    out: dict[str, str] = {}
+    _flatten(plain, "", out)
+    for name, parameter in spec.space.parameters.items():
+        fields = parameter.model_dump(mode="json", exclude={"type"})
+        _flatten({"type": parameter.type, **fields}, f"search.{name}", out)
+    for index, combination in enumerate(spec.space.model_dump(mode="json")["forbidden"]):
+        _flatten(combination, f"forbidden[{index}]", out)
+    return out
+
+
+def _flatten(value: Any, name: str, out: dict[str, str]) -> None:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _flatten(inner, f"{name}.{key}" if name else str(key), out)
+    elif isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
+        for index, inner in enumerate(value):
+            _flatten(inner, f"{name}[{index}]", out)
+    elif isinstance(value, list):
+        out[name] = "[" + ", ".join(map(_leaf, value)) + "]"
+    else:
+        out[name] = _leaf(value)
+
+
+def _leaf(value: Any) -> str:
+    """As in a study file: text that would read as something else stands in quotes."""
+    if isinstance(value, str) and not _is_text(value):
+        return f'"{value}"'
+    if isinstance(value, float):
+        return repr(value)
+    return written(value)
+
+
+def _is_text(value: str) -> bool:
+    try:
+        return isinstance(scalar(value), str)
+    except ValueError:
+        return False

@@ -1,0 +1,55 @@
+"""The plain values of study files, strict where pydantic would guess.
+
+pydantic reads `true` as 1, "3" as 3 and "on" as true, and names every branch of a union in its
+errors. These types accept only what was meant and answer with one sentence.
+"""
+
+import math
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ValidatorFunctionWrapHandler, WrapValidator
+
+from tuner.spec.words import a, problem
+from tuner.trials import ParamValue
+
+
+def _whole(given: Any) -> Any:
+    if isinstance(given, float) and given.is_integer():  # 1e3 is how people write 1000
+        return int(given)
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise problem(f"must be a whole number, is {a(given)}")
+    return given
+
+
+def _finite(given: Any) -> Any:
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise problem(f"must be a number, is {a(given)}")
+    if not math.isfinite(given):
+        raise problem(f"must be a finite number, is {a(given)}")
+    return given
+
+
+def _flag(given: Any) -> Any:
+    if not isinstance(given, bool):
+        raise problem(f"must be true or false, is {a(given)}")
+    return given
+
+
+def _value(given: Any, _: ValidatorFunctionWrapHandler) -> Any:
+    if isinstance(given, float):
+        return _finite(given)
+    if given is not None and not isinstance(given, bool | int | str):
+        raise problem(f"must be a single value (a number, text, true or false), is {a(given)}")
+    return given
+
+
+def _number(given: Any, _: ValidatorFunctionWrapHandler) -> Any:
+    return _finite(given)
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Real = Annotated[float, BeforeValidator(_finite)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+# the union's own validation is skipped: its type is there for the JSON schema
+Value = Annotated[ParamValue, WrapValidator(_value)]
+Number = Annotated[int | float, WrapValidator(_number)]

@@ -1,0 +1,180 @@
+"""What is wrong with a study file, in words: pydantic's errors → sentences for people.
+
+Every sentence says what would be right and what was found instead. Sentences never hold a line
+break, however hostile the text that they quote.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from tuner.errors import Issue
+
+QUOTED_LENGTH = 60  # characters
+
+Loc = tuple[str | int, ...]
+
+
+def quoted(text: object) -> str:
+    """A user's text in backquotes: one line, no control characters, not too long."""
+    shown = str(text)
+    if len(shown) > QUOTED_LENGTH:
+        shown = shown[: QUOTED_LENGTH - 1] + "…"
+    return "`" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown) + "`"
+
+
+def written(value: object) -> str:
+    """A value as it stands in a study file."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    return str(value)
+
+
+def listed(values: Iterable[object]) -> str:
+    """Values separated by commas, long lists shortened."""
+    shown = [quoted(written(value))[1:-1] for value in values]
+    return ", ".join(shown[:30]) + (f" … ({len(shown)} in all)" if len(shown) > 30 else "")
+
+
+def a(value: object) -> str:
+    """What a value is: "the text `abc`", "a list"."""
+    if isinstance(value, Mapping | BaseModel):
+        return "a section"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if value is None:
+        return "empty"
+    if isinstance(value, str):
+        return f"the text {quoted(value)}" if value else "an empty text"
+    return quoted(written(value))
+
+
+def nearest(word: object, options: Iterable[object]) -> str | None:
+    """The option that was most likely meant."""
+    by_lower = {str(option).lower(): str(option) for option in options}
+    close = difflib.get_close_matches(str(word)[:100].lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[close[0]] if close else None
+
+
+def instead(word: object, options: Iterable[object], *, of: str = "allowed are") -> str:
+    """How a sentence about an unknown word ends: the nearest right one, or all of them."""
+    options = list(options)
+    if (close := nearest(word, options)) is not None:
+        return f"; did you mean {quoted(close)}?"
+    return f"; {of} {listed(options)}" if options else ""
+
+
+def one_of(value: object, options: Sequence[object]) -> str:
+    """The sentence for a value that is none of the options."""
+    close = nearest(value, options) if isinstance(value, str) else None
+    hint = f"; did you mean {quoted(close)}?" if close is not None else ""
+    return f"must be one of {listed(options)}; is {a(value)}{hint}"
+
+
+def problem(message: str, *at: str | int) -> PydanticCustomError:
+    """An error to raise in a validator; `at` leads from the validated value to the field."""
+    return PydanticCustomError("tuner", "{message}", {"message": message, "at": list(at)})
+
+
+def issues(error: ValidationError, model: type[BaseModel]) -> list[Issue]:
+    """Each error of a validated model as a location and a sentence."""
+    return [_issue(detail, model) for detail in error.errors(include_url=False)]
+
+
+def _issue(detail: ErrorDetails, model: type[BaseModel]) -> Issue:
+    loc, kind, given = detail["loc"], detail["type"], detail["input"]
+    context: dict[str, Any] = detail.get("ctx", {})
+    if kind == "tuner":
+        return Issue((*loc, *context["at"]), context["message"])
+    if kind == "extra_forbidden":
+        key = str(loc[-1])
+        return Issue(
+            loc, f"unknown key {quoted(key)}{instead(key, keys(model, loc[:-1]))}", of_key=True
+        )
+    if kind == "value_error":
+        return Issue(loc, str(context["error"]))
+    if kind == "missing":
+        allowed = _literals(model, loc)
+        return Issue(loc, "is missing" + (f"; must be one of {listed(allowed)}" if allowed else ""))
+    if kind == "literal_error":
+        return Issue(loc, one_of(given, _literals(model, loc)))
+    return Issue(loc, _sentence(kind, given, context) or _fallback(detail["msg"], given))
+
+
+def _sentence(kind: str, given: object, context: Mapping[str, Any]) -> str | None:
+    is_ = f"is {a(given)}"
+    limits = {
+        "greater_than": ("gt", "above"),
+        "greater_than_equal": ("ge", "at least"),
+        "less_than": ("lt", "below"),
+        "less_than_equal": ("le", "at most"),
+    }
+    if kind in limits:
+        key, word = limits[kind]
+        return f"must be {word} {written(context[key])}, {is_}"
+    if kind == "finite_number":
+        return f"must be a finite number, {is_}"
+    if kind == "string_type":
+        hint = "" if isinstance(given, Mapping | list | tuple) or given is None else _QUOTES
+        return f"must be text, {is_}{hint}"
+    if kind == "path_type":
+        return f"must be the path of a file or folder, {is_}"
+    if kind in ("tuple_type", "list_type"):
+        return f"must be a list, {is_}"
+    if kind in ("model_type", "model_attributes_type", "dict_type", "mapping_type"):
+        return f"must be a section of `key: value` lines, {is_}"
+    if kind in ("too_short", "too_long"):
+        expected = context.get("min_length", context.get("max_length"))
+        return f"must have {expected} entries, has {context['actual_length']}"
+    return None
+
+
+_QUOTES = "; put it in quotes"
+
+
+def _fallback(message: str, given: object) -> str:
+    text = re.sub(r"^(Value error, |Input )", "", " ".join(message.split()))
+    text = re.sub(r"^should ", "must ", text)
+    return text if text.startswith("must ") is False else f"{text}, is {a(given)}"
+
+
+def keys(model: type[BaseModel], loc: Loc) -> list[str]:
+    """The keys that are allowed in the section at `loc`."""
+    section = _at(model, loc)
+    if isinstance(section, type) and issubclass(section, BaseModel):
+        return list(section.model_fields)
+    return []
+
+
+def _literals(model: type[BaseModel], loc: Loc) -> Sequence[str]:
+    found = _at(model, loc)
+    return tuple(v for v in get_args(found) if isinstance(v, str))
+
+
+def _at(annotation: Any, loc: Loc) -> Any:
+    """The type at `loc`: follows fields, values of dicts and entries of tuples."""
+    for part in loc:
+        section = _model(annotation)
+        if section is not None:
+            if part not in section.model_fields:
+                return None
+            annotation = section.model_fields[str(part)].annotation
+        else:
+            arguments = [x for x in get_args(annotation) if x not in (Ellipsis, type(None))]
+            annotation = arguments[-1] if arguments else None
+    return _model(annotation) or annotation
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    """The model in an annotation, also in `Model | None`."""
+    options = [annotation, *(get_args(annotation) if not hasattr(annotation, "mro") else ())]
+    for option in options:
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            return option
+    return None
