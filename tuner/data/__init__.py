@@ -1,0 +1,9 @@
+"""Sources → prepared arrays: load, split, fingerprint, cache.
+
+Importing this package costs nothing: numpy, pyarrow and pillow are imported by what needs them.
+"""
+
+from tuner.data.prepare import prepare
+from tuner.data.prepared import Part, PartName, Prepared
+
+__all__ = ["Part", "PartName", "Prepared", "prepare"]

@@ -1,14 +1,18 @@
 """Prepared data: arrays on disk, memory-mapped, the same for every process that opens them."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # the command line reads sizes and fingerprints, never arrays
+    import numpy as np
+    import numpy.typing as npt
 
 PartName = Literal["train", "validation", "test"]
+PARTS: tuple[PartName, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +38,27 @@ class Prepared:
     sizes: Mapping[PartName, int]  # examples
     input_shape: tuple[int, ...]  # images: C, H, W; text: max_length,
     mean: tuple[float, ...] = ()  # images: a channel, in the units of `inputs`
-    std: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()  # never 0: a constant channel has 1
     vocabulary: tuple[str, ...] = ()  # text: index 0 is padding, 1 is an unknown word
     has_vectors: bool = False  # text: word vectors were given
     class_counts: Mapping[str, int] = field(default_factory=dict)  # in the training part
+    notes: tuple[str, ...] = ()  # what the user should know: dropped rows, parts that overlap
 
     def part(self, name: PartName) -> Part:
         """The arrays of a part, read-only and memory-mapped."""
+        import numpy as np
+
         inputs = np.load(self.folder / f"{name}.inputs.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(self.folder / f"{name}.labels.npy", mmap_mode="r", allow_pickle=False)
         return Part(inputs=inputs, labels=labels)
 
     def vectors(self) -> npt.NDArray[np.float32]:
-        """float32 [len(vocabulary), dimension]; words without a vector have a row of NaN."""
+        """float32 [len(vocabulary), dimension]; words without a vector have a row of NaN.
+
+        FileNotFoundError where `has_vectors` is false.
+        """
+        import numpy as np
+
         array: npt.NDArray[np.float32] = np.load(
             self.folder / "vectors.npy", mmap_mode="r", allow_pickle=False
         )

