@@ -4,6 +4,7 @@ Every setting is an environment variable with the prefix `TUNER_` (a `.env` file
 file in the working directory must not decide which database is written).
 """
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -62,3 +63,17 @@ class Settings(BaseSettings):
 def settings() -> Settings:
     """The settings of this process, read once."""
     return Settings()
+
+
+def visible_cuda_devices() -> tuple[str, ...] | None:
+    """What CUDA_VISIBLE_DEVICES names; None where it is not set."""
+    value = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return None if value is None else tuple(part for part in value.split(",") if part.strip())
+
+
+def executor_environment(threads: int, cuda_device: str | None) -> dict[str, str]:
+    """The environment of an executor: the users' code must not find the database's password."""
+    environment = {k: v for k, v in os.environ.items() if not k.upper().startswith("TUNER_")}
+    environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = str(threads)
+    environment["CUDA_VISIBLE_DEVICES"] = cuda_device or ""
+    return environment

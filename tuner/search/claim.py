@@ -66,8 +66,10 @@ class Search:
                 self._pruner.complete(trial.number)
 
     def claim(self, worker_id: uuid.UUID, lease: float) -> Held | None:
-        """Take the next trial; None when the study gives none. `lease` is in seconds."""
-        self.refresh()
+        """Take the next trial; None when the study gives none. `lease` is in seconds.
+
+        Draws from what the latest `refresh` has read.
+        """
         expected = self._history.next_number
         params = self._proposer.propose(expected)
         claimed = self._insert(worker_id, lease, params)
@@ -141,6 +143,8 @@ class Search:
     def reason_to_end(self) -> str | None:
         """Why the study is over before its budget is used, as far as is known; None if it is not."""
         budget = self.spec.budget
+        if budget.target is None and budget.patience is None:
+            return None
         direction = self.study.direction
         finished = [t for t in self._history.trials if t.state.is_finished()]
         best: FrozenTrial | None = None

@@ -1,0 +1,39 @@
+"""Where an attempt's files lie, and which weights are kept."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tuner.settings import Settings
+from tuner.trials import Direction
+
+KEEP = 5  # best trials a study whose weights one worker keeps
+WEIGHTS_FILE = "weights.safetensors"
+LOG_FILE = "log.txt"
+
+
+def attempt_folder(settings: Settings, study_id: int, number: int, attempt: int) -> Path:
+    """The folder of one attempt: its log and, if it was among the best, its weights."""
+    return settings.artifacts / str(study_id) / f"{number}.{attempt}"
+
+
+class KeptWeights:
+    """Removes the weights of trials that fell behind: only the best `KEEP` of a study stay.
+
+    What is not among the best of the trials that one worker has seen is not among the best of all.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[int, list[tuple[float, Path]]] = {}
+
+    def add(self, study_id: int, direction: Direction, value: float, folder: Path) -> None:
+        """Take note of a finished trial; removes the weights that are not needed any more."""
+        kept = self._kept.setdefault(study_id, [])
+        kept.append((value, folder))
+        kept.sort(key=lambda entry: entry[0], reverse=direction == "maximize")
+        _remove(folder for _, folder in kept[KEEP:])
+        del kept[KEEP:]
+
+
+def _remove(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        (folder / WEIGHTS_FILE).unlink(missing_ok=True)

@@ -1,0 +1,187 @@
+"""The database and the installation: `db upgrade|status|url|stop`, `doctor`, `schema`."""
+
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from typing import Literal
+
+import typer
+from rich.markup import escape
+
+from tuner import __version__
+from tuner.cli.output import AsJson, opened, out, print_json, table
+from tuner.database import embedded, schema, workers
+from tuner.database.engine import connect
+from tuner.database.health import health
+from tuner.errors import TunerError
+from tuner.settings import Settings, settings
+from tuner.spec.schema import study_schema
+from tuner.worker import devices
+
+MIN_FREE = 2**30  # bytes of disk below which doctor warns
+SEEN_WITHIN = 30.0  # seconds
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    db = typer.Typer(help="The database: upgrade, status, url, stop.", no_args_is_help=True)
+    for command in (upgrade, status, url, stop):
+        db.command()(command)
+    app.add_typer(db, name="db")
+    app.command()(doctor)
+    app.command("schema")(schema_)
+
+
+def upgrade() -> None:
+    """Bring the database's schema to this tuner's version."""
+    database = connect(settings())
+    try:
+        schema.upgrade(database)
+        out.print(f"the schema is version {schema.newest()}")
+    finally:
+        database.close()
+
+
+def status(as_json: bool = AsJson) -> None:
+    """Show where the database is and how it stands."""
+    with opened() as (chosen, database):
+        with database.transaction() as connection:
+            version = schema.current(connection)
+            found = health(connection)
+            alive = workers.alive(connection, within=SEEN_WITHIN)
+        facts = {
+            "server": "embedded" if database.is_embedded else "given by TUNER_DATABASE_URL",
+            "url": database.url.render_as_string(hide_password=True),
+            "postgresql": found.server,
+            "schema": version,
+            "size": f"{found.bytes / 2**20:.1f} MiB",
+            "connections": found.connections,
+            "workers": len(alive),
+            "home": str(chosen.home),
+        }
+    _print_facts(facts, as_json)
+
+
+def _print_facts(facts: dict[str, object], as_json: bool) -> None:
+    if as_json:
+        print_json(facts)
+        return
+    shown = table("", "")
+    shown.show_header = False
+    for key, value in facts.items():
+        shown.add_row(f"[dim]{key}[/]", escape(str(value)))
+    out.print(shown)
+
+
+def url(
+    show_password: bool = typer.Option(
+        False, "--show-password", help="Print the password too, for psql or another program."
+    ),
+) -> None:
+    """Print the database's URL."""
+    with opened() as (_, database):
+        typer.echo(database.url.render_as_string(hide_password=not show_password))
+
+
+def stop(
+    force: bool = typer.Option(False, "--force", help="Even while other processes use it."),
+) -> None:
+    """Stop the embedded server of this home."""
+    stopped = embedded.stop(settings().home, force=force)
+    out.print("stopped" if stopped else "it was not running")
+
+
+def schema_() -> None:
+    """Print the JSON schema of study files, for editors."""
+    print_json(study_schema())
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    name: str
+    verdict: Literal["ok", "warning", "wrong"]
+    finding: str
+
+
+def doctor(as_json: bool = AsJson) -> None:
+    """Check the installation: database, devices, versions, disk. Exit code 1 if something is wrong."""
+    chosen = settings()
+    checks = [
+        _checked(name, check, chosen)
+        for name, check in (
+            ("versions", _versions),
+            ("torch", _torch),
+            ("devices", _devices),
+            ("disk", _disk),
+            ("database", _database),
+        )
+    ]
+    if as_json:
+        print_json(checks)
+    else:
+        shown = table("", "", "")
+        shown.show_header = False
+        marks = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "wrong": "[red]✗[/]"}
+        for check in checks:
+            shown.add_row(marks[check.verdict], check.name, escape(check.finding))
+        out.print(shown)
+    if any(check.verdict == "wrong" for check in checks):
+        raise typer.Exit(1)
+
+
+def _checked(name: str, check: Callable[[Settings], _Check], chosen: Settings) -> _Check:
+    try:
+        return check(chosen)
+    except TunerError as error:
+        return _Check(name, "wrong", str(error))
+
+
+def _versions(_: Settings) -> _Check:
+    return _Check(
+        "versions",
+        "ok",
+        f"tuner {__version__}, Python {platform.python_version()}, "
+        f"optuna {metadata.version('optuna')}, {sys.platform} {platform.machine()}",
+    )
+
+
+def _torch(_: Settings) -> _Check:
+    if find_spec("torch") is None:
+        return _Check("torch", "wrong", "torch is not installed: pip install torch")
+    return _Check("torch", "ok", f"torch {metadata.version('torch')}")
+
+
+def _devices(_: Settings) -> _Check:
+    gpus = devices.gpus()
+    found = f"{devices.cores()} CPU cores"
+    if gpus:
+        return _Check("devices", "ok", f"{len(gpus)} GPUs ({', '.join(gpus)}), {found}")
+    return _Check("devices", "ok", f"{found}; no NVIDIA GPU, trials run on the CPU")
+
+
+def _disk(chosen: Settings) -> _Check:
+    folder = chosen.home
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    finding = f"{free / 2**30:.1f} GiB free at {chosen.home}"
+    return _Check("disk", "ok" if free >= MIN_FREE else "warning", finding)
+
+
+def _database(chosen: Settings) -> _Check:
+    database = connect(chosen)
+    try:
+        with database.transaction() as connection:
+            version = schema.current(connection)
+            server = health(connection).server
+        where = "embedded" if database.is_embedded else "external"
+        if version not in (None, schema.newest()):
+            schema.check(database)
+        state = "not set up yet" if version is None else f"schema {version}"
+        return _Check("database", "ok", f"{where} PostgreSQL {server}, {state}")
+    finally:
+        database.close()

@@ -1,0 +1,181 @@
+"""The live view of a study while it runs: counts, best, a sparkline, time left.
+
+Drawn on standard error by a thread of its own that reads the database incrementally, so it shows
+what all workers do, not only this process's. Without a terminal it prints a line now and then.
+"""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tuner.cli.output import STATE_STYLE, duration, number, param
+from tuner.database import studies
+from tuner.database.engine import Database
+from tuner.database.feed import Feed
+from tuner.errors import TunerError
+from tuner.trials import Study, Trial, TrialState, best_so_far, best_trial
+
+PERIOD = 0.5  # seconds between looks
+LINE_PERIOD = 10.0  # seconds between lines where there is no terminal
+RATE_WINDOW = 120.0  # seconds over which trials a minute are counted
+SPARK = "▁▂▃▄▅▆▇█"
+SPARK_WIDTH = 48
+SHOWN_PARAMS = 8
+
+_log = logging.getLogger(__name__)
+
+
+class LiveView:
+    """A context manager: draws while the block runs."""
+
+    def __init__(self, database: Database, study: Study, console: Console) -> None:
+        self._database = database
+        self._study = study
+        self._console = console
+        self._feed = Feed(study.id, metrics=False)
+        self._trials: dict[int, Trial] = {}
+        self._started = time.monotonic()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="live view", daemon=True)
+        self.note = ""  # a line below, as while stopping
+
+    def __enter__(self) -> "LiveView":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        if self._console.is_terminal:
+            with Live(console=self._console, auto_refresh=False, transient=True) as live:
+                while True:
+                    last = self._stopped.is_set()
+                    self._look()
+                    live.update(self._render(), refresh=True)
+                    if last:
+                        return
+                    self._stopped.wait(PERIOD)
+        while not self._stopped.wait(LINE_PERIOD):
+            self._look()
+            self._console.print(self._line())
+
+    def _look(self) -> None:
+        try:
+            with self._database.statement() as connection:
+                self._study = studies.by_id(connection, self._study.id)
+                for row in self._feed.poll(connection):
+                    self._trials[row.number] = self._feed.trial(row)
+        except TunerError as error:
+            _log.info("%s", error)  # the worker says so too
+
+    def _counts(self) -> dict[TrialState, int]:
+        counts = dict.fromkeys(TrialState, 0)
+        for trial in self._trials.values():
+            counts[trial.state] += 1
+        return counts
+
+    def _line(self) -> str:
+        counts, best = self._counts(), best_trial(self._trials.values(), self._study.direction)
+        done = sum(n for state, n in counts.items() if state.is_finished)
+        text = f"{done}/{self._study.max_trials or '∞'} trials"
+        text += "".join(f", {n} {state}" for state, n in counts.items() if n)
+        if best is not None:
+            text += f"; best {self._study.metric} {number(best.value)} (trial {best.number})"
+        return text
+
+    def _render(self) -> RenderableType:
+        study, trials = self._study, list(self._trials.values())
+        counts = self._counts()
+        done = sum(n for state, n in counts.items() if state.is_finished)
+        best = best_trial(trials, study.direction)
+        rate = _per_minute(trials)
+
+        head = Table.grid(padding=(0, 2), expand=False)
+        head.add_row(
+            Text(study.name, style="bold"),
+            ProgressBar(total=study.max_trials or max(done, 1), completed=done, width=40),
+            Text(f"{done}/{study.max_trials or '∞'}"),
+            Text(_time_left(study, done, rate), style="dim"),
+        )
+        states = Text("  ").join(
+            Text(f"{state} {n}", style=STATE_STYLE[state] if n else "dim")
+            for state, n in counts.items()
+            if n or state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
+        )
+        states.append(f"   {rate:.1f} trials/min" if rate else "   starting …", style="dim")
+        parts: list[RenderableType] = [head, states]
+        if best is not None:
+            parts.append(_best_line(study, best))
+            history = [value for _, value in best_so_far(trials, study.direction)]
+            values = [
+                t.value for t, _ in best_so_far(trials, study.direction) if t.value is not None
+            ]
+            parts.append(
+                Text.assemble(
+                    ("history  ", "dim"),
+                    (sparkline(values), "cyan"),
+                    ("  best so far  ", "dim"),
+                    (sparkline(history), "green"),
+                )
+            )
+        if self.note:
+            parts.append(Text(self.note, style="yellow"))
+        return Group(*parts)
+
+
+def _best_line(study: Study, best: Trial) -> Text:
+    line = Text.assemble(
+        ("best  ", "dim"),
+        (f"{study.metric} {number(best.value)}", "bold green"),
+        (f"  trial {best.number}  ", "dim"),
+    )
+    for name, value in list(best.params.items())[:SHOWN_PARAMS]:
+        line.append(f"{name}=", style="dim").append(f"{param(value)} ")
+    if len(best.params) > SHOWN_PARAMS:
+        line.append("…", style="dim")
+    return line
+
+
+def _per_minute(trials: Sequence[Trial]) -> float:
+    """Trials that ended a minute, over the last `RATE_WINDOW` seconds or since the first."""
+    ends = [t.finished_at.timestamp() for t in trials if t.finished_at is not None]
+    starts = [t.started_at.timestamp() for t in trials if t.started_at is not None]
+    if not ends:
+        return 0.0
+    now = datetime.now(UTC).timestamp()
+    since = max(min(starts), now - RATE_WINDOW)
+    return sum(end >= since for end in ends) / max(now - since, 1.0) * 60
+
+
+def _time_left(study: Study, done: int, rate: float) -> str:
+    if study.max_trials is None or not rate:
+        return ""
+    left = (study.max_trials - done) / rate * 60
+    return f"{duration(left)} left" if done < study.max_trials else ""
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Values as a line of blocks, the latest `SPARK_WIDTH` of them."""
+    shown = [v for v in values if math.isfinite(v)][-SPARK_WIDTH:]
+    if not shown:
+        return ""
+    low, high = min(shown), max(shown)
+    span = (high - low) or 1.0
+    return "".join(SPARK[round((v - low) / span * (len(SPARK) - 1))] for v in shown)

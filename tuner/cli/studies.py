@@ -1,0 +1,376 @@
+"""Looking at studies and steering them: `list`, `show`, `trials`, `best`, `export`, `pause` …"""
+
+import csv
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import typer
+from rich.markup import escape
+
+from tuner import commands, export, files, report
+from tuner.cli.output import (
+    AsJson,
+    duration,
+    err,
+    moment,
+    number,
+    opened,
+    out,
+    param,
+    params_table,
+    plain,
+    print_json,
+    state,
+    study_record,
+    table,
+    trial_record,
+)
+from tuner.cli.run import EXPORTS
+from tuner.errors import BadInputError
+from tuner.families import registry
+from tuner.search.importances import importances
+from tuner.spec import values
+from tuner.spec.resolve import ResolvedSpec
+from tuner.trials import Study, StudyState, Trial, TrialState, better
+
+StudyName = typer.Argument(help="The study's name.", show_default=False)
+SHOWN_TRIALS = 50
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("list")(list_)
+    for command in (show, trials, best, enqueue, retry, pause, resume, stop, delete):
+        app.command()(command)
+    app.command("export")(export_)
+    app.command("report")(report_)
+    app.command()(families)
+
+
+def list_(as_json: bool = AsJson) -> None:
+    """List all studies."""
+    with opened() as (_, database):
+        found = commands.overviews(database)
+        if as_json:
+            print_json([_overview_record(o) for o in found])
+            return
+        if not found:
+            out.print("no studies yet; start with `tuner run studies/digits-cnn.yaml`")
+            return
+        shown = table(
+            "study", "state", "family", "done", "running", "created", right=frozenset({"running"})
+        )
+        for one in found:
+            done = sum(n for s, n in one.counts.items() if s.is_finished)
+            shown.add_row(
+                escape(one.study.name),
+                state(one.study.state),
+                one.study.family or "optuna",
+                f"{done}/{one.study.max_trials or '∞'}",
+                str(one.counts[TrialState.RUNNING]),
+                moment(one.study.created_at),
+            )
+        out.print(shown)
+
+
+def _overview_record(one: commands.Overview) -> dict[str, Any]:
+    return {**study_record(one.study), "counts": plain(one.counts)}
+
+
+def show(name: str = StudyName, as_json: bool = AsJson) -> None:
+    """Show how a study stands: counts, best configuration, search space."""
+    with opened() as (_, database):
+        one = commands.overview(database, name)
+        every = commands.load_trials(database, one.study)
+        found = commands.best_of(every, one.study)
+        if as_json:
+            print_json(
+                {**_overview_record(one), "best": None if found is None else trial_record(found)}
+            )
+            return
+        study = one.study
+        reason = f" ({escape(study.reason)})" if study.reason else ""
+        out.print(f"[bold]{escape(study.name)}[/]  {state(study.state)}{reason}")
+        facts = table("", "")
+        facts.show_header = False
+        facts.add_row("family", study.family or "made through Optuna")
+        facts.add_row("objective", f"{study.direction} {study.metric}")
+        done = sum(n for s, n in one.counts.items() if s.is_finished)
+        facts.add_row("trials", f"{done} of {study.max_trials or '∞'}: " + _counts(one.counts))
+        facts.add_row("created", moment(study.created_at))
+        if study.data_fingerprint:
+            facts.add_row("data", f"fingerprint {study.data_fingerprint}")
+        out.print(facts)
+        if found is not None:
+            out.print(
+                f"\n[bold green]best[/] trial {found.number}: {study.metric} "
+                f"[bold]{number(found.value)}[/]"
+            )
+            out.print(params_table(found.params))
+        if study.spec is not None:
+            out.print("\n[bold]search space[/]")
+            out.print(params_table(ResolvedSpec.model_validate(study.spec).space.describe()))
+        causes = _failures(every)
+        if causes:
+            out.print("\n[bold red]failures[/]")
+            out.print(params_table(causes))
+
+
+def _counts(counts: Mapping[TrialState, int]) -> str:
+    return ", ".join(f"{n} {state(s)}" for s, n in counts.items() if n) or "none yet"
+
+
+def _failures(every: list[Trial]) -> dict[str, str]:
+    """Cause → count with the latest message."""
+    found: dict[str, str] = {}
+    count: dict[str, int] = {}
+    for trial in every:
+        if trial.state is TrialState.FAILED and trial.cause is not None:
+            count[trial.cause] = count.get(trial.cause, 0) + 1
+            found[trial.cause] = f"{count[trial.cause]} ×, the latest: {trial.message}"
+    return found
+
+
+def trials(
+    name: str = StudyName,
+    form: Literal["table", "csv", "json"] = typer.Option("table", "--format", "-f"),
+    only: TrialState | None = typer.Option(None, "--state", help="Only trials in this state."),
+    sort: Literal["number", "value"] = typer.Option("number", "--sort"),
+    top: int | None = typer.Option(None, "--top", "-n", min=1, help="Only so many."),
+    as_json: bool = AsJson,
+) -> None:
+    """Print a study's trials as a table, CSV or JSON."""
+    with opened() as (_, database):
+        study = commands.find(database, name)
+        every = [
+            t for t in commands.load_trials(database, study) if only is None or t.state is only
+        ]
+    if sort == "value":
+        every.sort(key=lambda t: _order(t, study))
+    chosen = every[:top]
+    if as_json or form == "json":
+        print_json([trial_record(t) for t in chosen])
+    elif form == "csv":
+        _print_csv(chosen, study)
+    else:
+        _print_trials(chosen[: top or SHOWN_TRIALS], study, len(every))
+
+
+def _order(trial: Trial, study: Study) -> float:
+    value = trial.value
+    if value is None or value != value:
+        return float("inf")
+    return -value if better(study.direction, 1, 0) else value
+
+
+def _param_names(every: list[Trial]) -> list[str]:
+    return list(dict.fromkeys(name for trial in every for name in trial.params))
+
+
+def _print_csv(every: list[Trial], study: Study) -> None:
+    """Cells that a spreadsheet would run as a formula get an apostrophe before them."""
+    names = _param_names(every)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(
+        ["number", "state", study.metric, "epochs", "seconds", "attempt", "cause", "message"]
+        + [f"param.{name}" for name in names]
+    )
+    for trial in every:
+        cells = [
+            trial.number,
+            trial.state,
+            trial.value,
+            trial.reports[-1].step if trial.reports else 0,
+            trial.seconds,
+            trial.attempt,
+            trial.cause,
+            trial.message,
+            *(trial.params.get(name) for name in names),
+        ]
+        writer.writerow([_cell(cell) for cell in cells])
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return "'" + value
+    return "" if value is None else value
+
+
+def _print_trials(every: list[Trial], study: Study, total: int) -> None:
+    names = _param_names(every)
+    shown = table(
+        "#",
+        "state",
+        study.metric,
+        "epochs",
+        "time",
+        *map(escape, names),
+        right=frozenset({"#", study.metric, "epochs", "time"}),
+    )
+    for trial in every:
+        shown.add_row(
+            str(trial.number),
+            state(trial.state),
+            number(trial.value),
+            str(trial.reports[-1].step if trial.reports else 0),
+            duration(trial.seconds),
+            *(escape(param(trial.params[n])) if n in trial.params else "" for n in names),
+        )
+    out.print(shown)
+    if total > len(every):
+        err.print(f"[dim]{total - len(every)} more; --top N or --format csv shows them[/]")
+
+
+def best(name: str = StudyName, as_json: bool = AsJson) -> None:
+    """Print the best configuration as YAML (or JSON)."""
+    with opened() as (_, database):
+        study = commands.find(database, name)
+        found = commands.best(database, study)
+        params = export.all_params(study, found)
+        if as_json:
+            print_json(
+                {
+                    "study": name,
+                    "trial": found.number,
+                    "value": found.value,
+                    "metric": study.metric,
+                    "params": params,
+                }
+            )
+            return
+        out.print(f"# {escape(name)}, trial {found.number}: {study.metric} {number(found.value)}")
+        out.print(escape(export.yaml_text(params)), end="")
+
+
+def export_(
+    name: str = StudyName,
+    to: Path | None = typer.Option(None, "--to", help="The folder; by default exports/NAME."),
+    force: bool = typer.Option(False, "--force", help="Replace an existing folder."),
+    as_json: bool = AsJson,
+) -> None:
+    """Export the best configuration with its weights; measures it on the test part."""
+    with opened() as (settings, database):
+        study = commands.find(database, name)
+        found = commands.best(database, study)
+        if study.state is StudyState.ACTIVE:
+            err.print("[yellow]the study is still running: this is the best so far[/]")
+        exported = export.export(study, found, to or EXPORTS / name, settings, force=force)
+        if as_json:
+            print_json({**exported.content, "export": str(exported.folder)})
+            return
+        metric = exported.content["metric"]
+        out.print(
+            f"exported trial {found.number} to [bold]{escape(str(exported.folder))}[/]: "
+            f"validation {metric['name']} {number(metric['validation'])}, "
+            f"test {number(metric['test'])}"
+        )
+
+
+def report_(
+    name: str = StudyName,
+    to: Path | None = typer.Option(None, "--to", help="The file; by default reports/NAME.html."),
+) -> None:
+    """Write one self-contained HTML page with figures and tables."""
+    with opened() as (_, database):
+        study = commands.find(database, name)
+        every = commands.load_trials(database, study)
+        spec = None if study.spec is None else ResolvedSpec.model_validate(study.spec)
+        found = commands.best_of(every, study)
+        page = report.render(
+            study,
+            every,
+            importances=importances(database, study),
+            log_params=spec.space.log_parameters if spec else frozenset(),
+            space=spec.space.describe() if spec else {},
+            export_yaml=None
+            if found is None
+            else export.yaml_text(export.all_params(study, found)),
+            versions=export.versions(),
+        )
+    path = to or Path("reports") / f"{name}.html"
+    files.write(path, page)
+    out.print(f"wrote [bold]{escape(str(path))}[/]")
+
+
+def enqueue(
+    name: str = StudyName,
+    params: list[str] = typer.Argument(
+        help="Parameters: learning_rate=0.001 (others are searched)."
+    ),
+) -> None:
+    """Queue a configuration to be tried next."""
+    chosen = {}
+    for pair in params:
+        key, separator, text = pair.partition("=")
+        if not separator or not key:
+            raise BadInputError(f"`{pair}`: must look like learning_rate=0.001")
+        chosen[key] = values.plain(text)
+    with opened() as (_, database):
+        out.print(f"queued as trial {commands.enqueue(database, name, chosen)}")
+
+
+def retry(
+    name: str = StudyName,
+    trial: int | None = typer.Argument(None, help="One trial's number; by default all failed."),
+) -> None:
+    """Queue failed trials again."""
+    with opened() as (_, database):
+        numbers = commands.retry(database, name, trial)
+        out.print(f"queued again: {', '.join(map(str, numbers))}" if numbers else "none has failed")
+
+
+def pause(name: str = StudyName) -> None:
+    """Pause: no new claims; running trials go back to the queue."""
+    with opened() as (_, database):
+        commands.pause(database, name)
+        out.print(f"paused; `tuner resume {escape(name)}` continues")
+
+
+def resume(name: str = StudyName) -> None:
+    """Let workers continue a paused or stopped study."""
+    with opened() as (_, database):
+        commands.resume(database, name)
+        out.print("active; workers (`tuner worker`) continue with it")
+
+
+def stop(name: str = StudyName) -> None:
+    """End a study before its budget is used."""
+    with opened() as (_, database):
+        commands.stop(database, name)
+        out.print(f"stopped; `tuner export {escape(name)}` exports the best so far")
+
+
+def delete(
+    name: str = StudyName,
+    yes: bool = typer.Option(False, "--yes", help="Do not ask."),
+) -> None:
+    """Delete a study with its trials and weights, for good."""
+    with opened() as (settings, database):
+        one = commands.overview(database, name)
+        total = sum(one.counts.values())
+        if not yes:
+            typed = typer.prompt(
+                f"this deletes {total} trials and their weights for good; type the study's name",
+                err=True,
+            )
+            if typed != name:
+                raise BadInputError("that is not its name; nothing was deleted")
+        commands.delete(database, settings, name)
+        out.print(f"deleted {escape(name)} with {total} trials")
+
+
+def families(as_json: bool = AsJson) -> None:
+    """List the model families and what each searches by default."""
+    cards = [registry.card(name) for name in registry.NAMES]
+    if as_json:
+        print_json([card.model_dump(mode="json") for card in cards])
+        return
+    for card in cards:
+        out.print(
+            f"[bold]{card.name}[/]  {escape(card.summary)} [dim]({escape(card.reference)})[/]"
+        )
+        out.print(f"  metrics {', '.join(card.metrics)}; data: {card.data}")
+        space = registry.space(card)
+        out.print(params_table(space.describe(), indent=4))

@@ -1,0 +1,277 @@
+"""What a user can do. The command line, the dashboard, the REST API and notebooks call these.
+
+Every function takes the open `Database`; what a user did wrong comes out as a `TunerError`.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner import families
+from tuner.data import prepare
+from tuner.database import feed, schema, studies, trials
+from tuner.database.engine import Database, connect
+from tuner.errors import (
+    BadInputError,
+    NothingToExportError,
+    StudyExistsError,
+    StudyNotFoundError,
+    StudyStateError,
+    TrialNotFoundError,
+)
+from tuner.settings import Settings
+from tuner.spec.load import Source
+from tuner.spec.resolve import ResolvedSpec, differences
+from tuner.trials import ParamValue, Study, StudyState, Trial, TrialState, best_trial
+
+_RESUMABLE = (StudyState.PAUSED, StudyState.STOPPED, StudyState.FINISHED)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A study file that can be launched: the family knows its space, its data is there."""
+
+    spec: ResolvedSpec
+    fingerprint: str
+    examples: Mapping[str, int]  # part → how many
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """What `launch` did."""
+
+    study: Study
+    created: bool  # False: it was there and goes on
+    changes: tuple[str, ...] = ()  # of its budget, for people
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A study with its counts, for lists."""
+
+    study: Study
+    counts: Mapping[TrialState, int]
+
+
+def open_database(settings: Settings) -> Database:
+    """The database, its schema checked; made on first use where it is the embedded one."""
+    database = connect(settings)
+    try:
+        schema.check(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def prepare_study(
+    path: Path, settings: Settings, *, overrides: Sequence[str] = (), name: str | None = None
+) -> Prepared:
+    """Read and check a study file and its data; nothing is written but the prepared data's cache."""
+    source = Source.read(path, [*overrides, *([f"name={name}"] if name else [])])
+    spec = families.confirm(source)
+    with source.locating():
+        data = prepare(spec.data, settings.data_cache)
+    families.check_data(spec, data)
+    return Prepared(spec, data.fingerprint, data.sizes)
+
+
+def launch(database: Database, prepared: Prepared, *, resume: bool = False) -> Launched:
+    """Make the study, ready for workers.
+
+    StudyExistsError if its name is taken; with `resume`, a study of the same file goes on (its
+    budget may have been changed), and one that differs in anything else is refused.
+    """
+    spec = prepared.spec
+    with database.transaction() as connection:
+        try:
+            existing = studies.by_name(connection, spec.name)
+        except StudyNotFoundError:
+            study_id = studies.create(
+                connection,
+                spec.name,
+                [spec.objective.direction],
+                metrics=[spec.objective.metric],
+                family=spec.family,
+                spec=spec.model_dump(mode="json"),
+                fingerprint=prepared.fingerprint,
+                max_trials=spec.budget.trials,
+                hours=spec.budget.hours,
+            )
+            for params in spec.enqueue:
+                trials.enqueue(connection, study_id, params)
+            return Launched(studies.by_id(connection, study_id), created=True)
+        if not resume:
+            raise StudyExistsError(
+                f"a study named `{spec.name}` exists already ({existing.state}): continue it with "
+                f"`tuner resume {spec.name}` or launch under another name with `--name`"
+            )
+        changes = _resume_changes(existing, prepared)
+        if changes:
+            studies.set_budget(
+                connection,
+                existing.id,
+                max_trials=spec.budget.trials,
+                hours=spec.budget.hours,
+                spec=spec.model_dump(mode="json"),
+            )
+        if existing.state is not StudyState.FINISHED or changes:
+            studies.set_state(connection, existing.id, StudyState.ACTIVE, allowed=list(_RESUMABLE))
+        return Launched(
+            studies.by_id(connection, existing.id), created=False, changes=tuple(changes)
+        )
+
+
+def _resume_changes(existing: Study, prepared: Prepared) -> list[str]:
+    """What differs in the budget; refuses a file that differs in anything else."""
+    spec = prepared.spec
+    if existing.spec is None:
+        raise StudyExistsError(
+            f"the study `{spec.name}` was made through Optuna; choose another name with `--name`"
+        )
+    before = ResolvedSpec.model_validate(existing.spec)
+    different = differences(before, spec)
+    in_budget = [line for line in different if line.startswith("budget.")]
+    others = [line for line in different if not line.startswith("budget.")]
+    if existing.data_fingerprint != prepared.fingerprint:
+        others.append(f"data: fingerprint {existing.data_fingerprint} → {prepared.fingerprint}")
+    if others:
+        raise StudyExistsError(
+            f"a study named `{spec.name}` exists with another definition ({'; '.join(others)}): "
+            "choose another name with `--name`, or delete it with "
+            f"`tuner delete {spec.name}`"
+        )
+    return in_budget
+
+
+def find(database: Database, name: str) -> Study:
+    """The study of that name; StudyNotFoundError without one."""
+    with database.statement() as connection:
+        return studies.by_name(connection, name)
+
+
+def overviews(database: Database) -> list[Overview]:
+    """All studies with their counts, the oldest first."""
+    with database.statement() as connection:
+        found = studies.every(connection)
+        counts = trials.counts(connection)
+    return [Overview(study, _by_state(counts.get(study.id, {}))) for study in found]
+
+
+def overview(database: Database, name: str) -> Overview:
+    """One study with its counts."""
+    with database.statement() as connection:
+        study = studies.by_name(connection, name)
+        return Overview(study, _by_state(trials.counts(connection, study.id).get(study.id, {})))
+
+
+def _by_state(counts: Mapping[str, int]) -> dict[TrialState, int]:
+    return {state: counts.get(state, 0) for state in TrialState}
+
+
+def load_trials(database: Database, study: Study) -> list[Trial]:
+    """All trials of a study by number."""
+    with database.statement() as connection:
+        return feed.load(connection, study.id)
+
+
+def best(database: Database, study: Study) -> Trial:
+    """The best complete trial; NothingToExportError without one."""
+    found = best_of(load_trials(database, study), study)
+    if found is None:
+        raise NothingToExportError(
+            f"the study `{study.name}` has no complete trial yet, so there is no best one"
+        )
+    return found
+
+
+def best_of(trials: Sequence[Trial], study: Study) -> Trial | None:
+    """The best complete trial of these; None without one."""
+    return best_trial(trials, study.direction)
+
+
+def pause(database: Database, name: str) -> Study:
+    """No new claims; running trials go back to the queue and keep their number and reports."""
+    return _change(
+        database, name, StudyState.PAUSED, allowed=[StudyState.ACTIVE], reason="paused by the user"
+    )
+
+
+def resume(database: Database, name: str) -> Study:
+    """Let workers claim again."""
+    return _change(
+        database, name, StudyState.ACTIVE, allowed=[StudyState.PAUSED, StudyState.STOPPED]
+    )
+
+
+def stop(database: Database, name: str) -> Study:
+    """End a study before its budget is used; running trials go back to the queue."""
+    return _change(
+        database,
+        name,
+        StudyState.STOPPED,
+        allowed=[StudyState.ACTIVE, StudyState.PAUSED],
+        reason="stopped by the user",
+    )
+
+
+def _change(
+    database: Database,
+    name: str,
+    state: StudyState,
+    *,
+    allowed: Sequence[StudyState],
+    reason: str | None = None,
+) -> Study:
+    with database.transaction() as connection:
+        study = studies.by_name(connection, name)
+        if study.state is state:
+            return study  # asking twice is no error
+        if not studies.set_state(connection, study.id, state, allowed=allowed, reason=reason):
+            raise StudyStateError(
+                f"the study `{name}` is {study.state}"
+                + (f" ({study.reason})" if study.reason else "")
+                + f"; only {' or '.join(allowed)} studies can become {state}"
+            )
+        return studies.by_id(connection, study.id)
+
+
+def retry(database: Database, name: str, number: int | None = None) -> list[int]:
+    """Queue failed trials (or one of them) again; returns their numbers."""
+    with database.transaction() as connection:
+        study = studies.by_name(connection, name)
+        numbers = trials.retry(connection, study.id, number)
+        if number is not None and not numbers:
+            raise TrialNotFoundError(f"the study `{name}` has no failed trial {number}")
+        if numbers and study.state is StudyState.FINISHED:
+            studies.set_state(
+                connection, study.id, StudyState.ACTIVE, allowed=[StudyState.FINISHED]
+            )
+        return numbers
+
+
+def enqueue(database: Database, name: str, params: Mapping[str, ParamValue]) -> int:
+    """Queue a configuration to be tried next; returns the trial's number."""
+    with database.transaction() as connection:
+        study = studies.by_name(connection, name)
+        if study.spec is not None:
+            unknown = params.keys() - ResolvedSpec.model_validate(study.spec).space.parameters
+            if unknown:
+                raise BadInputError(
+                    f"the study `{name}` has no parameter `{min(unknown)}`; `tuner show {name}` "
+                    "lists them"
+                )
+        return trials.enqueue(connection, study.id, params)
+
+
+def delete(database: Database, settings: Settings, name: str) -> None:
+    """Delete a study with its trials, weights and logs, for good; refuses while it is active."""
+    with database.transaction() as connection:
+        study = studies.by_name(connection, name)
+        if study.state is StudyState.ACTIVE and study.spec is not None:
+            raise StudyStateError(
+                f"the study `{name}` is active; stop it first: `tuner stop {name}`"
+            )
+        studies.delete(connection, study.id)
+    shutil.rmtree(settings.artifacts / str(study.id), ignore_errors=True)

@@ -1,0 +1,206 @@
+"""The best configuration as a folder that can be used and defended.
+
+    best.yaml, best.json   the configuration, its metric, the data, versions, seed, and how to repeat
+    reproduce.yaml         a study file that trains just this configuration again
+    weights.safetensors    the trial's weights at its best epoch
+
+The test part is read here, once, after the choice is made; the validation figure is measured again
+from the exported weights, so that what the folder claims is what its weights do.
+"""
+
+import io
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from tuner import __version__, artifacts, files
+from tuner.errors import ExecutorError, NothingToExportError
+from tuner.search.sampler import complete, derived_seed
+from tuner.settings import Settings, executor_environment
+from tuner.spec.resolve import ResolvedSpec
+from tuner.trials import Study, Trial
+
+PACKAGES = ("torch", "numpy", "optuna", "gensim", "safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """An export that lies on disk."""
+
+    folder: Path
+    content: dict[str, Any]  # of best.json
+
+
+def export(
+    study: Study, trial: Trial, folder: Path, settings: Settings, *, force: bool = False
+) -> Exported:
+    """Write the folder for a complete trial; it appears whole or not at all.
+
+    BadInputError if the folder exists and `force` is not set; NothingToExportError where the
+    trial's weights are not on this machine.
+    """
+    if study.spec is None:
+        raise NothingToExportError(
+            f"the study `{study.name}` was made through Optuna: tuner has no family, data and "
+            "weights of it"
+        )
+    spec = ResolvedSpec.model_validate(study.spec)
+    weights = (
+        artifacts.attempt_folder(settings, study.id, trial.number, trial.attempt)
+        / artifacts.WEIGHTS_FILE
+    )
+    if not weights.is_file():
+        raise NothingToExportError(
+            f"the weights of trial {trial.number} are not in {weights.parent}: it was trained by "
+            f"{trial.worker or 'another worker'}; export there, or share TUNER_HOME"
+        )
+    with files.whole_folder(folder, replace=force) as aside:
+        shutil.copyfile(weights, aside / artifacts.WEIGHTS_FILE)
+        content = _content(study, spec, trial, weights, settings)
+        (aside / "best.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        (aside / "best.yaml").write_text(yaml_text(content), encoding="utf-8")
+        (aside / "reproduce.yaml").write_text(
+            yaml_text(_reproducing(study, spec, trial)), encoding="utf-8"
+        )
+    return Exported(folder, content)
+
+
+def is_export_of(folder: Path, study: Study) -> bool:
+    """Whether the folder is an earlier export of this very study."""
+    try:
+        content = json.loads((folder / "best.json").read_text(encoding="utf-8"))
+        return bool(content["study"] == study.name)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def _content(
+    study: Study, spec: ResolvedSpec, trial: Trial, weights: Path, settings: Settings
+) -> dict[str, Any]:
+    params = complete(spec.space, trial.params)
+    measured = _evaluate(study, spec, params, weights, settings)
+    metric = study.metric
+    best_step = next((r.step for r in trial.reports if r.value == trial.value), None)
+    return {
+        "study": study.name,
+        "trial": trial.number,
+        "family": spec.family,
+        "params": params,
+        "metric": {
+            "name": metric,
+            "direction": study.direction,
+            "validation": trial.value,
+            "validation_from_weights": measured["validation"][metric],
+            "test": measured["test"][metric],
+            "epoch": best_step,
+        },
+        "test": measured["test"],
+        "data": {
+            **spec.data.model_dump(mode="json", exclude_defaults=True),
+            "fingerprint": study.data_fingerprint,
+        },
+        "seed": trial_seed(spec, trial.number),
+        "epochs": spec.budget.epochs,
+        "versions": versions(),
+        "reproduce": "tuner run reproduce.yaml",
+    }
+
+
+def trial_seed(spec: ResolvedSpec, number: int) -> int:
+    """The seed of a trial's initialization, shuffling and dropout."""
+    if spec.training.seed is not None:
+        return spec.training.seed
+    return derived_seed(spec.seed, "trial", number)
+
+
+def versions() -> dict[str, str]:
+    """What the result was made with."""
+    return {
+        "tuner": __version__,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in PACKAGES},
+    }
+
+
+def _reproducing(study: Study, spec: ResolvedSpec, trial: Trial) -> dict[str, Any]:
+    """A study file with everything pinned and one trial."""
+    return {
+        "name": f"{study.name}-reproduced",
+        "family": spec.family,
+        "data": spec.data.model_dump(mode="json", exclude_defaults=True),
+        "objective": spec.objective.model_dump(mode="json"),
+        "budget": {"trials": 1, "epochs": spec.budget.epochs},
+        "search": complete(spec.space, trial.params),
+        "pruner": "none",
+        "training": {
+            **spec.training.model_dump(mode="json", exclude_none=True),
+            "seed": trial_seed(spec, trial.number),
+        },
+        # sums differ in the last digit with the number of threads
+        "resources": {"workers": 1, "threads": spec.resources.threads or 1},
+    }
+
+
+def _evaluate(
+    study: Study, spec: ResolvedSpec, params: dict[str, Any], weights: Path, settings: Settings
+) -> dict[str, dict[str, float]]:
+    """Every metric on the validation and test parts, measured in a process of its own (torch)."""
+    request = {
+        "family": spec.family,
+        "params": params,
+        "data": spec.data.model_dump(mode="json"),
+        "cache": str(settings.data_cache),
+        "fingerprint": study.data_fingerprint,
+        "weights": str(weights),
+        "parts": ["validation", "test"],
+    }
+    process = subprocess.run(
+        [sys.executable, "-m", "tuner.families.evaluate"],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        env=executor_environment(1, None),
+        check=False,
+    )
+    if process.returncode != 0:
+        lines = process.stderr.strip().splitlines()
+        raise ExecutorError(
+            f"the exported weights could not be evaluated: {lines[-1] if lines else 'no message'}"
+        )
+    result: dict[str, dict[str, float]] = json.loads(process.stdout)
+    return result
+
+
+def all_params(study: Study, trial: Trial) -> dict[str, Any]:
+    """A trial's parameters with the pinned ones that are active beside them."""
+    if study.spec is None:
+        return dict(trial.params)
+    return complete(ResolvedSpec.model_validate(study.spec).space, trial.params)
+
+
+def yaml_text(content: dict[str, Any]) -> str:
+    """Plain values as YAML that versions 1.1 and 1.2 read alike."""
+    stream = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.representer.add_representer(float, _represent_float)
+    yaml.dump(content, stream)
+    return stream.getvalue()
+
+
+def _represent_float(representer: Any, value: float) -> Any:
+    """`1e-05` is a number in YAML 1.2 and a text in 1.1, which PyYAML reads; `1.0e-05` is one in both."""
+    text = repr(value)
+    if "e" in text and "." not in text:
+        text = text.replace("e", ".0e")
+    special = {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}
+    return representer.represent_scalar("tag:yaml.org,2002:float", special.get(text, text))

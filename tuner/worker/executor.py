@@ -1,0 +1,150 @@
+"""The executor: the process that trains. `python -m tuner.worker.executor FD`, started by a worker.
+
+It is warm: torch is imported before the first cohort comes, and data stays in memory from one
+cohort to the next. It knows nothing of databases; it talks to its worker over the socket FD and
+dies with it. It does *not* guard the machine against the user's code, which runs in here.
+"""
+
+import ctypes
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from tuner.artifacts import LOG_FILE
+from tuner.errors import TunerError
+from tuner.families import registry
+from tuner.spec.data import DataSpec
+from tuner.training.cohort import Cohort, Decision
+from tuner.trials import Cause, Report
+from tuner.worker.messages import (
+    Decided,
+    Diverged,
+    Done,
+    Failed,
+    Finished,
+    Ready,
+    Reported,
+    Train,
+    receive_from_worker,
+    send_to_worker,
+)
+
+PR_SET_PDEATHSIG = 1
+
+
+class _Context:
+    """`training.cohort.Context` over the socket."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def report(self, reports: Mapping[int, Report]) -> Mapping[int, Decision]:
+        send_to_worker(self._connection, Reported(reports))
+        answer = receive_from_worker(self._connection)
+        assert isinstance(answer, Decided)
+        return answer.decisions
+
+    def finish(self, number: int, value: float, weights: Path | None) -> None:
+        send_to_worker(self._connection, Finished(number, value))
+
+    def diverged(self, number: int, message: str) -> None:
+        send_to_worker(self._connection, Diverged(number, message))
+
+
+def main(descriptor: int) -> None:
+    """Serve cohorts until the worker closes the socket."""
+    _die_with_parent()
+    # a terminal's Ctrl-C is the worker's business: it decides what becomes of the trial
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    connection = Connection(descriptor)
+    import torch  # noqa: F401  so that the first trial does not wait for it
+
+    send_to_worker(connection, Ready())
+    try:
+        while True:
+            message = receive_from_worker(connection)
+            if isinstance(message, Train):
+                _train(connection, message.cohort)
+                send_to_worker(connection, Done())
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _train(connection: Connection, cohort: Cohort) -> None:
+    folder = cohort.tasks[0].folder
+    with _captured(folder / LOG_FILE):
+        try:
+            data = _data(cohort)
+            family = importlib.import_module(registry.card(cohort.family).module)
+            family.train(cohort, data, _Context(connection))
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            raise
+        except TunerError as error:
+            print(error, file=sys.stderr)
+            send_to_worker(connection, Failed(Cause.USER_ERROR, str(error)))
+        except Exception as error:
+            traceback.print_exc()
+            send_to_worker(connection, Failed(_cause(error), _sentence(error)))
+
+
+def _data(cohort: Cohort):  # type: ignore[no-untyped-def]
+    from tuner.data import prepare
+
+    data = prepare(DataSpec.model_validate(cohort.data), cohort.cache)
+    if data.fingerprint != cohort.fingerprint:
+        raise TunerError(
+            f"the data has changed since the study was launched (fingerprint {data.fingerprint}, "
+            f"at launch {cohort.fingerprint}); launch it anew under another name"
+        )
+    return data
+
+
+def _cause(error: Exception) -> Cause:
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return Cause.OUT_OF_MEMORY
+    return Cause.USER_ERROR
+
+
+def _sentence(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+@contextmanager
+def _captured(path: Path) -> Iterator[None]:
+    """Send standard output and error, of native code too, to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = os.dup(1), os.dup(2)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        for stream in (1, 2):
+            os.dup2(log, stream)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for stream, original in zip((1, 2), kept, strict=True):
+            os.dup2(original, stream)
+            os.close(original)
+        os.close(log)
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to kill this process when the worker dies, however it dies."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the request
+            os._exit(1)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

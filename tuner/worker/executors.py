@@ -1,0 +1,104 @@
+"""Executor processes seen from the worker: start, talk, watch, kill with all their children."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from tuner.artifacts import LOG_FILE
+from tuner.errors import ExecutorError
+from tuner.search.claim import Held
+from tuner.settings import executor_environment
+from tuner.worker.devices import Slot
+from tuner.worker.messages import FromWorker, send_to_executor
+
+TAIL_LINES = 20  # of the log, kept with a failed attempt
+TAIL_BYTES = 4096
+
+
+@dataclass
+class Executor:
+    """One warm process on one slot."""
+
+    slot: Slot
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    pidfd: int  # readable when the process has died; a pipe's end may be held by a grandchild
+    ready: bool = False
+    held: dict[int, Held] = field(default_factory=dict)  # by number: the cohort's unfinished trials
+    study_id: int | None = None
+    folders: dict[int, Path] = field(default_factory=dict)
+    stopping: bool = False  # the cohort was told, or will be, to stop without a result
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it can take a cohort."""
+        return self.ready and self.study_id is None
+
+    def send(self, message: FromWorker) -> None:
+        """Send; does nothing if the process is gone, which its pidfd tells."""
+        try:
+            send_to_executor(self.connection, message)
+        except OSError:
+            pass
+
+    def kill(self) -> None:
+        """Kill the process and everything it started."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+        self.connection.close()
+        os.close(self.pidfd)
+
+    def log_tail(self, number: int) -> str | None:
+        """The last lines that the trial's attempt printed."""
+        folder = self.folders.get(number)
+        return None if folder is None else tail(folder / LOG_FILE)
+
+
+def start(slot: Slot) -> Executor:
+    """Start an executor; it says Ready when it is warm."""
+    ours, theirs = socket.socketpair()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tuner.worker.executor", str(theirs.fileno())],
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,  # a group of its own, so that all of it can be killed
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env=executor_environment(slot.threads, slot.cuda_index),
+        )
+        pidfd = os.pidfd_open(process.pid)
+    except OSError as error:
+        ours.close()
+        raise ExecutorError(f"an executor process could not be started: {error}") from error
+    finally:
+        theirs.close()
+    return Executor(slot, process, Connection(ours.detach()), pidfd)
+
+
+def ending(returncode: int) -> str:
+    """How a process ended, for people."""
+    if returncode >= 0:
+        return f"exited with code {returncode}"
+    try:
+        return f"was killed by {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"was killed by signal {-returncode}"
+
+
+def tail(path: Path) -> str | None:
+    """The last lines of a log; None where there is none."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL_BYTES))
+            text = log.read().decode("utf-8", "replace")
+    except OSError:
+        return None
+    return "\n".join(text.splitlines()[-TAIL_LINES:]) or None

@@ -1,0 +1,483 @@
+"""The worker: claims trials, hands them to executors, stores what they report.
+
+One thread, one event loop: it waits for messages, deaths of executors, signals and its own timers.
+Nothing here trains, and torch is never imported. A worker may be killed at any instant: its
+executors die with it, its leases end, and another worker takes over its trials.
+"""
+
+import contextlib
+import logging
+import math
+import os
+import selectors
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from tuner import __version__, artifacts
+from tuner.database import studies, trials, workers
+from tuner.database.engine import Database
+from tuner.errors import DatabaseUnreachableError, ExecutorError, StudyNotFoundError
+from tuner.search.claim import Held, Search
+from tuner.search.sampler import derived_seed
+from tuner.settings import Settings
+from tuner.spec.resolve import ResolvedSpec
+from tuner.training.cohort import Cohort, Decision, Task
+from tuner.trials import Cause, Report, StudyState, TrialState
+from tuner.worker import executors
+from tuner.worker.devices import Slot
+from tuner.worker.executors import Executor
+from tuner.worker.messages import (
+    Decided,
+    Diverged,
+    Done,
+    Failed,
+    Finished,
+    FromExecutor,
+    Ready,
+    Reported,
+    Train,
+    receive_from_executor,
+)
+from tuner.worker.outbox import Outbox, Write
+
+POLL = 1.0  # seconds between looks at the studies' states and for new work
+GRACE = 20.0  # seconds that a stopping executor may take to come to its next report
+MAX_RESTARTS = 5  # of executors that die before they are ready, in a row
+
+_log = logging.getLogger(__name__)
+
+
+class Worker:
+    """One worker process with its executors."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        slots: Sequence[Slot],
+        *,
+        only: Sequence[str] = (),
+        until_done: bool = False,
+    ) -> None:
+        """Serve the studies named in `only` (all active ones if empty).
+
+        `until_done`: return when none of them is active any more.
+        """
+        self.id = uuid.uuid4()
+        self._database = database
+        self._settings = settings
+        self._slots = slots
+        self._only = frozenset(only)
+        self._until_done = until_done
+        self._outbox = Outbox(database)
+        self._searches: dict[int, Search] = {}  # of active studies
+        self._weights = artifacts.KeptWeights()
+        self._selector = selectors.DefaultSelector()
+        self._executors: list[Executor] = []
+        self._failed_starts = 0
+        self._turn = 0  # of the studies, for a fair share
+        self._next: dict[str, float] = {}  # timer → when it is due, monotonic clock
+        self._stop_by: float | None = None  # draining: when executors are killed
+        self._nothing_active = False
+        self.drained = False  # whether it was asked to stop
+        self.on_drain: Callable[[], None] = lambda: None
+
+    # The loop
+
+    def run(self) -> None:
+        """Work until stopped by SIGTERM or SIGINT, or until done."""
+        with self._database.statement() as connection:
+            workers.register(
+                connection,
+                self.id,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                slots=len(self._slots),
+                devices=[slot.name for slot in self._slots],
+                version=__version__,
+            )
+        with self._signals():
+            try:
+                for slot in self._slots:
+                    self._start(slot)
+                while not self._is_over():
+                    self._tick()
+                    for key, _ in self._selector.select(self._until_next_timer()):
+                        key.data()
+            finally:
+                self._shut_down()
+
+    def drain(self) -> None:
+        """Stop: no new claims; running trials go back to the queue. A second call does not wait."""
+        if self._stop_by is None:
+            self.drained = True
+            self.on_drain()
+            self._stop_by = time.monotonic() + GRACE
+            for executor in self._executors:
+                executor.stopping = True
+        else:
+            self._stop_by = time.monotonic()
+
+    def _is_over(self) -> bool:
+        busy = any(executor.study_id is not None for executor in self._executors)
+        if self._stop_by is not None:
+            return not busy or time.monotonic() >= self._stop_by
+        return self._until_done and self._nothing_active and not busy and not self._outbox
+
+    def _tick(self) -> None:
+        for name, period, action in (
+            ("studies", POLL, self._look_at_studies),
+            ("renew", self._settings.lease_seconds / 3, self._renew),
+            ("reap", self._settings.lease_seconds / 2, self._reap),
+        ):
+            if time.monotonic() >= self._next.get(name, 0.0):
+                self._next[name] = time.monotonic() + period
+                self._unless_unreachable(action)
+        self._outbox.deliver()
+        if self._stop_by is None:
+            for executor in self._executors:
+                if executor.is_idle and time.monotonic() >= self._next.get("claim", 0.0):
+                    self._unless_unreachable(partial(self._claim_for, executor))
+
+    def _until_next_timer(self) -> float:
+        if self._outbox or self._stop_by is not None:
+            return 0.2
+        return max(0.0, min(self._next.values()) - time.monotonic())
+
+    def _unless_unreachable(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except DatabaseUnreachableError as error:
+            _log.warning("%s", error)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Wake the loop on SIGTERM and SIGINT, so that draining starts at once."""
+        reader, writer = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        self._selector.register(reader, selectors.EVENT_READ, lambda: reader.recv(64))
+        before_wakeup = signal.set_wakeup_fd(writer.fileno())
+        before = {s: signal.signal(s, lambda *_: self.drain()) for s in _STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(before_wakeup)
+            self._selector.unregister(reader)
+            reader.close()
+            writer.close()
+
+    # Timers
+
+    def _look_at_studies(self) -> None:
+        with self._database.statement() as connection:
+            workers.seen(connection, self.id)
+            active = {
+                study.id: study
+                for study in studies.active(connection)
+                if not self._only or study.name in self._only
+            }
+        for study_id in self._searches.keys() - active.keys():
+            self._end_search(study_id)
+        for study_id, study in active.items():
+            known = self._searches.get(study_id)
+            if known is None or known.study.spec != study.spec:  # new, or its budget was changed
+                spec = ResolvedSpec.model_validate(study.spec)
+                self._searches[study_id] = Search(self._database, study, spec)
+                self._next["claim"] = 0.0
+        self._nothing_active = not active
+
+    def _end_search(self, study_id: int) -> None:
+        """A study is not active any more: its trials stop unless it ended on its own."""
+        del self._searches[study_id]
+        with self._database.statement() as connection:
+            try:
+                ended = studies.by_id(connection, study_id).state is StudyState.FINISHED
+            except StudyNotFoundError:
+                ended = False
+        if not ended:
+            for executor in self._executors:
+                if executor.study_id == study_id:
+                    executor.stopping = True
+
+    def _renew(self) -> None:
+        held = [h.claimed for executor in self._executors for h in executor.held.values()]
+        if not held:
+            return
+        with self._database.statement() as connection:
+            still = trials.renew(
+                connection,
+                [claimed.id for claimed in held],
+                worker_id=self.id,
+                lease=self._settings.lease_seconds,
+            )
+        lost = {c.id for c in held if still.get(c.id) != c.attempt}
+        for executor in self._executors:
+            for trial in list(executor.held.values()):
+                if trial.claimed.id in lost:
+                    self._lost(executor, trial)
+
+    def _reap(self) -> None:
+        with self._database.statement() as connection:
+            for study_id, number, state in trials.reap(connection):
+                _log.warning("study %d, trial %d: its lease ended; %s", study_id, number, state)
+
+    # Executors
+
+    def _start(self, slot: Slot) -> None:
+        executor = executors.start(slot)
+        self._executors.append(executor)
+        self._selector.register(
+            executor.connection, selectors.EVENT_READ, partial(self._on_message, executor)
+        )
+        self._selector.register(
+            executor.pidfd, selectors.EVENT_READ, partial(self._on_death, executor)
+        )
+
+    def _remove(self, executor: Executor) -> None:
+        self._executors.remove(executor)
+        self._selector.unregister(executor.connection)
+        self._selector.unregister(executor.pidfd)
+        executor.kill()
+
+    def _on_message(self, executor: Executor) -> None:
+        if executor not in self._executors:  # removed by an earlier event of the same round
+            return
+        try:
+            message = receive_from_executor(executor.connection)
+        except (EOFError, OSError):
+            self._on_death(executor)
+        except ExecutorError as error:
+            _log.warning("%s", error)
+            self._on_death(executor)
+        else:
+            self._handle(executor, message)
+
+    def _on_death(self, executor: Executor) -> None:
+        """Its trials go back to the queue, a fresh executor takes its place."""
+        if executor not in self._executors:
+            return
+        self._executors.remove(executor)
+        self._selector.unregister(executor.connection)
+        self._selector.unregister(executor.pidfd)
+        executor.kill()
+        message = f"the executor {executors.ending(executor.process.returncode)}"
+        _log.warning("%s", message)
+        for trial in list(executor.held.values()):
+            cause = Cause.PREEMPTED if executor.stopping else Cause.LOST
+            self._give_back(executor, trial, cause, message)
+        if not executor.ready:
+            self._failed_starts += 1
+            if self._failed_starts > MAX_RESTARTS:
+                raise ExecutorError(f"{message} {self._failed_starts} times before it was ready")
+        if self._stop_by is None:
+            self._start(executor.slot)
+
+    def _handle(self, executor: Executor, message: FromExecutor) -> None:
+        match message:
+            case Ready():
+                executor.ready = True
+                self._failed_starts = 0
+            case Reported():
+                self._on_reports(executor, message)
+            case Finished():
+                self._on_finished(executor, message)
+            case Diverged():
+                self._on_failed(executor, message.number, Cause.DIVERGED, message.message)
+            case Failed():
+                for number in list(executor.held):
+                    self._on_failed(executor, number, message.cause, message.message)
+            case Done():
+                self._on_done(executor)
+
+    # One trial's way
+
+    def _claim_for(self, executor: Executor) -> None:
+        ids = sorted(self._searches)
+        self._turn += 1
+        for study_id in ids[self._turn % len(ids) :] + ids[: self._turn % len(ids)] if ids else ():
+            search = self._searches[study_id]
+            search.refresh()
+            reason = search.reason_to_end()
+            with self._database.statement() as connection:
+                if reason is not None:
+                    ended = studies.set_state(
+                        connection,
+                        study_id,
+                        StudyState.FINISHED,
+                        allowed=[StudyState.ACTIVE],
+                        reason=reason,
+                    )
+                else:
+                    ended = studies.finish_if_done(connection, study_id)
+            if ended:
+                self._next["studies"] = 0.0
+                continue
+            held = search.claim(self.id, self._settings.lease_seconds)
+            if held is not None:
+                self._train(executor, search, held)
+                return
+        self._next["claim"] = time.monotonic() + POLL
+
+    def _train(self, executor: Executor, search: Search, held: Held) -> None:
+        spec, study = search.spec, search.study
+        folder = artifacts.attempt_folder(
+            self._settings, study.id, held.number, held.claimed.attempt
+        )
+        executor.study_id = study.id
+        executor.held = {held.number: held}
+        executor.folders = {held.number: folder}
+        executor.send(
+            Train(
+                Cohort(
+                    study=study.name,
+                    family=spec.family,
+                    data=spec.data.model_dump(mode="json"),
+                    fingerprint=study.data_fingerprint or "",
+                    metric=spec.objective.metric,
+                    direction=study.direction,
+                    epochs=spec.budget.epochs,
+                    early_stop=spec.training.early_stop,
+                    precision=spec.training.precision,
+                    device=executor.slot.device,
+                    threads=spec.resources.threads or executor.slot.threads,
+                    cache=self._settings.data_cache,
+                    tasks=(
+                        Task(
+                            number=held.number,
+                            attempt=held.claimed.attempt,
+                            params=held.params,
+                            seed=derived_seed(spec.seed, "trial", held.number),
+                            folder=folder,
+                        ),
+                    ),
+                )
+            )
+        )
+
+    def _on_reports(self, executor: Executor, message: Reported) -> None:
+        decisions = {
+            number: self._decide(executor, number, report)
+            for number, report in message.reports.items()
+        }
+        executor.send(Decided(decisions))  # first: training goes on while the reports are stored
+        for number, report in message.reports.items():
+            held = executor.held.get(number)
+            if held is None:
+                continue
+            self._write(
+                executor,
+                held,
+                partial(
+                    trials.report,
+                    held=held.claimed,
+                    made=report,
+                    lease=self._settings.lease_seconds,
+                ),
+            )
+            if decisions[number] is Decision.PRUNE:
+                executor.held.pop(number, None)
+                values = [report.value] if math.isfinite(report.value) else None
+                self._finish(executor, held, TrialState.PRUNED, values=values)
+
+    def _decide(self, executor: Executor, number: int, report: Report) -> Decision:
+        held = executor.held.get(number)
+        if held is None or executor.stopping:
+            return Decision.STOP
+        search = self._searches.get(held.claimed.study_id)
+        if search is None or report.step >= search.spec.budget.epochs:
+            return Decision.GO_ON
+        return Decision.PRUNE if search.should_prune(held, report) else Decision.GO_ON
+
+    def _on_finished(self, executor: Executor, message: Finished) -> None:
+        held = executor.held.pop(message.number, None)
+        if held is None:
+            return
+        self._finish(executor, held, TrialState.COMPLETE, values=[message.value])
+        search = self._searches.get(held.claimed.study_id)
+        if search is not None:
+            self._weights.add(
+                search.study.id,
+                search.study.direction,
+                message.value,
+                executor.folders[message.number],
+            )
+
+    def _on_failed(self, executor: Executor, number: int, cause: Cause, message: str) -> None:
+        held = executor.held.pop(number, None)
+        if held is None:
+            return
+        self._finish(
+            executor,
+            held,
+            TrialState.FAILED,
+            cause=cause,
+            message=message,
+            log_tail=executor.log_tail(number),
+        )
+        search = self._searches.get(held.claimed.study_id)
+        if search is not None and not self._outbox:
+            with self._database.statement() as connection:
+                limit = search.spec.budget.max_failures
+                if studies.pause_if_failing(connection, search.study.id, limit):
+                    self._next["studies"] = 0.0
+
+    def _on_done(self, executor: Executor) -> None:
+        for held in list(executor.held.values()):
+            if executor.stopping:
+                self._give_back(executor, held, Cause.PREEMPTED, "the study or worker was stopped")
+            else:
+                message = "the family ended without a result"
+                self._on_failed(executor, held.number, Cause.USER_ERROR, message)
+        executor.study_id = None
+        executor.held = {}
+        executor.stopping = self._stop_by is not None
+
+    def _lost(self, executor: Executor, held: Held) -> None:
+        """Somebody else has the trial: its next report is answered with STOP."""
+        _log.warning("trial %d, attempt %d: lease lost", held.number, held.claimed.attempt)
+        executor.held.pop(held.number, None)
+
+    # Writes
+
+    def _finish(self, executor: Executor, held: Held, state: TrialState, **result: Any) -> None:
+        self._write(
+            executor, held, partial(trials.finish, held=held.claimed, state=state, **result)
+        )
+
+    def _give_back(self, executor: Executor, held: Held, cause: Cause, message: str | None) -> None:
+        executor.held.pop(held.number, None)
+        tail = executor.log_tail(held.number)
+        self._write(
+            executor,
+            held,
+            partial(
+                trials.give_back, held=held.claimed, cause=cause, message=message, log_tail=tail
+            ),
+        )
+        self._next["claim"] = 0.0
+
+    def _write(self, executor: Executor, held: Held, write: Write) -> None:
+        self._outbox.put(write, partial(self._lost, executor, held))
+
+    def _shut_down(self) -> None:
+        for executor in list(self._executors):
+            executor.kill()
+            for held in list(executor.held.values()):
+                self._give_back(executor, held, Cause.PREEMPTED, "the worker was stopped")
+        until = time.monotonic() + self._settings.lease_seconds
+        while not self._outbox.deliver() and time.monotonic() < until:
+            time.sleep(0.1)
+        with contextlib.suppress(DatabaseUnreachableError), self._database.statement() as c:
+            workers.stopped(c, self.id)
+        self._selector.close()
+
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
