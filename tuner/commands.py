@@ -13,7 +13,6 @@ from tuner.data import prepare
 from tuner.database import feed, schema, studies, trials
 from tuner.database.engine import Database, connect
 from tuner.errors import (
-    BadInputError,
     NothingToExportError,
     StudyExistsError,
     StudyNotFoundError,
@@ -21,8 +20,9 @@ from tuner.errors import (
     TrialNotFoundError,
 )
 from tuner.settings import Settings
-from tuner.spec.load import Source
-from tuner.spec.resolve import ResolvedSpec, differences
+from tuner.spec.load import load
+from tuner.spec.resolve import fitted
+from tuner.spec.resolved import ResolvedSpec, differences
 from tuner.trials import ParamValue, Study, StudyState, Trial, TrialState, best_trial
 
 _RESUMABLE = (StudyState.PAUSED, StudyState.STOPPED, StudyState.FINISHED)
@@ -68,12 +68,13 @@ def open_database(settings: Settings) -> Database:
 def prepare_study(
     path: Path, settings: Settings, *, overrides: Sequence[str] = (), name: str | None = None
 ) -> Prepared:
-    """Read and check a study file and its data; nothing is written but the prepared data's cache."""
-    source = Source.read(path, [*overrides, *([f"name={name}"] if name else [])])
+    """Read and check a study file and its data; writes nothing but the data's cache."""
+    source = load(path, overrides, rename=name)
     spec = families.confirm(source)
-    with source.locating():
+    with source.locating("data"):
         data = prepare(spec.data, settings.data_cache)
-    families.check_data(spec, data)
+    with source.locating("family"):
+        families.check_data(spec, data)
     return Prepared(spec, data.fingerprint, data.sizes)
 
 
@@ -94,7 +95,7 @@ def launch(database: Database, prepared: Prepared, *, resume: bool = False) -> L
                 [spec.objective.direction],
                 metrics=[spec.objective.metric],
                 family=spec.family,
-                spec=spec.model_dump(mode="json"),
+                spec=spec.as_json(),
                 fingerprint=prepared.fingerprint,
                 max_trials=spec.budget.trials,
                 hours=spec.budget.hours,
@@ -114,7 +115,7 @@ def launch(database: Database, prepared: Prepared, *, resume: bool = False) -> L
                 existing.id,
                 max_trials=spec.budget.trials,
                 hours=spec.budget.hours,
-                spec=spec.model_dump(mode="json"),
+                spec=spec.as_json(),
             )
         if existing.state is not StudyState.FINISHED or changes:
             studies.set_state(connection, existing.id, StudyState.ACTIVE, allowed=list(_RESUMABLE))
@@ -130,7 +131,7 @@ def _resume_changes(existing: Study, prepared: Prepared) -> list[str]:
         raise StudyExistsError(
             f"the study `{spec.name}` was made through Optuna; choose another name with `--name`"
         )
-    before = ResolvedSpec.model_validate(existing.spec)
+    before = ResolvedSpec.from_json(existing.spec)
     different = differences(before, spec)
     in_budget = [line for line in different if line.startswith("budget.")]
     others = [line for line in different if not line.startswith("budget.")]
@@ -252,16 +253,14 @@ def retry(database: Database, name: str, number: int | None = None) -> list[int]
 
 
 def enqueue(database: Database, name: str, params: Mapping[str, ParamValue]) -> int:
-    """Queue a configuration to be tried next; returns the trial's number."""
+    """Queue a configuration to be tried next; returns the trial's number.
+
+    SpecError if a parameter is unknown, a value is outside the space or all of it is forbidden.
+    """
     with database.transaction() as connection:
         study = studies.by_name(connection, name)
         if study.spec is not None:
-            unknown = params.keys() - ResolvedSpec.model_validate(study.spec).space.parameters
-            if unknown:
-                raise BadInputError(
-                    f"the study `{name}` has no parameter `{min(unknown)}`; `tuner show {name}` "
-                    "lists them"
-                )
+            params = fitted(ResolvedSpec.from_json(study.spec).space, params)
         return trials.enqueue(connection, study.id, params)
 
 

@@ -23,11 +23,13 @@ from ruamel.yaml import YAML
 
 from tuner import __version__, artifacts, files
 from tuner.errors import ExecutorError, NothingToExportError
-from tuner.search.sampler import complete, derived_seed
+from tuner.search.sampler import complete, trial_seed
 from tuner.settings import Settings, executor_environment
-from tuner.spec.resolve import ResolvedSpec
+from tuner.spec.resolved import ResolvedSpec
+from tuner.spec.study import NAME_LENGTH
 from tuner.trials import Study, Trial
 
+SUFFIX = "-reproduced"  # of the study in reproduce.yaml
 PACKAGES = ("torch", "numpy", "optuna", "gensim", "safetensors")
 
 
@@ -52,7 +54,7 @@ def export(
             f"the study `{study.name}` was made through Optuna: tuner has no family, data and "
             "weights of it"
         )
-    spec = ResolvedSpec.model_validate(study.spec)
+    spec = ResolvedSpec.from_json(study.spec)
     weights = (
         artifacts.attempt_folder(settings, study.id, trial.number, trial.attempt)
         / artifacts.WEIGHTS_FILE
@@ -114,13 +116,6 @@ def _content(
     }
 
 
-def trial_seed(spec: ResolvedSpec, number: int) -> int:
-    """The seed of a trial's initialization, shuffling and dropout."""
-    if spec.training.seed is not None:
-        return spec.training.seed
-    return derived_seed(spec.seed, "trial", number)
-
-
 def versions() -> dict[str, str]:
     """What the result was made with."""
     return {
@@ -133,12 +128,13 @@ def versions() -> dict[str, str]:
 def _reproducing(study: Study, spec: ResolvedSpec, trial: Trial) -> dict[str, Any]:
     """A study file with everything pinned and one trial."""
     return {
-        "name": f"{study.name}-reproduced",
+        "name": f"{study.name[: NAME_LENGTH - len(SUFFIX)]}{SUFFIX}",
         "family": spec.family,
         "data": spec.data.model_dump(mode="json", exclude_defaults=True),
         "objective": spec.objective.model_dump(mode="json"),
         "budget": {"trials": 1, "epochs": spec.budget.epochs},
-        "search": complete(spec.space, trial.params),
+        # in the long form: `x: null` alone would be an empty line, not a value
+        "search": {k: {"value": v} for k, v in complete(spec.space, trial.params).items()},
         "pruner": "none",
         "training": {
             **spec.training.model_dump(mode="json", exclude_none=True),
@@ -183,7 +179,7 @@ def all_params(study: Study, trial: Trial) -> dict[str, Any]:
     """A trial's parameters with the pinned ones that are active beside them."""
     if study.spec is None:
         return dict(trial.params)
-    return complete(ResolvedSpec.model_validate(study.spec).space, trial.params)
+    return complete(ResolvedSpec.from_json(study.spec).space, trial.params)
 
 
 def yaml_text(content: dict[str, Any]) -> str:

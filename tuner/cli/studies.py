@@ -31,8 +31,8 @@ from tuner.cli.run import EXPORTS
 from tuner.errors import BadInputError
 from tuner.families import registry
 from tuner.search.importances import importances
-from tuner.spec import values
-from tuner.spec.resolve import ResolvedSpec
+from tuner.spec.overrides import assigned
+from tuner.spec.resolved import ResolvedSpec
 from tuner.trials import Study, StudyState, Trial, TrialState, better
 
 StudyName = typer.Argument(help="The study's name.", show_default=False)
@@ -111,7 +111,7 @@ def show(name: str = StudyName, as_json: bool = AsJson) -> None:
             out.print(params_table(found.params))
         if study.spec is not None:
             out.print("\n[bold]search space[/]")
-            out.print(params_table(ResolvedSpec.model_validate(study.spec).space.describe()))
+            out.print(params_table(ResolvedSpec.from_json(study.spec).space.describe()))
         causes = _failures(every)
         if causes:
             out.print("\n[bold red]failures[/]")
@@ -276,7 +276,7 @@ def report_(
     with opened() as (_, database):
         study = commands.find(database, name)
         every = commands.load_trials(database, study)
-        spec = None if study.spec is None else ResolvedSpec.model_validate(study.spec)
+        spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
         found = commands.best_of(every, study)
         page = report.render(
             study,
@@ -301,12 +301,7 @@ def enqueue(
     ),
 ) -> None:
     """Queue a configuration to be tried next."""
-    chosen = {}
-    for pair in params:
-        key, separator, text = pair.partition("=")
-        if not separator or not key:
-            raise BadInputError(f"`{pair}`: must look like learning_rate=0.001")
-        chosen[key] = values.plain(text)
+    chosen = assigned(params)
     with opened() as (_, database):
         out.print(f"queued as trial {commands.enqueue(database, name, chosen)}")
 
@@ -372,5 +367,4 @@ def families(as_json: bool = AsJson) -> None:
             f"[bold]{card.name}[/]  {escape(card.summary)} [dim]({escape(card.reference)})[/]"
         )
         out.print(f"  metrics {', '.join(card.metrics)}; data: {card.data}")
-        space = registry.space(card)
-        out.print(params_table(space.describe(), indent=4))
+        out.print(params_table(card.space.describe(), indent=4))

@@ -9,11 +9,13 @@ in the language of study files. `families/NAME.py` is the code: it imports torch
 so the command line and the workers' parent processes never import torch.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tuner.spec.space import Parameter
+from tuner.spec.merge import complete
+from tuner.spec.space import Parameter, Space
 
 
 class Family(BaseModel):
@@ -25,9 +27,27 @@ class Family(BaseModel):
     summary: str = Field(description="One sentence.")
     reference: str = Field(description="The paper or documentation that it follows.")
     data: Literal["images", "text"]
-    metrics: tuple[str, ...] = Field(description="The first is the default.")
-    epochs: int = Field(description="A usual number of epochs of a trial.")
-    search: dict[str, Parameter]
+    metrics: tuple[str, ...] = Field(min_length=1, description="The first is the default.")
+    epochs: int = Field(ge=1, description="A usual number of epochs of a trial.")
+    search: dict[str, Parameter] = Field(min_length=1)
+
+    @field_validator("search", mode="before")
+    @classmethod
+    def _written_short(cls, given: Any) -> Any:
+        """Cards know the shorthands of study files: `batch_size: [32, 64]`, `dropout: 0.1`."""
+        if not isinstance(given, Mapping):
+            return given
+        return {name: complete(str(name), written) for name, written in given.items()}
+
+    @model_validator(mode="after")
+    def _check(self) -> "Family":
+        _ = self.space  # its conditions must name parameters of the card, without a circle
+        return self
+
+    @property
+    def space(self) -> Space:
+        """The default search space, parents before the parameters that depend on them."""
+        return Space(parameters=self.search)
 
     @property
     def module(self) -> str:

@@ -1,19 +1,18 @@
 """The families that are installed, by name; imports no family's code."""
 
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 
-from ruamel.yaml import YAML
-
 from tuner.families.base import Family
+from tuner.spec.document import parse
 
 NAMES = ("cnn", "text_cnn")
 
 
-@lru_cache(maxsize=None)
+@cache
 def card(name: str) -> Family:
     """The card of a family; KeyError if there is none of that name."""
     if name not in NAMES:
         raise KeyError(name)
     text = files("tuner.families").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    return Family.model_validate({"name": name, **YAML(typ="safe", pure=True).load(text)})
+    return Family.model_validate({"name": name, **parse(text).data})

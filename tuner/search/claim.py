@@ -21,7 +21,7 @@ from tuner.search import pruners
 from tuner.search.distributions import as_json, internal
 from tuner.search.history import History
 from tuner.search.sampler import Proposer
-from tuner.spec.resolve import ResolvedSpec
+from tuner.spec.resolved import ResolvedSpec
 from tuner.trials import ParamValue, Report, Study, better
 
 CLAIM_RETRIES = 3

@@ -16,6 +16,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from tuner.search import draft
 from tuner.search.distributions import distribution
 from tuner.search.history import History
+from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.space import FixedParameter, Space
 from tuner.spec.study import Sampler as SamplerSpec
 from tuner.trials import Direction, ParamValue
@@ -109,7 +110,7 @@ class Proposer:
 
 
 def complete(space: Space, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
-    """Searched parameters with the pinned ones that are active beside them, in the space's order."""
+    """Searched and active pinned parameters together, in the space's order."""
     out: dict[str, ParamValue] = {}
     for name, parameter in space.parameters.items():
         if name in params:
@@ -117,6 +118,13 @@ def complete(space: Space, params: Mapping[str, ParamValue]) -> dict[str, ParamV
         elif isinstance(parameter, FixedParameter) and space.is_active(name, out):
             out[name] = parameter.value
     return out
+
+
+def trial_seed(spec: ResolvedSpec, number: int) -> int:
+    """The seed of a trial's initialization, shuffling and dropout."""
+    if spec.training.seed is not None:
+        return spec.training.seed
+    return derived_seed(spec.seed, "trial", number)
 
 
 def derived_seed(*parts: object) -> int:

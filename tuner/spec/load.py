@@ -1,22 +1,21 @@
 """Study file → StudySpec, and the way back from an error to the line that caused it."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import ValidationError
 
-from tuner.errors import Issue, SpecError, TunerError, dotted
+from tuner.errors import BadInputError, Issue, SpecError, dotted
 from tuner.spec import overrides as set_values
 from tuner.spec.document import Loc, NotYamlError, parse
 from tuner.spec.study import StudySpec
 from tuner.spec.words import a, issues
 
 MAX_BYTES = 1_000_000  # of a study file
-
-Error = TypeVar("Error", bound=TunerError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,31 +27,42 @@ class Source:
     data: Mapping[str, Any] = field(repr=False)  # plain values, shorthands as they were written
     origins: Mapping[Loc, str] = field(repr=False)  # location → `x.yaml:12` or `--set …`
 
-    def located(self, error: Error, at: Loc = ()) -> Error:
-        """The same error with file and line in front of every sentence.
+    @contextmanager
+    def locating(self, *at: str | int) -> Iterator[None]:
+        """Put file and line in front of every sentence of a BadInputError raised inside.
 
-        `at` is where an error without issues belongs, for example `("data",)`.
+        `at` is where an error without issues belongs, for example `"data"`.
         """
-        if isinstance(error, SpecError) and error.issues:
-            return type(error)(_report(self.name, error.issues, self.data, self.origins))
-        sentence = " ".join(str(error).split())
-        issue = Issue(at, sentence)
-        return type(error)(_line(self.name, issue, self.data, self.origins))
+        try:
+            yield
+        except SpecError as error:
+            found = error.issues or (Issue(at, " ".join(str(error).split())),)
+            report = _report(self.name, found, self.data, self.origins)
+            raise type(error)(report, error.issues) from None
+        except BadInputError as error:
+            issue = Issue(at, " ".join(str(error).split()))
+            raise type(error)(_line(self.name, issue, self.data, self.origins)) from None
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Source:
+def load(path: Path, overrides: Sequence[str] = (), *, rename: str | None = None) -> Source:
     """Read a study file; SpecError with one line a problem if it is not valid.
 
+    `overrides` are `path=value`; `rename` gives the study another name than the file does.
     Relative data paths, in the file as in `overrides`, are taken from the file's folder.
     """
     name = str(path)
     text = _read(path, name)
     folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 - resolve() would follow links
-    return loads(text, name=name, folder=folder, overrides=overrides)
+    return loads(text, name=name, folder=folder, overrides=overrides, rename=rename)
 
 
 def loads(
-    text: str, *, name: str = "study", folder: Path | None = None, overrides: Sequence[str] = ()
+    text: str,
+    *,
+    name: str = "study",
+    folder: Path | None = None,
+    overrides: Sequence[str] = (),
+    rename: str | None = None,
 ) -> Source:
     """The same for a text that is in no file; `name` stands in the errors for the file's."""
     if len(text) > MAX_BYTES:
@@ -74,6 +84,8 @@ def loads(
         )
     origins = {loc: f"{_plain(name)}:{line}" for loc, line in document.lines.items()}
     data, origins = set_values.apply(document.data, origins, overrides)
+    if rename is not None:
+        data, origins = {**data, "name": rename}, {**origins, ("name",): "--name"}
     return _validated(data, origins, name, folder or Path.cwd())
 
 

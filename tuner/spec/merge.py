@@ -1,5 +1,6 @@
 """One parameter of a study file over the family's default of the same name."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +20,21 @@ from tuner.spec.words import issues, listed
 from tuner.trials import ParamValue
 
 RANGE_KEYS = ("low", "high", "log", "step")
+
+
+def complete(name: str, written: object) -> Parameter:
+    """A parameter that a family's card defines, in the words and shorthands of study files.
+
+    ValueError if anything is missing or wrong: there is no default to take it from.
+    """
+    if isinstance(written, Searched):
+        return written
+    if isinstance(written, Mapping) and written.get("type") == "fixed":
+        written = {key: value for key, value in written.items() if key != "type"}
+    made = merged(ParameterSpec.model_validate(written), None)
+    if not isinstance(made, list):
+        return made
+    raise ValueError("; ".join(f"{name}.{issue}" for issue in made))
 
 
 def merged(given: ParameterSpec, default: Searched | None) -> Parameter | list[Issue]:

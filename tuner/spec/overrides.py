@@ -13,8 +13,10 @@ from tuner.errors import SpecError
 from tuner.spec.document import Loc, NotYamlError, parse
 from tuner.spec.study import EXCLUDED_BY
 from tuner.spec.words import a, quoted
+from tuner.trials import ParamValue
 
 EXAMPLE = "write it as in `--set budget.trials=20`"
+PAIR = "write it as in `learning_rate=0.001`"
 
 _NAMED_BY = {"data": "source", "sampler": "name", "pruner": "name"}
 
@@ -29,8 +31,8 @@ def apply(
     for override in overrides:
         label = f"--set {quoted(override)[1:-1]}"
         try:
-            loc, value = _parse(override)
-            loc = _set(changed, loc, value)
+            path, value = _parse(override, EXAMPLE)
+            loc = _set(changed, path, value)
         except _CannotSetError as error:
             problems.append(f"{label}: {error}")
             continue
@@ -44,15 +46,35 @@ def apply(
     return changed, where
 
 
+def assigned(pairs: Sequence[str]) -> dict[str, ParamValue]:
+    """`["learning_rate=0.01", "optimizer=sgd"]` as parameters; SpecError with a line a problem."""
+    out: dict[str, ParamValue] = {}
+    problems: list[str] = []
+    for pair in pairs:
+        try:
+            path, value = _parse(pair, PAIR)
+            name = ".".join(map(str, path))
+            if isinstance(value, dict | list):
+                raise _CannotSetError(f"must be a single value, is {a(value)}")
+            if name in out:
+                raise _CannotSetError(f"{quoted(name)} is given twice")
+            out[name] = value
+        except _CannotSetError as error:
+            problems.append(f"{quoted(pair)}: {error}")
+    if problems:
+        raise SpecError("\n".join(problems))
+    return out
+
+
 class _CannotSetError(Exception):
     """An override has no meaning; the text continues `--set …: `."""
 
 
-def _parse(override: str) -> tuple[Loc, Any]:
+def _parse(override: str, example: str) -> tuple[Loc, Any]:
     path, equals, text = override.partition("=")
     parts = path.strip().split(".")
     if not equals or not all(parts):
-        raise _CannotSetError(f"must be a path, `=` and a value; {EXAMPLE}")
+        raise _CannotSetError(f"must be a name, `=` and a value; {example}")
     try:
         document = parse(text)
     except NotYamlError as error:

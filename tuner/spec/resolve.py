@@ -1,17 +1,17 @@
 """A study file and its family's default search space → ResolvedSpec, with nothing left open.
 
 Everything that is wrong is found in one go and raised as one SpecError with an issue each; the
-Source of the file turns these into lines (`Source.located`).
+Source of the file turns these into lines (`Source.locating`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pydantic import ValidationError
 
 from tuner.errors import Issue, SpecError
 from tuner.spec.fit import NotFittingError, fit, in_range, numeric
 from tuner.spec.merge import merged
-from tuner.spec.resolved import ResolvedObjective, ResolvedSpec
+from tuner.spec.resolved import ResolvedBudget, ResolvedObjective, ResolvedSpec
 from tuner.spec.space import (
     FixedParameter,
     FloatParameter,
@@ -37,19 +37,21 @@ def resolve(
     *,
     default: Mapping[str, Parameter],
     metrics: Sequence[str],
-    known_only: bool = True,
+    epochs: int,
 ) -> ResolvedSpec:
     """Merge the file's `search` over the family's default space and check what hangs together.
 
-    `metrics` are the family's; with `known_only`, parameters that the family lacks are refused.
+    `metrics` are the family's, the first of which is the default, as `epochs` is of the budget.
     """
     found: list[Issue] = []
-    parameters = _parameters(spec, default, known_only, found)
-    direction = _direction(spec, metrics, found)
-    if spec.pruner.name != "none" and spec.pruner.min_epochs > spec.budget.epochs:
-        sentence = (
-            f"must be at most budget.epochs ({spec.budget.epochs}), is {spec.pruner.min_epochs}"
-        )
+    parameters = _parameters(spec, default, found)
+    metric = spec.objective.metric or metrics[0]
+    direction = _direction(metric, spec, metrics, found)
+    budget = ResolvedBudget.model_validate(
+        {**spec.budget.model_dump(), "epochs": spec.budget.epochs or epochs}
+    )
+    if spec.pruner.name != "none" and spec.pruner.min_epochs > budget.epochs:
+        sentence = f"must be at most budget.epochs ({budget.epochs}), is {spec.pruner.min_epochs}"
         found.append(Issue(("pruner", "min_epochs"), sentence))
     _check_sampler(spec, parameters, found)
     _check_conditions(spec, parameters, default, found)
@@ -67,8 +69,8 @@ def resolve(
         name=spec.name,
         family=spec.family,
         data=spec.data,
-        objective=ResolvedObjective(metric=spec.objective.metric, direction=direction),
-        budget=spec.budget,
+        objective=ResolvedObjective(metric=metric, direction=direction),
+        budget=budget,
         space=space,
         sampler=spec.sampler,
         pruner=spec.pruner,
@@ -85,26 +87,25 @@ def _unknown(name: str, options: Sequence[str], *loc: str | int) -> Issue:
 
 
 def _parameters(
-    spec: StudySpec, default: Mapping[str, Parameter], known_only: bool, found: list[Issue]
+    spec: StudySpec, default: Mapping[str, Parameter], found: list[Issue]
 ) -> dict[str, Parameter]:
     """The merged parameters; one that cannot be merged stays as the family has it."""
     out: dict[str, Parameter] = dict(default)
     for name, given in spec.search.items():
-        if name not in default and known_only:
+        if name not in default:
             found.append(_unknown(name, list(default), "search"))
             continue
-        made = merged(given, default.get(name))
+        made = merged(given, default[name])
         if isinstance(made, list):
             found.extend(issue._replace(loc=("search", name, *issue.loc)) for issue in made)
         else:
             out[name] = made
-    if not out and not found:
-        found.append(Issue(("search",), "must have at least one parameter"))
     return out
 
 
-def _direction(spec: StudySpec, metrics: Sequence[str], found: list[Issue]) -> Direction | None:
-    metric = spec.objective.metric
+def _direction(
+    metric: str, spec: StudySpec, metrics: Sequence[str], found: list[Issue]
+) -> Direction | None:
     if metric not in metrics:
         found.append(Issue(("objective", "metric"), one_of(metric, metrics)))
         return None
@@ -178,6 +179,16 @@ def _forbidden(
     return spec.forbidden
 
 
+def fitted(space: Space, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
+    """A configuration to try next, every value of its parameter's type; SpecError if impossible."""
+    out, found = _entry(params, space.parameters, frozenset())
+    if not found:
+        found = _check_entry(out, space)
+    if found:
+        raise SpecError(issues=found)
+    return out
+
+
 def _enqueue(
     spec: StudySpec,
     parameters: Mapping[str, Parameter],
@@ -189,23 +200,35 @@ def _enqueue(
     # nobody knows the range that was meant where the merge has failed
     unknown_range = {issue.loc[1] for issue in found if issue.loc[0] == "search" and issue.loc[1:]}
     for index, entry in enumerate(spec.enqueue):
-        fitted: dict[str, ParamValue] = {}
-        for name, value in entry.items():
-            if name not in parameters:
-                found.append(_unknown(name, list(parameters), "enqueue", index))
-                continue
-            try:
-                check = fit if name in unknown_range else in_range
-                fitted[name] = check(value, parameters[name])
-            except NotFittingError as error:
-                found.append(Issue(("enqueue", index, name), str(error)))
-        out.append(fitted)
-        if space is not None and len(fitted) == len(entry):
-            found.extend(_check_entry(index, fitted, space))
+        made, wrong = _entry(entry, parameters, unknown_range)
+        if space is not None and not wrong:
+            wrong = _check_entry(made, space)
+        found.extend(issue._replace(loc=("enqueue", index, *issue.loc)) for issue in wrong)
+        out.append(made)
     return tuple(out)
 
 
-def _check_entry(index: int, entry: Mapping[str, ParamValue], space: Space) -> list[Issue]:
+def _entry(
+    entry: Mapping[str, ParamValue],
+    parameters: Mapping[str, Parameter],
+    unknown_range: Collection[str | int],
+) -> tuple[dict[str, ParamValue], list[Issue]]:
+    """One configuration with every value in its parameter's type, and what is wrong with it."""
+    out: dict[str, ParamValue] = {}
+    found: list[Issue] = []
+    for name, value in entry.items():
+        if name not in parameters:
+            found.append(_unknown(name, list(parameters)))
+            continue
+        try:
+            check = fit if name in unknown_range else in_range
+            out[name] = check(value, parameters[name])
+        except NotFittingError as error:
+            found.append(Issue((name,), str(error)))
+    return out, found
+
+
+def _check_entry(entry: Mapping[str, ParamValue], space: Space) -> list[Issue]:
     pinned = {
         name: parameter.value
         for name, parameter in space.parameters.items()
@@ -219,9 +242,9 @@ def _check_entry(index: int, entry: Mapping[str, ParamValue], space: Space) -> l
                     f"has no meaning where {parent} is {written(known[parent])}; "
                     f"it is searched when {_condition(space, name)}"
                 )
-                return [Issue(("enqueue", index, name), sentence)]
+                return [Issue((name,), sentence)]
     if space.is_forbidden(known):
-        return [Issue(("enqueue", index), "is one of the forbidden combinations")]
+        return [Issue((), "is one of the forbidden combinations")]
     return []
 
 

@@ -26,6 +26,12 @@ class ResolvedObjective(_Section):
     direction: Direction
 
 
+class ResolvedBudget(Budget):
+    """When the study ends; the epochs of a trial are settled."""
+
+    epochs: Whole
+
+
 class ResolvedSpec(_Section):
     """A study with nothing left open: the whole search space, absolute paths, a direction."""
 
@@ -33,7 +39,7 @@ class ResolvedSpec(_Section):
     family: str
     data: DataSpec
     objective: ResolvedObjective
-    budget: Budget
+    budget: ResolvedBudget
     space: Space
     sampler: Sampler
     pruner: Pruner

@@ -50,7 +50,9 @@ class _Section(BaseModel):
 class Objective(_Section):
     """What is optimized."""
 
-    metric: str = Field(default="accuracy", description="One of the family's metrics.")
+    metric: str | None = Field(
+        default=None, description="One of the family's metrics; by default its first."
+    )
     direction: Direction | None = Field(
         default=None, description="`maximize` or `minimize`; by default what the metric means."
     )
@@ -60,7 +62,9 @@ class Budget(_Section):
     """When the study ends: whichever limit is reached first."""
 
     trials: Whole = Field(default=40, ge=1, le=1_000_000, description="Trials in all.")
-    epochs: Whole = Field(default=10, ge=1, le=100_000, description="Epochs of a trial at most.")
+    epochs: Annotated[Whole, Field(ge=1, le=100_000)] | None = Field(
+        default=None, description="Epochs of a trial at most; by default what the family needs."
+    )
     hours: Annotated[Real, Field(gt=0)] | None = Field(
         default=None, description="Hours since the launch."
     )
@@ -177,6 +181,11 @@ class Training(_Section):
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="auto: bfloat16 where the device gains from it, else float32."
+    )
+    seed: Annotated[Whole, Field(ge=0, le=2**31 - 1)] | None = Field(
+        default=None,
+        description="Seed of initialization, shuffling and dropout, the same in every trial; by "
+        "default each trial has its own, which follows from the study's seed and its number.",
     )
 
 

@@ -23,9 +23,9 @@ from tuner.database import studies, trials, workers
 from tuner.database.engine import Database
 from tuner.errors import DatabaseUnreachableError, ExecutorError, StudyNotFoundError
 from tuner.search.claim import Held, Search
-from tuner.search.sampler import derived_seed
+from tuner.search.sampler import trial_seed
 from tuner.settings import Settings
-from tuner.spec.resolve import ResolvedSpec
+from tuner.spec.resolved import ResolvedSpec
 from tuner.training.cohort import Cohort, Decision, Task
 from tuner.trials import Cause, Report, StudyState, TrialState
 from tuner.worker import executors
@@ -189,7 +189,8 @@ class Worker:
         for study_id, study in active.items():
             known = self._searches.get(study_id)
             if known is None or known.study.spec != study.spec:  # new, or its budget was changed
-                spec = ResolvedSpec.model_validate(study.spec)
+                assert study.spec is not None  # the query gives tuner's own studies alone
+                spec = ResolvedSpec.from_json(study.spec)
                 self._searches[study_id] = Search(self._database, study, spec)
                 self._next["claim"] = 0.0
         self._nothing_active = not active
@@ -354,7 +355,7 @@ class Worker:
                             number=held.number,
                             attempt=held.claimed.attempt,
                             params=held.params,
-                            seed=derived_seed(spec.seed, "trial", held.number),
+                            seed=trial_seed(spec, held.number),
                             folder=folder,
                         ),
                     ),
