@@ -25,7 +25,9 @@ def confirm(source: Source) -> ResolvedSpec:
     with source.locating():
         check_family(spec, registry.NAMES)
         card = registry.card(spec.family)
-        return resolve(spec, default=card.search, metrics=card.metrics, epochs=card.epochs)
+        return resolve(
+            spec, default=card.defaults(spec.data), metrics=card.metrics, epochs=card.epochs
+        )
 
 
 def check_data(spec: ResolvedSpec, prepared: Prepared) -> None:

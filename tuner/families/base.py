@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from tuner.spec.data import DataSpec
 from tuner.spec.merge import complete
 from tuner.spec.space import Parameter, Space
 
@@ -30,8 +31,11 @@ class Family(BaseModel):
     metrics: tuple[str, ...] = Field(min_length=1, description="The first is the default.")
     epochs: int = Field(ge=1, description="A usual number of epochs of a trial.")
     search: dict[str, Parameter] = Field(min_length=1)
+    search_with_vectors: dict[str, Parameter] = Field(
+        default_factory=dict, description="Over `search`, where the data names word vectors."
+    )
 
-    @field_validator("search", mode="before")
+    @field_validator("search", "search_with_vectors", mode="before")
     @classmethod
     def _written_short(cls, given: Any) -> Any:
         """Cards know the shorthands of study files: `batch_size: [32, 64]`, `dropout: 0.1`."""
@@ -41,8 +45,14 @@ class Family(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> "Family":
-        _ = self.space  # its conditions must name parameters of the card, without a circle
+        # conditions must name parameters of the card, without a circle
+        Space(parameters=self.search)
+        Space(parameters=self.search | self.search_with_vectors)
         return self
+
+    def defaults(self, data: DataSpec) -> Mapping[str, Parameter]:
+        """The search space for this data where the study file says nothing else."""
+        return self.search if data.vectors is None else self.search | self.search_with_vectors
 
     @property
     def space(self) -> Space:

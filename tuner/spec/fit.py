@@ -36,8 +36,8 @@ def fit(value: ParamValue, parameter: Searched) -> ParamValue:
         return _whole(value)
     if isinstance(parameter.value, float):
         return _number(value)
-    if isinstance(parameter.value, str) and not isinstance(value, str):
-        raise NotFittingError(f"must be text, is {a(value)}")
+    if not same(value, parameter.value):  # of words, only the family knows which others it takes
+        raise NotFittingError(one_of(value, [parameter.value]))
     return value
 
 
