@@ -1,0 +1,57 @@
+"""Exported weights measured on parts of the data: `python -m tuner.families.evaluate` < request.
+
+A process of its own, so that the command line never imports torch. The request and the answer are
+JSON: what to build, which weights to load and which parts to measure; all metrics of each part.
+"""
+
+import contextlib
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tuner.data import prepare
+from tuner.errors import TunerError
+from tuner.families import registry
+from tuner.spec.data import DataSpec
+from tuner.training import metrics, resident, weights
+from tuner.training.loop import predict
+
+
+def evaluate(request: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Part → metric → value; DataError if the data is not what it was at launch."""
+    data = prepare(DataSpec.model_validate(request["data"]), Path(request["cache"]))
+    if data.fingerprint != request["fingerprint"]:
+        raise TunerError(
+            f"the data has changed since the study was launched (fingerprint {data.fingerprint}, "
+            f"at launch {request['fingerprint']}): the figures would not be comparable"
+        )
+    torch.set_num_threads(request["threads"])
+    family = importlib.import_module(registry.card(request["family"]).module)
+    model = family.build(request["params"], data)
+    weights.load(model, Path(request["weights"]))
+    device = torch.device("cpu")
+    measured = {}
+    for name in request["parts"]:
+        part = resident.load(data, name, device)
+        measured[name] = metrics.classification(predict(model, part), part.labels)
+    return measured
+
+
+def main() -> None:
+    """Answer the request on standard input; a TunerError is one line on standard error."""
+    request = json.load(sys.stdin)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            measured = evaluate(request)
+    except TunerError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    json.dump(measured, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

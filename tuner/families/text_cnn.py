@@ -1,0 +1,105 @@
+"""A convolutional network for sentences (Kim, EMNLP 2014).
+
+    tokens → embeddings → convolutions of several widths → max over time → dropout → classes
+
+The words' vectors are random and trained, or from a file and kept (static) or trained on (tuned).
+As in the paper, the rows of the last layer are scaled back to a maximal norm after every step.
+Texts are padded with width - 1 zeros at both ends, so every word meets every position of a filter,
+and what lies beyond a text's end is masked: its logits do not depend on the batch around it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tuner.data.prepared import Prepared
+from tuner.training import loop
+from tuner.training.cohort import Cohort, Context
+from tuner.trials import ParamValue
+
+RANDOM_RANGE = 0.25  # of words without a vector, uniform in ±, as in the paper
+
+
+class TextCNN(nn.Module):
+    """Token ids [N, length] (0 is padding) → logits [N, classes]."""
+
+    def __init__(
+        self,
+        embeddings: Tensor,
+        classes: int,
+        *,
+        trained: bool = True,
+        widths: Sequence[int] = (3, 4, 5),
+        filters: int = 100,
+        dropout: float = 0.5,
+        embedding_dropout: float = 0.0,
+        max_norm: float = 3.0,
+    ) -> None:
+        """`embeddings` [words, dimension]; `filters` of each width; `max_norm` 0 for none."""
+        super().__init__()
+        self.embedding = nn.Embedding.from_pretrained(embeddings, freeze=not trained, padding_idx=0)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(embeddings.shape[1], filters, width, padding=width - 1) for width in widths
+        )
+        self.embedding_dropout = nn.Dropout1d(embedding_dropout)  # whole words
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(filters * len(widths), classes)
+        self.max_norm = max_norm
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits of a batch."""
+        lengths = (tokens != 0).sum(dim=1, keepdim=True)
+        words = self.embedding_dropout(self.embedding(tokens)).transpose(1, 2)
+        pooled = []
+        for convolution in self.convolutions:
+            features = functional.relu(convolution(words))
+            # a filter of this width touches the text at its first length + width - 1 positions
+            reach = features.shape[2] - tokens.shape[1]
+            positions = torch.arange(features.shape[2], device=tokens.device)
+            inside = positions < lengths + reach
+            pooled.append((features * inside.unsqueeze(1)).amax(dim=2))
+        logits: Tensor = self.output(self.dropout(torch.cat(pooled, dim=1)))
+        return logits
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Scale the output layer's rows back to `max_norm`; the loop calls it after every step."""
+        if self.max_norm > 0:
+            self.output.weight.copy_(torch.renorm(self.output.weight, 2, 0, self.max_norm))
+
+
+def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
+    """The network that a trial's parameters describe, for this data."""
+    p: Mapping[str, Any] = params
+    return TextCNN(
+        _embeddings(p, data),
+        len(data.classes),
+        trained=p["embeddings"] != "static",
+        widths=[int(width) for width in str(p["filter_widths"]).split("+")],
+        filters=p["filters"],
+        dropout=p["dropout"],
+        embedding_dropout=p["embedding_dropout"],
+        max_norm=p["max_norm"],
+    )
+
+
+def _embeddings(params: Mapping[str, Any], data: Prepared) -> Tensor:
+    """float32 [len(vocabulary), dimension]; padding is zero."""
+    words = len(data.vocabulary)
+    if params["embeddings"] == "random":
+        vectors = torch.empty(words, params["embedding_size"])
+        vectors.uniform_(-RANDOM_RANGE, RANDOM_RANGE)
+    else:
+        given = torch.tensor(data.vectors())
+        drawn = torch.empty_like(given).uniform_(-RANDOM_RANGE, RANDOM_RANGE)
+        vectors = torch.where(given.isnan(), drawn, given)
+    vectors[0] = 0.0
+    return vectors
+
+
+def train(cohort: Cohort, data: Prepared, context: Context) -> None:
+    """Train a cohort."""
+    loop.train(cohort, data, context, build)

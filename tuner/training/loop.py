@@ -1,0 +1,227 @@
+"""The one training loop of all torch families.
+
+It trains a cohort: a list of trials that take turns an epoch at a time and report together. Each
+has its own model, optimizer, order of the data and random state, so its result does not depend on
+who else is in the cohort.
+"""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tuner.artifacts import WEIGHTS_FILE
+from tuner.data.prepared import Prepared
+from tuner.training import metrics, optimizers, resident, schedules, weights
+from tuner.training.cohort import Cohort, Context, Decision, Task
+from tuner.training.resident import Resident
+from tuner.trials import ParamValue, Report, better
+
+EVALUATION_BATCH = 1024  # rows; evaluation holds no gradients
+_MIB = 2**20
+
+Build = Callable[[Mapping[str, ParamValue], Prepared], nn.Module]
+
+
+def train(cohort: Cohort, data: Prepared, context: Context, build: Build) -> None:
+    """Train every trial of the cohort to its end, or until its context says otherwise."""
+    torch.set_num_threads(cohort.threads)
+    torch.set_flush_denormal(True)  # denormal numbers cost CPUs a hundred times as much
+    device = torch.device(cohort.device)
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    parts = resident.load(data, "train", device), resident.load(data, "validation", device)
+    running = [_Member(task, cohort, data, device, build) for task in cohort.tasks]
+    for epoch in range(1, cohort.epochs + 1):
+        reports: dict[int, Report] = {}
+        for member in list(running):
+            report, problem = member.epoch(epoch, *parts)
+            if report is None:
+                context.diverged(member.number, problem)
+                running.remove(member)
+            else:
+                reports[member.number] = report
+        if not running:
+            return
+        decisions = context.report(reports)
+        for member in list(running):
+            decision = decisions.get(member.number, Decision.STOP)
+            if decision is not Decision.GO_ON:
+                running.remove(member)
+            elif epoch == cohort.epochs or member.is_stuck:
+                member.finish(context)
+                running.remove(member)
+        if not running:
+            return
+
+
+class _Member:
+    """One trial of a cohort."""
+
+    def __init__(
+        self, task: Task, cohort: Cohort, data: Prepared, device: torch.device, build: Build
+    ) -> None:
+        self.number = task.number
+        self._task = task
+        self._cohort = cohort
+        self._device = device
+        self._params = task.params
+        self._random_state: dict[str, Tensor] = {}
+        self._shuffling = torch.Generator().manual_seed(task.seed)
+        with self._randomness():
+            torch.manual_seed(task.seed)
+            self._model = build(task.params, data).to(device)
+        if device.type == "cuda" and data.kind == "images":
+            self._model = self._model.to(memory_format=torch.channels_last)
+        self._optimizer = optimizers.make(self._model, task.params)
+        for group in self._optimizer.param_groups:
+            group["base_lr"] = group["lr"]
+        self._batch_size = int(task.params["batch_size"])  # type: ignore[arg-type]
+        self._smoothing = float(task.params.get("label_smoothing") or 0.0)
+        self._clip_norm = float(task.params.get("clip_norm") or 0.0)
+        self._step = 0
+        self._best: float | None = None
+        self._best_state: dict[str, Tensor] = {}
+        self._since_best = 0
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the study's `early_stop` ends it."""
+        patience = self._cohort.early_stop
+        return patience is not None and self._since_best >= patience
+
+    def epoch(
+        self, epoch: int, train_part: Resident, validation_part: Resident
+    ) -> tuple[Report | None, str]:
+        """Train one epoch and evaluate; None and a sentence if it diverged."""
+        started = time.perf_counter()
+        with self._randomness():
+            train_loss = self._train_epoch(train_part)
+        seconds = time.perf_counter() - started
+        if not math.isfinite(train_loss):
+            return None, f"the training loss became {train_loss} in epoch {epoch}"
+        measured = metrics.classification(
+            predict(self._model, validation_part, self._autocast), validation_part.labels
+        )
+        value = measured.get(self._cohort.metric, math.nan)
+        if not math.isfinite(value):
+            return None, f"{self._cohort.metric} became {value} in epoch {epoch}"
+        self._remember(value)
+        return (
+            Report(
+                step=epoch,
+                value=value,
+                metrics={
+                    "train_loss": train_loss,
+                    "validation_loss": measured["log_loss"],
+                    **measured,
+                    "samples_per_second": len(train_part) / seconds,
+                    "peak_memory_mib": self._peak_memory(),
+                },
+            ),
+            "",
+        )
+
+    def finish(self, context: Context) -> None:
+        """Write the weights of the best epoch and say how good they were."""
+        assert self._best is not None
+        path = self._task.folder / WEIGHTS_FILE
+        weights.save(self._best_state, path)
+        context.finish(self.number, self._best, path)
+
+    def _train_epoch(self, part: Resident) -> float:
+        """One pass over the part; returns the mean loss of an example."""
+        self._model.train()
+        size, total = self._batch_size, len(part)
+        steps = math.ceil(total / size)
+        order = torch.randperm(total, generator=self._shuffling).to(part.labels.device)
+        loss_sum = torch.zeros((), device=self._device)
+        for start in range(0, total, size):
+            indices = order[start : start + size]
+            if len(indices) == 1 and total > 1:
+                continue  # batch normalization has no variance of one example
+            self._set_learning_rate(steps * self._cohort.epochs)
+            inputs, labels = part.batch(indices)
+            with self._autocast():
+                logits = self._model(inputs)
+            loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self._smoothing)
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if self._clip_norm > 0:
+                nn.utils.clip_grad_norm_(self._model.parameters(), self._clip_norm)
+            self._optimizer.step()
+            if (constrain := getattr(self._model, "constrain", None)) is not None:
+                constrain()
+            # on the device: reading it would wait for the step at every batch
+            loss_sum += loss.detach() * len(indices)
+        return float(loss_sum) / total
+
+    def _set_learning_rate(self, total: int) -> None:
+        schedule = str(self._params.get("schedule", "constant"))
+        warmup = float(self._params.get("warmup") or 0.0)
+        factor = schedules.factor(schedule, self._step, total, warmup)
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        self._step += 1
+
+    def _remember(self, value: float) -> None:
+        """Keep a copy of the weights if this epoch is the best so far."""
+        if self._best is not None and not better(self._cohort.direction, value, self._best):
+            self._since_best += 1
+            return
+        self._best, self._since_best = value, 0
+        for name, tensor in self._model.state_dict().items():
+            if name in self._best_state:
+                self._best_state[name].copy_(tensor)
+            else:
+                self._best_state[name] = tensor.detach().clone()
+
+    def _autocast(self) -> torch.autocast | nullcontext[None]:
+        wanted = self._cohort.precision
+        gains = self._device.type == "cuda" and torch.cuda.is_bf16_supported()
+        if wanted == "bfloat16" or (wanted == "auto" and gains):
+            return torch.autocast(self._device.type, torch.bfloat16)
+        return nullcontext()
+
+    def _peak_memory(self) -> float:
+        """MiB: on a GPU of this process's tensors, on the CPU of the whole process."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device) / _MIB
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MIB
+
+    @contextmanager
+    def _randomness(self) -> Iterator[None]:
+        """Initialization and dropout draw from the trial's own random state inside the block."""
+        is_cuda = self._device.type == "cuda"
+        if self._random_state:
+            torch.set_rng_state(self._random_state["cpu"])
+            if is_cuda:
+                torch.cuda.set_rng_state(self._random_state["cuda"], self._device)
+        yield
+        self._random_state["cpu"] = torch.get_rng_state()
+        if is_cuda:
+            self._random_state["cuda"] = torch.cuda.get_rng_state(self._device)
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    part: Resident,
+    autocast: Callable[[], torch.autocast | nullcontext[None]] = nullcontext,
+) -> Tensor:
+    """Logits float32 [N, classes] of a part, in its order."""
+    model.eval()
+    outputs = []
+    for start in range(0, len(part), EVALUATION_BATCH):
+        stop = min(start + EVALUATION_BATCH, len(part))
+        indices = torch.arange(start, stop, device=part.labels.device)
+        with autocast():
+            outputs.append(model(part.batch(indices)[0]).float())
+    return torch.cat(outputs)
