@@ -156,6 +156,7 @@ def _evaluate(
         "cache": str(settings.data_cache),
         "fingerprint": study.data_fingerprint,
         "weights": str(weights),
+        "threads": 1,
         "parts": ["validation", "test"],
     }
     process = subprocess.run(

@@ -147,7 +147,10 @@ class Worker:
     def _until_next_timer(self) -> float:
         if self._outbox or self._stop_by is not None:
             return 0.2
-        return max(0.0, min(self._next.values()) - time.monotonic())
+        # nobody waits for the time of the next claim while every executor is busy
+        idle = any(executor.is_idle for executor in self._executors)
+        due = [at for name, at in self._next.items() if name != "claim" or idle]
+        return max(0.0, min(due) - time.monotonic())
 
     def _unless_unreachable(self, action: Callable[[], None]) -> None:
         try:
