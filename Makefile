@@ -1,0 +1,87 @@
+# tuner: everything that a developer or a fresh machine needs.
+#
+#   make demo PYTHON=python3.13
+#   make demo PIP_INSTALL_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+#   make test PYTEST_ARGS="-k claim"
+#
+# `demo` installs only what tuner needs to run, `test` the developers' tools too. What is installed
+# stays in .venv and is installed anew only when pyproject.toml or the lock has changed.
+
+PYTHON ?= python3
+PIP_INSTALL_ARGS ?=
+PYTEST_ARGS ?=
+LOCK_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := constraints.txt
+INSTALL = $(BIN)/python -m pip install $(PIP_INSTALL_ARGS)
+# `name==version` as the lock has it, so that no version is written twice
+pinned = $(shell sed -n 's/^\($(1)==[^ ;]*\).*/\1/p' $(LOCK))
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint unit format lock clean distclean
+
+help: ## Show what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.runtime ## Tune a small network on this machine, start to end (a few minutes)
+	$(BIN)/tuner run studies/digits-cnn.yaml
+
+test: lint unit ## Run every check: lint, types, architecture, tests
+
+lint: $(VENV)/.dev ## Check style, types and the import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# after lint even under `make -j`: two cores, and a typing error is the faster news
+unit: $(VENV)/.dev | lint
+	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+
+format: $(VENV)/.dev ## Format the code and repair what ruff can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# For Python 3.11 and newer on every platform, metadata only. The packages of CUDA are left out: torch
+# pins them itself, and a build of torch without CUDA has none.
+lock: $(VENV)/.runtime ## Pin what pyproject.toml names anew (all to their newest: LOCK_ARGS=--upgrade)
+	$(INSTALL) -c $(LOCK) --group lock
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
+		--extra mnist --group dev --group lock \
+		--no-header --annotation-style line --quiet $(LOCK_ARGS) --output-file $(LOCK)
+	{ echo '# Every package that tuner and its developers need, pinned. Made by `make lock`.'; \
+	  sed '/^\(nvidia-\|cuda-\|triton\)/d; /^#/d' $(LOCK); } > $(LOCK).new
+	mv $(LOCK).new $(LOCK)
+
+clean: ## Remove caches and builds; what is installed and every study stay
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	find tuner tests migrations -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## Remove .venv too
+	rm -rf $(VENV)
+
+$(VENV)/.made:
+	@command -v $(PYTHON) > /dev/null || { \
+		echo "there is no $(PYTHON): install Python 3.11 or newer, or name it: make PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is too old, tuner needs Python 3.11 or newer: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
+		echo "$(PYTHON) lacks its venv module: install it (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# torch first: the pin alone decides which build comes, before anything else that needs torch asks
+$(VENV)/.runtime: $(VENV)/.made pyproject.toml $(LOCK)
+	$(INSTALL) $(call pinned,pip)
+	$(INSTALL) $(call pinned,torch)
+	$(INSTALL) -c $(LOCK) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(INSTALL) -c $(LOCK) -e '.[mnist]' --group dev
+	@touch $@
