@@ -1,0 +1,205 @@
+"""The training loop, its metrics, optimizers and schedules, against references."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.metrics
+import torch
+from safetensors.torch import load_file
+
+from tests.unit.conftest import Recorder, cohort
+from tuner.data import Prepared
+from tuner.families import cnn
+from tuner.training import metrics, optimizers, resident, schedules, weights
+from tuner.training.cohort import Decision
+from tuner.training.loop import predict
+from tuner.trials import ParamValue
+
+PARAMS: dict[str, ParamValue] = {
+    "learning_rate": 0.01,
+    "batch_size": 128,
+    "optimizer": "adam",
+    "weight_decay": 1e-4,
+    "dropout": 0.2,
+    "label_smoothing": 0.1,
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "clip_norm": 1.0,
+    "depth": 2,
+    "filters": 8,
+    "kernel": 3,
+    "dense": 32,
+    "batch_norm": True,
+}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_metrics_are_those_of_scikit_learn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(200, 6))
+    labels = rng.integers(0, 5, 200)  # one class never occurs
+    measured = metrics.classification(torch.tensor(logits), torch.tensor(labels))
+    predicted = logits.argmax(axis=1)
+    assert measured["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(labels, predicted))
+    recalls = [np.mean(predicted[labels == k] == k) for k in range(5)]
+    assert measured["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+    assert measured["f1_macro"] == pytest.approx(
+        sklearn.metrics.f1_score(labels, predicted, average="macro")
+    )
+    exp = np.exp(logits)
+    assert measured["log_loss"] == pytest.approx(
+        sklearn.metrics.log_loss(labels, exp / exp.sum(axis=1, keepdims=True), labels=range(6)),
+        rel=1e-5,
+    )
+
+
+@pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
+def test_every_optimizer_lowers_a_quadratic(name: str) -> None:
+    layer = torch.nn.Linear(4, 1)
+    params: dict[str, ParamValue] = {
+        "optimizer": name,
+        "learning_rate": 0.05,
+        "momentum": 0.9,
+        "nesterov": True,
+        "weight_decay": 1e-3,
+    }
+    optimizer = optimizers.make(layer, params)
+    inputs = torch.eye(4)
+    losses = []
+    for _ in range(50):
+        optimizer.zero_grad()
+        loss = (layer(inputs) - 1).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 2
+
+
+def test_weight_decay_spares_biases() -> None:
+    optimizer = optimizers.make(
+        torch.nn.Linear(4, 3), {"optimizer": "adamw", "learning_rate": 0.1, "weight_decay": 0.5}
+    )
+    decays = {p.ndim: g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+    assert decays == {2: 0.5, 1: 0.0}
+
+
+def test_schedules() -> None:
+    assert [schedules.factor("constant", s, 10, 0.0) for s in range(10)] == [1.0] * 10
+    assert schedules.factor("linear", 0, 10, 0.0) == 1.0
+    assert schedules.factor("linear", 10, 10, 0.0) == 0.0
+    assert schedules.factor("cosine", 5, 10, 0.0) == pytest.approx(0.5)
+    warm = [schedules.factor("cosine", s, 100, 0.1) for s in range(10)]
+    assert warm == sorted(warm)
+    assert 0 < warm[0] < warm[-1] < 1
+    for name in ("constant", "cosine", "linear"):
+        factors = [schedules.factor(name, s, 37, 0.2) for s in range(37)]
+        assert all(0 <= f <= 1 for f in factors)
+
+
+def test_a_trial_learns_and_reports(digits: Prepared, tmp_path: Path) -> None:
+    context = Recorder()
+    cnn.train(cohort(digits, tmp_path, PARAMS, epochs=8), digits, context)
+    reports = context.reports[0]
+    assert [r.step for r in reports] == list(range(1, 9))
+    assert reports[-1].value > 0.9
+    assert reports[0].metrics.keys() == {
+        "train_loss",
+        "validation_loss",
+        "accuracy",
+        "balanced_accuracy",
+        "f1_macro",
+        "log_loss",
+        "samples_per_second",
+        "peak_memory_mib",
+    }
+    assert context.finished[0][0] == max(r.value for r in reports)
+
+
+def test_the_weights_are_those_of_the_best_epoch(digits: Prepared, tmp_path: Path) -> None:
+    context = Recorder()
+    cnn.train(cohort(digits, tmp_path, PARAMS, epochs=6), digits, context)
+    value, path = context.finished[0]
+    assert path is not None
+    model = cnn.build(PARAMS, digits)
+    weights.load(model, path)
+    part = resident.load(digits, "validation", torch.device("cpu"))
+    measured = metrics.classification(predict(model, part), part.labels)
+    assert measured["accuracy"] == value
+
+
+def test_a_result_does_not_depend_on_the_cohort(digits: Prepared, tmp_path: Path) -> None:
+    other = {**PARAMS, "dropout": 0.5, "batch_size": 64}
+    together, first, second = Recorder(), Recorder(), Recorder()
+    both = cohort(digits, tmp_path / "both", PARAMS, other)
+    cnn.train(both, digits, together)
+    for context, task in ((first, both.tasks[0]), (second, both.tasks[1])):
+        alone = replace(both, tasks=(replace(task, folder=tmp_path / f"alone {task.number}"),))
+        cnn.train(alone, digits, context)
+    assert together.curve(0) == first.curve(0)
+    assert together.curve(1) == second.curve(1)
+    mine = load_file(tmp_path / "both" / "1" / "weights.safetensors")
+    theirs = load_file(tmp_path / "alone 1" / "weights.safetensors")
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_the_seed_decides_the_curve(digits: Prepared, tmp_path: Path) -> None:
+    curves = []
+    for seed in (1, 1, 2):
+        context = Recorder()
+        asked = cohort(digits, tmp_path, PARAMS, epochs=2)
+        cnn.train(
+            replace(asked, tasks=(replace(asked.tasks[0], seed=seed),)), digits, context
+        )
+        curves.append(context.curve(0))
+    assert curves[0] == curves[1] != curves[2]
+
+
+def test_a_decision_ends_one_trial_and_not_the_other(digits: Prepared, tmp_path: Path) -> None:
+    context = Recorder(
+        lambda number, report: Decision.PRUNE if (number, report.step) == (0, 2) else Decision.GO_ON
+    )
+    cnn.train(cohort(digits, tmp_path, PARAMS, PARAMS), digits, context)
+    assert [len(context.reports[n]) for n in (0, 1)] == [2, 3]
+    assert set(context.finished) == {1}
+    assert not (tmp_path / "0").exists()
+
+
+def test_divergence_is_said(digits: Prepared, tmp_path: Path) -> None:
+    wild = {**PARAMS, "optimizer": "sgd", "momentum": 0.99, "learning_rate": 1e30}
+    wild |= {"batch_norm": False, "clip_norm": 0.0, "warmup": 0.0}
+    context = Recorder()
+    cnn.train(cohort(digits, tmp_path, wild, PARAMS), digits, context)
+    assert "training loss became" in context.problems[0]
+    assert set(context.finished) == {1}
+
+
+def test_early_stop_ends_a_trial_that_stands_still(digits: Prepared, tmp_path: Path) -> None:
+    still = {**PARAMS, "learning_rate": 1e-30, "batch_norm": False}
+    context = Recorder()
+    cnn.train(cohort(digits, tmp_path, still, epochs=50, early_stop=3), digits, context)
+    assert len(context.reports[0]) == 4
+    assert 0 in context.finished
+
+
+def test_a_minimized_metric_keeps_its_lowest_epoch(digits: Prepared, tmp_path: Path) -> None:
+    context = Recorder()
+    asked = cohort(digits, tmp_path, PARAMS, metric="log_loss", direction="minimize")
+    cnn.train(asked, digits, context)
+    assert context.finished[0][0] == min(r.value for r in context.reports[0])
+    assert math.isfinite(context.finished[0][0])
+
+
+def test_a_part_that_does_not_fit_is_streamed(
+    digits: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = torch.device("cpu")
+    whole = resident._load(digits, "validation", device)
+    monkeypatch.setattr(resident, "SHARE", 0.0)
+    streamed = resident._load(digits, "validation", device)
+    assert streamed.inputs.dtype == torch.uint8
+    rows = torch.tensor([3, 1, 200])
+    for mine, theirs in zip(whole.batch(rows), streamed.batch(rows), strict=True):
+        assert torch.equal(mine, theirs)
