@@ -25,7 +25,6 @@ from tuner.errors import BadInputError
 from tuner.settings import Settings
 from tuner.trials import Study, StudyState, TrialState
 from tuner.worker import devices
-from tuner.worker.loop import Worker
 
 EXPORTS = Path("exports")
 
@@ -91,6 +90,8 @@ def _work(
     database: Database, settings: Settings, study: Study, slots: tuple[devices.Slot, ...]
 ) -> bool:
     """Work until the study is not active; whether the user interrupted it."""
+    from tuner.worker.loop import Worker  # with Optuna, which `tuner list` does not wait for
+
     local = Worker(database, settings, slots, only=[study.name], until_done=True)
     with LiveView(database, study, err) as view:
         local.on_drain = lambda: setattr(
@@ -215,4 +216,6 @@ def worker(
             f"[dim]worker with {len(slots)} executors on "
             f"{', '.join(sorted({slot.name for slot in slots}))}; Ctrl-C drains[/]"
         )
+        from tuner.worker.loop import Worker  # with Optuna
+
         Worker(database, settings, slots, only=studies, until_done=until_done).run()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import typer
 from rich.markup import escape
 
-from tuner import commands, export, files, report
+from tuner import commands, export, files
 from tuner.cli.output import (
     AsJson,
     duration,
@@ -30,7 +30,6 @@ from tuner.cli.output import (
 from tuner.cli.run import EXPORTS
 from tuner.errors import BadInputError
 from tuner.families import registry
-from tuner.search.importances import importances
 from tuner.spec.overrides import assigned
 from tuner.spec.resolved import ResolvedSpec
 from tuner.trials import Study, StudyState, Trial, TrialState, better
@@ -273,6 +272,10 @@ def report_(
     to: Path | None = typer.Option(None, "--to", help="The file; by default reports/NAME.html."),
 ) -> None:
     """Write one self-contained HTML page with figures and tables."""
+    # Plotly and Optuna, which no other command of this file waits for
+    from tuner import report
+    from tuner.search.importances import importances
+
     with opened() as (_, database):
         study = commands.find(database, name)
         every = commands.load_trials(database, study)
