@@ -3,10 +3,10 @@
 Neither depends on paths or times, so the same content has the same fingerprint on every machine.
 """
 
-import gzip
 import hashlib
 import json
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,7 @@ def prepared_key(spec: DataSpec) -> str:
 
 def _content(source: str, path: Path | None) -> str:
     if path is None:
-        # unpacked, as a package may compress the same content in another way
-        return hashlib.sha256(gzip.decompress(raw.contents(raw.packaged(source)))).hexdigest()
+        return _packaged(source, raw.digest(raw.packaged(source)))
     if source == "images":
         total = hashlib.sha256()
         for files in raw.image_files(path).values():
@@ -67,6 +66,15 @@ def _content(source: str, path: Path | None) -> str:
         return total.hexdigest()
     # the suffix decides how a table is read
     return f"{path.suffix.lower()}:{raw.digest(path).hex()}"
+
+
+@lru_cache(maxsize=8)
+def _packaged(source: str, packed: bytes) -> str:
+    """Of the unpacked content, as a package may compress it in another way; `packed` is its digest.
+
+    Unpacking takes 50 ms, so it is done once a process.
+    """
+    return hashlib.sha256(raw.unpacked(source)).hexdigest()
 
 
 def _short(identity: dict[str, Any]) -> str:

@@ -1,14 +1,16 @@
 """The users' files: opened with errors in words, listed and digested."""
 
+import gzip
 import hashlib
+import io
 import os
 import stat
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO
 
 from tuner.errors import DataError
 
@@ -45,7 +47,7 @@ def reading(path: Path) -> Iterator[None]:
         raise DataError(f"{shown(path)}: cannot be read: {reason}") from None
 
 
-def opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> io.BufferedReader:
     """A file, open for reading; DataError if it is missing, forbidden or no regular file."""
     with reading(path):
         try:
@@ -112,6 +114,15 @@ def packaged(source: str) -> Path:
     return path
 
 
+def unpacked(source: str) -> bytes:
+    """The content of a packaged data set, decompressed; DataError if it is damaged."""
+    path = packaged(source)
+    try:
+        return gzip.decompress(contents(path))
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise DataError(f"{shown(path)}: is damaged; reinstall its package") from None
+
+
 def image_files(folder: Path) -> dict[str, list[Path]]:
     """Class → its images, sorted, for a folder with one sub-folder a class.
 
@@ -158,7 +169,5 @@ def _images_below(folder: Path) -> list[Path]:
                 if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
             ]
     if not found:
-        raise DataError(
-            f"{shown(folder)}: has no images; they end in {', '.join(IMAGE_SUFFIXES)}"
-        )
+        raise DataError(f"{shown(folder)}: has no images; they end in {', '.join(IMAGE_SUFFIXES)}")
     return sorted(found, key=os.fsencode)

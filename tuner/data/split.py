@@ -46,9 +46,10 @@ def parts(given: Mapping[PartName, E], split: Split) -> dict[PartName, Chosen[E]
     examples = given["train"]
     _check_classes(examples)
     shares: dict[PartName, float] = {}
-    for name, share in (("test", split.test), ("validation", split.validation)):
-        if name not in given:
-            shares[name] = share
+    if "test" not in given:
+        shares["test"] = split.test
+    if "validation" not in given:
+        shares["validation"] = split.validation
     rows = _split(examples, shares, split.seed)
     chosen: dict[PartName, Chosen[E]] = {}
     for name in PARTS:
@@ -76,13 +77,18 @@ def notes(chosen: Mapping[PartName, Chosen[E]]) -> list[str]:
     """What a user should know about given parts: inputs that stand in two of them."""
     found = []
     keys = {name: part.keys() for name, part in chosen.items()}
-    for name, earlier in (("validation", "train"), ("test", "train"), ("test", "validation")):
-        known = set(keys[earlier])  # type: ignore[index]
-        copies = sum(key in known for key in keys[name])  # type: ignore[index]
+    pairs: tuple[tuple[PartName, PartName], ...] = (
+        ("validation", "train"),
+        ("test", "train"),
+        ("test", "validation"),
+    )
+    for name, earlier in pairs:
+        known = set(keys[earlier])
+        copies = sum(key in known for key in keys[name])
         if copies:
             unit = chosen["train"].examples.unit
             found.append(
-                f"{counted(copies, unit)} of the {len(keys[name]):,} in the {name} part "  # type: ignore[index]
+                f"{counted(copies, unit)} of the {len(keys[name]):,} in the {name} part "
                 f"{'is' if copies == 1 else 'are'} in the {earlier} part, too; "
                 f"results on it look better than they are"
             )
@@ -102,17 +108,18 @@ def _split(
     examples: Examples, shares: Mapping[PartName, float], seed: int
 ) -> dict[PartName, list[int]]:
     """Rows of every part in `shares`, and what is left as the training part."""
-    rows: dict[PartName, list[int]] = {name: [] for name in shares} | {"train": []}
+    rows: dict[PartName, list[int]] = {"train": []}
+    for name in shares:
+        rows[name] = []
     owed = dict.fromkeys(shares, 0.0)  # rows that rounding took from earlier classes
     groups = _groups(examples, seed)
     for label, size in sorted(Counter(examples.labels).items()):
         left = groups.get(label, [])
         if len(left) < len(rows):
             raise DataError(_too_few(examples, label, size, len(left), len(rows)))
+        total = sum(map(len, left))
         for missing, (name, share) in zip(range(len(shares), 0, -1), shares.items(), strict=True):
-            exact = share * sum(map(len, left)) if missing == len(shares) else share * total
-            if missing == len(shares):
-                total = sum(map(len, left))
+            exact = share * total
             target = max(1, math.floor(exact + owed[name] + 0.5))
             owed[name] = max(-0.5, exact + owed[name] - target)
             taken, left = _take(left, target, keep=missing)
@@ -166,8 +173,6 @@ def _too_few(examples: Examples, label: str, size: int, different: int, needed: 
     )
     names = len(set(examples.labels))
     if names > 20 and names > len(examples.labels) / 3:
-        sentence += (
-            f" (there are {names:,} different labels in {counted(len(examples.labels), examples.unit)}"
-            ": is that the right column?)"
-        )
+        rows = counted(len(examples.labels), examples.unit)
+        sentence += f" (there are {names:,} different labels in {rows}: is that the right column?)"
     return sentence

@@ -1,0 +1,164 @@
+"""Examples → the arrays of an entry of the cache, and what was learned from the training part."""
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.data import split, vectors, words
+from tuner.data.examples import Examples, Images, Texts
+from tuner.data.prepared import PARTS, PartName, Prepared
+from tuner.data.sources.read import read
+from tuner.data.split import Chosen
+from tuner.spec.data import DataSpec
+
+LONGEST = 512  # tokens; the most that `max_length` becomes by itself
+CHUNK = 1024  # images whose statistics are taken at once
+
+
+def build(spec: DataSpec, folder: Path, fingerprint: str) -> Prepared:
+    """Read, split and prepare; the arrays are written into `folder`.
+
+    DataError if the data is missing, unreadable or unfit; OSError if `folder` cannot be written.
+    """
+    given = read(spec)
+    chosen = split.parts(given, spec.split)
+    classes = split.classes(chosen["train"].labels())
+    counts = Counter(chosen["train"].labels())
+    for name, part in chosen.items():
+        _write_labels(folder / f"{name}.labels.npy", part.labels(), classes)
+    learned: dict[str, Any]
+    if isinstance(given["train"], Texts):
+        learned = _texts(cast(Mapping[PartName, Chosen[Texts]], chosen), spec, folder)
+    else:
+        learned = _images(cast(Mapping[PartName, Chosen[Images]], chosen), folder)
+    return Prepared(
+        folder=folder,
+        fingerprint=fingerprint,
+        classes=classes,
+        sizes={name: len(chosen[name].rows) for name in PARTS},
+        class_counts={name: counts[name] for name in classes},
+        notes=(*_notes(given), *split.notes(chosen), *learned.pop("notes", ())),
+        **learned,
+    )
+
+
+def _notes(given: Mapping[PartName, Examples]) -> Iterator[str]:
+    for name, examples in given.items():
+        for note in examples.notes:
+            yield f"{name} data: {note}" if len(given) > 1 else note
+
+
+def _texts(
+    chosen: Mapping[PartName, Chosen[Texts]], spec: DataSpec, folder: Path
+) -> dict[str, Any]:
+    train = chosen["train"]
+    counts: Counter[str] = Counter()
+    lengths = []
+    for row in train.rows:
+        tokens = words.tokens(train.examples.texts[row], lowercase=spec.lowercase)
+        counts.update(tokens)
+        lengths.append(len(tokens))
+    vocabulary = words.vocabulary(counts, most=spec.vocabulary, min_count=spec.min_count)
+    length = spec.max_length or _needed(lengths)
+    index = {word: number for number, word in enumerate(vocabulary)}
+    for name, part in chosen.items():
+        texts = (part.examples.texts[row] for row in part.rows)
+        with _array_file(folder / f"{name}.inputs.npy", "<i4", (len(part.rows), length)) as file:
+            for text in texts:
+                file.write(_encoded(words.tokens(text, lowercase=spec.lowercase), index, length))
+    notes = []
+    if spec.vectors is not None:
+        found, missing = vectors.read(spec.vectors, vocabulary)
+        with _array_file(folder / "vectors.npy", "<f4", found.shape) as file:
+            file.write(found.tobytes())
+        known = len(vocabulary) - words.SPECIAL
+        notes.append(
+            f"{missing:,} of the {known:,} words of the vocabulary have no vector in "
+            f"{spec.vectors.name}"
+        )
+    return {
+        "kind": "text",
+        "input_shape": (length,),
+        "vocabulary": vocabulary,
+        "has_vectors": spec.vectors is not None,
+        "notes": notes,
+    }
+
+
+def _needed(lengths: Sequence[int]) -> int:
+    """The tokens that 99 % of the texts need, within 2 and `LONGEST`."""
+    position = math.ceil(0.99 * len(lengths)) - 1
+    return min(max(sorted(lengths)[position], 2), LONGEST)
+
+
+def _encoded(tokens: Sequence[str], index: Mapping[str, int], length: int) -> bytes:
+    ids = [index.get(token, words.UNKNOWN) for token in tokens[:length]]
+    return array("i", ids + [words.PADDING] * (length - len(ids))).tobytes()
+
+
+def _images(chosen: Mapping[PartName, Chosen[Images]], folder: Path) -> dict[str, Any]:
+    first = chosen["train"].examples
+    for name, part in chosen.items():
+        images, shape = part.examples, (len(part.rows), *part.examples.shape)
+        with _array_file(folder / f"{name}.inputs.npy", images.dtype, shape) as file:
+            for row in part.rows:
+                file.write(np.ascontiguousarray(images.read(row)).tobytes())
+    mean, std = _statistics(np.load(folder / "train.inputs.npy", mmap_mode="r"))
+    return {"kind": "images", "input_shape": first.shape, "mean": mean, "std": std}
+
+
+def _statistics(
+    images: npt.NDArray[np.generic],
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation a channel of [N, C, H, W]; 1 for a channel that is constant.
+
+    Chunks are merged by Chan's formula, as a sum of squares loses digits where the mean is large.
+    """
+    channels = images.shape[1]
+    count = 0
+    mean, squares = np.zeros(channels), np.zeros(channels)  # squares: of the distance from the mean
+    low, high = np.full(channels, np.inf), np.full(channels, -np.inf)
+    for start in range(0, len(images), CHUNK):
+        chunk = images[start : start + CHUNK].astype(np.float64)
+        size = chunk.size // channels
+        chunk_mean = chunk.mean(axis=(0, 2, 3))
+        distance = chunk_mean - mean
+        squares += chunk.var(axis=(0, 2, 3)) * size
+        squares += distance**2 * (count * size / (count + size))
+        mean += distance * (size / (count + size))
+        count += size
+        low = np.minimum(low, chunk.min(axis=(0, 2, 3)))
+        high = np.maximum(high, chunk.max(axis=(0, 2, 3)))
+    std = np.where(high > low, np.sqrt(squares / count), 1.0)
+    std[std == 0] = 1.0
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _write_labels(path: Path, labels: Iterable[str], classes: Sequence[str]) -> None:
+    index = {name: number for number, name in enumerate(classes)}
+    numbers = np.array([index[label] for label in labels], dtype="<i8")
+    with _array_file(path, numbers.dtype, numbers.shape) as file:
+        file.write(numbers.tobytes())
+
+
+@contextmanager
+def _array_file(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
+    """A .npy file whose rows are written one after the other.
+
+    numpy's own writers lose the error number of a full disk, and a memory map dies of it.
+    """
+    header = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
+        "fortran_order": False,
+        "shape": shape,
+    }
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_2_0(file, header)
+        yield file

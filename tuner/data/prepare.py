@@ -1,0 +1,173 @@
+"""Preparing data once: an entry of the cache is built by one process and opened by all others.
+
+    CACHE/KEY/meta.json                       what was learned, and the checksum of every file
+    CACHE/KEY/PART.inputs.npy, .labels.npy    for train, validation and test
+    CACHE/KEY/vectors.npy                     where word vectors were given
+    CACHE/.KEY.lock                           held while the entry is built
+
+An entry appears whole. One that is damaged all the same (a disk that filled up, a file that was
+edited) is noticed when a process opens it for the first time, and built again.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from tuner.data.fingerprint import fingerprint, prepared_key
+from tuner.data.prepared import Prepared
+from tuner.data.raw import shown
+from tuner.errors import BadInputError, DataError, DiskFullError
+from tuner.files import whole_folder
+from tuner.spec.data import DataSpec
+
+META = "meta.json"
+BLOCK = 1 << 20  # bytes read at a time for a checksum
+BLOCKS = 64  # of a file that go into its checksum; larger files are sampled
+
+_Stamp = tuple[tuple[str, int, int, int], ...]  # name, inode, size, modified; a file each
+
+_opened: dict[Path, tuple[_Stamp, Prepared]] = {}  # entries that this process has checked
+_one_at_a_time = threading.Lock()  # threads; processes have the lock file
+
+
+def prepare(spec: DataSpec, cache: Path) -> Prepared:
+    """The data set of `spec`, ready for training; built on first use, then only opened.
+
+    A second call in the same process takes a stat of every file. DataError if the data is missing,
+    unreadable or unfit; DiskFullError if the cache has no room; BadInputError if the cache
+    cannot be written.
+    """
+    with _one_at_a_time:
+        key = prepared_key(spec)
+        path = cache / key
+        entry = _open(path)
+        if entry is None:
+            with _locked(cache, key):
+                # whoever held the lock before us may have built it
+                entry = _open(path) or _build(spec, path)
+        return entry
+
+
+def _open(path: Path) -> Prepared | None:
+    """The entry at `path`; None where there is none or a damaged one."""
+    stamp = _stamp(path)
+    known = _opened.get(path)
+    if known is not None and known[0] == stamp:
+        return known[1]
+    entry = _checked(path)
+    if entry is not None:
+        _opened[path] = (stamp, entry)
+    return entry
+
+
+def _stamp(path: Path) -> _Stamp:
+    """What changes when a file of the entry is replaced, edited or removed."""
+    try:
+        with os.scandir(path) as files:
+            found = [(file.name, file.stat()) for file in files]
+    except OSError:
+        return ()
+    return tuple(sorted((name, s.st_ino, s.st_size, s.st_mtime_ns) for name, s in found))
+
+
+@lru_cache(maxsize=1)
+def _adapter() -> TypeAdapter[Prepared]:
+    return TypeAdapter(Prepared)
+
+
+def _checked(path: Path) -> Prepared | None:
+    try:
+        meta = json.loads((path / META).read_bytes())
+        content = meta["content"]
+        if meta["checksum"] != _checksum_of(content):
+            return None
+        for name, checksum in content["files"].items():
+            if checksum != _checksum(path / name):
+                return None
+        return _adapter().validate_python({**content["prepared"], "folder": path})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _build(spec: DataSpec, path: Path) -> Prepared:
+    """Build the entry and put it into its place; the caller holds its lock."""
+    from tuner.data.build import build
+
+    identity = fingerprint(spec)
+    for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+    try:
+        with whole_folder(path, replace=True) as aside:
+            prepared = build(spec, aside, identity)
+            if prepared_key(spec) != path.name:
+                raise DataError(
+                    f"{shown(spec.path or Path(spec.source))}: has changed while it was read; "
+                    "try again when nothing writes to it"
+                )
+            _write_meta(aside, prepared)
+    except OSError as error:  # whole_folder explains the usual ones
+        raise BadInputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    entry = replace(prepared, folder=path)
+    _opened[path] = (_stamp(path), entry)
+    return entry
+
+
+def _write_meta(folder: Path, prepared: Prepared) -> None:
+    content = {
+        "files": {file.name: _checksum(file) for file in sorted(folder.iterdir())},
+        "prepared": _adapter().dump_python(prepared, mode="json", exclude={"folder"}),
+    }
+    meta = {"content": content, "checksum": _checksum_of(content)}
+    (folder / META).write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+
+
+def _checksum_of(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _checksum(path: Path) -> str:
+    """Of the size and of all blocks of a file, or of `BLOCKS` blocks spread over a large one.
+
+    Reading gigabytes whenever an executor starts would cost more than a rare flipped bit.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        found = hashlib.sha256(str(size).encode())
+        blocks = -(-size // BLOCK)
+        for number in range(min(blocks, BLOCKS)):
+            file.seek(
+                number * BLOCK if blocks <= BLOCKS else number * (size - BLOCK) // (BLOCKS - 1)
+            )
+            found.update(file.read(BLOCK))
+    return found.hexdigest()
+
+
+@contextmanager
+def _locked(cache: Path, key: str) -> Iterator[None]:
+    """Hold the entry's lock file; the kernel lets go of it however this process ends."""
+    path = cache / f".{key}.lock"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(f"{cache}: no space left on the device") from error
+        raise BadInputError(f"{cache}: cannot be written ({error.strerror})") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

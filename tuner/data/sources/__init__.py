@@ -1,0 +1,1 @@
+"""Readers of every kind of source: one module each, all give labelled examples."""

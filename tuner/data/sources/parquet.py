@@ -1,0 +1,49 @@
+"""The two columns of a Parquet file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tuner.data import raw
+from tuner.data.sources.columns import column
+from tuner.errors import DataError
+
+
+def rows(path: Path, text: str, label: str) -> Iterator[tuple[str, object, object]]:
+    """`row 7`, text and label of each row; DataError if the file is damaged or lacks a column."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    where = raw.shown(path)
+    with raw.opened(path) as file, raw.reading(path):
+        if not file.peek(1):
+            raise DataError(f"{where}: is empty")
+        try:
+            source = parquet.ParquetFile(file)
+            names = source.schema_arrow.names
+            column(where, names, text, "text")
+            column(where, names, label, "label")
+            number = 0
+            for batch in source.iter_batches(columns=[text, label]):
+                found = [batch.column(batch.schema.get_field_index(name)) for name in (text, label)]
+                for pair in zip(*map(_values, found), strict=True):
+                    number += 1
+                    yield f"row {number}", *pair
+        except UnicodeDecodeError:
+            raise DataError(
+                f"{where}, row {number + 1} or a later one: is not UTF-8 text"
+            ) from None
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise DataError(
+                f"{where}: is damaged or not a Parquet file ({_reason(error)})"
+            ) from None
+
+
+def _values(found: Any) -> list[Any]:
+    values: list[Any] = found.to_pylist()
+    return values
+
+
+def _reason(error: Exception) -> str:
+    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return line.rstrip(". ")[:200]

@@ -1,0 +1,35 @@
+"""The data section of a study file → the reader of its source."""
+
+from pathlib import Path
+
+from tuner.data.examples import Examples
+from tuner.data.prepared import PartName
+from tuner.spec.data import DataSpec
+
+
+def read(spec: DataSpec) -> dict[PartName, Examples]:
+    """The examples of every file or folder that is given; DataError if one is unfit.
+
+    The first is the training part, or what it is split off from.
+    """
+    if spec.source in ("digits", "mnist5k"):
+        from tuner.data.sources import packaged
+
+        return {"train": packaged.read(spec.source)}
+    paths: dict[PartName, Path | None] = {
+        "train": spec.path,
+        "validation": spec.validation_path,
+        "test": spec.test_path,
+    }
+    given = {name: path for name, path in paths.items() if path is not None}
+    if spec.source == "images":
+        from tuner.data.sources import image_folder
+
+        return {**image_folder.read(given, spec.image_size)}
+    if spec.source == "npz":
+        from tuner.data.sources import npz
+
+        return {**npz.read(given)}
+    from tuner.data.sources import table
+
+    return {name: table.read(path, spec.text, spec.label) for name, path in given.items()}

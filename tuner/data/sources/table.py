@@ -1,0 +1,163 @@
+"""Tables of texts: a CSV, TSV, JSONL or Parquet file with a column of texts and one of classes."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tuner.data import raw, words
+from tuner.data.examples import LabelError, Texts, class_name, counted, key_of, unwritable
+from tuner.data.sources.columns import column
+from tuner.errors import DataError
+from tuner.spec.data import TEXT_SUFFIXES
+from tuner.spec.words import a, listed, quoted
+
+LONGEST = 1_000_000  # characters of a cell; a quote that is not closed swallows the rest of a file
+
+
+class Row(NamedTuple):
+    """One row of a table."""
+
+    at: str  # as messages name it: line 7
+    text: object
+    label: object
+
+
+def read(path: Path, text: str, label: str) -> Texts:
+    """The texts of a table, without its blank ones; DataError names the first row that is wrong."""
+    where = raw.shown(path)
+    suffix = path.suffix.lower()
+    if suffix not in TEXT_SUFFIXES:
+        raise DataError(f"{where}: its name must end in one of {listed(TEXT_SUFFIXES)}")
+    if text == label:
+        raise DataError(f"{where}: the text and the label cannot both be the column {quoted(text)}")
+    if suffix == ".parquet":
+        from tuner.data.sources import parquet
+
+        return _texts(where, (Row(*row) for row in parquet.rows(path, text, label)))
+    content = _decoded(path, where)
+    if suffix == ".jsonl":
+        return _texts(where, _jsonl(content, where, text, label))
+    return _texts(where, _csv(content, where, "\t" if suffix == ".tsv" else ",", text, label))
+
+
+def _texts(where: str, rows: Iterable[Row]) -> Texts:
+    texts, labels, keys, blank = [], [], [], 0
+    for row in rows:
+        if row.text is None or (isinstance(row.text, str) and not row.text.strip()):
+            blank += 1
+            continue
+        if not isinstance(row.text, str):
+            raise DataError(f"{where}, {row.at}: the text must be text, is {a(row.text)}")
+        if len(row.text) > LONGEST:
+            raise DataError(f"{where}, {row.at}: {_TOO_LONG}")
+        if (bad := unwritable(row.text)) is not None:
+            raise DataError(f"{where}, {row.at}: the text holds {bad}")
+        try:
+            labels.append(class_name(row.label))
+        except LabelError as error:
+            raise DataError(f"{where}, {row.at}: the label {error}") from None
+        texts.append(row.text)
+        keys.append(key_of(words.same_text(row.text)))
+    if not texts:
+        raise DataError(
+            f"{where}: has no rows"
+            if not blank
+            else f"{where}: has no text; the text of {counted(blank, 'row')} is blank"
+        )
+    notes: tuple[str, ...] = ()
+    if blank:
+        verb = "was" if blank == 1 else "were"
+        notes = (f"{counted(blank, 'row')} with a blank text {verb} left out",)
+    return Texts(where=where, unit="row", labels=labels, keys=keys, notes=notes, texts=texts)
+
+
+_TOO_LONG = f"a cell has more than {LONGEST:,} characters; is a quote not closed?"
+
+
+def _decoded(path: Path, where: str) -> str:
+    content = raw.contents(path)
+    if not content.strip():
+        raise DataError(f"{where}: is empty")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        hint = "; it looks like UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        raise DataError(
+            f"{where}, line {line}: is not UTF-8 text (byte 0x{content[error.start]:02x}){hint}"
+        ) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError(f"{where}, line {line}: holds a NUL character; is this a text file?")
+    return text
+
+
+def _csv(content: str, where: str, separator: str, text: str, label: str) -> Iterator[Row]:
+    lines = _lines(content, where, separator)
+    _, header = next(lines, (0, []))
+    at_text = column(where, header, text, "text")
+    at_label = column(where, header, label, "label")
+    for line, cells in lines:
+        if len(cells) != len(header):
+            few = len(cells) < len(header)
+            hint = "" if few else f" (a text with a {_SEPARATORS[separator]} must be in quotes)"
+            raise DataError(
+                f"{where}, line {line}: has {counted(len(cells), 'cell')}, the header has "
+                f"{len(header)}{hint}"
+            )
+        yield Row(f"line {line}", cells[at_text], cells[at_label])
+
+
+_SEPARATORS = {",": "comma", "\t": "tab"}
+
+
+def _lines(content: str, where: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not blank, each with the number of its first line."""
+    # strict: otherwise a quote that is not closed takes the rest of the file without a word
+    reader = csv.reader(io.StringIO(content, newline=""), delimiter=separator, strict=True)
+    limit = csv.field_size_limit(LONGEST)
+    start = 1
+    try:
+        for cells in reader:
+            if cells:
+                yield start, cells
+            start = reader.line_num + 1
+    except csv.Error as error:
+        reason = (
+            _TOO_LONG if "field limit" in str(error) else f"{_CSV_ERRORS.get(str(error), error)}"
+        )
+        raise DataError(f"{where}, line {start}: {reason}") from None
+    finally:
+        csv.field_size_limit(limit)
+
+
+_CSV_ERRORS = {
+    "unexpected end of data": "a quote is opened and never closed",
+    "',' expected after '\"'": "a comma must follow the closing quote (a quote inside a text is "
+    "written twice)",
+    "'\t' expected after '\"'": "a tab must follow the closing quote (a quote inside a text is "
+    "written twice)",
+}
+
+
+def _jsonl(content: str, where: str, text: str, label: str) -> Iterator[Row]:
+    # not splitlines: JSON texts may hold U+2028
+    for number, line in enumerate(content.split("\n"), start=1):
+        if not line.strip():
+            continue
+        at = f"{where}, line {number}"
+        try:
+            found = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{at}: is not JSON ({error.msg}, column {error.colno})") from None
+        except (ValueError, RecursionError):
+            raise DataError(f"{at}: holds a number or a nesting beyond any measure") from None
+        if not isinstance(found, dict):
+            raise DataError(f"{at}: must be a JSON object, is {a(found)}")
+        columns = list(found)
+        column(at, columns, text, "text")
+        column(at, columns, label, "label")
+        yield Row(f"line {number}", found[text], found[label])

@@ -1,0 +1,168 @@
+"""Word vectors from a file in the text formats of word2vec and GloVe or in word2vec's binary one.
+
+    .txt, .vec …   `word 0.1 -0.2 …` a line; word2vec's has a first line `words dimension`
+    .bin           that first line, then a word, a space and float32 numbers, as often as it says
+
+Each may be compressed with gzip (`.txt.gz`). gensim's own `.kv` files are pickles: opening one runs
+whatever code its author put there, so they are refused.
+"""
+
+import gzip
+import io
+import itertools
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.data import raw, words
+from tuner.errors import DataError
+from tuner.spec.words import quoted
+
+LARGEST = 10_000  # dimensions
+BLOCK = 1 << 20  # bytes read at a time
+
+_HEADER = re.compile(rb"[0-9]{1,12} [0-9]{1,6}\s*")
+# where in the file, word, numbers: as written or as they are
+_Entry = tuple[str, bytes, bytes | npt.NDArray[np.float32]]
+
+_CONVERT = (
+    "which runs code when it is opened; convert it once with gensim, where you trust it: "
+    "KeyedVectors.load(path).save_word2vec_format('vectors.txt')"
+)
+
+
+def read(path: Path, vocabulary: Sequence[str]) -> tuple[npt.NDArray[np.float32], int]:
+    """float32 [len(vocabulary), dimension] and the number of words without a vector, a row of NaN.
+
+    Words must be written alike, case included; of a word that comes twice the first counts. Lines
+    of other words are passed over, so a large file costs time but no memory. DataError if the file
+    is damaged, a pickle, or has none of the words.
+    """
+    where = raw.shown(path)
+    with raw.opened(path) as packed, raw.reading(path):
+        head = packed.peek(2)
+        if head[:2] == b"\x1f\x8b":
+            file: io.BufferedReader = cast(io.BufferedReader, gzip.GzipFile(fileobj=packed))
+        else:
+            file = packed
+        try:
+            return _read(file, path, where, vocabulary)
+        except (gzip.BadGzipFile, EOFError, zlib.error):
+            raise DataError(f"{where}: is damaged: it cannot be decompressed") from None
+
+
+def _read(
+    file: io.BufferedReader, path: Path, where: str, vocabulary: Sequence[str]
+) -> tuple[npt.NDArray[np.float32], int]:
+    head = file.peek(2)
+    if not head:
+        raise DataError(f"{where}: is empty")
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    if head[:1] == b"\x80" or ".kv" in suffixes:
+        raise DataError(f"{where}: is a pickle of gensim's, {_CONVERT}")
+    dimension, entries = (_binary if ".bin" in suffixes else _text)(file, where)
+    missing = {word.encode(): row for row, word in enumerate(vocabulary) if row >= words.SPECIAL}
+    known = len(missing)
+    found = np.full((len(vocabulary), dimension), np.nan, dtype=np.float32)
+    for at, word, numbers in entries:
+        row = missing.get(word)
+        if row is None:
+            continue
+        vector = _vector(numbers)
+        if vector is not None and len(vector) > dimension and isinstance(numbers, bytes):
+            continue  # GloVe has words with spaces in them; this is one that begins like ours
+        if vector is None or len(vector) != dimension or not np.isfinite(vector).all():
+            raise DataError(
+                f"{where}, {at}: the vector of {quoted(word.decode())} must be "
+                f"{dimension} finite numbers"
+            )
+        found[row] = vector
+        del missing[word]
+    if len(missing) == known:
+        raise DataError(
+            f"{where}: has a vector for none of the {known:,} words of the vocabulary; are they of "
+            "the same language and case (`lowercase`)?"
+        )
+    return found, len(missing)
+
+
+def _vector(numbers: bytes | npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
+    if not isinstance(numbers, bytes):
+        return numbers
+    try:
+        with np.errstate(over="ignore"):
+            return np.array([float(number) for number in numbers.split()]).astype(np.float32)
+    except ValueError:
+        return None
+
+
+def _text(file: io.BufferedReader, where: str) -> tuple[int, Iterator[_Entry]]:
+    first = file.readline()
+    if _HEADER.fullmatch(first):
+        count, dimension = map(int, first.split())
+        lines = itertools.chain(file)
+        before = 1  # lines
+    else:
+        count, dimension = None, len(first.split()) - 1
+        if dimension < 1 or _vector(first.partition(b" ")[2]) is None:
+            raise DataError(
+                f"{where}: is not a file of word vectors; its lines must be a word and numbers, "
+                "separated by spaces"
+            )
+        lines = itertools.chain([first], file)
+        before = 0
+    _check_dimension(dimension, where)
+
+    def entries() -> Iterator[_Entry]:
+        number = before
+        for number, line in enumerate(lines, start=before + 1):
+            word, _, numbers = line.partition(b" ")
+            yield f"line {number}", word, numbers
+        if count is not None and number - before < count:
+            raise DataError(_cut_off(where, count, number - before))
+
+    return dimension, entries()
+
+
+def _binary(file: io.BufferedReader, where: str) -> tuple[int, Iterator[_Entry]]:
+    first = file.readline(64)
+    if not _HEADER.fullmatch(first):
+        raise DataError(
+            f"{where}: is not a binary file of word2vec; its first line must be the number of "
+            "words and of dimensions"
+        )
+    count, dimension = map(int, first.split())
+    _check_dimension(dimension, where)
+    width = 4 * dimension
+
+    def entries() -> Iterator[_Entry]:
+        buffer, start = b"", 0
+        for number in range(1, count + 1):
+            space = buffer.find(b" ", start)
+            if space < 0 or space + 1 + width > len(buffer):
+                buffer = buffer[start:] + file.read(max(BLOCK, 2 * width))
+                start, space = 0, buffer.find(b" ")
+            if space < 0 or space + 1 + width > len(buffer):
+                raise DataError(_cut_off(where, count, number - 1))
+            vector = np.frombuffer(buffer, dtype="<f4", count=dimension, offset=space + 1)
+            yield f"word {number}", buffer[start:space].lstrip(b"\n"), vector
+            start = space + 1 + width
+
+    return dimension, entries()
+
+
+def _check_dimension(dimension: int, where: str) -> None:
+    if not 1 <= dimension <= LARGEST:
+        raise DataError(
+            f"{where}: says that its vectors have {dimension:,} dimensions; allowed are 1 to "
+            f"{LARGEST:,}"
+        )
+
+
+def _cut_off(where: str, said: int, found: int) -> str:
+    return f"{where}: says that it has {said:,} words, but has {found:,}; it is cut off or damaged"
