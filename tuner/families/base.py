@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from tuner.spec.data import DataSpec
 from tuner.spec.merge import complete
-from tuner.spec.space import Parameter, Space
+from tuner.spec.parameters import Parameter
+from tuner.spec.space import Space
 
 
 class Family(BaseModel):

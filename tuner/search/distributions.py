@@ -1,6 +1,7 @@
 """Our parameters and stored rows ↔ Optuna's distributions and trials."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +19,7 @@ from optuna.trial import TrialState as OptunaState
 
 from tuner.database import attributes
 from tuner.database.feed import Distributions, TrialRow
-from tuner.spec.space import CategoricalParameter, FloatParameter, IntParameter
+from tuner.spec.parameters import CategoricalParameter, FloatParameter, IntParameter
 from tuner.trials import TrialState
 
 OPTUNA_STATE: Mapping[str, OptunaState] = {
@@ -35,15 +36,15 @@ def distribution(
     parameter: FloatParameter | IntParameter | CategoricalParameter,
 ) -> BaseDistribution:
     """Optuna's distribution of a searched parameter."""
-    if isinstance(parameter, FloatParameter):
-        return FloatDistribution(
-            parameter.low, parameter.high, log=parameter.log, step=parameter.step
-        )
-    if isinstance(parameter, IntParameter):
-        return IntDistribution(
-            parameter.low, parameter.high, log=parameter.log, step=parameter.step
-        )
-    return CategoricalDistribution(parameter.choices)
+    if isinstance(parameter, CategoricalParameter):
+        return CategoricalDistribution(parameter.choices)
+    low, high, log = parameter.low, parameter.high, parameter.log
+    with warnings.catch_warnings():
+        # that a range does not end on a step is a usual thing to write
+        warnings.simplefilter("ignore")
+        if isinstance(parameter, FloatParameter):
+            return FloatDistribution(low, high, log=log, step=parameter.step)
+        return IntDistribution(int(low), int(high), log=log, step=parameter.step)
 
 
 def as_json(distributions: Mapping[str, BaseDistribution]) -> list[tuple[str, dict[str, Any]]]:

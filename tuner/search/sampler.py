@@ -7,22 +7,27 @@ a search exactly, and two workers never draw the same point from the same seed.
 import hashlib
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 from tuner.search import draft
 from tuner.search.distributions import distribution
 from tuner.search.history import History
+from tuner.search.sobol import SobolSampler
+from tuner.spec.parameters import FixedParameter
 from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.space import FixedParameter, Space
+from tuner.spec.space import Space
 from tuner.spec.study import Sampler as SamplerSpec
 from tuner.trials import Direction, ParamValue
 
 REDRAWS = 20  # of a forbidden or already tried configuration, before it is drawn at random
 RANDOM_REDRAWS = 10_000  # of a forbidden one, at random
+MAX_CELLS = 10_000  # a space with at most so many configurations is used up without repeating one
+
+_Key = tuple[tuple[str, str], ...]
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -39,7 +44,6 @@ class Proposer:
         history: History,
     ) -> None:
         self._space = space
-        self._spec = sampler
         self._seed = seed
         self._history = history
         self._storage = draft.DraftStorage(history, directions)
@@ -48,30 +52,41 @@ class Proposer:
             for name, parameter in space.parameters.items()
             if not isinstance(parameter, FixedParameter)
         }
+        self._cells = space.cells(MAX_CELLS)
+        self._sampler = _maker(sampler, space, self._distributions, seed)
 
     def propose(
         self, number: int, fixed_params: Mapping[str, ParamValue] | None = None
     ) -> dict[str, ParamValue]:
         """The searched parameters of trial `number`; `fixed_params` are taken as they are.
 
-        What is forbidden is never returned (unless it was enqueued by name), and what was tried
-        before only when nothing new turns up in `REDRAWS` draws.
+        What is forbidden is never returned unless every way to complete `fixed_params` is, and what
+        was tried before only when nothing new turns up in `REDRAWS` draws. A space of at most
+        `MAX_CELLS` configurations is used up before one is repeated.
         """
         fixed = dict(fixed_params or {})
         tried = {_key(trial.params) for trial in self._history.trials}
-        params: dict[str, ParamValue] = {}
+        untried = self._untried(fixed, tried)
+        allowed: dict[str, ParamValue] | None = None
+        drawn: dict[str, ParamValue] = {}
         for redraw in range(REDRAWS):
-            params = self._draw(number, fixed, derived_seed(self._seed, number, redraw))
-            if not self._space.is_forbidden(self.complete(params)) and _key(params) not in tried:
-                return params
-        if not self._space.is_forbidden(self.complete(params)) or fixed:
-            return params
+            drawn = self._draw(number, fixed, redraw)
+            if not self._space.is_forbidden(self.complete(drawn)):
+                if _key(drawn) not in tried:
+                    return drawn
+                allowed = allowed or drawn
+                if untried == []:
+                    break  # everything was tried, so the sampler's first choice is the best
         rng = random.Random(derived_seed(self._seed, number, REDRAWS))
+        if untried:
+            return rng.choice(untried)
+        if allowed is not None:
+            return allowed
         for _ in range(RANDOM_REDRAWS):
-            drawn = self._space.random(rng)
-            if not self._space.is_forbidden(drawn):
-                return {k: v for k, v in drawn.items() if k in self._distributions}
-        return params  # the launch found an allowed draw, so this is next to impossible
+            params = self._space.random(rng, given=fixed)
+            if not self._space.is_forbidden(params):
+                return self._searched(params)
+        return drawn  # the launch found an allowed draw, so without fixed ones this won't happen
 
     def complete(self, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
         """The searched parameters with the pinned ones that are active beside them."""
@@ -81,32 +96,73 @@ class Proposer:
         """The distributions of these parameters, in the space's order."""
         return {name: d for name, d in self._distributions.items() if name in params}
 
-    def _draw(
-        self, number: int, fixed: Mapping[str, ParamValue], seed: int
-    ) -> dict[str, ParamValue]:
-        study = draft.study(self._storage, self._sampler(seed))
-        trial = optuna.trial.Trial(study, self._storage.begin(number, fixed))
-        params: dict[str, ParamValue] = {}
-        with warnings.catch_warnings():
-            # an enqueued value outside its range is taken as it is, as the user wrote it
-            warnings.simplefilter("ignore")
-            for name, parameter in self._space.parameters.items():
-                if isinstance(parameter, FixedParameter):
-                    if self._space.is_active(name, params):
-                        params[name] = parameter.value
-                elif self._space.is_active(name, params):
-                    params[name] = trial._suggest(name, self._distributions[name])
+    def _untried(
+        self, fixed: Mapping[str, ParamValue], tried: set[_Key]
+    ) -> list[dict[str, ParamValue]] | None:
+        """What is left of a small space; None for a large one."""
+        if self._cells is None:
+            return None
+        searched = (self._searched(cell) for cell in self._cells)
+        return [
+            params
+            for params in searched
+            if _key(params) not in tried and _key({**params, **fixed}) == _key(params)
+        ]
+
+    def _searched(self, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
         return {name: value for name, value in params.items() if name in self._distributions}
 
-    def _sampler(self, seed: int) -> BaseSampler:
-        if self._spec.name == "random":
+    def _draw(
+        self, number: int, fixed: Mapping[str, ParamValue], redraw: int
+    ) -> dict[str, ParamValue]:
+        params: dict[str, ParamValue] = {}
+        with warnings.catch_warnings():
+            # an enqueued value outside its range is taken as it is, as the user wrote it; and that
+            # a sampler of Optuna is experimental is no news to whoever runs a study
+            warnings.simplefilter("ignore")
+            sampler = self._sampler(derived_seed(self._seed, number, redraw), redraw)
+            study = draft.study(self._storage, sampler)
+            trial = optuna.trial.Trial(study, self._storage.begin(number, fixed))
+            for name, parameter in self._space.parameters.items():
+                if not self._space.is_active(name, params):
+                    continue
+                if isinstance(parameter, FixedParameter):
+                    params[name] = parameter.value
+                else:
+                    params[name] = trial._suggest(name, self._distributions[name])
+        return self._searched(params)
+
+
+def _maker(
+    spec: SamplerSpec,
+    space: Space,
+    distributions: Mapping[str, BaseDistribution],
+    study_seed: int,
+) -> Callable[[int, int], BaseSampler]:
+    """What makes the sampler of one draw from its seed and how often the trial was drawn before.
+
+    A new sampler for every draw: what it proposes depends on the history, the trial's number and
+    the seeds alone, never on what this process has drawn before.
+    """
+
+    def make(seed: int, redraw: int) -> BaseSampler:
+        if spec.name == "tpe":
+            return TPESampler(
+                seed=seed,
+                n_startup_trials=spec.startup_trials,
+                # conditional parameters are modelled in the groups in which they occur together
+                group=any(p.when for p in space.parameters.values()),
+            )
+        if spec.name == "random" or redraw > 0:
+            # Sobol's next point is the next trial's, and a second Gaussian process costs too much
             return RandomSampler(seed=seed)
-        return TPESampler(
-            seed=seed,
-            n_startup_trials=self._spec.startup_trials,
-            # conditional parameters are modelled in the groups in which they occur together
-            group=any(p.when for p in self._space.parameters.values()),
-        )
+        if spec.name == "qmc":
+            return SobolSampler(space, distributions, derived_seed(study_seed, "sobol"))
+        # The one exception to "the worker's parent process never imports torch": Optuna fits the
+        # Gaussian process with it, on the CPU, at the first draw after the startup trials.
+        return GPSampler(seed=seed, n_startup_trials=max(1, spec.startup_trials))
+
+    return make
 
 
 def complete(space: Space, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
@@ -133,5 +189,11 @@ def derived_seed(*parts: object) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
-def _key(params: Mapping[str, ParamValue]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((name, repr(value)) for name, value in params.items()))
+def _key(params: Mapping[str, ParamValue]) -> _Key:
+    """Parameters to compare by; steps added up in another order differ in the last digits."""
+    return tuple(
+        sorted(
+            (name, f"{value:.12g}" if isinstance(value, float) else repr(value))
+            for name, value in params.items()
+        )
+    )

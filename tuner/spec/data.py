@@ -11,7 +11,15 @@ from tuner.spec.words import a, problem, quoted
 
 SOURCES = ("digits", "mnist5k", "images", "npz", "text")
 TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
-
+_TEXT_FIELDS = (
+    "text",
+    "label",
+    "lowercase",
+    "vocabulary",
+    "min_count",
+    "max_length",
+    "vectors",
+)
 
 Size = Annotated[Whole, Field(ge=1, le=10_000)]  # pixels
 
@@ -58,7 +66,9 @@ class DataSpec(_Section):
         description="Text: tokens kept of a text; by default what 99 % of the texts need, ≤ 512.",
     )
     vectors: Path | None = Field(
-        default=None, description="Text: word vectors (word2vec/GloVe text format or .kv)."
+        default=None,
+        description="Text: word vectors, in the text format of word2vec or GloVe or word2vec's "
+        "binary `.bin`, also with `.gz`; not gensim's `.kv`, which is a pickle.",
     )
     image_size: tuple[Size, Size] | None = Field(
         default=None, description="images: height, width to resize to; by default the first's."
@@ -99,9 +109,17 @@ class DataSpec(_Section):
         needs_path = self.source in ("images", "npz", "text")
         if needs_path and self.path is None:
             raise problem(f"is missing; `source: {self.source}` needs it", "path")
-        if not needs_path and self.path is not None:
-            raise problem(f"has no meaning with `source: {self.source}`; remove it", "path")
+        for name in self._meaningless():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise problem(f"has no meaning with `source: {self.source}`; remove it", name)
         return self
+
+    def _meaningless(self) -> tuple[str, ...]:
+        """The fields that this source passes over; one that is set is a misunderstanding."""
+        others = () if self.source == "images" else ("image_size",)
+        if self.source in ("digits", "mnist5k"):
+            others = ("path", "validation_path", "test_path", *others)
+        return others if self.source == "text" else (*others, *_TEXT_FIELDS)
 
     def resolved(self, folder: Path) -> "DataSpec":
         """The same with absolute paths; relative ones are taken from `folder`."""

@@ -1,6 +1,6 @@
 """Whether a value is possible for a parameter, and that value in the parameter's own type."""
 
-from tuner.spec.space import (
+from tuner.spec.parameters import (
     CategoricalParameter,
     FixedParameter,
     FloatParameter,

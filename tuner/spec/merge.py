@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from tuner.errors import Issue
 from tuner.spec.fit import NotFittingError, fit, is_number
-from tuner.spec.space import (
+from tuner.spec.parameters import (
     CategoricalParameter,
     FixedParameter,
     FloatParameter,

@@ -11,15 +11,9 @@ from pydantic import ValidationError
 from tuner.errors import Issue, SpecError
 from tuner.spec.fit import NotFittingError, fit, in_range, numeric
 from tuner.spec.merge import merged
+from tuner.spec.parameters import FixedParameter, Parameter
 from tuner.spec.resolved import ResolvedBudget, ResolvedObjective, ResolvedSpec
-from tuner.spec.space import (
-    FixedParameter,
-    FloatParameter,
-    IntParameter,
-    Parameter,
-    Range,
-    Space,
-)
+from tuner.spec.space import Range, Space
 from tuner.spec.study import METRICS, StudySpec
 from tuner.spec.words import instead, issues, listed, one_of, quoted, written
 from tuner.trials import Direction, ParamValue
@@ -53,7 +47,6 @@ def resolve(
     if spec.pruner.name != "none" and spec.pruner.min_epochs > budget.epochs:
         sentence = f"must be at most budget.epochs ({budget.epochs}), is {spec.pruner.min_epochs}"
         found.append(Issue(("pruner", "min_epochs"), sentence))
-    _check_sampler(spec, parameters, found)
     _check_conditions(spec, parameters, default, found)
     forbidden = _forbidden(spec, parameters, default, found)
     space: Space | None = None
@@ -114,15 +107,6 @@ def _direction(
         sentence = f"is missing; {quoted(metric)} has no usual one: write maximize or minimize"
         found.append(Issue(("objective", "direction"), sentence))
     return direction
-
-
-def _check_sampler(
-    spec: StudySpec, parameters: Mapping[str, Parameter], found: list[Issue]
-) -> None:
-    numbers = any(isinstance(p, FloatParameter | IntParameter) for p in parameters.values())
-    if spec.sampler.name == "cmaes" and not numbers:
-        sentence = "cmaes needs at least one parameter with a range; use tpe or random"
-        found.append(Issue(("sampler", "name"), sentence))
 
 
 def _family_kind(

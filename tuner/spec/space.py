@@ -1,17 +1,13 @@
-"""The search space: parameters, conditions between them and forbidden combinations.
+"""The search space: parameters, conditions between them and forbidden combinations."""
 
-Plain frozen values without Optuna: `search/` turns them into distributions.
-"""
-
-import math
 import random
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Field,
     SerializationInfo,
     TypeAdapter,
     ValidatorFunctionWrapHandler,
@@ -21,108 +17,18 @@ from pydantic import (
     model_validator,
 )
 
-from tuner.spec.values import Flag, Number, Real, Value, Whole
+from tuner.spec.parameters import (
+    FloatParameter,
+    IntParameter,
+    Parameter,
+    among,
+    describe,
+    draw,
+    values,
+)
+from tuner.spec.values import Number, Value
 from tuner.spec.words import instead, problem, written
 from tuner.trials import ParamValue
-
-Condition = Mapping[str, tuple[ParamValue, ...]]
-
-
-class _Parameter(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    structural: Flag = Field(
-        default=False,
-        description="Changes tensor shapes or the batch, so such trials cannot be trained fused.",
-    )
-    when: dict[str, tuple[Value, ...]] = Field(
-        default_factory=dict,
-        description="Searched only where every named parameter has one of these values.",
-    )
-
-
-class FloatParameter(_Parameter):
-    """A real number in [low, high]."""
-
-    type: Literal["float"] = "float"
-    low: Real
-    high: Real
-    log: Flag = False
-    step: Annotated[Real, Field(gt=0)] | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> "FloatParameter":
-        _check_range(self.low, self.high, self.log, self.step)
-        return self
-
-
-class IntParameter(_Parameter):
-    """A whole number in [low, high]."""
-
-    type: Literal["int"] = "int"
-    low: Whole
-    high: Whole
-    log: Flag = False
-    step: Whole = Field(default=1, ge=1)
-
-    @model_validator(mode="after")
-    def _check(self) -> "IntParameter":
-        _check_range(self.low, self.high, self.log, self.step if self.step != 1 else None)
-        return self
-
-
-class CategoricalParameter(_Parameter):
-    """One of several values; their order carries no meaning."""
-
-    type: Literal["categorical"] = "categorical"
-    choices: tuple[Value, ...]
-
-    @model_validator(mode="after")
-    def _check(self) -> "CategoricalParameter":
-        if not self.choices:
-            raise problem("must have at least one value", "choices")
-        for index, choice in enumerate(self.choices):
-            # Optuna finds a choice by `==`, so of 1, 1.0 and True it would only see the first
-            if choice in self.choices[:index]:
-                first = self.choices[self.choices.index(choice)]
-                twice = f"{written(choice)} is there twice"
-                equal = f"{choice} equals {first}, so a trial could not tell them apart"
-                message = twice if type(first) is type(choice) else equal
-                raise problem(message, "choices", index)
-        return self
-
-
-class FixedParameter(_Parameter):
-    """A pinned value: not searched, but part of every trial's parameters."""
-
-    type: Literal["fixed"] = "fixed"
-    value: Value
-
-
-Parameter = Annotated[
-    FloatParameter | IntParameter | CategoricalParameter | FixedParameter,
-    Field(discriminator="type"),
-]
-
-
-Searched = FloatParameter | IntParameter | CategoricalParameter | FixedParameter
-
-
-def _check_range(low: float, high: float, log: bool, step: float | None) -> None:
-    if low == high:
-        raise problem(
-            f"must be below high ({written(high)}); to pin it, give the value alone", "low"
-        )
-    if low > high:
-        raise problem(f"must be below high ({written(high)}), is {written(low)}", "low")
-    if log and low <= 0:
-        raise problem(f"must be above 0 with `log: true`, is {written(low)}", "low")
-    if log and step is not None:
-        raise problem("cannot be combined with `log: true`; remove one of them", "step")
-    if step is not None and step > high - low:
-        raise problem(f"must be at most high - low, is {written(step)}", "step")
-    if not math.isfinite(float(high) - float(low)):
-        raise problem("high - low is too large to compute with", "high")
 
 
 class Range(BaseModel):
@@ -230,13 +136,38 @@ class Space(BaseModel):
             for combination in self.forbidden
         )
 
-    def random(self, rng: random.Random) -> dict[str, ParamValue]:
-        """One draw, uniform (log-uniform where asked) in each active parameter."""
+    def random(
+        self, rng: random.Random, given: Mapping[str, ParamValue] = MappingProxyType({})
+    ) -> dict[str, ParamValue]:
+        """One draw, uniform (log-uniform where asked) in each active parameter that is not given.
+
+        It may be a forbidden one.
+        """
         params: dict[str, ParamValue] = {}
         for name, parameter in self.parameters.items():
             if self.is_active(name, params):
-                params[name] = draw(parameter, rng)
+                params[name] = given[name] if name in given else draw(parameter, rng)
         return params
+
+    def cells(self, limit: int) -> list[dict[str, ParamValue]] | None:
+        """Every configuration that is not forbidden; None if these are endless or above `limit`."""
+        found: list[dict[str, ParamValue]] = [{}]
+        for name, parameter in self.parameters.items():
+            options = values(parameter, limit)
+            if options is None:
+                return None
+            found = [
+                extended
+                for params in found
+                for extended in (
+                    ({**params, name: value} for value in options)
+                    if self.is_active(name, params)
+                    else (params,)
+                )
+            ]
+            if len(found) > limit:
+                return None
+        return [params for params in found if not self.is_forbidden(params)]
 
     @property
     def log_parameters(self) -> frozenset[str]:
@@ -249,41 +180,7 @@ class Space(BaseModel):
 
     def describe(self) -> dict[str, str]:
         """Each parameter's range as a short text, for people."""
-        return {name: _describe(parameter) for name, parameter in self.parameters.items()}
-
-
-def draw(
-    parameter: Searched,
-    rng: random.Random,
-) -> ParamValue:
-    """One random value of a parameter."""
-    if isinstance(parameter, FixedParameter):
-        return parameter.value
-    if isinstance(parameter, CategoricalParameter):
-        return rng.choice(parameter.choices)
-    if isinstance(parameter, IntParameter):
-        if parameter.log:
-            value = round(math.exp(rng.uniform(math.log(parameter.low), math.log(parameter.high))))
-            return min(max(value, parameter.low), parameter.high)
-        return rng.randrange(parameter.low, parameter.high + 1, parameter.step)
-    if parameter.log:
-        real = math.exp(rng.uniform(math.log(parameter.low), math.log(parameter.high)))
-        return min(max(real, parameter.low), parameter.high)
-    if parameter.step is not None:
-        steps = int((parameter.high - parameter.low) / parameter.step + 1e-9)
-        real = parameter.low + parameter.step * rng.randint(0, steps)
-        return min(real, parameter.high)  # 3 * 0.1 is above 0.3
-    return rng.uniform(parameter.low, parameter.high)
-
-
-def same(a: ParamValue, b: ParamValue) -> bool:
-    """Equality as a user means it: numbers compare by value, but True is not 1."""
-    return isinstance(a, bool) == isinstance(b, bool) and a == b
-
-
-def among(value: ParamValue, allowed: Sequence[ParamValue]) -> bool:
-    """Whether a value is one of several, as a user means it."""
-    return any(same(value, other) for other in allowed)
+        return {name: describe(parameter) for name, parameter in self.parameters.items()}
 
 
 def _in_order_of_dependence(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -313,22 +210,3 @@ def _in_order_of_dependence(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def _has_allowed_draw(space: Space) -> bool:
     rng = random.Random(0)
     return any(not space.is_forbidden(space.random(rng)) for _ in range(10_000))
-
-
-def _describe(parameter: Searched) -> str:
-    if isinstance(parameter, FixedParameter):
-        return f"{written(parameter.value)} (fixed)"
-    if isinstance(parameter, CategoricalParameter):
-        text = ", ".join(written(choice) for choice in parameter.choices)
-    else:
-        text = f"{parameter.low:g} … {parameter.high:g}"
-        if parameter.log:
-            text += " (log)"
-        elif parameter.step not in (None, 1):
-            text += f" in steps of {parameter.step:g}"
-    if parameter.when:
-        text += " when " + " and ".join(
-            f"{name} is {' or '.join(map(written, allowed))}"
-            for name, allowed in parameter.when.items()
-        )
-    return text

@@ -146,7 +146,11 @@ class ParameterSpec(_Section):
 class Sampler(_Section):
     """How the next parameters are chosen."""
 
-    name: Literal["tpe", "random", "gp", "cmaes", "qmc"] = "tpe"
+    name: Literal["tpe", "random", "gp", "qmc"] = Field(
+        default="tpe",
+        description="tpe: tree-structured Parzen estimators; gp: a Gaussian process, slow after "
+        "some hundred trials; qmc: a scrambled Sobol sequence; random: independent draws.",
+    )
     startup_trials: Whole = Field(default=10, ge=0, description="Random trials before the model.")
 
     @model_validator(mode="before")

@@ -1,0 +1,281 @@
+import math
+import random
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from tests.unit.spaces import spaces
+from tuner.families import registry
+from tuner.search.history import History
+from tuner.search.sampler import Proposer, derived_seed
+from tuner.spec.parameters import (
+    CategoricalParameter,
+    FixedParameter,
+    FloatParameter,
+    IntParameter,
+)
+from tuner.spec.space import Range, Space
+from tuner.spec.study import Sampler
+from tuner.trials import ParamValue
+
+SAMPLERS = ("tpe", "random", "gp", "qmc")
+Objective = Callable[[Mapping[str, Any]], float]
+
+XY = Space(parameters={"x": FloatParameter(low=-5, high=5), "y": FloatParameter(low=-5, high=5)})
+GRID = Space(
+    parameters={
+        name: CategoricalParameter(choices=("a", "b", "c", "d")) for name in ("p", "q", "r")
+    }
+)
+TREE = Space(
+    parameters={
+        "optimizer": CategoricalParameter(choices=("sgd", "adamw")),
+        "rate": FloatParameter(low=1e-4, high=1.0, log=True),
+        "momentum": FloatParameter(low=0.5, high=0.9, step=0.1, when={"optimizer": ("sgd",)}),
+        "layers": IntParameter(low=1, high=8),
+        "scale": FixedParameter(value=2.0, when={"optimizer": ("adamw",)}),
+    }
+)
+
+
+def proposer(
+    space: Space, sampler: str = "tpe", seed: int = 0, history: History | None = None
+) -> Proposer:
+    # like most of what is tested here, without the wait for ten startup trials
+    spec = Sampler.model_validate({"name": sampler, "startup_trials": 5})
+    return Proposer(space, spec, ["minimize"], seed, history or History(1))
+
+
+def trial(
+    proposes: Proposer,
+    number: int,
+    params: Mapping[str, ParamValue],
+    value: float | None,
+    state: TrialState = TrialState.COMPLETE,
+) -> FrozenTrial:
+    made = create_trial(
+        state=state,
+        values=None if value is None else [value],
+        params=dict(params),
+        distributions=proposes.distributions(params),
+    )
+    made.number = number
+    return made
+
+
+def search(
+    space: Space, sampler: str, objective: Objective, trials: int, seed: int = 0
+) -> list[dict[str, Any]]:
+    history = History(1)
+    proposes = proposer(space, sampler, seed, history)
+    out = []
+    for number in range(trials):
+        params = proposes.propose(number)
+        out.append(params)
+        history.put(trial(proposes, number, params, objective(proposes.complete(params))))
+    return out
+
+
+def bowl(params: Mapping[str, Any]) -> float:
+    return float((params["x"] - 1) ** 2 + (params["y"] + 2) ** 2)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_same_study_seed_and_number_draw_the_same(sampler: str) -> None:
+    again = [search(TREE, sampler, lambda p: p["rate"], 9, seed=3) for _ in range(2)]
+
+    assert again[0] == again[1]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_another_number_and_another_seed_draw_something_else(sampler: str) -> None:
+    draws = [
+        proposer(XY, sampler, seed).propose(number) for seed in range(4) for number in range(4)
+    ]
+
+    assert len({tuple(d.items()) for d in draws}) == 16
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_conditions_hold_and_pinned_parameters_are_completed(sampler: str) -> None:
+    proposes = proposer(TREE, sampler)
+    drawn = search(TREE, sampler, lambda p: p["rate"] * p["layers"], 16)
+
+    assert {d["optimizer"] for d in drawn} == {"sgd", "adamw"}
+    for params in drawn:
+        complete = proposes.complete(params)
+        assert ("momentum" in params) == (params["optimizer"] == "sgd")
+        assert ("scale" in complete) == (params["optimizer"] == "adamw")
+        assert "scale" not in params
+        assert 1e-4 <= params["rate"] <= 1
+        assert isinstance(params["layers"], int)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
+def test_what_is_forbidden_is_never_proposed(sampler: str) -> None:
+    space = GRID.model_copy(update={"forbidden": ({"p": ("a", "b")}, {"q": ("c",), "r": ("d",)})})
+
+    drawn = search(space, sampler, lambda p: (p["p"] in "ab") * -9.0, 30)
+
+    assert not any(space.is_forbidden(d) for d in drawn)
+    assert len({tuple(d.items()) for d in drawn}) == 30  # exactly what is allowed
+
+
+def test_a_small_allowed_corner_is_found() -> None:
+    space = Space(
+        parameters={"x": FloatParameter(low=0, high=1), "n": IntParameter(low=1, high=100)},
+        forbidden=({"x": Range(above=0.02)},),
+    )
+
+    assert all(d["x"] <= 0.02 for d in search(space, "tpe", lambda p: -p["x"], 20))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_enqueued_parameters_are_kept(sampler: str) -> None:
+    history = History(1)
+    proposes = proposer(TREE, sampler, history=history)
+    for number in range(8):
+        params = proposes.propose(number)
+        history.put(trial(proposes, number, params, float(number)))
+    fixed: dict[str, ParamValue] = {"optimizer": "sgd", "rate": 0.25, "momentum": 0.7}
+
+    drawn = proposes.propose(8, fixed)
+
+    assert {name: drawn[name] for name in fixed} == fixed
+    assert drawn.keys() == {*fixed, "layers"}
+
+
+def test_an_enqueued_value_outside_the_range_is_kept() -> None:
+    assert proposer(XY).propose(0, {"x": 77.0})["x"] == 77.0
+
+
+def test_an_enqueued_start_of_something_forbidden_is_completed_to_something_allowed() -> None:
+    space = GRID.model_copy(update={"forbidden": ({"p": ("a",), "q": ("a", "b", "c")},)})
+    for number in range(20):
+        drawn = proposer(space, "random").propose(number, {"p": "a"})
+        assert (drawn["p"], drawn["q"]) == ("a", "d")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
+def test_a_grid_is_used_up_before_anything_is_repeated(sampler: str) -> None:
+    drawn = search(GRID, sampler, lambda p: float(ord(p["p"])), 66)
+
+    assert len({tuple(d.items()) for d in drawn[:64]}) == 64
+    assert all(d in drawn[:64] for d in drawn[64:])
+
+
+def test_steps_count_as_the_same_however_they_were_added_up() -> None:
+    space = Space(parameters={"x": FloatParameter(low=0.1, high=0.9, step=0.1)})
+    drawn = search(space, "random", lambda p: p["x"], 9)
+
+    assert sorted(round(d["x"], 6) for d in drawn) == [round(n / 10, 6) for n in range(1, 10)]
+
+
+def test_running_trials_are_not_repeated() -> None:
+    history = History(1)
+    proposes = proposer(GRID, history=history)
+    seen = []
+    for number in range(64):
+        params = proposes.propose(number)
+        seen.append(tuple(params.items()))
+        history.put(trial(proposes, number, params, None, TrialState.RUNNING))
+
+    assert len(set(seen)) == 64
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_a_model_beats_random_draws(sampler: str) -> None:
+    seeds = range(4) if sampler == "tpe" else range(1)  # a Gaussian process takes its time
+
+    def best(name: str) -> float:
+        return statistics.fmean(
+            min(bowl(d) for d in search(XY, name, bowl, 25, seed)) for seed in seeds
+        )
+
+    assert best(sampler) < best("random") / 2
+
+
+def test_qmc_covers_every_sixteenth_once() -> None:
+    drawn = search(XY, "qmc", bowl, 16)
+
+    for name in ("x", "y"):
+        cells = sorted(math.floor((d[name] + 5) / 10 * 16) for d in drawn)
+        assert cells == list(range(16))
+
+
+def test_qmc_needs_no_history_so_workers_share_one_sequence() -> None:
+    alone = search(TREE, "qmc", lambda p: p["rate"], 12)
+
+    assert [proposer(TREE, "qmc").propose(number) for number in range(12)] == alone
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf])
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_infinite_results_do_not_stop_the_search(sampler: str, value: float) -> None:
+    history = History(1)
+    proposes = proposer(XY, sampler, history=history)
+    for number in range(8):
+        params = proposes.propose(number)
+        history.put(trial(proposes, number, params, value if number % 2 else bowl(params)))
+
+    assert proposes.propose(8).keys() == {"x", "y"}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_space_of_pinned_parameters_alone_proposes_nothing(sampler: str) -> None:
+    space = Space(parameters={"x": FixedParameter(value=1)})
+
+    assert [proposer(space, sampler).propose(number) for number in range(2)] == [{}, {}]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(space=spaces(), seed=st.integers(0, 2**31 - 1))
+def test_any_space_is_searched_within_its_ranges(sampler: str, space: Space, seed: int) -> None:
+    for params in search(space, sampler, lambda p: float(len(repr(p))), 8, seed):
+        complete = proposer(space).complete(params)
+        assert list(complete) == [n for n in space.parameters if space.is_active(n, complete)]
+        assert not space.is_forbidden(complete)
+
+
+@pytest.mark.parametrize("family", registry.NAMES)
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_families_spaces_are_searched(sampler: str, family: str) -> None:
+    drawn = search(registry.card(family).space, sampler, lambda p: p["learning_rate"], 8)
+
+    assert len({tuple(d.items()) for d in drawn}) == 8
+
+
+def test_seeds_spread() -> None:
+    assert (
+        len({derived_seed(0, number, redraw) for number in range(100) for redraw in range(20)})
+        == 2000
+    )
+    assert all(0 <= derived_seed(random.random()) < 2**31 for _ in range(100))
+
+
+def test_searching_does_not_import_torch() -> None:
+    program = (
+        "import sys\n"
+        "import tuner.search.claim\n"
+        "from tuner.search.history import History\n"
+        "from tuner.search.sampler import Proposer\n"
+        "from tuner.spec.parameters import FloatParameter\n"
+        "from tuner.spec.space import Space\n"
+        "from tuner.spec.study import Sampler\n"
+        "space = Space(parameters={'x': FloatParameter(low=0, high=1)})\n"
+        "Proposer(space, Sampler(), ['minimize'], 0, History(1)).propose(0)\n"
+        "print([m for m in ('torch', 'sklearn', 'pandas', 'gensim') if m in sys.modules])\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert (ran.stdout.strip(), ran.stderr) == ("[]", "")

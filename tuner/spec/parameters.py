@@ -1,0 +1,190 @@
+"""The kinds of parameters of a search space: a range, choices, or a pinned value.
+
+Plain frozen values without Optuna: `search/` turns them into distributions.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tuner.spec.values import Flag, Real, Value, Whole
+from tuner.spec.words import problem, written
+from tuner.trials import ParamValue
+
+MAX_WHOLE = 2**53  # beyond, Optuna's and JSON's numbers skip some
+
+
+class _Parameter(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    structural: Flag = Field(
+        default=False,
+        description="Changes tensor shapes or the batch, so such trials cannot be trained fused.",
+    )
+    when: dict[str, tuple[Value, ...]] = Field(
+        default_factory=dict,
+        description="Searched only where every named parameter has one of these values.",
+    )
+
+
+class FloatParameter(_Parameter):
+    """A real number in [low, high]."""
+
+    type: Literal["float"] = "float"
+    low: Real
+    high: Real
+    log: Flag = False
+    step: Annotated[Real, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "FloatParameter":
+        _check_range(self.low, self.high, self.log, self.step)
+        return self
+
+
+class IntParameter(_Parameter):
+    """A whole number in [low, high]."""
+
+    type: Literal["int"] = "int"
+    low: Whole
+    high: Whole
+    log: Flag = False
+    step: Whole = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> "IntParameter":
+        for name, value in (("low", self.low), ("high", self.high)):
+            if abs(value) > MAX_WHOLE:
+                raise problem("is too large: whole numbers up to 2^53 can be searched", name)
+        _check_range(self.low, self.high, self.log, self.step if self.step != 1 else None)
+        return self
+
+
+class CategoricalParameter(_Parameter):
+    """One of several values; their order carries no meaning."""
+
+    type: Literal["categorical"] = "categorical"
+    choices: tuple[Value, ...]
+
+    @model_validator(mode="after")
+    def _check(self) -> "CategoricalParameter":
+        if not self.choices:
+            raise problem("must have at least one value", "choices")
+        for index, choice in enumerate(self.choices):
+            # Optuna finds a choice by `==`, so of 1, 1.0 and True it would only see the first
+            if choice in self.choices[:index]:
+                first = self.choices[self.choices.index(choice)]
+                twice = f"{written(choice)} is there twice"
+                equal = f"{choice} equals {first}, so a trial could not tell them apart"
+                message = twice if type(first) is type(choice) else equal
+                raise problem(message, "choices", index)
+        return self
+
+
+class FixedParameter(_Parameter):
+    """A pinned value: not searched, but part of every trial's parameters."""
+
+    type: Literal["fixed"] = "fixed"
+    value: Value
+
+
+Parameter = Annotated[
+    FloatParameter | IntParameter | CategoricalParameter | FixedParameter,
+    Field(discriminator="type"),
+]
+
+
+Searched = FloatParameter | IntParameter | CategoricalParameter | FixedParameter
+
+
+def _check_range(low: float, high: float, log: bool, step: float | None) -> None:
+    if low == high:
+        raise problem(
+            f"must be below high ({written(high)}); to pin it, give the value alone", "low"
+        )
+    if low > high:
+        raise problem(f"must be below high ({written(high)}), is {written(low)}", "low")
+    if log and low <= 0:
+        raise problem(f"must be above 0 with `log: true`, is {written(low)}", "low")
+    if log and step is not None:
+        raise problem("cannot be combined with `log: true`; remove one of them", "step")
+    if step is not None and step > high - low:
+        raise problem(f"must be at most high - low, is {written(step)}", "step")
+    if not math.isfinite(float(high) - float(low)):
+        raise problem("high - low is too large to compute with", "high")
+
+
+def draw(parameter: Searched, rng: random.Random) -> ParamValue:
+    """One random value of a parameter, uniform on its scale."""
+    return at(parameter, rng.random())
+
+
+def at(parameter: Searched, share: float) -> ParamValue:
+    """The value that lies after a `share` in [0, 1) of the parameter's scale."""
+    if isinstance(parameter, FixedParameter):
+        return parameter.value
+    if isinstance(parameter, CategoricalParameter):
+        return parameter.choices[int(share * len(parameter.choices))]
+    low, high = parameter.low, parameter.high
+    if isinstance(parameter, IntParameter):
+        if parameter.log:  # half a step around, so that the ends are as likely as their neighbours
+            return min(max(round(_between_logs(low - 0.5, high + 0.5, share)), low), high)
+        return low + parameter.step * int(share * ((high - low) // parameter.step + 1))
+    if parameter.log:
+        return min(max(_between_logs(low, high, share), low), high)
+    if parameter.step is not None:
+        steps = int((high - low) / parameter.step + 1e-9)
+        return min(low + parameter.step * int(share * (steps + 1)), high)  # 3 * 0.1 is above 0.3
+    return min(low + share * (high - low), high)
+
+
+def _between_logs(low: float, high: float, share: float) -> float:
+    return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+
+
+def values(parameter: Searched, limit: int) -> Sequence[ParamValue] | None:
+    """Every value that the parameter can take; None if these are endless or more than `limit`."""
+    if isinstance(parameter, FixedParameter):
+        return [parameter.value]
+    if isinstance(parameter, CategoricalParameter):
+        return parameter.choices if len(parameter.choices) <= limit else None
+    if isinstance(parameter, FloatParameter) and parameter.step is None:
+        return None
+    step = parameter.step or 1
+    steps = int((parameter.high - parameter.low) / step + 1e-9)
+    if steps >= limit:
+        return None
+    return [min(parameter.low + step * i, parameter.high) for i in range(steps + 1)]
+
+
+def describe(parameter: Searched) -> str:
+    """The range as a short text, for people."""
+    if isinstance(parameter, FixedParameter):
+        return f"{written(parameter.value)} (fixed)"
+    if isinstance(parameter, CategoricalParameter):
+        text = ", ".join(written(choice) for choice in parameter.choices)
+    else:
+        text = f"{parameter.low:g} … {parameter.high:g}"
+        if parameter.log:
+            text += " (log)"
+        elif parameter.step not in (None, 1):
+            text += f" in steps of {parameter.step:g}"
+    if parameter.when:
+        text += " when " + " and ".join(
+            f"{name} is {' or '.join(map(written, allowed))}"
+            for name, allowed in parameter.when.items()
+        )
+    return text
+
+
+def same(a: ParamValue, b: ParamValue) -> bool:
+    """Equality as a user means it: numbers compare by value, but True is not 1."""
+    return isinstance(a, bool) == isinstance(b, bool) and a == b
+
+
+def among(value: ParamValue, allowed: Sequence[ParamValue]) -> bool:
+    """Whether a value is one of several, as a user means it."""
+    return any(same(value, other) for other in allowed)
