@@ -79,10 +79,8 @@ def _texts(
         with _array_file(folder / "vectors.npy", "<f4", found.shape) as file:
             file.write(found.tobytes())
         known = len(vocabulary) - words.SPECIAL
-        notes.append(
-            f"{missing:,} of the {known:,} words of the vocabulary have no vector in "
-            f"{spec.vectors.name}"
-        )
+        if missing:
+            notes.append(f"{missing:,} of the {known:,} words of the vocabulary have no vector")
     return {
         "kind": "text",
         "input_shape": (length,),

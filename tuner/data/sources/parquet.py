@@ -26,22 +26,37 @@ def rows(path: Path, text: str, label: str) -> Iterator[tuple[str, object, objec
             number = 0
             for batch in source.iter_batches(columns=[text, label]):
                 found = [batch.column(batch.schema.get_field_index(name)) for name in (text, label)]
-                for pair in zip(*map(_values, found), strict=True):
+                values = [_values(array, where, number) for array in found]
+                for pair in zip(*values, strict=True):
                     number += 1
                     yield f"row {number}", *pair
-        except UnicodeDecodeError:
-            raise DataError(
-                f"{where}, row {number + 1} or a later one: is not UTF-8 text"
-            ) from None
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(
                 f"{where}: is damaged or not a Parquet file ({_reason(error)})"
             ) from None
 
 
-def _values(found: Any) -> list[Any]:
-    values: list[Any] = found.to_pylist()
-    return values
+def _values(array: Any, where: str, before: int) -> list[object]:
+    """The values of a column; text that its writer did not declare as such is decoded.
+
+    `before` is the number of rows before the array's first.
+    """
+    try:
+        values: list[object] = array.to_pylist()
+        return [value.decode() if isinstance(value, bytes) else value for value in values]
+    except UnicodeDecodeError:
+        row = next(row for row, value in enumerate(array, start=1) if not _is_text(value))
+        raise DataError(f"{where}, row {before + row}: is not UTF-8 text") from None
+
+
+def _is_text(scalar: Any) -> bool:
+    try:
+        value = scalar.as_py()
+        if isinstance(value, bytes):
+            value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _reason(error: Exception) -> str:

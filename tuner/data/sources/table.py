@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,8 +79,6 @@ _TOO_LONG = f"a cell has more than {LONGEST:,} characters; is a quote not closed
 
 def _decoded(path: Path, where: str) -> str:
     content = raw.contents(path)
-    if not content.strip():
-        raise DataError(f"{where}: is empty")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -89,6 +87,8 @@ def _decoded(path: Path, where: str) -> str:
         raise DataError(
             f"{where}, line {line}: is not UTF-8 text (byte 0x{content[error.start]:02x}){hint}"
         ) from None
+    if not text.strip():
+        raise DataError(f"{where}: is empty")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(f"{where}, line {line}: holds a NUL character; is this a text file?")
@@ -98,6 +98,7 @@ def _decoded(path: Path, where: str) -> str:
 def _csv(content: str, where: str, separator: str, text: str, label: str) -> Iterator[Row]:
     lines = _lines(content, where, separator)
     _, header = next(lines, (0, []))
+    _check_separator(where, header, separator)
     at_text = column(where, header, text, "text")
     at_label = column(where, header, label, "label")
     for line, cells in lines:
@@ -111,7 +112,16 @@ def _csv(content: str, where: str, separator: str, text: str, label: str) -> Ite
         yield Row(f"line {line}", cells[at_text], cells[at_label])
 
 
-_SEPARATORS = {",": "comma", "\t": "tab"}
+_SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon"}
+
+
+def _check_separator(where: str, header: Sequence[str], separator: str) -> None:
+    for other, name in _SEPARATORS.items():
+        if other != separator and len(header) == 1 and other in header[0]:
+            raise DataError(
+                f"{where}: its cells are separated by {name}s; a file with this ending needs "
+                f"{_SEPARATORS[separator]}s"
+            )
 
 
 def _lines(content: str, where: str, separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -122,7 +132,7 @@ def _lines(content: str, where: str, separator: str) -> Iterator[tuple[int, list
     start = 1
     try:
         for cells in reader:
-            if cells:
+            if len(cells) > 1 or (cells and cells[0].strip()):
                 yield start, cells
             start = reader.line_num + 1
     except csv.Error as error:
