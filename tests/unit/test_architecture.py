@@ -1,0 +1,55 @@
+"""What the import contracts in pyproject.toml cannot see: what a process really loads."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "tuner"
+
+
+def loaded(code: str, *candidates: str) -> list[str]:
+    """Which of the packages a new process has loaded after running the code."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules, sep='\\n')"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    modules = set(done.stdout.split())
+    return [name for name in candidates if name in modules]
+
+
+def test_the_command_line_and_a_worker_never_load_what_trains() -> None:
+    code = "import tuner.cli.app, tuner.commands, tuner.export, tuner.worker.loop"
+    assert loaded(code, "torch", "gensim", "scipy", "sklearn", "pandas", "pyarrow", "plotly") == []
+
+
+def test_help_waits_for_nothing_heavy() -> None:
+    code = "import tuner.cli.app"
+    assert loaded(code, "torch", "numpy", "optuna", "plotly", "jinja2", "scipy", "PIL") == []
+
+
+@pytest.mark.parametrize("module", ["tuner.trials", "tuner.errors", "tuner.spec.load"])
+def test_the_lower_layers_load_no_database(module: str) -> None:
+    assert loaded(f"import {module}", "sqlalchemy", "psycopg2", "alembic", "numpy") == []
+
+
+def test_an_executor_loads_no_database_and_no_search() -> None:
+    unwanted = ("sqlalchemy", "psycopg2", "optuna", "tuner.database", "tuner.search", "typer")
+    assert loaded("import tuner.worker.executor", *unwanted) == []
+
+
+def test_settings_alone_reads_the_environment() -> None:
+    """`os.environ` and `os.getenv` anywhere else would be a setting that no document names."""
+    readers = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv"))
+        or (isinstance(node, ast.alias) and node.name in ("environ", "getenv"))
+    }
+    assert readers == {"settings.py"}

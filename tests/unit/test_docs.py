@@ -1,0 +1,156 @@
+"""The documentation is complete: what a user can say is written down, and no link leads nowhere."""
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+import typer.main
+from pydantic import BaseModel
+
+from tuner.cli.app import app
+from tuner.families import confirm
+from tuner.settings import Settings
+from tuner.spec.data import DataSpec, Split
+from tuner.spec.load import loads
+from tuner.spec.study import ParameterSpec, StudySpec
+from tuner.spec.words import written
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
+CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+@lru_cache(maxsize=1)
+def documentation() -> str:
+    return "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+
+
+def commands() -> dict[str, Any]:
+    """Every command as one types it: `tuner run`, `tuner db upgrade`."""
+    found: dict[str, Any] = {}
+
+    def walk(command: Any, words: str) -> None:
+        if not hasattr(command, "commands"):
+            found[words] = command
+            return
+        for name, inner in command.commands.items():
+            walk(inner, f"{words} {name}")
+
+    walk(typer.main.get_command(app), "tuner")
+    return found
+
+
+def is_said(pattern: str) -> bool:
+    return re.search(pattern, documentation()) is not None
+
+
+@pytest.mark.parametrize("command", list(commands()))
+def test_every_command_is_documented(command: str) -> None:
+    assert is_said(rf"\b{command}\b"), f"no page mentions `{command}`"
+
+
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+def test_every_setting_is_documented(name: str) -> None:
+    variable = f"TUNER_{name.upper()}"
+    assert is_said(f"`{variable}"), f"no page explains {variable}"
+
+
+@pytest.mark.parametrize("name", list(StudySpec.model_fields))
+def test_every_section_of_study_files_is_documented(name: str) -> None:
+    assert is_said(rf"`{name}[`.:]"), f"no page explains `{name}`"
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.name)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    broken = []
+    for target in LINK.findall(CODE.sub("", page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = unquote(target).partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+    assert broken == []
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as GitHub names them."""
+    text = CODE.sub("", page.read_text(encoding="utf-8"))
+    titles = re.findall(r"^#+\s+(.+?)\s*$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def rows(page: str) -> dict[str, list[str]]:
+    """The tables of a page: the first cell of a row, without its backquotes → the other cells."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    return {first.strip("`"): rest for first, *rest in lines}
+
+
+def fields(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every field of study files with its default, as the documentation writes them."""
+    for name, field in model.model_fields.items():
+        default = field.default
+        if name == "split":
+            yield from fields(Split, f"{before}split.")
+        elif isinstance(default, BaseModel):
+            yield from fields(type(default), f"{name}.")
+        elif name == "data":
+            yield from fields(DataSpec, "data.")
+        elif name == "search":
+            yield from fields(ParameterSpec, "search.*.")
+        elif name not in ("forbidden", "enqueue"):  # lists, explained in prose
+            shown = "–" if default is None else f"`{written(default)}`"
+            yield before + name, "required" if field.is_required() else shown
+
+
+def test_the_page_of_study_files_has_every_field_with_its_default() -> None:
+    said = {name: cells[1] for name, cells in rows("study-file.md").items()}
+    assert said == dict(fields(StudySpec))
+
+
+def test_the_page_of_settings_has_every_default() -> None:
+    said = {name: cells[0] for name, cells in rows("settings.md").items() if name[:6] == "TUNER_"}
+    expected = {
+        f"TUNER_{name.upper()}": "not set" if field.default is None else f"`{field.default}`"
+        for name, field in Settings.model_fields.items()
+    }
+    assert said == expected
+
+
+def options() -> list[tuple[str, str]]:
+    """Every command with each of its options."""
+    return [
+        (command, option)
+        for command, its in commands().items()
+        for parameter in its.params
+        for option in parameter.opts
+        if option.startswith("--") and option != "--help"
+    ]
+
+
+@pytest.mark.parametrize(("command", "option"), options())
+def test_every_option_is_explained_with_its_command(command: str, option: str) -> None:
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    section = re.search(rf"^### `{command}`\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL)
+    assert section is not None, f"cli.md has no section about `{command}`"
+    assert f"`{option}" in section[1], f"cli.md does not explain {option} of `{command}`"
+
+
+def examples() -> list[str]:
+    """The study files that stand in the documentation whole."""
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    blocks = re.findall(r"^```yaml\n(.*?)^```", pages, re.MULTILINE | re.DOTALL)
+    return [block for block in blocks if re.search("^name:", block, re.MULTILINE)]
+
+
+def test_every_example_is_a_valid_study_file() -> None:
+    assert examples()
+    for text in examples():
+        assert confirm(loads(text)).name
