@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
 
 from tuner.search import draft
 from tuner.search.distributions import distribution
@@ -19,13 +20,12 @@ from tuner.search.history import History
 from tuner.search.sobol import SobolSampler
 from tuner.spec.parameters import FixedParameter
 from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.space import Space
+from tuner.spec.space import MAX_CELLS, Space
 from tuner.spec.study import Sampler as SamplerSpec
 from tuner.trials import Direction, ParamValue
 
 REDRAWS = 20  # of a forbidden or already tried configuration, before it is drawn at random
 RANDOM_REDRAWS = 10_000  # of a forbidden one, at random
-MAX_CELLS = 10_000  # a space with at most so many configurations is used up without repeating one
 
 _Key = tuple[tuple[str, str], ...]
 
@@ -52,7 +52,10 @@ class Proposer:
             for name, parameter in space.parameters.items()
             if not isinstance(parameter, FixedParameter)
         }
-        self._cells = space.cells(MAX_CELLS)
+        cells = space.cells(MAX_CELLS)
+        self._cells = None if cells is None else [self._searched(cell) for cell in cells]
+        self._cell_keys = [_key(cell) for cell in self._cells or ()]
+        self._seen: dict[int, tuple[FrozenTrial, _Key]] = {}  # by number
         self._sampler = _maker(sampler, space, self._distributions, seed)
 
     def propose(
@@ -65,7 +68,7 @@ class Proposer:
         `MAX_CELLS` configurations is used up before one is repeated.
         """
         fixed = dict(fixed_params or {})
-        tried = {_key(trial.params) for trial in self._history.trials}
+        tried = self._tried()
         untried = self._untried(fixed, tried)
         allowed: dict[str, ParamValue] | None = None
         drawn: dict[str, ParamValue] = {}
@@ -102,12 +105,19 @@ class Proposer:
         """What is left of a small space; None for a large one."""
         if self._cells is None:
             return None
-        searched = (self._searched(cell) for cell in self._cells)
         return [
             params
-            for params in searched
-            if _key(params) not in tried and _key({**params, **fixed}) == _key(params)
+            for params, key in zip(self._cells, self._cell_keys, strict=True)
+            if key not in tried and (not fixed or _key({**params, **fixed}) == key)
         ]
+
+    def _tried(self) -> set[_Key]:
+        """What was tried; a trial's key is made again only when the history has a new record."""
+        for trial in self._history.trials:
+            known = self._seen.get(trial.number)
+            if known is None or known[0] is not trial:
+                self._seen[trial.number] = trial, _key(trial.params)
+        return {key for _, key in self._seen.values()}
 
     def _searched(self, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
         return {name: value for name, value in params.items() if name in self._distributions}

@@ -1,11 +1,15 @@
 """Whether a value is possible for a parameter, and that value in the parameter's own type."""
 
+from collections.abc import Sequence
+from typing import TypeGuard
+
 from tuner.spec.parameters import (
     CategoricalParameter,
     FixedParameter,
     FloatParameter,
     IntParameter,
     Searched,
+    among,
     same,
 )
 from tuner.spec.words import a, one_of, written
@@ -17,12 +21,12 @@ class NotFittingError(ValueError):
 
 
 def fit(value: ParamValue, parameter: Searched) -> ParamValue:
-    """The value in the parameter's type; its range is not looked at, its choices are."""
+    """The value in the parameter's type; its range is not looked at.
+
+    Of words, a family knows only those among its choices; of numbers, these are usual sizes only.
+    """
     if isinstance(parameter, CategoricalParameter):
-        for choice in parameter.choices:
-            if same(choice, value):
-                return choice
-        raise NotFittingError(one_of(value, parameter.choices))
+        return _chosen(value, parameter.choices)
     if isinstance(parameter, FloatParameter):
         return _number(value)
     if isinstance(parameter, IntParameter):
@@ -48,8 +52,11 @@ def in_range(value: ParamValue, parameter: Searched) -> ParamValue:
         if not same(fitted, parameter.value):
             raise NotFittingError(f"is pinned to {written(parameter.value)}; is {a(value)}")
         return parameter.value
-    if isinstance(parameter, CategoricalParameter) or isinstance(fitted, str) or fitted is None:
+    if isinstance(parameter, CategoricalParameter):
+        if not among(fitted, parameter.choices):
+            raise NotFittingError(one_of(value, parameter.choices))
         return fitted
+    assert is_number(fitted)
     low, high, step = parameter.low, parameter.high, parameter.step
     if not low <= fitted <= high:
         raise NotFittingError(
@@ -71,9 +78,31 @@ def numeric(parameter: Searched) -> bool:
     return not isinstance(parameter, FixedParameter) or is_number(parameter.value)
 
 
-def is_number(value: ParamValue) -> bool:
+def whole(parameter: Searched) -> bool:
+    """Whether every value of the parameter is a whole number."""
+    if isinstance(parameter, CategoricalParameter):
+        return all(isinstance(c, int) and is_number(c) for c in parameter.choices)
+    if isinstance(parameter, FixedParameter):
+        return isinstance(parameter.value, int) and is_number(parameter.value)
+    return isinstance(parameter, IntParameter)
+
+
+def is_number(value: ParamValue) -> TypeGuard[int | float]:
     """Whether a value is a number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _chosen(value: ParamValue, choices: Sequence[ParamValue]) -> ParamValue:
+    for choice in choices:
+        if same(choice, value):
+            return choice
+    numbers = [choice for choice in choices if is_number(choice)]
+    if len(numbers) < len(choices) or not is_number(value):
+        raise NotFittingError(one_of(value, choices))
+    if value <= 0 < min(numbers) or value < 0 <= min(numbers):
+        bound = "above" if min(numbers) > 0 else "at least"
+        raise NotFittingError(f"must be {bound} 0, is {a(value)}")
+    return _whole(value) if all(isinstance(n, int) for n in numbers) else float(value)
 
 
 def _number(value: ParamValue) -> float:

@@ -1,12 +1,11 @@
 """One parameter of a study file over the family's default of the same name."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from tuner.errors import Issue
-from tuner.spec.fit import NotFittingError, fit, is_number
+from tuner.spec.fit import NotFittingError, fit, numeric, whole
 from tuner.spec.parameters import (
     CategoricalParameter,
     FixedParameter,
@@ -29,8 +28,6 @@ def complete(name: str, written: object) -> Parameter:
     """
     if isinstance(written, Searched):
         return written
-    if isinstance(written, Mapping) and written.get("type") == "fixed":
-        written = {key: value for key, value in written.items() if key != "type"}
     made = merged(ParameterSpec.model_validate(written), None)
     if not isinstance(made, list):
         return made
@@ -91,17 +88,14 @@ def _ranged(
     given: ParameterSpec, default: Searched | None, common: dict[str, Any]
 ) -> Parameter | list[Issue]:
     first = next((key for key in RANGE_KEYS if getattr(given, key) is not None), "type")
-    if isinstance(default, CategoricalParameter):
-        sentence = f"has no meaning here; the values are {listed(default.choices)}"
-        return [Issue((first,), sentence)]
+    if default is not None and not numeric(default):
+        options = default.choices if isinstance(default, CategoricalParameter) else ()
+        end = f"the values are {listed(options)}" if options else "the family takes no number"
+        return [Issue((first,), f"has no meaning here; {end}")]
     if given.type == "categorical":
         return [Issue(("choices",), "is missing")]
     wanted = _type(given, default)
-    if isinstance(default, FixedParameter) and wanted != "int" and _is_whole(default.value):
-        return [Issue(("type",), "must be int; the family takes whole numbers")]
-    if isinstance(default, FixedParameter) and not is_number(default.value):
-        return [Issue((first,), "has no meaning here; the family takes no number")]
-    if isinstance(default, IntParameter) and wanted == "float":
+    if default is not None and whole(default) and wanted == "float":
         return [Issue(("type",), "must be int; the family takes whole numbers")]
     fields = _inherited(given, default) if default is not None and default.type == wanted else {}
     fields.update({k: v for k in RANGE_KEYS if (v := getattr(given, k)) is not None})
@@ -125,13 +119,7 @@ def _inherited(given: ParameterSpec, default: Searched) -> dict[str, Any]:
 def _type(given: ParameterSpec, default: Searched | None) -> str:
     if given.type is not None:
         return given.type
-    if isinstance(default, FloatParameter | IntParameter):
-        return default.type
-    if isinstance(default, FixedParameter) and is_number(default.value):
-        return "int" if _is_whole(default.value) else "float"
+    if default is not None:
+        return "int" if whole(default) else "float"
     numbers = [n for n in (given.low, given.high, given.step) if n is not None]
     return "int" if not given.log and all(isinstance(n, int) for n in numbers) else "float"
-
-
-def _is_whole(value: ParamValue) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -73,10 +73,11 @@ class CategoricalParameter(_Parameter):
     def _check(self) -> "CategoricalParameter":
         if not self.choices:
             raise problem("must have at least one value", "choices")
+        seen: dict[ParamValue, ParamValue] = {}
         for index, choice in enumerate(self.choices):
             # Optuna finds a choice by `==`, so of 1, 1.0 and True it would only see the first
-            if choice in self.choices[:index]:
-                first = self.choices[self.choices.index(choice)]
+            first = seen.setdefault(choice, choice)
+            if len(seen) <= index:
                 twice = f"{written(choice)} is there twice"
                 equal = f"{choice} equals {first}, so a trial could not tell them apart"
                 message = twice if type(first) is type(choice) else equal

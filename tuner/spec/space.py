@@ -1,5 +1,6 @@
 """The search space: parameters, conditions between them and forbidden combinations."""
 
+import itertools
 import random
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -21,12 +22,13 @@ from tuner.spec.parameters import (
     FloatParameter,
     IntParameter,
     Parameter,
+    Searched,
     among,
     describe,
     draw,
     values,
 )
-from tuner.spec.values import Number, Value
+from tuner.spec.values import Number, Value, some
 from tuner.spec.words import instead, problem, written
 from tuner.trials import ParamValue
 
@@ -66,11 +68,10 @@ def _rule(given: Any, _: ValidatorFunctionWrapHandler) -> Any:
     """
     if isinstance(given, Range | Mapping):
         return Range.model_validate(given)
-    values = _VALUES.validate_python(given if isinstance(given, list | tuple) else [given])
-    if not values:
-        raise problem("must have at least one value")
-    return values
+    return some(_VALUES.validate_python(given if isinstance(given, list | tuple) else [given]))
 
+
+MAX_CELLS = 10_000  # a space with at most so many configurations is counted as a small one
 
 Rule = Annotated[Range | tuple[Value, ...], WrapValidator(_rule)]
 Combination = dict[str, Rule]
@@ -110,8 +111,8 @@ class Space(BaseModel):
                 if name not in self.parameters:
                     end = instead(name, self.parameters)
                     raise problem(f"there is no parameter `{name}`{end}", "forbidden", index, name)
-        if self.forbidden and not _has_allowed_draw(self):
-            raise problem("forbids everything: 10,000 random draws held none allowed", "forbidden")
+        if self.forbidden:
+            _refuse_nothing_allowed(self)
         return self
 
     def is_active(self, name: str, params: Mapping[str, ParamValue]) -> bool:
@@ -156,15 +157,16 @@ class Space(BaseModel):
             options = values(parameter, limit)
             if options is None:
                 return None
-            found = [
-                extended
+            extended = (
+                {**params, **value}
                 for params in found
-                for extended in (
-                    ({**params, name: value} for value in options)
+                for value in (
+                    ({name: option} for option in options)
                     if self.is_active(name, params)
-                    else (params,)
+                    else ({},)
                 )
-            ]
+            )
+            found = list(itertools.islice(extended, limit + 1))
             if len(found) > limit:
                 return None
         return [params for params in found if not self.is_forbidden(params)]
@@ -199,14 +201,31 @@ def _in_order_of_dependence(parameters: Mapping[str, Any]) -> dict[str, Any]:
             name for name, p in remaining.items() if all(parent in ordered for parent in p.when)
         ]
         if not ready:
-            circle = ", ".join(f"`{name}`" for name in remaining)
-            first = next(iter(remaining))
-            raise problem(f"the conditions form a circle through {circle}", "search", first, "when")
+            circle = _circle(remaining)
+            shown = " → ".join(f"`{name}`" for name in (*circle, circle[0]))
+            raise problem(f"the conditions form a circle: {shown}", "search", circle[0], "when")
         for name in ready:
             ordered[name] = remaining.pop(name)
     return ordered
 
 
-def _has_allowed_draw(space: Space) -> bool:
+def _circle(stuck: Mapping[str, Searched]) -> list[str]:
+    """Parameters that depend on each other, of some that all depend on another of them."""
+    path = [next(iter(stuck))]
+    while True:
+        parent = next(p for p in stuck[path[-1]].when if p in stuck)
+        if parent in path:
+            return path[path.index(parent) :]
+        path.append(parent)
+
+
+def _refuse_nothing_allowed(space: Space) -> None:
+    cells = space.cells(MAX_CELLS)
+    if cells == []:
+        raise problem("forbids everything", "forbidden")
+    if cells is not None:
+        return
     rng = random.Random(0)
-    return any(not space.is_forbidden(space.random(rng)) for _ in range(10_000))
+    draws = max(100, min(10_000, 1_000_000 // len(space.forbidden)))  # about half a second
+    if all(space.is_forbidden(space.random(rng)) for _ in range(draws)):
+        raise problem(f"forbids everything: {draws:,} random draws held none allowed", "forbidden")

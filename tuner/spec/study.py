@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from tuner.spec.data import DataSpec
 from tuner.spec.space import Combination
-from tuner.spec.values import Flag, Number, Real, Value, Whole
+from tuner.spec.values import Flag, Number, Real, Value, Whole, some
 from tuner.spec.words import problem
 from tuner.trials import Direction
 
@@ -95,20 +95,27 @@ class ParameterSpec(_Section):
     step: Number | None = None
     choices: tuple[Value, ...] | None = None
     value: Value = Field(default=None, description="Pins the parameter to this value.")
-    when: dict[str, tuple[Value, ...]] | None = None
+    when: dict[str, Annotated[tuple[Value, ...], AfterValidator(some)]] | None = None
     structural: Flag | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _shorthand(cls, given: Any) -> Any:
-        """`lr: 0.1` pins; `lr: [0.1, 0.2]` lists choices; `when: {a: 1}` means `{a: [1]}`."""
+        """`lr: 0.1` pins; `lr: [0.1, 0.2]` lists choices; `when: {a: 1}` means `{a: [1]}`.
+
+        `type: fixed` beside a value, as `tuner families --json` shows it, says nothing more.
+        """
         if isinstance(given, list | tuple):
             return {"choices": given}
         if isinstance(given, Mapping):
+            given = dict(given)
             when = given.get("when")
             if isinstance(when, Mapping):
-                as_lists = {k: v if isinstance(v, list | tuple) else [v] for k, v in when.items()}
-                return {**given, "when": as_lists}
+                given["when"] = {
+                    k: v if isinstance(v, list | tuple) else [v] for k, v in when.items()
+                }
+            if given.get("type") == "fixed" and "value" in given:
+                del given["type"]
             return given
         if isinstance(given, BaseModel):
             return given

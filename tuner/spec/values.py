@@ -47,6 +47,13 @@ def _number(given: Any, _: ValidatorFunctionWrapHandler) -> Any:
     return _finite(given)
 
 
+def some(given: tuple[ParamValue, ...]) -> tuple[ParamValue, ...]:
+    """Refuse an empty list of values; returns the list."""
+    if not given:
+        raise problem("must have at least one value")
+    return given
+
+
 Whole = Annotated[int, BeforeValidator(_whole)]
 Real = Annotated[float, BeforeValidator(_finite)]
 Flag = Annotated[bool, BeforeValidator(_flag)]

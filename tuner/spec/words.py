@@ -153,8 +153,8 @@ def keys(model: type[BaseModel], loc: Loc) -> list[str]:
 
 
 def _literals(model: type[BaseModel], loc: Loc) -> Sequence[str]:
-    found = _at(model, loc)
-    return tuple(v for v in get_args(found) if isinstance(v, str))
+    options = (_at(model, loc), *get_args(_at(model, loc)))  # also of `Literal | None`
+    return tuple(v for option in options for v in get_args(option) if isinstance(v, str))
 
 
 def _at(annotation: Any, loc: Loc) -> Any:
