@@ -1,0 +1,182 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuner.search.pruners import MedianPruner, NoPruner, RungPruner, make
+from tuner.spec.study import Pruner
+from tuner.trials import Direction
+
+
+def rungs(
+    direction: Direction = "maximize",
+    *,
+    min_epochs: int = 1,
+    reduction: int = 3,
+    startup_trials: int = 1,
+) -> RungPruner:
+    return RungPruner(
+        direction, min_epochs=min_epochs, reduction=reduction, startup_trials=startup_trials
+    )
+
+
+def ends(pruner: NoPruner, number: int, step: int, value: float) -> bool:
+    """Report as a worker does."""
+    pruner.observe(number, step, value)
+    return pruner.should_prune(number, step, value)
+
+
+@pytest.mark.parametrize(
+    ("direction", "values", "ended"),
+    [
+        # of three trials one goes on, of six two
+        ("maximize", [0.5, 0.6, 0.4, 0.7, 0.55, 0.65], [False, False, True, False, True, False]),
+        ("minimize", [0.5, 0.6, 0.4, 0.7, 0.55, 0.65], [False, True, False, True, True, True]),
+        ("maximize", [0.5, 0.5, 0.5, 0.5], [False, False, False, False]),
+        ("maximize", [1.0, 0.9, 0.8, 0.7, 0.6, 0.5], [False, True, True, True, True, True]),
+    ],
+)
+def test_a_rung_lets_the_best_third_go_on(
+    direction: Direction, values: list[float], ended: list[bool]
+) -> None:
+    pruner = rungs(direction)
+
+    assert [ends(pruner, n, 1, value) for n, value in enumerate(values)] == ended
+
+
+def test_rungs_lie_at_powers_of_the_reduction() -> None:
+    pruner = rungs(min_epochs=2)
+    for step in range(1, 60):
+        pruner.observe(0, step, 1.0)
+
+    found = [step for step in range(1, 60) if ends(pruner, 1, step, 0.0)]
+
+    assert found == [2, 6, 18, 54]
+
+
+def test_startup_trials_must_have_reached_the_rung() -> None:
+    pruner = rungs(startup_trials=4)
+
+    assert [ends(pruner, n, 1, -float(n)) for n in range(6)] == [False] * 3 + [True] * 3
+
+
+def test_a_trial_counts_at_a_rung_with_what_it_had_there() -> None:
+    pruner = rungs()
+    pruner.observe(0, 1, 0.3)
+    pruner.observe(0, 2, 0.99)  # later progress is another rung's matter
+
+    assert not ends(pruner, 1, 1, 0.4)
+    assert ends(pruner, 2, 1, 0.35)
+
+
+def test_a_repeated_report_after_a_resumed_attempt_changes_nothing() -> None:
+    pruner = rungs()
+    pruner.observe(0, 1, 0.3)
+    pruner.observe(0, 1, 0.9)
+
+    assert not ends(pruner, 1, 1, 0.5)
+
+
+def test_a_rung_that_was_stepped_over_is_filled() -> None:
+    pruner = rungs()
+    pruner.observe(0, 3, 0.9)  # reports every third epoch
+
+    assert ends(pruner, 1, 1, 0.1)
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_nan_is_worst_at_a_rung(direction: Direction) -> None:
+    pruner = rungs(direction)
+
+    assert ends(pruner, 0, 1, math.nan)
+    assert not ends(pruner, 1, 1, 0.5)
+    assert not ends(rungs(direction, startup_trials=2), 0, 1, math.nan)
+
+
+@given(st.lists(st.floats(allow_nan=True), max_size=40), st.integers(2, 5))
+def test_the_best_trial_so_far_always_goes_on(values: list[float], reduction: int) -> None:
+    pruner = rungs(reduction=reduction)
+    best = -math.inf
+    for number, value in enumerate(values):
+        ended = ends(pruner, number, 1, value)
+        if value >= best and value != -math.inf:
+            assert not ended
+        best = max(best, value) if not math.isnan(value) else best
+
+
+def test_on_average_a_third_goes_on() -> None:
+    pruner = rungs(startup_trials=5)
+    values = [(number * 37) % 101 / 101 for number in range(101)]
+    went_on = sum(not ends(pruner, n, 1, value) for n, value in enumerate(values))
+
+    assert 30 <= went_on <= 45
+
+
+def medians(direction: Direction = "maximize", startup_trials: int = 3) -> MedianPruner:
+    return MedianPruner(direction, min_epochs=2, startup_trials=startup_trials)
+
+
+@pytest.mark.parametrize(
+    ("direction", "value", "ended"),
+    [
+        ("maximize", 0.49, True),
+        ("maximize", 0.5, False),
+        ("maximize", 0.51, False),
+        ("minimize", 0.49, False),
+        ("minimize", 0.5, False),
+        ("minimize", 0.51, True),
+        ("maximize", math.nan, True),
+        ("minimize", math.nan, True),
+    ],
+)
+def test_worse_than_the_median_ends(direction: Direction, value: float, ended: bool) -> None:
+    pruner = medians(direction)
+    for number, theirs in enumerate((0.1, 0.5, 0.9)):
+        pruner.observe(number, 2, theirs)
+        pruner.complete(number)
+
+    assert ends(pruner, 9, 2, value) is ended
+
+
+def test_only_complete_trials_are_peers() -> None:
+    pruner = medians()
+    for number in range(5):
+        pruner.observe(number, 2, 0.9)
+
+    assert not ends(pruner, 9, 2, 0.1)
+    for number in range(3):
+        pruner.complete(number)
+    assert ends(pruner, 10, 2, 0.1)
+
+
+def test_a_trials_best_report_counts() -> None:
+    pruner = medians()
+    for number in range(3):
+        pruner.observe(number, 3, 0.5)
+        pruner.complete(number)
+    pruner.observe(9, 2, 0.8)
+
+    assert not ends(pruner, 9, 3, 0.2)
+
+
+def test_no_median_before_min_epochs() -> None:
+    pruner = medians()
+    for number in range(3):
+        pruner.observe(number, 1, 0.9)
+        pruner.complete(number)
+
+    assert not ends(pruner, 9, 1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("rungs", RungPruner), ("median", MedianPruner), ("none", NoPruner)]
+)
+def test_a_study_chooses_its_pruner(name: str, kind: type[NoPruner]) -> None:
+    assert type(make(Pruner.model_validate(name), "maximize")) is kind
+
+
+def test_none_never_ends_a_trial() -> None:
+    pruner = NoPruner()
+
+    assert not any(ends(pruner, n, step, math.nan) for n in range(9) for step in range(9))
