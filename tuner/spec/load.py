@@ -1,7 +1,7 @@
 """Study file → StudySpec, and the way back from an error to the line that caused it."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,10 @@ from tuner.spec.document import Loc, NotYamlError, parse
 from tuner.spec.study import StudySpec
 from tuner.spec.words import a, issues
 
-MAX_BYTES = 1_000_000  # of a study file
+MAX_BYTES = 250_000  # of a study file; about a second to parse
+MAX_PROBLEMS = 20  # that one error lists
+
+_TOO_LARGE = f"is larger than {MAX_BYTES // 1000} kB, which no study file is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def loads(
 ) -> Source:
     """The same for a text that is in no file; `name` stands in the errors for the file's."""
     if len(text) > MAX_BYTES:
-        raise SpecError(f"{_plain(name)}: is larger than 1 MB, which no study file is")
+        raise SpecError(f"{_plain(name)}: {_TOO_LARGE}")
     try:
         document = parse(text.removeprefix("\ufeff"))
     except NotYamlError as error:
@@ -74,7 +77,7 @@ def loads(
         raise SpecError(f"{where}: {error}") from None
     if document.problems:
         raise SpecError(
-            "\n".join(f"{_plain(name)}:{line}: {what}" for line, what in document.problems)
+            _lines(f"{_plain(name)}:{line}: {what}" for line, what in document.problems)
         )
     if document.data is None:
         raise SpecError(f"{_plain(name)}: is empty; a study needs `name`, `family` and `data`")
@@ -120,7 +123,7 @@ def _read(path: Path, name: str) -> str:
     except ValueError:  # a NUL in the name
         raise SpecError(f"{_plain(name)}: is not the name of a file") from None
     if len(raw) > MAX_BYTES:
-        raise SpecError(f"{_plain(name)}: is larger than 1 MB, which no study file is")
+        raise SpecError(f"{_plain(name)}: {_TOO_LARGE}")
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
@@ -136,7 +139,13 @@ def _report(
 ) -> str:
     """One line a problem, in the order of the file; what is said twice is said once."""
     lines = dict.fromkeys(_line(name, issue, data, origins) for issue in found)
-    return "\n".join(sorted(lines, key=_position))
+    return _lines(sorted(lines, key=_position))
+
+
+def _lines(problems: Iterable[str]) -> str:
+    every = list(problems)
+    more = len(every) - MAX_PROBLEMS
+    return "\n".join(every[:MAX_PROBLEMS] + ([f"… and {more} more problems"] if more > 0 else []))
 
 
 def _line(name: str, issue: Issue, data: Mapping[str, Any], origins: Mapping[Loc, str]) -> str:
