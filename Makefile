@@ -16,6 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := constraints.txt
 INSTALL = $(BIN)/python -m pip install $(PIP_INSTALL_ARGS)
+LOCKED = --constraint $(LOCK) --build-constraint $(LOCK)
 # `name==version` as the lock has it, so that no version is written twice
 pinned = $(shell sed -n 's/^\($(1)==[^ ;]*\).*/\1/p' $(LOCK))
 
@@ -50,7 +51,7 @@ format: $(VENV)/.dev ## Format the code and repair what ruff can
 # For Python 3.11 and newer on every platform, metadata only. The packages of CUDA are left out: torch
 # pins them itself, and a build of torch without CUDA has none.
 lock: $(VENV)/.runtime ## Pin what pyproject.toml names anew (all to their newest: LOCK_ARGS=--upgrade)
-	$(INSTALL) -c $(LOCK) --group lock
+	$(INSTALL) $(LOCKED) --group lock
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
 		--extra mnist --group dev --group lock \
 		--no-header --annotation-style line --quiet $(LOCK_ARGS) --output-file $(LOCK)
@@ -79,9 +80,9 @@ $(VENV)/.made:
 $(VENV)/.runtime: $(VENV)/.made pyproject.toml $(LOCK)
 	$(INSTALL) $(call pinned,pip)
 	$(INSTALL) $(call pinned,torch)
-	$(INSTALL) -c $(LOCK) -e .
+	$(INSTALL) $(LOCKED) -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(INSTALL) -c $(LOCK) -e '.[mnist]' --group dev
+	$(INSTALL) $(LOCKED) -e '.[mnist]' --group dev
 	@touch $@
