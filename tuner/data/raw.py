@@ -87,9 +87,36 @@ def digest(path: Path) -> bytes:
     return value
 
 
-def _identity(path: Path, status: os.stat_result) -> tuple[str, int, int, int, int, int]:
+def _identity(path: str | Path, status: os.stat_result) -> tuple[str, int, int, int, int, int]:
     times = (status.st_mtime_ns, status.st_ctime_ns)
     return (str(path), status.st_dev, status.st_ino, status.st_size, *times)
+
+
+def stamp(folder: Path) -> bytes | None:
+    """What changes when anything below a folder does; None while that cannot be told.
+
+    That is while a file is so young that it may change again without changing its times, or where
+    something cannot be read.
+    """
+    now = time.time()
+    found = hashlib.sha256()
+    open_folders = [str(folder)]
+    try:
+        while open_folders:
+            open_folder = open_folders.pop()
+            with os.scandir(open_folder) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    status = entry.stat()
+                    if now - max(status.st_mtime, status.st_ctime) <= RACY:
+                        return None
+                    found.update(repr(_identity(entry.path, status)).encode())
+                    # a class may be a link to a folder, but links below it are not followed
+                    below = open_folder != str(folder)
+                    if stat.S_ISDIR(status.st_mode) and not (below and entry.is_symlink()):
+                        open_folders.append(entry.path)
+    except (OSError, ValueError):
+        return None
+    return found.digest()
 
 
 def packaged(source: str) -> Path:

@@ -134,10 +134,11 @@ def _take(
     """Groups of together `target` rows or a little less, and the rest, `keep` groups at least."""
     taken: list[list[int]] = []
     left: list[list[int]] = []
+    room = target
     for position, group in enumerate(groups):
-        room = target - sum(map(len, taken))
         if len(group) <= room and len(left) + len(groups) - position > keep:
             taken.append(group)
+            room -= len(group)
         else:
             left.append(group)
     if not taken:  # every group is larger than the part; it needs one all the same
