@@ -1,7 +1,7 @@
 """The JSON schema (draft 2020-12) of study files, for editors; it knows the shorthands too.
 
 It describes one file by itself: names of families, parameters and metrics, and what hangs together
-between sections, are checked when a study is loaded and resolved.
+between values (`low` below `high`), are checked when a study is loaded and resolved.
 """
 
 from typing import Any
@@ -10,31 +10,32 @@ from tuner.spec.study import StudySpec
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
-_SCALAR: dict[str, Any] = {"type": ["string", "number", "boolean", "null"]}
-_LIST: dict[str, Any] = {"type": "array", "items": _SCALAR, "minItems": 1}
+Schema = dict[str, Any]
+
+_SCALAR: Schema = {"type": ["string", "number", "boolean", "null"]}
+_LIST: Schema = {"type": "array", "items": _SCALAR, "minItems": 1}
+_NOTHING: Schema = {"type": "null"}
+_RANGE = ("low", "high", "log", "step")
 
 # section → the field that a single word in its place fills
 _SHORTHANDS = {"DataSpec": "source", "Sampler": "name", "Pruner": "name"}
+# what pydantic leaves as it is where a limit stands inside `… | None`
+_LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 
-def study_schema() -> dict[str, Any]:
+def study_schema() -> Schema:
     """The schema as plain data."""
-    schema = StudySpec.model_json_schema()
+    schema: Schema = _with_limits(StudySpec.model_json_schema())
     definitions = schema["$defs"]
-    _values_as_lists(definitions["ParameterSpec"]["properties"]["when"]["anyOf"][0])
+    _data(definitions["DataSpec"])
+    _parameter(definitions["ParameterSpec"])
     _values_as_lists(schema["properties"]["forbidden"]["items"])
+    schema["properties"]["forbidden"]["items"]["minProperties"] = 1
     for name, field in _SHORTHANDS.items():
-        section = definitions[name]
-        words = section["properties"][field]["enum"]
-        definitions[name] = _either(section, {"type": "string", "enum": words})
-    data = definitions["DataSpec"]["anyOf"][0]
-    # `path` alone tells the source of tables and arrays
-    data["anyOf"] = [{"required": ["source"]}, {"required": ["path"]}]
-    data.pop("required", None)
-    parameter = definitions["ParameterSpec"]
-    _exclusive(parameter)
+        words = definitions[name]["properties"][field]["enum"]
+        definitions[name] = _either(definitions[name], {"type": "string", "enum": words})
     definitions["ParameterSpec"] = _either(
-        parameter,
+        definitions["ParameterSpec"],
         {
             "type": ["string", "number", "boolean"],
             "description": "Pins the parameter to this value.",
@@ -46,32 +47,77 @@ def study_schema() -> dict[str, Any]:
         if name not in schema["required"]:
             default = section.pop("default", None)
             schema["properties"][name] = {
-                "anyOf": [section, {"type": "null"}],
+                "anyOf": [section, _NOTHING],
                 **({} if default is None else {"default": default}),
             }
     return {"$schema": DRAFT, **schema, "title": "tuner study"}
 
 
-def _either(section: dict[str, Any], *shorthands: dict[str, Any]) -> dict[str, Any]:
+def _with_limits(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_with_limits(inner) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {_LIMITS.get(key, key): _with_limits(inner) for key, inner in schema.items()}
+
+
+def _either(section: Schema, *shorthands: Schema) -> Schema:
     described = {"description": section["description"]} if "description" in section else {}
     return {"anyOf": [section, *shorthands], **described}
 
 
-def _values_as_lists(mapping: dict[str, Any]) -> None:
+def _values_as_lists(mapping: Schema) -> None:
     """`{optimizer: sgd}` is short for `{optimizer: [sgd]}`."""
     inner = mapping["additionalProperties"]
     branches = [branch for branch in inner.get("anyOf", [inner]) if branch.get("type") != "array"]
     mapping["additionalProperties"] = {"anyOf": [*branches, _SCALAR, _LIST]}
 
 
-def _exclusive(parameter: dict[str, Any]) -> None:
-    """A value, choices and a range exclude each other."""
-    kinds = [["value"], ["choices"], ["low", "high", "log", "step"]]
-    parameter["allOf"] = [
-        {"not": {"allOf": [{"required": [first]}, {"required": [second]}]}}
-        for index, group in enumerate(kinds)
-        for first in group
-        for others in kinds[index + 1 :]
-        for second in others
+def _data(section: Schema) -> None:
+    """Files need a path, and a path alone may tell what it is by its name."""
+    del section["required"]
+    known = r"\.([cC][sS][vV]|[tT][sS][vV]|[jJ][sS][oO][nN][lL]|[pP][aA][rR][qQ][uU][eE][tT]"
+    section["anyOf"] = [
+        {"required": ["source"]},
+        {"required": ["path"], "properties": {"path": {"pattern": known + r"|[nN][pP][zZ])$"}}},
     ]
-    parameter["properties"]["choices"] = {**_LIST, "description": "The values to choose from."}
+    section["allOf"] = [
+        {
+            "if": _is("source", "images", "npz", "text"),
+            "then": {"required": ["path"], "properties": {"path": {"type": "string"}}},
+        },
+        {"if": _is("source", "digits", "mnist5k"), "then": {"properties": {"path": _NOTHING}}},
+    ]
+
+
+def _parameter(section: Schema) -> None:
+    """A value, choices and a range exclude each other."""
+    properties = section["properties"]
+    _values_as_lists(properties["when"]["anyOf"][0])
+    properties["type"]["anyOf"][0]["enum"].append("fixed")
+    properties["choices"]["anyOf"][0] = {**_LIST, "description": "The values to choose from."}
+    section["allOf"] = [
+        {
+            "if": {"required": ["value"]},
+            "then": _only(*_RANGE, "choices", type_=["fixed"]),
+            "else": {"properties": {"type": {"not": {"const": "fixed"}}}},
+        },
+        {"if": _given("choices"), "then": _only(*_RANGE, type_=["categorical"])},
+        {"if": _is("type", "categorical"), "then": _only(*_RANGE, type_=["categorical"])},
+        {"if": _is("log", True), "then": {"properties": {"low": {"exclusiveMinimum": 0}}}},
+    ]
+
+
+def _is(key: str, *values: object) -> Schema:
+    return {"required": [key], "properties": {key: {"enum": list(values)}}}
+
+
+def _given(key: str) -> Schema:
+    return {"required": [key], "properties": {key: {"not": _NOTHING}}}
+
+
+def _only(*absent: str, type_: list[str]) -> Schema:
+    """These keys are absent or null, and the type, where it stands, is one of those."""
+    return {
+        "properties": {**dict.fromkeys(absent, _NOTHING), "type": {"enum": [*type_, None]}},
+    }

@@ -4,7 +4,14 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
 from tuner.spec.data import DataSpec
 from tuner.spec.space import Combination
@@ -40,7 +47,17 @@ def check_name(name: str) -> str:
     return name
 
 
-StudyName = Annotated[str, AfterValidator(check_name)]
+StudyName = Annotated[
+    str,
+    AfterValidator(check_name),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "maxLength": NAME_LENGTH,
+            "pattern": r"^(?![-.\s])[^/\\\u0000-\u001f\u007f-\u009f]*[^/\\\s]$",
+        }
+    ),
+]
 
 
 class _Section(BaseModel):

@@ -7,7 +7,8 @@ break, however hostile the text that they quote.
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, get_args
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -172,9 +173,9 @@ def _at(annotation: Any, loc: Loc) -> Any:
 
 
 def _model(annotation: Any) -> type[BaseModel] | None:
-    """The model in an annotation, also in `Model | None`."""
-    options = [annotation, *(get_args(annotation) if not hasattr(annotation, "mro") else ())]
-    for option in options:
-        if isinstance(option, type) and issubclass(option, BaseModel):
-            return option
-    return None
+    """The model in an annotation, also in `Model | None` and in what is annotated further."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) not in (Union, UnionType, Annotated):
+        return None
+    return next(filter(None, map(_model, get_args(annotation))), None)
