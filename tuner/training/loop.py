@@ -140,10 +140,8 @@ class _Member:
         self._model.train()
         size, total = self._batch_size, len(part)
         steps = math.ceil(total / size)
-        order = torch.randperm(total, generator=self._shuffling).to(part.labels.device)
         loss_sum = torch.zeros((), device=self._device)
-        for start in range(0, total, size):
-            indices = order[start : start + size]
+        for indices in part.batches(size, self._shuffling):
             if len(indices) == 1 and total > 1:
                 continue  # batch normalization has no variance of one example
             self._set_learning_rate(steps * self._cohort.epochs)

@@ -5,6 +5,7 @@ uses the same tensors; there is no DataLoader. A part too large for that stays a
 of which each batch is gathered, moved and normalized on its way.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from tuner.data.prepared import PartName, Prepared
 
 SHARE = 0.25  # of the device's free memory that one part may take
+BUCKET = 32  # batches of texts that are sorted by length together
 
 _loaded: dict[tuple[Path, PartName, str], "Resident"] = {}
 
@@ -29,17 +31,35 @@ class Resident:
     device: torch.device
     mean: Tensor | None = None  # [C, 1, 1]; None where `inputs` need no normalizing any more
     std: Tensor | None = None
+    lengths: Tensor | None = None  # texts: tokens of each, int64 [N] in memory
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def batches(self, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """The rows in a random order, `size` at a time, each a tensor of indices for `batch`.
+
+        Texts of a batch are of similar lengths, so that little of it is padding: a random order is
+        cut into runs of `BUCKET` batches, each run sorted by length, and the batches shuffled.
+        """
+        total = len(self)
+        order = torch.randperm(total, generator=generator)
+        starts = torch.arange(0, total, size)
+        if self.lengths is not None:
+            runs = order.split(size * BUCKET)
+            order = torch.cat([run[self.lengths[run].argsort(stable=True)] for run in runs])
+            starts = starts[torch.randperm(len(starts), generator=generator)]
+        order = order.to(self.labels.device)
+        for start in starts.tolist():
+            yield order[start : start + size]
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs (images as normalized float32) and labels of these rows, on the device."""
         inputs = self.inputs[indices].to(self.device, non_blocking=True)
         if self.mean is not None and self.std is not None:
             inputs = (inputs.float() - self.mean) / self.std
-        elif inputs.ndim == 2 and self.device.type == "cpu":
-            inputs = _trimmed(inputs)
+        elif self.lengths is not None and self.device.type == "cpu":
+            inputs = inputs[:, : int(self.lengths[indices].max())]  # on a GPU this would wait
         return inputs, self.labels[indices].to(self.device, non_blocking=True)
 
 
@@ -58,6 +78,7 @@ def _load(data: Prepared, name: PartName, device: torch.device) -> Resident:
     labels = torch.from_numpy(np.array(part.labels))
     is_image = data.kind == "images"
     needed = part.inputs.size * (4 if is_image else part.inputs.itemsize)
+    lengths = None if is_image else torch.from_numpy((np.asarray(part.inputs) != 0).sum(axis=1))
     fits = needed <= SHARE * _free(device)
     statistics = (
         (_channels(data.mean, device), _channels(data.std, device)) if is_image else (None, None)
@@ -65,14 +86,14 @@ def _load(data: Prepared, name: PartName, device: torch.device) -> Resident:
     if not fits:
         # "c": copy on write, since torch has no read-only tensors and nobody writes to it
         mapped = np.load(part.inputs.filename, mmap_mode="c", allow_pickle=False)  # type: ignore[attr-defined]
-        return Resident(torch.from_numpy(mapped), labels, device, *statistics)
+        return Resident(torch.from_numpy(mapped), labels, device, *statistics, lengths)
     inputs = torch.from_numpy(np.array(part.inputs)).to(device)
     if is_image:
         mean, std = statistics
         inputs = (inputs.float() - mean) / std
         if device.type == "cuda":
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-    return Resident(inputs, labels.to(device), device)
+    return Resident(inputs, labels.to(device), device, lengths=lengths)
 
 
 def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
@@ -83,9 +104,3 @@ def _free(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
-
-
-def _trimmed(tokens: Tensor) -> Tensor:
-    """Without the columns that are padding in every row; at least one column stays."""
-    used = int((tokens != 0).sum(dim=1).max())
-    return tokens[:, : max(used, 1)]
