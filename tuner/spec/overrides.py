@@ -88,12 +88,13 @@ def _set(data: dict[str, Any], path: Loc, value: Any) -> Loc:
     """Set one value in place; returns its location, with indices of lists as numbers."""
     here: Any = data
     loc: Loc = ()
-    for part in path[:-1]:
+    for part, inner in zip(path[:-1], path[1:], strict=True):
         key = _key(here, part, loc)
         if isinstance(here, dict) and not isinstance(here.get(key), dict | list):
             here[key] = _written_out((*loc, key), here.get(key))
-        elif isinstance(here, dict) and _is_parameter((*loc, key)) and isinstance(here[key], list):
-            here[key] = {"choices": here[key]}
+        elif _is_parameter((*loc, key)) and isinstance(here[key], list):
+            if not str(inner).isdecimal():
+                here[key] = {"choices": here[key]}
         here, loc = here[key], (*loc, key)
     key = _key(here, path[-1], loc)
     if _is_parameter(loc) and isinstance(key, str):
