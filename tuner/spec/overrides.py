@@ -6,6 +6,7 @@ parameter frees it.
 """
 
 import copy
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -88,13 +89,16 @@ def _set(data: dict[str, Any], path: Loc, value: Any) -> Loc:
     """Set one value in place; returns its location, with indices of lists as numbers."""
     here: Any = data
     loc: Loc = ()
-    for part, inner in zip(path[:-1], path[1:], strict=True):
+    for part, inner in itertools.pairwise(path):
         key = _key(here, part, loc)
         if isinstance(here, dict) and not isinstance(here.get(key), dict | list):
             here[key] = _written_out((*loc, key), here.get(key))
-        elif _is_parameter((*loc, key)) and isinstance(here[key], list):
-            if not str(inner).isdecimal():
-                here[key] = {"choices": here[key]}
+        elif (
+            _is_parameter((*loc, key))
+            and isinstance(here[key], list)
+            and not str(inner).isdecimal()  # `search.depth.0` is the first of the choices
+        ):
+            here[key] = {"choices": here[key]}
         here, loc = here[key], (*loc, key)
     key = _key(here, path[-1], loc)
     if _is_parameter(loc) and isinstance(key, str):

@@ -226,6 +226,6 @@ def _refuse_nothing_allowed(space: Space) -> None:
     if cells is not None:
         return
     rng = random.Random(0)
-    draws = max(100, min(10_000, 1_000_000 // len(space.forbidden)))  # about half a second
+    draws = max(100, min(10_000, 300_000 // len(space.forbidden)))  # half a second
     if all(space.is_forbidden(space.random(rng)) for _ in range(draws)):
         raise problem(f"forbids everything: {draws:,} random draws held none allowed", "forbidden")
