@@ -73,9 +73,9 @@ def _read(
         row = missing.get(word)
         if row is None:
             continue
-        vector = _vector(numbers)
-        if vector is not None and len(vector) > dimension and isinstance(numbers, bytes):
+        if isinstance(numbers, bytes) and len(numbers.split()) > dimension:
             continue  # GloVe has words with spaces in them; this is one that begins like ours
+        vector = _vector(numbers)
         if vector is None or len(vector) != dimension or not np.isfinite(vector).all():
             raise DataError(
                 f"{where}, {at}: the vector of {quoted(word.decode())} must be "

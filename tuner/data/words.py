@@ -9,6 +9,8 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
+from tuner.errors import DataError
+
 PADDING, UNKNOWN = 0, 1
 NAMES = ("<padding>", "<unknown>")  # no word looks like this: `<` is a word of its own
 SPECIAL = len(NAMES)
@@ -30,8 +32,10 @@ def same_text(text: str) -> bytes:
 def vocabulary(counts: Mapping[str, int], *, most: int, min_count: int) -> tuple[str, ...]:
     """Padding, unknown, and the `most` most frequent words; equally frequent ones by the alphabet.
 
-    Words that occur less than `min_count` times are left out.
+    Words that occur less than `min_count` times are left out. DataError if none is left.
     """
     kept = [word for word, count in counts.items() if count >= min_count]
+    if not kept:
+        raise DataError(f"no word stands {min_count} times in the training part; lower `min_count`")
     kept.sort(key=lambda word: (-counts[word], word))
     return (*NAMES, *kept[:most])
