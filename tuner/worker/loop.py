@@ -173,7 +173,7 @@ class Worker:
             for number, handler in before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(before_wakeup)
-            self._selector.unregister(reader)
+            self._selector.close()
             reader.close()
             writer.close()
 
@@ -481,7 +481,6 @@ class Worker:
             time.sleep(0.1)
         with contextlib.suppress(DatabaseUnreachableError), self._database.statement() as c:
             workers.stopped(c, self.id)
-        self._selector.close()
 
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
