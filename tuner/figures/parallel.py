@@ -1,0 +1,166 @@
+"""Parallel coordinates: every complete trial a line through its parameters to its value."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from tuner.figures import axes, text, theme, thin, values
+from tuner.trials import Direction, Study, Trial
+
+MAX_AXES = 12  # parameters; with more no line can be followed
+MAX_LINES = 2_000  # more are a solid block, and seconds where the browser has no GPU
+NOT_SET = 0.12  # of the range below an axis, for trials without this parameter
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One axis: a position for each line, and its ticks."""
+
+    name: str
+    kind: axes.Kind
+    positions: list[float]
+    range: tuple[float, float]
+    ticks: tuple[list[float], list[str]]  # positions, plain texts
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What the parallel coordinates show; lines are ordered from worst to best."""
+
+    metric: str
+    direction: Direction
+    trials: list[Trial]  # one a line
+    dimensions: list[Dimension]  # of the parameters
+    objective: Dimension | None
+    left_out: int  # parameters beyond `MAX_AXES`
+    total: int  # complete trials with a finite value
+
+    @property
+    def nothing(self) -> str | None:
+        """Why there is nothing to draw; None where there is."""
+        if not self.trials:
+            return "No trial is complete yet."
+        return None if self.dimensions else "The complete trials have no parameters."
+
+
+def info(
+    trials: Sequence[Trial],
+    study: Study,
+    *,
+    log_params: Collection[str] = frozenset(),
+    importances: Mapping[str, float] | None = None,
+) -> Info:
+    """Place complete trials with a finite value on an axis each, by importance if given."""
+    lines = values.complete(trials)
+    sign = 1 if study.direction == "maximize" else -1
+    lines.sort(key=lambda pair: (sign * pair[1], -pair[0].number))
+    total = len(lines)
+    lines = thin.evenly(lines, MAX_LINES)
+    chosen = [trial for trial, _ in lines]
+    every = axes.axes(chosen, study, log_params, importances)
+    objective = _objective(study, [v for _, v in lines]) if lines else None
+    return Info(
+        metric=study.metric,
+        direction=study.direction,
+        trials=chosen,
+        dimensions=[_dimension(axis, chosen) for axis in every[:MAX_AXES]],
+        objective=objective,
+        left_out=max(len(every) - MAX_AXES, 0),
+        total=total,
+    )
+
+
+def _dimension(axis: axes.Axis, trials: Sequence[Trial]) -> Dimension:
+    """Positions of a parameter; trials without it lie below the axis at `not set`."""
+    room = NOT_SET * (axis.high - axis.low)
+    missing = axis.low - room
+    at = [axis.position(t.params[axis.name]) if axis.name in t.params else None for t in trials]
+    positions = [missing if p is None else p for p in at]
+    ticks, names = axis.ticks()
+    low = axis.low
+    if None in at:
+        low = missing - room / 2
+        ticks, names = [missing, *ticks], ["not set", *names]
+    return Dimension(axis.name, axis.kind, positions, (low, axis.high), (ticks, names))
+
+
+def _objective(study: Study, reached: Sequence[float]) -> Dimension:
+    """The value's axis; what lies outside the range worth showing is put on its end."""
+    full = axes.axis(study.metric, reached, categorical=False)
+    shown = values.value_range(reached, study.direction)
+    low, high = (full.low, full.high) if shown is None else shown
+    low, high = max(low, full.low), min(high, full.high)
+    ticks = axes.nice_ticks(low, high)
+    names = [text.number(t) for t in ticks]
+    if low > full.low:
+        ticks, names = [low, *ticks[1:]], [f"≤ {text.number(low)}", *names[1:]]
+    if high < full.high:
+        ticks, names = [*ticks[:-1], high], [*names[:-1], f"≥ {text.number(high)}"]
+    positions = [min(max(v, low), high) for v in reached]
+    return Dimension(study.metric, "linear", positions, (low, high), (ticks, names))
+
+
+def figure(
+    trials: Sequence[Trial],
+    study: Study,
+    *,
+    log_params: Collection[str] = frozenset(),
+    importances: Mapping[str, float] | None = None,
+) -> go.Figure:
+    """The drawing."""
+    return draw(info(trials, study, log_params=log_params, importances=importances))
+
+
+def draw(found: Info) -> go.Figure:
+    """The drawing of what `info` found."""
+    if found.nothing or found.objective is None:
+        return theme.empty(found.nothing or "")
+    low, high = found.objective.range
+    trace = {
+        "type": "parcoords",
+        "dimensions": [
+            {
+                "label": text.escape(dimension.name, 18),
+                "values": dimension.positions,
+                "range": dimension.range,
+                "tickvals": dimension.ticks[0],
+                # drawn as plain text, not as markup: escaping would show
+                "ticktext": [text.short(name, 14) for name in dimension.ticks[1]],
+            }
+            for dimension in (*found.dimensions, found.objective)
+        ],
+        "labelfont": {"size": 12.5, "color": theme.LIGHT.ink},
+        "tickfont": {"size": 11, "color": theme.LIGHT.muted},
+        "rangefont": {"size": 11, "color": theme.CLEAR},
+        "line": {
+            "color": found.objective.positions,
+            "colorscale": theme.scale(),
+            "cmin": low,
+            "cmax": high,
+            "reversescale": found.direction == "minimize",
+            "showscale": False,
+        },
+        "unselected": {"line": {"color": theme.LIGHT.grid, "opacity": 0.4}},
+    }
+    return theme.figure([trace], {"height": 420, "margin": {"l": 64, "r": 64, "t": 56, "b": 24}})
+
+
+def table(found: Info, top: int = 10) -> text.Table:
+    """The best lines with the values on every axis."""
+    names = [dimension.name for dimension in found.dimensions]
+    best = list(reversed(found.trials))[:top]
+    return text.Table(
+        columns=("trial", *map(text.clean, names), text.clean(found.metric)),
+        rows=tuple(
+            (
+                str(t.number),
+                *(text.value(t.params[n]) if n in t.params else "not set" for n in names),
+                text.number(t.value),
+            )
+            for t in best
+        ),
+        note=f"The best {len(best)} of {text.count(found.total, 'complete trial')}."
+        if found.total > len(best)
+        else "",
+    )

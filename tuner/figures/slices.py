@@ -1,0 +1,304 @@
+"""Slices: the value against each parameter, one subplot a parameter.
+
+Log axes where the search is logarithmic; categories as strips, sorted, with the points spread a
+little so that they can be counted.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import plotly.graph_objects as go
+
+from tuner.figures import axes, text, theme, thin, values
+from tuner.trials import Direction, ParamValue, Study, Trial, best_trial, better
+
+MAX_PANELS = 18
+COLUMNS = 3
+ROW_HEIGHT = 250  # pixels
+GAP = 0.035  # of the width, between columns
+TITLE = 62  # pixels below a row, for ticks and the parameter's name
+SPREAD = 0.5  # of a category's width
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One trial in one subplot."""
+
+    x: float  # the value itself; for categories its position, spread
+    value: float
+    trial: Trial
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One parameter's subplot."""
+
+    axis: axes.Axis
+    points: list[Point]
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What the slices show."""
+
+    metric: str
+    direction: Direction
+    panels: list[Panel]
+    best: Trial | None
+    left_out: int  # parameters beyond `MAX_PANELS`
+    drawn: int  # trials
+    total: int  # complete trials with a finite value
+    shown: tuple[float, float] | None
+    outside: int
+
+    @property
+    def nothing(self) -> str | None:
+        """Why there is nothing to draw; None where there is."""
+        if not self.total:
+            return "No trial is complete yet."
+        return None if self.panels else "The complete trials have no parameters."
+
+
+def info(
+    trials: Sequence[Trial],
+    study: Study,
+    *,
+    log_params: Collection[str] = frozenset(),
+    importances: Mapping[str, float] | None = None,
+    limit: int = thin.MAX_POINTS,
+) -> Info:
+    """Place complete trials with a finite value; at most `limit` points over all panels."""
+    found = values.complete(trials)
+    reached = [v for _, v in found]
+    every = axes.axes([t for t, _ in found], study, log_params, importances)
+    panels = every[:MAX_PANELS]
+    chosen = thin.evenly(
+        found, limit // max(len(panels), 1), values.records(reached, study.direction)
+    )
+    shown = values.value_range(reached, study.direction)
+    return Info(
+        metric=study.metric,
+        direction=study.direction,
+        panels=[Panel(axis, _points(axis, chosen)) for axis in panels],
+        best=best_trial((t for t, _ in found), study.direction),
+        left_out=len(every) - len(panels),
+        drawn=len(chosen),
+        total=len(found),
+        shown=shown,
+        outside=values.outside(reached, shown),
+    )
+
+
+def _points(axis: axes.Axis, chosen: Sequence[tuple[Trial, float]]) -> list[Point]:
+    points = []
+    for trial, value in chosen:
+        given = trial.params.get(axis.name)
+        position = axis.position(given) if axis.name in trial.params else None
+        if position is None:
+            continue
+        x = position
+        if axis.kind == "categories":
+            x += SPREAD * ((trial.number * values.GOLDEN) % 1.0 - 0.5)
+        elif isinstance(given, int | float):
+            x = float(given)
+        points.append(Point(x, value, trial))
+    return points
+
+
+def figure(
+    trials: Sequence[Trial],
+    study: Study,
+    *,
+    log_params: Collection[str] = frozenset(),
+    importances: Mapping[str, float] | None = None,
+) -> go.Figure:
+    """The drawing."""
+    return draw(info(trials, study, log_params=log_params, importances=importances))
+
+
+def draw(found: Info) -> go.Figure:
+    """The drawing of what `info` found, in `COLUMNS` columns.
+
+    `layout.meta["grids"]` has, for 1 to `COLUMNS` columns, what a page has to change in the layout
+    to show it in so many: a phone has room for one.
+    """
+    if found.nothing:
+        return theme.empty(found.nothing)
+    layout: dict[str, Any] = {"showlegend": False, "margin": {"l": 56, "r": 16, "t": 24, "b": 8}}
+    traces: list[dict[str, Any]] = []
+    for i, panel in enumerate(found.panels):
+        traces += _traces(found, panel, _suffix(i))
+        layout[f"xaxis{_suffix(i)}"] = {**_x_axis(panel), "anchor": f"y{_suffix(i)}"}
+        layout[f"yaxis{_suffix(i)}"] = {
+            "anchor": f"x{_suffix(i)}",
+            "range": found.shown,
+            "nticks": 6,
+            **({"matches": "y"} if i else {}),
+        }
+    if found.outside:
+        layout["annotations"] = [theme.outside_note(found.outside, found.direction)]
+    count = len(found.panels)
+    grids = {str(n): grid(count, n, found.metric) for n in range(1, COLUMNS + 1)}
+    layout["meta"] = {"grids": grids}
+    for key, value in grids[str(COLUMNS)].items():
+        axis, _, attribute = key.rpartition(".")
+        if axis:
+            layout[axis][attribute] = value
+        else:
+            layout[key] = value
+    return theme.figure(traces, layout)
+
+
+def grid(panels: int, columns: int, metric: str) -> dict[str, Any]:
+    """Changes of the layout, as `axis.attribute` → value, that lay the panels out in columns."""
+    columns = min(columns, max(panels, 1))
+    rows = -(-panels // columns)
+    height = rows * ROW_HEIGHT + 32
+    inner = height - 32
+    width = (1 - GAP * (columns - 1)) / columns
+    changes: dict[str, Any] = {"height": height}
+    for i in range(panels):
+        row, column = divmod(i, columns)
+        left = column * (width + GAP)
+        top = 1 - row * ROW_HEIGHT / inner
+        first = column == 0
+        changes[f"xaxis{_suffix(i)}.domain"] = [left, min(left + width, 1.0)]
+        changes[f"yaxis{_suffix(i)}.domain"] = [
+            max(top - (ROW_HEIGHT - TITLE) / inner, 0.0),
+            min(top, 1.0),
+        ]
+        changes[f"yaxis{_suffix(i)}.showticklabels"] = first
+        changes[f"yaxis{_suffix(i)}.title"] = {"text": text.escape(metric, 24) if first else ""}
+    return changes
+
+
+def _suffix(panel: int) -> str:
+    return "" if panel == 0 else str(panel + 1)
+
+
+def _x_axis(panel: Panel) -> dict[str, Any]:
+    axis = panel.axis
+    layout: dict[str, Any] = {
+        "title": {
+            "text": text.escape(axis.name, 32) + (" (log)" if axis.kind == "log" else ""),
+            "font": {"color": theme.LIGHT.ink, "size": 12.5},
+            "standoff": 6,
+        },
+        "automargin": False,
+        "tickangle": 0,
+    }
+    if axis.kind == "categories":
+        ticks, names = axis.ticks()
+        room = max(42 // max(len(names), 1), 4)  # characters a label
+        layout |= {
+            "range": [axis.low, axis.high],
+            "tickvals": ticks,
+            "ticktext": [text.escape(name, room) for name in names],
+            "showgrid": False,
+        }
+        return layout
+    pad = values.PAD * (axis.high - axis.low)
+    layout["range"] = [axis.low - pad, axis.high + pad]
+    if axis.kind == "log":
+        ticks, names = axis.ticks()
+        layout |= {"type": "log", "tickvals": [10**t for t in ticks], "ticktext": names}
+    else:
+        layout["nticks"] = 6
+    return layout
+
+
+def _traces(found: Info, panel: Panel, suffix: str) -> list[dict[str, Any]]:
+    best = found.best
+    hover = (
+        "<b>trial %{customdata[0]}</b><br>"
+        f"{text.escape(panel.axis.name, 32)}: %{{customdata[1]}}<br>"
+        f"{text.escape(found.metric, 40)}: <b>%{{customdata[2]}}</b><extra></extra>"
+    )
+    numbers = [p.trial.number for p in panel.points]
+    points = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "complete",
+        "xaxis": f"x{suffix}",
+        "yaxis": f"y{suffix}",
+        "x": [p.x for p in panel.points],
+        "y": [p.value for p in panel.points],
+        "customdata": [_about(panel, p) for p in panel.points],
+        "hovertemplate": hover,
+        "marker": {
+            "color": numbers,
+            "colorscale": theme.scale(start=1),
+            "size": 7 if len(numbers) <= 300 else 4,
+            "opacity": 0.85 if len(numbers) <= 300 else 0.6,
+            "line": {"width": 0.5, "color": theme.LIGHT.surface},
+        },
+    }
+    star = [p for p in panel.points if best is not None and p.trial.number == best.number]
+    if not star:
+        return [points]
+    return [
+        points,
+        {
+            **points,
+            "name": "best",
+            "x": [p.x for p in star],
+            "y": [p.value for p in star],
+            "customdata": [_about(panel, p) for p in star],
+            "marker": {
+                "color": theme.LIGHT.best,
+                "symbol": theme.BEST_SYMBOL,
+                "size": 14,
+                "line": {"width": 1.2, "color": theme.LIGHT.surface},
+            },
+        },
+    ]
+
+
+def _about(panel: Panel, point: Point) -> list[Any]:
+    given = point.trial.params[panel.axis.name]
+    return [point.trial.number, text.escape(text.value(given), 40), text.number(point.value)]
+
+
+def table(found: Info) -> text.Table:
+    """By parameter: where its better half lies, and the best trial's value."""
+    rows = []
+    for panel in found.panels:
+        good = _better_half(panel.points, found.direction)
+        best = found.best.params.get(panel.axis.name) if found.best is not None else None
+        has_best = found.best is not None and panel.axis.name in found.best.params
+        rows.append(
+            (
+                text.clean(panel.axis.name),
+                _extent(panel.axis, [p.trial.params[panel.axis.name] for p in panel.points]),
+                _extent(panel.axis, [p.trial.params[panel.axis.name] for p in good]),
+                text.value(best) if has_best else "not set",
+            )
+        )
+    return text.Table(
+        columns=("parameter", "tried", "by the better half", "best trial"),
+        rows=tuple(rows),
+        note="Middle half of the values, or the categories by how often they occur.",
+    )
+
+
+def _better_half(points: Sequence[Point], direction: Direction) -> list[Point]:
+    if not points:
+        return []
+    middle = median(p.value for p in points)
+    return [p for p in points if not better(direction, middle, p.value)]
+
+
+def _extent(axis: axes.Axis, given: Sequence[ParamValue]) -> str:
+    if not given:
+        return "–"
+    if axis.kind != "categories":
+        ordered = sorted(v for v in given if isinstance(v, int | float))
+        low, high = ordered[len(ordered) // 4], ordered[(3 * len(ordered)) // 4 - 1]
+        low, high = min(low, high), max(low, high)
+        return text.number(low) if low == high else f"{text.number(low)} … {text.number(high)}"
+    counts = [(c, sum(axis.position(v) == i for v in given)) for i, c in enumerate(axis.categories)]
+    used = sorted((pair for pair in counts if pair[1]), key=lambda pair: -pair[1])
+    shown = ", ".join(f"{text.value(c)} ({n})" for c, n in used[:6])
+    return shown + (f" and {len(used) - 6} more" if len(used) > 6 else "")

@@ -1,0 +1,98 @@
+"""Names and values as text: four significant digits, and nothing that Plotly takes for markup.
+
+Plotly renders a part of HTML in every label and fills `%{…}` in hover texts, so a parameter named
+`<b>x</b>` or `%{y}` would not be shown as it is called.
+"""
+
+import math
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from tuner.trials import ParamValue
+
+HOVER_PARAMS = 12  # parameters listed in a hover text
+_INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # control, bidi, lone surrogates …
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A figure's content for people who read rather than look."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def clean(text: str) -> str:
+    """The text with `�` for what cannot be seen or encoded, on one line."""
+    if text.isprintable():
+        return text
+    return "".join("�" if unicodedata.category(c) in _INVISIBLE else c for c in text)
+
+
+def short(text: str, length: int) -> str:
+    """At most `length` characters; the middle goes, since prefixes and endings tell names apart."""
+    if len(text) <= length:
+        return text
+    head = (length - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (length - 1 - head) :]}"
+
+
+def escape(text: str, length: int | None = None) -> str:
+    """Text that Plotly shows as it is, in labels as in hover templates."""
+    shown = clean(text)
+    if length is not None:
+        shown = short(shown, length)
+    return (
+        shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("%", "&#37;")
+    )
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A measured number with `digits` significant digits; `–` for none."""
+    if value is None:
+        return "–"
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**15 else f"{Decimal(value):.{digits - 1}e}"
+    if not math.isfinite(value):
+        return str(float(value))
+    rounded = float(f"{value:.{digits}g}")
+    if rounded == 0:
+        return "0"
+    if 1e-4 <= abs(rounded) < 1e6:
+        decimals = max(digits - 1 - math.floor(math.log10(abs(rounded))), 0)
+        text = f"{value:.{decimals}f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def value(given: ParamValue) -> str:
+    """A parameter's value as a study file would have it, floats shortened."""
+    if given is None:
+        return "null"
+    if isinstance(given, bool):
+        return "true" if given else "false"
+    if isinstance(given, float):
+        return number(given)
+    return clean(str(given))
+
+
+def params(given: Mapping[str, ParamValue], separator: str = "<br>") -> str:
+    """Parameters as lines of a hover text, escaped."""
+    lines = [
+        f"{escape(name, 32)}: {escape(value(v), 32)}"
+        for name, v in list(given.items())[:HOVER_PARAMS]
+    ]
+    if len(given) > HOVER_PARAMS:
+        lines.append(f"and {len(given) - HOVER_PARAMS} more")
+    return separator.join(lines)
+
+
+def count(how_many: int, one: str, many: str | None = None) -> str:
+    """`1 trial`, `5,000 trials`."""
+    return f"{how_many:,} {one if how_many == 1 else many or one + 's'}"

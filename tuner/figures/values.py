@@ -1,0 +1,68 @@
+"""Objective values: the finite ones, the records among them, the range worth showing."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from tuner.trials import Direction, Trial, TrialState, better
+
+ENOUGH = 4  # values from which quartiles say something
+GOLDEN = 0.6180339887498949  # its multiples fill [0, 1) evenly: spreads marks without chance
+PAD = 0.04  # of a range, so that points do not sit on the frame
+
+
+def finite(value: float | None) -> float | None:
+    """The value if it is a number that can be drawn."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def complete(trials: Iterable[Trial]) -> list[tuple[Trial, float]]:
+    """Complete trials that have a finite value, with it."""
+    return [
+        (trial, value)
+        for trial in trials
+        if trial.state is TrialState.COMPLETE and (value := finite(trial.value)) is not None
+    ]
+
+
+def records(values: Sequence[float], direction: Direction) -> list[int]:
+    """Indices of the values that are better than all before them."""
+    found: list[int] = []
+    for i, value in enumerate(values):
+        if not found or better(direction, value, values[found[-1]]):
+            found.append(i)
+    return found
+
+
+def value_range(values: Iterable[float], direction: Direction) -> tuple[float, float] | None:
+    """The range of values to show at first; None: all of them.
+
+    A few diverged trials would flatten all others to a line. Values more than four interquartile
+    ranges on the bad side of the quartiles are left out where that spreads the others threefold.
+    """
+    ordered = sorted(v for v in values if math.isfinite(v))
+    if len(ordered) < ENOUGH:
+        return None
+    least, most = ordered[0], ordered[-1]
+    q1, q3 = ordered[len(ordered) // 4], ordered[(3 * len(ordered)) // 4]
+    spread = 4 * (q3 - q1)
+    if spread <= 0 or not math.isfinite(spread) or not math.isfinite(most - least):
+        return None
+    if direction == "minimize":
+        low, high = least, max(v for v in ordered if v <= q3 + spread)
+    else:
+        low, high = min(v for v in ordered if v >= q1 - spread), most
+    if most - least < 3 * (high - low):
+        return None
+    return padded([low, high])
+
+
+def padded(values: Sequence[float], share: float = PAD) -> tuple[float, float]:
+    """From the least to the greatest, with room on both sides."""
+    low, high = min(values), max(values)
+    room = share * (high - low)
+    return low - room, high + room
+
+
+def outside(values: Iterable[float], shown: tuple[float, float] | None) -> int:
+    """How many values a range leaves out."""
+    return 0 if shown is None else sum(not shown[0] <= v <= shown[1] for v in values)

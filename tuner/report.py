@@ -1,0 +1,348 @@
+"""One HTML file that shows a study to somebody who has neither tuner nor a network.
+
+Everything is inside: style, plotly.js once, the figures' data. Its content security policy allows
+exactly the two scripts it was written with (by their hashes) and no connection, so that a name that
+slipped through the escaping still could not run or load anything.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import jinja2
+import plotly.graph_objects as go
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from tuner import report_facts as facts
+from tuner.figures import axes, curves, history, importance, parallel, slices, text, theme
+from tuner.trials import Study, StudyState, Trial, TrialState
+
+STATE_COLOUR: Mapping[StudyState, str] = {
+    StudyState.ACTIVE: "running",
+    StudyState.PAUSED: "pruned",
+    StudyState.STOPPED: "failed",
+    StudyState.FINISHED: "complete",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A figure with its words; without a drawing, `nothing` says why."""
+
+    id: str
+    title: str
+    caption: str
+    drawn: go.Figure | None
+    table: text.Table | None
+    nothing: str = ""
+    wide: int = 0  # pixels below which it scrolls rather than shrinks
+
+    @property
+    def height(self) -> int:
+        """Pixels, so that nothing jumps when the drawing appears."""
+        return 0 if self.drawn is None else int(self.drawn.layout.height)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A key number."""
+
+    label: str
+    value: str
+    detail: str
+
+
+def render(
+    study: Study,
+    trials: Sequence[Trial],
+    *,
+    importances: Mapping[str, float] | None,
+    log_params: Collection[str],
+    space: Mapping[str, str],
+    export_yaml: str | None,
+    versions: Mapping[str, str],
+    now: datetime | None = None,
+) -> str:
+    """The page.
+
+    `space` maps each parameter to its range in words; `export_yaml` is the best configuration;
+    `now` is printed as the time of the report.
+    """
+    found = facts.best(study, trials)
+    counts = facts.counts(study, trials)
+    plots = _plots(study, trials, importances, log_params)
+    names = _names(trials, importances)
+    page = _template().render(
+        study=study,
+        state_colour=STATE_COLOUR[study.state],
+        subtitle=_subtitle(study),
+        counts=counts,
+        cards=_cards(study, trials, found),
+        best=found,
+        how_found=[] if found is None else facts.how_found(study, trials, found),
+        export_yaml=export_yaml,
+        space=_space(space, trials, found),
+        plots=plots,
+        top=facts.top(study, trials),
+        names=names,
+        failures=facts.failures(trials),
+        method=facts.method(study),
+        savings=facts.savings(study, trials),
+        data=facts.data(study),
+        versions=versions,
+        reproduce=facts.reproduce(study, found),
+        spec=None if study.spec is None else json.dumps(study.spec, indent=2, ensure_ascii=False),
+        now=facts.moment(now or datetime.now(UTC)),
+        epochs=facts.epochs,
+        palettes={"light": theme.LIGHT.variables(), "dark": theme.DARK.variables()},
+        fonts={"text": theme.FONT, "monospace": theme.MONOSPACE},
+        payload=_payload(plots),
+        **_assets(),
+    )
+    # lone surrogates cannot be written as UTF-8
+    return page.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def _plots(
+    study: Study,
+    trials: Sequence[Trial],
+    importances: Mapping[str, float] | None,
+    log_params: Collection[str],
+) -> dict[str, Plot]:
+    of_history = history.info(trials, study)
+    of_curves = curves.info(trials, study)
+    of_importance = importance.info(importances)
+    by_axis = {"log_params": log_params, "importances": importances}
+    of_parallel = parallel.info(trials, study, **by_axis)  # type: ignore[arg-type]
+    of_slices = slices.info(trials, study, **by_axis)  # type: ignore[arg-type]
+    made = (
+        _plot("history", "History", _about_history(of_history), of_history, history),
+        _plot("curves", "Learning curves", _about_curves(of_curves), of_curves, curves),
+        _plot(
+            "importance",
+            "Importance",
+            f"What share of the differences in {study.metric} each parameter explains "
+            "(PED-ANOVA over the complete trials).",
+            of_importance,
+            importance,
+            nothing=_why_no_importance(trials),
+        ),
+        _plot(
+            "parallel",
+            "Parallel coordinates",
+            _about_parallel(of_parallel),
+            of_parallel,
+            parallel,
+            wide=96 * (len(of_parallel.dimensions) + 1),
+        ),
+        _plot("slices", "Slices", _about_slices(of_slices), of_slices, slices),
+    )
+    return {plot.id: plot for plot in made}
+
+
+def _plot(
+    id_: str, title: str, caption: str, found: Any, module: Any, *, nothing: str = "", wide: int = 0
+) -> Plot:
+    if found.nothing:
+        return Plot(id_, title, "", None, None, nothing or found.nothing)
+    return Plot(id_, title, caption, module.draw(found), module.table(found), wide=wide)
+
+
+def _about_history(found: history.Info) -> str:
+    if not found.records:
+        return "Each mark is a trial. None has completed yet."
+    last = found.records[-1][0].trial.number
+    gains = len(found.records) - 1
+    if not gains:
+        return f"Each mark is a trial. No trial has beaten trial {last}."
+    times = {1: "once,", 2: "twice, last"}.get(gains, f"{gains} times, last")
+    strip = any(p.value is not None for points in found.strip.values() for p in points)
+    return f"Each mark is a trial. The best {found.metric} improved {times} with trial {last}." + (
+        " Trials far worse than the rest stand in the strip." if strip else ""
+    )
+
+
+def _about_curves(found: curves.Info) -> str:
+    parts = [f"Validation {found.metric} after each epoch."]
+    if any(found.curves[state] for state in (TrialState.PRUNED, TrialState.FAILED)):
+        parts.append("Faint curves end in a mark where a trial was ended early.")
+    if found.drawn < found.total:
+        parts.append(f"Drawn are {found.drawn:,} of {found.total:,} trials, evenly chosen.")
+    return " ".join(parts)
+
+
+def _about_parallel(found: parallel.Info) -> str:
+    parts = [
+        "Each line is a complete trial, the stronger the better. "
+        "Drag along an axis to follow only some of them."
+    ]
+    if len(found.trials) < found.total:
+        parts.append(f"Drawn are {len(found.trials):,} of {found.total:,}.")
+    if found.left_out:
+        parts.append(f"{text.count(found.left_out, 'further parameter')} not shown.")
+    return " ".join(parts)
+
+
+def _about_slices(found: slices.Info) -> str:
+    parts = [
+        f"{found.metric[:1].upper()}{found.metric[1:]} of complete trials against each parameter. "
+        "Later trials are stronger in colour, so a cloud that gathers shows where the search went."
+    ]
+    if found.drawn < found.total:
+        parts.append(f"Drawn are {found.drawn:,} of {found.total:,}.")
+    if found.left_out:
+        parts.append(f"{text.count(found.left_out, 'further parameter')} not shown.")
+    return " ".join(parts)
+
+
+def _why_no_importance(trials: Sequence[Trial]) -> str:
+    complete = sum(t.state is TrialState.COMPLETE for t in trials)
+    if complete < importance.MIN_TRIALS:
+        so_far = f"{'is' if complete == 1 else 'are'} {complete or 'none'} so far"
+        return (
+            f"Importance is computed from {importance.MIN_TRIALS} complete trials on: with fewer, "
+            f"any ranking would be noise. There {so_far}."
+        )
+    return "The complete trials do not differ enough to tell what matters."
+
+
+def _subtitle(study: Study) -> str:
+    parts = [study.family or "made through Optuna", f"{study.direction} {study.metric}"]
+    source = facts.at(study.spec, "data", "source")
+    if source:
+        parts.append(f"on {source}")
+    if len(study.directions) > 1:
+        parts.append(f"first of {len(study.directions)} objectives")
+    return " · ".join(parts)
+
+
+def _cards(study: Study, trials: Sequence[Trial], found: Trial | None) -> list[Card]:
+    counts = facts.counts(study, trials)
+    cards = [
+        Card(
+            f"Best {study.metric}",
+            "–" if found is None else text.number(found.value),
+            "no trial is complete yet" if found is None else f"trial {found.number}",
+        ),
+        Card(
+            "Trials",
+            f"{counts.finished:,}" + (f" / {counts.budget:,}" if counts.budget else ""),
+            "",  # the bar and its legend
+        ),
+    ]
+    saved = facts.savings(study, trials)
+    if saved is not None:
+        cards.append(
+            Card(
+                "Saved by pruning",
+                importance.percent(saved.share),
+                f"{saved.run:,} epochs run of {saved.full:,}",
+            )
+        )
+    end = facts.ended(study, trials)
+    if end is not None and study.created_at is not None:
+        trained = sum(t.seconds or 0.0 for t in trials)
+        cards.append(
+            Card(
+                "Duration",
+                facts.duration((end - study.created_at).total_seconds()),
+                f"{facts.duration(trained)} of training",
+            )
+        )
+    return cards
+
+
+def _space(
+    space: Mapping[str, str], trials: Sequence[Trial], found: Trial | None
+) -> list[tuple[str, str, str]]:
+    """Parameter, range, the best trial's value; ranges are what was tried where none is known."""
+    known = dict(space)
+    if not known:
+        for name in _names(trials, None):
+            axis = axes.axis(name, [t.params[name] for t in trials if name in t.params])
+            ticks = ", ".join(axis.ticks()[1])
+            extent = f"{text.number(axis.low)} … {text.number(axis.high)}"
+            known[name] = f"tried: {ticks if axis.kind == 'categories' else extent}"
+    chosen = {} if found is None else found.params
+    return [(n, r, text.value(chosen[n]) if n in chosen else "") for n, r in known.items()]
+
+
+def _names(trials: Sequence[Trial], importances: Mapping[str, float] | None) -> list[str]:
+    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    if importances:
+        names.sort(key=lambda name: -importances.get(name, -1.0))
+    return names
+
+
+def _payload(plots: Mapping[str, Plot]) -> Markup:
+    """The figures as JSON that cannot end its script element, whatever names it holds."""
+    figures = ",".join(
+        f"{json.dumps(plot.id)}:{plot.drawn.to_json()}"
+        for plot in plots.values()
+        if plot.drawn is not None
+    )
+    rest = json.dumps({"config": dict(theme.CONFIG), "dark": theme.dark_of()})
+    return script_safe(f'{{"figures":{{{figures}}},{rest[1:]}')
+
+
+def script_safe(json_text: str) -> Markup:
+    """JSON for a script element; `<`, `>`, `&` occur in strings alone, where escapes are equal."""
+    for character in "<>&\u2028\u2029":
+        json_text = json_text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(json_text)  # noqa: S704 - nothing that HTML knows is left in it
+
+
+def _visible(value: object) -> object:
+    """What Jinja prints: nothing unprintable but line ends."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return "\n".join(map(text.clean, value.expandtabs(2).split("\n")))
+    return value
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tuner", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": text.number,
+        "param": text.value,
+        "short": text.short,
+        "moment": facts.moment,
+        "duration": facts.duration,
+        "percent": importance.percent,
+    }
+    return environment.get_template("report.html.j2")
+
+
+@cache
+def _assets() -> dict[str, Any]:
+    """Our own files and plotly.js, as they stand in the page, with the hashes that allow them."""
+    folder = resources.files("tuner") / "templates"
+    script = (folder / "report.js").read_text(encoding="utf-8")
+    library = get_plotlyjs()
+    if "</script" in library.lower() or "</script" in script.lower():
+        raise AssertionError("a script would end early in the page")
+    return {
+        "style": Markup((folder / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - ours
+        "library": Markup(library),  # noqa: S704 - as installed
+        "script": Markup(script),  # noqa: S704 - ours
+        "hashes": [_hash(library), _hash(script)],
+    }
+
+
+def _hash(script: str) -> Markup:
+    digest = hashlib.sha256(script.encode()).digest()
+    return Markup(f"sha256-{base64.b64encode(digest).decode()}")  # noqa: S704 - base64
