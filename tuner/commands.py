@@ -75,7 +75,7 @@ def prepare_study(
         data = prepare(spec.data, settings.data_cache)
     with source.locating("family"):
         families.check_data(spec, data)
-    return Prepared(spec, data.fingerprint, data.sizes)
+    return Prepared(spec, data.fingerprint, dict(data.sizes.items()))
 
 
 def launch(database: Database, prepared: Prepared, *, resume: bool = False) -> Launched:

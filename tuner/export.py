@@ -23,9 +23,9 @@ from ruamel.yaml import YAML
 
 from tuner import __version__, artifacts, files
 from tuner.errors import ExecutorError, NothingToExportError
-from tuner.search.sampler import complete, trial_seed
 from tuner.settings import Settings, executor_environment
 from tuner.spec.resolved import ResolvedSpec
+from tuner.spec.seeds import trial_seed
 from tuner.spec.study import NAME_LENGTH
 from tuner.trials import Study, Trial
 
@@ -87,7 +87,7 @@ def is_export_of(folder: Path, study: Study) -> bool:
 def _content(
     study: Study, spec: ResolvedSpec, trial: Trial, weights: Path, settings: Settings
 ) -> dict[str, Any]:
-    params = complete(spec.space, trial.params)
+    params = spec.space.complete(trial.params)
     measured = _evaluate(study, spec, params, weights, settings)
     metric = study.metric
     best_step = next((r.step for r in trial.reports if r.value == trial.value), None)
@@ -134,7 +134,7 @@ def _reproducing(study: Study, spec: ResolvedSpec, trial: Trial) -> dict[str, An
         "objective": spec.objective.model_dump(mode="json"),
         "budget": {"trials": 1, "epochs": spec.budget.epochs},
         # in the long form: `x: null` alone would be an empty line, not a value
-        "search": {k: {"value": v} for k, v in complete(spec.space, trial.params).items()},
+        "search": {k: {"value": v} for k, v in spec.space.complete(trial.params).items()},
         "pruner": "none",
         "training": {
             **spec.training.model_dump(mode="json", exclude_none=True),
@@ -180,7 +180,7 @@ def all_params(study: Study, trial: Trial) -> dict[str, Any]:
     """A trial's parameters with the pinned ones that are active beside them."""
     if study.spec is None:
         return dict(trial.params)
-    return complete(ResolvedSpec.from_json(study.spec).space, trial.params)
+    return ResolvedSpec.from_json(study.spec).space.complete(trial.params)
 
 
 def yaml_text(content: dict[str, Any]) -> str:

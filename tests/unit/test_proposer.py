@@ -1,5 +1,4 @@
 import math
-import random
 import statistics
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from tests.unit.spaces import spaces
 from tuner.families import registry
 from tuner.search.history import History
-from tuner.search.sampler import Proposer, derived_seed
+from tuner.search.sampler import Proposer
 from tuner.spec.parameters import (
     CategoricalParameter,
     FixedParameter,
@@ -251,14 +250,6 @@ def test_the_families_spaces_are_searched(sampler: str, family: str) -> None:
     drawn = search(registry.card(family).space, sampler, lambda p: p["learning_rate"], 8)
 
     assert len({tuple(d.items()) for d in drawn}) == 8
-
-
-def test_seeds_spread() -> None:
-    assert (
-        len({derived_seed(0, number, redraw) for number in range(100) for redraw in range(20)})
-        == 2000
-    )
-    assert all(0 <= derived_seed(random.random()) < 2**31 for _ in range(100))
 
 
 def test_searching_does_not_import_torch() -> None:

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from tests.unit.spaces import spaces
 from tuner.errors import SpecError
 from tuner.families import confirm, registry
-from tuner.search.sampler import trial_seed
 from tuner.spec.load import from_mapping, loads
 from tuner.spec.overrides import assigned
 from tuner.spec.resolve import fitted
 from tuner.spec.resolved import ResolvedSpec, differences
+from tuner.spec.seeds import derived_seed, trial_seed
 from tuner.spec.space import Space
 
 HEAD = "name: x\nfamily: cnn\ndata: digits\n"
@@ -292,3 +292,11 @@ def test_a_trials_seed_is_its_own_unless_pinned() -> None:
     assert len(own) == 50
     assert own.isdisjoint(trial_seed(spec("seed: 1"), number) for number in range(50))
     assert {trial_seed(spec("training: {seed: 9}"), number) for number in range(50)} == {9}
+
+
+def test_seeds_spread() -> None:
+    assert (
+        len({derived_seed(0, number, redraw) for number in range(100) for redraw in range(20)})
+        == 2000
+    )
+    assert all(0 <= derived_seed(n) < 2**31 for n in range(100))

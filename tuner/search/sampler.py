@@ -4,7 +4,6 @@ The sampler's seed follows from the study's seed and the trial's number, so one 
 a search exactly, and two workers never draw the same point from the same seed.
 """
 
-import hashlib
 import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from tuner.search.distributions import distribution
 from tuner.search.history import History
 from tuner.search.sobol import SobolSampler
 from tuner.spec.parameters import FixedParameter
-from tuner.spec.resolved import ResolvedSpec
+from tuner.spec.seeds import derived_seed
 from tuner.spec.space import MAX_CELLS, Space
 from tuner.spec.study import Sampler as SamplerSpec
 from tuner.trials import Direction, ParamValue
@@ -93,7 +92,7 @@ class Proposer:
 
     def complete(self, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
         """The searched parameters with the pinned ones that are active beside them."""
-        return complete(self._space, params)
+        return self._space.complete(params)
 
     def distributions(self, params: Mapping[str, ParamValue]) -> dict[str, BaseDistribution]:
         """The distributions of these parameters, in the space's order."""
@@ -173,30 +172,6 @@ def _maker(
         return GPSampler(seed=seed, n_startup_trials=max(1, spec.startup_trials))
 
     return make
-
-
-def complete(space: Space, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
-    """Searched and active pinned parameters together, in the space's order."""
-    out: dict[str, ParamValue] = {}
-    for name, parameter in space.parameters.items():
-        if name in params:
-            out[name] = params[name]
-        elif isinstance(parameter, FixedParameter) and space.is_active(name, out):
-            out[name] = parameter.value
-    return out
-
-
-def trial_seed(spec: ResolvedSpec, number: int) -> int:
-    """The seed of a trial's initialization, shuffling and dropout."""
-    if spec.training.seed is not None:
-        return spec.training.seed
-    return derived_seed(spec.seed, "trial", number)
-
-
-def derived_seed(*parts: object) -> int:
-    """A 31-bit seed that depends on every part."""
-    digest = hashlib.sha256(repr(parts).encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
 
 
 def _key(params: Mapping[str, ParamValue]) -> _Key:

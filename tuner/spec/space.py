@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from tuner.spec.parameters import (
+    FixedParameter,
     FloatParameter,
     IntParameter,
     Parameter,
@@ -170,6 +171,16 @@ class Space(BaseModel):
             if len(found) > limit:
                 return None
         return [params for params in found if not self.is_forbidden(params)]
+
+    def complete(self, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
+        """These parameters and the pinned ones that are active beside them, in order."""
+        out: dict[str, ParamValue] = {}
+        for name, parameter in self.parameters.items():
+            if name in params:
+                out[name] = params[name]
+            elif isinstance(parameter, FixedParameter) and self.is_active(name, out):
+                out[name] = parameter.value
+        return out
 
     @property
     def log_parameters(self) -> frozenset[str]:

@@ -23,9 +23,9 @@ from tuner.database import studies, trials, workers
 from tuner.database.engine import Database
 from tuner.errors import DatabaseUnreachableError, ExecutorError, StudyNotFoundError
 from tuner.search.claim import Held, Search
-from tuner.search.sampler import trial_seed
 from tuner.settings import Settings
 from tuner.spec.resolved import ResolvedSpec
+from tuner.spec.seeds import trial_seed
 from tuner.training.cohort import Cohort, Decision, Task
 from tuner.trials import Cause, Report, StudyState, TrialState
 from tuner.worker import executors
