@@ -1,0 +1,290 @@
+"""Claims, fences and budgets: real connections, real commits, several of them at once."""
+
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from tests.conftest import eventually
+from tuner.database import feed, spaces, studies, trials
+from tuner.database.engine import Database
+from tuner.database.trials import Claimed
+from tuner.errors import LeaseLostError
+from tuner.trials import Cause, Report, StudyState, Trial, TrialState
+
+LEASE = 60.0  # seconds; longer than any test
+DISTRIBUTIONS = [
+    (
+        "x",
+        {
+            "name": "FloatDistribution",
+            "attributes": {"low": 0.0, "high": 1.0, "log": False, "step": None},
+        },
+    )
+]
+
+
+class Bench:
+    """A study and what a worker does to it."""
+
+    def __init__(self, database: Database, **study: Any) -> None:
+        self.database = database
+        with database.transaction() as connection:
+            spec = {"resources": {"max_attempts": 2}}
+            self.id = studies.create(connection, "bench", ["maximize"], spec=spec, **study)
+            self.space = spaces.ensure(connection, self.id, DISTRIBUTIONS)
+
+    def claim(
+        self,
+        worker: uuid.UUID | None = None,
+        *,
+        lease: float = LEASE,
+        key: uuid.UUID | None = None,
+        x: float = 0.5,
+    ) -> Claimed | None:
+        with self.database.statement() as connection:
+            return trials.claim(
+                connection,
+                self.id,
+                worker_id=worker or uuid.uuid4(),
+                key=key or uuid.uuid4(),
+                lease=lease,
+                space_id=self.space,
+                params=[x],
+            )
+
+    def held(self, **arguments: Any) -> Claimed:
+        claimed = self.claim(**arguments)
+        assert claimed is not None
+        return claimed
+
+    def do(self, function: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
+        with self.database.statement() as connection:
+            return function(connection, *arguments, **more)
+
+    def finish(self, held: Claimed, state: TrialState = TrialState.COMPLETE, **more: Any) -> None:
+        values = [0.5] if state is TrialState.COMPLETE else None
+        self.do(trials.finish, held, state, values, **more)
+
+    def trials(self) -> list[Trial]:
+        found: list[Trial] = self.do(feed.load, self.id)
+        return found
+
+    def study(self) -> Any:
+        return self.do(studies.by_id, self.id)
+
+    def lose(self, held: Claimed) -> None:
+        """End the lease of a trial as if its worker had been silent for long."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                text(
+                    "UPDATE tuner.trials SET lease_until = clock_timestamp() - interval '1 s' "
+                    "WHERE id = :id"
+                ),
+                {"id": held.id},
+            )
+        assert [number for _, number, _ in self.do(trials.reap)] == [held.number]
+
+
+def test_eight_workers_claim_exactly_the_budget(database: Database) -> None:
+    bench = Bench(database, max_trials=40)
+
+    def work(_: int) -> list[int]:
+        numbers = []
+        while (claimed := bench.claim()) is not None:
+            bench.finish(claimed)
+            numbers.append(claimed.number)
+        return numbers
+
+    with ThreadPoolExecutor(8) as pool:
+        numbers = [n for found in pool.map(work, range(8)) for n in found]
+    assert sorted(numbers) == list(range(40))
+    assert bench.study().issued == 40
+    assert {t.state for t in bench.trials()} == {TrialState.COMPLETE}
+
+
+def test_a_lost_lease_refuses_every_write(database: Database) -> None:
+    bench = Bench(database, max_trials=1)
+    stale = bench.held(x=0.25)
+    bench.do(trials.report, stale, Report(1, 0.1), lease=LEASE)
+    bench.lose(stale)
+    again = bench.held()
+    assert (again.number, again.attempt, again.params) == (stale.number, 2, (0.25,))
+    assert bench.study().issued == 1
+    with pytest.raises(LeaseLostError):
+        bench.do(trials.report, stale, Report(2, 0.9), lease=LEASE)
+    with pytest.raises(LeaseLostError):
+        bench.finish(stale)
+    assert bench.do(trials.give_back, stale, Cause.PREEMPTED) is None
+    assert bench.do(trials.renew, [stale.id], worker_id=stale.worker_id, lease=LEASE) == {}
+    bench.finish(again)
+    trial = bench.trials()[0]
+    assert (trial.state, trial.attempt) == (TrialState.COMPLETE, 2)
+    assert [r.step for r in trial.reports] == [1]
+
+
+def test_a_trial_that_is_lost_too_often_fails(database: Database) -> None:
+    bench = Bench(database, max_trials=5)
+    for _ in range(2):
+        bench.lose(bench.held())
+    trial = bench.trials()[0]
+    assert (trial.state, trial.cause, trial.attempt) == (TrialState.FAILED, Cause.LOST, 2)
+    assert bench.held().number == 1
+
+
+def test_an_interruption_is_no_loss(database: Database) -> None:
+    bench = Bench(database, max_trials=5)
+    for attempt in range(1, 6):
+        held = bench.held()
+        assert (held.number, held.attempt) == (0, attempt)
+        assert bench.do(trials.give_back, held, Cause.PREEMPTED) is TrialState.WAITING
+    assert bench.study().issued == 1
+
+
+def test_finishing_twice_is_no_error(database: Database) -> None:
+    bench = Bench(database, max_trials=1)
+    held = bench.held()
+    bench.finish(held)
+    bench.finish(held)
+    with pytest.raises(LeaseLostError):  # but a finished trial does not change its mind
+        bench.finish(held, TrialState.FAILED, cause=Cause.USER_ERROR)
+
+
+def test_a_claim_whose_answer_was_lost_is_found_again(database: Database) -> None:
+    bench = Bench(database, max_trials=3)
+    worker, key = uuid.uuid4(), uuid.uuid4()
+    held = bench.held(worker=worker, key=key)
+    found = bench.do(trials.claimed, bench.id, worker_id=worker, key=key)
+    assert (found.id, found.number, found.attempt) == (held.id, held.number, held.attempt)
+    assert bench.do(trials.claimed, bench.id, worker_id=worker, key=uuid.uuid4()) is None
+
+
+def test_enqueued_configurations_come_first_and_in_order(database: Database) -> None:
+    bench = Bench(database, max_trials=3)
+    assert [bench.do(trials.enqueue, bench.id, {"x": x}) for x in (0.1, 0.2)] == [0, 1]
+    held = [bench.held() for _ in range(3)]
+    assert [h.number for h in held] == [0, 1, 2]
+    assert [h.fixed_params.get("x") for h in held] == [0.1, 0.2, None]
+    assert bench.claim() is None
+
+
+def test_a_row_that_another_worker_is_taking_is_skipped(database: Database) -> None:
+    bench = Bench(database, max_trials=5)
+    bench.do(trials.enqueue, bench.id, {"x": 0.1})
+    with database.transaction() as other:
+        other.execute(text("SELECT FROM tuner.trials WHERE number = 0 FOR UPDATE"))
+        assert bench.held().number == 1
+    assert bench.held().number == 0
+
+
+@pytest.mark.parametrize("state", [StudyState.PAUSED, StudyState.STOPPED, StudyState.FINISHED])
+def test_only_active_studies_give_trials(database: Database, state: StudyState) -> None:
+    bench = Bench(database, max_trials=5)
+    bench.do(trials.enqueue, bench.id, {"x": 0.1})
+    bench.do(studies.set_state, bench.id, state, allowed=[StudyState.ACTIVE])
+    assert bench.claim() is None
+
+
+def test_no_claim_after_the_deadline(database: Database) -> None:
+    bench = Bench(database, max_trials=5, hours=0.0)
+    assert bench.claim() is None
+    assert bench.do(studies.finish_if_done, bench.id)
+    assert bench.study().reason == "its hours are used up"
+
+
+def test_a_study_finishes_when_nothing_of_it_runs(database: Database) -> None:
+    bench = Bench(database, max_trials=2)
+    first, second = bench.held(), bench.held()
+    bench.finish(first)
+    assert not bench.do(studies.finish_if_done, bench.id)
+    bench.do(trials.give_back, second, Cause.PREEMPTED)
+    assert not bench.do(studies.finish_if_done, bench.id)
+    bench.finish(bench.held())
+    assert bench.do(studies.finish_if_done, bench.id)
+    assert bench.study().state is StudyState.FINISHED
+
+
+def test_failures_in_a_row_from_one_cause_pause_the_study(database: Database) -> None:
+    bench = Bench(database, max_trials=20)
+
+    def fail(cause: Cause) -> bool:
+        bench.finish(bench.held(), TrialState.FAILED, cause=cause, message=f"it was {cause}")
+        paused: bool = bench.do(studies.pause_if_failing, bench.id, 3)
+        return paused
+
+    assert [fail(c) for c in (Cause.DIVERGED, Cause.DIVERGED, Cause.USER_ERROR)] == [False] * 3
+    bench.finish(bench.held())
+    assert [fail(Cause.DIVERGED) for _ in range(3)] == [False, False, True]
+    assert "3 trials in a row failed (diverged)" in bench.study().reason
+
+
+def test_a_report_with_nan_is_kept(database: Database) -> None:
+    bench = Bench(database, max_trials=1)
+    held = bench.held()
+    nan = float("nan")
+    bench.do(trials.report, held, Report(1, nan, {"train_loss": nan, "f1": 0.5}), lease=LEASE)
+    report = bench.trials()[0].reports[0]
+    assert report.value != report.value
+    assert report.metrics["train_loss"] != report.metrics["train_loss"]
+    assert report.metrics["f1"] == 0.5
+
+
+def test_hostile_messages_are_stored(database: Database) -> None:
+    bench = Bench(database, max_trials=1)
+    message = "NUL \0, half a character \ud800, and 'quotes'"
+    bench.finish(bench.held(), TrialState.FAILED, cause=Cause.USER_ERROR, message=message)
+    assert bench.trials()[0].message == "NUL \ufffd, half a character ?, and 'quotes'"
+
+
+def test_the_feed_misses_nothing_when_commits_overtake_each_other(database: Database) -> None:
+    bench = Bench(database, max_trials=10)
+    reader = feed.Feed(bench.id)
+
+    def poll() -> list[int]:
+        with database.statement() as connection:
+            return [row.number for row in reader.poll(connection)]
+
+    held = [bench.held() for _ in range(3)]
+    assert poll() == [0, 1, 2]
+    slow = database.engine.connect()
+    trials.finish(slow, held[0], TrialState.COMPLETE, [0.1])  # older transaction, not committed
+    bench.finish(held[1])  # younger transaction, committed first
+    bench.finish(held[2])
+    assert poll() == [0, 1, 2]
+    slow.commit()
+    slow.close()
+    with database.statement() as connection:
+        changed = {row.number: row.state for row in reader.poll(connection)}
+    assert changed[0] == "complete"
+    assert poll() == []
+
+
+def test_claim_and_feed_read_through_their_indexes(database: Database) -> None:
+    bench = Bench(database)
+    with database.transaction() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO tuner.trials (study_id, number, state) "
+                "SELECT :study, n, 'complete' FROM generate_series(0, 20000) n"
+            ),
+            {"study": bench.id},
+        )
+    with database.statement() as connection:
+        connection.execute(text("ANALYZE tuner.trials"))
+    waiting = "SELECT id FROM tuner.trials WHERE study_id = :study AND state = 'waiting'"
+    changed = "SELECT id FROM tuner.trials WHERE study_id = :study AND changed >= '999999999'"
+    for query, index in ((waiting, "trials_open"), (changed, "trials_study_id_changed")):
+        with database.statement() as connection:
+            plan = connection.execute(text("EXPLAIN " + query), {"study": bench.id}).scalars()
+            assert index in "\n".join(plan)
+
+
+def test_a_lease_ends_on_the_databases_clock(database: Database) -> None:
+    bench = Bench(database, max_trials=1)
+    bench.held(lease=0.05)
+    reaped: list[Any] = []
+    eventually(lambda: reaped.extend(bench.do(trials.reap)) or reaped)
+    assert reaped == [(bench.id, 0, TrialState.WAITING)]
