@@ -25,6 +25,15 @@ from tuner.spec.resolve import fitted
 from tuner.spec.resolved import ResolvedSpec, differences
 from tuner.trials import ParamValue, Study, StudyState, Trial, TrialState, best_trial
 
+# what a study file may change of a study that is there: how long it goes on and where it works
+_CHANGEABLE = (
+    "budget.trials:",
+    "budget.hours:",
+    "budget.target:",
+    "budget.patience:",
+    "budget.max_failures:",
+    "resources.",
+)
 _RESUMABLE = (StudyState.PAUSED, StudyState.STOPPED, StudyState.FINISHED)
 
 
@@ -43,7 +52,7 @@ class Launched:
 
     study: Study
     created: bool  # False: it was there and goes on
-    changes: tuple[str, ...] = ()  # of its budget, for people
+    changes: tuple[str, ...] = ()  # of its limits and resources, for people
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,7 @@ def launch(database: Database, prepared: Prepared, *, resume: bool = False) -> L
     """Make the study, ready for workers.
 
     StudyExistsError if its name is taken; with `resume`, a study of the same file goes on (its
-    budget may have been changed), and one that differs in anything else is refused.
+    limits and resources may have changed), and one that differs in anything else is refused.
     """
     spec = prepared.spec
     with database.transaction() as connection:
@@ -108,7 +117,7 @@ def launch(database: Database, prepared: Prepared, *, resume: bool = False) -> L
                 f"a study named `{spec.name}` exists already ({existing.state}): continue it with "
                 f"`tuner resume {spec.name}` or launch under another name with `--name`"
             )
-        changes = _resume_changes(existing, prepared)
+        changes = _changes(existing, prepared)
         if changes:
             studies.set_budget(
                 connection,
@@ -124,8 +133,8 @@ def launch(database: Database, prepared: Prepared, *, resume: bool = False) -> L
         )
 
 
-def _resume_changes(existing: Study, prepared: Prepared) -> list[str]:
-    """What differs in the budget; refuses a file that differs in anything else."""
+def _changes(existing: Study, prepared: Prepared) -> list[str]:
+    """What differs in limits and resources; refuses a file that differs in anything else."""
     spec = prepared.spec
     if existing.spec is None:
         raise StudyExistsError(
@@ -133,8 +142,7 @@ def _resume_changes(existing: Study, prepared: Prepared) -> list[str]:
         )
     before = ResolvedSpec.from_json(existing.spec)
     different = differences(before, spec)
-    in_budget = [line for line in different if line.startswith("budget.")]
-    others = [line for line in different if not line.startswith("budget.")]
+    others = [line for line in different if not line.startswith(_CHANGEABLE)]
     if existing.data_fingerprint != prepared.fingerprint:
         others.append(f"data: fingerprint {existing.data_fingerprint} → {prepared.fingerprint}")
     if others:
@@ -143,7 +151,7 @@ def _resume_changes(existing: Study, prepared: Prepared) -> list[str]:
             "choose another name with `--name`, or delete it with "
             f"`tuner delete {spec.name}`"
         )
-    return in_budget
+    return different
 
 
 def find(database: Database, name: str) -> Study:

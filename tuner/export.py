@@ -111,6 +111,7 @@ def _content(
         },
         "seed": trial_seed(spec, trial.number),
         "epochs": spec.budget.epochs,
+        "trained_on": dict(trial.user_attrs),
         "versions": versions(),
         "reproduce": "tuner run reproduce.yaml",
     }
@@ -141,7 +142,7 @@ def _reproducing(study: Study, spec: ResolvedSpec, trial: Trial) -> dict[str, An
             "seed": trial_seed(spec, trial.number),
         },
         # sums differ in the last digit with the number of threads
-        "resources": {"workers": 1, "threads": spec.resources.threads or 1},
+        "resources": {"workers": 1, "threads": trial.user_attrs.get("threads", 1)},
     }
 
 

@@ -65,9 +65,10 @@ def run(
         launched = commands.launch(database, prepared, resume=True)
         study, spec = launched.study, prepared.spec
         for change in launched.changes:
-            err.print(f"[yellow]budget changed:[/] {escape(change.removeprefix('budget.'))}")
+            err.print(f"[yellow]changed:[/] {escape(change)}")
         if not launched.created:
-            err.print(f"[dim]`{escape(study.name)}` exists: it goes on where it was[/]")
+            goes_on = "goes on where it was" if study.state is StudyState.ACTIVE else "is finished"
+            err.print(f"[dim]`{escape(study.name)}` exists: it {goes_on}[/]")
         else:
             examples = ", ".join(f"{n} {part}" for part, n in prepared.examples.items())
             err.print(f"[dim]`{escape(study.name)}` launched; data: {examples} examples[/]")

@@ -31,6 +31,7 @@ class Executor:
     ready: bool = False
     held: dict[int, Held] = field(default_factory=dict)  # by number: the cohort's unfinished trials
     study_id: int | None = None
+    threads: int = 1  # of the cohort
     folders: dict[int, Path] = field(default_factory=dict)
     stopping: bool = False  # the cohort was told, or will be, to stop without a result
 

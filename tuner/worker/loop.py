@@ -336,6 +336,7 @@ class Worker:
             self._settings, study.id, held.number, held.claimed.attempt
         )
         executor.study_id = study.id
+        executor.threads = spec.resources.threads or executor.slot.threads
         executor.held = {held.number: held}
         executor.folders = {held.number: folder}
         executor.send(
@@ -351,7 +352,7 @@ class Worker:
                     early_stop=spec.training.early_stop,
                     precision=spec.training.precision,
                     device=executor.slot.device,
-                    threads=spec.resources.threads or executor.slot.threads,
+                    threads=executor.threads,
                     cache=self._settings.data_cache,
                     tasks=(
                         Task(
@@ -404,8 +405,14 @@ class Worker:
         held = executor.held.pop(message.number, None)
         if held is None:
             return
-        self._finish(executor, held, TrialState.COMPLETE, values=[message.value])
         search = self._searches.get(held.claimed.study_id)
+        self._finish(
+            executor,
+            held,
+            TrialState.COMPLETE,
+            values=[message.value],
+            user_attrs={"device": executor.slot.name, "threads": executor.threads},
+        )
         if search is not None:
             self._weights.add(
                 search.study.id,
