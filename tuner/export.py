@@ -134,8 +134,7 @@ def _reproducing(study: Study, spec: ResolvedSpec, trial: Trial) -> dict[str, An
         "data": spec.data.model_dump(mode="json", exclude_defaults=True),
         "objective": spec.objective.model_dump(mode="json"),
         "budget": {"trials": 1, "epochs": spec.budget.epochs},
-        # in the long form: `x: null` alone would be an empty line, not a value
-        "search": {k: {"value": v} for k, v in spec.space.complete(trial.params).items()},
+        "search": spec.space.pinned(spec.space.complete(trial.params)),
         "pruner": "none",
         "training": {
             **spec.training.model_dump(mode="json", exclude_none=True),

@@ -128,6 +128,8 @@ def _check_conditions(
             if parent not in parameters:
                 found.append(_unknown(parent, list(parameters), *loc))
                 continue
+            if name in default and default[name].when.get(parent) == values:
+                continue  # the family's own, which other data may have made impossible
             for index, value in enumerate(values):
                 try:
                     fit(value, _family_kind(parent, parameters, default))

@@ -25,6 +25,7 @@ from tuner.spec.parameters import (
     Parameter,
     Searched,
     among,
+    at,
     describe,
     draw,
     values,
@@ -180,6 +181,16 @@ class Space(BaseModel):
                 out[name] = params[name]
             elif isinstance(parameter, FixedParameter) and self.is_active(name, out):
                 out[name] = parameter.value
+        return out
+
+    def pinned(self, params: Mapping[str, ParamValue]) -> dict[str, dict[str, Any]]:
+        """The `search` section of a study file that allows nothing but this configuration."""
+        out: dict[str, dict[str, Any]] = {}
+        for name, parameter in self.parameters.items():
+            # one whose condition does not hold keeps it, beside a value that is never used
+            out[name] = {"value": params.get(name, at(parameter, 0.0))}
+            if parameter.when:
+                out[name]["when"] = {key: list(allowed) for key, allowed in parameter.when.items()}
         return out
 
     @property
