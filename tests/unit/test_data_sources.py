@@ -17,6 +17,11 @@ def everything(prepared: Prepared) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([p.inputs for p in parts]), np.concatenate([p.labels for p in parts])
 
 
+def labelled(inputs: np.ndarray, labels: np.ndarray) -> list[tuple[bytes, int]]:
+    """Examples in an order of their own."""
+    return sorted((x.tobytes(), y) for x, y in zip(inputs, labels.tolist(), strict=True))
+
+
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
@@ -46,9 +51,8 @@ def test_digits(tmp_path: Path) -> None:
 def test_digits_are_those_of_scikit_learn(tmp_path: Path) -> None:
     datasets = pytest.importorskip("sklearn.datasets")
     images, targets = datasets.load_digits(return_X_y=True)
-    theirs = sorted((image.tobytes(), y) for image, y in zip(images.astype("u1"), targets))
     inputs, labels = everything(prepare(DataSpec(source="digits"), tmp_path))
-    assert sorted((image.tobytes(), y) for image, y in zip(inputs, labels)) == theirs
+    assert labelled(inputs, labels) == labelled(images.astype("u1"), targets)
 
 
 def test_mnist5k(tmp_path: Path) -> None:

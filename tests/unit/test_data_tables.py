@@ -189,6 +189,7 @@ def refused(path: Path, expected: str, **changes: object) -> None:
     ("content", "expected"),
     [
         (b"text,label\na,b\nc\xff,d\n", "line 3: is not UTF-8 text (byte 0xff)"),
+        (b"\xef\xbb\xbftext,label\n\xe9t\xe9,b\n", "line 2: is not UTF-8 text (byte 0xe9)"),
         ("text,label\n".encode("utf-16"), "line 1: is not UTF-8 text (byte 0xff); it looks like"),
         (b"PK\x03\x04\0\0\0\0", "line 1: holds a NUL character; is this a text file?"),
     ],

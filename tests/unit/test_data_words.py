@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner.data import Prepared, prepare, words
@@ -16,7 +16,7 @@ from tuner.spec.data import DataSpec
 
 
 def spec(folder: Path, train: list[str], **changes: object) -> DataSpec:
-    """Given parts: these training texts, and one validation and test text with a word of its own."""
+    """Given parts: these training texts, and others with words that only they have."""
     for name, texts in (
         ("train", train),
         ("validation", ["seen onlyvalidation"] * 2),
@@ -60,6 +60,7 @@ def test_case_is_kept_on_request() -> None:
 
 
 @given(st.text())
+@settings(deadline=None)
 def test_a_text_that_is_not_blank_has_a_word(text: str) -> None:
     assert bool(words.tokens(text, lowercase=True)) == bool(text.strip())
 
@@ -69,6 +70,7 @@ def test_a_text_that_is_not_blank_has_a_word(text: str) -> None:
     st.integers(1, 10),
     st.integers(1, 4),
 )
+@settings(deadline=None)
 def test_the_vocabulary_is_ordered(counts: dict[str, int], most: int, min_count: int) -> None:
     if all(count < min_count for count in counts.values()):
         with pytest.raises(DataError):
@@ -165,7 +167,7 @@ def test_vectors_of_every_format(tmp_path: Path, name: str) -> None:
     assert vectors.dtype == np.float32
     expected = [[np.nan] * 2] * 2 + [VECTORS["bad"], VECTORS["good"], [np.nan] * 2]
     np.testing.assert_array_equal(vectors, np.array(expected, dtype=np.float32))
-    assert data.notes == ("1 of the 3 words of the vocabulary have no vector",)
+    assert data.notes == ("1 of the 3 words of the vocabulary has no vector",)
 
 
 def test_words_with_spaces_in_a_glove_file_are_passed_over(tmp_path: Path) -> None:
@@ -237,6 +239,7 @@ def test_vectors_that_are_unfit(tmp_path: Path, name: str, content: bytes, expec
 
 
 @given(st.binary(max_size=80), st.sampled_from([".txt", ".bin", ".txt.gz"]))
+@settings(deadline=None)
 def test_any_vectors_are_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str
 ) -> None:

@@ -80,7 +80,8 @@ def _texts(
             file.write(found.tobytes())
         known = len(vocabulary) - words.SPECIAL
         if missing:
-            notes.append(f"{missing:,} of the {known:,} words of the vocabulary have no vector")
+            verb = "has" if missing == 1 else "have"
+            notes.append(f"{missing:,} of the {known:,} words of the vocabulary {verb} no vector")
     return {
         "kind": "text",
         "input_shape": (length,),

@@ -110,6 +110,8 @@ def _build(spec: DataSpec, path: Path) -> Prepared:
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
     try:
+        if path.is_file() or path.is_symlink():
+            path.unlink()  # of somebody who does not know that this is a cache
         with whole_folder(path, replace=True) as aside:
             prepared = build(spec, aside, identity)
             if prepared_key(spec) != path.name:

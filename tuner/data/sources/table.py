@@ -82,10 +82,11 @@ def _decoded(path: Path, where: str) -> str:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        # the error counts from behind a byte order mark
+        line = error.object.count(b"\n", 0, error.start) + 1
         hint = "; it looks like UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
         raise DataError(
-            f"{where}, line {line}: is not UTF-8 text (byte 0x{content[error.start]:02x}){hint}"
+            f"{where}, line {line}: is not UTF-8 text (byte 0x{error.object[error.start]:02x}){hint}"
         ) from None
     if not text.strip():
         raise DataError(f"{where}: is empty")
