@@ -85,9 +85,8 @@ def _decoded(path: Path, where: str) -> str:
         # the error counts from behind a byte order mark
         line = error.object.count(b"\n", 0, error.start) + 1
         hint = "; it looks like UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
-        raise DataError(
-            f"{where}, line {line}: is not UTF-8 text (byte 0x{error.object[error.start]:02x}){hint}"
-        ) from None
+        byte = f"0x{error.object[error.start]:02x}"
+        raise DataError(f"{where}, line {line}: is not UTF-8 text (byte {byte}){hint}") from None
     if not text.strip():
         raise DataError(f"{where}: is empty")
     if "\0" in text:
