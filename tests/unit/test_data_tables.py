@@ -1,5 +1,6 @@
 """Texts of every kind of table, and what a table can do wrong."""
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -167,6 +168,7 @@ GOOD = "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(20))
             "(there are 50 different labels in 50 rows: is that the right column?)",
         ),
     ],
+    ids=itertools.count(),  # some contents are a megabyte
 )
 def test_csv_files_that_are_unfit(tmp_path: Path, content: str, expected: str) -> None:
     path = tmp_path / "a.csv"
@@ -221,6 +223,7 @@ def test_files_that_are_no_text(tmp_path: Path, content: bytes, expected: str) -
         ('{"text": ' + "[" * 100_000, "line 21: holds a number or a nesting"),
         ('{"text": "' + "x" * 1_000_001 + '", "label": 1}', "line 21: a cell has more than"),
     ],
+    ids=itertools.count(),
 )
 def test_jsonl_files_that_are_unfit(tmp_path: Path, line: str, expected: str) -> None:
     path = jsonl(tmp_path / "a.jsonl", ROWS)

@@ -1,6 +1,7 @@
 """Texts: words, the vocabulary of the training part, lengths, and word vectors."""
 
 import gzip
+import itertools
 import pickle
 import struct
 from pathlib import Path
@@ -230,6 +231,7 @@ def test_no_vectors(tmp_path: Path) -> None:
         ("v.txt.gz", gzip.compress(text_vectors())[:-12], "it cannot be decompressed"),
         ("v.txt.gz", gzip.compress(b""), "is empty"),
     ],
+    ids=itertools.count(),  # gzip writes the time
 )
 def test_vectors_that_are_unfit(tmp_path: Path, name: str, content: bytes, expected: str) -> None:
     (tmp_path / name).write_bytes(content)
