@@ -1,11 +1,16 @@
 """A real PostgreSQL for every test that asks: a fresh database each, cloned from a template."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -14,19 +19,55 @@ from sqlalchemy.engine import URL, make_url
 from tuner.database import embedded, schema
 from tuner.database.engine import Database
 
+_SHARED_HOME = "TUNER_TEST_HOME"  # environment variable
+_IS_WORKER = "PYTEST_XDIST_WORKER"
+
+
+def _new_home() -> Path:
+    """Outside pytest's folders: root's server runs as another user, who cannot enter them."""
+    home = Path(tempfile.mkdtemp(prefix="tuner-test-"))
+    home.chmod(0o755)
+    return home
+
+
+def _remove_home(home: Path) -> None:
+    embedded.stop(home, force=True)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the home of the run's server before pytest-xdist's workers start."""
+    if _IS_WORKER not in os.environ:
+        os.environ[_SHARED_HOME] = str(_new_home())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave nothing of the run's server, once the workers have ended."""
+    if _IS_WORKER not in os.environ:
+        _remove_home(Path(os.environ.pop(_SHARED_HOME)))
+
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
+def server() -> Iterator[URL]:
     """One server for the whole run, shared by pytest-xdist's workers."""
     given = os.environ.get("TUNER_TEST_DATABASE_URL")
     if given:
         yield make_url(given)
         return
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
-    hold = embedded.hold(shared / "server", linger=1.0)
-    yield make_url(hold.url)
+    hold = embedded.hold(Path(os.environ[_SHARED_HOME]), linger=30.0)
+    url = make_url(hold.url)
+    # killed processes are tested, power failures are not: a slow disk would only cost minutes
+    _admin(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+    yield url
     hold.release()
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A fresh TUNER_HOME, for tests that use an embedded server of their own."""
+    home = _new_home()
+    yield home
+    _remove_home(home)
 
 
 def _admin(server: URL, *statements: str) -> None:
@@ -75,6 +116,15 @@ def environment(database_url: URL, tmp_path: Path) -> dict[str, str]:
         "TUNER_HOME": str(tmp_path / "home"),
         "COLUMNS": "200",
     }
+
+
+def eventually(condition: Callable[[], Any], *, within: float = 15.0) -> None:
+    """Wait until the condition holds; fails after `within` seconds."""
+    deadline = time.monotonic() + within
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {within} s"
+        pause.wait(0.01)
 
 
 def tuner(

@@ -144,7 +144,8 @@ class Supervisor:
             if self._state == "starting" and any(_READY in line for line in lines):
                 self._state = "ready"
                 for peer in self._holders():
-                    self._serve(peer)
+                    if not peer.served:  # the others were told before a crash
+                        self._serve(peer)
 
     def _close_output(self) -> None:
         if self._output is not None:
@@ -306,7 +307,7 @@ class Supervisor:
     def _look_at_the_clock(self) -> None:
         now = time.monotonic()
         if self._state == "ready" and not self._holders() and now >= self._stay_until:
-            if _connected(self._places.socket):
+            if connected(self._places.socket):
                 self._stay_until = now + CONNECTED_POLL
             else:
                 self._stop("nobody holds it any longer")
@@ -327,7 +328,7 @@ def _signals() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
-def _connected(path: Path) -> bool:
+def connected(path: Path) -> bool:
     """Whether a program is connected to PostgreSQL: psql has the URL, but no hold."""
     wanted = os.fsencode(path)
     try:
