@@ -202,9 +202,9 @@ def method(study: Study) -> list[tuple[str, str]]:
         "cmaes": "CMA-ES",
         "qmc": "quasi-random",
     }
-    search = names.get(sampler, str(sampler))
+    search = names.get(sampler, str(sampler or ""))
     startup = at(spec, "sampler", "startup_trials")
-    if sampler not in ("random", "qmc") and startup:
+    if search and sampler not in ("random", "qmc") and startup:
         search += f", after {text.count(startup, 'random trial')}"
     rows = [("sampler", search), ("pruning", _pruning(spec, pruner)), ("budget", _budget(spec))]
     training = at(spec, "training")
@@ -220,8 +220,8 @@ def method(study: Study) -> list[tuple[str, str]]:
 
 
 def _pruning(spec: Mapping[str, Any], pruner: object) -> str:
-    if pruner == "none":
-        return "none"
+    if pruner in (None, "none"):
+        return str(pruner or "")
     since = at(spec, "pruner", "min_epochs")
     tail = f", not before epoch {since}" if since else ""
     if pruner == "rungs":

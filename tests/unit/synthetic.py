@@ -1,7 +1,7 @@
 """Trials that look real: saturating learning curves, a log-uniform rate, pruned and failed ones.
 
-    study(...)   a study of digits with the space that the trials are drawn from
-    trials(...)  deterministic; the sampler "learns", so later trials are better
+study(...)   a study of digits with the space that the trials are drawn from
+trials(...)  deterministic; the sampler "learns", so later trials are better
 """
 
 import math
@@ -182,10 +182,10 @@ def _params(rng: random.Random, focus: float) -> dict[str, ParamValue]:
 
     optimizer = rng.choice(["sgd", "adam", "adamw"] + ["adamw"] * round(6 * focus))
     params: dict[str, ParamValue] = {
-        "learning_rate": 10 ** near(-2.8, -5, -1),
+        "learning_rate": 10.0 ** near(-2.8, -5, -1),
         "batch_size": rng.choice([32, 64, 128, 256]),
         "optimizer": optimizer,
-        "weight_decay": 10 ** near(-4, -6, -2),
+        "weight_decay": 10.0 ** near(-4, -6, -2),
         "dropout": near(0.2, 0.0, 0.6),
         "layers": rng.randint(1, 4),
     }
@@ -197,7 +197,7 @@ def _params(rng: random.Random, focus: float) -> dict[str, ParamValue]:
 def _quality(params: dict[str, ParamValue]) -> float:
     rate = math.log10(float(params["learning_rate"] or 0))
     dropout = float(params["dropout"] or 0)
-    loss = 0.008 + 0.045 * abs(rate + 2.8) ** 1.8
+    loss = 0.008 + 0.045 * math.pow(abs(rate + 2.8), 1.8)
     loss += {"adamw": 0.0, "adam": 0.006, "sgd": 0.03}[str(params["optimizer"])]
     loss += 0.25 * (dropout - 0.2) ** 2 + (0.012 if params["batch_size"] == 256 else 0.0)
     return max(0.99 - loss, 0.1)

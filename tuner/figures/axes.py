@@ -121,11 +121,15 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
         return [low, high] if low != high else [low]
     power = 10.0 ** math.floor(math.log10(raw))
     step = next((m * power for m in (1, 2, 5, 10) if m * power >= raw), raw)
-    if step == 0 or not math.isfinite(low / step):
+    if step == 0 or not math.isfinite(low / step) or low + step == low or high - step == high:
         return [low, high]
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     digits = max(0, -math.floor(math.log10(step)))
-    return [round(i * step, digits) if digits < 300 else i * step for i in range(first, last + 1)]
+    at = [round(i * step, digits) if digits < 300 else i * step for i in range(first, last + 1)]
+    # where the range is a few steps of the float itself, rounding may leave it or repeat
+    room = 1e-9 * (high - low)
+    within = list(dict.fromkeys(t for t in at if low - room <= t <= high + room))
+    return within or [low, high]
 
 
 def log_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
