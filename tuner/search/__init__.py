@@ -1,0 +1,1 @@
+"""The search: what to try next and when to stop; all of Optuna is in here."""

@@ -1,8 +1,8 @@
 """One study's search in one worker: what it knows, what it claims next, what it prunes.
 
-A claim draws parameters from what is known, then reserves the budget unit and inserts the trial with
-them in one statement. If somebody else claimed in between, the trial's number is another one than
-the draw was made for; it is then drawn again with the right seed and the newly known trials.
+A claim draws parameters from what is known, then reserves the budget unit and inserts the trial
+with them in one statement. If somebody else claimed in between, the trial's number is another one
+than the draw was made for; it is then drawn again with the right seed and the newly known trials.
 """
 
 import time
@@ -141,7 +141,7 @@ class Search:
         return self._pruner.should_prune(held.number, report.step, report.value)
 
     def reason_to_end(self) -> str | None:
-        """Why the study is over before its budget is used, as far as is known; None if it is not."""
+        """Why the study is over before its budget is used, as far as is known; else None."""
         budget = self.spec.budget
         if budget.target is None and budget.patience is None:
             return None
