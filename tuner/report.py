@@ -21,8 +21,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from tuner import report_facts as facts
-from tuner.figures import axes, curves, history, importance, parallel, slices, text, theme
-from tuner.trials import Study, StudyState, Trial, TrialState
+from tuner.figures import axes, captions, curves, history, importance, parallel, slices, text, theme
+from tuner.trials import Study, StudyState, Trial
 
 STATE_COLOUR: Mapping[StudyState, str] = {
     StudyState.ACTIVE: "running",
@@ -123,26 +123,25 @@ def _plots(
     of_parallel = parallel.info(trials, study, **by_axis)  # type: ignore[arg-type]
     of_slices = slices.info(trials, study, **by_axis)  # type: ignore[arg-type]
     made = (
-        _plot("history", "History", _about_history(of_history), of_history, history),
-        _plot("curves", "Learning curves", _about_curves(of_curves), of_curves, curves),
+        _plot("history", "History", captions.of_history(of_history), of_history, history),
+        _plot("curves", "Learning curves", captions.of_curves(of_curves), of_curves, curves),
         _plot(
             "importance",
             "Importance",
-            f"What share of the differences in {study.metric} each parameter explains "
-            "(PED-ANOVA over the complete trials).",
+            captions.of_importance(study.metric),
             of_importance,
             importance,
-            nothing=_why_no_importance(trials),
+            nothing=captions.why_no_importance(trials),
         ),
         _plot(
             "parallel",
             "Parallel coordinates",
-            _about_parallel(of_parallel),
+            captions.of_parallel(of_parallel),
             of_parallel,
             parallel,
             wide=96 * (len(of_parallel.dimensions) + 1),
         ),
-        _plot("slices", "Slices", _about_slices(of_slices), of_slices, slices),
+        _plot("slices", "Slices", captions.of_slices(of_slices), of_slices, slices),
     )
     return {plot.id: plot for plot in made}
 
@@ -153,64 +152,6 @@ def _plot(
     if found.nothing:
         return Plot(id_, title, "", None, None, nothing or found.nothing)
     return Plot(id_, title, caption, module.draw(found), module.table(found), wide=wide)
-
-
-def _about_history(found: history.Info) -> str:
-    if not found.records:
-        return "Each mark is a trial. None has completed yet."
-    last = found.records[-1][0].trial.number
-    gains = len(found.records) - 1
-    if not gains:
-        return f"Each mark is a trial. No trial has beaten trial {last}."
-    times = {1: "once,", 2: "twice, last"}.get(gains, f"{gains} times, last")
-    strip = any(p.value is not None for points in found.strip.values() for p in points)
-    return f"Each mark is a trial. The best {found.metric} improved {times} with trial {last}." + (
-        " Trials far worse than the rest stand in the strip." if strip else ""
-    )
-
-
-def _about_curves(found: curves.Info) -> str:
-    parts = [f"Validation {found.metric} after each epoch."]
-    if any(found.curves[state] for state in (TrialState.PRUNED, TrialState.FAILED)):
-        parts.append("Faint curves end in a mark where a trial was ended early.")
-    if found.drawn < found.total:
-        parts.append(f"Drawn are {found.drawn:,} of {found.total:,} trials, evenly chosen.")
-    return " ".join(parts)
-
-
-def _about_parallel(found: parallel.Info) -> str:
-    parts = [
-        "Each line is a complete trial, the stronger the better. "
-        "Drag along an axis to follow only some of them."
-    ]
-    if len(found.trials) < found.total:
-        parts.append(f"Drawn are {len(found.trials):,} of {found.total:,}.")
-    if found.left_out:
-        parts.append(f"{text.count(found.left_out, 'further parameter')} not shown.")
-    return " ".join(parts)
-
-
-def _about_slices(found: slices.Info) -> str:
-    parts = [
-        f"{found.metric[:1].upper()}{found.metric[1:]} of complete trials against each parameter. "
-        "Later trials are stronger in colour, so a cloud that gathers shows where the search went."
-    ]
-    if found.drawn < found.total:
-        parts.append(f"Drawn are {found.drawn:,} of {found.total:,}.")
-    if found.left_out:
-        parts.append(f"{text.count(found.left_out, 'further parameter')} not shown.")
-    return " ".join(parts)
-
-
-def _why_no_importance(trials: Sequence[Trial]) -> str:
-    complete = sum(t.state is TrialState.COMPLETE for t in trials)
-    if complete < importance.MIN_TRIALS:
-        so_far = f"{'is' if complete == 1 else 'are'} {complete or 'none'} so far"
-        return (
-            f"Importance is computed from {importance.MIN_TRIALS} complete trials on: with fewer, "
-            f"any ranking would be noise. There {so_far}."
-        )
-    return "The complete trials do not differ enough to tell what matters."
 
 
 def _subtitle(study: Study) -> str:

@@ -10,7 +10,8 @@
     importance.py  each parameter's share of the differences
     parallel.py    parallel coordinates
     slices.py      value against each parameter
+    captions.py    the sentences beside them
 
-Nothing here knows where trials are stored. Every file has `info` (what is drawn, as plain data),
-`figure` (the drawing) and `table` (the same as a table, for those who cannot see a drawing).
+Nothing here knows where trials are stored. Every figure's file has `info` (what is drawn, as plain
+data), `figure` (the drawing) and `table` (the same to read, for those who cannot see a drawing).
 """
