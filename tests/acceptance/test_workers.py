@@ -1,0 +1,136 @@
+"""Workers as processes: exact budgets, and nothing lost when one of them is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from tests.acceptance.studies import quick, slow
+from tests.conftest import eventually, tuner
+from tuner import commands
+from tuner.database.engine import Database
+from tuner.trials import StudyState, Trial, TrialState
+
+DONE = {TrialState.COMPLETE, TrialState.PRUNED}
+
+
+@contextmanager
+def workers(
+    number: int, environment: dict[str, str], *arguments: str
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Worker processes with one executor each; none survives the block."""
+    command = [sys.executable, "-m", "tuner", "worker", "--workers", "1", *arguments]
+    started = [
+        subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) for _ in range(number)
+    ]
+    try:
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def running(database: Database, name: str, pid: int) -> list[Trial]:
+    """The trials that a worker trains now and has reported on."""
+    study = commands.find(database, name)
+    return [
+        t
+        for t in commands.load_trials(database, study)
+        if t.state is TrialState.RUNNING and t.reports and str(t.worker).endswith(f":{pid}")
+    ]
+
+
+def executors(worker: int) -> list[psutil.Process]:
+    """The executor processes of a worker."""
+    return psutil.Process(worker).children(recursive=True)
+
+
+def test_four_workers_finish_exactly_fifty_trials(
+    environment: dict[str, str], database: Database, tmp_path: Path
+) -> None:
+    file = quick(tmp_path, "fifty", trials=50, epochs=1)
+    assert tuner("launch", str(file), environment=environment).returncode == 0
+    with workers(4, environment, "--until-done") as started:
+        for process in started:
+            assert process.wait(180) == 0
+    study = commands.find(database, "fifty")
+    trials = commands.load_trials(database, study)
+    assert [t.number for t in trials] == list(range(50))
+    assert {t.state for t in trials} <= DONE
+    assert (study.state, study.issued) == (StudyState.FINISHED, 50)
+    assert len({t.worker for t in trials}) == 4
+
+
+def test_killing_a_worker_in_the_middle_loses_no_trial(
+    environment: dict[str, str], database: Database, tmp_path: Path
+) -> None:
+    environment = {**environment, "TUNER_LEASE_SECONDS": "2"}
+    file = slow(tmp_path, trials=2)
+    assert tuner("launch", str(file), environment=environment).returncode == 0
+    with workers(2, environment) as (victim, _):
+        eventually(lambda: running(database, "slow", victim.pid), within=90)
+        lost = running(database, "slow", victim.pid)[0]
+        orphans = executors(victim.pid)
+        assert orphans
+        victim.kill()
+        victim.wait()
+        _, alive = psutil.wait_procs(orphans, timeout=10)
+        assert not alive
+        study = commands.find(database, "slow")
+
+        def requeued() -> bool:
+            trial = commands.load_trials(database, study)[lost.number]
+            return trial.state is TrialState.WAITING and len(trial.reports) >= len(lost.reports)
+
+        eventually(requeued, within=15)
+    # somebody else takes it over, with its number; two epochs are enough to see it end
+    resumed = tuner("run", str(file), "--set", "budget.patience=1", "--set", "budget.target=0.2",
+                    environment=environment, cwd=tmp_path)  # fmt: skip
+    assert resumed.returncode == 0, resumed.stderr
+    trials = commands.load_trials(database, study)
+    assert trials[lost.number].attempt >= 2 or trials[1 - lost.number].state in DONE
+    assert study.issued == 2
+
+
+def test_a_killed_executor_is_replaced_and_its_trial_tried_again(
+    environment: dict[str, str], database: Database, tmp_path: Path
+) -> None:
+    file = slow(tmp_path, trials=1)
+    assert tuner("launch", str(file), environment=environment).returncode == 0
+    with workers(1, environment) as (worker,):
+        eventually(lambda: running(database, "slow", worker.pid), within=90)
+        first = executors(worker.pid)
+        os.kill(first[0].pid, signal.SIGKILL)
+        eventually(
+            lambda: [t.attempt for t in running(database, "slow", worker.pid)] == [2], within=60
+        )
+        assert executors(worker.pid)[0].pid != first[0].pid
+        worker.send_signal(signal.SIGTERM)  # drains: the trial goes back to the queue
+        assert worker.wait(60) == 0
+    trial = commands.load_trials(database, commands.find(database, "slow"))[0]
+    assert (trial.state, trial.attempt, trial.worker) == (TrialState.WAITING, 2, None)
+
+
+def test_pausing_a_study_stops_its_trials_everywhere(
+    environment: dict[str, str], database: Database, tmp_path: Path
+) -> None:
+    file = slow(tmp_path, trials=3)
+    assert tuner("launch", str(file), environment=environment).returncode == 0
+    with workers(1, environment) as (worker,):
+        eventually(lambda: running(database, "slow", worker.pid), within=90)
+        assert tuner("pause", "slow", environment=environment).returncode == 0
+        study = commands.find(database, "slow")
+        eventually(
+            lambda: commands.load_trials(database, study)[0].state is TrialState.WAITING, within=30
+        )
+        assert tuner("resume", "slow", environment=environment).returncode == 0
+        eventually(lambda: running(database, "slow", worker.pid), within=30)
+        assert running(database, "slow", worker.pid)[0].attempt == 2
+        assert tuner("delete", "slow", "--yes", environment=environment).returncode == 2
+        assert tuner("stop", "slow", environment=environment).returncode == 0
