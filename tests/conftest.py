@@ -23,14 +23,15 @@ _SHARED_HOME = "TUNER_TEST_HOME"  # environment variable
 _IS_WORKER = "PYTEST_XDIST_WORKER"
 
 
-def _new_home() -> Path:
-    """Outside pytest's folders: root's server runs as another user, who cannot enter them."""
+def new_home() -> Path:
+    """An empty TUNER_HOME; not in pytest's folders, which the user of root's server cannot enter."""
     home = Path(tempfile.mkdtemp(prefix="tuner-test-"))
     home.chmod(0o755)
     return home
 
 
-def _remove_home(home: Path) -> None:
+def remove_home(home: Path) -> None:
+    """Stop the home's server and remove all that it has."""
     embedded.stop(home, force=True)
     shutil.rmtree(home, ignore_errors=True)
 
@@ -38,13 +39,13 @@ def _remove_home(home: Path) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Name the home of the run's server before pytest-xdist's workers start."""
     if _IS_WORKER not in os.environ:
-        os.environ[_SHARED_HOME] = str(_new_home())
+        os.environ[_SHARED_HOME] = str(new_home())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave nothing of the run's server, once the workers have ended."""
     if _IS_WORKER not in os.environ:
-        _remove_home(Path(os.environ.pop(_SHARED_HOME)))
+        remove_home(Path(os.environ.pop(_SHARED_HOME)))
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +58,7 @@ def server() -> Iterator[URL]:
     hold = embedded.hold(Path(os.environ[_SHARED_HOME]), linger=30.0)
     url = make_url(hold.url)
     # killed processes are tested, power failures are not: a slow disk would only cost minutes
-    _admin(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+    admin(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
     yield url
     hold.release()
 
@@ -65,12 +66,13 @@ def server() -> Iterator[URL]:
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A fresh TUNER_HOME, for tests that use an embedded server of their own."""
-    home = _new_home()
+    home = new_home()
     yield home
-    _remove_home(home)
+    remove_home(home)
 
 
-def _admin(server: URL, *statements: str) -> None:
+def admin(server: URL, *statements: str) -> None:
+    """Run statements that cannot be in a transaction."""
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         for statement in statements:
@@ -82,21 +84,30 @@ def _admin(server: URL, *statements: str) -> None:
 def template(server: URL) -> Iterator[str]:
     """A database with tuner's schema, to clone."""
     name = f"template_{uuid.uuid4().hex}"
-    _admin(server, f"CREATE DATABASE {name}")
+    admin(server, f"CREATE DATABASE {name}")
     database = Database(server.set(database=name))
     schema.upgrade(database)
     database.close()
     yield name
-    _admin(server, f"DROP DATABASE {name} WITH (FORCE)")
+    admin(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
 def database_url(server: URL, template: str) -> Iterator[URL]:
     """A fresh database of this test's own."""
     name = f"test_{uuid.uuid4().hex}"
-    _admin(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    admin(server, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield server.set(database=name)
-    _admin(server, f"DROP DATABASE {name} WITH (FORCE)")
+    admin(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty_url(server: URL) -> Iterator[URL]:
+    """A database without tuner's schema."""
+    name = f"empty_{uuid.uuid4().hex}"
+    admin(server, f"CREATE DATABASE {name}")
+    yield server.set(database=name)
+    admin(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

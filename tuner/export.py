@@ -1,6 +1,6 @@
 """The best configuration as a folder that can be used and defended.
 
-    best.yaml, best.json   the configuration, its metric, the data, versions, seed, and how to repeat
+    best.yaml, best.json   the configuration, its metric, data, versions, seed, and how to repeat
     reproduce.yaml         a study file that trains just this configuration again
     weights.safetensors    the trial's weights at its best epoch
 
@@ -195,7 +195,7 @@ def yaml_text(content: dict[str, Any]) -> str:
 
 
 def _represent_float(representer: Any, value: float) -> Any:
-    """`1e-05` is a number in YAML 1.2 and a text in 1.1, which PyYAML reads; `1.0e-05` is one in both."""
+    """`1e-05` is a number in YAML 1.2 but a text in 1.1 (PyYAML); `1.0e-05` is one in both."""
     text = repr(value)
     if "e" in text and "." not in text:
         text = text.replace("e", ".0e")

@@ -4,6 +4,7 @@ Everything that reads results (figures, reports, export, the dashboard) works on
 nothing here knows where they are stored.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -146,11 +147,11 @@ def better(direction: Direction, a: float, b: float) -> bool:
 
 
 def best_trial(trials: Iterable[Trial], direction: Direction) -> Trial | None:
-    """The complete trial with the best finite value; the earliest of equal ones; None without any."""
+    """The complete trial with the best finite value, the earliest of equal ones; None if none."""
     best: Trial | None = None
     for trial in trials:
         value = trial.value
-        if trial.state is not TrialState.COMPLETE or value is None or value != value:
+        if trial.state is not TrialState.COMPLETE or value is None or not math.isfinite(value):
             continue
         if best is None or best.value is None or better(direction, value, best.value):
             best = trial

@@ -14,7 +14,7 @@ import psutil
 import psycopg2
 import pytest
 
-from tests.conftest import eventually, tuner
+from tests.conftest import eventually, new_home, remove_home, tuner
 from tuner.database import embedded
 from tuner.database.embedded import cluster, places, programs, supervisor
 from tuner.errors import BadInputError, DiskFullError, EmbeddedServerError
@@ -33,6 +33,30 @@ print(hold.url, flush=True)
 sys.stdin.read()
 hold.release()
 """
+
+
+@pytest.fixture(scope="session")
+def made() -> Iterator[Path]:
+    """A home with a data folder, to copy: making one is the slowest part of most tests."""
+    home = new_home()
+    embedded.hold(home, linger=0).release()
+    embedded.stop(home, force=True)
+    yield home
+    remove_home(home)
+
+
+@pytest.fixture
+def fresh(home: Path) -> Path:
+    """A home in which no server has run."""
+    shutil.rmtree(home / "postgres")
+    return home
+
+
+@pytest.fixture
+def home(home: Path, made: Path) -> Path:
+    """A home in which a server has run."""
+    subprocess.run(["cp", "-a", made / "postgres", home], check=True)
+    return home
 
 
 class Holder:
@@ -129,8 +153,8 @@ def gone_afterwards(home: Path) -> Iterator[None]:
 # sharing
 
 
-def test_a_fresh_home_gets_a_server_in_utc_and_utf8_that_keeps_its_promises(home: Path) -> None:
-    hold = embedded.hold(home, linger=0)
+def test_a_fresh_home_gets_a_server_in_utc_and_utf8_that_keeps_its_promises(fresh: Path) -> None:
+    hold = embedded.hold(fresh, linger=0)
     wanted = {
         "TimeZone": "UTC",
         "server_encoding": "UTF8",
@@ -179,9 +203,9 @@ def test_a_negative_linger_means_until_stop(home: Path) -> None:
     assert not embedded.stop(home, force=False)
 
 
-def test_no_server_is_there_to_stop_in_a_fresh_home(home: Path) -> None:
-    assert not embedded.stop(home, force=True)
-    assert not embedded.stop(home / "not there", force=False)
+def test_no_server_is_there_to_stop_in_a_fresh_home(fresh: Path) -> None:
+    assert not embedded.stop(fresh, force=True)
+    assert not embedded.stop(fresh / "not there", force=False)
 
 
 @on_linux
@@ -236,10 +260,10 @@ def test_stop_from_the_command_line(home: Path, environment: dict[str, str]) -> 
     assert tuner("db", "stop", environment=environment).stdout == "it was not running\n"
 
 
-def test_six_threads_start_one_server(home: Path) -> None:
+def test_six_threads_start_one_server(fresh: Path) -> None:
     holds: list[embedded.EmbeddedServer] = []
     threads = [
-        threading.Thread(target=lambda: holds.append(embedded.hold(home, linger=0)))
+        threading.Thread(target=lambda: holds.append(embedded.hold(fresh, linger=0)))
         for _ in range(6)
     ]
     for thread in threads:
@@ -248,15 +272,15 @@ def test_six_threads_start_one_server(home: Path) -> None:
         thread.join()
     assert len(holds) == 6
     assert len({started(hold.url) for hold in holds}) == 1
-    with gone_afterwards(home):
+    with gone_afterwards(fresh):
         for hold in holds:
             hold.release()
 
 
-def test_six_processes_start_one_server(home: Path) -> None:
-    holders = [Holder(home) for _ in range(6)]
+def test_six_processes_start_one_server(fresh: Path) -> None:
+    holders = [Holder(fresh) for _ in range(6)]
     assert len({started(held.url) for held in holders}) == 1
-    with gone_afterwards(home):
+    with gone_afterwards(fresh):
         for held in holders:
             held.leave()
 
@@ -363,16 +387,16 @@ def test_a_server_that_crashes_again_and_again_is_given_up(home: Path) -> None:
     hold.release()
 
 
-def test_a_half_made_data_folder_is_not_taken_for_data(home: Path) -> None:
-    with holder(home) as first:
-        base = home / "postgres"
+def test_a_half_made_data_folder_is_not_taken_for_data(fresh: Path) -> None:
+    with holder(fresh) as first:
+        base = fresh / "postgres"
         if os.geteuid() == 0:
-            eventually(lambda: places.find(home) is not None)
+            eventually(lambda: places.find(fresh) is not None)
         eventually(lambda: list(base.glob(".init-*/data/base")))
         guard = next(
             process
             for process in psutil.process_iter(["cmdline"])
-            if str(home) in (process.info["cmdline"] or ()) and process.pid != first.process.pid
+            if str(fresh) in (process.info["cmdline"] or ()) and process.pid != first.process.pid
         )
         guard.kill()
         assert answers(first.url)  # it has started another
@@ -511,21 +535,21 @@ def run_as_nobody(script: str, home: Path) -> "subprocess.CompletedProcess[str]"
 
 
 @as_root
-def test_an_ordinary_user(home: Path) -> None:
-    os.chown(home, NOBODY, NOBODY)
-    done = run_as_nobody(AS_NOBODY, home)
+def test_an_ordinary_user(fresh: Path) -> None:
+    os.chown(fresh, NOBODY, NOBODY)
+    done = run_as_nobody(AS_NOBODY, fresh)
     assert done.stdout.split() == [str(NOBODY), "tuner", str(NOBODY)], done.stderr
     # root does not meddle with another user's
     with pytest.raises(BadInputError, match="belongs to nobody"):
-        embedded.hold(home, linger=0)
-    shutil.rmtree(home / "postgres")
+        embedded.hold(fresh, linger=0)
+    shutil.rmtree(fresh / "postgres")
 
 
 @as_root
-def test_an_ordinary_user_in_somebody_elses_folder(home: Path) -> None:
-    done = run_as_nobody(AS_NOBODY, home)
+def test_an_ordinary_user_in_somebody_elses_folder(fresh: Path) -> None:
+    done = run_as_nobody(AS_NOBODY, fresh)
     assert done.returncode == 1
-    assert f"BadInputError: {home}/postgres: cannot be written (Permission denied)" in done.stderr
+    assert f"BadInputError: {fresh}/postgres: cannot be written (Permission denied)" in done.stderr
 
 
 @as_root

@@ -150,9 +150,7 @@ def test_the_seed_decides_the_curve(digits: Prepared, tmp_path: Path) -> None:
     for seed in (1, 1, 2):
         context = Recorder()
         asked = cohort(digits, tmp_path, PARAMS, epochs=2)
-        cnn.train(
-            replace(asked, tasks=(replace(asked.tasks[0], seed=seed),)), digits, context
-        )
+        cnn.train(replace(asked, tasks=(replace(asked.tasks[0], seed=seed),)), digits, context)
         curves.append(context.curve(0))
     assert curves[0] == curves[1] != curves[2]
 

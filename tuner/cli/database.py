@@ -3,7 +3,7 @@
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -66,7 +66,7 @@ def status(as_json: bool = AsJson) -> None:
     _print_facts(facts, as_json)
 
 
-def _print_facts(facts: dict[str, object], as_json: bool) -> None:
+def _print_facts(facts: Mapping[str, object], as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
@@ -108,7 +108,7 @@ class _Check:
 
 
 def doctor(as_json: bool = AsJson) -> None:
-    """Check the installation: database, devices, versions, disk. Exit code 1 if something is wrong."""
+    """Check database, devices, versions and disk; exit code 1 if something is wrong."""
     chosen = settings()
     checks = [
         _checked(name, check, chosen)

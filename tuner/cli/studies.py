@@ -1,6 +1,7 @@
 """Looking at studies and steering them: `list`, `show`, `trials`, `best`, `export`, `pause` …"""
 
 import csv
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -159,7 +160,7 @@ def trials(
 
 def _order(trial: Trial, study: Study) -> float:
     value = trial.value
-    if value is None or value != value:
+    if value is None or math.isnan(value):
         return float("inf")
     return -value if better(study.direction, 1, 0) else value
 

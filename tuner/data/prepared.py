@@ -45,11 +45,12 @@ class Prepared:
     notes: tuple[str, ...] = ()  # what the user should know: dropped rows, parts that overlap
 
     def part(self, name: PartName) -> Part:
-        """The arrays of a part, read-only and memory-mapped."""
+        """The arrays of a part, memory-mapped; what is written to them never reaches the files."""
         import numpy as np
 
-        inputs = np.load(self.folder / f"{name}.inputs.npy", mmap_mode="r", allow_pickle=False)
-        labels = np.load(self.folder / f"{name}.labels.npy", mmap_mode="r", allow_pickle=False)
+        # copy on write ("c"), since torch has no read-only tensors
+        inputs = np.load(self.folder / f"{name}.inputs.npy", mmap_mode="c", allow_pickle=False)
+        labels = np.load(self.folder / f"{name}.labels.npy", mmap_mode="c", allow_pickle=False)
         return Part(inputs=inputs, labels=labels)
 
     def vectors(self) -> npt.NDArray[np.float32]:

@@ -1,15 +1,18 @@
 """Connections: one `Database` a process, made from the settings; only the edge commits.
 
 Every connection runs in UTC, notices a dead network within seconds and names its process in
-`pg_stat_activity`. Errors of the driver come out as `DatabaseUnreachableError` where waiting helps
-and as `DiskFullError` where the disk is full; everything else is a bug and stays as it is.
+`pg_stat_activity`. Errors of the driver come out as `DatabaseUnreachableError` where waiting helps,
+as `BadInputError` where the server refuses what the URL says, and as `DiskFullError` where the disk
+is full; everything else is a bug and stays as it is.
 """
 
 import json
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -24,13 +27,21 @@ from tuner.settings import Settings
 CONNECT_TIMEOUT = 10  # seconds
 TCP_USER_TIMEOUT = 5_000  # milliseconds without an acknowledgement until a connection is dead
 
+Write = Callable[[Connection], object]  # a single statement, to be run when the database is there
+
 # connection lost, server shutting down or starting, too many connections
 _WAITING_HELPS = ("08", "57P", "53300")
 _DISK_FULL = "53100"
+# What a server says that will say the same next time; an error while connecting has no SQLSTATE. In
+# other languages than English it counts as unreachable.
+_REFUSED = re.compile(
+    r"authentication failed|no password supplied|no pg_hba\.conf entry|not permitted to log in"
+    r'|(database|role) ".*" does not exist|permission denied for database'
+)
 
 
 class Database:
-    """A pool of connections to one PostgreSQL server; holds the embedded server up if it is used."""
+    """A pool of connections to one PostgreSQL server; holds the embedded one up if it is that."""
 
     def __init__(self, url: URL, hold: embedded.EmbeddedServer | None = None) -> None:
         self.url = url
@@ -74,7 +85,7 @@ def parse_url(text: str) -> URL:
     """A PostgreSQL URL in SQLAlchemy's or libpq's spelling; refuses every other server."""
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: the port is not a number
         # the text is not shown: it holds a password
         raise BadInputError(
             "TUNER_DATABASE_URL is not a URL; it looks like postgresql://user:password@host/database"
@@ -97,7 +108,7 @@ def _engine(url: URL) -> Engine:
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT,
             "tcp_user_timeout": TCP_USER_TIMEOUT,
-            "application_name": f"tuner {os.path.basename(sys.argv[0] or 'python')} {os.getpid()}",
+            "application_name": f"tuner {Path(sys.argv[0] or 'python').name} {os.getpid()}",
             "options": "-c TimeZone=UTC",
         },
     )
@@ -121,8 +132,14 @@ def translated(url: URL) -> Iterator[None]:
             or code.startswith(_WAITING_HELPS)
             or (isinstance(error.orig, psycopg2.OperationalError) and not code)
         ):
+            said = _first_line(error.orig)
+            if not code and _REFUSED.search(said):
+                raise BadInputError(
+                    f"PostgreSQL at {address(url)} refuses the connection: {said}; "
+                    "see TUNER_DATABASE_URL"
+                ) from error
             raise DatabaseUnreachableError(
-                f"PostgreSQL at {address(url)} does not answer: {_first_line(error.orig)}"
+                f"PostgreSQL at {address(url)} does not answer: {said}"
             ) from error
         raise
 

@@ -63,12 +63,16 @@ _SET_STATE = text("""
 """)
 
 _SET_ATTRIBUTE = {
-    column: text(f"""
+    "user_attrs": text("""
         UPDATE tuner.trials
-        SET {column} = {column} || CAST(:attr AS jsonb), changed = pg_current_xact_id()
+        SET user_attrs = user_attrs || CAST(:attr AS jsonb), changed = pg_current_xact_id()
         WHERE id = :id
-    """)
-    for column in ("user_attrs", "system_attrs")
+    """),
+    "system_attrs": text("""
+        UPDATE tuner.trials
+        SET system_attrs = system_attrs || CAST(:attr AS jsonb), changed = pg_current_xact_id()
+        WHERE id = :id
+    """),
 }
 
 _REPORT = text("""

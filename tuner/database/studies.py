@@ -87,11 +87,14 @@ _SET_BUDGET = text("""
 """)
 
 _SET_ATTRIBUTE = {
-    column: text(f"""
-        UPDATE tuner.studies SET {column} = {column} || CAST(:attr AS jsonb)
+    "user_attrs": text("""
+        UPDATE tuner.studies SET user_attrs = user_attrs || CAST(:attr AS jsonb)
         WHERE id = :id RETURNING id
-    """)
-    for column in ("user_attrs", "system_attrs")
+    """),
+    "system_attrs": text("""
+        UPDATE tuner.studies SET system_attrs = system_attrs || CAST(:attr AS jsonb)
+        WHERE id = :id RETURNING id
+    """),
 }
 
 _DELETE = text("DELETE FROM tuner.studies WHERE id = :id RETURNING id")

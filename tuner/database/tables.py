@@ -34,6 +34,7 @@ class Xid8(UserDefinedType[str]):
     cache_ok = True
 
     def get_col_spec(self, **_: object) -> str:
+        """The type's name in SQL."""
         return "xid8"
 
 
@@ -48,8 +49,8 @@ def _timestamp() -> DateTime:
 NOW = text("clock_timestamp()")
 EMPTY = text("'{}'")
 # Readers ask for rows with `changed` at or above the oldest transaction that was running when they
-# last looked: ids are given at the start of a transaction, and that horizon is below every one whose
-# commit they could have missed.
+# last looked: ids are given at the start of a transaction, and that horizon is below every one
+# whose commit they could have missed.
 CHANGED = text("pg_current_xact_id()")
 
 metadata = MetaData(

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +79,8 @@ class _Member:
             torch.manual_seed(task.seed)
             self._model = build(task.params, data).to(device)
         if device.type == "cuda" and data.kind == "images":
-            self._model = self._model.to(memory_format=torch.channels_last)
+            channels_last: Any = {"memory_format": torch.channels_last}  # torch's types lack it
+            self._model = self._model.to(**channels_last)
         self._optimizer = optimizers.make(self._model, task.params)
         for group in self._optimizer.param_groups:
             group["base_lr"] = group["lr"]

@@ -78,22 +78,21 @@ def _load(data: Prepared, name: PartName, device: torch.device) -> Resident:
     labels = torch.from_numpy(np.array(part.labels))
     is_image = data.kind == "images"
     needed = part.inputs.size * (4 if is_image else part.inputs.itemsize)
-    lengths = None if is_image else torch.from_numpy((np.asarray(part.inputs) != 0).sum(axis=1))
     fits = needed <= SHARE * _free(device)
-    statistics = (
-        (_channels(data.mean, device), _channels(data.std, device)) if is_image else (None, None)
-    )
+    if fits:
+        inputs, labels = torch.from_numpy(np.array(part.inputs)).to(device), labels.to(device)
+    else:
+        inputs = torch.from_numpy(part.inputs)
+    if not is_image:
+        lengths = torch.from_numpy((np.asarray(part.inputs) != 0).sum(axis=1))
+        return Resident(inputs, labels, device, lengths=lengths)
+    mean, std = _channels(data.mean, device), _channels(data.std, device)
     if not fits:
-        # "c": copy on write, since torch has no read-only tensors and nobody writes to it
-        mapped = np.load(part.inputs.filename, mmap_mode="c", allow_pickle=False)  # type: ignore[attr-defined]
-        return Resident(torch.from_numpy(mapped), labels, device, *statistics, lengths)
-    inputs = torch.from_numpy(np.array(part.inputs)).to(device)
-    if is_image:
-        mean, std = statistics
-        inputs = (inputs.float() - mean) / std
-        if device.type == "cuda":
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-    return Resident(inputs, labels.to(device), device, lengths=lengths)
+        return Resident(inputs, labels, device, mean, std)
+    inputs = (inputs.float() - mean) / std
+    if device.type == "cuda":
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+    return Resident(inputs, labels, device)
 
 
 def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:

@@ -1,0 +1,1 @@
+"""Workers: claim trials, hand them to executor processes, store what these report."""

@@ -50,7 +50,7 @@ def gpus() -> tuple[str, ...]:
 def slots(device: str, executors: int | None, threads: int | None) -> tuple[Slot, ...]:
     """One slot a GPU, or the cores divided among CPU executors.
 
-    `device` is auto, cpu or cuda; `executors` and `threads` (of each) are None for "by what is there".
+    `device` is auto, cpu or cuda; `executors` and `threads` (of each) are None for what is there.
     """
     available = gpus() if device in ("auto", "cuda") else ()
     if available:

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tuner.artifacts import LOG_FILE
+from tuner.data import Prepared, prepare
 from tuner.errors import TunerError
 from tuner.families import registry
 from tuner.spec.data import DataSpec
@@ -63,7 +64,7 @@ def main(descriptor: int) -> None:
     # a terminal's Ctrl-C is the worker's business: it decides what becomes of the trial
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(descriptor)
-    import torch  # noqa: F401  so that the first trial does not wait for it
+    importlib.import_module("tuner.training.loop")  # torch: the first trial shall not wait for it
 
     send_to_worker(connection, Ready())
     try:
@@ -89,13 +90,13 @@ def _train(connection: Connection, cohort: Cohort) -> None:
             print(error, file=sys.stderr)
             send_to_worker(connection, Failed(Cause.USER_ERROR, str(error)))
         except Exception as error:
+            from tuner.training.causes import cause
+
             traceback.print_exc()
-            send_to_worker(connection, Failed(_cause(error), _sentence(error)))
+            send_to_worker(connection, Failed(cause(error), _sentence(error)))
 
 
-def _data(cohort: Cohort):  # type: ignore[no-untyped-def]
-    from tuner.data import prepare
-
+def _data(cohort: Cohort) -> Prepared:
     data = prepare(DataSpec.model_validate(cohort.data), cohort.cache)
     if data.fingerprint != cohort.fingerprint:
         raise TunerError(
@@ -103,14 +104,6 @@ def _data(cohort: Cohort):  # type: ignore[no-untyped-def]
             f"at launch {cohort.fingerprint}); launch it anew under another name"
         )
     return data
-
-
-def _cause(error: Exception) -> Cause:
-    import torch
-
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return Cause.OUT_OF_MEMORY
-    return Cause.USER_ERROR
 
 
 def _sentence(error: Exception) -> str:

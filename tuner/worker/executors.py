@@ -1,5 +1,6 @@
 """Executor processes seen from the worker: start, talk, watch, kill with all their children."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -42,17 +43,13 @@ class Executor:
 
     def send(self, message: FromWorker) -> None:
         """Send; does nothing if the process is gone, which its pidfd tells."""
-        try:
+        with contextlib.suppress(OSError):
             send_to_executor(self.connection, message)
-        except OSError:
-            pass
 
     def kill(self) -> None:
         """Kill the process and everything it started."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
         self.connection.close()
         os.close(self.pidfd)

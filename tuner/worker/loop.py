@@ -20,7 +20,7 @@ from typing import Any
 
 from tuner import __version__, artifacts
 from tuner.database import studies, trials, workers
-from tuner.database.engine import Database
+from tuner.database.engine import Database, Write
 from tuner.errors import DatabaseUnreachableError, ExecutorError, StudyNotFoundError
 from tuner.search.claim import Held, Search
 from tuner.settings import Settings
@@ -43,7 +43,7 @@ from tuner.worker.messages import (
     Train,
     receive_from_executor,
 )
-from tuner.worker.outbox import Outbox, Write
+from tuner.worker.outbox import Outbox
 
 POLL = 1.0  # seconds between looks at the studies' states and for new work
 GRACE = 20.0  # seconds that a stopping executor may take to come to its next report

@@ -9,17 +9,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from sqlalchemy import Connection
-
-from tuner.database.engine import Database
+from tuner.database.engine import Database, Write
 from tuner.errors import DatabaseUnreachableError, LeaseLostError
 
 FIRST_BACKOFF = 0.2  # seconds
 LAST_BACKOFF = 5.0
 
 _log = logging.getLogger(__name__)
-
-Write = Callable[[Connection], object]
 
 
 class Outbox:
