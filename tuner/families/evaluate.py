@@ -18,7 +18,7 @@ from tuner.errors import TunerError
 from tuner.families import registry
 from tuner.spec.data import DataSpec
 from tuner.training import metrics, resident, weights
-from tuner.training.loop import predict
+from tuner.training.loop import predict, warm_up
 
 
 def evaluate(request: dict[str, Any]) -> dict[str, dict[str, float]]:
@@ -29,6 +29,7 @@ def evaluate(request: dict[str, Any]) -> dict[str, dict[str, float]]:
             f"the data has changed since the study was launched (fingerprint {data.fingerprint}, "
             f"at launch {request['fingerprint']}): the figures would not be comparable"
         )
+    warm_up()
     torch.set_num_threads(request["threads"])
     family = importlib.import_module(registry.card(request["family"]).module)
     model = family.build(request["params"], data)

@@ -30,10 +30,14 @@ _MIB = 2**20
 Build = Callable[[Mapping[str, ParamValue], Prepared], nn.Module]
 
 
+def warm_up() -> None:
+    """Set this process up for training; for processes that do nothing else."""
+    torch.set_flush_denormal(True)  # denormal numbers cost CPUs a hundred times as much
+
+
 def train(cohort: Cohort, data: Prepared, context: Context, build: Build) -> None:
     """Train every trial of the cohort to its end, or until its context says otherwise."""
     torch.set_num_threads(cohort.threads)
-    torch.set_flush_denormal(True)  # denormal numbers cost CPUs a hundred times as much
     device = torch.device(cohort.device)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True

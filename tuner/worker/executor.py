@@ -64,7 +64,8 @@ def main(descriptor: int) -> None:
     # a terminal's Ctrl-C is the worker's business: it decides what becomes of the trial
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(descriptor)
-    importlib.import_module("tuner.training.loop")  # torch: the first trial shall not wait for it
+    # imports torch now: the first trial shall not wait for it
+    importlib.import_module("tuner.training.loop").warm_up()
 
     send_to_worker(connection, Ready())
     try:
