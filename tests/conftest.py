@@ -24,7 +24,7 @@ _IS_WORKER = "PYTEST_XDIST_WORKER"
 
 
 def new_home() -> Path:
-    """An empty TUNER_HOME; not in pytest's folders, which the user of root's server cannot enter."""
+    """An empty TUNER_HOME; not in pytest's folders: root's server runs as a user kept out there."""
     home = Path(tempfile.mkdtemp(prefix="tuner-test-"))
     home.chmod(0o755)
     return home

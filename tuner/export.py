@@ -16,6 +16,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def versions() -> dict[str, str]:
     return {
         "tuner": __version__,
         "python": platform.python_version(),
-        **{name: metadata.version(name) for name in PACKAGES},
+        **{name: metadata.version(name) for name in PACKAGES if find_spec(name)},
     }
 
 

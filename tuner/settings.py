@@ -53,11 +53,6 @@ class Settings(BaseSettings):
         """Folder of checkpoints and weights, one sub-folder a study."""
         return self.home / "artifacts"
 
-    @property
-    def trial_logs(self) -> Path:
-        """Folder of the trials' captured output, one sub-folder a study."""
-        return self.home / "logs"
-
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:

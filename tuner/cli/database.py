@@ -84,7 +84,8 @@ def url(
 ) -> None:
     """Print the database's URL."""
     with opened() as (_, database):
-        typer.echo(database.url.render_as_string(hide_password=not show_password))
+        plain = database.url.set(drivername="postgresql")  # as psql and other programs want it
+        typer.echo(plain.render_as_string(hide_password=not show_password))
 
 
 def stop(

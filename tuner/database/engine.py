@@ -109,7 +109,8 @@ def _engine(url: URL) -> Engine:
             "connect_timeout": CONNECT_TIMEOUT,
             "tcp_user_timeout": TCP_USER_TIMEOUT,
             "application_name": f"tuner {Path(sys.argv[0] or 'python').name} {os.getpid()}",
-            "options": "-c TimeZone=UTC",
+            # a role named as our schema would look there first, and find our `trials` for Optuna's
+            "options": "-c TimeZone=UTC -c search_path=public",
         },
     )
 

@@ -40,6 +40,7 @@ SETTINGS = {
     "io_method": "sync",  # three processes fewer
     "max_parallel_workers_per_gather": "0",  # a container's /dev/shm is too small for them
     "jit": "off",  # our queries are short
+    "search_path": "public",  # not the schema named as the role, which is tuner's own
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
