@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 
+from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -30,7 +32,6 @@ LINE_PERIOD = 10.0  # seconds between lines where there is no terminal
 RATE_WINDOW = 120.0  # seconds over which trials a minute are counted
 SPARK = "▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 48
-SHOWN_PARAMS = 8
 
 _log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class LiveView:
         states.append(f"   {rate:.1f} trials/min" if rate else "   starting …", style="dim")
         parts: list[RenderableType] = [head, states]
         if best is not None:
-            parts.append(_best_line(study, best))
+            parts.append(_best(study, best))
             history = [value for _, value in best_so_far(trials, study.direction)]
             values = [
                 t.value for t, _ in best_so_far(trials, study.direction) if t.value is not None
@@ -140,17 +141,19 @@ class LiveView:
         return Group(*parts)
 
 
-def _best_line(study: Study, best: Trial) -> Text:
-    line = Text.assemble(
-        ("best  ", "dim"),
+def _best(study: Study, best: Trial) -> RenderableType:
+    """The best value, and under it the parameters in as many columns as there is room for."""
+    head = Text.assemble(
+        ("best     ", "dim"),
         (f"{study.metric} {number(best.value)}", "bold green"),
-        (f"  trial {best.number}  ", "dim"),
+        (f"  trial {best.number}", "dim"),
     )
-    for name, value in list(best.params.items())[:SHOWN_PARAMS]:
-        line.append(f"{name}=", style="dim").append(f"{param(value)} ")
-    if len(best.params) > SHOWN_PARAMS:
-        line.append("…", style="dim")
-    return line
+    params = Columns(
+        [Text.assemble((f"{n} ", "dim"), param(v)) for n, v in best.params.items()],
+        padding=(0, 3),
+        column_first=True,
+    )
+    return Group(head, Padding(params, (0, 0, 0, 9)))
 
 
 def _per_minute(trials: Sequence[Trial]) -> float:
