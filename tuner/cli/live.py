@@ -111,7 +111,13 @@ class LiveView:
         head = Table.grid(padding=(0, 2), expand=False)
         head.add_row(
             Text(study.name, style="bold"),
-            ProgressBar(total=study.max_trials or max(done, 1), completed=done, width=40),
+            ProgressBar(
+                total=study.max_trials or max(done, 1),
+                completed=done,
+                width=40,
+                complete_style="green",
+                finished_style="green",
+            ),
             Text(f"{done}/{study.max_trials or '∞'}"),
             Text(_time_left(study, done, rate), style="dim"),
         )
