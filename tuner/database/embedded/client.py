@@ -131,12 +131,15 @@ def stop(home: Path, *, force: bool) -> bool:
 def _join(home: Path, linger: float) -> socket.socket:
     """A connection that holds a server which is ready."""
     deadline = time.monotonic() + START_TIMEOUT
+    reason = ""
     while time.monotonic() < deadline:
         connection = _ask(home, hold=linger)
         if connection is None:
             if not _launch(home):
+                reason = ": another supervisor has its lock, maybe on another machine"
                 time.sleep(RETRY)
             continue
+        reason = ""
         try:
             connection.settimeout(max(deadline - time.monotonic(), RETRY))
             message = _receive(connection)
@@ -154,7 +157,7 @@ def _join(home: Path, linger: float) -> socket.socket:
             raise _told(message)
         # it ended, or was killed, before it was ready: the next one is asked
     raise EmbeddedServerError(
-        f"the embedded server of {home} did not become ready within {START_TIMEOUT:.0f} s"
+        f"the embedded server of {home} did not become ready within {START_TIMEOUT:.0f} s{reason}"
     )
 
 

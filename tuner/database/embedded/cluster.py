@@ -119,7 +119,7 @@ class Cluster:
             first_password.write_text(os.urandom(24).hex())
             if self._user:
                 for path in (first_password, aside):
-                    os.chown(path, self._user.uid, self._user.gid)
+                    places.give(path, self._user)
             data = aside / "data"
             self._run(
                 [

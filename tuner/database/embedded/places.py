@@ -153,7 +153,7 @@ def make_run(base: Path, user: ServerUser | None) -> Path:
     sockets = run / "s"
     sockets.mkdir(mode=0o700, exist_ok=True)
     if user:
-        os.chown(sockets, user.uid, user.gid, follow_symlinks=False)
+        give(sockets, user)
     return run
 
 
@@ -201,6 +201,15 @@ def root_folder(path: Path, mode: int) -> None:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022:
         raise EmbeddedServerError(f"{path} must be a folder that only root can write")
     path.chmod(mode)
+
+
+def give(path: Path, user: ServerUser) -> None:
+    """Make the server's user own a file or folder; never through a link that somebody put there."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fchown(descriptor, user.uid, user.gid)
+    finally:
+        os.close(descriptor)
 
 
 def replace(path: Path, content: str) -> None:
