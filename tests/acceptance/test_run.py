@@ -112,7 +112,7 @@ def test_ctrl_c_pauses_and_running_again_resumes(
         assert process.stderr is not None
         said = process.stderr.read()
         assert process.wait(60) == 130
-    assert f"Continue with tuner run {file}" in said
+    assert f" -m tuner run {file}" in said
     assert "Traceback" not in said
     study = commands.find(database, "slow")
     assert study.state is StudyState.PAUSED

@@ -2,6 +2,8 @@
 
 import json
 import math
+import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import is_dataclass
@@ -41,6 +43,15 @@ STATE_STYLE: Mapping[str, str] = {
 def complain(message: str) -> None:
     """An error, on standard error."""
     err.print(f"[bold red]error:[/] {escape(message)}")
+
+
+def program() -> list[str]:
+    """How the user's shell calls this program: `tuner`, or its path where that is not found."""
+    called = Path(sys.argv[0])
+    if called.name != "tuner":
+        return [Path(sys.executable).name, "-m", "tuner"]
+    found = shutil.which("tuner")
+    return ["tuner"] if found and Path(found).resolve() == called.resolve() else [str(called)]
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Launching and working: `run`, `launch`, `worker`."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tuner.cli.output import (
     params_table,
     plain,
     print_json,
+    program,
     study_record,
 )
 from tuner.database.engine import Database
@@ -110,8 +112,13 @@ def _say_how_to_go_on(database: Database, study: Study, file: Path) -> None:
     err.print(
         f"[yellow]{study.state}[/] after {_finished(counts)} of {study.max_trials} trials"
         + (f"; other workers go on with {others} trials" if others else "")
-        + f". Continue with [bold]tuner run {escape(str(file))}[/]"
+        + f". Continue with {_command('run', str(file))}"
     )
+
+
+def _command(*words: str) -> str:
+    """A command to type, as Rich markup."""
+    return f"[bold]{escape(shlex.join([*program(), *words]))}[/]"
 
 
 def _finished(counts: Any) -> int:
@@ -131,8 +138,8 @@ def _conclude(
     if study.state is not StudyState.FINISHED:
         err.print(
             f"[yellow]{study.state}[/]: {escape(study.reason or '')} ({summary}). See "
-            f"[bold]tuner trials {escape(study.name)} --state failed[/], then "
-            f"[bold]tuner run {escape(str(file))}[/] to go on"
+            f"{_command('trials', study.name, '--state', 'failed')}, then "
+            f"{_command('run', str(file))} to go on"
         )
         raise typer.Exit(1)
     best = commands.best(database, study)
@@ -165,12 +172,22 @@ def _conclude(
     out.print()
     out.print(f"  validation {metric['name']}  [bold]{number(metric['validation'])}[/]")
     out.print(f"  test {metric['name']}        [bold]{number(metric['test'])}[/]")
-    out.print(f"  exported to            [bold]{escape(str(folder))}[/]\n")
+    out.print(f"  exported to{' ' * 12}[bold]{escape(str(folder))}[/]\n")
+    name = study.name
     out.print("next:")
-    quoted = escape(study.name)
-    out.print(f"  tuner report {quoted}         figures and tables as one HTML page")
-    out.print(f"  tuner trials {quoted}         every trial")
-    out.print(f"  tuner run {escape(str(folder / 'reproduce.yaml'))}   train the best again")
+    _print_next(
+        (["report", name], "figures and tables as one HTML page"),
+        (["trials", name], "every trial"),
+        (["run", str(folder / "reproduce.yaml")], "train the best again"),
+    )
+
+
+def _print_next(*commands_: tuple[list[str], str]) -> None:
+    """Commands to type next, as this shell finds them, and what each does."""
+    shown = [(shlex.join([*program(), *words]), meaning) for words, meaning in commands_]
+    width = max(len(command) for command, _ in shown)
+    for command, meaning in shown:
+        out.print(f"  {escape(command.ljust(width))}   [dim]{escape(meaning)}[/]")
 
 
 def launch(
@@ -186,10 +203,12 @@ def launch(
         if as_json:
             print_json(study_record(launched.study))
             return
-        shown = escape(launched.study.name)
-        out.print(f"launched [bold]{shown}[/]: {launched.study.max_trials} trials")
-        out.print("next:\n  tuner worker            work on it, on any machine with this database")
-        out.print(f"  tuner show {shown}      see how it stands")
+        name = launched.study.name
+        out.print(f"launched [bold]{escape(name)}[/]: {launched.study.max_trials} trials\nnext:")
+        _print_next(
+            (["worker"], "work on it, on any machine with this database"),
+            (["show", name], "see how it stands"),
+        )
 
 
 def worker(
