@@ -3,26 +3,47 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
+Distributions = Sequence[tuple[str, dict[str, Any]]]  # name, Optuna's distribution as JSON
+
 # DO UPDATE, not DO NOTHING, so that the row of whoever was faster is returned
 _ENSURE = text("""
-    INSERT INTO tuner.spaces (study_id, digest, distributions)
-    VALUES (:study, :digest, :distributions)
+    INSERT INTO tuner.spaces (study_id, digest, distributions, names, texts)
+    VALUES (:study, :digest, :distributions, CAST(:names AS text[]), CAST(:texts AS text[]))
     ON CONFLICT (study_id, digest) DO UPDATE SET digest = excluded.digest
     RETURNING id
 """)
 
 
-def ensure(
-    connection: Connection, study_id: int, distributions: Sequence[tuple[str, dict[str, Any]]]
-) -> int:
+class StoredSpace(NamedTuple):
+    """A set of distributions as its columns hold it."""
+
+    digest: str
+    distributions: str
+    names: list[str]
+    texts: list[str]
+
+
+def stored(distributions: Distributions) -> StoredSpace:
+    """The columns of a set of distributions."""
+    whole = json.dumps(distributions)
+    return StoredSpace(
+        digest=hashlib.sha256(whole.encode()).hexdigest(),
+        distributions=whole,
+        names=[_storable(name) for name, _ in distributions],
+        texts=[json.dumps(distribution) for _, distribution in distributions],
+    )
+
+
+def ensure(connection: Connection, study_id: int, distributions: Distributions) -> int:
     """The id of this set of distributions, stored if it is new."""
-    text_ = json.dumps(distributions)
-    digest = hashlib.sha256(text_.encode()).hexdigest()
-    row = connection.execute(
-        _ENSURE, {"study": study_id, "digest": digest, "distributions": text_}
-    ).one()
+    row = connection.execute(_ENSURE, {"study": study_id, **stored(distributions)._asdict()}).one()
     return int(row.id)
+
+
+def _storable(name: str) -> str:
+    """A name for the views alone: PostgreSQL's text holds no NUL and no lone surrogates."""
+    return name.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")

@@ -102,6 +102,10 @@ spaces = Table(
     ),
     Column("digest", Text, nullable=False),  # SHA-256 of `distributions`
     Column("distributions", Text, nullable=False),  # JSON: [[name, Optuna's distribution], …]
+    # The same in two arrays, for the views in Optuna's layout: a distribution of NaN choices is no
+    # JSON to PostgreSQL, so these cannot be had from the text above.
+    Column("names", ARRAY(Text), nullable=False),
+    Column("texts", ARRAY(Text), nullable=False),  # each distribution as JSON
     UniqueConstraint("study_id", "digest"),
 )
 
