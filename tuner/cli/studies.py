@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import typer
 from rich.markup import escape
+from rich.measure import Measurement
+from rich.table import Table
 
 from tuner import commands, export, files
 from tuner.cli.output import (
@@ -199,28 +201,35 @@ def _cell(value: object) -> object:
 
 
 def _print_trials(every: list[Trial], study: Study, total: int) -> None:
+    """One column a parameter where there is room, all of them in one column where there is not."""
     names = _param_names(every)
-    shown = table(
-        "#",
-        "state",
-        study.metric,
-        "epochs",
-        "time",
-        *map(escape, names),
-        right=frozenset({"#", study.metric, "epochs", "time"}),
-    )
+    shown = _trials_table(study, *map(escape, names))
     for trial in every:
+        params = trial.params
         shown.add_row(
-            str(trial.number),
-            state(trial.state),
-            number(trial.value),
-            str(trial.reports[-1].step if trial.reports else 0),
-            duration(trial.seconds),
-            *(escape(param(trial.params[n])) if n in trial.params else "" for n in names),
+            *_trial_cells(trial), *(escape(param(params[n])) if n in params else "" for n in names)
         )
-    out.print(shown)
+    width = Measurement.get(out, out.options.update(max_width=10_000), shown).maximum
+    if out.is_terminal and width > out.width:
+        shown = _trials_table(study, "parameters")
+        for trial in every:
+            pairs = (f"[dim]{escape(n)}[/] {escape(param(v))}" for n, v in trial.params.items())
+            shown.add_row(*_trial_cells(trial), "  ".join(pairs))
+        width = out.width
+    out.print(shown, width=width)
     if total > len(every):
         err.print(f"[dim]{total - len(every)} more; --top N or --format csv shows them[/]")
+
+
+def _trials_table(study: Study, *more: str) -> Table:
+    right = frozenset({"#", study.metric, "epochs", "time"})
+    return table("#", "state", study.metric, "epochs", "time", *more, right=right)
+
+
+def _trial_cells(trial: Trial) -> tuple[str, ...]:
+    epochs = str(trial.reports[-1].step if trial.reports else 0)
+    cells = state(trial.state), number(trial.value), epochs, duration(trial.seconds)
+    return (str(trial.number), *cells)
 
 
 def best(name: str = StudyName, as_json: bool = AsJson) -> None:
