@@ -22,7 +22,8 @@ from tuner.database.engine import Database
 from tuner.settings import Settings, settings
 from tuner.trials import ParamValue, Study, StudyState, Trial, TrialState
 
-out = Console(highlight=False, soft_wrap=True)
+PIPED = 10_000  # columns: a file or another program has no edge to wrap at
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPED)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 AsJson = typer.Option(False, "--json", help="Print JSON for scripts.")

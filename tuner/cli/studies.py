@@ -14,6 +14,7 @@ from rich.table import Table
 
 from tuner import commands, export, files
 from tuner.cli.output import (
+    PIPED,
     AsJson,
     duration,
     err,
@@ -209,14 +210,13 @@ def _print_trials(every: list[Trial], study: Study, total: int) -> None:
         shown.add_row(
             *_trial_cells(trial), *(escape(param(params[n])) if n in params else "" for n in names)
         )
-    width = Measurement.get(out, out.options.update(max_width=10_000), shown).maximum
-    if out.is_terminal and width > out.width:
+    unlimited = out.options.update(max_width=PIPED)
+    if Measurement.get(out, unlimited, shown).maximum > out.width:
         shown = _trials_table(study, "parameters")
         for trial in every:
             pairs = (f"[dim]{escape(n)}[/] {escape(param(v))}" for n, v in trial.params.items())
             shown.add_row(*_trial_cells(trial), "  ".join(pairs))
-        width = out.width
-    out.print(shown, width=width)
+    out.print(shown)
     if total > len(every):
         err.print(f"[dim]{total - len(every)} more; --top N or --format csv shows them[/]")
 
