@@ -33,6 +33,9 @@ def new_home() -> Path:
 def remove_home(home: Path) -> None:
     """Stop the home's server and remove all that it has."""
     embedded.stop(home, force=True)
+    run = home / "postgres" / "run-folder"
+    if run.exists():
+        shutil.rmtree(run.read_text())
     shutil.rmtree(home, ignore_errors=True)
 
 

@@ -463,7 +463,7 @@ def test_homes_with_unusual_names(home: Path, name: str) -> None:
     hold = embedded.hold(home / name, linger=0)
     assert answers(hold.url)
     hold.release()
-    embedded.stop(home / name, force=True)
+    remove_home(home / name)
 
 
 def test_a_home_too_long_for_a_socket(home: Path) -> None:
@@ -484,7 +484,8 @@ def test_a_home_too_long_for_a_socket(home: Path) -> None:
     assert find(long).run != run
     assert answers(hold.url)
     hold.release()
-    embedded.stop(long, force=True)
+    remove_home(long)
+    shutil.rmtree(run)
 
 
 # as root and as others
