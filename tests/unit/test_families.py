@@ -8,8 +8,9 @@ import torch
 from torch.nn import functional
 
 from tests.unit.conftest import Recorder, cohort
-from tuner.data import Prepared
+from tuner.data import Prepared, prepare
 from tuner.families import cnn, registry, text_cnn
+from tuner.spec.data import DataSpec
 
 
 def test_two_convolutions_are_the_textbook_network() -> None:
@@ -120,3 +121,29 @@ def test_text_cnn_learns(reviews: Prepared, tmp_path: Path) -> None:
     context = Recorder()
     text_cnn.train(cohort(reviews, tmp_path, params, epochs=5), reviews, context)
     assert context.finished[0][0] >= 0.9
+
+
+@pytest.mark.parametrize("kind", ["static", "tuned"])
+def test_words_take_their_vectors_from_the_file(kind: str, reviews: Prepared, cache: Path) -> None:
+    path = cache / "vectors.txt"
+    path.write_text("2 3\ngood 1 2 3\nbad 4 5 6\n")
+    table = cache / "reviews.csv"
+    data = prepare(DataSpec(source="text", path=table, vectors=path), cache)
+    params = {
+        "embeddings": kind,
+        "filter_widths": "2+3",
+        "filters": 4,
+        "dropout": 0.1,
+        "embedding_dropout": 0.0,
+        "max_norm": 3,
+    }
+    model = text_cnn.build(params, data)
+    assert isinstance(model, text_cnn.TextCNN)
+    rows = model.embedding.weight
+    assert rows[data.vocabulary.index("good")].tolist() == [1, 2, 3]
+    assert rows[data.vocabulary.index("bad")].tolist() == [4, 5, 6]
+    assert rows[0].tolist() == [0, 0, 0]
+    other = rows[data.vocabulary.index("book")]
+    assert (other.abs() <= text_cnn.RANDOM_RANGE).all()
+    assert other.any()
+    assert rows.requires_grad == (kind == "tuned")

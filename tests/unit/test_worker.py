@@ -1,0 +1,141 @@
+"""The worker's parts that need no database: messages, devices, kept weights, causes, logs."""
+
+import math
+from multiprocessing import Pipe
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuner import artifacts
+from tuner.errors import ExecutorError
+from tuner.settings import executor_environment
+from tuner.training.causes import cause
+from tuner.training.cohort import Cohort, Decision, Task
+from tuner.trials import Cause, Report
+from tuner.worker import devices, messages
+from tuner.worker.executors import ending, tail
+
+COHORT = Cohort(
+    study="s",
+    family="cnn",
+    data={"source": "digits"},
+    fingerprint="f",
+    metric="accuracy",
+    direction="maximize",
+    epochs=3,
+    early_stop=None,
+    precision="auto",
+    device="cpu",
+    threads=1,
+    cache=Path("/cache"),
+    tasks=(
+        Task(1, 2, {"lr": 0.1, "name": "x", "flag": True, "n": 3, "none": None}, 7, Path("/f")),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "message", [messages.Train(COHORT), messages.Decided({1: Decision.PRUNE, 2: Decision.GO_ON})]
+)
+def test_messages_to_the_executor_arrive_as_they_were(message: messages.FromWorker) -> None:
+    here, there = Pipe()
+    messages.send_to_executor(here, message)
+    received = messages.receive_from_worker(there)
+    assert received == message
+    if isinstance(received, messages.Train):
+        params = received.cohort.tasks[0].params
+        assert [type(v) for v in params.values()] == [float, str, bool, int, type(None)]
+
+
+@given(value=st.floats(), metric=st.floats(), step=st.integers(1, 10**6))
+def test_reports_keep_every_float(value: float, metric: float, step: int) -> None:
+    here, there = Pipe()
+    messages.send_to_worker(here, messages.Reported({3: Report(step, value, {"loss": metric})}))
+    received = messages.receive_from_executor(there)
+    assert isinstance(received, messages.Reported)
+    report = received.reports[3]
+    for mine, theirs in ((value, report.value), (metric, report.metrics["loss"])):
+        assert mine == theirs or (math.isnan(mine) and math.isnan(theirs))
+
+
+@given(st.binary(max_size=200))
+def test_nonsense_from_an_executor_is_refused(nonsense: bytes) -> None:
+    here, there = Pipe()
+    here.send_bytes(nonsense)
+    with pytest.raises(ExecutorError):
+        messages.receive_from_executor(there)
+
+
+def test_a_message_that_is_too_long_is_refused() -> None:
+    here, there = Pipe()
+    writer = b"x" * 1000
+    here.send_bytes(writer)
+    limit, messages.MAX_BYTES = messages.MAX_BYTES, 999
+    try:
+        with pytest.raises(OSError, match="bad message length"):
+            messages.receive_from_executor(there)
+    finally:
+        messages.MAX_BYTES = limit
+
+
+def test_slots_divide_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "cores", lambda: 8)
+    monkeypatch.setattr(devices, "gpus", lambda: ())
+    assert [s.threads for s in devices.slots("auto", None, None)] == [1] * 8
+    assert [s.threads for s in devices.slots("cpu", 3, None)] == [2] * 3
+    assert [s.threads for s in devices.slots("cpu", None, 4)] == [4] * 2
+
+
+def test_gpus_get_one_executor_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "cores", lambda: 8)
+    monkeypatch.setattr(devices, "gpus", lambda: ("0", "1"))
+    slots = devices.slots("auto", None, None)
+    assert [(s.name, s.device, s.threads) for s in slots] == [
+        ("cuda:0", "cuda:0", 4),
+        ("cuda:1", "cuda:0", 4),  # it sees only its own
+    ]
+    assert [s.name for s in devices.slots("cuda", 3, None)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert {s.name for s in devices.slots("cpu", None, None)} == {"cpu"}
+
+
+def test_executors_do_not_get_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNER_DATABASE_URL", "postgresql://u:secret@h/d")
+    monkeypatch.setenv("HARMLESS", "1")
+    environment = executor_environment(2, "3")
+    assert "secret" not in " ".join(environment.values())
+    assert environment["HARMLESS"] == "1"
+    assert (environment["OMP_NUM_THREADS"], environment["CUDA_VISIBLE_DEVICES"]) == ("2", "3")
+    assert executor_environment(1, None)["CUDA_VISIBLE_DEVICES"] == ""
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_only_the_best_weights_stay(direction: str, tmp_path: Path) -> None:
+    kept = artifacts.KeptWeights()
+    for value in (3, 9, 1, 7, 5, 8, 2):
+        folder = tmp_path / str(value)
+        folder.mkdir()
+        (folder / artifacts.WEIGHTS_FILE).touch()
+        kept.add(1, direction, float(value), folder)  # type: ignore[arg-type]
+    left = sorted(int(p.parent.name) for p in tmp_path.glob("*/weights.safetensors"))
+    assert left == ([3, 5, 7, 8, 9] if direction == "maximize" else [1, 2, 3, 5, 7])
+
+
+def test_causes() -> None:
+    assert cause(MemoryError()) is Cause.OUT_OF_MEMORY
+    assert cause(ValueError()) is Cause.USER_ERROR
+
+
+def test_endings_are_words() -> None:
+    assert ending(-9) == "was killed by SIGKILL"
+    assert ending(3) == "exited with code 3"
+
+
+def test_the_tail_of_a_log_is_bounded(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_bytes(b"\xff" * 10_000 + b"\n".join(b"line %d" % n for n in range(100)))
+    lines = (tail(log) or "").splitlines()
+    assert lines[-1] == "line 99"
+    assert len(lines) == 20
+    assert tail(tmp_path / "none") is None
