@@ -21,7 +21,8 @@ class Task:
     attempt: int
     params: Mapping[str, ParamValue]
     seed: int  # initialization, shuffling and dropout of this trial
-    folder: Path  # of this attempt, for its weights; made by whoever writes first
+    folder: Path  # of this attempt: weights, checkpoints, log; made by whoever writes first
+    earlier: tuple[Path, ...] = ()  # folders of the attempts before it, the latest first
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ has its own model, optimizer, order of the data and random state, so its result 
 who else is in the cohort.
 """
 
+import logging
 import math
 import resource
 import sys
@@ -19,13 +20,17 @@ from torch.nn import functional
 
 from tuner.artifacts import WEIGHTS_FILE
 from tuner.data.prepared import Prepared
-from tuner.training import metrics, optimizers, resident, schedules, weights
+from tuner.errors import DiskFullError
+from tuner.training import checkpoints, metrics, optimizers, resident, schedules, weights
 from tuner.training.cohort import Cohort, Context, Decision, Task
 from tuner.training.resident import Resident
 from tuner.trials import ParamValue, Report, better
 
+CHECKPOINT_PERIOD = 5.0  # seconds of training that a killed trial loses at most, and an epoch
 EVALUATION_BATCH = 1024  # rows; evaluation holds no gradients
 _MIB = 2**20
+
+_log = logging.getLogger(__name__)
 
 Build = Callable[[Mapping[str, ParamValue], Prepared], nn.Module]
 
@@ -42,28 +47,32 @@ def train(cohort: Cohort, data: Prepared, context: Context, build: Build) -> Non
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     parts = resident.load(data, "train", device), resident.load(data, "validation", device)
-    running = [_Member(task, cohort, data, device, build) for task in cohort.tasks]
-    for epoch in range(1, cohort.epochs + 1):
+    running = []
+    for task in cohort.tasks:
+        member = _Member(task, cohort, data, device, build)
+        member.resume()
+        running.append(member)
+    while running := [member for member in running if not member.finish_if_done(context)]:
         reports: dict[int, Report] = {}
         for member in list(running):
-            report, problem = member.epoch(epoch, *parts)
+            report, problem = member.epoch(*parts)
             if report is None:
+                member.end()
                 context.diverged(member.number, problem)
                 running.remove(member)
             else:
                 reports[member.number] = report
-        if not running:
-            return
-        decisions = context.report(reports)
+        decisions = context.report(reports) if reports else {}
         for member in list(running):
             decision = decisions.get(member.number, Decision.STOP)
-            if decision is not Decision.GO_ON:
-                running.remove(member)
-            elif epoch == cohort.epochs or member.is_stuck:
-                member.finish(context)
-                running.remove(member)
-        if not running:
-            return
+            if decision is Decision.GO_ON:
+                member.save_now_and_then()
+                continue
+            if decision is Decision.STOP:
+                member.save()  # its next attempt goes on from here
+            else:
+                member.end()
+            running.remove(member)
 
 
 class _Member:
@@ -77,7 +86,9 @@ class _Member:
         self._cohort = cohort
         self._device = device
         self._params = task.params
-        self._random_state: dict[str, Tensor] = {}
+        self._epoch = 0  # epochs done
+        self._saved = time.monotonic()
+        self._random_states: dict[str, Tensor] = {}
         self._shuffling = torch.Generator().manual_seed(task.seed)
         with self._randomness():
             torch.manual_seed(task.seed)
@@ -96,16 +107,9 @@ class _Member:
         self._best_state: dict[str, Tensor] = {}
         self._since_best = 0
 
-    @property
-    def is_stuck(self) -> bool:
-        """Whether the study's `early_stop` ends it."""
-        patience = self._cohort.early_stop
-        return patience is not None and self._since_best >= patience
-
-    def epoch(
-        self, epoch: int, train_part: Resident, validation_part: Resident
-    ) -> tuple[Report | None, str]:
+    def epoch(self, train_part: Resident, validation_part: Resident) -> tuple[Report | None, str]:
         """Train one epoch and evaluate; None and a sentence if it diverged."""
+        epoch = self._epoch + 1
         started = time.perf_counter()
         with self._randomness():
             train_loss = self._train_epoch(train_part)
@@ -118,6 +122,7 @@ class _Member:
         value = measured.get(self._cohort.metric, math.nan)
         if not math.isfinite(value):
             return None, f"{self._cohort.metric} became {value} in epoch {epoch}"
+        self._epoch = epoch
         self._remember(value)
         return (
             Report(
@@ -134,12 +139,71 @@ class _Member:
             "",
         )
 
-    def finish(self, context: Context) -> None:
-        """Write the weights of the best epoch and say how good they were."""
+    def finish_if_done(self, context: Context) -> bool:
+        """At its end, write the weights of the best epoch and say how good they were."""
+        patience = self._cohort.early_stop
+        is_stuck = patience is not None and self._since_best >= patience
+        if self._epoch < self._cohort.epochs and not is_stuck:
+            return False
         assert self._best is not None
         path = self._task.folder / WEIGHTS_FILE
         weights.save(self._best_state, path)
+        self.end()
         context.finish(self.number, self._best, path)
+        return True
+
+    # Checkpoints
+
+    def save_now_and_then(self) -> None:
+        """Save if the last time is long enough ago: a small model's epoch is shorter than that."""
+        if time.monotonic() - self._saved >= CHECKPOINT_PERIOD:
+            self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint of the epoch just done."""
+        optimizer_tensors, optimizer_rest = checkpoints.optimizer_state(self._optimizer)
+        tensors = {
+            **dict(checkpoints.named("model", self._model.state_dict())),
+            **dict(checkpoints.named("best", self._best_state)),
+            **dict(checkpoints.named("optimizer", optimizer_tensors)),
+            **dict(checkpoints.named("random", self._random_states)),
+            "shuffling": self._shuffling.get_state(),
+        }
+        values = {
+            "step": self._step,
+            "best": self._best,
+            "since_best": self._since_best,
+            "optimizer": optimizer_rest,
+        }
+        checkpoint = checkpoints.Checkpoint(self._epoch, tensors, values)
+        try:
+            checkpoints.save(self._task.folder, checkpoint)
+        except DiskFullError as error:  # the trial itself needs no space until its end
+            _log.warning("%s: training goes on without this checkpoint", error)
+        self._saved = time.monotonic()
+
+    def resume(self) -> None:
+        """Go on from the latest checkpoint of an earlier attempt, if there is one."""
+        found = checkpoints.latest((self._task.folder, *self._task.earlier))
+        if found is None:
+            return
+        tensors, values = found.tensors, found.values
+        self._model.load_state_dict(checkpoints.under("model", tensors))
+        self._best_state = {
+            name: tensor.to(self._device)
+            for name, tensor in checkpoints.under("best", tensors).items()
+        }
+        checkpoints.restore_optimizer(
+            self._optimizer, checkpoints.under("optimizer", tensors), values["optimizer"]
+        )
+        self._random_states = checkpoints.under("random", tensors)
+        self._shuffling.set_state(tensors["shuffling"])
+        self._epoch, self._step = found.epoch, values["step"]
+        self._best, self._since_best = values["best"], values["since_best"]
+
+    def end(self) -> None:
+        """The trial has an outcome: nobody will go on from its checkpoints."""
+        checkpoints.remove((self._task.folder, *self._task.earlier))
 
     def _train_epoch(self, part: Resident) -> float:
         """One pass over the part; returns the mean loss of an example."""
@@ -203,15 +267,10 @@ class _Member:
     @contextmanager
     def _randomness(self) -> Iterator[None]:
         """Initialization and dropout draw from the trial's own random state inside the block."""
-        is_cuda = self._device.type == "cuda"
-        if self._random_state:
-            torch.set_rng_state(self._random_state["cpu"])
-            if is_cuda:
-                torch.cuda.set_rng_state(self._random_state["cuda"], self._device)
+        if self._random_states:
+            checkpoints.restore_random_states(self._random_states, self._device)
         yield
-        self._random_state["cpu"] = torch.get_rng_state()
-        if is_cuda:
-            self._random_state["cuda"] = torch.cuda.get_rng_state(self._device)
+        self._random_states = checkpoints.random_states(self._device)
 
 
 @torch.inference_mode()

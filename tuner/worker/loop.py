@@ -332,13 +332,14 @@ class Worker:
 
     def _train(self, executor: Executor, search: Search, held: Held) -> None:
         spec, study = search.spec, search.study
-        folder = artifacts.attempt_folder(
-            self._settings, study.id, held.number, held.claimed.attempt
-        )
+        folders = [
+            artifacts.attempt_folder(self._settings, study.id, held.number, attempt)
+            for attempt in range(held.claimed.attempt, 0, -1)
+        ]
         executor.study_id = study.id
         executor.threads = spec.resources.threads or executor.slot.threads
         executor.held = {held.number: held}
-        executor.folders = {held.number: folder}
+        executor.folders = {held.number: folders[0]}
         executor.send(
             Train(
                 Cohort(
@@ -360,7 +361,8 @@ class Worker:
                             attempt=held.claimed.attempt,
                             params=held.params,
                             seed=trial_seed(spec, held.number),
-                            folder=folder,
+                            folder=folders[0],
+                            earlier=tuple(folders[1:]),
                         ),
                     ),
                 )

@@ -1,0 +1,183 @@
+"""A trial that was interrupted goes on as if it had not been, to the last bit."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.unit.conftest import Recorder, cohort
+from tests.unit.test_training import PARAMS
+from tuner.data import Prepared
+from tuner.errors import DiskFullError
+from tuner.families import cnn, text_cnn
+from tuner.training import checkpoints, loop, optimizers
+from tuner.training.cohort import Cohort, Decision
+from tuner.trials import ParamValue, Report
+
+SGD: dict[str, ParamValue] = {**PARAMS, "optimizer": "sgd", "momentum": 0.9, "nesterov": True}
+TEXT: dict[str, ParamValue] = {
+    "learning_rate": 0.01,
+    "batch_size": 16,
+    "optimizer": "adagrad",
+    "dropout": 0.5,
+    "embedding_dropout": 0.2,
+    "embeddings": "random",
+    "embedding_size": 50,
+    "filter_widths": "1+2+3",
+    "filters": 8,
+    "max_norm": 3,
+    "schedule": "linear",
+}
+
+
+def stop_after(epoch: int) -> Recorder:
+    def decide(_: int, report: Report) -> Decision:
+        return Decision.STOP if report.step == epoch else Decision.GO_ON
+
+    return Recorder(decide)
+
+
+def next_attempt(asked: Cohort) -> Cohort:
+    """The same cohort as the next attempt gets it."""
+    tasks = tuple(
+        replace(
+            task,
+            attempt=task.attempt + 1,
+            folder=task.folder.with_name(f"{task.number}.{task.attempt + 1}"),
+            earlier=(task.folder, *task.earlier),
+        )
+        for task in asked.tasks
+    )
+    return replace(asked, tasks=tasks)
+
+
+def whole(asked: Cohort, data: Prepared, module: object, folder: Path) -> Recorder:
+    """The same trials without any interruption."""
+    context = Recorder()
+    tasks = tuple(replace(t, folder=folder / f"whole {t.number}") for t in asked.tasks)
+    module.train(replace(asked, tasks=tasks), data, context)  # type: ignore[attr-defined]
+    return context
+
+
+@pytest.mark.parametrize("name", [*sorted(optimizers.OPTIMIZERS), "momentum", "text"])
+def test_an_interrupted_curve_is_the_uninterrupted_one(
+    name: str, digits: Prepared, reviews: Prepared, tmp_path: Path
+) -> None:
+    data, module = (reviews, text_cnn) if name == "text" else (digits, cnn)
+    special = {"text": TEXT, "momentum": SGD}
+    asked = cohort(data, tmp_path, special.get(name, {**PARAMS, "optimizer": name}), epochs=5)
+    expected = whole(asked, data, module, tmp_path)
+    curve = []
+    for context in (stop_after(2), stop_after(3), Recorder()):
+        module.train(asked, data, context)
+        curve += context.curve(0)
+        asked = next_attempt(asked)
+    assert curve == expected.curve(0)
+    value, path = context.finished[0]
+    expected_value, expected_path = expected.finished[0]
+    assert value == expected_value
+    assert path is not None
+    assert expected_path is not None
+    mine, theirs = load_file(path), load_file(expected_path)
+    assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
+    assert not list(tmp_path.rglob("*.checkpoint"))  # nobody goes on from them
+
+
+def test_trials_of_a_cohort_may_be_at_different_epochs(digits: Prepared, tmp_path: Path) -> None:
+    asked = cohort(digits, tmp_path, PARAMS, SGD, epochs=4)
+    expected = whole(asked, digits, cnn, tmp_path)
+    only_first = replace(asked, tasks=asked.tasks[:1])
+    first = stop_after(3)
+    cnn.train(only_first, digits, first)
+    both = Recorder()
+    cnn.train(next_attempt(asked), digits, both)
+    assert [r.step for r in both.reports[0]] == [4]
+    assert [r.step for r in both.reports[1]] == [1, 2, 3, 4]
+    assert first.curve(0) + both.curve(0) == expected.curve(0)
+    assert both.curve(1) == expected.curve(1)
+
+
+def test_a_trial_stopped_at_its_last_epoch_only_finishes(digits: Prepared, tmp_path: Path) -> None:
+    asked = cohort(digits, tmp_path, PARAMS, epochs=2)
+    stopped = stop_after(2)
+    cnn.train(asked, digits, stopped)
+    assert not stopped.finished
+    again = Recorder()
+    cnn.train(next_attempt(asked), digits, again)
+    assert not again.reports
+    assert again.finished[0][0] == max(r.value for r in stopped.reports[0])
+
+
+def test_a_killed_trial_goes_on_from_what_was_saved(
+    digits: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_PERIOD", 0.0)
+
+    class Killed(BaseException):
+        pass
+
+    def die(_: int, report: Report) -> Decision:
+        if report.step == 3:
+            raise Killed  # between the report and the next checkpoint
+        return Decision.GO_ON
+
+    asked = cohort(digits, tmp_path, PARAMS, epochs=4)
+    expected = whole(asked, digits, cnn, tmp_path)
+    with pytest.raises(Killed):
+        cnn.train(asked, digits, Recorder(die))
+    again = Recorder()
+    cnn.train(next_attempt(asked), digits, again)
+    assert [r.step for r in again.reports[0]] == [3, 4]
+    assert again.curve(0) == expected.curve(0)[2:]
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "emptied"])
+def test_a_damaged_checkpoint_is_put_aside_and_the_one_before_used(
+    damage: str, digits: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_PERIOD", 0.0)
+    asked = cohort(digits, tmp_path, PARAMS, epochs=5)
+    cnn.train(asked, digits, stop_after(4))
+    kept = sorted((tmp_path / "0").glob("*.checkpoint"))
+    assert [path.name[:10] for path in kept] == ["epoch-0003", "epoch-0004"]
+    content = kept[-1].read_bytes()
+    changed = bytes([content[-1] ^ 1])
+    kept[-1].write_bytes(
+        {"cut": content[:-100], "changed": content[:-1] + changed, "emptied": b""}[damage]
+    )
+    found = checkpoints.latest([tmp_path / "0"])
+    assert found is not None
+    assert found.epoch == 3
+    assert (tmp_path / "0" / f"{kept[-1].name}.corrupt").exists()
+
+
+def test_without_a_whole_checkpoint_a_trial_starts_again(tmp_path: Path) -> None:
+    assert checkpoints.latest([tmp_path, tmp_path / "missing"]) is None
+    (tmp_path / f"epoch-0001.{'0' * 16}.checkpoint").write_bytes(b"nonsense")
+    (tmp_path / "epoch-0002.checkpoint").write_bytes(b"not one of ours")
+    assert checkpoints.latest([tmp_path]) is None
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_trial(
+    digits: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise DiskFullError
+
+    monkeypatch.setattr(loop, "CHECKPOINT_PERIOD", 0.0)
+    monkeypatch.setattr(checkpoints, "save", full)
+    context = Recorder()
+    cnn.train(cohort(digits, tmp_path, PARAMS), digits, context)
+    assert 0 in context.finished
+
+
+def test_a_pruned_trial_leaves_no_checkpoint(
+    digits: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_PERIOD", 0.0)
+    context = Recorder(lambda _, report: Decision.PRUNE if report.step == 3 else Decision.GO_ON)
+    cnn.train(cohort(digits, tmp_path, PARAMS, epochs=5), digits, context)
+    assert len(context.reports[0]) == 3
+    assert not list(tmp_path.rglob("*.checkpoint"))
