@@ -29,8 +29,9 @@ from tuner.database.engine import Database, connect
 from tuner.database.schema import check
 from tuner.errors import StudyExistsError, StudyNotFoundError
 from tuner.search import distributions as convert
+from tuner.search.directions import optuna_direction, our_direction
 from tuner.search.history import History
-from tuner.trials import Direction, Study
+from tuner.trials import Study
 
 _UNNAMED = "no-name-"  # what Optuna calls studies without a name
 
@@ -63,7 +64,7 @@ class Storage(BaseStorage):
         name = _UNNAMED + str(uuid.uuid4()) if study_name is None else study_name
         try:
             with self._database.transaction() as connection:
-                return studies.create(connection, name, [_our_direction(d) for d in directions])
+                return studies.create(connection, name, [our_direction(d) for d in directions])
         except StudyExistsError as error:
             raise DuplicatedStudyError(str(error)) from None
 
@@ -91,7 +92,7 @@ class Storage(BaseStorage):
         return self._study(study_id).name
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        return [_optuna_direction(d) for d in self._study(study_id).directions]
+        return [optuna_direction(d) for d in self._study(study_id).directions]
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         return dict(self._study(study_id).user_attrs)
@@ -106,7 +107,7 @@ class Storage(BaseStorage):
             FrozenStudy(
                 study_name=study.name,
                 direction=None,
-                directions=[_optuna_direction(d) for d in study.directions],
+                directions=[optuna_direction(d) for d in study.directions],
                 user_attrs=dict(study.user_attrs),
                 system_attrs=dict(study.system_attrs),
                 study_id=study.id,
@@ -247,11 +248,3 @@ class Storage(BaseStorage):
             yield
         except StudyNotFoundError as error:
             raise KeyError(str(error)) from None
-
-
-def _our_direction(direction: StudyDirection) -> Direction:
-    return "maximize" if direction is StudyDirection.MAXIMIZE else "minimize"
-
-
-def _optuna_direction(direction: Direction) -> StudyDirection:
-    return StudyDirection.MAXIMIZE if direction == "maximize" else StudyDirection.MINIMIZE
