@@ -1,6 +1,10 @@
 """The families' networks against plain references, and their default spaces."""
 
+import importlib
+import math
 import random
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +13,7 @@ from torch.nn import functional
 
 from tests.unit.conftest import Recorder, cohort
 from tuner.data import Prepared, prepare
-from tuner.families import cnn, registry, text_cnn
+from tuner.families import cnn, embedding, registry, rnn, text_cnn, transformer
 from tuner.spec.data import DataSpec
 
 
@@ -37,10 +41,13 @@ def test_images_of_any_size(shape: tuple[int, int, int], depth: int) -> None:
 
 
 def _text_cnn(**changes: object) -> text_cnn.TextCNN:
+    return text_cnn.TextCNN(_words(), 3, **{"widths": (2, 3), "filters": 4, **changes})  # type: ignore[arg-type]
+
+
+def _words() -> torch.nn.Embedding:
+    """Vectors of 20 words in 6 dimensions."""
     torch.manual_seed(1)
-    embeddings = torch.randn(20, 6)
-    embeddings[0] = 0
-    return text_cnn.TextCNN(embeddings, 3, **{"widths": (2, 3), "filters": 4, **changes})  # type: ignore[arg-type]
+    return torch.nn.Embedding(20, 6, padding_idx=0)
 
 
 def test_text_cnn_is_kims_network() -> None:
@@ -59,8 +66,22 @@ def test_text_cnn_is_kims_network() -> None:
     assert torch.allclose(model(tokens[None])[0], expected, atol=1e-5)
 
 
-def test_logits_do_not_depend_on_the_padding() -> None:
-    model = _text_cnn().eval()
+TEXT_NETWORKS: dict[str, Callable[[], torch.nn.Module]] = {
+    "text_cnn": _text_cnn,
+    **{
+        f"rnn {cell} {pooling}": partial(
+            lambda **p: rnn.RNN(_words(), 3, hidden=5, **p), cell=cell, pooling=pooling, layers=2
+        )
+        for cell in rnn.CELLS
+        for pooling in ("last", "mean", "attention")
+    },
+    "transformer": lambda: transformer.Transformer(_words(), 3, 10, heads=2, width=8),
+}
+
+
+@pytest.mark.parametrize("name", TEXT_NETWORKS)
+def test_logits_do_not_depend_on_the_padding(name: str) -> None:
+    model = TEXT_NETWORKS[name]().eval()
     alone = model(torch.tensor([[5, 7]]))
     padded = model(torch.tensor([[5, 7, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6]]))[:1]
     assert torch.allclose(alone, padded, atol=1e-6)
@@ -74,9 +95,65 @@ def test_max_norm_scales_rows_back() -> None:
     assert torch.allclose(model.output.weight.norm(dim=1), torch.ones(3))
 
 
-def test_static_vectors_are_not_trained() -> None:
-    assert not _text_cnn(trained=False).embedding.weight.requires_grad
-    assert _text_cnn(trained=True).embedding.weight.requires_grad
+@pytest.mark.parametrize(("cell", "reference"), [("tanh", "RNN"), ("lstm", "LSTM"), ("gru", "GRU")])
+def test_rnn_is_torchs_own_stack(cell: str, reference: str) -> None:
+    torch.manual_seed(2)
+    mine = rnn.RNN(_words(), 3, cell=cell, hidden=5, layers=2, bidirectional=True).eval()
+    theirs = getattr(torch.nn, reference)(6, 5, 2, batch_first=True, bidirectional=True)
+    theirs.load_state_dict(
+        {
+            name.replace("_l0", f"_l{depth}"): value
+            for depth, layer in enumerate(mine.recurrent)
+            for name, value in layer.state_dict().items()
+        }
+    )
+    tokens = torch.tensor([[5, 7, 2, 9]])
+    _, last = theirs(mine.embedding(tokens))
+    last = last[0] if isinstance(last, tuple) else last
+    expected = mine.output(torch.cat([last[-2], last[-1]], dim=1))  # of the second layer
+    assert torch.allclose(mine(tokens), expected, atol=1e-6)
+
+
+def test_transformer_is_attention_and_feed_forward_after_norms() -> None:
+    model = transformer.Transformer(_words(), 3, 10, layers=1, heads=2, width=8).eval()
+    layer = model.layers[0]
+    tokens = torch.tensor([[5, 7, 2]])
+    x = model.projection(model.embedding(tokens)) + model.positions[:3]
+    normed = layer.norm1(x)
+    weight, bias = layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias
+    query, key, value = (
+        part.view(1, 3, 2, 4).transpose(1, 2)
+        for part in functional.linear(normed, weight, bias).chunk(3, dim=2)
+    )
+    scores = (query @ key.transpose(2, 3) / 2.0).softmax(dim=3)  # √4 features a head
+    mixed = (scores @ value).transpose(1, 2).reshape(1, 3, 8)
+    x = x + layer.self_attn.out_proj(mixed)
+    x = x + layer.linear2(functional.gelu(layer.linear1(layer.norm2(x))))
+    expected = model.output(model.norm(x).mean(dim=1))
+    assert torch.allclose(model(tokens), expected, atol=1e-5)
+
+
+def test_positions_are_those_of_the_paper() -> None:
+    positions = transformer.sinusoids(50, 16)
+    for place, index in ((3, 4), (49, 14), (0, 0)):
+        angle = place / 10_000 ** (index / 16)
+        assert positions[place, index].item() == pytest.approx(math.sin(angle), abs=1e-5)
+        assert positions[place, index + 1].item() == pytest.approx(math.cos(angle), abs=1e-5)
+
+
+def test_variational_dropout_drops_the_same_features_at_every_step() -> None:
+    torch.manual_seed(0)
+    dropped = embedding.VariationalDropout(0.5).train()(torch.ones(4, 9, 30))
+    assert torch.equal(dropped, dropped[:, :1].expand(4, 9, 30))
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}
+    assert not torch.equal(dropped[0], dropped[1])
+
+
+def test_word_dropout_drops_whole_words() -> None:
+    torch.manual_seed(0)
+    dropped = embedding.WordDropout(0.5).train()(torch.ones(4, 30, 9))
+    assert torch.equal(dropped, dropped[:, :, :1].expand(4, 30, 9))
+    assert embedding.WordDropout(0.5).eval()(torch.ones(1, 2, 3)).eq(1).all()
 
 
 @pytest.mark.parametrize("name", registry.NAMES)
@@ -85,7 +162,7 @@ def test_every_draw_of_the_default_space_trains(
 ) -> None:
     card = registry.card(name)
     data = digits if card.data == "images" else reviews
-    module = cnn if name == "cnn" else text_cnn
+    module = importlib.import_module(card.module)
     rng = random.Random(0)
     draws = [card.space.random(rng) for _ in range(5)]
     context = Recorder()
@@ -144,6 +221,6 @@ def test_words_take_their_vectors_from_the_file(kind: str, reviews: Prepared, ca
     assert rows[data.vocabulary.index("bad")].tolist() == [4, 5, 6]
     assert rows[0].tolist() == [0, 0, 0]
     other = rows[data.vocabulary.index("book")]
-    assert (other.abs() <= text_cnn.RANDOM_RANGE).all()
+    assert (other.abs() <= embedding.RANDOM_RANGE).all()
     assert other.any()
     assert rows.requires_grad == (kind == "tuned")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from tuner.data import prepare
 from tuner.errors import TunerError
@@ -33,7 +34,11 @@ def evaluate(request: dict[str, Any]) -> dict[str, dict[str, float]]:
     torch.set_num_threads(request["threads"])
     family = importlib.import_module(registry.card(request["family"]).module)
     model = family.build(request["params"], data)
-    weights.load(model, Path(request["weights"]))
+    try:
+        weights.load(model, Path(request["weights"]))
+    except (SafetensorError, RuntimeError) as error:  # RuntimeError: tensors of another model
+        reason = (str(error).strip().splitlines() or ["?"])[-1].strip()
+        raise TunerError(f"the file is damaged ({reason})") from error
     device = torch.device("cpu")
     measured = {}
     for name in request["parts"]:

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tuner.data.prepared import Prepared
+from tuner.families.embedding import WordDropout, embedding
 from tuner.training import loop
 from tuner.training.cohort import Cohort, Context
 from tuner.trials import ParamValue
-
-RANDOM_RANGE = 0.25  # of words without a vector, uniform in ±, as in the paper
 
 
 class TextCNN(nn.Module):
@@ -28,23 +27,23 @@ class TextCNN(nn.Module):
 
     def __init__(
         self,
-        embeddings: Tensor,
+        embedding: nn.Embedding,
         classes: int,
         *,
-        trained: bool = True,
         widths: Sequence[int] = (3, 4, 5),
         filters: int = 100,
         dropout: float = 0.5,
         embedding_dropout: float = 0.0,
         max_norm: float = 3.0,
     ) -> None:
-        """`embeddings` [words, dimension]; `filters` of each width; `max_norm` 0 for none."""
+        """`filters` of each width; `max_norm` 0 for none."""
         super().__init__()
-        self.embedding = nn.Embedding.from_pretrained(embeddings, freeze=not trained, padding_idx=0)
+        self.embedding = embedding
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(embeddings.shape[1], filters, width, padding=width - 1) for width in widths
+            nn.Conv1d(embedding.embedding_dim, filters, width, padding=width - 1)
+            for width in widths
         )
-        self.embedding_dropout = nn.Dropout1d(embedding_dropout)  # whole words
+        self.embedding_dropout = WordDropout(embedding_dropout)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(filters * len(widths), classes)
         self.max_norm = max_norm
@@ -75,29 +74,14 @@ def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
     """The network that a trial's parameters describe, for this data."""
     p: Mapping[str, Any] = params
     return TextCNN(
-        _embeddings(p, data),
+        embedding(p, data),
         len(data.classes),
-        trained=p["embeddings"] != "static",
         widths=[int(width) for width in str(p["filter_widths"]).split("+")],
         filters=p["filters"],
         dropout=p["dropout"],
         embedding_dropout=p["embedding_dropout"],
         max_norm=p["max_norm"],
     )
-
-
-def _embeddings(params: Mapping[str, Any], data: Prepared) -> Tensor:
-    """float32 [len(vocabulary), dimension]; padding is zero."""
-    words = len(data.vocabulary)
-    if params["embeddings"] == "random":
-        vectors = torch.empty(words, params["embedding_size"])
-        vectors.uniform_(-RANDOM_RANGE, RANDOM_RANGE)
-    else:
-        given = torch.tensor(data.vectors())
-        drawn = torch.empty_like(given).uniform_(-RANDOM_RANGE, RANDOM_RANGE)
-        vectors = torch.where(given.isnan(), drawn, given)
-    vectors[0] = 0.0
-    return vectors
 
 
 def train(cohort: Cohort, data: Prepared, context: Context) -> None:

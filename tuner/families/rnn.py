@@ -1,0 +1,119 @@
+"""A recurrent network for sentences: Elman's tanh cell, LSTM or GRU.
+
+    tokens → embeddings → [recurrent layer → variational dropout] × layers → pooling → classes
+
+Elman, 1990; Hochreiter & Schmidhuber, 1997; Cho et al., 2014. Layers may read in both directions.
+A text is pooled to its last state, to the mean of its states, or to their mean weighted by
+attention (Yang et al., NAACL 2016). Padding takes no part: logits do not depend on the batch around
+a text.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from tuner.data.prepared import Prepared
+from tuner.families.embedding import VariationalDropout, WordDropout, embedding
+from tuner.training import loop
+from tuner.training.cohort import Cohort, Context
+from tuner.trials import ParamValue
+
+CELLS: Mapping[str, Callable[..., nn.RNNBase]] = {"tanh": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+class RNN(nn.Module):
+    """Token ids [N, length] (0 is padding) → logits [N, classes]."""
+
+    def __init__(
+        self,
+        embedding: nn.Embedding,
+        classes: int,
+        *,
+        cell: str = "lstm",
+        hidden: int = 128,
+        layers: int = 1,
+        bidirectional: bool = True,
+        pooling: str = "last",
+        dropout: float = 0.0,
+        embedding_dropout: float = 0.0,
+    ) -> None:
+        """`cell` tanh, lstm, gru; `pooling` last, mean, attention; `hidden` of each direction."""
+        super().__init__()
+        self.embedding = embedding
+        self.embedding_dropout = WordDropout(embedding_dropout)
+        width = hidden * (2 if bidirectional else 1)
+        sizes = [embedding.embedding_dim] + [width] * (layers - 1)
+        self.recurrent = nn.ModuleList(
+            CELLS[cell](size, hidden, batch_first=True, bidirectional=bidirectional)
+            for size in sizes
+        )
+        self.dropout = VariationalDropout(dropout)
+        self.pooling = pooling
+        self.attention = (
+            nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1, bias=False))
+            if pooling == "attention"
+            else None
+        )
+        self.output_dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(width, classes)
+        if cell == "lstm":
+            self._remember_at_first(hidden)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits of a batch."""
+        lengths = (tokens != 0).sum(dim=1).clamp(min=1)
+        states = self.embedding_dropout(self.embedding(tokens))
+        lengths_on_cpu = lengths.cpu()
+        for layer in self.recurrent:
+            packed = pack_padded_sequence(
+                self.dropout(states), lengths_on_cpu, batch_first=True, enforce_sorted=False
+            )
+            out, last = layer(packed)
+            assert isinstance(out, PackedSequence)
+            states, _ = pad_packed_sequence(out, batch_first=True)
+        pooled = self._pooled(states, last[0] if isinstance(last, tuple) else last, lengths)
+        logits: Tensor = self.output(self.output_dropout(pooled))
+        return logits
+
+    def _pooled(self, states: Tensor, last: Tensor, lengths: Tensor) -> Tensor:
+        """States [N, length, width] and the last ones [directions, N, hidden] → [N, width]."""
+        if self.pooling == "last":
+            return last.transpose(0, 1).flatten(1)
+        inside = torch.arange(states.shape[1], device=states.device) < lengths.unsqueeze(1)
+        if self.attention is None:
+            return (states * inside.unsqueeze(2)).sum(dim=1) / lengths.unsqueeze(1)
+        scores = self.attention(states).squeeze(2).masked_fill(~inside, -math.inf)
+        return torch.einsum("nl,nlw->nw", scores.softmax(dim=1), states)
+
+    @torch.no_grad()
+    def _remember_at_first(self, hidden: int) -> None:
+        """Start with open forget gates (Jozefowicz et al., ICML 2015)."""
+        for layer in self.recurrent:
+            for name, bias in layer.named_parameters():
+                if name.startswith("bias_ih"):
+                    bias[hidden : 2 * hidden].fill_(1.0)
+
+
+def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
+    """The network that a trial's parameters describe, for this data."""
+    p: Mapping[str, Any] = params
+    return RNN(
+        embedding(p, data),
+        len(data.classes),
+        cell=p["cell"],
+        hidden=p["hidden"],
+        layers=p["layers"],
+        bidirectional=p["bidirectional"],
+        pooling=p["pooling"],
+        dropout=p["dropout"],
+        embedding_dropout=p["embedding_dropout"],
+    )
+
+
+def train(cohort: Cohort, data: Prepared, context: Context) -> None:
+    """Train a cohort."""
+    loop.train(cohort, data, context, build)

@@ -1,0 +1,105 @@
+"""A Transformer encoder that classifies sentences (Vaswani et al., NIPS 2017), pre-norm.
+
+    tokens → embeddings + positions → [attention, feed-forward] × layers → norm → mean → classes
+
+Layers normalize before each sub-layer (Xiong et al., ICML 2020), which trains without long warm-up.
+Padding is masked: logits do not depend on the batch around a text.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tuner.data.prepared import Prepared
+from tuner.families.embedding import WordDropout, embedding
+from tuner.training import loop
+from tuner.training.cohort import Cohort, Context
+from tuner.trials import ParamValue
+
+
+class Transformer(nn.Module):
+    """Token ids [N, length] (0 is padding) → logits [N, classes]."""
+
+    positions: Tensor
+
+    def __init__(
+        self,
+        embedding: nn.Embedding,
+        classes: int,
+        max_length: int,
+        *,
+        layers: int = 2,
+        heads: int = 4,
+        width: int = 128,
+        feed_forward: int = 4,
+        dropout: float = 0.1,
+        embedding_dropout: float = 0.0,
+    ) -> None:
+        """`width` of the whole layer, a multiple of `heads`; `feed_forward` times as wide."""
+        super().__init__()
+        self.embedding = embedding
+        self.embedding_dropout = WordDropout(embedding_dropout)
+        self.projection = nn.Linear(embedding.embedding_dim, width)
+        self.register_buffer("positions", sinusoids(max_length, width), persistent=False)
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                width,
+                heads,
+                feed_forward * width,
+                dropout,
+                activation="gelu",
+                batch_first=True,
+                norm_first=True,
+            )
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.output = nn.Linear(width, classes)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits of a batch."""
+        padding = tokens == 0
+        padding[:, 0] = False  # a text without words still has one place to look at
+        words = self.projection(self.embedding_dropout(self.embedding(tokens)))
+        states = self.dropout(words + self.positions[: tokens.shape[1]])
+        for layer in self.layers:
+            states = layer(states, src_key_padding_mask=padding)
+        inside = ~padding.unsqueeze(2)
+        pooled = (self.norm(states) * inside).sum(dim=1) / inside.sum(dim=1)
+        logits: Tensor = self.output(self.dropout(pooled))
+        return logits
+
+
+def sinusoids(length: int, width: int) -> Tensor:
+    """Positions float32 [length, width], sine and cosine of falling frequency in turn."""
+    position = torch.arange(length).unsqueeze(1)
+    frequency = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
+    positions = torch.zeros(length, width)
+    positions[:, 0::2] = torch.sin(position * frequency)
+    positions[:, 1::2] = torch.cos(position * frequency)[:, : width // 2]
+    return positions
+
+
+def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
+    """The network that a trial's parameters describe, for this data."""
+    p: Mapping[str, Any] = params
+    return Transformer(
+        embedding(p, data),
+        len(data.classes),
+        data.input_shape[0],
+        layers=p["layers"],
+        heads=p["heads"],
+        width=p["head_width"] * p["heads"],
+        feed_forward=p["feed_forward"],
+        dropout=p["dropout"],
+        embedding_dropout=p["embedding_dropout"],
+    )
+
+
+def train(cohort: Cohort, data: Prepared, context: Context) -> None:
+    """Train a cohort."""
+    loop.train(cohort, data, context, build)
