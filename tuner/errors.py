@@ -36,6 +36,13 @@ class Issue(NamedTuple):
         return f"{where}: {self.message}" if where else self.message
 
 
+def visible(text: str) -> str:
+    r"""The text on one line: `\x1b` for what cannot be seen or would steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def dotted(loc: Sequence[str | int]) -> str:
     """`("enqueue", 0, "lr")` as people read it: `enqueue[0].lr`; always a single line."""
     text = ""
@@ -44,7 +51,7 @@ def dotted(loc: Sequence[str | int]) -> str:
             text += f"[{part}]"
         else:
             shown = part if len(part) <= 60 else part[:59] + "…"
-            shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
+            shown = visible(shown)
             text += f".{shown}" if text else shown
     return text
 

@@ -9,18 +9,41 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tuner.errors import BadInputError, visible
+
+PREFIX = "TUNER_"
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
+    if path == Path():
+        raise ValueError("must be the path of a folder")
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("begins with a user who has no home folder") from None
+
+
+def _level(name: str) -> str:
+    if name.upper() not in LEVELS:
+        raise ValueError(f"must be one of {', '.join(LEVELS)}")
+    return name.upper()
 
 
 class Settings(BaseSettings):
     """What the environment decides."""
 
-    model_config = SettingsConfigDict(env_prefix="TUNER_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,  # the URL holds a password
+    )
 
     database_url: SecretStr | None = Field(
         default=None,
@@ -38,10 +61,13 @@ class Settings(BaseSettings):
     )
     lease_seconds: float = Field(
         default=15.0,
-        gt=0,
+        ge=1,
+        le=86_400,
         description="How long a worker holds a trial without renewing; after that it is requeued.",
     )
-    log_level: str = Field(default="WARNING", description="Level of the log on stderr.")
+    log_level: Annotated[str, AfterValidator(_level)] = Field(
+        default="WARNING", description="Level of the log on stderr."
+    )
 
     @property
     def data_cache(self) -> Path:
@@ -56,8 +82,28 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """The settings of this process, read once."""
-    return Settings()
+    """The settings of this process, read once; BadInputError with a line a wrong variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)
+    # outside of the handler: the error's own text would be kept with the exception
+    raise BadInputError("\n".join(map(_sentence, wrong)))
+
+
+def _sentence(wrong: ErrorDetails) -> str:
+    """What is wrong with one variable; never shows a value that may hold a password."""
+    name = str(wrong["loc"][0])
+    kind, context = wrong["type"], wrong.get("ctx", {})
+    sentence = {
+        "float_parsing": "must be a number",
+        "finite_number": "must be a finite number",
+        "greater_than_equal": f"must be at least {context.get('ge', 0):g}",
+        "less_than_equal": f"must be at most {context.get('le', 0):g}",
+        "value_error": str(context.get("error")),
+    }.get(kind, wrong["msg"])
+    shown = "" if name == "database_url" else f", is `{visible(str(wrong['input']))}`"
+    return f"{PREFIX}{name.upper()}: {sentence}{shown}"
 
 
 def visible_cuda_devices() -> tuple[str, ...] | None:

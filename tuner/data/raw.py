@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from tuner.errors import DataError
+from tuner.errors import DataError, visible
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 RACY = 2.0  # seconds; a file younger than this may change again without changing its times
@@ -28,7 +28,7 @@ _digests: dict[tuple[str, int, int, int, int, int], bytes] = {}
 
 def shown(path: Path) -> str:
     """A path as it stands in a message: one line, whatever the file is called."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))
+    return visible(str(path))
 
 
 @contextmanager

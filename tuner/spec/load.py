@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tuner.errors import BadInputError, Issue, SpecError, dotted
+from tuner.errors import DataError, Issue, SpecError, dotted, visible
 from tuner.spec import overrides as set_values
 from tuner.spec.document import Loc, NotYamlError, parse
 from tuner.spec.study import StudySpec
@@ -32,9 +32,10 @@ class Source:
 
     @contextmanager
     def locating(self, *at: str | int) -> Iterator[None]:
-        """Put file and line in front of every sentence of a BadInputError raised inside.
+        """Put file and line in front of every sentence of a SpecError or DataError raised inside.
 
-        `at` is where an error without issues belongs, for example `"data"`.
+        `at` is where an error without issues belongs, for example `"data"`. What the file is not to
+        blame for, as a cache that cannot be written, stays as it is.
         """
         try:
             yield
@@ -42,7 +43,7 @@ class Source:
             found = error.issues or (Issue(at, " ".join(str(error).split())),)
             report = _report(self.name, found, self.data, self.origins)
             raise type(error)(report, error.issues) from None
-        except BadInputError as error:
+        except DataError as error:
             issue = Issue(at, " ".join(str(error).split()))
             raise type(error)(_line(self.name, issue, self.data, self.origins)) from None
 
@@ -69,23 +70,23 @@ def loads(
 ) -> Source:
     """The same for a text that is in no file; `name` stands in the errors for the file's."""
     if len(text) > MAX_BYTES:
-        raise SpecError(f"{_plain(name)}: {_TOO_LARGE}")
+        raise SpecError(f"{visible(name)}: {_TOO_LARGE}")
     try:
         document = parse(text.removeprefix("\ufeff"))
     except NotYamlError as error:
-        where = _plain(name) if error.line is None else f"{_plain(name)}:{error.line}"
+        where = visible(name) if error.line is None else f"{visible(name)}:{error.line}"
         raise SpecError(f"{where}: {error}") from None
     if document.problems:
         raise SpecError(
-            _lines(f"{_plain(name)}:{line}: {what}" for line, what in document.problems)
+            _lines(f"{visible(name)}:{line}: {what}" for line, what in document.problems)
         )
     if document.data is None:
-        raise SpecError(f"{_plain(name)}: is empty; a study needs `name`, `family` and `data`")
+        raise SpecError(f"{visible(name)}: is empty; a study needs `name`, `family` and `data`")
     if not isinstance(document.data, dict):
         raise SpecError(
-            f"{_plain(name)}: must consist of `key: value` lines, is {a(document.data)}"
+            f"{visible(name)}: must consist of `key: value` lines, is {a(document.data)}"
         )
-    origins = {loc: f"{_plain(name)}:{line}" for loc, line in document.lines.items()}
+    origins = {loc: f"{visible(name)}:{line}" for loc, line in document.lines.items()}
     data, origins = set_values.apply(document.data, origins, overrides)
     if rename is not None:
         data, origins = {**data, "name": rename}, {**origins, ("name",): "--name"}
@@ -112,24 +113,24 @@ def _validated(
 def _read(path: Path, name: str) -> str:
     try:
         if path.is_dir():
-            raise SpecError(f"{_plain(name)}: is a folder, not a study file")
+            raise SpecError(f"{visible(name)}: is a folder, not a study file")
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise SpecError(f"{_plain(name)}: there is no such file") from None
+        raise SpecError(f"{visible(name)}: there is no such file") from None
     except OSError as error:
         reason = (error.strerror or "unknown error").lower()
-        raise SpecError(f"{_plain(name)}: cannot be read: {reason}") from None
+        raise SpecError(f"{visible(name)}: cannot be read: {reason}") from None
     except ValueError:  # a NUL in the name
-        raise SpecError(f"{_plain(name)}: is not the name of a file") from None
+        raise SpecError(f"{visible(name)}: is not the name of a file") from None
     if len(raw) > MAX_BYTES:
-        raise SpecError(f"{_plain(name)}: {_TOO_LARGE}")
+        raise SpecError(f"{visible(name)}: {_TOO_LARGE}")
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise SpecError(
-            f"{_plain(name)}:{line}: is not UTF-8 text: byte 0x{raw[error.start]:02x} "
+            f"{visible(name)}:{line}: is not UTF-8 text: byte 0x{raw[error.start]:02x} "
             f"at position {error.start}"
         ) from None
 
@@ -151,7 +152,7 @@ def _lines(problems: Iterable[str]) -> str:
 def _line(name: str, issue: Issue, data: Mapping[str, Any], origins: Mapping[Loc, str]) -> str:
     loc = as_written(issue.loc, data)
     where = next(
-        (origins[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in origins), _plain(name)
+        (origins[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in origins), visible(name)
     )
     field_ = dotted(loc[:-1] if issue.of_key else loc)
     return ": ".join(part for part in (where, field_, issue.message) if part)
@@ -180,7 +181,3 @@ def as_written(loc: Loc, data: Any) -> Loc:
         else:
             break
     return out
-
-
-def _plain(name: str) -> str:
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from tuner.errors import Issue
+from tuner.errors import Issue, visible
 
 QUOTED_LENGTH = 60  # characters
 
@@ -25,7 +25,7 @@ def quoted(text: object) -> str:
     shown = str(text)
     if len(shown) > QUOTED_LENGTH:
         shown = shown[: QUOTED_LENGTH - 1] + "…"
-    return "`" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown) + "`"
+    return f"`{visible(shown)}`"
 
 
 def written(value: object) -> str:
