@@ -10,6 +10,7 @@ from the exported weights, so that what the folder claims is what its weights do
 
 import io
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -18,18 +19,21 @@ from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ruamel.yaml import YAML
 
 from tuner import __version__, artifacts, files
-from tuner.errors import ExecutorError, NothingToExportError
+from tuner.errors import BadInputError, ExecutorError, NothingToExportError
+from tuner.files import shown
 from tuner.settings import Settings, executor_environment
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.seeds import trial_seed
 from tuner.spec.study import NAME_LENGTH
+from tuner.spec.words import quoted
 from tuner.trials import Study, Trial
 
+FILES = frozenset({"best.yaml", "best.json", "reproduce.yaml", artifacts.WEIGHTS_FILE})
 SUFFIX = "-reproduced"  # of the study in reproduce.yaml
 PACKAGES = ("torch", "numpy", "optuna", "gensim", "safetensors")
 
@@ -47,27 +51,25 @@ def export(
 ) -> Exported:
     """Write the folder for a complete trial; it appears whole or not at all.
 
-    BadInputError if the folder exists and `force` is not set; NothingToExportError where the
-    trial's weights are not on this machine.
+    BadInputError if the folder exists and `force` is not set, or holds anything but an export;
+    NothingToExportError where the trial's weights are not on this machine.
     """
     if study.spec is None:
         raise NothingToExportError(
-            f"the study `{study.name}` was made through Optuna: tuner has no family, data and "
-            "weights of it"
+            f"the study {quoted(study.name)} was made through Optuna: tuner has no family, data "
+            "and weights of it (`tuner best` prints its best parameters)"
         )
+    _refuse_taken(folder, force=force)
     spec = ResolvedSpec.from_json(study.spec)
     weights = (
         artifacts.attempt_folder(settings, study.id, trial.number, trial.attempt)
         / artifacts.WEIGHTS_FILE
     )
-    if not weights.is_file():
-        raise NothingToExportError(
-            f"the weights of trial {trial.number} are not in {weights.parent}: it was trained by "
-            f"{trial.worker or 'another worker'}; export there, or share TUNER_HOME"
-        )
-    with files.whole_folder(folder, replace=force) as aside:
-        shutil.copyfile(weights, aside / artifacts.WEIGHTS_FILE)
-        content = _content(study, spec, trial, weights, settings)
+    with _opened(weights, trial) as kept, files.whole_folder(folder, replace=force) as aside:
+        copy = aside / artifacts.WEIGHTS_FILE
+        with copy.open("wb") as file:
+            shutil.copyfileobj(kept, file)
+        content = _content(study, spec, trial, copy, settings, weights)
         (aside / "best.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         (aside / "best.yaml").write_text(yaml_text(content), encoding="utf-8")
         (aside / "reproduce.yaml").write_text(
@@ -76,20 +78,57 @@ def export(
     return Exported(folder, content)
 
 
-def is_export_of(folder: Path, study: Study) -> bool:
-    """Whether the folder is an earlier export of this very study."""
+def is_export_of(folder: Path, study: str) -> bool:
+    """Whether the folder is an earlier export of the study of this name, and nothing more."""
     try:
         content = json.loads((folder / "best.json").read_text(encoding="utf-8"))
-        return bool(content["study"] == study.name)
-    except (OSError, ValueError, TypeError, KeyError):
+        return bool(content["study"] == study) and _holds_nothing_else(folder)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False
 
 
+def _refuse_taken(folder: Path, *, force: bool) -> None:
+    """BadInputError if the folder must stay as it is: `--force` is no `rm -r` of what is there."""
+    if not os.path.lexists(folder):
+        return
+    if not force:
+        raise BadInputError(
+            f"{shown(folder)}: exists already; name another folder with `--to`, or replace an "
+            "earlier export with `--force`"
+        )
+    if folder.is_dir() and not _holds_nothing_else(folder):
+        raise BadInputError(
+            f"{shown(folder)}: holds more than an export and is not replaced; name another folder "
+            "with `--to`"
+        )
+
+
+def _holds_nothing_else(folder: Path) -> bool:
+    try:
+        return all(entry.name in FILES for entry in folder.iterdir())
+    except OSError:
+        return False
+
+
+def _opened(weights: Path, trial: Trial) -> BinaryIO:
+    try:
+        return weights.open("rb")
+    except FileNotFoundError:
+        raise NothingToExportError(
+            f"the weights of trial {trial.number} are not in {shown(weights.parent)}: it was "
+            f"trained by {trial.worker or 'another worker'}; export there, or share TUNER_HOME"
+        ) from None
+    except OSError as error:
+        raise NothingToExportError(
+            f"{shown(weights)}: cannot be read ({error.strerror or error})"
+        ) from error
+
+
 def _content(
-    study: Study, spec: ResolvedSpec, trial: Trial, weights: Path, settings: Settings
+    study: Study, spec: ResolvedSpec, trial: Trial, copy: Path, settings: Settings, source: Path
 ) -> dict[str, Any]:
     params = spec.space.complete(trial.params)
-    measured = _evaluate(study, spec, params, weights, settings)
+    measured = _evaluate(study, spec, params, copy, settings, source)
     metric = study.metric
     best_step = next((r.step for r in trial.reports if r.value == trial.value), None)
     return {
@@ -147,7 +186,12 @@ def _reproducing(study: Study, spec: ResolvedSpec, trial: Trial) -> dict[str, An
 
 
 def _evaluate(
-    study: Study, spec: ResolvedSpec, params: dict[str, Any], weights: Path, settings: Settings
+    study: Study,
+    spec: ResolvedSpec,
+    params: dict[str, Any],
+    copy: Path,
+    settings: Settings,
+    source: Path,
 ) -> dict[str, dict[str, float]]:
     """Every metric on the validation and test parts, measured in a process of its own (torch)."""
     request = {
@@ -156,7 +200,7 @@ def _evaluate(
         "data": spec.data.model_dump(mode="json"),
         "cache": str(settings.data_cache),
         "fingerprint": study.data_fingerprint,
-        "weights": str(weights),
+        "weights": str(copy),
         "threads": 1,
         "parts": ["validation", "test"],
     }
@@ -165,14 +209,16 @@ def _evaluate(
         input=json.dumps(request),
         capture_output=True,
         text=True,
+        errors="replace",
         env=executor_environment(1, None),
         check=False,
     )
     if process.returncode != 0:
         lines = process.stderr.strip().splitlines()
-        raise ExecutorError(
-            f"the exported weights could not be evaluated: {lines[-1] if lines else 'no message'}"
-        )
+        said = lines[-1] if lines else f"its process ended with code {process.returncode}"
+        # 2: a TunerError about what the user can change, as data that is not there any more
+        kind = BadInputError if process.returncode == BadInputError.exit_code else ExecutorError
+        raise kind(f"{shown(source)}: these weights cannot be measured: {said}")
     result: dict[str, dict[str, float]] = json.loads(process.stdout)
     return result
 

@@ -1,6 +1,7 @@
 """Files that others read appear whole or not at all."""
 
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
@@ -8,15 +9,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tuner.errors import BadInputError, DiskFullError
+from tuner.errors import BadInputError, DiskFullError, TunerError, visible
+
+NAME_BYTES = 200  # of a name; file systems allow 255, and what is written aside needs some more
+
+# the user has named a place where nothing can be written; what is left is nobody's choice
+_PLACE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST),
+    *(errno.ENOTEMPTY, errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EBUSY),
+)
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write a file aside, flush it and rename it into its place."""
+    """Write a file aside, flush it and rename it into its place.
+
+    BadInputError where the path is no place for a file, DiskFullError.
+    """
     data = content.encode() if isinstance(content, str) else content
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, aside = tempfile.mkstemp(prefix=_aside(path), dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
@@ -33,20 +45,24 @@ def write(path: Path, content: str | bytes) -> None:
 def whole_folder(path: Path, *, replace: bool) -> Iterator[Path]:
     """A folder to fill that becomes `path` at the end of the block; on an error nothing appears.
 
-    BadInputError if `path` is there already and `replace` is not set.
+    BadInputError if `path` is there already and `replace` is not set, or where it is no place for a
+    folder; DiskFullError.
     """
-    if path.exists() and not replace:
-        raise BadInputError(f"{path} exists already; name another folder or say --force")
     with _explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        if os.path.lexists(path) and not replace:
+            raise BadInputError(f"{shown(path)}: exists already")
+        target = path.resolve()  # `.` has no name, and a link shall stay one
+        if target.exists() and not target.is_dir():
+            raise BadInputError(f"{shown(path)}: is a file, a folder is needed")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=_aside(target), dir=target.parent))
         try:
             yield aside
             aside.chmod(0o755)
             for file in aside.iterdir():
                 _flush(file)
-            _exchange(aside, path)
-            _flush(path.parent)
+            _exchange(aside, target)
+            _flush(target.parent)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
@@ -55,7 +71,7 @@ def _exchange(new: Path, path: Path) -> None:
     if not path.exists():
         new.replace(path)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+    old = Path(tempfile.mkdtemp(prefix=f"{_aside(path)}old.", dir=path.parent))
     path.replace(old)  # onto an empty folder
     try:
         new.replace(path)
@@ -73,13 +89,42 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def _aside(path: Path) -> str:
+    """How the names of what is written beside `path` begin, which may itself be of full length."""
+    return f".{path.name[:40]}."
+
+
+def safe_name(name: str) -> str:
+    """A text as the name of a single file that is neither hidden nor in another folder.
+
+    Studies that were made through Optuna are named anyhow: `../../x`. What had to be changed gets a
+    digest, so that two names never share a file.
+    """
+    safe = (
+        "".join("_" if c in "/\\" or not c.isprintable() else c for c in name)
+        .lstrip(". -")
+        .rstrip()
+    )
+    encoded = safe.encode()
+    if safe == name and 0 < len(encoded) <= NAME_BYTES:
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{encoded[: NAME_BYTES - 9].decode('utf-8', 'ignore')}-{digest}".lstrip("-")
+
+
+def shown(path: Path) -> str:
+    """A path as it stands in a message: one line, whatever the file is called."""
+    return visible(str(path))
+
+
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
+    if "\0" in str(path):
+        raise BadInputError(f"{shown(path)}: is not the name of a file")
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(f"{path}: no space left on the device") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise BadInputError(f"{path}: cannot be written ({error.strerror})") from error
-        raise
+            raise DiskFullError(f"{shown(path)}: no space left on the device") from error
+        kind = BadInputError if error.errno in _PLACE else TunerError
+        raise kind(f"{shown(path)}: cannot be written ({error.strerror or error})") from error

@@ -17,7 +17,7 @@ import pytest
 from tuner.data import Prepared, build, prepare, raw
 from tuner.data.fingerprint import fingerprint, prepared_key
 from tuner.data.prepared import PARTS
-from tuner.errors import BadInputError, DataError, DiskFullError
+from tuner.errors import BadInputError, DataError, DiskFullError, TunerError
 from tuner.spec.data import DataSpec, Split
 
 caching = sys.modules["tuner.data.prepare"]
@@ -372,7 +372,7 @@ def test_another_failure_of_the_disk_is_a_sentence(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(build, "_encoded", broken)
-    with pytest.raises(BadInputError, match=r"cannot be written \(Input/output error\)"):
+    with pytest.raises(TunerError, match=r"cannot be written \(Input/output error\)"):
         prepare(spec(table(tmp_path / "a.csv")), tmp_path / "cache")
 
 

@@ -120,7 +120,7 @@ def _build(spec: DataSpec, path: Path) -> Prepared:
                     "try again when nothing writes to it"
                 )
             _write_meta(aside, prepared)
-    except OSError as error:  # whole_folder explains the usual ones
+    except OSError as error:  # of the file that was in the way: whole_folder explains its own
         raise BadInputError(f"{path}: cannot be written ({error.strerror or error})") from error
     entry = replace(prepared, folder=path)
     _opened[path] = (_stamp(path), entry)
