@@ -3,6 +3,7 @@
 Every function takes the open `Database`; what a user did wrong comes out as a `TunerError`.
 """
 
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +14,20 @@ from tuner.data import prepare
 from tuner.database import feed, schema, studies, trials
 from tuner.database.engine import Database, connect
 from tuner.errors import (
+    BadInputError,
+    DataError,
     NothingToExportError,
     StudyExistsError,
     StudyNotFoundError,
     StudyStateError,
     TrialNotFoundError,
+    visible,
 )
 from tuner.settings import Settings
 from tuner.spec.load import load
 from tuner.spec.resolve import fitted
 from tuner.spec.resolved import ResolvedSpec, differences
+from tuner.spec.words import quoted
 from tuner.trials import ParamValue, Study, StudyState, Trial, TrialState, best_trial
 
 # what a study file may change of a study that is there: how long it goes on and where it works
@@ -34,6 +39,8 @@ _CHANGEABLE = (
     "budget.max_failures:",
     "resources.",
 )
+_EXTENDABLE = (StudyState.FINISHED, StudyState.ACTIVE)  # what it is, what it shall be
+_EXTEND = ": raise `budget.trials` in its file and `tuner run` it to go on"
 _RESUMABLE = (StudyState.PAUSED, StudyState.STOPPED, StudyState.FINISHED)
 
 
@@ -80,8 +87,13 @@ def prepare_study(
     """Read and check a study file and its data; writes nothing but the data's cache."""
     source = load(path, overrides, rename=name)
     spec = families.confirm(source)
-    with source.locating("data"):
-        data = prepare(spec.data, settings.data_cache)
+    try:
+        with source.locating("data"):
+            data = prepare(spec.data, settings.data_cache)
+    except DataError:
+        raise
+    except BadInputError as error:  # the cache, which no study file names
+        raise BadInputError(f"{error}; TUNER_HOME can name another folder") from error
     with source.locating("family"):
         families.check_data(spec, data)
     return Prepared(spec, data.fingerprint, dict(data.sizes.items()))
@@ -114,8 +126,8 @@ def launch(database: Database, prepared: Prepared, *, resume: bool = False) -> L
             return Launched(studies.by_id(connection, study_id), created=True)
         if not resume:
             raise StudyExistsError(
-                f"a study named `{spec.name}` exists already ({existing.state}): continue it with "
-                f"`tuner resume {spec.name}` or launch under another name with `--name`"
+                f"a study named {quoted(spec.name)} exists already ({existing.state}): "
+                f"{_how_to_go_on(existing)}, or launch under another name with `--name`"
             )
         changes = _changes(existing, prepared)
         if changes:
@@ -133,12 +145,21 @@ def launch(database: Database, prepared: Prepared, *, resume: bool = False) -> L
         )
 
 
+def _how_to_go_on(study: Study) -> str:
+    if study.spec is None:
+        return "it was made through Optuna, where it goes on"
+    if study.state in (StudyState.PAUSED, StudyState.STOPPED):
+        return f"continue it with `tuner resume {shlex.quote(study.name)}`"
+    return "`tuner run` with its file goes on with it"
+
+
 def _changes(existing: Study, prepared: Prepared) -> list[str]:
     """What differs in limits and resources; refuses a file that differs in anything else."""
     spec = prepared.spec
     if existing.spec is None:
         raise StudyExistsError(
-            f"the study `{spec.name}` was made through Optuna; choose another name with `--name`"
+            f"the study {quoted(spec.name)} was made through Optuna; choose another name with "
+            "`--name`"
         )
     before = ResolvedSpec.from_json(existing.spec)
     different = differences(before, spec)
@@ -147,9 +168,9 @@ def _changes(existing: Study, prepared: Prepared) -> list[str]:
         others.append(f"data: fingerprint {existing.data_fingerprint} → {prepared.fingerprint}")
     if others:
         raise StudyExistsError(
-            f"a study named `{spec.name}` exists with another definition ({'; '.join(others)}): "
-            "choose another name with `--name`, or delete it with "
-            f"`tuner delete {spec.name}`"
+            f"a study named {quoted(spec.name)} exists with another definition "
+            f"({visible('; '.join(others))}): choose another name with `--name`, or delete it with "
+            f"`tuner delete {shlex.quote(spec.name)}`"
         )
     return different
 
@@ -187,10 +208,15 @@ def load_trials(database: Database, study: Study) -> list[Trial]:
 
 def best(database: Database, study: Study) -> Trial:
     """The best complete trial; NothingToExportError without one."""
-    found = best_of(load_trials(database, study), study)
+    every = load_trials(database, study)
+    found = best_of(every, study)
     if found is None:
+        by_state = {s: sum(t.state is s for t in every) for s in TrialState}
+        counted = ", ".join(f"{n} {s}" for s, n in by_state.items() if n) or "no trials at all"
+        finite = " with a finite value" if by_state[TrialState.COMPLETE] else ""
         raise NothingToExportError(
-            f"the study `{study.name}` has no complete trial yet, so there is no best one"
+            f"the study {quoted(study.name)} has no complete trial{finite}, so there is no best "
+            f"one ({counted})"
         )
     return found
 
@@ -239,25 +265,46 @@ def _change(
             return study  # asking twice is no error
         if not studies.set_state(connection, study.id, state, allowed=allowed, reason=reason):
             raise StudyStateError(
-                f"the study `{name}` is {study.state}"
-                + (f" ({study.reason})" if study.reason else "")
+                f"the study {quoted(name)} is {study.state}"
+                + (f" ({visible(study.reason)})" if study.reason else "")
                 + f"; only {' or '.join(allowed)} studies can become {state}"
+                + (_EXTEND if (study.state, state) == _EXTENDABLE else "")
             )
         return studies.by_id(connection, study.id)
 
 
 def retry(database: Database, name: str, number: int | None = None) -> list[int]:
-    """Queue failed trials (or one of them) again; returns their numbers."""
+    """Queue failed trials (or one of them) again; returns their numbers.
+
+    TrialNotFoundError if there is no trial of that number or it has not failed.
+    """
     with database.transaction() as connection:
         study = studies.by_name(connection, name)
+        if number is not None:
+            found = [t for t in feed.load(connection, study.id) if t.number == number]
+            if not found:
+                raise TrialNotFoundError(f"the study {quoted(name)} has no trial {number}")
+            if found[0].state is not TrialState.FAILED:
+                raise TrialNotFoundError(
+                    f"trial {number} of {quoted(name)} is {found[0].state}; only failed trials can "
+                    "be tried again"
+                )
         numbers = trials.retry(connection, study.id, number)
-        if number is not None and not numbers:
-            raise TrialNotFoundError(f"the study `{name}` has no failed trial {number}")
         if numbers and study.state is StudyState.FINISHED:
             studies.set_state(
                 connection, study.id, StudyState.ACTIVE, allowed=[StudyState.FINISHED]
             )
         return numbers
+
+
+def trainable(database: Database, names: Sequence[str]) -> None:
+    """Refuse to work on studies that are not there or that were made through Optuna."""
+    for name in names:
+        if find(database, name).spec is None:
+            raise BadInputError(
+                f"the study {quoted(name)} was made through Optuna: its trials run where "
+                "`study.optimize` is called"
+            )
 
 
 def enqueue(database: Database, name: str, params: Mapping[str, ParamValue]) -> int:
@@ -278,7 +325,8 @@ def delete(database: Database, settings: Settings, name: str) -> None:
         study = studies.by_name(connection, name)
         if study.state is StudyState.ACTIVE and study.spec is not None:
             raise StudyStateError(
-                f"the study `{name}` is active; stop it first: `tuner stop {name}`"
+                f"the study {quoted(name)} is active; stop it first: "
+                f"`tuner stop {shlex.quote(name)}`"
             )
         studies.delete(connection, study.id)
     shutil.rmtree(settings.artifacts / str(study.id), ignore_errors=True)

@@ -1,14 +1,21 @@
 """The `tuner` program: its commands and what becomes of errors."""
 
+import contextlib
+import errno
 import os
+import signal
 import sys
+from collections.abc import Sequence
+from types import FrameType
 
 import typer
 
 from tuner import __version__
-from tuner.cli import database, run, studies
+from tuner.cli import database, exchange, mistakes, run, steer, studies
 from tuner.cli.output import complain
 from tuner.errors import TunerError
+
+INTERRUPTED = 130  # exit code
 
 app = typer.Typer(
     help="Search hyperparameters: launch a study, watch it, export the best configuration.",
@@ -19,6 +26,8 @@ app = typer.Typer(
 )
 run.add_to(app)
 studies.add_to(app)
+exchange.add_to(app)
+steer.add_to(app)
 database.add_to(app)
 
 
@@ -38,16 +47,51 @@ def _program(
 
 
 def main() -> None:
-    """Run the program; a user's mistake is one sentence, anything else is a bug and a traceback."""
+    """Run the program on this process's arguments and end the process."""
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal that cannot show `–` gets an escape, not a traceback
+        with contextlib.suppress(AttributeError):  # closed, or not a text stream
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has SIGHUP ignored
+            signal.signal(number, _leave)
+    sys.exit(execute())
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    """End as an exception, so that half of an export is removed and no server is left behind."""
+    sys.exit(128 + number)
+
+
+def execute(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns its exit code.
+
+    What the user can act upon is one sentence on standard error, anything else is a bug and a
+    traceback.
+    """
     try:
-        app()
+        code = app(arguments, prog_name="tuner", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except TunerError as error:
         complain(str(error))
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        complain("interrupted")
-        sys.exit(130)
-    except BrokenPipeError:
-        # `tuner trials x | head`: the reader has left, and Python must not complain at exit
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # `tuner trials x | head`: the reader has left, and Python must not complain at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        complain(f"{error.filename or 'standard output'}: no space left on the device")
+        return 1
+    except Exception as error:
+        if not mistakes.is_one(error):
+            raise
+        return mistakes.explain(error)
+    if code == INTERRUPTED:
+        complain("interrupted")
+    return code if isinstance(code, int) else 0

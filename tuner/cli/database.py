@@ -1,5 +1,6 @@
 """The database and the installation: `db upgrade|status|url|stop`, `doctor`, `schema`."""
 
+import os
 import platform
 import shutil
 import sys
@@ -10,10 +11,9 @@ from importlib.util import find_spec
 from typing import Literal
 
 import typer
-from rich.markup import escape
 
 from tuner import __version__
-from tuner.cli.output import AsJson, opened, out, print_json, table
+from tuner.cli.output import AsJson, opened, out, print_json, shown, table
 from tuner.database import embedded, schema, workers
 from tuner.database.engine import connect
 from tuner.database.health import health
@@ -24,6 +24,7 @@ from tuner.worker import devices
 
 MIN_FREE = 2**30  # bytes of disk below which doctor warns
 SEEN_WITHIN = 30.0  # seconds
+PANEL = "Installation"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -31,9 +32,9 @@ def add_to(app: typer.Typer) -> None:
     db = typer.Typer(help="The database: upgrade, status, url, stop.", no_args_is_help=True)
     for command in (upgrade, status, url, stop):
         db.command()(command)
-    app.add_typer(db, name="db")
-    app.command()(doctor)
-    app.command("schema")(schema_)
+    app.add_typer(db, name="db", rich_help_panel=PANEL)
+    app.command(rich_help_panel=PANEL)(doctor)
+    app.command("schema", rich_help_panel=PANEL)(schema_)
 
 
 def upgrade() -> None:
@@ -70,22 +71,28 @@ def _print_facts(facts: Mapping[str, object], as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    shown = table("", "")
-    shown.show_header = False
+    made = table("", "")
+    made.show_header = False
     for key, value in facts.items():
-        shown.add_row(f"[dim]{key}[/]", escape(str(value)))
-    out.print(shown)
+        made.add_row(f"[dim]{key}[/]", shown(value))
+    out.print(made)
 
 
 def url(
     show_password: bool = typer.Option(
         False, "--show-password", help="Print the password too, for psql or another program."
     ),
+    optuna: bool = typer.Option(
+        False, "--optuna", help="As a storage URL for Optuna and optuna-dashboard, to look at."
+    ),
 ) -> None:
     """Print the database's URL."""
     with opened() as (_, database):
-        plain = database.url.set(drivername="postgresql")  # as psql and other programs want it
-        typer.echo(plain.render_as_string(hide_password=not show_password))
+        if optuna:
+            printed = schema.views_url(database.url)
+        else:
+            printed = database.url.set(drivername="postgresql")  # as psql and others want it
+        typer.echo(printed.render_as_string(hide_password=not show_password))
 
 
 def stop(
@@ -124,12 +131,12 @@ def doctor(as_json: bool = AsJson) -> None:
     if as_json:
         print_json(checks)
     else:
-        shown = table("", "", "")
-        shown.show_header = False
+        made = table("", "", "")
+        made.show_header = False
         marks = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "wrong": "[red]✗[/]"}
         for check in checks:
-            shown.add_row(marks[check.verdict], check.name, escape(check.finding))
-        out.print(shown)
+            made.add_row(marks[check.verdict], check.name, shown(check.finding))
+        out.print(made)
     if any(check.verdict == "wrong" for check in checks):
         raise typer.Exit(1)
 
@@ -168,6 +175,8 @@ def _disk(chosen: Settings) -> _Check:
     folder = chosen.home
     while not folder.exists():
         folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return _Check("disk", "wrong", f"{chosen.home} cannot be written; see TUNER_HOME")
     free = shutil.disk_usage(folder).free
     finding = f"{free / 2**30:.1f} GiB free at {chosen.home}"
     return _Check("disk", "ok" if free >= MIN_FREE else "warning", finding)

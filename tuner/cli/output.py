@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,15 +19,21 @@ from rich.markup import escape
 from rich.table import Table
 
 from tuner import commands, logs
+from tuner.cli.names import study_names
 from tuner.database.engine import Database
+from tuner.errors import visible
+from tuner.figures import text
 from tuner.settings import Settings, settings
 from tuner.trials import ParamValue, Study, StudyState, Trial, TrialState
 
 PIPED = 10_000  # columns: a file or another program has no edge to wrap at
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPED)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+_on_terminal = sys.stdout is not None and sys.stdout.isatty()  # None: it was closed by the shell
+# no emoji: a text that holds `:x:` is shown as it is
+out = Console(highlight=False, emoji=False, soft_wrap=True, width=None if _on_terminal else PIPED)
+err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 AsJson = typer.Option(False, "--json", help="Print JSON for scripts.")
+StudyName = typer.Argument(help="The study's name.", show_default=False, autocompletion=study_names)
 
 STATE_STYLE: Mapping[str, str] = {
     StudyState.ACTIVE: "green",
@@ -42,8 +49,22 @@ STATE_STYLE: Mapping[str, str] = {
 
 
 def complain(message: str) -> None:
-    """An error, on standard error."""
-    err.print(f"[bold red]error:[/] {escape(message)}")
+    """An error, on standard error; one line for each line of the message."""
+    lines = message.split("\n")
+    err.print("[bold red]error:[/] " + "\n".join(map(shown, lines)))
+
+
+def shown(text: object) -> str:
+    """A text from a user or the database as Rich markup that shows just this text, on one line.
+
+    Names and messages may hold markup, or escape sequences that would steer the terminal.
+    """
+    return escape(visible(str(text)))
+
+
+def typed(*words: str) -> str:
+    """A command to type, as this shell finds it, as Rich markup."""
+    return f"[bold]{shown(shlex.join([*program(), *words]))}[/]"
 
 
 def program() -> list[str]:
@@ -68,8 +89,18 @@ def opened() -> Iterator[tuple[Settings, Database]]:
 
 
 def print_json(value: Any) -> None:
-    """Any of our records as JSON on standard output; NaN and infinities become null."""
-    typer.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    """Any of our records as JSON on standard output; NaN and infinities become null.
+
+    What cannot be seen is escaped, as JSON allows: a terminal must not be steered by a name.
+    """
+    encoding = (getattr(sys.stdout, "encoding", None) or "").lower()
+    only_ascii = not encoding.startswith("utf")
+    lines = json.dumps(plain(value), indent=2, ensure_ascii=only_ascii).split("\n")
+    typer.echo("\n".join(line if line.isprintable() else _escaped(line) for line in lines))
+
+
+def _escaped(line: str) -> str:
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
 
 
 def plain(value: Any) -> Any:
@@ -91,23 +122,14 @@ def plain(value: Any) -> Any:
     return value
 
 
-def number(value: float | None, digits: int = 4) -> str:
-    """A measured number with as many significant digits as anyone can use."""
-    if value is None:
-        return "–"
-    if not math.isfinite(value):
-        return str(value)
-    if value == 0 or 1e-3 <= abs(value) < 1e6:
-        text = f"{value:.{digits}f}" if abs(value) < 10 else f"{value:.{max(digits - 2, 0)}f}"
-        return text.rstrip("0").rstrip(".") if "." in text else text
-    return f"{value:.{digits - 1}g}"
+def number(value: float | None) -> str:
+    """A measured number with four significant digits, as in the figures; `–` for none."""
+    return text.number(value)
 
 
 def param(value: ParamValue) -> str:
-    """A parameter's value: numbers shortened, everything else as it is."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value)
+    """A parameter's value as a study file would have it, floats shortened; on one line."""
+    return visible(value) if isinstance(value, str) else text.value(value)
 
 
 def duration(seconds: float | None) -> str:
@@ -152,7 +174,7 @@ def params_table(params: Mapping[str, ParamValue], *, indent: int = 2) -> Table:
     made.add_column(style="dim")
     made.add_column()
     for name, value in params.items():
-        made.add_row(escape(name), escape(param(value)))
+        made.add_row(shown(name), escape(param(value)))
     return made
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.markup import escape
 
-from tuner import commands, export
+from tuner import commands, export, files
 from tuner.cli.live import LiveView
+from tuner.cli.names import study_names
 from tuner.cli.output import (
     AsJson,
+    complain,
     duration,
     err,
     number,
@@ -20,15 +21,21 @@ from tuner.cli.output import (
     plain,
     print_json,
     program,
+    shown,
     study_record,
+    typed,
 )
 from tuner.database.engine import Database
-from tuner.errors import BadInputError
+from tuner.errors import BadInputError, NothingToExportError
 from tuner.settings import Settings
+from tuner.spec.words import quoted
 from tuner.trials import Study, StudyState, TrialState
 from tuner.worker import devices
 
 EXPORTS = Path("exports")
+MAX_EXECUTORS = 1024  # a typing error must not start more processes than a machine can have
+MAX_THREADS = 1024
+PANEL = "Launch and work"
 
 StudyFile = typer.Argument(help="The study file (YAML).", show_default=False)
 Name = typer.Option(None, "--name", help="Launch under this name instead of the file's.")
@@ -36,17 +43,23 @@ Set = typer.Option(
     [], "--set", help="Override a field: --set search.learning_rate.high=0.01 (repeatable)."
 )
 Workers = typer.Option(
-    None, "--workers", "-w", min=1, help="Executors; by default by what is there."
+    None,
+    "--workers",
+    "-w",
+    min=1,
+    max=MAX_EXECUTORS,
+    help="Executors; by default by what is there.",
 )
-Threads = typer.Option(None, "--threads", min=1, help="CPU threads of an executor.")
+Threads = typer.Option(
+    None, "--threads", min=1, max=MAX_THREADS, help="CPU threads of an executor."
+)
 Device = typer.Option("auto", "--device", help="auto, cpu or cuda.")
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    app.command()(run)
-    app.command()(launch)
-    app.command()(worker)
+    for command in (run, launch, worker):
+        app.command(rich_help_panel=PANEL)(command)
 
 
 def run(
@@ -64,16 +77,19 @@ def run(
     """
     with opened() as (settings, database):
         prepared = commands.prepare_study(file, settings, overrides=overrides, name=name)
+        spec = prepared.spec
+        folder = to or default_export(spec.name)
+        _refuse_taken(folder, spec.name)  # now, not after hours of training
         launched = commands.launch(database, prepared, resume=True)
-        study, spec = launched.study, prepared.spec
+        study = launched.study
         for change in launched.changes:
-            err.print(f"[yellow]changed:[/] {escape(change)}")
+            err.print(f"[yellow]changed:[/] {shown(change)}")
         if not launched.created:
             goes_on = "goes on where it was" if study.state is StudyState.ACTIVE else "is finished"
-            err.print(f"[dim]`{escape(study.name)}` exists: it {goes_on}[/]")
+            err.print(f"[dim]`{shown(study.name)}` exists: it {goes_on}[/]")
         else:
             examples = ", ".join(f"{n} {part}" for part, n in prepared.examples.items())
-            err.print(f"[dim]`{escape(study.name)}` launched; data: {examples} examples[/]")
+            err.print(f"[dim]`{shown(study.name)}` launched; data: {examples} examples[/]")
         interrupted = False
         if study.state is StudyState.ACTIVE:
             chosen = devices.slots(
@@ -86,7 +102,21 @@ def run(
         if interrupted:
             _say_how_to_go_on(database, study, file)
             raise typer.Exit(130)
-        _conclude(database, settings, study, file, to, as_json)
+        _conclude(database, settings, study, file, folder, as_json)
+
+
+def default_export(study: str) -> Path:
+    """Where a study is exported unless the user names another folder."""
+    return EXPORTS / files.safe_name(study)
+
+
+def _refuse_taken(folder: Path, study: str) -> None:
+    """BadInputError if the folder holds anything but an earlier export of this very study."""
+    if folder.exists() and not export.is_export_of(folder, study):
+        raise BadInputError(
+            f"{files.shown(folder)}: exists already and is no export of this study; name another "
+            "folder with `--to`"
+        )
 
 
 def _work(
@@ -112,13 +142,8 @@ def _say_how_to_go_on(database: Database, study: Study, file: Path) -> None:
     err.print(
         f"[yellow]{study.state}[/] after {_finished(counts)} of {study.max_trials} trials"
         + (f"; other workers go on with {others} trials" if others else "")
-        + f". Continue with {_command('run', str(file))}"
+        + f". Continue with {typed('run', str(file))}"
     )
-
-
-def _command(*words: str) -> str:
-    """A command to type, as Rich markup."""
-    return f"[bold]{escape(shlex.join([*program(), *words]))}[/]"
 
 
 def _finished(counts: Any) -> int:
@@ -130,24 +155,29 @@ def _conclude(
     settings: Settings,
     study: Study,
     file: Path,
-    to: Path | None,
+    folder: Path,
     as_json: bool,
 ) -> None:
     counts = commands.overview(database, study.name).counts
     summary = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
     if study.state is not StudyState.FINISHED:
+        look = f"See {typed('trials', study.name, '--state', 'failed')}, then " * bool(
+            counts[TrialState.FAILED]
+        )
+        reason = shown(study.reason or "for no reason given")
         err.print(
-            f"[yellow]{study.state}[/]: {escape(study.reason or '')} ({summary}). See "
-            f"{_command('trials', study.name, '--state', 'failed')}, then "
-            f"{_command('run', str(file))} to go on"
+            f"[yellow]{study.state}[/]: {reason} ({summary}). "
+            f"{look or 'Use '}{typed('run', str(file))} to go on"
         )
         raise typer.Exit(1)
-    best = commands.best(database, study)
-    folder = to or EXPORTS / study.name
-    if to is not None and folder.exists() and not export.is_export_of(folder, study):
-        raise BadInputError(f"{folder} exists already; name another folder with --to")
+    try:
+        best = commands.best(database, study)
+    except NothingToExportError as error:  # the study is at fault, not the command
+        complain(str(error))
+        raise typer.Exit(1) from None
+    _refuse_taken(folder, study.name)
     exported = export.export(
-        study, best, folder, settings, force=export.is_export_of(folder, study)
+        study, best, folder, settings, force=export.is_export_of(folder, study.name)
     )
     metric = exported.content["metric"]
     if as_json:
@@ -165,14 +195,14 @@ def _conclude(
         if study.finished_at and study.created_at
         else None
     )
-    out.print(f"[bold]{escape(study.name)}[/] finished: {escape(study.reason or '')} ({summary})")
+    out.print(f"[bold]{shown(study.name)}[/] finished: {shown(study.reason or '')} ({summary})")
     out.print(f"  in {duration(took)}\n")
     out.print(f"[bold green]best configuration[/] (trial {best.number})")
     out.print(params_table(exported.content["params"], indent=2))
     out.print()
     out.print(f"  validation {metric['name']}  [bold]{number(metric['validation'])}[/]")
     out.print(f"  test {metric['name']}        [bold]{number(metric['test'])}[/]")
-    out.print(f"  exported to{' ' * 12}[bold]{escape(str(folder))}[/]\n")
+    out.print(f"  exported to{' ' * 12}[bold]{shown(str(folder))}[/]\n")
     name = study.name
     out.print("next:")
     _print_next(
@@ -184,10 +214,10 @@ def _conclude(
 
 def _print_next(*commands_: tuple[list[str], str]) -> None:
     """Commands to type next, as this shell finds them, and what each does."""
-    shown = [(shlex.join([*program(), *words]), meaning) for words, meaning in commands_]
-    width = max(len(command) for command, _ in shown)
-    for command, meaning in shown:
-        out.print(f"  {escape(command.ljust(width))}   [dim]{escape(meaning)}[/]")
+    lines = [(shlex.join([*program(), *words]), meaning) for words, meaning in commands_]
+    width = max(len(command) for command, _ in lines)
+    for command, meaning in lines:
+        out.print(f"  {shown(command.ljust(width))}   [dim]{meaning}[/]")
 
 
 def launch(
@@ -204,7 +234,7 @@ def launch(
             print_json(study_record(launched.study))
             return
         name = launched.study.name
-        out.print(f"launched [bold]{escape(name)}[/]: {launched.study.max_trials} trials\nnext:")
+        out.print(f"launched [bold]{shown(name)}[/]: {launched.study.max_trials} trials\nnext:")
         _print_next(
             (["worker"], "work on it, on any machine with this database"),
             (["show", name], "see how it stands"),
@@ -213,7 +243,11 @@ def launch(
 
 def worker(
     studies: list[str] = typer.Option(
-        [], "--study", "-s", help="Serve only this study (repeatable)."
+        [],
+        "--study",
+        "-s",
+        help="Serve only this study (repeatable).",
+        autocompletion=study_names,
     ),
     workers: int | None = Workers,
     threads: int | None = Threads,
@@ -227,10 +261,9 @@ def worker(
     SIGTERM or Ctrl-C drains: running trials go back to the queue.
     """
     if device not in ("auto", "cpu", "cuda"):
-        raise BadInputError(f"--device: must be auto, cpu or cuda, is `{device}`")
+        raise BadInputError(f"--device: must be auto, cpu or cuda, is {quoted(device)}")
     with opened() as (settings, database):
-        for study in studies:
-            commands.find(database, study)
+        commands.trainable(database, studies)
         slots = devices.slots(device, workers, threads)
         err.print(
             f"[dim]worker with {len(slots)} executors on "

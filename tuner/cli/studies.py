@@ -1,21 +1,22 @@
-"""Looking at studies and steering them: `list`, `show`, `trials`, `best`, `export`, `pause` …"""
+"""Looking at studies: `list`, `show`, `trials`, `best`, `export`, `report`, `families`."""
 
 import csv
+import io
 import math
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import typer
-from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
 from tuner import commands, export, files
+from tuner.cli.exchange import As, to_optuna
 from tuner.cli.output import (
     PIPED,
     AsJson,
+    StudyName,
     duration,
     err,
     moment,
@@ -26,30 +27,34 @@ from tuner.cli.output import (
     params_table,
     plain,
     print_json,
+    shown,
     state,
     study_record,
     table,
     trial_record,
 )
-from tuner.cli.run import EXPORTS
-from tuner.errors import BadInputError
+from tuner.cli.run import default_export
+from tuner.errors import BadInputError, visible
 from tuner.families import registry
-from tuner.spec.overrides import assigned
 from tuner.spec.resolved import ResolvedSpec
 from tuner.trials import Study, StudyState, Trial, TrialState, better
 
-StudyName = typer.Argument(help="The study's name.", show_default=False)
+REPORTS = Path("reports")
 SHOWN_TRIALS = 50
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    app.command("list")(list_)
-    for command in (show, trials, best, enqueue, retry, pause, resume, stop, delete):
-        app.command()(command)
-    app.command("export")(export_)
-    app.command("report")(report_)
-    app.command()(families)
+    for name, command in (
+        ("list", list_),
+        ("show", show),
+        ("trials", trials),
+        ("best", best),
+        ("export", export_),
+        ("report", report_),
+        ("families", families),
+    ):
+        app.command(name, rich_help_panel="Look")(command)
 
 
 def list_(as_json: bool = AsJson) -> None:
@@ -62,20 +67,20 @@ def list_(as_json: bool = AsJson) -> None:
         if not found:
             out.print("no studies yet; start with `tuner run studies/digits-cnn.yaml`")
             return
-        shown = table(
+        made = table(
             "study", "state", "family", "done", "running", "created", right=frozenset({"running"})
         )
         for one in found:
             done = sum(n for s, n in one.counts.items() if s.is_finished)
-            shown.add_row(
-                escape(one.study.name),
+            made.add_row(
+                shown(one.study.name),
                 state(one.study.state),
-                one.study.family or "optuna",
+                shown(one.study.family or "optuna"),
                 f"{done}/{one.study.max_trials or '∞'}",
                 str(one.counts[TrialState.RUNNING]),
                 moment(one.study.created_at),
             )
-        out.print(shown)
+        out.print(made)
 
 
 def _overview_record(one: commands.Overview) -> dict[str, Any]:
@@ -94,12 +99,12 @@ def show(name: str = StudyName, as_json: bool = AsJson) -> None:
             )
             return
         study = one.study
-        reason = f" ({escape(study.reason)})" if study.reason else ""
-        out.print(f"[bold]{escape(study.name)}[/]  {state(study.state)}{reason}")
+        reason = f" ({shown(study.reason)})" if study.reason else ""
+        out.print(f"[bold]{shown(study.name)}[/]  {state(study.state)}{reason}")
         facts = table("", "")
         facts.show_header = False
         facts.add_row("family", study.family or "made through Optuna")
-        facts.add_row("objective", f"{study.direction} {study.metric}")
+        facts.add_row("objective", _objectives(study))
         done = sum(n for s, n in one.counts.items() if s.is_finished)
         facts.add_row("trials", f"{done} of {study.max_trials or '∞'}: " + _counts(one.counts))
         facts.add_row("created", moment(study.created_at))
@@ -107,8 +112,9 @@ def show(name: str = StudyName, as_json: bool = AsJson) -> None:
             facts.add_row("data", f"fingerprint {study.data_fingerprint}")
         out.print(facts)
         if found is not None:
+            _say_which_objective(study)
             out.print(
-                f"\n[bold green]best[/] trial {found.number}: {study.metric} "
+                f"\n[bold green]best[/] trial {found.number}: {shown(study.metric)} "
                 f"[bold]{number(found.value)}[/]"
             )
             out.print(params_table(found.params))
@@ -119,6 +125,16 @@ def show(name: str = StudyName, as_json: bool = AsJson) -> None:
         if causes:
             out.print("\n[bold red]failures[/]")
             out.print(params_table(causes))
+
+
+def _objectives(study: Study) -> str:
+    names = study.metrics or ("value",) * len(study.directions)
+    return ", ".join(f"{d} {shown(n)}" for d, n in zip(study.directions, names, strict=False))
+
+
+def _say_which_objective(study: Study) -> None:
+    if len(study.directions) > 1:
+        err.print(f"[yellow]of its {len(study.directions)} objectives, the first alone counts[/]")
 
 
 def _counts(counts: Mapping[TrialState, int]) -> str:
@@ -172,13 +188,21 @@ def _param_names(every: list[Trial]) -> list[str]:
     return list(dict.fromkeys(name for trial in every for name in trial.params))
 
 
+_BEFORE = ("number", "state")
+_AFTER = ("epochs", "seconds", "attempt", "cause", "message")
+
+
 def _print_csv(every: list[Trial], study: Study) -> None:
-    """Cells that a spreadsheet would run as a formula get an apostrophe before them."""
+    """Cells that a spreadsheet would run as a formula get an apostrophe before them.
+
+    What cannot be seen is escaped, so that a trial is a line and no terminal is steered.
+    """
     names = _param_names(every)
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
-        ["number", "state", study.metric, "epochs", "seconds", "attempt", "cause", "message"]
-        + [f"param.{name}" for name in names]
+        [_cell(title) for title in (*_BEFORE, study.metric, *_AFTER)]
+        + [_cell(f"param.{name}") for name in names]
     )
     for trial in every:
         cells = [
@@ -193,37 +217,41 @@ def _print_csv(every: list[Trial], study: Study) -> None:
             *(trial.params.get(name) for name in names),
         ]
         writer.writerow([_cell(cell) for cell in cells])
+    typer.echo(text.getvalue(), nl=False)
+
+
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # how they begin
 
 
 def _cell(value: object) -> object:
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return "'" + value
+    if isinstance(value, str):
+        return f"'{visible(value)}" if value[:1] in _FORMULAS else visible(value)
     return "" if value is None else value
 
 
 def _print_trials(every: list[Trial], study: Study, total: int) -> None:
     """One column a parameter where there is room, all of them in one column where there is not."""
     names = _param_names(every)
-    shown = _trials_table(study, *map(escape, names))
+    made = _trials_table(study, *map(shown, names))
     for trial in every:
         params = trial.params
-        shown.add_row(
-            *_trial_cells(trial), *(escape(param(params[n])) if n in params else "" for n in names)
+        made.add_row(
+            *_trial_cells(trial), *(shown(param(params[n])) if n in params else "" for n in names)
         )
     unlimited = out.options.update(max_width=PIPED)
-    if Measurement.get(out, unlimited, shown).maximum > out.width:
-        shown = _trials_table(study, "parameters")
+    if Measurement.get(out, unlimited, made).maximum > out.width:
+        made = _trials_table(study, "parameters")
         for trial in every:
-            pairs = (f"[dim]{escape(n)}[/] {escape(param(v))}" for n, v in trial.params.items())
-            shown.add_row(*_trial_cells(trial), "  ".join(pairs))
-    out.print(shown)
+            pairs = (f"[dim]{shown(n)}[/] {shown(param(v))}" for n, v in trial.params.items())
+            made.add_row(*_trial_cells(trial), "  ".join(pairs))
+    out.print(made)
     if total > len(every):
         err.print(f"[dim]{total - len(every)} more; --top N or --format csv shows them[/]")
 
 
 def _trials_table(study: Study, *more: str) -> Table:
-    right = frozenset({"#", study.metric, "epochs", "time"})
-    return table("#", "state", study.metric, "epochs", "time", *more, right=right)
+    right = frozenset({"#", shown(study.metric), "epochs", "time"})
+    return table("#", "state", shown(study.metric), "epochs", "time", *more, right=right)
 
 
 def _trial_cells(trial: Trial) -> tuple[str, ...]:
@@ -249,29 +277,42 @@ def best(name: str = StudyName, as_json: bool = AsJson) -> None:
                 }
             )
             return
-        out.print(f"# {escape(name)}, trial {found.number}: {study.metric} {number(found.value)}")
-        out.print(escape(export.yaml_text(params)), end="")
+        _say_which_objective(study)
+        head = f"# {shown(name)}, trial {found.number}: {shown(study.metric)}"
+        out.print(f"{head} {number(found.value)}")
+        out.print(shown(export.yaml_text(params)), end="")
 
 
 def export_(
     name: str = StudyName,
     to: Path | None = typer.Option(None, "--to", help="The folder; by default exports/NAME."),
     force: bool = typer.Option(False, "--force", help="Replace an existing folder."),
+    optuna: str | None = typer.Option(
+        None, "--optuna", metavar="URL", help="Copy the study into an Optuna storage instead."
+    ),
+    rename: str | None = As,
     as_json: bool = AsJson,
 ) -> None:
     """Export the best configuration with its weights; measures it on the test part."""
+    if optuna is not None and (to is not None or force):
+        raise BadInputError("`--optuna` copies the study; `--to` and `--force` are for folders")
+    if optuna is None and rename is not None:
+        raise BadInputError("`--as` renames the copy that `--optuna` makes")
     with opened() as (settings, database):
+        if optuna is not None:
+            to_optuna(database, name, optuna, rename, as_json)
+            return
         study = commands.find(database, name)
         found = commands.best(database, study)
+        exported = export.export(study, found, to or default_export(name), settings, force=force)
         if study.state is StudyState.ACTIVE:
             err.print("[yellow]the study is still running: this is the best so far[/]")
-        exported = export.export(study, found, to or EXPORTS / name, settings, force=force)
         if as_json:
             print_json({**exported.content, "export": str(exported.folder)})
             return
         metric = exported.content["metric"]
         out.print(
-            f"exported trial {found.number} to [bold]{escape(str(exported.folder))}[/]: "
+            f"exported trial {found.number} to [bold]{shown(str(exported.folder))}[/]: "
             f"validation {metric['name']} {number(metric['validation'])}, "
             f"test {number(metric['test'])}"
         )
@@ -280,6 +321,7 @@ def export_(
 def report_(
     name: str = StudyName,
     to: Path | None = typer.Option(None, "--to", help="The file; by default reports/NAME.html."),
+    as_json: bool = AsJson,
 ) -> None:
     """Write one self-contained HTML page with figures and tables."""
     # Plotly and Optuna, which no other command of this file waits for
@@ -302,71 +344,12 @@ def report_(
             else export.yaml_text(export.all_params(study, found)),
             versions=export.versions(),
         )
-    path = to or Path("reports") / f"{name}.html"
+    path = to or REPORTS / f"{files.safe_name(name)}.html"
     files.write(path, page)
-    out.print(f"wrote [bold]{escape(str(path))}[/]")
-
-
-def enqueue(
-    name: str = StudyName,
-    params: list[str] = typer.Argument(
-        help="Parameters: learning_rate=0.001 (others are searched)."
-    ),
-) -> None:
-    """Queue a configuration to be tried next."""
-    chosen = assigned(params)
-    with opened() as (_, database):
-        out.print(f"queued as trial {commands.enqueue(database, name, chosen)}")
-
-
-def retry(
-    name: str = StudyName,
-    trial: int | None = typer.Argument(None, help="One trial's number; by default all failed."),
-) -> None:
-    """Queue failed trials again."""
-    with opened() as (_, database):
-        numbers = commands.retry(database, name, trial)
-        out.print(f"queued again: {', '.join(map(str, numbers))}" if numbers else "none has failed")
-
-
-def pause(name: str = StudyName) -> None:
-    """Pause: no new claims; running trials go back to the queue."""
-    with opened() as (_, database):
-        commands.pause(database, name)
-        out.print(f"paused; `tuner resume {escape(name)}` continues")
-
-
-def resume(name: str = StudyName) -> None:
-    """Let workers continue a paused or stopped study."""
-    with opened() as (_, database):
-        commands.resume(database, name)
-        out.print("active; workers (`tuner worker`) continue with it")
-
-
-def stop(name: str = StudyName) -> None:
-    """End a study before its budget is used."""
-    with opened() as (_, database):
-        commands.stop(database, name)
-        out.print(f"stopped; `tuner export {escape(name)}` exports the best so far")
-
-
-def delete(
-    name: str = StudyName,
-    yes: bool = typer.Option(False, "--yes", help="Do not ask."),
-) -> None:
-    """Delete a study with its trials and weights, for good."""
-    with opened() as (settings, database):
-        one = commands.overview(database, name)
-        total = sum(one.counts.values())
-        if not yes:
-            typed = typer.prompt(
-                f"this deletes {total} trials and their weights for good; type the study's name",
-                err=True,
-            )
-            if typed != name:
-                raise BadInputError("that is not its name; nothing was deleted")
-        commands.delete(database, settings, name)
-        out.print(f"deleted {escape(name)} with {total} trials")
+    if as_json:
+        print_json({"study": name, "report": path})
+    else:
+        out.print(f"wrote [bold]{shown(path)}[/]")
 
 
 def families(as_json: bool = AsJson) -> None:
@@ -376,8 +359,6 @@ def families(as_json: bool = AsJson) -> None:
         print_json([card.model_dump(mode="json") for card in cards])
         return
     for card in cards:
-        out.print(
-            f"[bold]{card.name}[/]  {escape(card.summary)} [dim]({escape(card.reference)})[/]"
-        )
+        out.print(f"[bold]{card.name}[/]  {shown(card.summary)} [dim]({shown(card.reference)})[/]")
         out.print(f"  metrics {', '.join(card.metrics)}; data: {card.data}")
         out.print(params_table(card.space.describe(), indent=4))

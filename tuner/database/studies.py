@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tuner.database import attributes
 from tuner.errors import StudyExistsError, StudyNotFoundError
+from tuner.spec.words import nearest, quoted
 from tuner.trials import Direction, Study, StudyState
 
 _CREATE = text("""
@@ -31,6 +32,7 @@ _SELECT = """
 """
 _ALL = text(_SELECT + "ORDER BY id")
 _BY_NAME = text(_SELECT + "WHERE name = :name")
+_NAMES = text("SELECT name FROM tuner.studies ORDER BY id")
 _BY_ID = text(_SELECT + "WHERE id = :id")
 _ACTIVE = text(_SELECT + "WHERE state = 'active' AND spec IS NOT NULL ORDER BY id")
 
@@ -133,7 +135,7 @@ def create(
     except IntegrityError as error:
         if "studies_name_key" not in str(error.orig):
             raise
-        raise StudyExistsError(f"a study named `{name}` exists already") from None
+        raise StudyExistsError(f"a study named {quoted(name)} exists already") from None
     return int(row.id)
 
 
@@ -148,11 +150,20 @@ def active(connection: Connection) -> list[Study]:
 
 
 def by_name(connection: Connection, name: str) -> Study:
-    """The study of that name; StudyNotFoundError without one."""
-    row = connection.execute(_BY_NAME, {"name": name}).one_or_none()
+    """The study of that name; StudyNotFoundError, with the nearest name, without one."""
+    row = None
+    if "\0" not in name and not any("\ud800" <= c <= "\udfff" for c in name):  # not to be stored
+        row = connection.execute(_BY_NAME, {"name": name}).one_or_none()
     if row is None:
-        raise StudyNotFoundError(f"there is no study named `{name}`; `tuner list` shows them")
+        close = nearest(name, names(connection))
+        hint = "`tuner list` shows them" if close is None else f"did you mean {quoted(close)}?"
+        raise StudyNotFoundError(f"there is no study named {quoted(name)}; {hint}")
     return _study(row)
+
+
+def names(connection: Connection) -> list[str]:
+    """The names of all studies, the oldest first."""
+    return [row.name for row in connection.execute(_NAMES)]
 
 
 def by_id(connection: Connection, study_id: int) -> Study:

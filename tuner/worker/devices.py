@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from functools import lru_cache
 
+from tuner.errors import BadInputError
 from tuner.settings import visible_cuda_devices
 
 
@@ -51,8 +52,11 @@ def slots(device: str, executors: int | None, threads: int | None) -> tuple[Slot
     """One slot a GPU, or the cores divided among CPU executors.
 
     `device` is auto, cpu or cuda; `executors` and `threads` (of each) are None for what is there.
+    BadInputError if cuda is asked for by name and there is no GPU.
     """
     available = gpus() if device in ("auto", "cuda") else ()
+    if device == "cuda" and not available:
+        raise BadInputError("the device cuda is asked for, but there is no NVIDIA GPU to be used")
     if available:
         chosen = [available[i % len(available)] for i in range(executors or len(available))]
         share = threads or max(1, cores() // len(chosen))

@@ -13,6 +13,6 @@ What this does *not* do: serve other machines (name a server in TUNER_DATABASE_U
 keep the server up for programs that were given its URL only, except while they are connected.
 """
 
-from tuner.database.embedded.client import EmbeddedServer, hold, stop
+from tuner.database.embedded.client import EmbeddedServer, hold, is_up, stop
 
-__all__ = ["EmbeddedServer", "hold", "stop"]
+__all__ = ["EmbeddedServer", "hold", "is_up", "stop"]

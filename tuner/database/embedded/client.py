@@ -106,6 +106,16 @@ def hold(home: Path, *, linger: float) -> EmbeddedServer:
         raise places.explained(error, home) from error
 
 
+def is_up(home: Path) -> bool:
+    """Whether the home has a server that can be joined without starting one."""
+    try:
+        found = places.find(home.absolute())
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            return found is not None and connection.connect_ex(os.fsencode(found.control)) == 0
+    except OSError:
+        return False
+
+
 def stop(home: Path, *, force: bool) -> bool:
     """Stop the home's server; False if it is not running.
 

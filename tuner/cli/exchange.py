@@ -1,0 +1,68 @@
+"""Both ways with Optuna: `import`, and what `export --optuna` does."""
+
+import typer
+
+from tuner import commands
+from tuner.cli.output import AsJson, err, opened, out, print_json, shown, typed
+from tuner.database.engine import Database
+
+As = typer.Option(None, "--as", metavar="NAME", help="The copy's name; by default the same.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command("import", rich_help_panel="Look")(import_)
+
+
+def import_(
+    source: str = typer.Option(
+        ..., "--from", metavar="URL", help="An Optuna storage: sqlite:///study.db, postgresql://…"
+    ),
+    study: str | None = typer.Option(None, "--study", help="One study; by default all of them."),
+    rename: str | None = As,
+    as_json: bool = AsJson,
+) -> None:
+    """Copy studies out of an Optuna storage, all that is asked for or nothing."""
+    from tuner.search import exchange  # Optuna, which no other command waits for
+
+    with opened() as (_, database):
+        copied = exchange.import_studies(database, source, name=study, rename=rename)
+    if as_json:
+        print_json(copied)
+        return
+    for one in copied:
+        out.print(f"imported [bold]{shown(one.name)}[/] with {_trials(one.trials)}")
+        if one.were_running:
+            err.print(
+                f"[yellow]{_trials(one.were_running)} had not ended and failed in the copy[/]: "
+                f"{typed('retry', one.name)} queues them again"
+            )
+
+
+def to_optuna(database: Database, name: str, url: str, rename: str | None, as_json: bool) -> None:
+    """Copy a study into an Optuna storage and say so."""
+    from tuner.search import exchange
+
+    study = commands.find(database, name)
+    with err.status(f"writing {shown(name)}") as status:
+        copied = exchange.export_study(
+            database,
+            study,
+            url,
+            rename=rename,
+            progress=lambda done, total: status.update(
+                f"writing {shown(name)}: {done} of {_trials(total)}"
+            ),
+        )
+    if as_json:
+        print_json(copied)
+        return
+    out.print(f"exported [bold]{shown(copied.name)}[/] with {_trials(copied.trials)}")
+    if copied.were_running:
+        err.print(f"[yellow]{_trials(copied.were_running)} had not ended, failed in the copy[/]")
+    if copied.renumbered:
+        err.print("[yellow]numbers were missing; Optuna counts the trials without gaps[/]")
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"

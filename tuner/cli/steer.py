@@ -1,0 +1,126 @@
+"""Steering studies: `enqueue`, `retry`, `pause`, `resume`, `stop`, `delete`."""
+
+import typer
+
+from tuner import commands
+from tuner.cli.output import (
+    AsJson,
+    StudyName,
+    err,
+    opened,
+    out,
+    print_json,
+    shown,
+    study_record,
+    typed,
+)
+from tuner.errors import BadInputError
+from tuner.spec.overrides import assigned
+from tuner.trials import Study, StudyState
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    for command in (enqueue, retry, pause, resume, stop, delete):
+        app.command(rich_help_panel="Steer")(command)
+
+
+def enqueue(
+    name: str = StudyName,
+    params: list[str] = typer.Argument(
+        help="Parameters: learning_rate=0.001 (others are searched)."
+    ),
+    as_json: bool = AsJson,
+) -> None:
+    """Queue a configuration to be tried next."""
+    chosen = assigned(params)
+    with opened() as (_, database):
+        number = commands.enqueue(database, name, chosen)
+        if as_json:
+            print_json({"study": name, "trial": number})
+        else:
+            out.print(f"queued as trial {number}")
+        study = commands.find(database, name)
+        if study.max_trials is not None and study.issued >= study.max_trials:
+            err.print(
+                f"[yellow]the budget of {study.max_trials} trials is given out[/]: raise "
+                "`budget.trials` in the study's file and `tuner run` it to have this one tried"
+            )
+        elif study.state is not StudyState.ACTIVE:
+            err.print(f"[yellow]the study is {study.state}[/]: {typed('resume', name)} goes on")
+
+
+def retry(
+    name: str = StudyName,
+    trial: int | None = typer.Argument(None, help="One trial's number; by default all failed."),
+    as_json: bool = AsJson,
+) -> None:
+    """Queue failed trials again."""
+    with opened() as (_, database):
+        numbers = commands.retry(database, name, trial)
+        if as_json:
+            print_json({"study": name, "trials": numbers})
+        else:
+            queued = f"queued again: {', '.join(map(str, numbers))}"
+            out.print(queued if numbers else "none has failed")
+
+
+def pause(name: str = StudyName, as_json: bool = AsJson) -> None:
+    """Pause: no new claims; running trials go back to the queue."""
+    with opened() as (_, database):
+        study = commands.pause(database, name)
+        _say(study, f"paused; {typed('resume', name)} continues", as_json=as_json)
+
+
+def resume(name: str = StudyName, as_json: bool = AsJson) -> None:
+    """Let workers continue a paused or stopped study."""
+    with opened() as (_, database):
+        study = commands.resume(database, name)
+        _say(study, f"active; workers ({typed('worker')}) continue with it", as_json=as_json)
+
+
+def stop(name: str = StudyName, as_json: bool = AsJson) -> None:
+    """End a study before its budget is used."""
+    with opened() as (_, database):
+        study = commands.stop(database, name)
+        exports = f"; {typed('export', name)} exports the best so far" if study.spec else ""
+        _say(study, f"stopped{exports}", as_json=as_json)
+
+
+def _say(study: Study, sentence: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(study_record(study))
+    else:
+        out.print(sentence)
+
+
+def delete(
+    name: str = StudyName,
+    yes: bool = typer.Option(False, "--yes", help="Do not ask."),
+    as_json: bool = AsJson,
+) -> None:
+    """Delete a study with its trials and weights, for good."""
+    with opened() as (settings, database):
+        one = commands.overview(database, name)
+        total = sum(one.counts.values())
+        if not yes:
+            _ask(name, total)
+        commands.delete(database, settings, name)
+        if as_json:
+            print_json({"study": name, "deleted_trials": total})
+        else:
+            out.print(f"deleted {shown(name)} with {total} trials")
+
+
+def _ask(name: str, total: int) -> None:
+    """BadInputError unless the user types the study's name."""
+    if not name.isprintable() or name != name.strip() or not name:
+        raise BadInputError("this name cannot be typed: `--yes` deletes the study without asking")
+    err.print(f"this deletes {total} trials of {shown(name)} and their weights for good")
+    try:
+        given = typer.prompt("its name", default="", show_default=False, err=True)
+    except typer.Abort:
+        err.print()
+        given = ""
+    if given != name:
+        raise BadInputError("that is not its name; nothing was deleted")
