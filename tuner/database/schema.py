@@ -8,12 +8,14 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.engine import URL
 
 from tuner.database.engine import Database
 from tuner.database.tables import SCHEMA
 from tuner.errors import SchemaVersionError
 
 VERSION_TABLE = "schema_version"  # not Alembic's default name, which Optuna's own tables use
+VIEWS = "optuna"  # the schema of read-only views in Optuna's layout
 _UPGRADE_LOCK = 7_302_114  # advisory lock: two processes must not upgrade at the same time
 
 
@@ -72,6 +74,17 @@ def check(database: Database) -> None:
         f"the database's schema is version {version}, this tuner needs {newest()}: "
         "stop the workers and run `tuner db upgrade`"
     )
+
+
+def views_url(url: URL) -> URL:
+    """What Optuna and optuna-dashboard take for a storage of their own: they find the views first.
+
+    Read-only, so that a write is refused before it locks a row.
+    """
+    options = url.query.get("options", ())
+    given = [options] if isinstance(options, str) else list(options)
+    own = [f"-csearch_path={VIEWS}", "-cdefault_transaction_read_only=on"]
+    return url.update_query_dict({"options": " ".join([*given, *own])})
 
 
 def _check_known(version: str) -> None:

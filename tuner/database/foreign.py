@@ -1,0 +1,56 @@
+"""Databases that are not tuner's: where Optuna's own storages keep their studies."""
+
+from pathlib import Path
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from tuner.errors import BadInputError
+
+DriverError = DBAPIError  # what the drivers' errors come out as
+
+
+def url(text: str, *, must_exist: bool = False) -> str:
+    """The URL with a driver that is installed; BadInputError where it names no database.
+
+    `must_exist` refuses an SQLite file that is not there: SQLite would make it, empty.
+    """
+    try:
+        parsed = make_url(text)
+        parsed.get_dialect()
+    except NoSuchModuleError:
+        raise BadInputError(
+            f"there is no kind of database `{parsed.drivername}`; Optuna knows sqlite, "
+            "postgresql and mysql"
+        ) from None
+    except (ArgumentError, ValueError):  # ValueError: the port is not a number
+        # the text is not shown: it may hold a password
+        raise BadInputError(
+            "that is not a database's URL; it looks like sqlite:///study.db or "
+            "postgresql://user:password@host/database"
+        ) from None
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg2")  # SQLAlchemy's default is another one
+    if must_exist and _is_missing_file(parsed):
+        raise BadInputError(f"there is no file {parsed.database}")
+    return parsed.render_as_string(hide_password=False)
+
+
+def said(error: BaseException) -> str:
+    """The first line of what a driver says, below what SQLAlchemy and Optuna make of it."""
+    inner = error.__cause__ if isinstance(error.__cause__, DBAPIError) else error
+    text = str(inner.orig if isinstance(inner, DBAPIError) else inner).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def shown(text: str) -> str:
+    """A URL without its password, for messages."""
+    return make_url(text).render_as_string()
+
+
+def _is_missing_file(parsed: URL) -> bool:
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return False
+    if parsed.database == ":memory:" or parsed.database.startswith("file:"):
+        return False
+    return not Path(parsed.database).exists()

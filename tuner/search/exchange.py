@@ -1,0 +1,341 @@
+"""Copying studies between Optuna's RDB storages and tuner's database, with all that they hold.
+
+A copy has no running trials: nobody would ever end them, and samplers keep away from where they
+are. They are failed in the copy, with their parameters and reports, and can be queued again.
+
+Optuna's side is read and written through its storage API, and that gives times as local ones
+without a zone: of the hour that a clock repeats in autumn the copy does not know which it was.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
+from optuna.exceptions import DuplicatedStudyError, StorageInternalError
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.study._frozen import FrozenStudy  # the type that BaseStorage promises
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+from sqlalchemy import Connection
+
+from tuner.database import bulk, foreign, spaces, studies
+from tuner.database.bulk import NewTrial
+from tuner.database.engine import Database
+from tuner.database.feed import Feed, TrialRow
+from tuner.database.spaces import StoredSpace
+from tuner.errors import BadInputError, StudyExistsError, StudyNotFoundError
+from tuner.search.directions import optuna_direction, our_direction
+from tuner.search.distributions import OUR_STATE, aware, from_json, frozen
+from tuner.trials import Cause, Study, TrialState
+
+METRIC_NAMES = "study:metric_names"  # system attribute of `Study.set_metric_names`
+CAUSE, MESSAGE = "tuner:cause", "tuner:message"  # system attributes: why a trial failed, here
+WAS_RUNNING = "it was running when the study was copied"
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What became of one study."""
+
+    name: str  # in the copy
+    trials: int
+    were_running: int  # failed in the copy
+    renumbered: bool = False  # its numbers had gaps, which Optuna does not know
+
+
+def import_studies(
+    database: Database, url: str, *, name: str | None = None, rename: str | None = None
+) -> list[Copied]:
+    """Copy all studies of an Optuna storage, or the one named, here: all of them or none.
+
+    StudyExistsError if a name is taken; `rename` is the name to give to a single study.
+    """
+    with _opened(url, make=False) as storage, database.transaction() as connection:
+        with _refusals(url):
+            every = storage.get_all_studies()
+        found = [study for study in every if name in (None, study.study_name)]
+        _check_choice(found, name, rename)
+        taken = {study.name for study in studies.every(connection)}
+        for study in found:
+            _check_free(rename or study.study_name, taken, study.study_name)
+        now = bulk.clock(connection)
+        copied = []
+        for study in found:
+            with _refusals(url):
+                trials = storage.get_all_trials(study._study_id, deepcopy=False)
+            target = rename or study.study_name
+            study_id = _make_study(connection, study, target)
+            bulk.insert(connection, study_id, new_trials(trials, now), count=len(trials))
+            running = sum(trial.state is OptunaState.RUNNING for trial in trials)
+            copied.append(Copied(target, len(trials), running))
+    return copied
+
+
+def _check_choice(found: Sequence[FrozenStudy], name: str | None, rename: str | None) -> None:
+    if not found:
+        what = "no studies" if name is None else f"no study named `{name}`"
+        raise StudyNotFoundError(f"the source has {what}")
+    if rename is not None and len(found) > 1:
+        raise BadInputError(
+            f"the source has {len(found)} studies; `--as` renames one, chosen with `--study`"
+        )
+
+
+def _check_free(target: str, taken: Iterable[str], source: str) -> None:
+    if target in taken:
+        raise StudyExistsError(
+            f"a study named `{target}` exists already; import it under another name: "
+            f"--study {source} --as NAME"
+        )
+    for _ in bulk.unstorable([target]):
+        raise BadInputError(
+            f"the study {target!r} has a name that PostgreSQL cannot store; import it under "
+            "another one: --study NAME --as NAME"
+        )
+
+
+def _make_study(connection: Connection, study: FrozenStudy, target: str) -> int:
+    for key in bulk.unstorable([*study.user_attrs, *study.system_attrs]):
+        raise BadInputError(
+            f"the study `{study.study_name}` has an attribute named {key!r}, which PostgreSQL "
+            "cannot store: names hold neither NUL nor half of a surrogate pair"
+        )
+    study_id = studies.create(
+        connection,
+        target,
+        [our_direction(d) for d in study.directions],
+        metrics=_metrics(study),
+        system_attrs=study.system_attrs,
+    )
+    for key, value in study.user_attrs.items():
+        studies.set_attribute(connection, study_id, "user_attrs", key, value)
+    return study_id
+
+
+def _metrics(study: FrozenStudy) -> list[str]:
+    """The objectives' names; none where the study has none that can be stored."""
+    names = study.system_attrs.get(METRIC_NAMES)
+    if not isinstance(names, list) or len(names) != len(study.directions):
+        return []
+    usable = all(isinstance(name, str) for name in names) and not any(bulk.unstorable(names))
+    return names if usable else []
+
+
+def new_trials(trials: Iterable[FrozenTrial], now: datetime) -> Iterator[NewTrial]:
+    """Optuna's trials as the database stores them; those that run end at `now`."""
+    known = _Spaces()
+    for trial in trials:
+        state = OUR_STATE[trial.state]
+        cause: Cause | None = None
+        message: str | None = None
+        finished_at = aware(trial.datetime_complete)
+        system_attrs: Mapping[str, Any] = trial.system_attrs
+        if state is TrialState.RUNNING:
+            state, cause, message = TrialState.FAILED, Cause.LOST, WAS_RUNNING
+            finished_at = now
+        elif CAUSE in system_attrs or MESSAGE in system_attrs:
+            cause, message, system_attrs = _reason(system_attrs)
+        space, params = known.stored(trial)
+        yield NewTrial(
+            number=trial.number,
+            state=state,
+            space=space,
+            params=params,
+            values=trial.values,
+            reports=trial.intermediate_values,
+            user_attrs=trial.user_attrs,
+            system_attrs=system_attrs,
+            started_at=aware(trial.datetime_start),
+            finished_at=finished_at,
+            cause=cause,
+            message=message,
+        )
+
+
+def _reason(attrs: Mapping[str, Any]) -> tuple[Cause | None, str | None, Mapping[str, Any]]:
+    """Cause, message and the other attributes of a trial that was exported from tuner."""
+    others = {key: value for key, value in attrs.items() if key not in (CAUSE, MESSAGE)}
+    cause, message = attrs.get(CAUSE), attrs.get(MESSAGE)
+    if cause not in (None, *Cause) or not isinstance(message, str | None):
+        return None, None, attrs  # somebody else's
+    return None if cause is None else Cause(cause), message, others
+
+
+class _Spaces:
+    """Turns thousands of trials' distributions, each an object of its own, into the few sets."""
+
+    def __init__(self) -> None:
+        self._sets: dict[tuple[Any, ...], StoredSpace] = {}
+        self._choices: dict[str, dict[str, int]] = {}  # choices → choice → its index, by repr
+
+    def stored(self, trial: FrozenTrial) -> tuple[StoredSpace | None, list[float]]:
+        """The set that a trial's parameters were drawn from, and the parameters in its order."""
+        if not trial.distributions:
+            return None, []
+        values = trial.params
+        params: list[float] = []
+        key: list[Any] = []
+        for name, distribution in trial.distributions.items():
+            kind = type(distribution)
+            if kind is CategoricalDistribution:
+                choices = repr(distribution.__dict__["choices"])
+                key += (name, choices)
+                params.append(self._index(choices, distribution, values[name]))
+            else:
+                key += (name, kind, *distribution.__dict__.values())
+                params.append(values[name])
+        found = self._sets.get(whole := tuple(key))
+        if found is None:
+            found = self._sets[whole] = spaces.stored(
+                [
+                    (name, json.loads(distribution_to_json(d)))
+                    for name, d in trial.distributions.items()
+                ]
+            )
+        return found, params
+
+    def _index(self, choices: str, distribution: BaseDistribution, value: Any) -> float:
+        """The choice's index; Optuna itself takes True for 1 and 1.0 for 1."""
+        known = self._choices.get(choices)
+        if known is None:
+            known = self._choices[choices] = {}
+            for index, choice in enumerate(distribution.__dict__["choices"]):
+                known.setdefault(repr(choice), index)
+        index_ = known.get(repr(value))
+        return distribution.to_internal_repr(value) if index_ is None else index_
+
+
+def export_study(
+    database: Database,
+    study: Study,
+    url: str,
+    *,
+    rename: str | None = None,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> Copied:
+    """Copy a study into an Optuna storage, whose tables are made if it has none.
+
+    Optuna writes each trial in a transaction of its own; after an error the copy is taken away
+    again. `progress` is called with how many trials of how many are written.
+    """
+    target = rename or study.name
+    with database.statement() as connection:
+        trials = _templates(connection, study)
+    with _opened(url, make=True) as storage, _refusals(url):
+        try:
+            study_id = storage.create_new_study(
+                [optuna_direction(d) for d in study.directions], target
+            )
+        except DuplicatedStudyError:
+            raise StudyExistsError(
+                f"{foreign.shown(url)} has a study named `{target}` already; export it under "
+                "another name: --as NAME"
+            ) from None
+        try:
+            _fill(storage, study_id, study, trials, progress)
+        except BaseException:
+            with suppress(Exception):  # the error before it is what the user must read
+                storage.delete_study(study_id)
+            raise
+    return Copied(
+        target,
+        len(trials),
+        sum(trial.system_attrs.get(MESSAGE) == WAS_RUNNING for trial in trials),
+        renumbered=any(trial.number != index for index, trial in enumerate(trials)),
+    )
+
+
+def _fill(
+    storage: BaseStorage,
+    study_id: int,
+    study: Study,
+    trials: Sequence[FrozenTrial],
+    progress: Callable[[int, int], object],
+) -> None:
+    system_attrs = dict(study.system_attrs)
+    if study.metrics:
+        system_attrs.setdefault(METRIC_NAMES, list(study.metrics))
+    for key, value in study.user_attrs.items():
+        storage.set_study_user_attr(study_id, key, value)
+    for key, value in system_attrs.items():
+        storage.set_study_system_attr(study_id, key, value)
+    for done, trial in enumerate(trials, start=1):
+        storage.create_new_trial(study_id, trial)
+        progress(done, len(trials))
+
+
+def _templates(connection: Connection, study: Study) -> list[FrozenTrial]:
+    """The study's trials as Optuna is to store them."""
+    reader = Feed(study.id, metrics=False)
+    rows = reader.poll(connection)
+    known = {id_: from_json(stored) for id_, stored in reader.spaces.items()}
+    now = bulk.clock(connection)
+    return [
+        _template(row, {} if row.space_id is None else known[row.space_id], now) for row in rows
+    ]
+
+
+def _template(
+    row: TrialRow, distributions: Mapping[str, BaseDistribution], now: datetime
+) -> FrozenTrial:
+    if row.state == TrialState.RUNNING:
+        row = row._replace(
+            state=TrialState.FAILED, cause=Cause.LOST, message=WAS_RUNNING, finished_at=now
+        )
+    trial = frozen(row, distributions)
+    for name, distribution in distributions.items():
+        if isinstance(distribution, CategoricalDistribution):
+            trial.params[name] = _Exactly(trial.params[name])
+    for key, reason in ((CAUSE, row.cause), (MESSAGE, row.message)):
+        if reason is not None:
+            trial.system_attrs[key] = str(reason)
+    return trial
+
+
+class _Exactly:
+    """A choice that equals only itself, not True for 1, while Optuna looks for its index."""
+
+    def __init__(self, value: Any) -> None:
+        self._shown = repr(value)
+
+    def __eq__(self, other: object) -> bool:
+        return repr(other) == self._shown
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@contextmanager
+def _opened(url: str, *, make: bool) -> Iterator[RDBStorage]:
+    """Optuna's storage; `make` makes its tables where they are missing."""
+    usable = foreign.url(url, must_exist=not make)
+    try:
+        storage = RDBStorage(usable, skip_table_creation=not make)
+    except ImportError as error:
+        raise BadInputError(
+            f"{foreign.shown(url)} needs a driver that is not installed: {error.__cause__ or error}"
+        ) from error
+    except (StorageInternalError, foreign.DriverError) as error:
+        raise BadInputError(
+            f"{foreign.shown(url)} is no Optuna storage or does not answer: {foreign.said(error)}"
+        ) from error
+    except RuntimeError as error:  # its tables are of another version of Optuna
+        raise BadInputError(f"{foreign.shown(url)}: {error}") from error
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+@contextmanager
+def _refusals(url: str) -> Iterator[None]:
+    """What Optuna or its database refuses, as a sentence."""
+    try:
+        yield
+    # ValueError: distributions that Optuna holds for incompatible, texts that the driver refuses
+    except (StorageInternalError, foreign.DriverError, ValueError) as error:
+        raise BadInputError(f"{foreign.shown(url)}: {foreign.said(error)}") from error
