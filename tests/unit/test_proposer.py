@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from tests.unit.spaces import spaces
 from tuner.families import registry
@@ -58,15 +58,21 @@ def trial(
     params: Mapping[str, ParamValue],
     value: float | None,
     state: TrialState = TrialState.COMPLETE,
+    reports: Mapping[int, float] | None = None,
 ) -> FrozenTrial:
-    made = create_trial(
+    return FrozenTrial(  # not `create_trial`, which refuses an enqueued value outside its range
+        number=number,
         state=state,
-        values=None if value is None else [value],
+        value=value,
+        datetime_start=None,
+        datetime_complete=None,
         params=dict(params),
         distributions=proposes.distributions(params),
+        user_attrs={},
+        system_attrs={},
+        intermediate_values=dict(reports or {}),
+        trial_id=number,
     )
-    made.number = number
-    return made
 
 
 def search(

@@ -9,16 +9,18 @@ is full; everything else is a bug and stays as it is.
 import json
 import os
 import re
+import select
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg2
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 
 from tuner.database import embedded
 from tuner.errors import BadInputError, DatabaseUnreachableError, DiskFullError
@@ -26,6 +28,7 @@ from tuner.settings import Settings
 
 CONNECT_TIMEOUT = 10  # seconds
 TCP_USER_TIMEOUT = 5_000  # milliseconds without an acknowledgement until a connection is dead
+RESTED = 60.0  # seconds after which a connection is asked whether it lives before it is used
 
 Write = Callable[[Connection], object]  # a single statement, to be run when the database is there
 
@@ -99,9 +102,8 @@ def parse_url(text: str) -> URL:
 
 
 def _engine(url: URL) -> Engine:
-    return create_engine(
+    engine = create_engine(
         url,
-        pool_pre_ping=True,
         pool_size=4,
         max_overflow=12,
         json_serializer=_json_text,
@@ -113,6 +115,33 @@ def _engine(url: URL) -> Engine:
             "options": "-c TimeZone=UTC -c search_path=public",
         },
     )
+    event.listen(engine, "checkin", _rests)
+    event.listen(engine, "checkout", _alive)
+    return engine
+
+
+def _rests(_: Any, record: Any) -> None:
+    record.info["rests"] = time.monotonic()
+
+
+def _alive(connection: Any, record: Any, _: Any) -> None:
+    """Replace a dead connection before it is used, without a round trip for the usual one.
+
+    A server that ends says so or closes the socket: there is something to read where nobody asked
+    for anything. Only then, or after a long rest (a firewall may have forgotten the connection),
+    is the server asked. Connections that die later fail in use, as they would after a ping.
+    """
+    try:
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLIN)
+        rested = time.monotonic() - record.info.get("rests", time.monotonic())
+        if rested < RESTED and not poll.poll(0):
+            return
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        connection.rollback()
+    except psycopg2.Error as error:
+        raise DisconnectionError from error
 
 
 def _json_text(value: Any) -> str:

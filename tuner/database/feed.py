@@ -1,52 +1,84 @@
 """Reading trials incrementally: each poll returns only what changed since the one before.
 
 Commit order is not the order of ids or clocks. A row carries the id of the transaction that last
-changed it (`changed`), and a reader remembers the oldest transaction that was still running when it
-looked (its horizon): everything below was visible then, so rows at or above it are all that can be
-new. Some rows are read twice; none is missed and none is seen half-written. Reports do not touch
-their trial's row; those of running trials are read again at each poll.
+changed it (`changed`), and a reader remembers the snapshot that it read with: the transactions that
+had not ended then are those from its xmax on and those it lists as in progress. Rows of exactly
+these can be new, so none is missed, none is seen half-written and none is read twice, however long
+some transaction elsewhere in the cluster takes. The snapshot comes with the rows in one statement:
+`pg_current_snapshot()` is the one that the statement itself reads with.
+
+Reports do not touch their trial's row. Of a running trial those after the last known step are read:
+an attempt reports its steps in order. Those of a later attempt, which may begin at an earlier step,
+and of trials without a lease are read from the start.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from tuner.database import attributes
 from tuner.errors import StudyNotFoundError
 from tuner.trials import Cause, ParamValue, Report, Trial, TrialState
 
-_ROWS = """
-    SELECT t.id, t.number, t.state, t.space_id, t.params, t.objective_values, t.attempt,
-           t.cause, t.message, t.log_tail, t.user_attrs, t.system_attrs,
-           t.created_at, t.started_at, t.finished_at, w.host || ':' || w.pid AS worker,
-           r.steps, r.values, r.metrics
-    FROM ({selection}) t
+_COLUMNS = """
+    t.id, t.number, t.state, t.space_id, t.params, t.objective_values, t.attempt,
+    t.cause, t.message, t.log_tail, CAST(t.user_attrs AS text), CAST(t.system_attrs AS text),
+    t.created_at, t.started_at, t.finished_at, w.host || ':' || w.pid AS worker,
+    r.steps, r.values, r.metrics
+"""
+_JOINS = """
     LEFT JOIN tuner.workers w ON w.id = t.worker_id
     LEFT JOIN LATERAL (
         SELECT array_agg(step ORDER BY step) AS steps, array_agg(value ORDER BY step) AS values,
-               CASE WHEN :metrics THEN json_agg(metrics ORDER BY step) END AS metrics
-        FROM tuner.reports WHERE trial_id = t.id
+               CASE WHEN :with_metrics THEN json_agg(metrics ORDER BY step) END AS metrics
+        FROM tuner.reports WHERE trial_id = t.id AND step > t.since
     ) r ON TRUE
-    ORDER BY t.number
 """
-_CHANGED = text(
-    _ROWS.format(
-        selection="""
-        SELECT * FROM tuner.trials WHERE study_id = :study AND changed >= CAST(:horizon AS xid8)
-        UNION
-        SELECT * FROM tuner.trials WHERE study_id = :study AND state = 'running'
-        """
-    )
+# After a crash PostgreSQL gives out again the ids of transactions that were not flushed, as reports
+# are not, and a reader that had seen them would take new rows for known ones. A recovery resets the
+# statistics, so the moment of their reset tells that one took place.
+SNAPSHOT = """
+    CAST(pg_current_snapshot() AS text) AS snapshot,
+    CAST(pg_stat_get_bgwriter_stat_reset_time() AS text) AS era,
+    EXISTS (SELECT FROM tuner.studies WHERE id = :study) AS exists
+"""
+_NEW = "(changed >= CAST(:xmax AS xid8) OR changed = ANY(CAST(:in_progress AS xid8[])))"
+_ALL = "TRUE"  # which trials are read: all of the study
+_CHANGED = _NEW
+_OPEN_OR_CHANGED = f"({_NEW} OR state IN ('waiting', 'running'))"
+_ONE = text(
+    f"""
+    SELECT {_COLUMNS} FROM (SELECT *, -1 AS since FROM tuner.trials WHERE id = :id) t {_JOINS}
+    """  # noqa: S608 - constants
 )
-_ONE = text(_ROWS.format(selection="SELECT * FROM tuner.trials WHERE id = :id"))
-_HORIZON = text("""
-    SELECT CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS horizon,
-           EXISTS (SELECT FROM tuner.studies WHERE id = :study) AS exists
-""")
 _SPACES = text("SELECT id, distributions FROM tuner.spaces WHERE id = ANY(:ids)")
+
+
+@cache
+def _poll(which: str, write: str) -> TextClause:
+    """The statement of a poll; `write` is a WITH clause whose `written` has a row if it hit."""
+    return text(f"""
+        {write}
+        SELECT {SNAPSHOT}, {"EXISTS (SELECT FROM written)" if write else "FALSE"} AS written,
+               t.since, {_COLUMNS}
+        FROM (VALUES (1)) AS always
+        LEFT JOIN (
+            SELECT *, -1 AS since FROM tuner.trials WHERE study_id = :study AND {which}
+            UNION ALL
+            SELECT t.*, known.since
+            FROM unnest(CAST(:running AS bigint[]), CAST(:since AS bigint[])) AS known(id, since)
+            JOIN tuner.trials t ON t.id = known.id
+            WHERE NOT {_NEW} AND EXISTS (
+                SELECT FROM tuner.reports WHERE trial_id = known.id AND step > known.since
+            )
+        ) t ON TRUE
+        {_JOINS}
+    """)  # noqa: S608 - constants
+
 
 Distributions = Sequence[tuple[str, dict[str, Any]]]  # name, Optuna's distribution as JSON
 
@@ -64,15 +96,29 @@ class TrialRow(NamedTuple):
     cause: str | None
     message: str | None
     log_tail: str | None
-    user_attrs: dict[str, str]
-    system_attrs: dict[str, str]
-    created_at: datetime
+    user_attrs: str  # JSON, as it is stored
+    system_attrs: str
+    created_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
     worker: str | None
     steps: list[int] | None
     report_values: list[float] | None
     metrics: list[dict[str, float | None] | None] | None
+
+
+class Snapshot(NamedTuple):
+    """What a reader had seen: every transaction below `xmax` but those in progress."""
+
+    xmax: str
+    in_progress: list[str]
+    era: str | None  # when the server last recovered from a crash, roughly
+
+    @classmethod
+    def parse(cls, snapshot: str, era: str | None) -> "Snapshot":
+        """From PostgreSQL's text, `xmin:xmax:id,id,…`."""
+        _, xmax, in_progress = snapshot.split(":")
+        return cls(xmax, in_progress.split(",") if in_progress else [], era)
 
 
 class Feed:
@@ -82,28 +128,73 @@ class Feed:
         self.study_id = study_id
         self.spaces: dict[int, Distributions] = {}
         self._metrics = metrics  # whether reports bring what else was measured
-        self._horizon = "0"
+        self._snapshot: Snapshot | None = None
+        self._which = _ALL
+        self._running: dict[int, TrialRow] = {}  # by id, with all reports known
+
+    def begin(self, snapshot: Snapshot) -> None:
+        """Take all trials that were finished in this snapshot as known: the first poll skips them.
+
+        For readers that have them in columns.
+        """
+        self._snapshot = snapshot
+        self._which = _OPEN_OR_CHANGED
 
     def poll(self, connection: Connection) -> list[TrialRow]:
         """The trials that changed, and those that run, by number.
 
-        The horizon is read in a statement of its own before the rows: it may only be too old.
         StudyNotFoundError if the study was deleted.
         """
-        horizon, exists = connection.execute(_HORIZON, {"study": self.study_id}).one()
-        if not exists:
-            raise StudyNotFoundError(f"there is no study with the id {self.study_id}")
+        return self.poll_after(connection, "", {})[1]
+
+    def poll_after(
+        self, connection: Connection, write: str, arguments: Mapping[str, Any]
+    ) -> tuple[bool, list[TrialRow]]:
+        """Write and poll in one round trip: whether the write hit a row, and what `poll` returns.
+
+        `write` is a WITH clause whose part `written` returns the row. What it changes is not among
+        the rows: they are read as they were when the statement began.
+        """
+        snapshot = self._snapshot or Snapshot("0", [], None)
+        since = {id_: _last_step(row) for id_, row in self._running.items()}
         rows = connection.execute(
-            _CHANGED,
-            {"study": self.study_id, "horizon": self._horizon, "metrics": self._metrics},
-        )
-        changed = [TrialRow._make(row) for row in rows]
-        unknown = {row.space_id for row in changed} - self.spaces.keys() - {None}
+            _poll(self._which, write),
+            {
+                "study": self.study_id,
+                "xmax": snapshot.xmax,
+                "in_progress": snapshot.in_progress,
+                "running": list(since),
+                "since": list(since.values()),
+                "with_metrics": self._metrics,
+                **arguments,
+            },
+        ).all()
+        first = rows[0]
+        seen = Snapshot.parse(first.snapshot, first.era)
+        if not first.exists:
+            raise StudyNotFoundError(f"there is no study with the id {self.study_id}")
+        if self._snapshot is not None and self._snapshot.era != seen.era:
+            self._snapshot, self._which, self._running = None, _ALL, {}
+            return first.written, self.poll(connection)
+        changed = [(row.since, TrialRow._make(row[5:])) for row in rows if row.id is not None]
+        self.learn_spaces(connection, {row.space_id for _, row in changed})
+        self._snapshot, self._which = seen, _CHANGED
+        return first.written, self._merged(changed)
+
+    def _merged(self, changed: list[tuple[int, TrialRow]]) -> list[TrialRow]:
+        """The rows with all reports, and the running trials of which there is nothing new."""
+        result = dict(self._running)
+        for since, row in changed:
+            result[row.id] = row if since < 0 else _joined(self._running[row.id], row)
+        self._running = {r.id: r for r in result.values() if r.state == TrialState.RUNNING}
+        return sorted(result.values(), key=lambda row: row.number)
+
+    def learn_spaces(self, connection: Connection, ids: set[int | None]) -> None:
+        """Read the distributions of these spaces, where they are not known."""
+        unknown = ids - self.spaces.keys() - {None}
         if unknown:
             for row in connection.execute(_SPACES, {"ids": list(unknown)}):
                 self.spaces[row.id] = json.loads(row.distributions)
-        self._horizon = horizon
-        return changed
 
     def trial(self, row: TrialRow) -> Trial:
         """The record of a row of this feed."""
@@ -126,7 +217,7 @@ class Feed:
             created_at=row.created_at,
             started_at=row.started_at,
             finished_at=row.finished_at,
-            user_attrs=attributes.decode(row.user_attrs),
+            user_attrs=attributes.decode(json.loads(row.user_attrs)),
         )
 
 
@@ -138,7 +229,7 @@ def load(connection: Connection, study_id: int) -> list[Trial]:
 
 def one(connection: Connection, trial_id: int) -> tuple[TrialRow, Distributions] | None:
     """The row of a trial with its distributions; None if there is none."""
-    found = connection.execute(_ONE, {"id": trial_id, "metrics": False}).one_or_none()
+    found = connection.execute(_ONE, {"id": trial_id, "with_metrics": False}).one_or_none()
     if found is None:
         return None
     row = TrialRow._make(found)
@@ -153,6 +244,20 @@ def external(distribution: dict[str, Any], value: float) -> ParamValue:
         choice: ParamValue = distribution["attributes"]["choices"][int(value)]
         return choice
     return int(value) if kind == "IntDistribution" else value
+
+
+def _last_step(row: TrialRow) -> int:
+    """The step after which reports are new; -1 where any may be."""
+    return row.steps[-1] if row.steps and row.attempt == 1 else -1
+
+
+def _joined(before: TrialRow, new: TrialRow) -> TrialRow:
+    """A running trial with the reports that were known and those that have come."""
+    return new._replace(
+        steps=(before.steps or []) + (new.steps or []),
+        report_values=(before.report_values or []) + (new.report_values or []),
+        metrics=(before.metrics or []) + (new.metrics or []),
+    )
 
 
 def _reports(row: TrialRow) -> tuple[Report, ...]:

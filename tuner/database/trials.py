@@ -8,17 +8,19 @@ recorded exactly once. What keeps it:
   trial went to somebody else, or back to the queue, the write matches no row and is refused;
 * leases are counted on the database's clock alone.
 
-Functions take a connection and never commit.
+Functions take a connection and never commit. Reports and finishes are single statements whose part
+`written` says whether they hit their row; a reader may let one carry its poll (`via`).
 """
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from tuner.database import attributes
 from tuner.errors import LeaseLostError, StudyNotFoundError
@@ -76,7 +78,7 @@ _SET_PARAMS = text("""
 """)
 
 # A report need not be flushed at once: the trial's finish, which is, flushes what went before it.
-_REPORT = text("""
+_REPORT = """
     WITH asynchronous AS MATERIALIZED (
         SELECT set_config('synchronous_commit', 'off', TRUE)
     ), renewed AS (
@@ -85,13 +87,14 @@ _REPORT = text("""
         FROM asynchronous
         WHERE id = :id AND attempt = :attempt AND worker_id = :worker AND state = 'running'
         RETURNING t.id
+    ), written AS (
+        INSERT INTO tuner.reports (trial_id, step, value, metrics)
+        SELECT id, :step, :value, CAST(:metrics AS jsonb) FROM renewed
+        ON CONFLICT (trial_id, step)
+            DO UPDATE SET value = excluded.value, metrics = excluded.metrics
+        RETURNING trial_id
     )
-    INSERT INTO tuner.reports (trial_id, step, value, metrics)
-    SELECT id, :step, :value, CAST(:metrics AS jsonb) FROM renewed
-    ON CONFLICT (trial_id, step)
-        DO UPDATE SET value = excluded.value, metrics = excluded.metrics
-    RETURNING trial_id
-""")
+"""
 
 _RENEW = text("""
     UPDATE tuner.trials SET lease_until = clock_timestamp() + :lease * interval '1 second'
@@ -99,14 +102,16 @@ _RENEW = text("""
     RETURNING id, attempt
 """)
 
-_FINISH = text("""
-    UPDATE tuner.trials
-    SET state = :state, objective_values = :values, cause = :cause, message = :message,
-        log_tail = :log_tail, user_attrs = user_attrs || CAST(:attrs AS jsonb),
-        finished_at = clock_timestamp(), lease_until = NULL, changed = pg_current_xact_id()
-    WHERE id = :id AND attempt = :attempt AND worker_id = :worker AND state = 'running'
-    RETURNING id
-""")
+_FINISH = """
+    WITH written AS (
+        UPDATE tuner.trials
+        SET state = :state, objective_values = :values, cause = :cause, message = :message,
+            log_tail = :log_tail, user_attrs = user_attrs || CAST(:attrs AS jsonb),
+            finished_at = clock_timestamp(), lease_until = NULL, changed = pg_current_xact_id()
+        WHERE id = :id AND attempt = :attempt AND worker_id = :worker AND state = 'running'
+        RETURNING id
+    )
+"""
 
 _IS_FINISHED = text("""
     SELECT id FROM tuner.trials
@@ -175,6 +180,20 @@ _COUNTS = text("""
     WHERE CAST(:study AS bigint) IS NULL OR study_id = :study
     GROUP BY study_id, state
 """)
+
+
+# Runs one of these statements with its arguments; whether it hit its row.
+Via = Callable[[Connection, str, Mapping[str, Any]], bool]
+
+
+@cache
+def _alone(write: str) -> TextClause:
+    return text(write + " SELECT FROM written")
+
+
+def alone(connection: Connection, write: str, arguments: Mapping[str, Any]) -> bool:
+    """Write, and nothing else."""
+    return connection.execute(_alone(write), arguments).one_or_none() is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,30 +267,25 @@ def set_params(
     connection: Connection, held: Claimed, *, space_id: int, params: Sequence[float]
 ) -> None:
     """Set all parameters of a held trial; LeaseLostError if it is not held any more."""
-    _held(
-        connection.execute(
-            _SET_PARAMS, {**_fence(held), "space": space_id, "params": list(params)}
-        ).one_or_none(),
-        held,
-    )
+    arguments = {**_fence(held), "space": space_id, "params": list(params)}
+    if connection.execute(_SET_PARAMS, arguments).one_or_none() is None:
+        raise _lost(held)
 
 
-def report(connection: Connection, held: Claimed, made: Report, *, lease: float) -> None:
+def report(
+    connection: Connection, held: Claimed, made: Report, *, lease: float, via: Via = alone
+) -> None:
     """Store a report and renew the lease; LeaseLostError if the trial is not held any more."""
     finite = {k: v if math.isfinite(v) else None for k, v in made.metrics.items()}
-    _held(
-        connection.execute(
-            _REPORT,
-            {
-                **_fence(held),
-                "step": made.step,
-                "value": made.value,
-                "metrics": json.dumps(finite),
-                "lease": lease,
-            },
-        ).one_or_none(),
-        held,
-    )
+    arguments = {
+        **_fence(held),
+        "step": made.step,
+        "value": made.value,
+        "metrics": json.dumps(finite),
+        "lease": lease,
+    }
+    if not via(connection, _REPORT, arguments):
+        raise _lost(held)
 
 
 def renew(
@@ -292,6 +306,7 @@ def finish(
     message: str | None = None,
     log_tail: str | None = None,
     user_attrs: Mapping[str, Any] | None = None,
+    via: Via = alone,
 ) -> None:
     """End a held trial. Doing it twice is no error; LeaseLostError if it is not held any more."""
     arguments = {
@@ -303,11 +318,10 @@ def finish(
         "log_tail": _storable(log_tail),
         "attrs": attributes.encode(user_attrs or {}),
     }
-    if connection.execute(_FINISH, arguments).one_or_none() is None:
-        _held(
-            connection.execute(_IS_FINISHED, {**_fence(held), "state": str(state)}).one_or_none(),
-            held,
-        )
+    if not via(connection, _FINISH, arguments):
+        found = connection.execute(_IS_FINISHED, {**_fence(held), "state": str(state)})
+        if found.one_or_none() is None:
+            raise _lost(held)
 
 
 def give_back(
@@ -373,12 +387,11 @@ def _fence(held: Claimed) -> dict[str, object]:
     return {"id": held.id, "attempt": held.attempt, "worker": held.worker_id}
 
 
-def _held(row: object | None, held: Claimed) -> None:
-    if row is None:
-        raise LeaseLostError(
-            f"trial {held.number}, attempt {held.attempt}: the lease was lost; the result of this "
-            "attempt is not recorded"
-        )
+def _lost(held: Claimed) -> LeaseLostError:
+    return LeaseLostError(
+        f"trial {held.number}, attempt {held.attempt}: the lease was lost; the result of this "
+        "attempt is not recorded"
+    )
 
 
 def _storable(message: str | None) -> str | None:

@@ -3,27 +3,36 @@
 A claim draws parameters from what is known, then reserves the budget unit and inserts the trial
 with them in one statement. If somebody else claimed in between, the trial's number is another one
 than the draw was made for; it is then drawn again with the right seed and the newly known trials.
+
+What other workers do is read along with this worker's own reports and finishes, in the same round
+trip: a trial costs one statement for its claim, one a report and one for its finish.
 """
 
+import math
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
-from optuna.trial import FrozenTrial
-from optuna.trial import TrialState as OptunaState
+from sqlalchemy import Connection
 
 from tuner.database import spaces, trials
+from tuner.database.columns import Columns
 from tuner.database.engine import Database
 from tuner.database.trials import Claimed
 from tuner.errors import DatabaseUnreachableError
 from tuner.search import pruners
 from tuner.search.distributions import as_json, internal
+from tuner.search.ending import Ending
 from tuner.search.history import History
+from tuner.search.record import Record, Space, new_row
 from tuner.search.sampler import Proposer
 from tuner.spec.resolved import ResolvedSpec
-from tuner.trials import ParamValue, Report, Study, better
+from tuner.trials import Cause, ParamValue, Report, Study, TrialState
 
+FRESH = 0.1  # seconds that what is known of other workers may be old when something is written
 CLAIM_RETRIES = 3
 CLAIM_BACKOFF = 0.5  # seconds, doubled at each retry
 
@@ -48,28 +57,36 @@ class Search:
         self.study = study
         self.spec = spec
         self._database = database
-        self._history = History(study.id)
+        self._history = History(study.id, with_reports=spec.pruner.name != "none")
         self._proposer = Proposer(
             spec.space, spec.sampler, study.directions, spec.seed, self._history
         )
         self._pruner = pruners.make(spec.pruner, study.direction)
+        self._ending = Ending(spec.budget, study.direction)
+        self._history.watch(_Observer(self._history, self._pruner))
+        self._history.watch(self._ending)
         self._space_ids: dict[tuple[str, ...], int] = {}
+        self._known_at = -math.inf  # monotonic clock: when the history was last read
 
     def refresh(self) -> None:
         """Learn what other workers have done since the last time."""
         with self._database.statement() as connection:
-            changed = self._history.refresh(connection)
-        for trial in changed:
-            for step, value in trial.intermediate_values.items():
-                self._pruner.observe(trial.number, step, value)
-            if trial.state is OptunaState.COMPLETE:
-                self._pruner.complete(trial.number)
+            self._history.refresh(connection)
+        self._known_at = time.monotonic()
+
+    def refresh_if_old(self) -> None:
+        """`refresh`, unless that was done or came with a write just now."""
+        if self._is_old():
+            self.refresh()
+
+    def _is_old(self) -> bool:
+        return time.monotonic() - self._known_at > FRESH
+
+    # One trial's way
 
     def claim(self, worker_id: uuid.UUID, lease: float) -> Held | None:
-        """Take the next trial; None when the study gives none. `lease` is in seconds.
-
-        Draws from what the latest `refresh` has read.
-        """
+        """Take the next trial; None when the study gives none. `lease` is in seconds."""
+        self.refresh_if_old()
         expected = self._history.next_number
         params = self._proposer.propose(expected)
         claimed = self._insert(worker_id, lease, params)
@@ -86,7 +103,71 @@ class Search:
             self.refresh()
             params = self._proposer.propose(claimed.number, claimed.fixed_params)
             self._set_params(claimed, params)
+        space = self._proposer.distributions(params)
+        if not claimed.resumed:  # known before it is read back
+            row = new_row(claimed.id, claimed.number, TrialState.RUNNING, internal(params, space))
+            self._history.add(row, space)
         return Held(claimed, self._proposer.complete(params))
+
+    def report(self, connection: Connection, held: Held, made: Report, *, lease: float) -> None:
+        """Store a report and renew the lease; LeaseLostError if the trial is not held any more.
+
+        A single statement, as `finish`.
+        """
+        trials.report(connection, held.claimed, made, lease=lease, via=self._along())
+
+    def finish(
+        self,
+        connection: Connection,
+        held: Held,
+        state: TrialState,
+        values: Sequence[float] | None = None,
+        *,
+        cause: Cause | None = None,
+        message: str | None = None,
+        log_tail: str | None = None,
+        user_attrs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """End a held trial; twice is no error. LeaseLostError if it is not held any more."""
+        trials.finish(
+            connection,
+            held.claimed,
+            state,
+            values,
+            cause=cause,
+            message=message,
+            log_tail=log_tail,
+            user_attrs=user_attrs,
+            via=self._along(),
+        )
+        known = self._history.record(held.number)
+        if known is not None and state is not TrialState.PRUNED:  # that needs its reports as well
+            row = known.row._replace(
+                state=state,
+                values=None if values is None else list(values),
+                finished_at=datetime.now(UTC),  # nearly; the database's clock is read back
+            )
+            self._history.add(row, known.space)
+
+    def should_prune(self, held: Held, report: Report) -> bool:
+        """Take note of a report of an own trial; whether the trial ends here."""
+        self._pruner.observe(held.number, report.step, report.value)
+        return self._pruner.should_prune(held.number, report.step, report.value)
+
+    def reason_to_end(self) -> str | None:
+        """Why the study is over before its budget is used, as far as is known; else None."""
+        return self._ending.reason()
+
+    def _along(self) -> trials.Via:
+        """How to write: with a look at what others have done, if the last one was a while ago."""
+        return self._write_and_read if self._is_old() else trials.alone
+
+    def _write_and_read(
+        self, connection: Connection, write: str, arguments: Mapping[str, Any]
+    ) -> bool:
+        written = self._history.after(connection, write, arguments)
+        self._known_at = time.monotonic()
+        return written
 
     def _insert(
         self, worker_id: uuid.UUID, lease: float, params: Mapping[str, ParamValue]
@@ -135,37 +216,29 @@ class Search:
                 )
         return self._space_ids[key]
 
-    def should_prune(self, held: Held, report: Report) -> bool:
-        """Take note of a report of an own trial; whether the trial ends here."""
-        self._pruner.observe(held.number, report.step, report.value)
-        return self._pruner.should_prune(held.number, report.step, report.value)
 
-    def reason_to_end(self) -> str | None:
-        """Why the study is over before its budget is used, as far as is known; else None."""
-        budget = self.spec.budget
-        if budget.target is None and budget.patience is None:
-            return None
-        direction = self.study.direction
-        finished = [t for t in self._history.trials if t.state.is_finished()]
-        best: FrozenTrial | None = None
-        for trial in finished:
-            if trial.state is OptunaState.COMPLETE and (
-                best is None or better(direction, trial.values[0], best.values[0])
-            ):
-                best = trial
-        if best is None:
-            return None
-        value = best.values[0]
-        if budget.target is not None and not better(direction, budget.target, value):
-            return f"trial {best.number} reached the target {budget.target:g} with {value:.6g}"
-        if budget.patience is not None:
-            later = sum(_ended_after(trial, best) for trial in finished)
-            if later >= budget.patience:
-                return f"{later} trials have finished without an improvement on trial {best.number}"
-        return None
+class _Observer:
+    """Tells a pruner of the trials that are read."""
 
+    def __init__(self, history: History, pruner: pruners.NoPruner) -> None:
+        self._history = history
+        self._pruner = pruner
+        self._seen: dict[int, int] = {}  # running trials in their first attempt: reports observed
 
-def _ended_after(trial: FrozenTrial, other: FrozenTrial) -> bool:
-    if trial.datetime_complete is None or other.datetime_complete is None:
-        return False
-    return trial.datetime_complete > other.datetime_complete
+    def load(self, finished: Columns, space: Space) -> None:
+        """Take note of many finished trials."""
+        complete = finished.state == TrialState.COMPLETE
+        self._pruner.load(self._history.reports.of(finished.numbers), complete=complete)
+
+    def note(self, record: Record) -> None:
+        """Take note of a trial's reports that are new, and of its end."""
+        row = record.row
+        # a later attempt may report a step again
+        seen = self._seen.pop(row.number, 0) if row.attempt == 1 else 0
+        steps, values = row.steps or [], row.report_values or []
+        for step, value in zip(steps[seen:], values[seen:], strict=True):
+            self._pruner.observe(row.number, step, value)
+        if row.attempt == 1 and row.state == TrialState.RUNNING:
+            self._seen[row.number] = len(steps)
+        elif row.state == TrialState.COMPLETE:
+            self._pruner.complete(row.number)

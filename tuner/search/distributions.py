@@ -79,8 +79,8 @@ def frozen(row: TrialRow, distributions: Mapping[str, BaseDistribution]) -> Froz
             for (name, d), value in zip(distributions.items(), row.params, strict=True)
         },
         distributions=dict(distributions),
-        user_attrs=attributes.decode(row.user_attrs),
-        system_attrs=attributes.decode(row.system_attrs),
+        user_attrs=attributes.decode(json.loads(row.user_attrs)),
+        system_attrs=attributes.decode(json.loads(row.system_attrs)),
         intermediate_values=dict(zip(row.steps or (), row.report_values or (), strict=True)),
     )
 

@@ -18,7 +18,9 @@ from optuna.study._frozen import FrozenStudy  # the type that BaseStorage promis
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from tuner.search.directions import optuna_direction
 from tuner.search.history import History
+from tuner.search.sample import Sample
 from tuner.trials import Direction
 
 _STUDY_ID = 0
@@ -28,12 +30,13 @@ _DRAFT_ID = -1
 class DraftStorage(BaseStorage):
     """Reads the history; holds one trial, the draft, which is never in the history."""
 
-    def __init__(self, history: History, directions: Sequence[Direction]) -> None:
+    def __init__(
+        self, history: History, directions: Sequence[Direction], sample: Sample | None = None
+    ) -> None:
+        """`sample` limits what is shown of a long history."""
         self._history = history
-        self._directions = [
-            StudyDirection.MAXIMIZE if d == "maximize" else StudyDirection.MINIMIZE
-            for d in directions
-        ]
+        self._sample = sample
+        self._directions = [optuna_direction(d) for d in directions]
         self._draft: FrozenTrial | None = None
         self._attrs: dict[str, Any] = {}
 
@@ -84,7 +87,10 @@ class DraftStorage(BaseStorage):
         states: Container[OptunaState] | None = None,
     ) -> list[FrozenTrial]:
         # samplers ask without deepcopy; what they get they do not change
-        known = self._history.trials
+        sample = self._sample
+        known = (
+            list(self._history.trials) if sample is None else self._history.select(sample.numbers())
+        )
         return known if states is None else [t for t in known if t.state in states]
 
     def set_trial_param(

@@ -1,13 +1,17 @@
 """When to end a trial early: decided from reports that the worker already holds, without a query.
 
 A pruner is fed every report of the study that this worker learns of, its own at once and those of
-other workers as it reads them. Values are on the objective's own scale; NaN is always worst.
+other workers as it reads them. Values are on the objective's own scale; NaN is always worst. Scores
+are kept sorted, so an answer does not take longer when the study is long.
 """
 
 import math
-from collections.abc import Iterable
+from bisect import bisect_right, insort
 from statistics import median
 
+import numpy as np
+
+from tuner.database.columns import Floats, Reports
 from tuner.spec.study import Pruner as PrunerSpec
 from tuner.trials import Direction
 
@@ -20,6 +24,9 @@ class NoPruner:
 
     def complete(self, number: int) -> None:
         """Take note that a trial ran to its end."""
+
+    def load(self, reports: Reports, *, complete: bool) -> None:
+        """Take note of all reports of many finished trials; `complete`: they ran to their end."""
 
     def should_prune(self, number: int, step: int, value: float) -> bool:
         """Whether the trial ends here."""
@@ -41,12 +48,28 @@ class RungPruner(NoPruner):
         self._reduction = reduction
         self._startup_trials = startup_trials
         self._rungs: dict[int, dict[int, float]] = {}
+        self._sorted: dict[int, list[float]] = {}  # the same scores
 
     def observe(self, number: int, step: int, value: float) -> None:
         """Take note of a report: it counts at its rung, and for rungs that were stepped over."""
         rung = self._min_epochs
         while rung <= step:
-            self._rungs.setdefault(rung, {}).setdefault(number, self._score(value))
+            scores = self._rungs.setdefault(rung, {})
+            if number not in scores:
+                scores[number] = self._score(value)
+                insort(self._sorted.setdefault(rung, []), scores[number])
+            rung *= self._reduction
+
+    def load(self, reports: Reports, *, complete: bool) -> None:
+        """Take note of many finished trials."""
+        rung, highest = self._min_epochs, int(reports.steps.max(initial=0))
+        while rung <= highest:
+            reached = reports.steps >= rung
+            numbers, first = np.unique(reports.numbers[reached], return_index=True)
+            found = _scores(reports.values[reached][first], self._sign).tolist()
+            scores = self._rungs.setdefault(rung, {})
+            scores.update(zip(numbers.tolist(), found, strict=True))
+            self._sorted[rung] = sorted(scores.values())
             rung *= self._reduction
 
     def should_prune(self, number: int, step: int, value: float) -> bool:
@@ -59,7 +82,8 @@ class RungPruner(NoPruner):
         own = scores[number]
         if own == -math.inf:
             return True
-        better = sum(score > own for score in scores.values())
+        in_order = self._sorted[step]
+        better = len(in_order) - bisect_right(in_order, own)
         return better >= max(1, len(scores) // self._reduction)
 
     def _is_rung(self, step: int) -> bool:
@@ -81,32 +105,54 @@ class MedianPruner(NoPruner):
         self._sign = 1.0 if direction == "maximize" else -1.0
         self._min_epochs = min_epochs
         self._startup_trials = startup_trials
-        self._best: dict[int, float] = {}
-        self._by_step: dict[int, dict[int, float]] = {}
+        self._best: dict[int, float] = {}  # of trials that are not known to be complete
+        self._reports: dict[int, dict[int, float]] = {}  # the same trials', by step
         self._complete: set[int] = set()
+        self._peers: dict[int, list[float]] = {}  # complete trials' scores by step, sorted
 
     def observe(self, number: int, step: int, value: float) -> None:
         """Take note of a report."""
+        if number in self._complete:  # read back from the database
+            return
         score = -math.inf if math.isnan(value) else self._sign * value
         self._best[number] = max(score, self._best.get(number, -math.inf))
-        self._by_step.setdefault(step, {})[number] = score
+        self._reports.setdefault(number, {})[step] = score
 
     def complete(self, number: int) -> None:
-        """Take note that a trial ran to its end."""
+        """Take note that a trial ran to its end, after its reports were observed."""
         self._complete.add(number)
+        self._best.pop(number, None)
+        for step, score in self._reports.pop(number, {}).items():
+            insort(self._peers.setdefault(step, []), score)
+
+    def load(self, reports: Reports, *, complete: bool) -> None:
+        """Take note of many finished trials."""
+        if not complete:
+            return
+        self._complete.update(np.unique(reports.numbers).tolist())
+        scores = _scores(reports.values, self._sign)
+        for step in np.unique(reports.steps).tolist():
+            peers = self._peers.get(step, []) + scores[reports.steps == step].tolist()
+            self._peers[step] = sorted(peers)
 
     def should_prune(self, number: int, step: int, value: float) -> bool:
         """Whether the trial, whose report was observed before, ends here."""
-        if step < self._min_epochs:
+        if step < self._min_epochs or number in self._complete:
             return False
-        peers = _of(self._by_step.get(step, {}), self._complete - {number})
-        if len(peers) < self._startup_trials:
+        peers = self._peers.get(step, [])
+        if len(peers) < max(1, self._startup_trials):
             return False
-        return self._best[number] < median(peers)
+        return self._best[number] < median(_middle(peers))
 
 
-def _of(scores: dict[int, float], numbers: Iterable[int]) -> list[float]:
-    return [scores[number] for number in numbers if number in scores]
+def _middle(in_order: list[float]) -> list[float]:
+    """What the median is taken of, without the tails: `median` sorts."""
+    half = len(in_order) // 2
+    return in_order[half : half + 1] if len(in_order) % 2 else in_order[half - 1 : half + 1]
+
+
+def _scores(values: Floats, sign: float) -> Floats:
+    return np.where(np.isnan(values), -math.inf, sign * values)
 
 
 def make(spec: PrunerSpec, direction: Direction) -> NoPruner:

@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler
 
 from tuner.search import draft
 from tuner.search.distributions import distribution
 from tuner.search.history import History
+from tuner.search.sample import Sample
 from tuner.search.sobol import SobolSampler
+from tuner.search.tpe import KnownSpacesSampler
+from tuner.search.tried import Tried
 from tuner.spec.parameters import FixedParameter
 from tuner.spec.seeds import derived_seed
 from tuner.spec.space import MAX_CELLS, Space
@@ -25,8 +27,6 @@ from tuner.trials import Direction, ParamValue
 
 REDRAWS = 20  # of a forbidden or already tried configuration, before it is drawn at random
 RANDOM_REDRAWS = 10_000  # of a forbidden one, at random
-
-_Key = tuple[tuple[str, str], ...]
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -44,18 +44,20 @@ class Proposer:
     ) -> None:
         self._space = space
         self._seed = seed
-        self._history = history
-        self._storage = draft.DraftStorage(history, directions)
         self._distributions = {
             name: distribution(parameter)
             for name, parameter in space.parameters.items()
             if not isinstance(parameter, FixedParameter)
         }
+        self._tried = Tried(self._distributions)
+        self._sample = Sample(history, directions, self._tried)
+        history.watch(self._tried)
+        history.watch(self._sample)
+        self._storage = draft.DraftStorage(history, directions, self._sample)
         cells = space.cells(MAX_CELLS)
         self._cells = None if cells is None else [self._searched(cell) for cell in cells]
-        self._cell_keys = [_key(cell) for cell in self._cells or ()]
-        self._seen: dict[int, tuple[FrozenTrial, _Key]] = {}  # by number
-        self._sampler = _maker(sampler, space, self._distributions, seed)
+        self._cell_keys = [self._tried.key(cell) for cell in self._cells or ()]
+        self._sampler = self._maker(sampler)
 
     def propose(
         self, number: int, fixed_params: Mapping[str, ParamValue] | None = None
@@ -67,14 +69,13 @@ class Proposer:
         `MAX_CELLS` configurations is used up before one is repeated.
         """
         fixed = dict(fixed_params or {})
-        tried = self._tried()
-        untried = self._untried(fixed, tried)
+        untried = self._untried(fixed)
         allowed: dict[str, ParamValue] | None = None
         drawn: dict[str, ParamValue] = {}
         for redraw in range(REDRAWS):
             drawn = self._draw(number, fixed, redraw)
             if not self._space.is_forbidden(self.complete(drawn)):
-                if _key(drawn) not in tried:
+                if self._tried.key(drawn) not in self._tried:
                     return drawn
                 allowed = allowed or drawn
                 if untried == []:
@@ -98,25 +99,15 @@ class Proposer:
         """The distributions of these parameters, in the space's order."""
         return {name: d for name, d in self._distributions.items() if name in params}
 
-    def _untried(
-        self, fixed: Mapping[str, ParamValue], tried: set[_Key]
-    ) -> list[dict[str, ParamValue]] | None:
+    def _untried(self, fixed: Mapping[str, ParamValue]) -> list[dict[str, ParamValue]] | None:
         """What is left of a small space; None for a large one."""
         if self._cells is None:
             return None
         return [
             params
             for params, key in zip(self._cells, self._cell_keys, strict=True)
-            if key not in tried and (not fixed or _key({**params, **fixed}) == key)
+            if key not in self._tried and (not fixed or self._tried.key({**params, **fixed}) == key)
         ]
-
-    def _tried(self) -> set[_Key]:
-        """What was tried; a trial's key is made again only when the history has a new record."""
-        for trial in self._history.trials:
-            known = self._seen.get(trial.number)
-            if known is None or known[0] is not trial:
-                self._seen[trial.number] = trial, _key(trial.params)
-        return {key for _, key in self._seen.values()}
 
     def _searched(self, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
         return {name: value for name, value in params.items() if name in self._distributions}
@@ -141,44 +132,31 @@ class Proposer:
                     params[name] = trial._suggest(name, self._distributions[name])
         return self._searched(params)
 
+    def _maker(self, spec: SamplerSpec) -> Callable[[int, int], BaseSampler]:
+        """What makes the sampler of one draw: from its seed, and how often it was drawn before.
 
-def _maker(
-    spec: SamplerSpec,
-    space: Space,
-    distributions: Mapping[str, BaseDistribution],
-    study_seed: int,
-) -> Callable[[int, int], BaseSampler]:
-    """What makes the sampler of one draw from its seed and how often the trial was drawn before.
+        A new sampler for every draw: what it proposes depends on the history, the trial's number
+        and the seeds alone, never on what this process has drawn before.
+        """
+        conditional = any(p.when for p in self._space.parameters.values())
 
-    A new sampler for every draw: what it proposes depends on the history, the trial's number and
-    the seeds alone, never on what this process has drawn before.
-    """
+        def make(seed: int, redraw: int) -> BaseSampler:
+            if spec.name == "tpe":
+                return KnownSpacesSampler(
+                    [self._sample.spaces[names] for names in sorted(self._sample.spaces)],
+                    conditional=conditional,
+                    seed=seed,
+                    n_startup_trials=spec.startup_trials,
+                )
+            if spec.name == "random" or redraw > 0:
+                # Sobol's next point is the next trial's, and a second Gaussian process costs much
+                return RandomSampler(seed=seed)
+            if spec.name == "qmc":
+                return SobolSampler(
+                    self._space, self._distributions, derived_seed(self._seed, "sobol")
+                )
+            # The one exception to "the worker's parent process never imports torch": Optuna fits
+            # the Gaussian process with it, on the CPU, at the first draw after the startup trials.
+            return GPSampler(seed=seed, n_startup_trials=max(1, spec.startup_trials))
 
-    def make(seed: int, redraw: int) -> BaseSampler:
-        if spec.name == "tpe":
-            return TPESampler(
-                seed=seed,
-                n_startup_trials=spec.startup_trials,
-                # conditional parameters are modelled in the groups in which they occur together
-                group=any(p.when for p in space.parameters.values()),
-            )
-        if spec.name == "random" or redraw > 0:
-            # Sobol's next point is the next trial's, and a second Gaussian process costs too much
-            return RandomSampler(seed=seed)
-        if spec.name == "qmc":
-            return SobolSampler(space, distributions, derived_seed(study_seed, "sobol"))
-        # The one exception to "the worker's parent process never imports torch": Optuna fits the
-        # Gaussian process with it, on the CPU, at the first draw after the startup trials.
-        return GPSampler(seed=seed, n_startup_trials=max(1, spec.startup_trials))
-
-    return make
-
-
-def _key(params: Mapping[str, ParamValue]) -> _Key:
-    """Parameters to compare by; steps added up in another order differ in the last digits."""
-    return tuple(
-        sorted(
-            (name, f"{value:.12g}" if isinstance(value, float) else repr(value))
-            for name, value in params.items()
-        )
-    )
+        return make

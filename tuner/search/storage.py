@@ -224,7 +224,7 @@ class Storage(BaseStorage):
         states: Container[OptunaState] | None = None,
     ) -> list[FrozenTrial]:
         with self._lock:
-            history = self._histories.setdefault(study_id, History(study_id))
+            history = self._histories.setdefault(study_id, History(study_id, with_attributes=True))
             with self._known(), self._database.statement() as connection:
                 history.refresh(connection)
             trials = [t for t in history.trials if states is None or t.state in states]

@@ -308,10 +308,17 @@ class Worker:
         self._turn += 1
         for study_id in ids[self._turn % len(ids) :] + ids[: self._turn % len(ids)] if ids else ():
             search = self._searches[study_id]
-            search.refresh()
+            search.refresh_if_old()
             reason = search.reason_to_end()
+            held = None if reason else search.claim(self.id, self._settings.lease_seconds)
+            if held is not None:
+                self._train(executor, search, held)
+                return
+            # it gave nothing: paused, its budget given out, or over
             with self._database.statement() as connection:
-                if reason is not None:
+                if reason is None:
+                    ended = studies.finish_if_done(connection, study_id)
+                else:
                     ended = studies.set_state(
                         connection,
                         study_id,
@@ -319,15 +326,8 @@ class Worker:
                         allowed=[StudyState.ACTIVE],
                         reason=reason,
                     )
-                else:
-                    ended = studies.finish_if_done(connection, study_id)
             if ended:
                 self._next["studies"] = 0.0
-                continue
-            held = search.claim(self.id, self._settings.lease_seconds)
-            if held is not None:
-                self._train(executor, search, held)
-                return
         self._next["claim"] = time.monotonic() + POLL
 
     def _train(self, executor: Executor, search: Search, held: Held) -> None:
@@ -379,16 +379,14 @@ class Worker:
             held = executor.held.get(number)
             if held is None:
                 continue
-            self._write(
-                executor,
-                held,
-                partial(
-                    trials.report,
-                    held=held.claimed,
-                    made=report,
-                    lease=self._settings.lease_seconds,
-                ),
+            lease = self._settings.lease_seconds
+            search = self._searches.get(held.claimed.study_id)
+            write = (
+                partial(trials.report, held=held.claimed, made=report, lease=lease)
+                if search is None  # the study has ended
+                else partial(search.report, held=held, made=report, lease=lease)
             )
+            self._write(executor, held, write)
             if decisions[number] is Decision.PRUNE:
                 executor.held.pop(number, None)
                 values = [report.value] if math.isfinite(report.value) else None
@@ -461,9 +459,13 @@ class Worker:
     # Writes
 
     def _finish(self, executor: Executor, held: Held, state: TrialState, **result: Any) -> None:
-        self._write(
-            executor, held, partial(trials.finish, held=held.claimed, state=state, **result)
+        search = self._searches.get(held.claimed.study_id)
+        write = (
+            partial(trials.finish, held=held.claimed, state=state, **result)
+            if search is None
+            else partial(search.finish, held=held, state=state, **result)
         )
+        self._write(executor, held, write)
 
     def _give_back(self, executor: Executor, held: Held, cause: Cause, message: str | None) -> None:
         executor.held.pop(held.number, None)

@@ -1,0 +1,145 @@
+"""All finished trials of a study at once, in columns: what a fresh reader of a long study needs.
+
+Rows cost a driver about 20 µs each, 100,000 of them two seconds. Here the server packs each column
+into one value with the types' binary formats, and NumPy reads it as an array. A `Feed` goes on from
+the snapshot that the columns were read with.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, text
+
+from tuner.database.feed import SNAPSHOT, Snapshot
+from tuner.errors import StudyNotFoundError
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+NEVER = np.iinfo(np.int64).min  # a time that is not known
+_EPOCH = 946_684_800_000_000  # 2000-01-01, from which PostgreSQL counts, in µs since 1970
+_ARRAY_HEADER = 20  # bytes of a one-dimensional array's binary format, before its elements
+
+_FINISHED = text(f"""
+    SELECT {SNAPSHOT}, packed.*
+    FROM (VALUES (1)) AS always
+    LEFT JOIN (
+        SELECT state, space_id, cardinality(params) AS width,
+               coalesce(cardinality(objective_values), 0) AS objectives,
+               string_agg(int8send(id), '') AS ids,
+               string_agg(int4send(number), '') AS numbers,
+               string_agg(array_send(params), '') AS params,
+               string_agg(array_send(objective_values), '') AS objective_values,
+               string_agg(coalesce(timestamptz_send(started_at), :never), '') AS started,
+               string_agg(coalesce(timestamptz_send(finished_at), :never), '') AS finished,
+               CASE WHEN :attributes THEN CAST(json_object_agg(number, user_attrs)
+                   FILTER (WHERE user_attrs <> '{{}}') AS text) END AS user_attrs,
+               CASE WHEN :attributes THEN CAST(json_object_agg(number, system_attrs)
+                   FILTER (WHERE system_attrs <> '{{}}') AS text) END AS system_attrs
+        FROM tuner.trials
+        WHERE study_id = :study AND state IN ('complete', 'pruned', 'failed')
+        GROUP BY 1, 2, 3, 4
+    ) packed ON TRUE
+""")  # noqa: S608 - constants
+_REPORTS = text("""
+    SELECT string_agg(int4send(t.number), '') AS numbers,
+           string_agg(int8send(r.step), '') AS steps,
+           string_agg(float8send(r.value), '') AS values
+    FROM tuner.trials t JOIN tuner.reports r ON r.trial_id = t.id
+    WHERE t.study_id = :study AND t.state IN ('complete', 'pruned', 'failed')
+""")
+
+
+class Columns(NamedTuple):
+    """Finished trials that share the state and the space, by number."""
+
+    state: str
+    space_id: int | None
+    ids: Integers
+    numbers: Integers
+    params: Floats  # (trials, parameters), Optuna's internal representation
+    values: Floats | None  # (trials, objectives)
+    started: Integers  # µs since 1970, or NEVER
+    finished: Integers
+    user_attrs: Mapping[str, dict[str, str]]  # by number as text; trials that have none are not in
+    system_attrs: Mapping[str, dict[str, str]]
+
+
+class Reports(NamedTuple):
+    """Reports of finished trials, by number and step."""
+
+    numbers: Integers
+    steps: Integers
+    values: Floats
+
+    def of(self, numbers: Integers) -> "Reports":
+        """Those of the trials with these numbers."""
+        chosen = np.isin(self.numbers, numbers)
+        return Reports(self.numbers[chosen], self.steps[chosen], self.values[chosen])
+
+
+def finished(
+    connection: Connection, study_id: int, *, with_attributes: bool
+) -> tuple[Snapshot, list[Columns]]:
+    """All finished trials of a study, and the snapshot that they were read with.
+
+    StudyNotFoundError without such a study.
+    """
+    never = (0).to_bytes(8, "big")  # nothing ran in the first microsecond of 2000
+    rows = connection.execute(
+        _FINISHED, {"study": study_id, "attributes": with_attributes, "never": never}
+    ).all()
+    if not rows[0].exists:
+        raise StudyNotFoundError(f"there is no study with the id {study_id}")
+    snapshot = Snapshot.parse(rows[0].snapshot, rows[0].era)
+    return snapshot, [_columns(row) for row in rows if row.state is not None]
+
+
+def reports(connection: Connection, study_id: int) -> Reports:
+    """All reports of a study's finished trials; of those that `finished` gave at least."""
+    row = connection.execute(_REPORTS, {"study": study_id}).one()
+    numbers = _plain(row.numbers, ">i4")
+    steps = _plain(row.steps, ">i8")
+    order = np.lexsort((steps, numbers))
+    values = _plain(row.values, ">f8").astype(np.float64)
+    return Reports(numbers[order].astype(np.int64), steps[order].astype(np.int64), values[order])
+
+
+def _columns(row: Any) -> Columns:
+    numbers = _plain(row.numbers, ">i4").astype(np.int64)
+    order = np.argsort(numbers)
+    params = _matrix(row.params, row.width, len(numbers))
+    values = _matrix(row.objective_values, row.objectives, len(numbers))
+    return Columns(
+        state=row.state,
+        space_id=row.space_id,
+        ids=_plain(row.ids, ">i8").astype(np.int64)[order],
+        numbers=numbers[order],
+        params=params[order],
+        values=values[order] if row.objectives else None,
+        started=_times(row.started)[order],
+        finished=_times(row.finished)[order],
+        user_attrs=json.loads(row.user_attrs or "{}"),
+        system_attrs=json.loads(row.system_attrs or "{}"),
+    )
+
+
+def _plain(packed: Any, dtype: str) -> NDArray[Any]:
+    return np.frombuffer(b"" if packed is None else packed, dtype=dtype)
+
+
+def _times(packed: Any) -> Integers:
+    since_2000 = _plain(packed, ">i8").astype(np.int64)
+    return np.where(since_2000 == 0, NEVER, since_2000 + _EPOCH)
+
+
+def _matrix(packed: Any, width: int, rows: int) -> Floats:
+    """One-dimensional arrays of equal length, as `array_send` writes them."""
+    if width == 0:
+        return np.empty((rows, 0))
+    element = np.dtype([("length", ">i4"), ("value", ">f8")])
+    record = np.dtype([("header", f"V{_ARRAY_HEADER}"), ("elements", element, (width,))])
+    return np.frombuffer(packed, dtype=record)["elements"]["value"].astype(np.float64)

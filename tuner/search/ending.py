@@ -1,0 +1,70 @@
+"""Why a study is over before its budget is used: its target is reached, or its patience is at an
+end. Kept as trials finish.
+"""
+
+import math
+from bisect import bisect_right, insort
+
+import numpy as np
+
+from tuner.database.columns import NEVER, Columns
+from tuner.search.record import Record, Space
+from tuner.spec.study import Budget
+from tuner.trials import Direction, TrialState
+
+
+class Ending:
+    """The best trial so far and how many have finished since."""
+
+    def __init__(self, budget: Budget, direction: Direction) -> None:
+        self._budget = budget
+        self._sign = 1.0 if direction == "minimize" else -1.0
+        self._best: tuple[float, int, float] | None = None  # score, number, when it finished
+        self._times: list[float] = []  # when trials finished, in seconds since 1970, sorted
+        self._finished: dict[int, float] = {}
+
+    def load(self, finished: Columns, space: Space) -> None:
+        """Take note of many finished trials."""
+        times = np.where(finished.finished == NEVER, -math.inf, finished.finished / 1e6)
+        numbers = finished.numbers.tolist()
+        self._finished.update(zip(numbers, times.tolist(), strict=True))
+        self._times = sorted([*self._times, *times.tolist()])
+        if finished.state == TrialState.COMPLETE and finished.values is not None:
+            values = np.nan_to_num(self._sign * finished.values[:, 0], nan=math.inf)
+            first = int(np.argmin(values))
+            self._improve(float(values[first]), numbers[first], float(times[first]))
+
+    def note(self, record: Record) -> None:
+        """Take note of a trial: it may have finished, or be retried."""
+        number, row = record.number, record.row
+        before = self._finished.pop(number, None)
+        if before is not None:
+            del self._times[bisect_right(self._times, before) - 1]
+        if not TrialState(row.state).is_finished:
+            return
+        time = -math.inf if row.finished_at is None else row.finished_at.timestamp()
+        self._finished[number] = time
+        insort(self._times, time)
+        if row.state == TrialState.COMPLETE and row.values:
+            score = self._sign * row.values[0]
+            self._improve(math.inf if math.isnan(score) else score, number, time)
+
+    def _improve(self, score: float, number: int, time: float) -> None:
+        # its time may be read back from the database, so an equal trial replaces itself
+        if self._best is None or (score, number) <= self._best[:2]:
+            self._best = score, number, time
+
+    def reason(self) -> str | None:
+        """Why the study is over, as far as is known; else None."""
+        if self._best is None:
+            return None
+        score, number, time = self._best
+        target, patience = self._budget.target, self._budget.patience
+        if target is not None and score <= self._sign * target:
+            value = self._sign * score
+            return f"trial {number} reached the target {target:g} with {value:.6g}"
+        if patience is not None:
+            later = len(self._times) - bisect_right(self._times, time)
+            if later >= patience:
+                return f"{later} trials have finished without an improvement on trial {number}"
+        return None

@@ -1,0 +1,111 @@
+"""What a sampler reads of a long history: the best trials and the newest ones.
+
+Optuna's TPE divides the trials into the best, 25 once there are 250, and the others, and compares
+the densities of the two. The best are always given, so the first density is exactly that of the
+whole history; the second is estimated from the newest trials, whose weights TPE lets rise with
+their number anyway. So an ask costs the same after 1,000 trials and after 100,000.
+"""
+
+import math
+from bisect import insort
+from collections.abc import Sequence
+
+import numpy as np
+
+from tuner.database.columns import Columns, Reports
+from tuner.search.history import History
+from tuner.search.record import Record, Space
+from tuner.search.tried import Tried
+from tuner.trials import Direction, TrialState
+
+NEWEST = 1_000  # trials
+BEST = 25  # what TPE's default gamma divides off at most
+
+_Score = tuple[float, ...]  # smaller is better
+
+
+class Sample:
+    """The trials of a study that its sampler is shown."""
+
+    def __init__(self, history: History, directions: Sequence[Direction], tried: Tried) -> None:
+        """`tried` knows which distributions are the study's; other trials are not shown."""
+        self._history = history
+        self._sign = [1.0 if direction == "minimize" else -1.0 for direction in directions]
+        self._fits = tried.fits
+        self._ended: list[int] = []  # complete and pruned ones, by number
+        self._known: set[int] = set()  # the same
+        self._running: set[int] = set()
+        self._best: list[tuple[_Score, int]] = []  # complete, at most BEST
+        self._best_pruned: list[tuple[_Score, int]] = []
+        self.spaces: dict[tuple[str, ...], Space] = {}  # of the ended ones, by parameters
+
+    def numbers(self) -> list[int]:
+        """The numbers of the trials, in order."""
+        if len(self._sign) > 1 or len(self._ended) <= NEWEST:
+            shown = {*self._ended, *self._running}
+        else:
+            best = [n for _, n in self._best]
+            # where too few are complete, TPE fills up with the pruned ones that came farthest
+            best += [n for _, n in self._best_pruned[: BEST - len(best)]]
+            shown = {*best, *self._ended[-NEWEST:], *self._running}
+        return sorted(shown)
+
+    def load(self, finished: Columns, space: Space) -> None:
+        """Take note of many finished trials."""
+        if finished.state == TrialState.FAILED or not self._fits(space):
+            return
+        self.spaces[tuple(space)] = space
+        numbers = finished.numbers.tolist()
+        self._known.update(numbers)
+        self._ended = sorted([*self._ended, *numbers])
+        if finished.state == TrialState.PRUNED:
+            scores = _last_reports(finished, self._history.reports, self._sign[0])
+            self._best_pruned = sorted([*self._best_pruned, *scores])[:BEST]
+        elif finished.values is not None:
+            values = np.nan_to_num(self._sign[0] * finished.values[:, 0], nan=math.inf)
+            best = np.argsort(values, kind="stable")[:BEST].tolist()
+            found: list[tuple[_Score, int]] = [((float(values[i]),), numbers[i]) for i in best]
+            self._best = sorted([*self._best, *found])[:BEST]
+
+    def note(self, record: Record) -> None:
+        """Take note of a trial."""
+        number, state = record.number, record.row.state
+        self._running.discard(number)
+        if not self._fits(record.space):
+            return
+        if state == TrialState.RUNNING:
+            self._running.add(number)
+        if state not in (TrialState.COMPLETE, TrialState.PRUNED) or number in self._known:
+            return
+        self.spaces[tuple(record.space)] = record.space
+        self._known.add(number)
+        insort(self._ended, number)
+        if state == TrialState.PRUNED:
+            insort(self._best_pruned, (_pruned_score(record, self._sign[0]), number))
+            del self._best_pruned[BEST:]
+        elif record.row.values:
+            value = self._sign[0] * record.row.values[0]
+            insort(self._best, ((math.inf if math.isnan(value) else value,), number))
+            del self._best[BEST:]
+
+
+def _pruned_score(record: Record, sign: float) -> _Score:
+    """As TPE orders pruned trials: who came farther, then who was better there."""
+    if not record.row.steps or not record.row.report_values:
+        return (1.0, 0.0)
+    value = sign * record.row.report_values[-1]
+    return (-float(record.row.steps[-1]), math.inf if math.isnan(value) else value)
+
+
+def _last_reports(finished: Columns, reports: Reports, sign: float) -> list[tuple[_Score, int]]:
+    end = np.searchsorted(reports.numbers, finished.numbers, "right")
+    has = end > np.searchsorted(reports.numbers, finished.numbers, "left")
+    last = np.maximum(end - 1, 0)
+    steps = np.where(has, -reports.steps[last], 1.0) if len(reports.steps) else np.ones(len(has))
+    values = (
+        np.where(has, np.nan_to_num(sign * reports.values[last], nan=math.inf), 0.0)
+        if len(reports.steps)
+        else np.zeros(len(has))
+    )
+    order = np.lexsort((finished.numbers, values, steps))[:BEST]
+    return [((float(steps[i]), float(values[i])), int(finished.numbers[i])) for i in order.tolist()]

@@ -1,0 +1,38 @@
+"""Optuna's TPE, told which parameters the trials have instead of comparing all trials each time."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.samplers import TPESampler
+from optuna.search_space.group_decomposed import _SearchSpaceGroup
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from tuner.search.record import Space
+
+
+class KnownSpacesSampler(TPESampler):
+    """Proposes what `TPESampler` proposes; its way to the search space took half of an ask."""
+
+    def __init__(self, spaces: Sequence[Space], *, conditional: bool, **options: Any) -> None:
+        """`spaces` are those of all complete and pruned trials.
+
+        Conditional parameters are modelled in the groups in which they occur together.
+        """
+        super().__init__(group=conditional, **options)
+        self._spaces = spaces
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """What is modelled together: the groups, or what all trials have."""
+        if self._group:
+            self._search_space_group = _SearchSpaceGroup()
+            for space in self._spaces:
+                self._search_space_group.add_distributions(dict(space))
+            parts = [sorted(part.items()) for part in self._search_space_group.search_spaces]
+        else:
+            common = set.intersection(*map(set, self._spaces)) if self._spaces else set()
+            parts = [[(name, self._spaces[0][name]) for name in sorted(common)]]
+        return {name: d for part in parts for name, d in part if not d.single()}
