@@ -13,7 +13,7 @@ import select
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,15 @@ class Database:
     def statement(self) -> Iterator[Connection]:
         """A connection in which each statement is its own transaction (one round trip)."""
         with translated(self.url), self.engine.connect() as connection:
-            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+            # SQLAlchemy's way to AUTOCOMMIT sends a statement before and another one after
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            driver.autocommit = True
+            try:
+                yield connection
+            finally:
+                with suppress(psycopg2.InterfaceError):  # it is closed
+                    driver.autocommit = False
 
     def close(self) -> None:
         """Close the pool and leave the embedded server."""
