@@ -9,6 +9,7 @@ from tuner.trials import Direction
 KEEP = 5  # best trials a study whose weights one worker keeps
 WEIGHTS_FILE = "weights.safetensors"
 LOG_FILE = "log.txt"
+LOG_BYTES = 8 * 2**20  # of an attempt's log; of a longer one the last half stays
 
 
 def attempt_folder(settings: Settings, study_id: int, number: int, attempt: int) -> Path:

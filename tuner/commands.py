@@ -206,6 +206,15 @@ def load_trials(database: Database, study: Study) -> list[Trial]:
         return feed.load(connection, study.id)
 
 
+def trial(database: Database, study: Study, number: int) -> Trial:
+    """The trial of that number; TrialNotFoundError without one."""
+    with database.statement() as connection:
+        found = feed.by_number(connection, study.id, number)
+    if found is None:
+        raise TrialNotFoundError(f"the study {quoted(study.name)} has no trial {number}")
+    return found
+
+
 def best(database: Database, study: Study) -> Trial:
     """The best complete trial; NothingToExportError without one."""
     every = load_trials(database, study)

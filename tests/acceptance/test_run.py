@@ -196,6 +196,8 @@ def test_changed_data_is_noticed(environment: dict[str, str], tmp_path: Path) ->
     assert {t["cause"] for t in trials} == {"user_error"}
     assert "the data has changed since the study was launched" in trials[0]["message"]
     assert "the data has changed" in trials[0]["log_tail"]
+    assert "the data has changed" in ok("logs", "reviews", "0", **run)
+    assert tuner("logs", "reviews", "7", **run).returncode == 2
 
 
 def test_the_embedded_server_needs_nothing(tmp_path: Path) -> None:

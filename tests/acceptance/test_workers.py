@@ -132,5 +132,8 @@ def test_pausing_a_study_stops_its_trials_everywhere(
         assert tuner("resume", "slow", environment=environment).returncode == 0
         eventually(lambda: running(database, "slow", worker.pid), within=30)
         assert running(database, "slow", worker.pid)[0].attempt == 2
+        command = [sys.executable, "-m", "tuner", "logs", "slow", "0", "--follow"]
+        following = subprocess.Popen(command, env=environment)
         assert tuner("delete", "slow", "--yes", environment=environment).returncode == 2
         assert tuner("stop", "slow", environment=environment).returncode == 0
+        assert following.wait(60) == 0  # the attempt has ended, and with it what there is to follow

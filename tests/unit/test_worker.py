@@ -14,7 +14,7 @@ from tuner.settings import executor_environment
 from tuner.training.causes import cause
 from tuner.training.cohort import Cohort, Decision, Task
 from tuner.trials import Cause, Report
-from tuner.worker import devices, messages
+from tuner.worker import devices, executor, messages
 from tuner.worker.executors import ending, tail
 
 COHORT = Cohort(
@@ -139,3 +139,19 @@ def test_the_tail_of_a_log_is_bounded(tmp_path: Path) -> None:
     assert lines[-1] == "line 99"
     assert len(lines) == 20
     assert tail(tmp_path / "none") is None
+
+
+def test_a_log_that_grows_too_long_keeps_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor, "LOG_BYTES", 1000)
+    log = tmp_path / "log.txt"
+    with log.open("ab") as file:  # as the executor holds it: every write goes to the end
+        file.write(b"".join(b"line %d\n" % n for n in range(1000)))
+        file.flush()
+        executor._shorten(log)
+        file.write(b"after\n")
+    lines = log.read_text().splitlines()
+    assert lines[0] == "[... earlier output was dropped]"
+    assert lines[-2:] == ["line 999", "after"]
+    assert log.stat().st_size < 600

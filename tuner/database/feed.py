@@ -55,6 +55,7 @@ _ONE = text(
     SELECT {_COLUMNS} FROM (SELECT *, -1 AS since FROM tuner.trials WHERE id = :id) t {_JOINS}
     """  # noqa: S608 - constants
 )
+_ID = text("SELECT id FROM tuner.trials WHERE study_id = :study AND number = :number")
 _SPACES = text("SELECT id, distributions FROM tuner.spaces WHERE id = ANY(:ids)")
 
 
@@ -225,6 +226,18 @@ def load(connection: Connection, study_id: int) -> list[Trial]:
     """All trials of a study by number."""
     feed = Feed(study_id)
     return [feed.trial(row) for row in feed.poll(connection)]
+
+
+def by_number(connection: Connection, study_id: int, number: int) -> Trial | None:
+    """The trial of that number; None if there is none."""
+    arguments = {"study": study_id, "number": number}
+    trial_id = connection.execute(_ID, arguments).scalar_one_or_none()
+    found = connection.execute(_ONE, {"id": trial_id, "with_metrics": True}).one_or_none()
+    if found is None:
+        return None
+    feed, row = Feed(study_id), TrialRow._make(found)
+    feed.learn_spaces(connection, {row.space_id})
+    return feed.trial(row)
 
 
 def one(connection: Connection, trial_id: int) -> tuple[TrialRow, Distributions] | None:

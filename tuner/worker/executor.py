@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tuner.artifacts import LOG_FILE
+from tuner.artifacts import LOG_BYTES, LOG_FILE
 from tuner.data import Prepared, prepare
 from tuner.errors import TunerError
 from tuner.families import registry
@@ -42,10 +42,12 @@ PR_SET_PDEATHSIG = 1
 class _Context:
     """`training.cohort.Context` over the socket."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, log: Path) -> None:
         self._connection = connection
+        self._log = log
 
     def report(self, reports: Mapping[int, Report]) -> Mapping[int, Decision]:
+        _shorten(self._log)
         send_to_worker(self._connection, Reported(reports))
         answer = receive_from_worker(self._connection)
         assert isinstance(answer, Decided)
@@ -80,11 +82,12 @@ def main(descriptor: int) -> None:
 
 def _train(connection: Connection, cohort: Cohort) -> None:
     folder = cohort.tasks[0].folder
-    with _captured(folder / LOG_FILE):
+    log = folder / LOG_FILE
+    with _captured(log):
         try:
             data = _data(cohort)
             family = importlib.import_module(registry.card(cohort.family).module)
-            family.train(cohort, data, _Context(connection))
+            family.train(cohort, data, _Context(connection, log))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
         except TunerError as error:
@@ -129,6 +132,19 @@ def _captured(path: Path) -> Iterator[None]:
             os.dup2(original, stream)
             os.close(original)
         os.close(log)
+
+
+def _shorten(path: Path) -> None:
+    """Keep the last half of a log that has grown too long."""
+    size = path.stat().st_size
+    if size <= LOG_BYTES:
+        return
+    with path.open("r+b") as log:
+        log.seek(size - LOG_BYTES // 2)
+        end = log.read(LOG_BYTES // 2)
+        log.truncate(0)
+        log.seek(0)
+        log.write(b"[... earlier output was dropped]\n" + end.partition(b"\n")[2])
 
 
 def _die_with_parent() -> None:
