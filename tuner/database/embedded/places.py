@@ -33,6 +33,12 @@ SERVER_USERS = ("postgres", "nobody")  # whom root's server runs as: the first t
 PORT = 5432  # only a part of the socket's name: there is no TCP
 MAX_SOCKET_PATH = 107  # bytes
 
+# the user has named a place where nothing can be written
+_PLACE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST),
+    *(errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -231,7 +237,7 @@ def explained(error: OSError, path: Path) -> TunerError:
     where = os.fsdecode(error.filename or path)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFullError(f"{where}: no space left on the device")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+    if error.errno in _PLACE:
         return BadInputError(f"{where}: cannot be written ({error.strerror})")
     return EmbeddedServerError(f"the embedded server cannot be started: {error}")
 

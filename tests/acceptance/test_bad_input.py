@@ -1,0 +1,719 @@
+"""A user's mistakes: each is answered with one sentence and exit code 2, and changes nothing.
+
+Most command lines run in this process, through the same `execute` as the program; what hangs on a
+process of its own (signals, pipes, encodings) runs as one.
+"""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+import pytest
+from optuna.trial import TrialState as OptunaState
+
+from tests.acceptance.studies import slow
+from tests.conftest import eventually, tuner
+from tuner import artifacts, commands, settings
+from tuner.cli import names
+from tuner.cli.app import execute
+from tuner.database.engine import Database
+from tuner.errors import StudyNotFoundError
+from tuner.search.storage import Storage
+from tuner.settings import Settings
+from tuner.trials import StudyState, TrialState
+
+STUDY = """
+name: small
+family: cnn
+data: digits
+budget: {trials: 5, epochs: 1}
+search:
+  learning_rate: {low: 0.001, high: 0.1}
+  batch_size: 128
+  optimizer: adam
+  weight_decay: 0
+  dropout: 0
+  label_smoothing: 0
+  schedule: constant
+  warmup: 0
+  clip_norm: 0
+  depth: 1
+  filters: 8
+  kernel: 3
+  dense: 32
+  batch_norm: false
+"""
+HOSTILE = (
+    "../../x",
+    "a/b",
+    "/etc/x",
+    "..",
+    "",
+    "[red]boo[/red]",
+    "[/]",
+    ":fire:",
+    "new\nline",
+    "esc\x1b[31mred\x07",
+    "\u202ertl",
+    "--json",
+    "x" * 300,
+)
+
+
+class Said(NamedTuple):
+    """What a command line has answered."""
+
+    code: int
+    out: str
+    err: str
+
+
+Line = Callable[..., Said]
+
+
+@pytest.fixture
+def line(
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Line]:
+    """Runs a command line in this process, in an empty folder of its own."""
+    for key in [key for key in os.environ if key.startswith("TUNER_")]:
+        if key not in ("TUNER_TEST_HOME", "TUNER_TEST_DATABASE_URL"):
+            monkeypatch.delenv(key)
+    for key in ("TUNER_DATABASE_URL", "TUNER_HOME"):
+        monkeypatch.setenv(key, environment[key])
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def run(*words: str) -> Said:
+        settings.settings.cache_clear()
+        capsys.readouterr()
+        return Said(execute(words), *capsys.readouterr())
+
+    yield run
+    settings.settings.cache_clear()
+
+
+def refused(said: Said, code: int = 2) -> str:
+    """The sentence, after everything that holds of all of them."""
+    assert (said.code, said.out) == (code, ""), said
+    sentence = said.err.removeprefix("error: ").rstrip("\n")
+    assert said.err.startswith("error: "), said
+    assert sentence.isprintable()  # one line, no control characters
+    assert "Traceback" not in sentence
+    return sentence
+
+
+def files() -> set[str]:
+    """Everything in the working directory."""
+    return {path.as_posix() for path in Path().rglob("*")}
+
+
+def written(text: str = STUDY, name: str = "s.yaml") -> str:
+    Path(name).write_text(text, encoding="utf-8")
+    return name
+
+
+def in_optuna(database: Database, name: str, **more: Any) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna.create_study(
+        storage=Storage(database), study_name=name, load_if_exists=True, **more
+    )
+
+
+def add_trial(database: Database, name: str, **trial: Any) -> None:
+    """A trial of a study as if a worker had trained it."""
+    in_optuna(database, name, direction="maximize").add_trial(
+        optuna.create_trial(
+            params={"learning_rate": 0.01},
+            distributions={"learning_rate": optuna.distributions.FloatDistribution(0.001, 0.1)},
+            **trial,
+        )
+    )
+
+
+@pytest.fixture
+def small(line: Line, database: Database) -> Said:
+    """The study `small` with one complete trial, launched."""
+    said = line("launch", written())
+    assert said.code == 0, said.err
+    add_trial(database, "small", value=0.5)
+    return said
+
+
+# Study files and data
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "s.yaml: is empty; a study needs `name`, `family` and `data`"),
+        ("name: a\n  family: cnn\n", "s.yaml:2: is not valid YAML: there is a second `:` here"),
+        (STUDY + "buget: {}\n", "s.yaml:21: unknown key `buget`; did you mean `budget`?"),
+        (STUDY.replace("cnn", "cnnn"), "s.yaml:3: family: unknown family `cnnn`; did you mean"),
+        (STUDY + "objective: {metric: acuracy}\n", "did you mean `accuracy`?"),
+        (STUDY.replace("optimizer: adam", "optimizer: adm"), "did you mean `adam`?"),
+        (STUDY.replace("low: 0.001", "low: 1"), "must be below high (0.1), is 1"),
+    ],
+)
+def test_study_files(line: Line, text: str, expected: str) -> None:
+    file = written(text)
+    assert expected in refused(line("launch", file))
+    assert json.loads(line("list", "--json").out) == []
+
+
+def test_a_study_file_that_is_none(line: Line) -> None:
+    assert refused(line("launch", "no.yaml")) == "no.yaml: there is no such file"
+    assert refused(line("run", ".")) == ".: is a folder, not a study file"
+    assert refused(line("run", "a\x1b[31m")) == r"a\x1b[31m: there is no such file"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_study_file_that_may_not_be_read(line: Line) -> None:
+    Path(written()).chmod(0)
+    assert refused(line("run", "s.yaml")) == "s.yaml: cannot be read: permission denied"
+
+
+GOOD_ROWS = "".join(f"{'good' if n % 2 else 'bad'} thing {n},{n % 2}\n" for n in range(60))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "there is no such file"),
+        (b"", "empty"),
+        (f"words,label\n{GOOD_ROWS}".encode(), "text"),
+        (b"text,label\n" + b"good thing,1\n" * 60, "class"),
+        (b"text,label\ngood,1\nbad,0\n", "needs at least 3"),
+        (b"text,label\n\xff,1\n" * 60, "UTF-8"),
+    ],
+)
+def test_data_files(line: Line, content: bytes | None, expected: str) -> None:
+    if content is not None:
+        Path("data.csv").write_bytes(content)
+    file = written("name: a\nfamily: text_cnn\ndata: {path: data.csv}\n")
+    sentence = refused(line("launch", file))
+    assert sentence.startswith("s.yaml:3: data")
+    assert "data.csv" in sentence
+    assert expected in sentence
+
+
+def test_a_home_that_cannot_be_written(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNER_HOME", str(Path(written()).absolute()))
+    sentence = refused(line("launch", "s.yaml"))
+    assert sentence.endswith(
+        "s.yaml/cache: cannot be written (Not a directory); TUNER_HOME can name another folder"
+    )
+    found = json.loads(line("doctor", "--json").out)
+    assert {check["name"]: check["verdict"] for check in found}["disk"] == "wrong"
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a/b", "must not contain `/`"),
+        ("a\x1b", "must not contain the control character U+001B"),
+        ("a\udcff", "must not contain the control character U+DCFF"),
+        ("../x", "must not start with `.`"),
+        ("y" * 300, "has 300 characters; 100 are allowed"),
+        ("", "must not be empty"),
+    ],
+)
+def test_names_that_a_study_cannot_have(line: Line, name: str, expected: str) -> None:
+    assert refused(line("launch", written(), "--name", name)) == f"--name: name: {expected}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["show"], ["trials"], ["best"], ["export"], ["report"], ["retry"]),
+        *(["pause"], ["resume"], ["stop"], ["delete"], ["worker", "--study"]),
+    ],
+    ids=lambda words: words[0],
+)
+def test_names_that_no_study_has(line: Line, words: list[str]) -> None:
+    for name in ("a/b", "n\nl", "\x1b[31m", "\0", "\udcff", "z" * 300):
+        sentence = refused(line(*words, name))
+        assert sentence.startswith("there is no study named `")
+        assert sentence.endswith("; `tuner list` shows them")
+        assert len(sentence) < 120
+    assert files() == set()
+
+
+def test_the_nearest_name_is_suggested(line: Line, small: Said) -> None:
+    sentence = refused(line("show", "smal"))
+    assert sentence == "there is no study named `smal`; did you mean `small`?"
+    sentence = refused(line("enqueue", "smal", "learning_rate=0.01"))
+    assert sentence.endswith("did you mean `small`?")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_from_optuna_break_out_of_nothing(
+    line: Line, database: Database, name: str, tmp_path: Path
+) -> None:
+    study = in_optuna(database, name)
+    study.add_trial(
+        optuna.create_trial(
+            value=1.0,
+            params={"[b]\x1b]0;p\x07": "[red]\x9b31m"},
+            distributions={
+                "[b]\x1b]0;p\x07": optuna.distributions.CategoricalDistribution(["[red]\x9b31m"])
+            },
+        )
+    )
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+    for words in (
+        *(["list"], ["list", "--json"], ["show", "--", name], ["show", "--json", "--", name]),
+        *(["trials", "--", name], ["trials", "-f", "csv", "--", name]),
+        *(["best", "--", name], ["best", "--json", "--", name]),
+    ):
+        said = line(*words)
+        assert said.code == 0, said
+        assert all(c.isprintable() or c == "\n" for c in said.out), words
+        assert "[red]" in said.out or words[0] == "list"
+        if "--json" in words[:2]:
+            json.loads(said.out)
+        elif words[0] in ("list", "show"):
+            assert shown in said.out
+    assert "was made through Optuna" in refused(line("export", "--", name))
+    assert "was made through Optuna" in refused(line("worker", f"--study={name}"))
+
+    report = line("report", "--json", "--", name)
+    (page,) = Path("reports").iterdir()
+    assert json.loads(report.out) == {"study": name, "report": str(page)}
+    assert page.name.endswith(".html")
+    assert not page.name.startswith(".")
+    assert page.name.isprintable()
+    assert files() == {"reports", str(page)}
+    assert {p.name for p in tmp_path.iterdir()} <= {"here", "home"}
+
+
+# Studies that are there
+
+
+def test_launching_what_is_there(line: Line, small: Said, database: Database) -> None:
+    sentence = refused(line("launch", "s.yaml"))
+    assert "a study named `small` exists already (active)" in sentence
+    assert "`tuner run` with its file" in sentence
+    assert "`--name`" in sentence
+    line("pause", "small")
+    assert "`tuner resume small`" in refused(line("launch", "s.yaml"))
+    sentence = refused(line("run", "s.yaml", "--set", "search.depth=2"))
+    assert "exists with another definition (search.depth.value: 1 → 2)" in sentence
+    in_optuna(database, "theirs")
+    assert "was made through Optuna" in refused(line("run", "s.yaml", "--name", "theirs"))
+    assert commands.find(database, "small").state is StudyState.PAUSED
+
+
+def test_an_export_that_is_in_the_way_is_found_before_training(line: Line) -> None:
+    Path("exports/small").mkdir(parents=True)
+    Path("exports/small/thesis.txt").write_text("all of it")
+    sentence = refused(line("run", written()))
+    assert sentence.startswith("exports/small: exists already and is no export of this study")
+    assert json.loads(line("list", "--json").out) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "trial", "counted"),
+    [
+        ("none", None, "no trials at all"),
+        ("failed", {"state": OptunaState.FAIL}, "1 failed"),
+        ("pruned", {"state": OptunaState.PRUNED, "value": 0.1}, "1 pruned"),
+        ("infinite", {"value": float("inf")}, "1 complete"),
+    ],
+)
+def test_no_best_trial(
+    line: Line, database: Database, name: str, trial: dict[str, Any] | None, counted: str
+) -> None:
+    assert line("launch", written(), "--name", name).code == 0
+    if trial is not None:
+        add_trial(database, name, **trial)
+    for command in ("best", "export"):
+        sentence = refused(line(command, name))
+        assert sentence.startswith(f"the study `{name}` has no complete trial")
+        assert counted in sentence
+    assert not Path("exports").exists()
+    assert line("report", name).code == 0
+    assert json.loads(line("show", name, "--json").out)["best"] is None
+
+
+def test_configurations_that_cannot_be_queued(line: Line, small: Said, database: Database) -> None:
+    for given, expected in (
+        ("lerning_rate=1", "unknown parameter `lerning_rate`; did you mean `learning_rate`?"),
+        ("learning_rate=5", "learning_rate: must be between 0.001 and 0.1, is 5"),
+        ("learning_rate=abc", "learning_rate: must be a number, is the text `abc`"),
+        ("learning_rate", "`learning_rate`: must be a name, `=` and a value"),
+        ("learning_rate=[1]", "`learning_rate=[1]`: must be a single value, is a list"),
+    ):
+        assert expected in refused(line("enqueue", "small", given))
+    assert refused(line("enqueue", "small")).startswith("PARAMS is missing")
+    assert len(commands.load_trials(database, commands.find(database, "small"))) == 1
+
+
+def test_states_that_do_not_allow_it(line: Line, small: Said, database: Database) -> None:
+    assert "trial 0 of `small` is complete; only failed" in refused(line("retry", "small", "0"))
+    for number in ("7", "99999999999999999999"):
+        assert f"has no trial {number}" in refused(line("retry", "small", number))
+    assert "TRIAL: must be a whole number" in refused(line("retry", "small", "x"))
+    assert line("retry", "small").out == "none has failed\n"
+    assert "is active; stop it first: `tuner stop small`" in refused(
+        line("delete", "small", "--yes")
+    )
+    assert line("stop", "small").code == 0
+    assert "only active studies can become paused" in refused(line("pause", "small"))
+    assert line("stop", "small").code == 0  # asking twice is no error
+    assert commands.find(database, "small").state is StudyState.STOPPED
+
+
+def test_delete_wants_the_name(
+    line: Line, small: Said, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line("stop", "small")
+    for answer in ("", "Small", "y"):
+        monkeypatch.setattr("typer.prompt", lambda *_, answer=answer, **__: answer)
+        said = line("delete", "small")
+        assert said.code == 2
+        assert "nothing was deleted" in said.err
+    in_optuna(database, "")
+    assert "cannot be typed" in refused(line("delete", "--", ""))
+    assert len(json.loads(line("list", "--json").out)) == 2
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: "small")
+    assert line("delete", "small").out == "deleted small with 1 trials\n"
+    with pytest.raises(StudyNotFoundError):
+        commands.find(database, "small")
+
+
+# Exports
+
+
+@pytest.fixture
+def weights(small: Said, database: Database, environment: dict[str, str]) -> Path:
+    """Where the weights of the complete trial should be; something that is none lies there."""
+    study = commands.find(database, "small")
+    (trial,) = commands.load_trials(database, study)
+    chosen = Settings(home=environment["TUNER_HOME"])
+    folder = artifacts.attempt_folder(chosen, study.id, trial.number, trial.attempt)
+    folder.mkdir(parents=True)
+    path = folder / artifacts.WEIGHTS_FILE
+    path.write_bytes(b"no weights")
+    return path
+
+
+def test_weights_that_are_gone_or_damaged(line: Line, weights: Path) -> None:
+    before = files()
+    sentence = refused(line("export", "small"), code=1)
+    assert sentence.startswith(f"{weights}: these weights cannot be measured: the file is damaged")
+    weights.unlink()
+    sentence = refused(line("export", "small"))
+    assert sentence.startswith(f"the weights of trial 0 are not in {weights.parent}")
+    assert {f for f in files() if f != "exports"} == before
+
+
+def test_places_where_no_export_can_be(
+    line: Line, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "tuner.export._evaluate",
+        lambda *_: {part: {"accuracy": 0.5} for part in ("validation", "test")},
+    )
+    assert line("export", "small").code == 0
+    Path("mine").mkdir()
+    Path("mine/thesis.txt").write_text("all of it")
+    before = files()
+    assert "exports/small: exists already" in refused(line("export", "small"))
+    for words, expected in (
+        (["--to", "s.yaml"], "s.yaml: exists already"),
+        (["--to", "s.yaml", "--force"], "s.yaml: is a file, a folder is needed"),
+        (["--to", "s.yaml/x"], "s.yaml/x: cannot be written (File exists)"),
+        (["--to", "n" * 300], "cannot be written (File name too long)"),
+        (["--to", "mine", "--force"], "mine: holds more than an export and is not replaced"),
+        (["--to", ".", "--force"], ".: holds more than an export and is not replaced"),
+    ):
+        assert expected in refused(line("export", "small", *words)), words
+    assert "mine: cannot be written (Is a directory)" in refused(
+        line("report", "small", "--to", "mine")
+    )
+    assert files() == before
+    assert line("export", "small", "--force").code == 0
+    assert files() == before
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "expected"),
+    [
+        (errno.ENOSPC, 1, "no space left on the device"),
+        (errno.EACCES, 2, "cannot be written (Permission denied)"),
+        (errno.EIO, 1, "cannot be written (Input/output error)"),
+    ],
+)
+def test_a_disk_that_fails_leaves_nothing(
+    line: Line,
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    code: int,
+    expected: str,
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.fsync", fails)
+    monkeypatch.setattr("tuner.export._content", lambda *_: {"metric": {}})
+    Path("exports").mkdir()
+    Path("reports").mkdir()
+    before = files()
+    assert refused(line("export", "small"), code) == f"exports/small: {expected}"
+    assert refused(line("report", "small"), code) == f"reports/small.html: {expected}"
+    assert files() == before
+
+
+# The command line itself
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["trials", "x", "--top", "0"], "--top: must be at least 1 (see `tuner trials --help`)"),
+        (["trials", "x", "--format", "xml"], "--format: must be one of `table`, `csv`, `json`, is"),
+        (["trials", "x", "--state", "done"], "--state: must be one of `waiting`, `running`, `com"),
+        (["trials", "x", "--sort", "size"], "--sort: must be one of `number`, `value`, is `size`"),
+        (["trials"], "NAME is missing (see `tuner trials --help`)"),
+        (["show", "x", "--bla"], "no such option: --bla (see `tuner show --help`)"),
+        (["shwo"], "no such command `shwo`; did you mean `show`? (see `tuner --help`)"),
+        (["list", "x"], "got unexpected extra argument"),
+        (["worker", "--workers", "0"], "--workers: must be at least 1 (see"),
+        (["worker", "--workers", "99999"], "--workers: must be at most 1024 (see"),
+        (["worker", "--threads", "x"], "--threads: must be a whole number (see"),
+        (["worker", "--device", "cpuu"], "--device: must be auto, cpu or cuda, is `cpuu`"),
+        (["launch", "s.yaml", "--set", "x"], "--set x: must be a name, `=` and a value; write"),
+    ],
+    ids=" ".join,
+)
+def test_words_that_are_not_understood(line: Line, words: list[str], expected: str) -> None:
+    written()
+    assert refused(line(*words)).startswith(expected)
+
+
+def test_a_device_that_is_not_there(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuner.worker.devices.gpus", tuple)
+    assert "there is no NVIDIA GPU" in refused(line("worker", "--device", "cuda"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("LEASE_SECONDS", "-1", "must be at least 1, is `-1`"),
+        ("LEASE_SECONDS", "nan", "must be a finite number, is `nan`"),
+        ("DATABASE_LINGER", "abc", "must be a number, is `abc`"),
+        ("LOG_LEVEL", "banana", "must be one of DEBUG, INFO, WARNING, ERROR, is `banana`"),
+        ("HOME", "", "must be the path of a folder, is ``"),
+        ("HOME", "~no-such-user/x", "begins with a user who has no home folder"),
+    ],
+)
+def test_settings(
+    line: Line, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, expected: str
+) -> None:
+    monkeypatch.setenv(f"TUNER_{variable}", value)
+    monkeypatch.setenv("TUNER_DATABASE_URL", "postgresql://u:s3cr3t@nowhere.invalid/x")
+    sentence = refused(line("list"))
+    assert sentence.startswith(f"TUNER_{variable}: {expected}")
+    assert "s3cr3t" not in sentence
+
+
+def test_json_is_one_value(
+    line: Line, small: Said, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "tuner.export._evaluate",
+        lambda *_: {part: {"accuracy": 0.5} for part in ("validation", "test")},
+    )
+    for words in (
+        "list --json",
+        "show small --json",
+        "trials small --json",
+        "trials small -f json",
+        "best small --json",
+        "export small --json",
+        "report small --json",
+        "families --json",
+        "doctor --json",
+        "db status --json",
+        "schema",
+        "launch s.yaml --name other --json",
+        "enqueue small learning_rate=0.02 --json",
+        "retry small --json",
+        "pause small --json",
+        "resume small --json",
+        "stop small --json",
+        "delete small --yes --json",
+    ):
+        said = line(*words.split())
+        assert said.code == 0, said
+        json.loads(said.out)
+
+
+def test_completing_the_names_of_studies(
+    line: Line, small: Said, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("smooth", "n\nl", "other"):
+        in_optuna(database, name)
+    settings.settings.cache_clear()
+    assert names.study_names("sm") == ["small", "smooth"]
+    assert names.study_names("n") == []  # what a shell cannot take is not offered
+    monkeypatch.setenv("TUNER_DATABASE_URL", "postgresql://u:p@no.such.host.invalid/x")
+    settings.settings.cache_clear()
+    assert names.study_names("sm") == []
+    monkeypatch.delenv("TUNER_DATABASE_URL")
+    settings.settings.cache_clear()
+    assert names.study_names("sm") == []  # and no server is started for it
+    assert not Path(os.environ["TUNER_HOME"], "postgres").exists()
+
+
+# As processes
+
+
+def shell(command: str, environment: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A line for bash in which `tuner` is this tuner; the exit code is tuner's."""
+    called = f"{sys.executable} -m tuner"
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command.replace("tuner", called, 1)],
+        env=environment,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("tuner list --json | true", 1, ""),
+        ("tuner list > /dev/full", 1, "error: standard output: no space left on the device\n"),
+        ("tuner trials müde -f csv >&-", 0, ""),
+        # a file may not be larger than 100 kB; the report is some megabytes
+        (
+            "ulimit -f 100; tuner report müde",
+            1,
+            "error: reports/müde.html: cannot be written (File too large)\n",
+        ),
+        ("PYTHONIOENCODING=ascii tuner list", 0, ""),
+        ("LC_ALL=C tuner show müde", 0, ""),
+    ],
+)
+def test_where_the_output_goes(
+    environment: dict[str, str],
+    database: Database,
+    tmp_path: Path,
+    command: str,
+    code: int,
+    said: str,
+) -> None:
+    in_optuna(database, "müde")
+    done = shell(command, environment, tmp_path)
+    assert (done.returncode, done.stderr) == (code, said)
+    left = [path for path in tmp_path.rglob("*") if path.is_file() and "home" not in path.parts]
+    assert left == []
+
+
+def test_the_shell_completes(environment: dict[str, str], database: Database) -> None:
+    in_optuna(database, "smooth")
+    asked = {
+        "_TUNER_COMPLETE": "complete_bash",
+        "COMP_WORDS": "tuner show s",
+        "COMP_CWORD": "2",
+    }
+    code = "import sys; sys.argv[0] = 'tuner'; from tuner.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environment, **asked},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("smooth\n", "")
+
+
+def test_an_export_that_is_terminated_leaves_nothing(
+    environment: dict[str, str], weights: Path
+) -> None:
+    command = [sys.executable, "-m", "tuner", "export", "small"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        eventually(lambda: list(Path("exports").glob(".small.*/weights.safetensors")))
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        assert process.wait(30) == 128 + signal.SIGTERM
+    assert list(Path("exports").iterdir()) == []
+
+
+def test_a_run_that_others_stop(
+    environment: dict[str, str], database: Database, tmp_path: Path
+) -> None:
+    file = slow(tmp_path, trials=3)
+    command = [sys.executable, "-m", "tuner", "run", str(file), "--workers", "1"]
+
+    def trains() -> bool:
+        try:
+            study = commands.find(database, "slow")
+        except StudyNotFoundError:
+            return False
+        return any(
+            t.state is TrialState.RUNNING and t.reports
+            for t in commands.load_trials(database, study)
+        )
+
+    with subprocess.Popen(
+        command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as process:
+        eventually(trains, within=60)
+        commands.pause(database, "slow")
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert process.wait(60) == 1
+    assert "paused: paused by the user" in said
+    assert "--state failed" not in said  # nothing has failed
+    assert "to go on" in said
+
+    # running it again takes it up; SIGTERM is answered as Ctrl-C
+    with subprocess.Popen(
+        command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as process:
+        eventually(trains, within=60)
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert process.wait(60) == 130
+    assert "Continue with" in said
+    study = commands.find(database, "slow")
+    assert study.state is StudyState.PAUSED
+    assert {t.state for t in commands.load_trials(database, study)} == {TrialState.WAITING}
+    assert not (tmp_path / "exports").exists()
+
+
+def test_help_is_grouped(environment: dict[str, str], tmp_path: Path) -> None:
+    done = tuner("--help", environment=environment)
+    positions = [
+        done.stdout.index(f" {title} ")
+        for title in ("Launch and work", "Look", "Steer", "Installation")
+    ]
+    assert positions == sorted(positions)
+    home = tmp_path / "shell"
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
+    done = tuner("--install-completion", "bash", environment={**environment, "HOME": str(home)})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(home.rglob("tuner.sh"))
