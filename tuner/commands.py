@@ -18,7 +18,6 @@ from tuner.errors import (
     DataError,
     NothingToExportError,
     StudyExistsError,
-    StudyNotFoundError,
     StudyStateError,
     TrialNotFoundError,
     visible,
@@ -108,8 +107,6 @@ def launch(database: Database, prepared: Prepared, *, resume: bool = False) -> L
     spec = prepared.spec
     with database.transaction() as connection:
         try:
-            existing = studies.by_name(connection, spec.name)
-        except StudyNotFoundError:
             study_id = studies.create(
                 connection,
                 spec.name,
@@ -121,6 +118,10 @@ def launch(database: Database, prepared: Prepared, *, resume: bool = False) -> L
                 max_trials=spec.budget.trials,
                 hours=spec.budget.hours,
             )
+        except StudyExistsError:
+            # two may launch at once, so that whoever makes it is known only by having made it
+            existing = studies.by_name(connection, spec.name)
+        else:
             for params in spec.enqueue:
                 trials.enqueue(connection, study_id, params)
             return Launched(studies.by_id(connection, study_id), created=True)

@@ -280,7 +280,7 @@ def best(name: str = StudyName, as_json: bool = AsJson) -> None:
         _say_which_objective(study)
         head = f"# {shown(name)}, trial {found.number}: {shown(study.metric)}"
         out.print(f"{head} {number(found.value)}")
-        out.print(shown(export.yaml_text(params)), end="")
+        typer.echo(export.yaml_text(params), nl=False)  # YAML escapes what would steer a terminal
 
 
 def export_(
