@@ -1,11 +1,13 @@
 """Workers as processes: exact budgets, and nothing lost when one of them is killed."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -13,7 +15,10 @@ import psutil
 from tests.acceptance.studies import quick, slow
 from tests.conftest import eventually, tuner
 from tuner import commands
+from tuner.database.embedded.places import find
 from tuner.database.engine import Database
+from tuner.errors import DatabaseError, StudyNotFoundError
+from tuner.settings import Settings
 from tuner.trials import StudyState, Trial, TrialState
 
 DONE = {TrialState.COMPLETE, TrialState.PRUNED}
@@ -137,3 +142,44 @@ def test_pausing_a_study_stops_its_trials_everywhere(
         assert tuner("delete", "slow", "--yes", environment=environment).returncode == 2
         assert tuner("stop", "slow", environment=environment).returncode == 0
         assert following.wait(60) == 0  # the attempt has ended, and with it what there is to follow
+
+
+def test_a_crash_of_postgresql_in_the_middle_costs_no_trial(
+    environment: dict[str, str], home: Path, tmp_path: Path
+) -> None:
+    """Killed twice under a run: training goes on meanwhile, what it reported arrives afterwards."""
+    del environment["TUNER_DATABASE_URL"]
+    environment["TUNER_HOME"] = str(home)
+    file = quick(tmp_path, "crashed", trials=16, epochs=4)
+    with closing(commands.open_database(Settings(home=home))) as database:
+        command = [sys.executable, "-m", "tuner", "run", str(file), "--workers", "1", "--json"]
+        run = subprocess.Popen(
+            command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        )
+        for finished in (2, 6):
+            eventually(partial(_has_finished, database, finished), within=90)
+            places = find(home)
+            assert places is not None
+            pid_file = places.data / "postmaster.pid"
+            os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
+        output, _ = run.communicate(timeout=180)
+        assert run.returncode == 0
+        study = commands.find(database, "crashed")
+        trials = commands.load_trials(database, study)
+    assert sum(json.loads(output)["counts"].values()) == 16
+    assert [t.number for t in trials] == list(range(16))
+    assert {t.state for t in trials} <= DONE
+    assert study.issued == 16
+    for trial in trials:
+        steps = [r.step for r in trial.reports]
+        assert steps == list(range(1, len(steps) + 1))
+        assert trial.state is TrialState.PRUNED or len(steps) == 4
+
+
+def _has_finished(database: Database, number: int) -> bool:
+    try:
+        study = commands.find(database, "crashed")
+        trials = commands.load_trials(database, study)
+    except (DatabaseError, StudyNotFoundError):  # down, or not launched yet
+        return False
+    return sum(t.state.is_finished for t in trials) >= number
