@@ -5,7 +5,7 @@ one `||` sets an attribute without reading the others, and Optuna's own layout i
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 
@@ -17,3 +17,18 @@ def encode(attrs: Mapping[str, Any]) -> str:
 def decode(stored: Mapping[str, str]) -> dict[str, Any]:
     """The attributes of a JSONB object as the driver returns it."""
     return {key: json.loads(value) for key, value in stored.items()}
+
+
+def unstorable(names: Iterable[str]) -> Iterator[str]:
+    """The names of attributes or studies that PostgreSQL's text cannot hold."""
+    for name in names:
+        if "\0" in name or not (name.isascii() or _is_unicode(name)):
+            yield name
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

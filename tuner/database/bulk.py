@@ -195,27 +195,12 @@ def _array(texts: Iterable[str]) -> str:
 def _attributes(attrs: Mapping[str, Any], number: int) -> str:
     if not attrs:
         return "{}"
-    for key in unstorable(attrs):
+    for key in attributes.unstorable(attrs):
         raise BadInputError(
             f"trial {number} has an attribute named {key!r}, which PostgreSQL cannot store: "
             "names hold neither NUL nor half of a surrogate pair"
         )
     return _escaped(attributes.encode(attrs))
-
-
-def unstorable(names: Iterable[str]) -> Iterator[str]:
-    """The names that PostgreSQL's text cannot hold; values pass, for they are stored as JSON."""
-    for name in names:
-        if "\0" in name or not (name.isascii() or _is_unicode(name)):
-            yield name
-
-
-def _is_unicode(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _escaped(value: str) -> str:

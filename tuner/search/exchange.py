@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Connection
 
-from tuner.database import bulk, foreign, spaces, studies
+from tuner.database import attributes, bulk, foreign, spaces, studies
 from tuner.database.bulk import NewTrial
 from tuner.database.engine import Database
 from tuner.database.feed import Feed, TrialRow
@@ -91,7 +91,7 @@ def _check_free(target: str, taken: Iterable[str], source: str) -> None:
             f"a study named `{target}` exists already; import it under another name: "
             f"--study {source} --as NAME"
         )
-    for _ in bulk.unstorable([target]):
+    for _ in attributes.unstorable([target]):
         raise BadInputError(
             f"the study {target!r} has a name that PostgreSQL cannot store; import it under "
             "another one: --study NAME --as NAME"
@@ -99,7 +99,7 @@ def _check_free(target: str, taken: Iterable[str], source: str) -> None:
 
 
 def _make_study(connection: Connection, study: FrozenStudy, target: str) -> int:
-    for key in bulk.unstorable([*study.user_attrs, *study.system_attrs]):
+    for key in attributes.unstorable([*study.user_attrs, *study.system_attrs]):
         raise BadInputError(
             f"the study `{study.study_name}` has an attribute named {key!r}, which PostgreSQL "
             "cannot store: names hold neither NUL nor half of a surrogate pair"
@@ -121,7 +121,7 @@ def _metrics(study: FrozenStudy) -> list[str]:
     names = study.system_attrs.get(METRIC_NAMES)
     if not isinstance(names, list) or len(names) != len(study.directions):
         return []
-    usable = all(isinstance(name, str) for name in names) and not any(bulk.unstorable(names))
+    usable = all(isinstance(name, str) for name in names) and not any(attributes.unstorable(names))
     return names if usable else []
 
 

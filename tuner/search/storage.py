@@ -24,7 +24,7 @@ from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Connection
 
 from tuner import settings
-from tuner.database import feed, records, studies
+from tuner.database import attributes, feed, records, studies
 from tuner.database.engine import Database, connect
 from tuner.database.schema import check
 from tuner.errors import StudyExistsError, StudyNotFoundError
@@ -61,7 +61,7 @@ class Storage(BaseStorage):
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
-        name = _UNNAMED + str(uuid.uuid4()) if study_name is None else study_name
+        name = _UNNAMED + str(uuid.uuid4()) if study_name is None else _storable(study_name)
         try:
             with self._database.transaction() as connection:
                 return studies.create(connection, name, [our_direction(d) for d in directions])
@@ -82,7 +82,7 @@ class Storage(BaseStorage):
 
     def _set_study_attribute(self, study_id: int, column: str, key: str, value: Any) -> None:
         with self._known(), self._database.transaction() as connection:
-            studies.set_attribute(connection, study_id, column, key, value)
+            studies.set_attribute(connection, study_id, column, _storable(key), value)
 
     def get_study_id_from_name(self, study_name: str) -> int:
         with self._known(), self._database.statement() as connection:
@@ -207,7 +207,7 @@ class Storage(BaseStorage):
     def _set_trial_attribute(self, trial_id: int, column: str, key: str, value: Any) -> None:
         with self._database.transaction() as connection:
             locked = self._lock_for_write(connection, trial_id)
-            records.set_attribute(connection, locked, column, key, value)
+            records.set_attribute(connection, locked, column, _storable(key), value)
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         with self._database.statement() as connection:
@@ -248,3 +248,13 @@ class Storage(BaseStorage):
             yield
         except StudyNotFoundError as error:
             raise KeyError(str(error)) from None
+
+
+def _storable(name: str) -> str:
+    """The name; Optuna's users expect a ValueError where a storage cannot hold it."""
+    for _ in attributes.unstorable([name]):
+        raise ValueError(
+            f"PostgreSQL cannot store the name {name!r}: names hold neither NUL nor half of a "
+            "surrogate pair"
+        )
+    return name

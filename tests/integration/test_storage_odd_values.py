@@ -1,0 +1,158 @@
+"""What Optuna's conformance suite leaves out: odd values come back as they were."""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import HealthCheck, given, settings
+from optuna.distributions import CategoricalDistribution
+from optuna.study import StudyDirection
+from optuna.trial import TrialState as OptunaState
+from sqlalchemy.engine import URL
+
+from tests.integration import optuna_studies as theirs
+from tests.integration.optuna_studies import facts, make, trial
+from tuner.database.engine import Database
+from tuner.search.storage import Storage
+
+MINIMIZE, MAXIMIZE = StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE
+# without -0.0: PostgreSQL reads it in a statement as the number 0
+FLOATS = (0.0, 5e-324, 1.7976931348623157e308, 0.1 + 0.2, math.inf, -math.inf)
+
+
+@pytest.fixture
+def storage(database: Database) -> Storage:
+    return Storage(database)
+
+
+@pytest.fixture
+def elsewhere(database_url: URL) -> Any:
+    """Another process's view: nothing that the first storage remembers."""
+    database = Database(database_url)
+    yield Storage(database)
+    database.close()
+
+
+@pytest.mark.parametrize("value", FLOATS)
+def test_values_come_back_bit_by_bit(storage: Storage, elsewhere: Storage, value: float) -> None:
+    study_id = make(storage, "values")
+    trial_id = storage.create_new_trial(study_id)
+    for step, reported in enumerate((value, math.nan)):
+        storage.set_trial_intermediate_value(trial_id, step, reported)
+    storage.set_trial_state_values(trial_id, OptunaState.COMPLETE, [value])
+    (read,) = elsewhere.get_all_trials(study_id)
+    assert repr(read.values) == repr([value])
+    assert repr(read.intermediate_values) == repr({0: value, 1: math.nan})
+
+
+@pytest.mark.parametrize("worst", [math.inf, -math.inf])
+def test_the_best_of_infinite_values(storage: Storage, worst: float) -> None:
+    direction = MINIMIZE if worst > 0 else MAXIMIZE
+    values = ([worst], [1.0], [worst])
+    study_id = make(storage, "best", *(trial(values=v) for v in values), directions=[direction])
+    assert storage.get_best_trial(study_id).number == 1
+
+
+ATTRIBUTES = [
+    "x" * 10_000,
+    "\0\t\n\r\\\"'%:{}" * 1_000,
+    "ж😀\u2028\ufeff",
+    "\ud800",
+    math.nan,
+    [math.inf, -math.inf, -0.0],
+    2**200,
+    {"a": [{"b": {"c": [[], {}, None, True, 1, 1.0, "1"]}}]},
+    {"": {"\0": "\0"}},
+    None,
+]
+
+
+@pytest.mark.parametrize("value", ATTRIBUTES, ids=range(len(ATTRIBUTES)))
+def test_attributes_come_back_as_json_has_them(
+    storage: Storage, elsewhere: Storage, value: Any
+) -> None:
+    study_id = make(storage, "attributes")
+    trial_id = storage.create_new_trial(study_id)
+    for key in ("a", "", "ж😀", "%(x)s :y {z} \\u0000", "k" * 1_000):
+        storage.set_study_user_attr(study_id, key, value)
+        storage.set_study_system_attr(study_id, key, value)
+        storage.set_trial_user_attr(trial_id, key, value)
+        storage.set_trial_system_attr(trial_id, key, value)
+    read = elsewhere.get_trial(trial_id)
+    for attrs in (
+        elsewhere.get_study_user_attrs(study_id),
+        elsewhere.get_study_system_attrs(study_id),
+        read.user_attrs,
+        read.system_attrs,
+    ):
+        assert len(attrs) == 5
+        assert {json.dumps(v) for v in attrs.values()} == {json.dumps(value)}
+
+
+def test_a_hundred_objectives(storage: Storage, elsewhere: Storage) -> None:
+    study_id = storage.create_new_study([MINIMIZE, MAXIMIZE] * 50, "many")
+    values = [math.inf, -math.inf, *map(float, range(98))]
+    storage.create_new_trial(study_id, trial(values=values))
+    assert elsewhere.get_study_directions(study_id) == [MINIMIZE, MAXIMIZE] * 50
+    assert elsewhere.get_all_trials(study_id)[0].values == values
+    assert len(optuna.load_study(study_name="many", storage=elsewhere).best_trials) == 1
+
+
+def test_choices_of_every_type(storage: Storage, elsewhere: Storage) -> None:
+    choices = (None, True, 1, 1.0, "1", -0.0, float("nan"), "ж😀", "", "\0")
+    distribution = CategoricalDistribution(choices)
+    study_id = make(storage, "choices")
+    for index in range(len(choices)):
+        trial_id = storage.create_new_trial(study_id)
+        storage.set_trial_param(trial_id, "ж %(x)s :y", index, distribution)
+    read = elsewhere.get_all_trials(study_id)
+    assert repr([t.params["ж %(x)s :y"] for t in read]) == repr(list(choices))
+    assert all(t.distributions == {"ж %(x)s :y": distribution} for t in read)
+
+
+@pytest.mark.parametrize("name", ["", " ", "ж😀", "a" * 600, "%(x)s :y {z}", "'; --", "a\nb"])
+def test_names_of_studies(storage: Storage, elsewhere: Storage, name: str) -> None:
+    study_id = make(storage, name)
+    assert elsewhere.get_study_id_from_name(name) == study_id
+    assert elsewhere.get_study_name_from_id(study_id) == name
+
+
+@pytest.mark.parametrize("odd", ["a\0b", "\ud800"])
+def test_names_that_postgresql_has_no_text_for(storage: Storage, odd: str) -> None:
+    """Refused at once, and nothing of them is kept."""
+    study_id = make(storage, "names")
+    trial_id = storage.create_new_trial(study_id)
+    attempts: list[Callable[[], object]] = [
+        lambda: storage.create_new_study([MINIMIZE], odd),
+        lambda: storage.set_study_user_attr(study_id, odd, 1),
+        lambda: storage.set_trial_user_attr(trial_id, odd, 1),
+    ]
+    for attempt in attempts:
+        with pytest.raises(ValueError, match="neither NUL nor half of a surrogate pair"):
+            attempt()
+    assert [s.study_name for s in storage.get_all_studies()] == ["names"]
+    assert storage.get_trial(trial_id).user_attrs == {}
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(theirs.studies())
+def test_any_study(storage: Storage, elsewhere: Storage, study: Any) -> None:
+    directions, _, trials = study
+    name = f"any {len(storage.get_all_studies())}"
+    study_id = make(storage, name, *trials, directions=directions)
+    read = [facts(t) for t in elsewhere.get_all_trials(study_id)]
+    wanted = [facts(t) | {"number": number} for number, t in enumerate(trials)]
+    assert list(map(unsigned, read)) == list(map(unsigned, wanted))
+
+
+def unsigned(of: dict[str, Any]) -> dict[str, Any]:
+    """Without the sign of zero, in what is stored as numbers."""
+    return of | {
+        key: re.sub(r"-0\.0(?![\de])", "0.0", of[key]) for key in ("values", "reports", "params")
+    }
