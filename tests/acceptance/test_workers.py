@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.acceptance.studies import quick, slow
 from tests.conftest import eventually, tuner
@@ -20,6 +21,9 @@ from tuner.database.engine import Database
 from tuner.errors import DatabaseError, StudyNotFoundError
 from tuner.settings import Settings
 from tuner.trials import StudyState, Trial, TrialState
+from tuner.worker import executors as executors_module
+from tuner.worker.devices import Slot
+from tuner.worker.loop import Worker
 
 DONE = {TrialState.COMPLETE, TrialState.PRUNED}
 
@@ -183,3 +187,31 @@ def _has_finished(database: Database, number: int) -> bool:
     except (DatabaseError, StudyNotFoundError):  # down, or not launched yet
         return False
     return sum(t.state.is_finished for t in trials) >= number
+
+
+def test_worn_executors_are_replaced(
+    environment: dict[str, str],
+    database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = quick(tmp_path, trials=5, epochs=1)
+    assert tuner("launch", str(file), environment=environment).returncode == 0
+    monkeypatch.setattr(executors_module, "MAX_COHORTS", 2)
+    started: list[int] = []
+    start = executors_module.start
+
+    def counting(slot: Slot) -> executors_module.Executor:
+        executor = start(slot)
+        started.append(executor.process.pid)
+        return executor
+
+    monkeypatch.setattr(executors_module, "start", counting)
+    settings = Settings(home=Path(environment["TUNER_HOME"]))
+    slot = Slot("cpu", 1)
+    Worker(database, settings, [slot], only=["quick"], until_done=True).run()
+    trials = commands.load_trials(database, commands.find(database, "quick"))
+    assert len(trials) == 5
+    assert {t.state for t in trials} <= DONE
+    assert len(started) == 3
+    assert not any(psutil.pid_exists(pid) for pid in started)

@@ -1,6 +1,10 @@
 """The worker's parts that need no database: messages, devices, kept weights, causes, logs."""
 
 import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from multiprocessing import Pipe
 from pathlib import Path
 
@@ -14,7 +18,7 @@ from tuner.settings import executor_environment
 from tuner.training.causes import cause
 from tuner.training.cohort import Cohort, Decision, Task
 from tuner.trials import Cause, Report
-from tuner.worker import devices, executor, messages
+from tuner.worker import devices, executor, executors, messages
 from tuner.worker.executors import ending, tail
 
 COHORT = Cohort(
@@ -155,3 +159,34 @@ def test_a_log_that_grows_too_long_keeps_its_end(
     assert lines[0] == "[... earlier output was dropped]"
     assert lines[-2:] == ["line 999", "after"]
     assert log.stat().st_size < 600
+
+
+@pytest.fixture
+def idle() -> Iterator[executors.Executor]:
+    """An executor whose process does nothing."""
+    here, _ = Pipe()
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    slot = devices.Slot("cpu", 1)
+    yield executors.Executor(slot, process, here, os.pidfd_open(process.pid))
+    process.communicate(b"\n")
+
+
+def test_an_executor_is_worn_after_many_cohorts(
+    idle: executors.Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "MAX_COHORTS", 3)
+    worn = []
+    for _ in range(3):
+        idle.count_cohort()
+        worn.append(idle.is_worn)
+    assert worn == [False, False, True]
+
+
+def test_an_executor_is_worn_when_it_has_grown(
+    idle: executors.Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle.count_cohort()
+    assert not idle.is_worn
+    monkeypatch.setattr(executors, "MAX_GROWTH", -1)
+    idle.count_cohort()
+    assert idle.is_worn

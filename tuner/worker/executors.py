@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import psutil
+
 from tuner.artifacts import LOG_FILE
 from tuner.errors import ExecutorError
 from tuner.search.claim import Held
@@ -17,6 +19,8 @@ from tuner.settings import executor_environment
 from tuner.worker.devices import Slot
 from tuner.worker.messages import FromWorker, send_to_executor
 
+MAX_COHORTS = 1_000  # of one process: what leaks slowly is gone with it
+MAX_GROWTH = 2 * 2**30  # bytes of memory over what it had after its first cohort
 TAIL_LINES = 20  # of the log, kept with a failed attempt
 TAIL_BYTES = 4096
 
@@ -34,12 +38,25 @@ class Executor:
     study_id: int | None = None
     threads: int = 1  # of the cohort
     folders: dict[int, Path] = field(default_factory=dict)
+    cohorts: int = 0  # done
+    is_worn: bool = False  # to be replaced by a fresh one when it is idle
+    base_memory: int = 0  # bytes, after its first cohort
     stopping: bool = False  # the cohort was told, or will be, to stop without a result
 
     @property
     def is_idle(self) -> bool:
         """Whether it can take a cohort."""
         return self.ready and self.study_id is None
+
+    def count_cohort(self) -> None:
+        """Take note of a cohort's end: a process that grows, or is old, is worn."""
+        self.cohorts += 1
+        try:
+            memory = psutil.Process(self.process.pid).memory_info().rss
+        except psutil.NoSuchProcess:  # its pidfd tells
+            return
+        self.base_memory = self.base_memory or memory
+        self.is_worn |= self.cohorts >= MAX_COHORTS or memory - self.base_memory > MAX_GROWTH
 
     def send(self, message: FromWorker) -> None:
         """Send; does nothing if the process is gone, which its pidfd tells."""

@@ -157,6 +157,8 @@ class Worker:
             action()
         except DatabaseUnreachableError as error:
             _log.warning("%s", error)
+            # whoever was cut off as well gets the time to renew what is still his
+            self._next["reap"] = time.monotonic() + self._settings.lease_seconds
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -268,10 +270,7 @@ class Worker:
         """Its trials go back to the queue, a fresh executor takes its place."""
         if executor not in self._executors:
             return
-        self._executors.remove(executor)
-        self._selector.unregister(executor.connection)
-        self._selector.unregister(executor.pidfd)
-        executor.kill()
+        self._remove(executor)
         message = f"the executor {executors.ending(executor.process.returncode)}"
         _log.warning("%s", message)
         for trial in list(executor.held.values()):
@@ -433,12 +432,16 @@ class Worker:
             message=message,
             log_tail=executor.log_tail(number),
         )
+        executor.is_worn |= cause is Cause.OUT_OF_MEMORY
         search = self._searches.get(held.claimed.study_id)
         if search is not None and not self._outbox:
-            with self._database.statement() as connection:
-                limit = search.spec.budget.max_failures
-                if studies.pause_if_failing(connection, search.study.id, limit):
-                    self._next["studies"] = 0.0
+            self._unless_unreachable(partial(self._pause_if_failing, search))
+
+    def _pause_if_failing(self, search: Search) -> None:
+        with self._database.statement() as connection:
+            limit = search.spec.budget.max_failures
+            if studies.pause_if_failing(connection, search.study.id, limit):
+                self._next["studies"] = 0.0
 
     def _on_done(self, executor: Executor) -> None:
         for held in list(executor.held.values()):
@@ -450,6 +453,11 @@ class Worker:
         executor.study_id = None
         executor.held = {}
         executor.stopping = self._stop_by is not None
+        executor.count_cohort()
+        if executor.is_worn and self._stop_by is None:
+            _log.info("an executor is replaced after %d cohorts", executor.cohorts)
+            self._remove(executor)
+            self._start(executor.slot)
 
     def _lost(self, executor: Executor, held: Held) -> None:
         """Somebody else has the trial: its next report is answered with STOP."""
