@@ -1,18 +1,24 @@
 import math
+import random
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from tests.unit.spaces import spaces
+from tuner.database.columns import NEVER, Columns
 from tuner.families import registry
 from tuner.search.history import History
+from tuner.search.sample import BEST, NEWEST
 from tuner.search.sampler import Proposer
 from tuner.spec.parameters import (
     CategoricalParameter,
@@ -276,3 +282,115 @@ def test_searching_does_not_import_torch() -> None:
     )
 
     assert (ran.stdout.strip(), ran.stderr) == ("[]", "")
+
+
+def in_columns(trials: list[FrozenTrial], names: list[str]) -> Columns:
+    """What a fresh worker reads of finished trials."""
+    numbers = np.array([t.number for t in trials], np.int64)
+    return Columns(
+        state="complete",
+        space_id=1,
+        ids=numbers,
+        numbers=numbers,
+        params=np.array(
+            [[t.distributions[n].to_internal_repr(t.params[n]) for n in names] for t in trials]
+        ),
+        values=np.array([t.values for t in trials]),
+        started=np.full(len(trials), NEVER, np.int64),
+        finished=np.full(len(trials), NEVER, np.int64),
+        user_attrs={},
+        system_attrs={},
+    )
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "qmc"])
+def test_a_worker_that_starts_late_proposes_what_one_that_was_there_does(sampler: str) -> None:
+    space = Space(
+        parameters={
+            "x": FloatParameter(low=0, high=1, step=0.1),
+            "n": IntParameter(low=1, high=3),
+            "c": CategoricalParameter(choices=("a", "b")),
+        }
+    )
+    history = History(1)
+    there = proposer(space, sampler, history=history)
+    drawn = []
+    for number in range(40):
+        params = there.propose(number)
+        drawn.append(trial(there, number, params, float(params["x"])))
+        history.put(drawn[-1])
+    late = History(1)
+    distributions = drawn[0].distributions
+    late._columns.append((in_columns(drawn, list(distributions)), distributions))
+
+    assert proposer(space, sampler, history=late).propose(40) == there.propose(40)
+
+
+def test_parameters_that_were_set_anew_are_what_was_tried() -> None:
+    space = Space(parameters={"c": CategoricalParameter(choices=("a", "b", "c"))})
+    history = History(1)
+    proposes = proposer(space, "random", history=history)
+    history.put(trial(proposes, 0, {"c": "a"}, None, TrialState.RUNNING))
+    history.put(trial(proposes, 0, {"c": "b"}, None, TrialState.RUNNING))  # a second draw of it
+    history.put(trial(proposes, 1, {"c": "c"}, 0.5))
+    history.put(trial(proposes, 1, {"c": "c"}, 0.5))  # read back
+
+    assert {proposes.propose(number)["c"] for number in range(2, 8)} == {"a"}
+
+
+def test_trials_of_other_ranges_do_not_disturb() -> None:
+    history = History(1)
+    proposes = proposer(XY, "tpe", history=history)
+    other = Space(parameters={"x": CategoricalParameter(choices=("far", "away"))})
+    stranger = proposer(other)
+    for number in range(8):
+        history.put(trial(stranger, number, {"x": "far"}, 0.0))
+    for number in range(8, 30):
+        params = proposes.propose(number)
+        assert params.keys() == {"x", "y"}
+        history.put(trial(proposes, number, params, bowl(params)))
+
+
+def divided(shown: list[FrozenTrial], below: int) -> list[int]:
+    """The numbers of the trials that TPE takes for the good ones."""
+    study = optuna.create_study()
+    good, _ = _split_trials(study, shown, below)
+    return [t.number for t in good]
+
+
+@pytest.mark.parametrize("complete_share", [0.9, 0.01])
+def test_tpe_sees_the_good_trials_of_a_long_history(complete_share: float) -> None:
+    history = History(1)
+    proposes = proposer(XY, history=history)
+    rng = random.Random(0)
+    every = []
+    for number in range(1_500):
+        complete = rng.random() < complete_share
+        every.append(
+            trial(
+                proposes,
+                number,
+                {"x": rng.uniform(-5, 5), "y": 0.0},
+                rng.random() if complete else None,
+                TrialState.COMPLETE if complete else TrialState.PRUNED,
+                {} if complete else {s: rng.random() for s in range(1, rng.randint(2, 9))},
+            )
+        )
+    for made in rng.sample(every, len(every)):  # trials do not end in their order
+        history.put(made)
+    sample = proposes._sample
+    shown = history.select(sample.numbers())
+
+    assert divided(shown, 25) == divided(every, 25)
+    assert NEWEST <= len(shown) <= NEWEST + BEST
+    assert {t.number for t in shown} >= set(range(1_500 - NEWEST, 1_500))
+
+
+def test_a_proposal_after_many_trials_looks_at_no_more_of_them() -> None:
+    history = History(1)
+    proposes = proposer(XY, history=history)
+    rng = random.Random(0)
+    for number in range(3 * NEWEST):
+        history.put(trial(proposes, number, {"x": rng.random(), "y": rng.random()}, rng.random()))
+
+    assert len(proposes._storage.get_all_trials(0)) <= NEWEST + BEST

@@ -5,7 +5,9 @@ ends) is kept by watchers, who are told of each change: nothing here or there lo
 history again. Optuna's records are made when somebody asks for them: a random search never does.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -151,9 +153,9 @@ class History:
         """All trials by number."""
         if self._all is None:
             made: dict[int, FrozenTrial] = {}
-            for finished, space in self._columns:
-                for trial in many(finished, space, self.reports):
-                    made[trial.number] = trial
+            with _no_collection():
+                for finished, space in self._columns:
+                    made.update((t.number, t) for t in many(finished, space, self.reports))
             made.update((number, record.frozen) for number, record in self._records.items())
             self._all = {number: made[number] for number in sorted(made)}
         return list(self._all.values())
@@ -167,3 +169,15 @@ class History:
     def _interned(self, space: Mapping[str, BaseDistribution]) -> Space:
         """One object for equal spaces: watchers tell them apart by identity."""
         return self._spaces.setdefault(tuple(space.items()), dict(space))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Do not look for garbage among many new objects, of which none is: that took half the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

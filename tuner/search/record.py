@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -95,43 +96,49 @@ def many(
     finished: Columns, space: Space, reports: Reports, rows: Sequence[int] | None = None
 ) -> Iterator[FrozenTrial]:
     """Optuna's records of trials in columns: of these rows, or of all."""
-    chosen = np.arange(len(finished.numbers)) if rows is None else np.asarray(rows)
+    chosen = np.arange(len(finished.numbers)) if rows is None else np.asarray(rows, np.int64)
     numbers = finished.numbers[chosen]
     state = convert.OPTUNA_STATE[finished.state]
-    params = [
+    columns = [
         _external(distribution, column)
         for distribution, column in zip(
             space.values(), finished.params[chosen].T.tolist(), strict=True
         )
     ]
-    values = None if finished.values is None else finished.values[chosen].tolist()
+    params = zip(*columns, strict=True) if columns else repeat(())
+    values = repeat(None) if finished.values is None else finished.values[chosen].tolist()
     first = np.searchsorted(reports.numbers, numbers, "left").tolist()
     end = np.searchsorted(reports.numbers, numbers, "right").tolist()
-    started, ended = finished.started[chosen].tolist(), finished.finished[chosen].tolist()
-    ids = finished.ids[chosen].tolist()
-    for index, number in enumerate(numbers.tolist()):
-        a, b = first[index], end[index]
+    # slices of lists: those of small arrays cost more than the trial
+    low, high = min(first, default=0), max(end, default=0)
+    steps, reported = reports.steps[low:high].tolist(), reports.values[low:high].tolist()
+    names, user_attrs, system_attrs = list(space), finished.user_attrs, finished.system_attrs
+    for number, id_, start, complete, row, value, a, b in zip(
+        numbers.tolist(),
+        finished.ids[chosen].tolist(),
+        finished.started[chosen].tolist(),
+        finished.finished[chosen].tolist(),
+        params,
+        values,
+        first,
+        end,
+        strict=False,  # what repeats has no end
+    ):
+        key = str(number) if user_attrs or system_attrs else ""
         yield FrozenTrial(
-            number=number,
-            state=state,
-            value=None,
-            datetime_start=_local(started[index]),
-            datetime_complete=_local(ended[index]),
-            params={name: column[index] for name, column in zip(space, params, strict=True)},
-            distributions=dict(space),
-            user_attrs=attributes.decode(finished.user_attrs.get(str(number), _NONE)),
-            system_attrs=attributes.decode(finished.system_attrs.get(str(number), _NONE)),
-            intermediate_values=dict(
-                zip(reports.steps[a:b].tolist(), reports.values[a:b].tolist(), strict=True)
-            )
-            if b > a
-            else {},
-            trial_id=ids[index],
-            values=None if values is None else values[index],
+            number,
+            state,
+            None,
+            _local(start),
+            _local(complete),
+            dict(zip(names, row, strict=True)),
+            dict(space),
+            attributes.decode(user_attrs[key]) if key in user_attrs else {},
+            attributes.decode(system_attrs[key]) if key in system_attrs else {},
+            dict(zip(steps[a - low : b - low], reported[a - low : b - low], strict=True)),
+            id_,
+            values=value,
         )
-
-
-_NONE: Mapping[str, str] = {}
 
 
 def _external(distribution: BaseDistribution, column: list[float]) -> list[Any]:

@@ -1,0 +1,65 @@
+"""A worker's search on a study with two parameters, without executors."""
+
+import uuid
+from typing import Any
+
+from tuner.database import studies
+from tuner.database.engine import Database
+from tuner.families import confirm
+from tuner.search.claim import Held, Search
+from tuner.spec.load import loads
+from tuner.spec.resolved import ResolvedSpec
+from tuner.trials import Report, TrialState
+
+LEASE = 60.0  # seconds; longer than any test
+
+
+def spec(name: str = "search", more: str = "", trials: int = 1_000) -> ResolvedSpec:
+    """A study file's meaning; `more` are further lines of it."""
+    return confirm(
+        loads(f"name: {name}\nfamily: cnn\ndata: digits\nbudget: {{trials: {trials}}}\n{more}")
+    )
+
+
+def launch(database: Database, of: ResolvedSpec) -> int:
+    """Make the study's row; returns its id."""
+    with database.transaction() as connection:
+        return studies.create(
+            connection,
+            of.name,
+            [of.objective.direction],
+            family=of.family,
+            spec=of.as_json(),
+            max_trials=of.budget.trials,
+        )
+
+
+def search(database: Database, study_id: int, of: ResolvedSpec) -> Search:
+    """What a worker makes of an active study."""
+    with database.statement() as connection:
+        return Search(database, studies.by_id(connection, study_id), of)
+
+
+class Trainer:
+    """Claims, reports and finishes as the worker's loop does."""
+
+    def __init__(self, database: Database, of: Search) -> None:
+        self.id = uuid.uuid4()
+        self.search = of
+        self._database = database
+
+    def claim(self) -> Held | None:
+        return self.search.claim(self.id, LEASE)
+
+    def report(self, held: Held, step: int, value: float) -> bool:
+        """Whether the trial is to be pruned."""
+        report = Report(step, value)
+        pruned = self.search.should_prune(held, report)
+        with self._database.statement() as connection:
+            self.search.report(connection, held, report, lease=LEASE)
+        return pruned
+
+    def finish(self, held: Held, state: TrialState = TrialState.COMPLETE, **result: Any) -> None:
+        result.setdefault("values", [0.5] if state is TrialState.COMPLETE else None)
+        with self._database.statement() as connection:
+            self.search.finish(connection, held, state, **result)

@@ -1,0 +1,248 @@
+"""Reading incrementally: nothing missed, nothing half-seen, nothing twice."""
+
+import random
+import threading
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState as OptunaState
+from sqlalchemy import text
+
+from tests.integration.test_claims import LEASE, Bench
+from tuner.database import columns, feed, trials
+from tuner.database.engine import Database
+from tuner.database.feed import Feed, TrialRow
+from tuner.errors import LeaseLostError
+from tuner.search.distributions import from_json, frozen
+from tuner.search.history import History
+from tuner.search.storage import Storage
+from tuner.trials import Cause, Report, TrialState
+
+WRITERS = 6
+ROLLED_BACK = "never to be seen"
+
+
+def poll(database: Database, reader: Feed) -> list[TrialRow]:
+    with database.statement() as connection:
+        return reader.poll(connection)
+
+
+def one_trial(bench: Bench, rng: random.Random) -> None:
+    """Claim, report, and end in one of the ways; commits overtake each other, some roll back."""
+    with bench.database.transaction() as connection:
+        claimed = trials.claim(
+            connection,
+            bench.id,
+            worker_id=uuid.uuid4(),
+            key=uuid.uuid4(),
+            lease=LEASE,
+            space_id=bench.space,
+            params=[rng.random()],
+        )
+        if claimed is None:
+            return
+    for step in range(1, rng.randint(1, 4)):
+        bench.do(trials.report, claimed, Report(step, rng.random()), lease=LEASE)
+    if rng.random() < 0.3:
+        with suppress(ZeroDivisionError), bench.database.transaction() as connection:
+            trials.finish(
+                connection, claimed, TrialState.FAILED, cause=Cause.DIVERGED, message=ROLLED_BACK
+            )
+            raise ZeroDivisionError
+    with bench.database.transaction() as connection:
+        # the transaction gets its id here and takes a while: others commit meanwhile
+        connection.execute(text("SELECT pg_current_xact_id()"))
+        for _ in range(rng.randint(0, 20)):
+            connection.execute(text("SELECT count(*) FROM tuner.trials"))
+        if rng.random() < 0.2:
+            trials.give_back(connection, claimed, Cause.PREEMPTED)
+        else:
+            trials.finish(connection, claimed, TrialState.COMPLETE, [rng.random()])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_readers_view_is_the_table_however_commits_interleave(
+    database: Database, seed: int
+) -> None:
+    bench = Bench(database, max_trials=60)
+    readers = [Feed(bench.id) for _ in range(2)]
+    views: list[dict[int, TrialRow]] = [{} for _ in readers]
+    ended: list[Counter[int]] = [Counter() for _ in readers]
+    done = threading.Event()
+
+    def write(worker: int) -> None:
+        rng = random.Random(f"{seed} {worker}")
+        for _ in range(12):
+            one_trial(bench, rng)
+
+    def look(reader: Feed, view: dict[int, TrialRow], count: Counter[int]) -> None:
+        for row in poll(database, reader):
+            assert row.message != ROLLED_BACK
+            view[row.number] = row
+            if row.state == TrialState.COMPLETE:
+                count[row.number] += 1
+
+    def read(index: int) -> None:
+        while not done.is_set():
+            look(readers[index], views[index], ended[index])
+
+    with ThreadPoolExecutor(WRITERS + len(readers)) as pool:
+        reading = [pool.submit(read, index) for index in range(len(readers))]
+        try:
+            for written in [pool.submit(write, n) for n in range(WRITERS)]:
+                written.result()
+        finally:
+            done.set()
+        for was_read in reading:
+            was_read.result()
+    with database.statement() as connection:
+        table = feed.load(connection, bench.id)
+    assert table
+    for reader, view, count in zip(readers, views, ended, strict=True):
+        look(reader, view, count)
+        assert [reader.trial(view[number]) for number in sorted(view)] == table
+        assert set(count.values()) <= {1}  # and no change comes twice
+
+
+def test_a_long_transaction_elsewhere_brings_nothing_twice(database: Database) -> None:
+    bench = Bench(database, max_trials=10)
+    reader = Feed(bench.id)
+    with database.transaction() as elsewhere:
+        elsewhere.execute(text("SELECT pg_current_xact_id()"))
+        for _ in range(3):
+            bench.finish(bench.held())
+        assert [row.number for row in poll(database, reader)] == [0, 1, 2]
+        assert poll(database, reader) == []
+        bench.finish(bench.held())
+        assert [row.number for row in poll(database, reader)] == [3]
+        assert poll(database, reader) == []
+
+
+def test_new_reports_join_those_that_are_known(database: Database) -> None:
+    bench = Bench(database, max_trials=10)
+    reader = Feed(bench.id)
+    held = bench.held()
+    for step in range(1, 6):
+        bench.do(trials.report, held, Report(step, step / 10, {"loss": -step}), lease=LEASE)
+        (row,) = poll(database, reader)
+        assert [r.step for r in reader.trial(row).reports] == list(range(1, step + 1))
+        assert [r.metrics["loss"] for r in reader.trial(row).reports][-1] == -step
+    (same,) = poll(database, reader)
+    assert same is poll(database, reader)[0]
+
+
+def test_what_a_later_attempt_reports_again_is_read_again(database: Database) -> None:
+    bench = Bench(database, max_trials=10)
+    reader = Feed(bench.id)
+    first = bench.held()
+    for step in (1, 2, 3):
+        bench.do(trials.report, first, Report(step, 0.1), lease=LEASE)
+    poll(database, reader)
+    bench.lose(first)
+    second = bench.held()
+    poll(database, reader)
+    bench.do(trials.report, second, Report(2, 0.9), lease=LEASE)  # its checkpoint was of step 1
+    (row,) = poll(database, reader)
+    assert row.report_values == [0.1, 0.9, 0.1]
+
+
+def test_a_write_that_reads_along_says_whether_it_hit(database: Database) -> None:
+    bench = Bench(database, max_trials=10)
+    history = History(bench.id)
+    mine, others = bench.held(), bench.held()
+    bench.finish(others)
+    bench.do(trials.report, mine, Report(1, 0.5), lease=LEASE, via=history.after)
+    assert [t.state for t in history.trials] == [OptunaState.RUNNING, OptunaState.COMPLETE]
+    bench.lose(mine)
+    with pytest.raises(LeaseLostError):
+        bench.do(trials.report, mine, Report(2, 0.5), lease=LEASE, via=history.after)
+    assert history.trials[0].state is OptunaState.WAITING  # learnt although nothing was written
+
+
+def filled(database: Database) -> Bench:
+    """A study with trials of all states, reports and attributes."""
+    bench = Bench(database)
+    storage = Storage(database)
+    for number in range(12):
+        held = bench.held(x=number / 12)
+        for step in range(1, 1 + number % 4):
+            bench.do(trials.report, held, Report(step, number / step), lease=LEASE)
+        if number % 5 == 1:
+            storage.set_trial_system_attr(held.id, "note", {"n": number})
+        if number % 4 == 0:
+            bench.finish(held, user_attrs={"device": f"cpu:{number}"})
+        elif number % 4 == 1:
+            bench.finish(held, TrialState.PRUNED)
+        elif number % 4 == 2:
+            bench.finish(held, TrialState.FAILED, cause=Cause.DIVERGED)
+    bench.do(trials.enqueue, bench.id, {"x": 0.5})
+    return bench
+
+
+def test_columns_tell_what_rows_tell(database: Database) -> None:
+    bench = filled(database)
+    history = History(bench.id, with_attributes=True)
+    with database.statement() as connection:
+        history.refresh(connection)
+        reader = Feed(bench.id)
+        rows = reader.poll(connection)
+    expected = [
+        frozen(row, from_json(reader.spaces[row.space_id]) if row.space_id else {}) for row in rows
+    ]
+    assert list(history.trials) == expected
+    assert [history.get(number) for number in range(len(rows))] == expected
+
+
+def test_a_reader_goes_on_from_columns(database: Database) -> None:
+    bench = filled(database)
+    with database.statement() as connection:
+        snapshot, _ = columns.finished(connection, bench.id, with_attributes=False)
+    late = bench.held()  # after the snapshot, the enqueued one
+    bench.finish(late)
+    reader = Feed(bench.id)
+    reader.begin(snapshot)
+    got = [(row.number, row.state) for row in poll(database, reader)]
+    assert got == [(n, "running") for n in (3, 7, 11)] + [(12, "complete")]
+
+
+def test_columns_of_reports_are_in_order(database: Database) -> None:
+    bench = filled(database)
+    with database.statement() as connection:
+        reports = columns.reports(connection, bench.id)
+    keys = list(zip(reports.numbers.tolist(), reports.steps.tolist(), strict=True))
+    assert keys == sorted(keys)
+    assert {number % 4 for number, _ in keys} == {1, 2}
+    np.testing.assert_allclose(reports.values, [n / step for n, step in keys])
+
+
+def test_a_poll_reads_through_the_indexes(database: Database) -> None:
+    bench = Bench(database)
+    with database.transaction() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO tuner.trials (study_id, number, state) "
+                "SELECT :study, n, 'complete' FROM generate_series(0, 20000) n"
+            ),
+            {"study": bench.id},
+        )
+    with database.statement() as connection:
+        connection.execute(text("ANALYZE tuner.trials"))
+        plan = connection.execute(
+            text("EXPLAIN " + feed._poll(feed._CHANGED, "").text),
+            {
+                "study": bench.id,
+                "xmax": "999999999",
+                "in_progress": ["999999990", "999999991"],
+                "running": [1, 2],
+                "since": [5, 5],
+                "with_metrics": False,
+            },
+        ).scalars()
+        text_ = "\n".join(plan)
+    assert "trials_study_id_changed" in text_
+    assert "Seq Scan on trials" not in text_
+    assert "Seq Scan on reports" not in text_

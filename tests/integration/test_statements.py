@@ -1,0 +1,133 @@
+"""How many statements and flushed commits a worker's trial costs."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2.extensions
+import pytest
+from sqlalchemy import event, text
+
+from tests.integration.searching import Trainer, launch, search, spec
+from tuner.database.engine import Database
+from tuner.search import claim
+
+_WRITES = re.compile(r"\b(INSERT|UPDATE|DELETE)\b")
+
+
+@contextmanager
+def sent(database: Database) -> Iterator[list[str]]:
+    """Every statement that the block sends, those that the driver adds among them."""
+    found: list[str] = []
+
+    def statement(connection: Any, _: object, statement: str, *__: object) -> None:
+        if not driver(connection).autocommit and is_idle(connection):
+            found.append("BEGIN")
+        found.append(statement)
+
+    def end(connection: Any) -> None:
+        if not is_idle(connection):  # else the driver has nothing to send
+            found.append("COMMIT or ROLLBACK")
+
+    listeners = {"before_cursor_execute": statement, "commit": end, "rollback": end}
+    for name, listener in listeners.items():
+        event.listen(database.engine, name, listener)
+    yield found
+    for name, listener in listeners.items():
+        event.remove(database.engine, name, listener)
+
+
+def driver(connection: Any) -> Any:
+    return connection.connection.driver_connection
+
+
+def is_idle(connection: Any) -> bool:
+    return bool(
+        driver(connection).info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_IDLE
+    )
+
+
+def flushed(statements: list[str]) -> int:
+    """How many of them commit something with a flush to disk."""
+    return sum(
+        bool(_WRITES.search(s)) and "'synchronous_commit', 'off'" not in s for s in statements
+    )
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("pruner", ["median", "rungs"])
+@pytest.mark.parametrize("fresh", [0.0, 60.0], ids=["reads along each time", "rarely"])
+def test_a_trial_costs_seven_statements_and_two_flushes(
+    database: Database, sampler: str, pruner: str, fresh: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = spec(more=f"sampler: {sampler}\npruner: {pruner}\nsearch: {{depth: 2, kernel: 3}}")
+    trainer = Trainer(database, search(database, launch(database, of), of))
+    trainer.search.refresh()
+    monkeypatch.setattr(claim, "FRESH", fresh)
+    for number in range(15):  # beyond the startup trials
+        held = trainer.claim()
+        assert held is not None
+        trainer.finish(held, values=[number / 20])
+    costs = []
+    for _ in range(5):
+        # a claim right after a finish knows what the finish has read along
+        monkeypatch.setattr(claim, "FRESH", 60.0)
+        with sent(database) as statements:
+            held = trainer.claim()
+            assert held is not None
+            monkeypatch.setattr(claim, "FRESH", fresh)
+            for step in range(1, 6):
+                trainer.report(held, step, 0.1 * step)
+            trainer.finish(held)
+        costs.append((len(statements), flushed(statements)))
+    assert costs == [(7, 2)] * 5
+
+
+def test_what_others_did_is_read_along(database: Database) -> None:
+    of = spec(more="sampler: random")
+    study_id = launch(database, of)
+    one, other = (Trainer(database, search(database, study_id, of)) for _ in range(2))
+    one.search.refresh()
+    theirs = other.claim()
+    assert theirs is not None
+    other.report(theirs, 1, 0.25)
+    other.finish(theirs)
+    one.search._known_at = float("-inf")
+    mine = one.claim()
+    assert mine is not None
+    one.search._known_at = float("-inf")
+    with sent(database) as statements:
+        one.report(mine, 1, 0.5)
+    assert len(statements) == 1
+    known = one.search._history.get(theirs.number)
+    assert known is not None
+    assert (known.state.name, known.values) == ("COMPLETE", [0.5])
+    assert known.intermediate_values == {1: 0.25}
+
+
+def test_a_connection_that_died_at_rest_is_replaced(database: Database) -> None:
+    with database.statement() as connection:
+        pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    other = Database(database.url)
+    with other.statement() as connection:
+        # waits until the process is gone
+        connection.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
+    other.close()
+    with database.statement() as connection:
+        assert connection.execute(text("SELECT pg_backend_pid()")).scalar_one() != pid
+
+
+def test_two_workers_at_once_draw_from_their_own_numbers(database: Database) -> None:
+    of = spec(more="sampler: random")
+    study_id = launch(database, of)
+    trainers = [Trainer(database, search(database, study_id, of)) for _ in range(2)]
+    for trainer in trainers:
+        trainer.search.refresh()
+    held = [trainer.claim() for trainer in trainers]  # both expected the number 0
+    alone = search(database, study_id, of)
+    assert [h.number for h in held if h is not None] == [0, 1]
+    for h in held:
+        assert h is not None
+        drawn = alone._proposer.propose(h.number)
+        assert alone._proposer.complete(drawn) == h.params
