@@ -1,0 +1,122 @@
+"""PostgreSQL is killed under load: what was acknowledged is there, once, and work goes on."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import make_url
+
+from tests.conftest import eventually
+from tests.integration.searching import LEASE, Trainer, launch, search, spec
+from tuner.database import embedded, feed, schema, studies
+from tuner.database.engine import Database
+from tuner.errors import DatabaseUnreachableError
+from tuner.search.claim import Held
+from tuner.trials import Report, TrialState
+from tuner.worker.outbox import Outbox
+
+TRIALS = 120
+WORKERS = 4
+KILLS = (25, 60)  # at so many acknowledged finishes
+
+
+def postmaster(home: Path) -> psutil.Process:
+    pid_file = home / "postgres" / "data" / "postmaster.pid"
+    return psutil.Process(int(pid_file.read_text().split()[0]))
+
+
+class Load:
+    """Workers that claim, report and finish, and note what was acknowledged."""
+
+    def __init__(self, database: Database, study_id: int) -> None:
+        self.database = database
+        self.study_id = study_id
+        self.acknowledged: dict[int, float] = {}
+        self._lock = threading.Lock()
+
+    def work(self, _: int) -> Trainer:
+        of = spec(more="sampler: random\npruner: rungs", trials=TRIALS)
+        trainer = Trainer(self.database, search(self.database, self.study_id, of))
+        outbox = Outbox(self.database)
+        while (held := self._claim(trainer)) is not None:
+            for step in (1, 2, 3):
+                report = Report(step, 0.5)
+                outbox.put(
+                    partial(trainer.search.report, held=held, made=report, lease=LEASE), _never
+                )
+            outbox.put(partial(self._finish, trainer, held), _never)
+            eventually(outbox.deliver, within=60)
+        return trainer
+
+    def _claim(self, trainer: Trainer) -> Held | None:
+        found: list[Held | None] = []
+
+        def answered() -> bool:
+            try:
+                found.append(trainer.claim())
+            except DatabaseUnreachableError:
+                return False
+            return True
+
+        eventually(answered, within=60)
+        return found[0]
+
+    def _finish(self, trainer: Trainer, held: Held, connection: Connection) -> None:
+        value = held.number / TRIALS
+        trainer.search.finish(connection, held, TrialState.COMPLETE, [value])
+        with self._lock:
+            assert held.number not in self.acknowledged
+            self.acknowledged[held.number] = value
+
+
+def _never() -> None:
+    pytest.fail("a lease was lost")
+
+
+def ask(database: Database, query: str) -> Any:
+    with database.statement() as connection:
+        return connection.execute(text(query)).scalar_one()
+
+
+def test_a_kill_of_postgresql_under_load_loses_no_told_trial(home: Path) -> None:
+    hold = embedded.hold(home, linger=0)
+    database = Database(make_url(hold.url))
+    schema.upgrade(database)
+    of = spec(more="sampler: random\npruner: rungs", trials=TRIALS)
+    load = Load(database, launch(database, of))
+    reset = "SELECT pg_stat_get_bgwriter_stat_reset_time()"
+    era = ask(database, reset)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        working = [pool.submit(load.work, n) for n in range(WORKERS)]
+        for kill_at in KILLS:
+            eventually(lambda at=kill_at: len(load.acknowledged) >= at, within=120)  # type: ignore[misc]
+            server = postmaster(home)
+            server.kill()
+            server.wait(timeout=30)
+        trainers = [worker.result() for worker in working]
+
+    with database.statement() as connection:
+        table = feed.load(connection, load.study_id)
+        study = studies.by_id(connection, load.study_id)
+    assert study.issued == TRIALS
+    assert [t.number for t in table] == list(range(TRIALS))
+    complete = {t.number: t.value for t in table if t.state is TrialState.COMPLETE}
+    assert complete == load.acknowledged
+    # of a claim whose worker could not wait for its answer any longer the lease will end
+    assert {t.state for t in table} <= {TrialState.COMPLETE, TrialState.RUNNING}
+    # reports are not flushed one by one: a trial that ran while the server died may lack some
+    incomplete = [t.number for t in table if t.number in complete and len(t.reports) < 3]
+    assert len(incomplete) <= WORKERS * len(KILLS)
+    # ids of transactions were given out again: readers have noticed and seen it all
+    assert ask(database, reset) != era
+    for trainer in trainers:
+        trainer.search.refresh()
+        known = {t.number: t.values for t in trainer.search._history.trials if t.values}
+        assert known == {number: [value] for number, value in complete.items()}
+    database.close()
+    hold.release()
