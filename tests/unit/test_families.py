@@ -4,17 +4,23 @@ import importlib
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
 from torch.nn import functional
 
 from tests.unit.conftest import Recorder, cohort
-from tuner.data import Prepared, prepare
-from tuner.families import cnn, embedding, registry, rnn, text_cnn, transformer
+from tuner.data import Prepared, prepare, words
+from tuner.data.prepared import PartName
+from tuner.errors import DataError
+from tuner.families import bag, cnn, embedding, registry, rnn, text_cnn, transformer
 from tuner.spec.data import DataSpec
+from tuner.training import loop
+from tuner.trials import ParamValue
 
 
 def test_two_convolutions_are_the_textbook_network() -> None:
@@ -224,3 +230,68 @@ def test_words_take_their_vectors_from_the_file(kind: str, reviews: Prepared, ca
     assert (other.abs() <= embedding.RANDOM_RANGE).all()
     assert other.any()
     assert rows.requires_grad == (kind == "tuned")
+
+
+BAG: dict[str, ParamValue] = {
+    "analyzer": "word",
+    "word_ngrams": "1-2",
+    "min_df": 1,
+    "max_df": 1.0,
+    "max_terms": 10_000,
+    "binary": False,
+    "sublinear_tf": True,
+    "idf": True,
+    "hidden": 0,
+    "dropout": 0.0,
+}
+
+
+@pytest.mark.parametrize("name", ["train", "validation"])
+def test_terms_are_those_of_scikit_learn(name: PartName, reviews: Prepared) -> None:
+    vectorizer = TfidfVectorizer(
+        tokenizer=partial(words.tokens, lowercase=False),
+        token_pattern=None,
+        ngram_range=(1, 2),
+        sublinear_tf=True,
+    )
+    train = vectorizer.fit_transform(reviews.texts("train"))
+    expected = train if name == "train" else vectorizer.transform(reviews.texts(name))
+    terms = bag.load(BAG, reviews, name, torch.device("cpu"))
+    (ids, weights), labels = terms.batch(torch.arange(len(terms)))
+    dense = torch.zeros(len(terms), terms.count + 1).scatter_add_(1, ids.long(), weights)
+    assert torch.allclose(dense[:, 1:], torch.tensor(expected.toarray()).float(), atol=1e-6)
+    assert labels.tolist() == reviews.part(name).labels.tolist()
+
+
+def test_a_linear_bag_is_a_matrix_product(reviews: Prepared) -> None:
+    torch.manual_seed(0)
+    model = bag.build(BAG, reviews)
+    assert isinstance(model, bag.Bag)
+    torch.nn.init.normal_(model.terms.weight)
+    torch.nn.init.normal_(model.bias)
+    terms = bag.load(BAG, reviews, "train", torch.device("cpu"))
+    inputs, _ = terms.batch(torch.tensor([3, 0]))
+    dense = torch.zeros(2, terms.count + 1).scatter_add_(1, inputs[0].long(), inputs[1])
+    expected = dense[:, 1:] @ model.terms.weight[1:] + model.bias
+    assert torch.allclose(model(inputs), expected, atol=1e-5)
+
+
+def test_settings_that_leave_no_term_are_told(reviews: Prepared) -> None:
+    with pytest.raises(DataError, match="no term is left with min_df 9999"):
+        bag.load({**BAG, "min_df": 9999}, reviews, "train", torch.device("cpu"))
+
+
+def test_vectorizing_is_done_once_for_a_setting(reviews: Prepared) -> None:
+    device = torch.device("cpu")
+    assert bag.load(BAG, reviews, "train", device) is bag.load(BAG, reviews, "train", device)
+    for number in range(2, bag.KEPT + 2):
+        bag.load({**BAG, "max_terms": number}, reviews, "train", device)
+    assert len(bag._fitted) == bag.KEPT
+
+
+def test_balanced_classes_weigh_the_same(reviews: Prepared) -> None:
+    data = replace(reviews, class_counts={"negative": 30, "positive": 10})
+    weights = loop._class_weights({"class_weights": "balanced"}, data, torch.device("cpu"))
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([40 / 60, 2.0])
+    assert loop._class_weights({"class_weights": "none"}, data, torch.device("cpu")) is None

@@ -20,6 +20,8 @@ TEXTS = {
     "text_cnn": "name: x\nfamily: text_cnn\ndata: {path: a.csv, vectors: v.txt, max_length: 9}",
     "rnn": "name: x\nfamily: rnn\ndata: {path: a.csv}",
     "transformer": "name: x\nfamily: transformer\ndata: {path: a.csv, vectors: v.txt}",
+    "bow": "name: x\nfamily: bow\ndata: {path: a.csv}",
+    "tfidf": "name: x\nfamily: tfidf\ndata: {path: a.csv}",
     "other conditions": "name: x\nfamily: cnn\ndata: digits\nobjective: {metric: log_loss}\n"
     "search: {dropout: {when: {batch_norm: false}}, depth: {high: 9}, kernel: 5, momentum: 0.9}\n"
     "training: {early_stop: 3}\nbudget: {epochs: 4}\nforbidden: [{optimizer: adam}]",

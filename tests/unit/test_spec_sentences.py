@@ -267,7 +267,7 @@ def test_data(data: str, sentence: str) -> None:
     ("family", "sentence"),
     [
         ("ccn", "unknown family `ccn`; did you mean `cnn`?"),
-        ("bayes", "unknown family `bayes`; allowed are cnn, text_cnn, rnn, transformer"),
+        ("bayes", f"unknown family `bayes`; allowed are {', '.join(registry.NAMES)}"),
         ("3", "must be text, is `3`; put it in quotes"),
     ],
 )

@@ -1,5 +1,6 @@
 """Examples → the arrays of an entry of the cache, and what was learned from the training part."""
 
+import json
 import math
 from array import array
 from collections import Counter
@@ -69,7 +70,9 @@ def _texts(
     length = spec.max_length or _needed(lengths)
     index = {word: number for number, word in enumerate(vocabulary)}
     for name, part in chosen.items():
-        texts = (part.examples.texts[row] for row in part.rows)
+        texts = [part.examples.texts[row] for row in part.rows]
+        with (folder / f"{name}.texts.jsonl").open("w", encoding="utf-8") as lines:
+            lines.writelines(json.dumps(text) + "\n" for text in texts)
         with _array_file(folder / f"{name}.inputs.npy", "<i4", (len(part.rows), length)) as file:
             for text in texts:
                 file.write(_encoded(words.tokens(text, lowercase=spec.lowercase), index, length))

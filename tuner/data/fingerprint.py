@@ -15,7 +15,7 @@ from tuner.spec.data import DataSpec
 
 LENGTH = 16  # hexadecimal digits, 64 bits
 SPLITTING = 1  # raise it when the same content and split would give other parts
-PREPARING = 1  # raise it when the same parts would give other arrays, or other files
+PREPARING = 2  # raise it when the same parts would give other arrays, or other files
 
 _folders: dict[Path, tuple[bytes, str]] = {}  # path → stamp, digest of what is below it
 

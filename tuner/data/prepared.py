@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,14 @@ class Prepared:
         inputs = np.load(self.folder / f"{name}.inputs.npy", mmap_mode="c", allow_pickle=False)
         labels = np.load(self.folder / f"{name}.labels.npy", mmap_mode="c", allow_pickle=False)
         return Part(inputs=inputs, labels=labels)
+
+    def texts(self, name: PartName) -> list[str]:
+        """The texts of a part as they were given, in the order of its arrays.
+
+        FileNotFoundError where the data is no text.
+        """
+        with (self.folder / f"{name}.texts.jsonl").open(encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
 
     def vectors(self) -> npt.NDArray[np.float32]:
         """float32 [len(vocabulary), dimension]; words without a vector have a row of NaN.

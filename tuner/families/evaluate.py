@@ -18,8 +18,8 @@ from tuner.data import prepare
 from tuner.errors import TunerError
 from tuner.families import registry
 from tuner.spec.data import DataSpec
-from tuner.training import metrics, resident, weights
-from tuner.training.loop import predict, warm_up
+from tuner.training import metrics, weights
+from tuner.training.loop import load_resident, predict, warm_up
 
 
 def evaluate(request: dict[str, Any]) -> dict[str, dict[str, float]]:
@@ -33,6 +33,7 @@ def evaluate(request: dict[str, Any]) -> dict[str, dict[str, float]]:
     warm_up()
     torch.set_num_threads(request["threads"])
     family = importlib.import_module(registry.card(request["family"]).module)
+    load = getattr(family, "load", load_resident)
     model = family.build(request["params"], data)
     try:
         weights.load(model, Path(request["weights"]))
@@ -42,7 +43,7 @@ def evaluate(request: dict[str, Any]) -> dict[str, dict[str, float]]:
     device = torch.device("cpu")
     measured = {}
     for name in request["parts"]:
-        part = resident.load(data, name, device)
+        part = load(request["params"], data, name, device)
         measured[name] = metrics.classification(predict(model, part), part.labels)
     return measured
 

@@ -12,18 +12,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tuner.artifacts import WEIGHTS_FILE
-from tuner.data.prepared import Prepared
+from tuner.data.prepared import PartName, Prepared
 from tuner.errors import DiskFullError
 from tuner.training import checkpoints, metrics, optimizers, resident, schedules, weights
 from tuner.training.cohort import Cohort, Context, Decision, Task
-from tuner.training.resident import Resident
 from tuner.trials import ParamValue, Report, better
 
 CHECKPOINT_PERIOD = 5.0  # seconds of training that a killed trial loses at most, and an epoch
@@ -35,27 +34,64 @@ _log = logging.getLogger(__name__)
 Build = Callable[[Mapping[str, ParamValue], Prepared], nn.Module]
 
 
+class Batches(Protocol):
+    """A part of the data as a model takes it; `resident.Resident` is the usual one."""
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 [N] on the device."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batches(self, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Indices in a random order, `size` at a time."""
+        ...
+
+    def batch(self, indices: Tensor) -> tuple[Any, Tensor]:
+        """What the model is called with, and the labels, of these rows."""
+        ...
+
+
+Load = Callable[[Mapping[str, ParamValue], Prepared, PartName, torch.device], Batches]
+
+
+def load_resident(
+    _: Mapping[str, ParamValue], data: Prepared, name: PartName, device: torch.device
+) -> Batches:
+    """The part as it was prepared, whatever the trial's parameters are."""
+    return resident.load(data, name, device)
+
+
 def warm_up() -> None:
     """Set this process up for training; for processes that do nothing else."""
     torch.set_flush_denormal(True)  # denormal numbers cost CPUs a hundred times as much
 
 
-def train(cohort: Cohort, data: Prepared, context: Context, build: Build) -> None:
-    """Train every trial of the cohort to its end, or until its context says otherwise."""
+def train(
+    cohort: Cohort,
+    data: Prepared,
+    context: Context,
+    build: Build,
+    load: Load = load_resident,
+) -> None:
+    """Train every trial of the cohort to its end, or until its context says otherwise.
+
+    `build` makes a trial's model, `load` gives the data as that model takes it.
+    """
     torch.set_num_threads(cohort.threads)
     device = torch.device(cohort.device)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    parts = resident.load(data, "train", device), resident.load(data, "validation", device)
     running = []
     for task in cohort.tasks:
-        member = _Member(task, cohort, data, device, build)
+        member = _Member(task, cohort, data, device, build, load)
         member.resume()
         running.append(member)
     while running := [member for member in running if not member.finish_if_done(context)]:
         reports: dict[int, Report] = {}
         for member in list(running):
-            report, problem = member.epoch(*parts)
+            report, problem = member.epoch()
             if report is None:
                 member.end()
                 context.diverged(member.number, problem)
@@ -79,7 +115,13 @@ class _Member:
     """One trial of a cohort."""
 
     def __init__(
-        self, task: Task, cohort: Cohort, data: Prepared, device: torch.device, build: Build
+        self,
+        task: Task,
+        cohort: Cohort,
+        data: Prepared,
+        device: torch.device,
+        build: Build,
+        load: Load,
     ) -> None:
         self.number = task.number
         self._task = task
@@ -89,6 +131,8 @@ class _Member:
         self._epoch = 0  # epochs done
         self._saved = time.monotonic()
         self._random_states: dict[str, Tensor] = {}
+        self._train_part = load(task.params, data, "train", device)
+        self._validation_part = load(task.params, data, "validation", device)
         self._shuffling = torch.Generator().manual_seed(task.seed)
         with self._randomness():
             torch.manual_seed(task.seed)
@@ -101,23 +145,25 @@ class _Member:
             group["base_lr"] = group["lr"]
         self._batch_size = int(task.params["batch_size"])  # type: ignore[arg-type]
         self._smoothing = float(task.params.get("label_smoothing") or 0.0)
+        self._class_weights = _class_weights(task.params, data, device)
         self._clip_norm = float(task.params.get("clip_norm") or 0.0)
         self._step = 0
         self._best: float | None = None
         self._best_state: dict[str, Tensor] = {}
         self._since_best = 0
 
-    def epoch(self, train_part: Resident, validation_part: Resident) -> tuple[Report | None, str]:
+    def epoch(self) -> tuple[Report | None, str]:
         """Train one epoch and evaluate; None and a sentence if it diverged."""
         epoch = self._epoch + 1
         started = time.perf_counter()
         with self._randomness():
-            train_loss = self._train_epoch(train_part)
+            train_loss = self._train_epoch(self._train_part)
         seconds = time.perf_counter() - started
         if not math.isfinite(train_loss):
             return None, f"the training loss became {train_loss} in epoch {epoch}"
         measured = metrics.classification(
-            predict(self._model, validation_part, self._autocast), validation_part.labels
+            predict(self._model, self._validation_part, self._autocast),
+            self._validation_part.labels,
         )
         value = measured.get(self._cohort.metric, math.nan)
         if not math.isfinite(value):
@@ -132,7 +178,7 @@ class _Member:
                     "train_loss": train_loss,
                     "validation_loss": measured["log_loss"],
                     **measured,
-                    "samples_per_second": len(train_part) / seconds,
+                    "samples_per_second": len(self._train_part) / seconds,
                     "peak_memory_mib": self._peak_memory(),
                 },
             ),
@@ -205,7 +251,7 @@ class _Member:
         """The trial has an outcome: nobody will go on from its checkpoints."""
         checkpoints.remove((self._task.folder, *self._task.earlier))
 
-    def _train_epoch(self, part: Resident) -> float:
+    def _train_epoch(self, part: Batches) -> float:
         """One pass over the part; returns the mean loss of an example."""
         self._model.train()
         size, total = self._batch_size, len(part)
@@ -218,7 +264,12 @@ class _Member:
             inputs, labels = part.batch(indices)
             with self._autocast():
                 logits = self._model(inputs)
-            loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self._smoothing)
+            loss = functional.cross_entropy(
+                logits.float(),
+                labels,
+                weight=self._class_weights,
+                label_smoothing=self._smoothing,
+            )
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if self._clip_norm > 0:
@@ -273,10 +324,20 @@ class _Member:
         self._random_states = checkpoints.random_states(self._device)
 
 
+def _class_weights(
+    params: Mapping[str, ParamValue], data: Prepared, device: torch.device
+) -> Tensor | None:
+    """float32 [classes] so that every class counts the same in the loss; None if not asked for."""
+    if params.get("class_weights") != "balanced":
+        return None
+    counts = torch.tensor([data.class_counts[name] for name in data.classes], device=device)
+    return counts.sum() / (len(counts) * counts)
+
+
 @torch.inference_mode()
 def predict(
     model: nn.Module,
-    part: Resident,
+    part: Batches,
     autocast: Callable[[], torch.autocast | nullcontext[None]] = nullcontext,
 ) -> Tensor:
     """Logits float32 [N, classes] of a part, in its order."""

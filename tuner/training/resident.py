@@ -37,21 +37,8 @@ class Resident:
         return len(self.labels)
 
     def batches(self, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """The rows in a random order, `size` at a time, each a tensor of indices for `batch`.
-
-        Texts of a batch are of similar lengths, so that little of it is padding: a random order is
-        cut into runs of `BUCKET` batches, each run sorted by length, and the batches shuffled.
-        """
-        total = len(self)
-        order = torch.randperm(total, generator=generator)
-        starts = torch.arange(0, total, size)
-        if self.lengths is not None:
-            runs = order.split(size * BUCKET)
-            order = torch.cat([run[self.lengths[run].argsort(stable=True)] for run in runs])
-            starts = starts[torch.randperm(len(starts), generator=generator)]
-        order = order.to(self.labels.device)
-        for start in starts.tolist():
-            yield order[start : start + size]
+        """The rows in a random order, `size` at a time, each a tensor of indices for `batch`."""
+        return shuffled(len(self), size, generator, self.lengths, self.labels.device)
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs (images as normalized float32) and labels of these rows, on the device."""
@@ -61,6 +48,25 @@ class Resident:
         elif self.lengths is not None and self.device.type == "cpu":
             inputs = inputs[:, : int(self.lengths[indices].max())]  # on a GPU this would wait
         return inputs, self.labels[indices].to(self.device, non_blocking=True)
+
+
+def shuffled(
+    total: int, size: int, generator: torch.Generator, lengths: Tensor | None, device: torch.device
+) -> Iterator[Tensor]:
+    """Batches of indices in a random order.
+
+    With `lengths`, those of a batch are similar, so that little of it is padding: a random order is
+    cut into runs of `BUCKET` batches, each run sorted by length, and the batches shuffled.
+    """
+    order = torch.randperm(total, generator=generator)
+    starts = torch.arange(0, total, size)
+    if lengths is not None:
+        runs = order.split(size * BUCKET)
+        order = torch.cat([run[lengths[run].argsort(stable=True)] for run in runs])
+        starts = starts[torch.randperm(len(starts), generator=generator)]
+    order = order.to(device)
+    for start in starts.tolist():
+        yield order[start : start + size]
 
 
 def load(data: Prepared, name: PartName, device: torch.device) -> Resident:

@@ -1,0 +1,13 @@
+"""Bags of words: counts of word or character n-grams and a classifier (Harris, 1954)."""
+
+from tuner.data.prepared import Prepared
+from tuner.families.bag import build, load
+from tuner.training import loop
+from tuner.training.cohort import Cohort, Context
+
+__all__ = ["build", "load", "train"]
+
+
+def train(cohort: Cohort, data: Prepared, context: Context) -> None:
+    """Train a cohort."""
+    loop.train(cohort, data, context, build, load)
