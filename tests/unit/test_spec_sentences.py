@@ -6,7 +6,7 @@ import pytest
 
 from tuner.data.prepared import Prepared
 from tuner.errors import BadInputError, DataError, SpecError
-from tuner.families import confirm, registry
+from tuner.families import check_data, confirm, registry
 from tuner.spec.load import load, loads
 
 HEAD = "name: x\nfamily: cnn\ndata: digits\n"  # what follows starts in line 4
