@@ -52,7 +52,9 @@ _CHANGED = _NEW
 _OPEN_OR_CHANGED = f"({_NEW} OR state IN ('waiting', 'running'))"
 _ONE = text(
     f"""
-    SELECT {_COLUMNS} FROM (SELECT *, -1 AS since FROM tuner.trials WHERE id = :id) t {_JOINS}
+    SELECT s.distributions, {_COLUMNS}
+    FROM (SELECT *, -1 AS since FROM tuner.trials WHERE id = :id) t
+    LEFT JOIN tuner.spaces s ON s.id = t.space_id {_JOINS}
     """  # noqa: S608 - constants
 )
 _ID = text("SELECT id FROM tuner.trials WHERE study_id = :study AND number = :number")
@@ -245,9 +247,7 @@ def one(connection: Connection, trial_id: int) -> tuple[TrialRow, Distributions]
     found = connection.execute(_ONE, {"id": trial_id, "with_metrics": False}).one_or_none()
     if found is None:
         return None
-    row = TrialRow._make(found)
-    space = connection.execute(_SPACES, {"ids": [row.space_id]}).one_or_none()
-    return row, json.loads(space.distributions) if space is not None else []
+    return TrialRow._make(found[1:]), json.loads(found[0]) if found[0] else []
 
 
 def external(distribution: dict[str, Any], value: float) -> ParamValue:

@@ -1,7 +1,8 @@
 """Single writes of trials without a lease: what Optuna's own API does from a notebook.
 
 Workers never use these: they write with a lease and a fence (`trials.py`). Functions take a
-connection and never commit; those that read before they write lock the trial's row.
+connection and never commit. The usual write is one statement that matches an open trial alone and
+says whether it did; what has to read before it writes locks the trial's row.
 """
 
 import json
@@ -53,33 +54,61 @@ _SET_PARAMS = text("""
     WHERE id = :id
 """)
 
+# Known to the caller: what the trial has so far. It may be another process's trial as well.
+_ADD_PARAM = text("""
+    WITH asynchronous AS MATERIALIZED (
+        SELECT set_config('synchronous_commit', 'off', TRUE)
+    )
+    UPDATE tuner.trials
+    SET space_id = :space, params = CAST(:params AS double precision[]),
+        changed = pg_current_xact_id()
+    FROM asynchronous
+    WHERE id = :id AND state IN ('waiting', 'running')
+      AND space_id IS NOT DISTINCT FROM CAST(:known_space AS bigint)
+      AND params = CAST(:known_params AS double precision[])
+    RETURNING id
+""")
+
 _SET_STATE = text("""
     UPDATE tuner.trials
     SET state = :state, changed = pg_current_xact_id(),
         objective_values = coalesce(CAST(:values AS double precision[]), objective_values),
         started_at = CASE WHEN :state = 'running' THEN clock_timestamp() ELSE started_at END,
         finished_at = CASE WHEN :finished THEN clock_timestamp() ELSE finished_at END
-    WHERE id = :id
+    WHERE id = :id AND state = ANY(:allowed)
+    RETURNING id
 """)
 
 _SET_ATTRIBUTE = {
     "user_attrs": text("""
         UPDATE tuner.trials
         SET user_attrs = user_attrs || CAST(:attr AS jsonb), changed = pg_current_xact_id()
-        WHERE id = :id
+        WHERE id = :id AND state IN ('waiting', 'running')
+        RETURNING id
     """),
     "system_attrs": text("""
         UPDATE tuner.trials
         SET system_attrs = system_attrs || CAST(:attr AS jsonb), changed = pg_current_xact_id()
-        WHERE id = :id
+        WHERE id = :id AND state IN ('waiting', 'running')
+        RETURNING id
     """),
 }
 
+# The lock waits for whoever ends the trial just now: readers would miss a report that comes later.
 _REPORT = text("""
-    INSERT INTO tuner.reports (trial_id, step, value) VALUES (:id, :step, :value)
+    WITH asynchronous AS MATERIALIZED (
+        SELECT set_config('synchronous_commit', 'off', TRUE)
+    ), locked AS (
+        SELECT t.id FROM tuner.trials t, asynchronous
+        WHERE t.id = :id AND t.state IN ('waiting', 'running')
+        FOR NO KEY UPDATE OF t
+    )
+    INSERT INTO tuner.reports (trial_id, step, value) SELECT id, :step, :value FROM locked
     ON CONFLICT (trial_id, step) DO UPDATE SET value = excluded.value
+    RETURNING trial_id
 """)
 
+_STATE = text("SELECT state FROM tuner.trials WHERE id = :id")
 _STUDY_OF = text("SELECT study_id FROM tuner.trials WHERE id = :id")
 
 
@@ -158,39 +187,70 @@ def study_distributions(connection: Connection, study_id: int) -> dict[str, dict
 
 def set_params(
     connection: Connection, locked: Locked, distributions: Distributions, params: Sequence[float]
-) -> None:
-    """Replace the parameters of a locked trial."""
+) -> int:
+    """Replace the parameters of a locked trial; returns the id of their space."""
     space = spaces.ensure(connection, locked.study_id, distributions)
     connection.execute(_SET_PARAMS, {"id": locked.id, "space": space, "params": list(params)})
+    return space
+
+
+def add_param(
+    connection: Connection,
+    trial_id: int,
+    *,
+    known: tuple[int | None, Sequence[float]],
+    space: int,
+    params: Sequence[float],
+) -> bool:
+    """Set all parameters of an open trial, if its space and values are `known` so far.
+
+    Not flushed: the trial's end flushes it.
+    """
+    arguments = {
+        "id": trial_id,
+        "known_space": known[0],
+        "known_params": list(known[1]),
+        "space": space,
+        "params": list(params),
+    }
+    return connection.execute(_ADD_PARAM, arguments).one_or_none() is not None
 
 
 def set_state(
-    connection: Connection, locked: Locked, state: TrialState, values: Sequence[float] | None
-) -> None:
-    """Set state, values and the times that follow from the state, of a locked trial."""
-    connection.execute(
-        _SET_STATE,
-        {
-            "id": locked.id,
-            "state": str(state),
-            "values": None if values is None else list(values),
-            "finished": state.is_finished,
-        },
-    )
+    connection: Connection,
+    trial_id: int,
+    state: TrialState,
+    values: Sequence[float] | None,
+    *,
+    allowed: Sequence[TrialState],
+) -> bool:
+    """Set state, values and the times that follow, if the state is one of `allowed` so far."""
+    arguments = {
+        "id": trial_id,
+        "state": str(state),
+        "values": None if values is None else list(values),
+        "finished": state.is_finished,
+        "allowed": [str(s) for s in allowed],
+    }
+    return connection.execute(_SET_STATE, arguments).one_or_none() is not None
 
 
-def set_attribute(
-    connection: Connection, locked: Locked, column: str, key: str, value: Any
-) -> None:
-    """Set one of `user_attrs` or `system_attrs` of a locked trial."""
-    connection.execute(
-        _SET_ATTRIBUTE[column], {"id": locked.id, "attr": attributes.encode({key: value})}
-    )
+def set_attribute(connection: Connection, trial_id: int, column: str, key: str, value: Any) -> bool:
+    """Set one of `user_attrs` or `system_attrs` of an open trial; False if it is not open."""
+    arguments = {"id": trial_id, "attr": attributes.encode({key: value})}
+    return connection.execute(_SET_ATTRIBUTE[column], arguments).one_or_none() is not None
 
 
-def report(connection: Connection, locked: Locked, step: int, value: float) -> None:
-    """Set the report of a step of a locked trial."""
-    connection.execute(_REPORT, {"id": locked.id, "step": step, "value": value})
+def report(connection: Connection, trial_id: int, step: int, value: float) -> bool:
+    """Set the report of a step of an open trial, unflushed; False if it is not open."""
+    arguments = {"id": trial_id, "step": step, "value": value}
+    return connection.execute(_REPORT, arguments).one_or_none() is not None
+
+
+def state_of(connection: Connection, trial_id: int) -> TrialState | None:
+    """The state of a trial; None if there is none."""
+    found = connection.execute(_STATE, {"id": trial_id}).scalar_one_or_none()
+    return None if found is None else TrialState(found)
 
 
 def study_of(connection: Connection, trial_id: int) -> int | None:

@@ -7,9 +7,9 @@ the one before. Trials made here have no lease: nobody requeues them, as in Optu
 import copy
 import threading
 import uuid
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from optuna.distributions import (
     BaseDistribution,
@@ -31,9 +31,29 @@ from tuner.errors import StudyExistsError, StudyNotFoundError
 from tuner.search import distributions as convert
 from tuner.search.directions import optuna_direction, our_direction
 from tuner.search.history import History
-from tuner.trials import Study
+from tuner.trials import Study, TrialState
 
 _UNNAMED = "no-name-"  # what Optuna calls studies without a name
+
+
+_Params = Mapping[str, tuple[BaseDistribution, float]]  # the value in Optuna's internal form
+_Key = tuple[tuple[str, BaseDistribution], ...]
+
+
+class _OpenTrial(NamedTuple):
+    """What this process knows of a trial's parameters; a write that relies on it checks it."""
+
+    study_id: int
+    space_id: int | None
+    params: _Params
+
+
+def _key(params: _Params) -> _Key:
+    return tuple((name, distribution) for name, (distribution, _) in params.items())
+
+
+def _values(params: _Params) -> list[float]:
+    return [value for _, value in params.values()]
 
 
 class Storage(BaseStorage):
@@ -48,6 +68,9 @@ class Storage(BaseStorage):
             check(database)
         self._database = database
         self._histories: dict[int, History] = {}
+        self._directions: dict[int, list[StudyDirection]] = {}  # they never change
+        self._open_trials: dict[int, _OpenTrial] = {}  # that this process made or writes
+        self._space_ids: dict[tuple[int, _Key], int] = {}  # by study
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -73,6 +96,7 @@ class Storage(BaseStorage):
             studies.delete(connection, study_id)
         with self._lock:
             self._histories.pop(study_id, None)
+            self._directions.pop(study_id, None)
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         self._set_study_attribute(study_id, "user_attrs", key, value)
@@ -92,7 +116,10 @@ class Storage(BaseStorage):
         return self._study(study_id).name
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        return [optuna_direction(d) for d in self._study(study_id).directions]
+        if study_id not in self._directions:
+            directions = self._study(study_id).directions
+            self._directions[study_id] = [optuna_direction(d) for d in directions]
+        return self._directions[study_id]
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         return dict(self._study(study_id).user_attrs)
@@ -122,15 +149,18 @@ class Storage(BaseStorage):
     # Trials
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        with self._database.transaction() as connection:
-            if template_trial is None:
+        if template_trial is None:
+            with self._database.statement() as connection:
                 trial_id = records.create(
                     connection, study_id, convert.OUR_STATE[OptunaState.RUNNING], starts_now=True
                 )
-            else:
+        else:
+            with self._database.transaction() as connection:
                 trial_id = self._copy(connection, study_id, template_trial)
         if trial_id is None:
             raise KeyError(f"there is no study with the id {study_id}")
+        if template_trial is None:
+            self._open_trials[trial_id] = _OpenTrial(study_id, None, {})
         return trial_id
 
     @staticmethod
@@ -156,47 +186,68 @@ class Storage(BaseStorage):
         param_value_internal: float,
         distribution: BaseDistribution,
     ) -> None:
+        known = self._open_trials.get(trial_id)
+        if known is not None:
+            after = {**known.params, param_name: (distribution, param_value_internal)}
+            space = self._space_ids.get((known.study_id, _key(after)))
+            if space is not None:  # so its distributions are compatible with the study's
+                with self._database.statement() as connection:
+                    if records.add_param(
+                        connection,
+                        trial_id,
+                        known=(known.space_id, _values(known.params)),
+                        space=space,
+                        params=_values(after),
+                    ):
+                        self._open_trials[trial_id] = _OpenTrial(known.study_id, space, after)
+                        return
+        self._set_first_param(trial_id, param_name, param_value_internal, distribution)
+
+    def _set_first_param(
+        self, trial_id: int, name: str, value: float, distribution: BaseDistribution
+    ) -> None:
+        """Set a parameter of a trial of which this process does not know everything."""
         with self._database.transaction() as connection:
             locked = self._lock_for_write(connection, trial_id)
-            before = records.study_distributions(connection, locked.study_id).get(param_name)
+            before = records.study_distributions(connection, locked.study_id).get(name)
             if before is not None:
-                known = convert.from_json([(param_name, before)])[param_name]
-                check_distribution_compatibility(known, distribution)
-            by_name = dict(
-                zip(
-                    (name for name, _ in locked.distributions),
-                    zip(locked.distributions, locked.params, strict=True),
-                    strict=True,
+                check_distribution_compatibility(
+                    convert.from_json([(name, before)])[name], distribution
                 )
-            )
-            stored = convert.as_json({param_name: distribution})[0]
-            by_name[param_name] = (stored, param_value_internal)
-            records.set_params(
+            distributions = convert.from_json(locked.distributions)
+            pairs = zip(distributions.values(), locked.params, strict=True)
+            after = dict(zip(distributions, pairs, strict=True))
+            after[name] = (distribution, value)
+            space = records.set_params(
                 connection,
                 locked,
-                [d for d, _ in by_name.values()],
-                [value for _, value in by_name.values()],
+                convert.as_json({n: d for n, (d, _) in after.items()}),
+                _values(after),
             )
+        self._space_ids[locked.study_id, _key(after)] = space
+        self._open_trials[trial_id] = _OpenTrial(locked.study_id, space, after)
 
     def set_trial_state_values(
         self, trial_id: int, state: OptunaState, values: Sequence[float] | None = None
     ) -> bool:
-        with self._database.transaction() as connection:
-            locked = self._lock_for_write(connection, trial_id)
-            if (
-                state is OptunaState.RUNNING
-                and convert.OPTUNA_STATE[locked.state] is not OptunaState.WAITING
-            ):
-                return False
-            records.set_state(connection, locked, convert.OUR_STATE[state], values)
-            return True
+        ours = convert.OUR_STATE[state]
+        allowed = [TrialState.WAITING]
+        if ours is not TrialState.RUNNING:  # whoever sets that first takes the trial
+            allowed.append(TrialState.RUNNING)
+        with self._database.statement() as connection:
+            done = records.set_state(connection, trial_id, ours, values, allowed=allowed)
+            if not done:
+                self._check_open(connection, trial_id)
+        if ours.is_finished:
+            self._open_trials.pop(trial_id, None)
+        return done
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
-        with self._database.transaction() as connection:
-            locked = self._lock_for_write(connection, trial_id)
-            records.report(connection, locked, step, intermediate_value)
+        with self._database.statement() as connection:
+            if not records.report(connection, trial_id, step, intermediate_value):
+                self._check_open(connection, trial_id)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._set_trial_attribute(trial_id, "user_attrs", key, value)
@@ -205,9 +256,9 @@ class Storage(BaseStorage):
         self._set_trial_attribute(trial_id, "system_attrs", key, value)
 
     def _set_trial_attribute(self, trial_id: int, column: str, key: str, value: Any) -> None:
-        with self._database.transaction() as connection:
-            locked = self._lock_for_write(connection, trial_id)
-            records.set_attribute(connection, locked, column, _storable(key), value)
+        with self._database.statement() as connection:
+            if not records.set_attribute(connection, trial_id, column, _storable(key), value):
+                self._check_open(connection, trial_id)
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         with self._database.statement() as connection:
@@ -228,17 +279,25 @@ class Storage(BaseStorage):
             with self._known(), self._database.statement() as connection:
                 history.refresh(connection)
             trials = [t for t in history.trials if states is None or t.state in states]
-        return copy.deepcopy(trials) if deepcopy else trials
+        return [_copied(trial) for trial in trials] if deepcopy else trials
 
     def _lock_for_write(self, connection: Connection, trial_id: int) -> records.Locked:
         locked = records.lock(connection, trial_id)
-        if locked is None:
-            raise KeyError(f"there is no trial with the id {trial_id}")
-        if locked.state.is_finished:
-            raise UpdateFinishedTrialError(
-                f"the trial with the id {trial_id} is {locked.state} and cannot be changed"
-            )
+        if locked is None or locked.state.is_finished:
+            self._check_open(connection, trial_id)
+        assert locked is not None
         return locked
+
+    @staticmethod
+    def _check_open(connection: Connection, trial_id: int) -> None:
+        """Say why a write found no open trial."""
+        state = records.state_of(connection, trial_id)
+        if state is None:
+            raise KeyError(f"there is no trial with the id {trial_id}")
+        if state.is_finished:
+            raise UpdateFinishedTrialError(
+                f"the trial with the id {trial_id} is {state} and cannot be changed"
+            )
 
     @staticmethod
     @contextmanager
@@ -258,3 +317,21 @@ def _storable(name: str) -> str:
             "surrogate pair"
         )
     return name
+
+
+def _copied(trial: FrozenTrial) -> FrozenTrial:
+    """A copy that its user may change; values and distributions never change themselves."""
+    return FrozenTrial(
+        trial.number,
+        trial.state,
+        None,
+        trial.datetime_start,
+        trial.datetime_complete,
+        dict(trial.params),
+        dict(trial.distributions),
+        copy.deepcopy(trial.user_attrs) if trial.user_attrs else {},
+        copy.deepcopy(trial.system_attrs) if trial.system_attrs else {},
+        dict(trial.intermediate_values),
+        trial._trial_id,
+        values=trial.values,
+    )
