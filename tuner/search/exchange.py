@@ -1,20 +1,13 @@
 """Copying studies between Optuna's RDB storages and tuner's database, with all that they hold.
 
-A copy has no running trials: nobody would ever end them, and samplers keep away from where they
-are. They are failed in the copy, with their parameters and reports, and can be queued again.
-
 Optuna's side is read and written through its storage API, and that gives times as local ones
 without a zone: of the hour that a clock repeats in autumn the copy does not know which it was.
 """
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study._frozen import FrozenStudy  # the type that BaseStorage promises
@@ -22,19 +15,16 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Connection
 
-from tuner.database import attributes, bulk, foreign, spaces, studies
-from tuner.database.bulk import NewTrial
+from tuner.database import attributes, bulk, foreign, studies
 from tuner.database.engine import Database
-from tuner.database.feed import Feed, TrialRow
-from tuner.database.spaces import StoredSpace
+from tuner.database.feed import Feed
 from tuner.errors import BadInputError, StudyExistsError, StudyNotFoundError
+from tuner.search.copies import MESSAGE, WAS_RUNNING, new_trials, template
 from tuner.search.directions import optuna_direction, our_direction
-from tuner.search.distributions import OUR_STATE, aware, from_json, frozen
-from tuner.trials import Cause, Study, TrialState
+from tuner.search.distributions import from_json
+from tuner.trials import Study
 
 METRIC_NAMES = "study:metric_names"  # system attribute of `Study.set_metric_names`
-CAUSE, MESSAGE = "tuner:cause", "tuner:message"  # system attributes: why a trial failed, here
-WAS_RUNNING = "it was running when the study was copied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,90 +115,6 @@ def _metrics(study: FrozenStudy) -> list[str]:
     return names if usable else []
 
 
-def new_trials(trials: Iterable[FrozenTrial], now: datetime) -> Iterator[NewTrial]:
-    """Optuna's trials as the database stores them; those that run end at `now`."""
-    known = _Spaces()
-    for trial in trials:
-        state = OUR_STATE[trial.state]
-        cause: Cause | None = None
-        message: str | None = None
-        finished_at = aware(trial.datetime_complete)
-        system_attrs: Mapping[str, Any] = trial.system_attrs
-        if state is TrialState.RUNNING:
-            state, cause, message = TrialState.FAILED, Cause.LOST, WAS_RUNNING
-            finished_at = now
-        elif CAUSE in system_attrs or MESSAGE in system_attrs:
-            cause, message, system_attrs = _reason(system_attrs)
-        space, params = known.stored(trial)
-        yield NewTrial(
-            number=trial.number,
-            state=state,
-            space=space,
-            params=params,
-            values=trial.values,
-            reports=trial.intermediate_values,
-            user_attrs=trial.user_attrs,
-            system_attrs=system_attrs,
-            started_at=aware(trial.datetime_start),
-            finished_at=finished_at,
-            cause=cause,
-            message=message,
-        )
-
-
-def _reason(attrs: Mapping[str, Any]) -> tuple[Cause | None, str | None, Mapping[str, Any]]:
-    """Cause, message and the other attributes of a trial that was exported from tuner."""
-    others = {key: value for key, value in attrs.items() if key not in (CAUSE, MESSAGE)}
-    cause, message = attrs.get(CAUSE), attrs.get(MESSAGE)
-    if cause not in (None, *Cause) or not isinstance(message, str | None):
-        return None, None, attrs  # somebody else's
-    return None if cause is None else Cause(cause), message, others
-
-
-class _Spaces:
-    """Turns thousands of trials' distributions, each an object of its own, into the few sets."""
-
-    def __init__(self) -> None:
-        self._sets: dict[tuple[Any, ...], StoredSpace] = {}
-        self._choices: dict[str, dict[str, int]] = {}  # choices → choice → its index, by repr
-
-    def stored(self, trial: FrozenTrial) -> tuple[StoredSpace | None, list[float]]:
-        """The set that a trial's parameters were drawn from, and the parameters in its order."""
-        if not trial.distributions:
-            return None, []
-        values = trial.params
-        params: list[float] = []
-        key: list[Any] = []
-        for name, distribution in trial.distributions.items():
-            kind = type(distribution)
-            if kind is CategoricalDistribution:
-                choices = repr(distribution.__dict__["choices"])
-                key += (name, choices)
-                params.append(self._index(choices, distribution, values[name]))
-            else:
-                key += (name, kind, *distribution.__dict__.values())
-                params.append(values[name])
-        found = self._sets.get(whole := tuple(key))
-        if found is None:
-            found = self._sets[whole] = spaces.stored(
-                [
-                    (name, json.loads(distribution_to_json(d)))
-                    for name, d in trial.distributions.items()
-                ]
-            )
-        return found, params
-
-    def _index(self, choices: str, distribution: BaseDistribution, value: Any) -> float:
-        """The choice's index; Optuna itself takes True for 1 and 1.0 for 1."""
-        known = self._choices.get(choices)
-        if known is None:
-            known = self._choices[choices] = {}
-            for index, choice in enumerate(distribution.__dict__["choices"]):
-                known.setdefault(repr(choice), index)
-        index_ = known.get(repr(value))
-        return distribution.to_internal_repr(value) if index_ is None else index_
-
-
 def export_study(
     database: Database,
     study: Study,
@@ -274,38 +180,7 @@ def _templates(connection: Connection, study: Study) -> list[FrozenTrial]:
     rows = reader.poll(connection)
     known = {id_: from_json(stored) for id_, stored in reader.spaces.items()}
     now = bulk.clock(connection)
-    return [
-        _template(row, {} if row.space_id is None else known[row.space_id], now) for row in rows
-    ]
-
-
-def _template(
-    row: TrialRow, distributions: Mapping[str, BaseDistribution], now: datetime
-) -> FrozenTrial:
-    if row.state == TrialState.RUNNING:
-        row = row._replace(
-            state=TrialState.FAILED, cause=Cause.LOST, message=WAS_RUNNING, finished_at=now
-        )
-    trial = frozen(row, distributions)
-    for name, distribution in distributions.items():
-        if isinstance(distribution, CategoricalDistribution):
-            trial.params[name] = _Exactly(trial.params[name])
-    for key, reason in ((CAUSE, row.cause), (MESSAGE, row.message)):
-        if reason is not None:
-            trial.system_attrs[key] = str(reason)
-    return trial
-
-
-class _Exactly:
-    """A choice that equals only itself, not True for 1, while Optuna looks for its index."""
-
-    def __init__(self, value: Any) -> None:
-        self._shown = repr(value)
-
-    def __eq__(self, other: object) -> bool:
-        return repr(other) == self._shown
-
-    __hash__ = None  # type: ignore[assignment]
+    return [template(row, {} if row.space_id is None else known[row.space_id], now) for row in rows]
 
 
 @contextmanager
