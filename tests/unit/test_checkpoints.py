@@ -12,7 +12,7 @@ from tests.unit.test_training import PARAMS
 from tuner.data import Prepared
 from tuner.errors import DiskFullError
 from tuner.families import cnn, text_cnn
-from tuner.training import checkpoints, loop, optimizers
+from tuner.training import checkpoints, member, optimizers
 from tuner.training.cohort import Cohort, Decision
 from tuner.trials import ParamValue, Report
 
@@ -113,7 +113,7 @@ def test_a_trial_stopped_at_its_last_epoch_only_finishes(digits: Prepared, tmp_p
 def test_a_killed_trial_goes_on_from_what_was_saved(
     digits: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "CHECKPOINT_PERIOD", 0.0)
+    monkeypatch.setattr(member, "CHECKPOINT_PERIOD", 0.0)
 
     class Killed(BaseException):
         pass
@@ -137,7 +137,7 @@ def test_a_killed_trial_goes_on_from_what_was_saved(
 def test_a_damaged_checkpoint_is_put_aside_and_the_one_before_used(
     damage: str, digits: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "CHECKPOINT_PERIOD", 0.0)
+    monkeypatch.setattr(member, "CHECKPOINT_PERIOD", 0.0)
     asked = cohort(digits, tmp_path, PARAMS, epochs=5)
     cnn.train(asked, digits, stop_after(4))
     kept = sorted((tmp_path / "0").glob("*.checkpoint"))
@@ -166,7 +166,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_trial(
     def full(*_: object) -> None:
         raise DiskFullError
 
-    monkeypatch.setattr(loop, "CHECKPOINT_PERIOD", 0.0)
+    monkeypatch.setattr(member, "CHECKPOINT_PERIOD", 0.0)
     monkeypatch.setattr(checkpoints, "save", full)
     context = Recorder()
     cnn.train(cohort(digits, tmp_path, PARAMS), digits, context)
@@ -176,7 +176,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_trial(
 def test_a_pruned_trial_leaves_no_checkpoint(
     digits: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "CHECKPOINT_PERIOD", 0.0)
+    monkeypatch.setattr(member, "CHECKPOINT_PERIOD", 0.0)
     context = Recorder(lambda _, report: Decision.PRUNE if report.step == 3 else Decision.GO_ON)
     cnn.train(cohort(digits, tmp_path, PARAMS, epochs=5), digits, context)
     assert len(context.reports[0]) == 3

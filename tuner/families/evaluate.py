@@ -19,7 +19,8 @@ from tuner.errors import TunerError
 from tuner.families import registry
 from tuner.spec.data import DataSpec
 from tuner.training import metrics, weights
-from tuner.training.loop import load_resident, predict, warm_up
+from tuner.training.loop import warm_up
+from tuner.training.member import load_resident, predict
 
 
 def evaluate(request: dict[str, Any]) -> dict[str, dict[str, float]]:
