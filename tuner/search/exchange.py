@@ -19,10 +19,10 @@ from tuner.database import attributes, bulk, foreign, studies
 from tuner.database.engine import Database
 from tuner.database.feed import Feed
 from tuner.errors import BadInputError, StudyExistsError, StudyNotFoundError
-from tuner.search.copies import MESSAGE, WAS_RUNNING, new_trials, template
+from tuner.search.copies import new_trials, template
 from tuner.search.directions import optuna_direction, our_direction
 from tuner.search.distributions import from_json
-from tuner.trials import Study
+from tuner.trials import Study, TrialState
 
 METRIC_NAMES = "study:metric_names"  # system attribute of `Study.set_metric_names`
 
@@ -130,7 +130,7 @@ def export_study(
     """
     target = rename or study.name
     with database.statement() as connection:
-        trials = _templates(connection, study)
+        trials, running = _templates(connection, study)
     with _opened(url, make=True) as storage, _refusals(url):
         try:
             study_id = storage.create_new_study(
@@ -150,7 +150,7 @@ def export_study(
     return Copied(
         target,
         len(trials),
-        sum(trial.system_attrs.get(MESSAGE) == WAS_RUNNING for trial in trials),
+        running,
         renumbered=any(trial.number != index for index, trial in enumerate(trials)),
     )
 
@@ -174,13 +174,16 @@ def _fill(
         progress(done, len(trials))
 
 
-def _templates(connection: Connection, study: Study) -> list[FrozenTrial]:
-    """The study's trials as Optuna is to store them."""
+def _templates(connection: Connection, study: Study) -> tuple[list[FrozenTrial], int]:
+    """The study's trials as Optuna is to store them, and how many of them run."""
     reader = Feed(study.id, metrics=False)
     rows = reader.poll(connection)
     known = {id_: from_json(stored) for id_, stored in reader.spaces.items()}
     now = bulk.clock(connection)
-    return [template(row, {} if row.space_id is None else known[row.space_id], now) for row in rows]
+    trials = [
+        template(row, {} if row.space_id is None else known[row.space_id], now) for row in rows
+    ]
+    return trials, sum(row.state == TrialState.RUNNING for row in rows)
 
 
 @contextmanager
