@@ -12,6 +12,7 @@ def classification(logits: Tensor, labels: Tensor) -> dict[str, float]:
     classes that occur or are predicted (both as scikit-learn defines them); `log_loss` is in nats.
     """
     classes = logits.shape[1]
+    labels = labels.to(logits.device)  # those of a part that is too large for it are in memory
     predicted = logits.argmax(dim=1)
     confusion = torch.bincount(labels * classes + predicted, minlength=classes * classes)
     confusion = confusion.view(classes, classes).double().cpu()
