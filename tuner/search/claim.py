@@ -100,7 +100,8 @@ class Search:
             assert known is not None
             params = dict(known.params)
         elif claimed.resumed or claimed.number != expected:
-            self.refresh()
+            if self._proposer.reads_history:
+                self.refresh()
             params = self._proposer.propose(claimed.number, claimed.fixed_params)
             self._set_params(claimed, params)
         space = self._proposer.distributions(params)

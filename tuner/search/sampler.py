@@ -57,6 +57,8 @@ class Proposer:
         cells = space.cells(MAX_CELLS)
         self._cells = None if cells is None else [self._searched(cell) for cell in cells]
         self._cell_keys = [self._tried.key(cell) for cell in self._cells or ()]
+        # whether the latest trials of others matter to a draw: to their model, or to what is left
+        self.reads_history = sampler.name in ("tpe", "gp") or cells is not None
         self._sampler = self._maker(sampler)
 
     def propose(

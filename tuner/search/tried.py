@@ -1,7 +1,9 @@
 """Which configurations a study has tried, kept as trials come and change."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from struct import Struct
 
 import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution
@@ -13,6 +15,46 @@ from tuner.trials import ParamValue
 Key = tuple[tuple[str, ...], bytes]  # the parameters that are active, their values
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How the values of a space's parameters become a key.
+
+    Steps added up in another order differ in the last digits, so it is steps that are compared.
+    """
+
+    names: tuple[str, ...]  # in the study's order
+    places: list[int]  # where each is among the stored parameters
+    steps: list[tuple[int, float, float]]  # parameters that have them: index, low, step
+    pack: Struct
+
+    @classmethod
+    def of(cls, space: Space, study: Mapping[str, BaseDistribution]) -> "_Shape":
+        names = tuple(name for name in study if name in space)
+        stored = list(space)
+        steps = [
+            (index, d.low, d.step)
+            for index, d in enumerate(study[name] for name in names)
+            if isinstance(d, FloatDistribution) and d.step is not None
+        ]
+        return cls(names, [stored.index(n) for n in names], steps, Struct(f"{len(names)}d"))
+
+    def key(self, params: Sequence[float]) -> Key:
+        values = [params[place] + 0.0 for place in self.places]  # -0.0 is 0.0
+        for index, low, step in self.steps:
+            values[index] = round((values[index] - low) / step, 6) + 0.0
+        return self.names, self.pack.pack(*values)
+
+    def keys(self, params: Floats) -> list[Key]:
+        """The same for many trials."""
+        rows = params[:, self.places] + 0.0
+        for index, low, step in self.steps:
+            rows[:, index] = np.round((rows[:, index] - low) / step, 6) + 0.0
+        if not self.names:
+            return [(self.names, b"")] * len(rows)
+        packed = np.ascontiguousarray(rows).view(f"V{self.pack.size}").ravel().tolist()
+        return [(self.names, values) for values in packed]
+
+
 class Tried:
     """A set of configurations; trials of other distributions than the study's are no part of it."""
 
@@ -20,73 +62,51 @@ class Tried:
         self._distributions = distributions
         self._of_trial: dict[int, Key] = {}
         self._count: Counter[Key] = Counter()
-        self._fits: dict[int, bool] = {}  # by identity: histories keep one object for equal spaces
+        # by identity: histories keep one object for equal spaces, for good
+        self._shapes: dict[int, _Shape | None] = {}
 
     def __contains__(self, key: Key | None) -> bool:
         return key in self._count
 
     def key(self, params: Mapping[str, ParamValue]) -> Key | None:
-        """What is equal for equal configurations; None for a value that no trial of ours can have.
-
-        Steps added up in another order differ in the last digits, so it is steps that are compared.
-        """
-        names = tuple(name for name in self._distributions if name in params)
+        """What is equal for equal configurations; None where no trial of ours can have the value."""
+        space = {name: d for name, d in self._distributions.items() if name in params}
         try:
-            row = [self._distributions[name].to_internal_repr(params[name]) for name in names]
+            values = [float(d.to_internal_repr(params[name])) for name, d in space.items()]
         except ValueError:  # enqueued: a choice that the study does not have
             return None
-        return names, _canonical(np.array([row], dtype=np.float64), self._of(names)).tobytes()
+        return _Shape.of(space, self._distributions).key(values)
 
     def load(self, finished: Columns, space: Space) -> None:
         """Take note of many finished trials."""
-        if not self.fits(space):
-            return
-        names = tuple(name for name in self._distributions if name in space)
-        order = [list(space).index(name) for name in names]
-        rows = _canonical(finished.params[:, order], self._of(names))
-        width = rows.shape[1] * rows.itemsize
-        values = (
-            np.ascontiguousarray(rows).view(f"V{width}").ravel().tolist()
-            if width
-            else [b""] * len(rows)
-        )
-        keys = [(names, value) for value in values]
-        self._of_trial.update(zip(finished.numbers.tolist(), keys, strict=True))
-        self._count.update(keys)
+        shape = self._shape(space)
+        if shape is not None:
+            keys = shape.keys(finished.params)
+            self._of_trial.update(zip(finished.numbers.tolist(), keys, strict=True))
+            self._count.update(keys)
 
     def note(self, record: Record) -> None:
         """Take note of a trial's present parameters."""
-        before = self._of_trial.pop(record.number, None)
+        shape = self._shape(record.space)
+        key = None if shape is None else shape.key(record.row.params)
+        before = self._of_trial.get(record.number)
+        if key == before:
+            return
         if before is not None:
+            del self._of_trial[record.number]
             self._count[before] -= 1
             if not self._count[before]:
                 del self._count[before]
-        if not self.fits(record.space):
-            return
-        names = tuple(name for name in self._distributions if name in record.space)
-        by_name = dict(zip(record.space, record.row.params, strict=True))
-        row = np.array([[by_name[name] for name in names]], dtype=np.float64)
-        key = names, _canonical(row, self._of(names)).tobytes()
-        self._of_trial[record.number] = key
-        self._count[key] += 1
+        if key is not None:
+            self._of_trial[record.number] = key
+            self._count[key] += 1
 
     def fits(self, space: Space) -> bool:
         """Whether these are distributions of the study."""
-        if id(space) not in self._fits:
-            self._fits[id(space)] = all(
-                self._distributions.get(name) == distribution
-                for name, distribution in space.items()
-            )
-        return self._fits[id(space)]
+        return self._shape(space) is not None
 
-    def _of(self, names: tuple[str, ...]) -> list[BaseDistribution]:
-        return [self._distributions[name] for name in names]
-
-
-def _canonical(rows: Floats, distributions: list[BaseDistribution]) -> Floats:
-    out = rows + 0.0  # a copy, in which -0.0 is 0.0
-    for column, distribution in enumerate(distributions):
-        if isinstance(distribution, FloatDistribution) and distribution.step is not None:
-            steps = (out[:, column] - distribution.low) / distribution.step
-            out[:, column] = np.round(steps, 6) + 0.0
-    return out
+    def _shape(self, space: Space) -> _Shape | None:
+        if id(space) not in self._shapes:
+            fits = all(self._distributions.get(name) == d for name, d in space.items())
+            self._shapes[id(space)] = _Shape.of(space, self._distributions) if fits else None
+        return self._shapes[id(space)]
