@@ -69,7 +69,7 @@ class Tried:
         return key in self._count
 
     def key(self, params: Mapping[str, ParamValue]) -> Key | None:
-        """What is equal for equal configurations; None where no trial of ours can have the value."""
+        """What is equal for equal configurations; None where no trial can have the value."""
         space = {name: d for name, d in self._distributions.items() if name in params}
         try:
             values = [float(d.to_internal_repr(params[name])) for name, d in space.items()]
