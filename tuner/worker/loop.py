@@ -9,26 +9,23 @@ import contextlib
 import logging
 import math
 import os
-import selectors
-import signal
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from tuner import __version__, artifacts
 from tuner.database import studies, trials, workers
 from tuner.database.engine import Database, Write
-from tuner.errors import DatabaseUnreachableError, ExecutorError, StudyNotFoundError
+from tuner.errors import DatabaseUnreachableError, StudyNotFoundError
 from tuner.search.claim import Held, Search
 from tuner.settings import Settings
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.seeds import trial_seed
 from tuner.training.cohort import Cohort, Decision, Task
 from tuner.trials import Cause, Report, StudyState, TrialState
-from tuner.worker import executors
 from tuner.worker.devices import Slot
 from tuner.worker.executors import Executor
 from tuner.worker.messages import (
@@ -41,13 +38,12 @@ from tuner.worker.messages import (
     Ready,
     Reported,
     Train,
-    receive_from_executor,
 )
 from tuner.worker.outbox import Outbox
+from tuner.worker.pool import Pool
 
 POLL = 1.0  # seconds between looks at the studies' states and for new work
 GRACE = 20.0  # seconds that a stopping executor may take to come to its next report
-MAX_RESTARTS = 5  # of executors that die before they are ready, in a row
 
 _log = logging.getLogger(__name__)
 
@@ -77,9 +73,7 @@ class Worker:
         self._outbox = Outbox(database)
         self._searches: dict[int, Search] = {}  # of active studies
         self._weights = artifacts.KeptWeights()
-        self._selector = selectors.DefaultSelector()
-        self._executors: list[Executor] = []
-        self._failed_starts = 0
+        self._pool = Pool(self._handle, self._on_death)
         self._turn = 0  # of the studies, for a fair share
         self._next: dict[str, float] = {}  # timer → when it is due, monotonic clock
         self._stop_by: float | None = None  # draining: when executors are killed
@@ -101,30 +95,29 @@ class Worker:
                 devices=[slot.name for slot in self._slots],
                 version=__version__,
             )
-        with self._signals():
+        with self._pool.signals(self.drain):
             try:
                 for slot in self._slots:
-                    self._start(slot)
+                    self._pool.start(slot)
                 while not self._is_over():
                     self._tick()
-                    for key, _ in self._selector.select(self._until_next_timer()):
-                        key.data()
+                    self._pool.wait(self._until_next_timer())
             finally:
                 self._shut_down()
 
     def drain(self) -> None:
         """Stop: no new claims; running trials go back to the queue. A second call does not wait."""
         if self._stop_by is None:
-            self.drained = True
+            self.drained = self._pool.closing = True
             self.on_drain()
             self._stop_by = time.monotonic() + GRACE
-            for executor in self._executors:
+            for executor in self._pool.executors:
                 executor.stopping = True
         else:
             self._stop_by = time.monotonic()
 
     def _is_over(self) -> bool:
-        busy = any(executor.study_id is not None for executor in self._executors)
+        busy = any(executor.study_id is not None for executor in self._pool.executors)
         if self._stop_by is not None:
             return not busy or time.monotonic() >= self._stop_by
         return self._until_done and self._nothing_active and not busy and not self._outbox
@@ -140,7 +133,7 @@ class Worker:
                 self._unless_unreachable(action)
         self._outbox.deliver()
         if self._stop_by is None:
-            for executor in self._executors:
+            for executor in self._pool.executors:
                 if executor.is_idle and time.monotonic() >= self._next.get("claim", 0.0):
                     self._unless_unreachable(partial(self._claim_for, executor))
 
@@ -148,7 +141,7 @@ class Worker:
         if self._outbox or self._stop_by is not None:
             return 0.2
         # nobody waits for the time of the next claim while every executor is busy
-        idle = any(executor.is_idle for executor in self._executors)
+        idle = any(executor.is_idle for executor in self._pool.executors)
         due = [at for name, at in self._next.items() if name != "claim" or idle]
         return max(0.0, min(due) - time.monotonic())
 
@@ -159,25 +152,6 @@ class Worker:
             _log.warning("%s", error)
             # whoever was cut off as well gets the time to renew what is still his
             self._next["reap"] = time.monotonic() + self._settings.lease_seconds
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Wake the loop on SIGTERM and SIGINT, so that draining starts at once."""
-        reader, writer = socket.socketpair()
-        reader.setblocking(False)
-        writer.setblocking(False)
-        self._selector.register(reader, selectors.EVENT_READ, lambda: reader.recv(64))
-        before_wakeup = signal.set_wakeup_fd(writer.fileno())
-        before = {s: signal.signal(s, lambda *_: self.drain()) for s in _STOP_SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(before_wakeup)
-            self._selector.close()
-            reader.close()
-            writer.close()
 
     # Timers
 
@@ -209,12 +183,12 @@ class Worker:
             except StudyNotFoundError:
                 ended = False
         if not ended:
-            for executor in self._executors:
+            for executor in self._pool.executors:
                 if executor.study_id == study_id:
                     executor.stopping = True
 
     def _renew(self) -> None:
-        held = [h.claimed for executor in self._executors for h in executor.held.values()]
+        held = [h.claimed for executor in self._pool.executors for h in executor.held.values()]
         if not held:
             return
         with self._database.statement() as connection:
@@ -225,7 +199,7 @@ class Worker:
                 lease=self._settings.lease_seconds,
             )
         lost = {c.id for c in held if still.get(c.id) != c.attempt}
-        for executor in self._executors:
+        for executor in self._pool.executors:
             for trial in list(executor.held.values()):
                 if trial.claimed.id in lost:
                     self._lost(executor, trial)
@@ -237,57 +211,16 @@ class Worker:
 
     # Executors
 
-    def _start(self, slot: Slot) -> None:
-        executor = executors.start(slot)
-        self._executors.append(executor)
-        self._selector.register(
-            executor.connection, selectors.EVENT_READ, partial(self._on_message, executor)
-        )
-        self._selector.register(
-            executor.pidfd, selectors.EVENT_READ, partial(self._on_death, executor)
-        )
-
-    def _remove(self, executor: Executor) -> None:
-        self._executors.remove(executor)
-        self._selector.unregister(executor.connection)
-        self._selector.unregister(executor.pidfd)
-        executor.kill()
-
-    def _on_message(self, executor: Executor) -> None:
-        if executor not in self._executors:  # removed by an earlier event of the same round
-            return
-        try:
-            message = receive_from_executor(executor.connection)
-        except (EOFError, OSError):
-            self._on_death(executor)
-        except ExecutorError as error:
-            _log.warning("%s", error)
-            self._on_death(executor)
-        else:
-            self._handle(executor, message)
-
-    def _on_death(self, executor: Executor) -> None:
-        """Its trials go back to the queue, a fresh executor takes its place."""
-        if executor not in self._executors:
-            return
-        self._remove(executor)
-        message = f"the executor {executors.ending(executor.process.returncode)}"
-        _log.warning("%s", message)
+    def _on_death(self, executor: Executor, message: str) -> None:
+        """Its trials go back to the queue."""
         for trial in list(executor.held.values()):
             cause = Cause.PREEMPTED if executor.stopping else Cause.LOST
             self._give_back(executor, trial, cause, message)
-        if not executor.ready:
-            self._failed_starts += 1
-            if self._failed_starts > MAX_RESTARTS:
-                raise ExecutorError(f"{message} {self._failed_starts} times before it was ready")
-        if self._stop_by is None:
-            self._start(executor.slot)
 
     def _handle(self, executor: Executor, message: FromExecutor) -> None:
         match message:
             case Ready():
-                executor.ready = True
-                self._failed_starts = 0
+                pass  # the next round claims for it
             case Reported():
                 self._on_reports(executor, message)
             case Finished():
@@ -456,8 +389,7 @@ class Worker:
         executor.count_cohort()
         if executor.is_worn and self._stop_by is None:
             _log.info("an executor is replaced after %d cohorts", executor.cohorts)
-            self._remove(executor)
-            self._start(executor.slot)
+            self._pool.replace(executor)
 
     def _lost(self, executor: Executor, held: Held) -> None:
         """Somebody else has the trial: its next report is answered with STOP."""
@@ -491,8 +423,8 @@ class Worker:
         self._outbox.put(write, partial(self._lost, executor, held))
 
     def _shut_down(self) -> None:
-        for executor in list(self._executors):
-            executor.kill()
+        self._pool.kill()
+        for executor in self._pool.executors:
             for held in list(executor.held.values()):
                 self._give_back(executor, held, Cause.PREEMPTED, "the worker was stopped")
         until = time.monotonic() + self._settings.lease_seconds
@@ -500,6 +432,3 @@ class Worker:
             time.sleep(0.1)
         with contextlib.suppress(DatabaseUnreachableError), self._database.statement() as c:
             workers.stopped(c, self.id)
-
-
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -1,0 +1,121 @@
+"""A worker's executors and what wakes its loop: their messages, their deaths, signals."""
+
+import contextlib
+import logging
+import selectors
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from tuner.errors import ExecutorError
+from tuner.worker import executors
+from tuner.worker.devices import Slot
+from tuner.worker.executors import Executor
+from tuner.worker.messages import FromExecutor, Ready, receive_from_executor
+
+MAX_RESTARTS = 5  # of executors that die before they are ready, in a row
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+_log = logging.getLogger(__name__)
+
+
+class Pool:
+    """The executors that are alive; a dead one is replaced unless the pool is closing."""
+
+    def __init__(
+        self,
+        on_message: Callable[[Executor, FromExecutor], None],
+        on_death: Callable[[Executor, str], None],
+    ) -> None:
+        """`on_death` is told how the executor ended, before another takes its place."""
+        self.executors: list[Executor] = []
+        self.closing = False
+        self._handle = on_message
+        self._mourn = on_death
+        self._selector = selectors.DefaultSelector()
+        self._failed_starts = 0
+
+    def start(self, slot: Slot) -> None:
+        """Start an executor; ExecutorError if that is not possible."""
+        executor = executors.start(slot)
+        self.executors.append(executor)
+        self._selector.register(
+            executor.connection, selectors.EVENT_READ, partial(self._on_message, executor)
+        )
+        self._selector.register(
+            executor.pidfd, selectors.EVENT_READ, partial(self._on_death, executor)
+        )
+
+    def replace(self, executor: Executor) -> None:
+        """Put a fresh executor in the place of one that is idle."""
+        self._remove(executor)
+        self.start(executor.slot)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for something to happen, at most so long, and deal with it.
+
+        ExecutorError when executors keep dying before they are ready.
+        """
+        for key, _ in self._selector.select(seconds):
+            key.data()
+
+    def kill(self) -> None:
+        """Kill every executor with all that it started; they stay in `executors`."""
+        for executor in self.executors:
+            executor.kill()
+
+    @contextlib.contextmanager
+    def signals(self, on_signal: Callable[[], None]) -> Iterator[None]:
+        """SIGTERM and SIGINT end `wait` at once and call this; closes the pool's selector."""
+        reader, writer = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        self._selector.register(reader, selectors.EVENT_READ, lambda: reader.recv(64))
+        before_wakeup = signal.set_wakeup_fd(writer.fileno())
+        before = {s: signal.signal(s, lambda *_: on_signal()) for s in STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(before_wakeup)
+            self._selector.close()
+            reader.close()
+            writer.close()
+
+    def _remove(self, executor: Executor) -> None:
+        self.executors.remove(executor)
+        self._selector.unregister(executor.connection)
+        self._selector.unregister(executor.pidfd)
+        executor.kill()
+
+    def _on_message(self, executor: Executor) -> None:
+        if executor not in self.executors:  # removed by an earlier event of the same round
+            return
+        try:
+            message = receive_from_executor(executor.connection)
+        except (EOFError, OSError):
+            self._on_death(executor)
+        except ExecutorError as error:
+            _log.warning("%s", error)
+            self._on_death(executor)
+        else:
+            if isinstance(message, Ready):
+                executor.ready = True
+                self._failed_starts = 0
+            self._handle(executor, message)
+
+    def _on_death(self, executor: Executor) -> None:
+        if executor not in self.executors:
+            return
+        self._remove(executor)
+        message = f"the executor {executors.ending(executor.process.returncode)}"
+        _log.warning("%s", message)
+        self._mourn(executor, message)
+        if not executor.ready:
+            self._failed_starts += 1
+            if self._failed_starts > MAX_RESTARTS:
+                raise ExecutorError(f"{message} {self._failed_starts} times before it was ready")
+        if not self.closing:
+            self.start(executor.slot)
