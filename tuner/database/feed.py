@@ -201,27 +201,7 @@ class Feed:
 
     def trial(self, row: TrialRow) -> Trial:
         """The record of a row of this feed."""
-        space = self.spaces[row.space_id] if row.space_id is not None else ()
-        return Trial(
-            id=row.id,
-            number=row.number,
-            state=TrialState(row.state),
-            params={
-                name: external(distribution, value)
-                for (name, distribution), value in zip(space, row.params, strict=True)
-            },
-            values=None if row.values is None else tuple(row.values),
-            reports=_reports(row),
-            attempt=row.attempt,
-            worker=row.worker,
-            cause=None if row.cause is None else Cause(row.cause),
-            message=row.message,
-            log_tail=row.log_tail,
-            created_at=row.created_at,
-            started_at=row.started_at,
-            finished_at=row.finished_at,
-            user_attrs=attributes.decode(json.loads(row.user_attrs)),
-        )
+        return _record(row, self.spaces[row.space_id] if row.space_id is not None else ())
 
 
 def load(connection: Connection, study_id: int) -> list[Trial]:
@@ -234,20 +214,42 @@ def by_number(connection: Connection, study_id: int, number: int) -> Trial | Non
     """The trial of that number; None if there is none."""
     arguments = {"study": study_id, "number": number}
     trial_id = connection.execute(_ID, arguments).scalar_one_or_none()
-    found = connection.execute(_ONE, {"id": trial_id, "with_metrics": True}).one_or_none()
-    if found is None:
-        return None
-    feed, row = Feed(study_id), TrialRow._make(found)
-    feed.learn_spaces(connection, {row.space_id})
-    return feed.trial(row)
+    found = None if trial_id is None else one(connection, trial_id, metrics=True)
+    return None if found is None else _record(*found)
 
 
-def one(connection: Connection, trial_id: int) -> tuple[TrialRow, Distributions] | None:
+def one(
+    connection: Connection, trial_id: int, *, metrics: bool = False
+) -> tuple[TrialRow, Distributions] | None:
     """The row of a trial with its distributions; None if there is none."""
-    found = connection.execute(_ONE, {"id": trial_id, "with_metrics": False}).one_or_none()
+    arguments = {"id": trial_id, "with_metrics": metrics}
+    found = connection.execute(_ONE, arguments).one_or_none()
     if found is None:
         return None
     return TrialRow._make(found[1:]), json.loads(found[0]) if found[0] else []
+
+
+def _record(row: TrialRow, space: Distributions) -> Trial:
+    return Trial(
+        id=row.id,
+        number=row.number,
+        state=TrialState(row.state),
+        params={
+            name: external(distribution, value)
+            for (name, distribution), value in zip(space, row.params, strict=True)
+        },
+        values=None if row.values is None else tuple(row.values),
+        reports=_reports(row),
+        attempt=row.attempt,
+        worker=row.worker,
+        cause=None if row.cause is None else Cause(row.cause),
+        message=row.message,
+        log_tail=row.log_tail,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        user_attrs=attributes.decode(json.loads(row.user_attrs)),
+    )
 
 
 def external(distribution: dict[str, Any], value: float) -> ParamValue:
