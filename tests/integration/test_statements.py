@@ -11,6 +11,7 @@ from sqlalchemy import event, text
 
 from tests.integration.searching import Trainer, launch, search, spec
 from tuner.database.engine import Database
+from tuner.database.prepared import Prepared
 from tuner.search import claim
 
 _WRITES = re.compile(r"\b(INSERT|UPDATE|DELETE)\b")
@@ -48,11 +49,10 @@ def is_idle(connection: Any) -> bool:
     )
 
 
-def flushed(statements: list[str]) -> int:
+def flushed(statements: list[str], prepared: dict[str, str]) -> int:
     """How many of them commit something with a flush to disk."""
-    return sum(
-        bool(_WRITES.search(s)) and "'synchronous_commit', 'off'" not in s for s in statements
-    )
+    texts = [prepared.get(s.split("(")[0].removeprefix("EXECUTE "), s) for s in statements]
+    return sum(bool(_WRITES.search(t)) and "'synchronous_commit', 'off'" not in t for t in texts)
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
@@ -65,10 +65,13 @@ def test_a_trial_costs_seven_statements_and_two_flushes(
     trainer = Trainer(database, search(database, launch(database, of), of))
     trainer.search.refresh()
     monkeypatch.setattr(claim, "FRESH", fresh)
-    for number in range(15):  # beyond the startup trials
-        held = trainer.claim()
-        assert held is not None
-        trainer.finish(held, values=[number / 20])
+    with sent(database) as before:
+        for number in range(15):  # beyond the startup trials
+            held = trainer.claim()
+            assert held is not None
+            trainer.report(held, 1, 0.5)
+            trainer.finish(held, values=[number / 20])
+    prepared = {s.split()[1]: s for s in before if s.startswith("PREPARE")}
     costs = []
     for _ in range(5):
         # a claim right after a finish knows what the finish has read along
@@ -80,7 +83,7 @@ def test_a_trial_costs_seven_statements_and_two_flushes(
             for step in range(1, 6):
                 trainer.report(held, step, 0.1 * step)
             trainer.finish(held)
-        costs.append((len(statements), flushed(statements)))
+        costs.append((len(statements), flushed(statements, prepared)))
     assert costs == [(7, 2)] * 5
 
 
@@ -99,7 +102,8 @@ def test_what_others_did_is_read_along(database: Database) -> None:
     one.search._known_at = float("-inf")
     with sent(database) as statements:
         one.report(mine, 1, 0.5)
-    assert len(statements) == 1
+    # besides, once, the distributions of a space that is new
+    assert [s for s in statements if "tuner.spaces" not in s] == statements[:1]
     known = one.search._history.get(theirs.number)
     assert known is not None
     assert (known.state.name, known.values) == ("COMPLETE", [0.5])
@@ -116,6 +120,19 @@ def test_a_connection_that_died_at_rest_is_replaced(database: Database) -> None:
     other.close()
     with database.statement() as connection:
         assert connection.execute(text("SELECT pg_backend_pid()")).scalar_one() != pid
+
+
+def test_a_prepared_statement_that_is_gone_is_prepared_again(database: Database) -> None:
+    """As it is where a pooler gives each statement another connection."""
+    statement = Prepared("SELECT CAST(:number AS integer) + 1")
+    with database.statement() as connection:
+        assert statement.run(connection, {"number": 1}).scalar_one() == 2
+        connection.execute(text("DEALLOCATE ALL"))
+        assert statement.run(connection, {"number": 2}).scalar_one() == 3
+        connection.info.clear()
+        assert statement.run(connection, {"number": 3}).scalar_one() == 4
+    with database.transaction() as connection:
+        assert statement.run(connection, {"number": 4}).scalar_one() == 5
 
 
 def test_two_workers_at_once_draw_from_their_own_numbers(database: Database) -> None:

@@ -20,15 +20,16 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, text
 
 from tuner.database import attributes
+from tuner.database.prepared import Prepared
 from tuner.errors import LeaseLostError, StudyNotFoundError
 from tuner.trials import Cause, Report, TrialState
 
 # Trials that wait come first: those that were interrupted (their unit is reserved already), then
 # the enqueued ones in their order. `studies` is locked last and only until the commit.
-_CLAIM = text("""
+_CLAIM = Prepared("""
     WITH waiting AS (
         SELECT t.id, t.attempt FROM tuner.trials t JOIN tuner.studies s ON s.id = t.study_id
         WHERE t.study_id = :study AND t.state = 'waiting'
@@ -57,7 +58,8 @@ _CLAIM = text("""
     ), inserted AS (
         INSERT INTO tuner.trials (study_id, number, state, space_id, params, attempt, worker_id,
                                   claim_key, lease_until, started_at)
-        SELECT :study, next_number - 1, 'running', :space, :params, 1, :worker, :key,
+        SELECT CAST(:study AS bigint), next_number - 1, 'running', CAST(:space AS bigint),
+               CAST(:params AS double precision[]), 1, CAST(:worker AS uuid), CAST(:key AS uuid),
                clock_timestamp() + :lease * interval '1 second', clock_timestamp()
         FROM reserved WHERE NOT EXISTS (SELECT FROM waiting)
         RETURNING id, number, attempt, space_id, params, system_attrs, FALSE AS resumed
@@ -71,7 +73,7 @@ _CLAIMED = text("""
     WHERE study_id = :study AND state = 'running' AND claim_key = :key AND worker_id = :worker
 """)
 
-_SET_PARAMS = text("""
+_SET_PARAMS = Prepared("""
     UPDATE tuner.trials SET space_id = :space, params = :params, changed = pg_current_xact_id()
     WHERE id = :id AND attempt = :attempt AND worker_id = :worker AND state = 'running'
     RETURNING id
@@ -89,7 +91,9 @@ _REPORT = """
         RETURNING t.id
     ), written AS (
         INSERT INTO tuner.reports (trial_id, step, value, metrics)
-        SELECT id, :step, :value, CAST(:metrics AS jsonb) FROM renewed
+        SELECT id, CAST(:step AS bigint), CAST(:value AS double precision),
+               CAST(:metrics AS jsonb)
+        FROM renewed
         ON CONFLICT (trial_id, step)
             DO UPDATE SET value = excluded.value, metrics = excluded.metrics
         RETURNING trial_id
@@ -187,13 +191,13 @@ Via = Callable[[Connection, str, Mapping[str, Any]], bool]
 
 
 @cache
-def _alone(write: str) -> TextClause:
-    return text(write + " SELECT FROM written")
+def _alone(write: str) -> Prepared:
+    return Prepared(write + " SELECT FROM written")
 
 
 def alone(connection: Connection, write: str, arguments: Mapping[str, Any]) -> bool:
     """Write, and nothing else."""
-    return connection.execute(_alone(write), arguments).one_or_none() is not None
+    return _alone(write).run(connection, arguments).one_or_none() is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +230,8 @@ def claim(
     Returns None when the study is not active or its budget is given out. One statement: run it in
     its own transaction. `lease` is in seconds.
     """
-    row = connection.execute(
-        _CLAIM,
+    row = _CLAIM.run(
+        connection,
         {
             "study": study_id,
             "worker": worker_id,
@@ -268,7 +272,7 @@ def set_params(
 ) -> None:
     """Set all parameters of a held trial; LeaseLostError if it is not held any more."""
     arguments = {**_fence(held), "space": space_id, "params": list(params)}
-    if connection.execute(_SET_PARAMS, arguments).one_or_none() is None:
+    if _SET_PARAMS.run(connection, arguments).one_or_none() is None:
         raise _lost(held)
 
 

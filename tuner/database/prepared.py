@@ -1,0 +1,58 @@
+"""Statements that the server parses and plans once a connection: half of a short one's cost.
+
+A pooler between us and the server may give each statement another of its connections. So a
+statement's name follows from its text: one that another client has prepared is the same one, and
+where it is missing it is prepared and executed again, which is safe, for nothing had happened.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, text
+from sqlalchemy.exc import DBAPIError
+
+_PARAMETER = re.compile(r":([a-z_]+)")
+_KNOWN = "prepared"  # in a connection's `info`: the names of what it has prepared
+_MISSING, _DUPLICATE = "26000", "42P05"
+
+
+class Prepared:
+    """A statement with `:named` parameters, whose types follow from where they stand."""
+
+    def __init__(self, statement: str) -> None:
+        self._plain = text(statement)
+        names = list(dict.fromkeys(_PARAMETER.findall(statement)))
+        numbered = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", statement)
+        self._name = f"tuner_{hashlib.sha256(statement.encode()).hexdigest()[:16]}"
+        self._prepare = f"PREPARE {self._name} AS {numbered}"
+        self._execute = text(f"EXECUTE {self._name}({', '.join(f':{name}' for name in names)})")
+
+    def run(self, connection: Connection, arguments: Mapping[str, Any]) -> CursorResult[Any]:
+        """Execute it; as an ordinary statement in a transaction, which an error would end."""
+        driver = connection.connection.driver_connection
+        if driver is None or not driver.autocommit:
+            return connection.execute(self._plain, arguments)
+        known = connection.info.setdefault(_KNOWN, set())
+        if self._name not in known:
+            self._make(connection)
+            known.add(self._name)
+        try:
+            return connection.execute(self._execute, arguments)
+        except DBAPIError as error:
+            if _code(error) != _MISSING:
+                raise
+        self._make(connection)
+        return connection.execute(self._execute, arguments)
+
+    def _make(self, connection: Connection) -> None:
+        try:
+            connection.exec_driver_sql(self._prepare)
+        except DBAPIError as error:
+            if _code(error) != _DUPLICATE:
+                raise
+
+
+def _code(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "pgcode", None)
