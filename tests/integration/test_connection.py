@@ -3,11 +3,12 @@
 import socket
 from collections.abc import Iterator
 
+import psutil
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
-from tests.conftest import admin, tuner
+from tests.conftest import admin, eventually, tuner
 from tuner.database import schema
 from tuner.database.engine import Database, connect, parse_url
 from tuner.errors import BadInputError, DatabaseUnreachableError
@@ -148,11 +149,12 @@ def test_a_database_where_tuner_never_was_is_set_up_at_once(empty_url: URL) -> N
 def test_reaching_a_database_again(database: Database, database_url: URL) -> None:
     """The pool notices connections that were lost while they were idle."""
     with database.transaction() as connection:
-        connection.execute(text("SELECT 1"))
+        backend = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
     admin(
         database_url.set(database="postgres"),
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         f"WHERE datname = '{database_url.database}'",
     )
+    eventually(lambda: not psutil.pid_exists(backend))  # it was only asked to end
     with database.transaction() as connection:
         assert connection.execute(text("SELECT 1")).scalar_one() == 1
