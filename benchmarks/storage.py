@@ -16,6 +16,7 @@ import shutil
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -46,6 +47,7 @@ SPAWN = multiprocessing.get_context("spawn")  # as tuner's own processes
 GRPC_PORT = 13_700
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
 
 class Bench:
@@ -204,6 +206,15 @@ def asks(bench: Bench, contestant: str, size: int, study: str, repeat: int) -> d
     }
 
 
+def model_asks(bench: Bench, size: int, study: str, repeat: int) -> dict[str, float]:
+    """The same for tuner's worker with TPE, which reads the history."""
+    runner = tuner_runner(bench.url, study, "tpe")
+    runner.trial()
+    took = [_timed(runner.claim, runner.end) for _ in range(repeat)]
+    runner.close()
+    return {f"claim with TPE p50 ms, {size:,} trials": statistics.median(took) * 1e3}
+
+
 def _timed(action: Callable[[], Any], after: Callable[[Any], None]) -> float:
     began = time.perf_counter()
     result = action()
@@ -269,6 +280,7 @@ def measure(bench: Bench, rounds: int, *, quick: bool) -> dict[tuple[str, str], 
                 note(contestant, throughput(bench, contestant, workers, 3.0 if quick else 6.0))
         for size in sizes:
             note(worker, asks(bench, worker, size, f"filled-{size}", 20 if quick else 60))
+        note(worker, model_asks(bench, 10_000, "filled-10000", 10 if quick else 30))
         for contestant in (api, rdb):
             note(contestant, asks(bench, contestant, 1_000, "filled-1000", 20))
         for contestant in (api, rdb):
