@@ -11,6 +11,7 @@ import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import FrozenTrial, TrialState
 
@@ -25,6 +26,8 @@ from tuner.spec.parameters import (
     FixedParameter,
     FloatParameter,
     IntParameter,
+    at,
+    values,
 )
 from tuner.spec.space import Range, Space
 from tuner.spec.study import Sampler
@@ -66,19 +69,32 @@ def trial(
     state: TrialState = TrialState.COMPLETE,
     reports: Mapping[int, float] | None = None,
 ) -> FrozenTrial:
-    return FrozenTrial(  # not `create_trial`, which refuses an enqueued value outside its range
+    distributions = proposes.distributions(params)
+    for name, distribution in distributions.items():
+        assert contains(distribution, params[name]), f"{name}: {params[name]} in {distribution}"
+    # not `create_trial`: it finds steps of Optuna's own TPE wrong where low is a million steps away
+    return FrozenTrial(
         number=number,
         state=state,
         value=value,
         datetime_start=None,
         datetime_complete=None,
         params=dict(params),
-        distributions=proposes.distributions(params),
+        distributions=distributions,
         user_attrs={},
         system_attrs={},
         intermediate_values=dict(reports or {}),
         trial_id=number,
     )
+
+
+def contains(distribution: BaseDistribution, value: ParamValue) -> bool:
+    """Whether the value is in the distribution's range and on its steps, to a millionth of one."""
+    if not isinstance(distribution, FloatDistribution) or distribution.step is None:
+        return distribution._contains(distribution.to_internal_repr(value))
+    assert isinstance(value, float)
+    steps = (value - distribution.low) / distribution.step
+    return distribution.low <= value <= distribution.high and abs(steps - round(steps)) < 1e-6
 
 
 def search(
@@ -394,3 +410,26 @@ def test_a_proposal_after_many_trials_looks_at_no_more_of_them() -> None:
         history.put(trial(proposes, number, {"x": rng.random(), "y": rng.random()}, rng.random()))
 
     assert len(proposes._storage.get_all_trials(0)) <= NEWEST + BEST
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "step", "top"),
+    [
+        (1.0, 2048.01, 2047.0100000000002, 1.0),  # the step is a hair too long to fit
+        (0.1, 0.35, 0.1, 0.3),
+        (0.0, 0.3, 0.1, 0.3),
+        (0.5, 0.9, 0.1, 0.9),
+    ],
+)
+def test_the_last_step_is_one_that_optuna_takes(
+    low: float, high: float, step: float, top: float
+) -> None:
+    space = Space(parameters={"x": FloatParameter(low=low, high=high, step=step)})
+    every = values(space.parameters["x"], 100)
+    assert every is not None
+    assert every[-1] == top
+    proposes = proposer(space, "random")
+    for number, value in enumerate(every):
+        trial(proposes, number, {"x": value}, 0.0)  # Optuna refuses what its distribution lacks
+    drawn = {at(space.parameters["x"], share / 1000) for share in range(1000)}
+    assert drawn == set(every)

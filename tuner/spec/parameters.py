@@ -6,6 +6,7 @@ Plain frozen values without Optuna: `search/` turns them into distributions.
 import math
 import random
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -133,12 +134,11 @@ def at(parameter: Searched, share: float) -> ParamValue:
     if isinstance(parameter, IntParameter):
         if parameter.log:  # half a step around, so that the ends are as likely as their neighbours
             return min(max(round(_between_logs(low - 0.5, high + 0.5, share)), low), high)
-        return low + parameter.step * int(share * ((high - low) // parameter.step + 1))
+        return _after(parameter, int(share * (_steps(parameter) + 1)))
     if parameter.log:
         return min(max(_between_logs(low, high, share), low), high)
     if parameter.step is not None:
-        steps = int((high - low) / parameter.step + 1e-9)
-        return min(low + parameter.step * int(share * (steps + 1)), high)  # 3 * 0.1 is above 0.3
+        return _after(parameter, int(share * (_steps(parameter) + 1)))
     return min(low + share * (high - low), high)
 
 
@@ -154,11 +154,26 @@ def values(parameter: Searched, limit: int) -> Sequence[ParamValue] | None:
         return parameter.choices if len(parameter.choices) <= limit else None
     if isinstance(parameter, FloatParameter) and parameter.step is None:
         return None
-    step = parameter.step or 1
-    steps = int((parameter.high - parameter.low) / step + 1e-9)
-    if steps >= limit:
-        return None
-    return [min(parameter.low + step * i, parameter.high) for i in range(steps + 1)]
+    steps = _steps(parameter)
+    return None if steps >= limit else [_after(parameter, n) for n in range(steps + 1)]
+
+
+def _steps(parameter: FloatParameter | IntParameter) -> int:
+    """How many steps fit between low and high, counted in the digits as they were written.
+
+    Optuna counts so, and takes no value beyond the last of them; in floats, 0.3 / 0.1 is below 3.
+    """
+    if isinstance(parameter, IntParameter):
+        return (parameter.high - parameter.low) // parameter.step
+    low, high, step = (Fraction(str(n)) for n in (parameter.low, parameter.high, parameter.step))
+    return (high - low) // step
+
+
+def _after(parameter: FloatParameter | IntParameter, steps: int) -> int | float:
+    """The value so many steps above low; in floats, 3 * 0.1 is above 0.3."""
+    if isinstance(parameter, IntParameter):
+        return parameter.low + parameter.step * steps
+    return float(Fraction(str(parameter.low)) + Fraction(str(parameter.step)) * steps)
 
 
 def describe(parameter: Searched) -> str:
