@@ -291,12 +291,12 @@ def retry(database: Database, name: str, number: int | None = None) -> list[int]
     with database.transaction() as connection:
         study = studies.by_name(connection, name)
         if number is not None:
-            found = [t for t in feed.load(connection, study.id) if t.number == number]
-            if not found:
+            found = feed.by_number(connection, study.id, number)
+            if found is None:
                 raise TrialNotFoundError(f"the study {quoted(name)} has no trial {number}")
-            if found[0].state is not TrialState.FAILED:
+            if found.state is not TrialState.FAILED:
                 raise TrialNotFoundError(
-                    f"trial {number} of {quoted(name)} is {found[0].state}; only failed trials can "
+                    f"trial {number} of {quoted(name)} is {found.state}; only failed trials can "
                     "be tried again"
                 )
         numbers = trials.retry(connection, study.id, number)

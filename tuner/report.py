@@ -193,8 +193,8 @@ def _cards(study: Study, trials: Sequence[Trial], found: Trial | None) -> list[C
         cards.append(
             Card(
                 "Duration",
-                facts.duration((end - study.created_at).total_seconds()),
-                f"{facts.duration(trained)} of training",
+                text.duration((end - study.created_at).total_seconds()),
+                f"{text.duration(trained)} of training",
             )
         )
     return cards
@@ -262,7 +262,7 @@ def _template() -> jinja2.Template:
         "param": text.value,
         "short": text.short,
         "moment": facts.moment,
-        "duration": facts.duration,
+        "duration": text.duration,
         "percent": importance.percent,
     }
     return environment.get_template("report.html.j2")

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from tuner.figures import text, values
-from tuner.trials import Study, Trial, TrialState, best_trial, better
+from tuner.trials import Study, Trial, TrialState, best_trial, better, finished
 
 TOP = 20  # trials in the table
 SHOWN_NUMBERS = 12  # of failed trials of one cause
@@ -37,7 +37,7 @@ class Counts:
     @property
     def finished(self) -> int:
         """Trials that have ended, however."""
-        return sum(n for state, n in self.by_state.items() if state.is_finished)
+        return finished(self.by_state)
 
     @property
     def bar(self) -> list[tuple[TrialState, int, float]]:
@@ -154,13 +154,13 @@ def how_found(study: Study, trials: Sequence[Trial], found: Trial) -> list[str]:
         line = f"Finished {moment(found.finished_at)}, as number {place:,} of {len(ended):,}"
         if study.created_at is not None:
             passed = (found.finished_at - study.created_at).total_seconds()
-            line += f", {duration(passed)} after the start"
+            line += f", {text.duration(passed)} after the start"
         lines.append(f"{line}.")
     if found.reports:
         at_best = next((r.step for r in found.reports if r.value == found.value), None)
         line = f"Trained {text.count(epochs(found), 'epoch')}"
         if found.seconds is not None:
-            line += f" in {duration(found.seconds)}"
+            line += f" in {text.duration(found.seconds)}"
         if at_best is not None:
             line += f"; reached its value after epoch {at_best:,}"
         lines.append(f"{line}.")
@@ -292,24 +292,6 @@ def at(spec: Any, *keys: str) -> Any:
 def moment(given: datetime | None) -> str:
     """`2026-11-03 09:30 UTC`."""
     return "–" if given is None else given.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def duration(seconds: float | None) -> str:
-    """`4.2 s`, `48 s`, `3 min 20 s`, `5 h 12 min`, `3 d 4 h`."""
-    if seconds is None:
-        return "–"
-    if seconds < 10:
-        return f"{max(seconds, 0):.1f} s"
-    whole = round(seconds)
-    for size, unit, smaller, small_unit in (
-        (86_400, "d", 3_600, "h"),
-        (3_600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if whole >= size:
-            rest = whole % size // smaller
-            return f"{whole // size} {unit}" + (f" {rest} {small_unit}" if rest else "")
-    return f"{whole} s"
 
 
 def _timestamp(given: datetime | None) -> float:

@@ -33,6 +33,11 @@ class TrialState(StrEnum):
         return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
 
 
+def finished(counts: Mapping[TrialState, int]) -> int:
+    """How many of the trials that are counted by state have ended, however."""
+    return sum(number for state, number in counts.items() if state.is_finished)
+
+
 TRANSITIONS: Mapping[TrialState, frozenset[TrialState]] = MappingProxyType(
     {
         TrialState.WAITING: frozenset({TrialState.RUNNING, TrialState.FAILED}),

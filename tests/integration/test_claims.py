@@ -76,6 +76,19 @@ class Bench:
     def study(self) -> Any:
         return self.do(studies.by_id, self.id)
 
+    def fill(self, number: int) -> None:
+        """So many complete trials, so that the planner has a reason for its indexes."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO tuner.trials (study_id, number, state) "
+                    "SELECT :study, n, 'complete' FROM generate_series(0, :number) n"
+                ),
+                {"study": self.id, "number": number},
+            )
+        with self.database.statement() as connection:
+            connection.execute(text("ANALYZE tuner.trials"))
+
     def lose(self, held: Claimed) -> None:
         """End the lease of a trial as if its worker had been silent for long."""
         with self.database.transaction() as connection:
@@ -264,16 +277,7 @@ def test_the_feed_misses_nothing_when_commits_overtake_each_other(database: Data
 
 def test_claim_and_feed_read_through_their_indexes(database: Database) -> None:
     bench = Bench(database)
-    with database.transaction() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO tuner.trials (study_id, number, state) "
-                "SELECT :study, n, 'complete' FROM generate_series(0, 20000) n"
-            ),
-            {"study": bench.id},
-        )
-    with database.statement() as connection:
-        connection.execute(text("ANALYZE tuner.trials"))
+    bench.fill(20_000)
     waiting = "SELECT id FROM tuner.trials WHERE study_id = :study AND state = 'waiting'"
     changed = "SELECT id FROM tuner.trials WHERE study_id = :study AND changed >= '999999999'"
     for query, index in ((waiting, "trials_open"), (changed, "trials_study_id_changed")):

@@ -221,16 +221,8 @@ def test_columns_of_reports_are_in_order(database: Database) -> None:
 
 def test_a_poll_reads_through_the_indexes(database: Database) -> None:
     bench = Bench(database)
-    with database.transaction() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO tuner.trials (study_id, number, state) "
-                "SELECT :study, n, 'complete' FROM generate_series(0, 20000) n"
-            ),
-            {"study": bench.id},
-        )
+    bench.fill(20_000)
     with database.statement() as connection:
-        connection.execute(text("ANALYZE tuner.trials"))
         plan = connection.execute(
             text("EXPLAIN " + feed._poll(feed._CHANGED, "").text),
             {

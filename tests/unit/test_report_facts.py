@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit import synthetic
 from tuner import report_facts as facts
+from tuner.figures import text
 from tuner.trials import Cause, Report, Trial, TrialState
 
 STUDY = synthetic.study()
@@ -139,4 +140,4 @@ def test_nothing_to_reproduce() -> None:
     ],
 )
 def test_durations(seconds: float | None, shown: str) -> None:
-    assert facts.duration(seconds) == shown
+    assert text.duration(seconds) == shown

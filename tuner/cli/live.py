@@ -25,7 +25,7 @@ from tuner.database import studies
 from tuner.database.engine import Database
 from tuner.database.feed import Feed
 from tuner.errors import TunerError
-from tuner.trials import Study, Trial, TrialState, best_so_far, best_trial
+from tuner.trials import Study, Trial, TrialState, best_so_far, best_trial, finished
 
 PERIOD = 0.5  # seconds between looks
 LINE_PERIOD = 10.0  # seconds between lines where there is no terminal
@@ -94,7 +94,7 @@ class LiveView:
 
     def _line(self) -> str:
         counts, best = self._counts(), best_trial(self._trials.values(), self._study.direction)
-        done = sum(n for state, n in counts.items() if state.is_finished)
+        done = finished(counts)
         text = f"{done}/{self._study.max_trials or '∞'} trials"
         text += "".join(f", {n} {state}" for state, n in counts.items() if n)
         if best is not None:
@@ -104,7 +104,7 @@ class LiveView:
     def _render(self) -> RenderableType:
         study, trials = self._study, list(self._trials.values())
         counts = self._counts()
-        done = sum(n for state, n in counts.items() if state.is_finished)
+        done = finished(counts)
         best = best_trial(trials, study.direction)
         rate = _per_minute(trials)
 

@@ -133,21 +133,8 @@ def param(value: ParamValue) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`48 s`, `3 min 20 s`, `5 h 12 min`, `3 d 4 h`."""
-    if seconds is None or not math.isfinite(seconds):
-        return "–"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for unit, size, below, smaller in (
-        ("d", 86_400, "h", 3_600),
-        ("h", 3_600, "min", 60),
-        ("min", 60, "s", 1),
-    ):
-        if whole >= size:
-            rest = whole % size // smaller
-            return f"{whole // size} {unit}" + (f" {rest} {below}" if rest else "")
-    return f"{whole} s"
+    """`48 s`, `3 min 20 s`, `5 h 12 min`, as in the report; `–` for none."""
+    return text.duration(seconds)
 
 
 def moment(value: datetime | None) -> str:

@@ -2,7 +2,6 @@
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -29,7 +28,7 @@ from tuner.database.engine import Database
 from tuner.errors import BadInputError, NothingToExportError
 from tuner.settings import Settings
 from tuner.spec.words import quoted
-from tuner.trials import Study, StudyState, TrialState
+from tuner.trials import Study, StudyState, TrialState, finished
 from tuner.worker import devices
 
 EXPORTS = Path("exports")
@@ -140,14 +139,10 @@ def _say_how_to_go_on(database: Database, study: Study, file: Path) -> None:
         study = commands.pause(database, study.name)
     others = counts[TrialState.RUNNING]
     err.print(
-        f"[yellow]{study.state}[/] after {_finished(counts)} of {study.max_trials} trials"
+        f"[yellow]{study.state}[/] after {finished(counts)} of {study.max_trials} trials"
         + (f"; other workers go on with {others} trials" if others else "")
         + f". Continue with {typed('run', str(file))}"
     )
-
-
-def _finished(counts: Any) -> int:
-    return sum(n for state, n in counts.items() if state.is_finished)
 
 
 def _conclude(

@@ -37,7 +37,7 @@ from tuner.cli.run import default_export
 from tuner.errors import BadInputError, visible
 from tuner.families import registry
 from tuner.spec.resolved import ResolvedSpec
-from tuner.trials import Study, StudyState, Trial, TrialState, better
+from tuner.trials import Study, StudyState, Trial, TrialState, better, finished
 
 REPORTS = Path("reports")
 SHOWN_TRIALS = 50
@@ -71,7 +71,7 @@ def list_(as_json: bool = AsJson) -> None:
             "study", "state", "family", "done", "running", "created", right=frozenset({"running"})
         )
         for one in found:
-            done = sum(n for s, n in one.counts.items() if s.is_finished)
+            done = finished(one.counts)
             made.add_row(
                 shown(one.study.name),
                 state(one.study.state),
@@ -105,7 +105,7 @@ def show(name: str = StudyName, as_json: bool = AsJson) -> None:
         facts.show_header = False
         facts.add_row("family", study.family or "made through Optuna")
         facts.add_row("objective", _objectives(study))
-        done = sum(n for s, n in one.counts.items() if s.is_finished)
+        done = finished(one.counts)
         facts.add_row("trials", f"{done} of {study.max_trials or '∞'}: " + _counts(one.counts))
         facts.add_row("created", moment(study.created_at))
         if study.data_fingerprint:

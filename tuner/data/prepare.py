@@ -28,9 +28,8 @@ from pydantic import TypeAdapter
 
 from tuner.data.fingerprint import fingerprint, prepared_key
 from tuner.data.prepared import Prepared
-from tuner.data.raw import shown
 from tuner.errors import BadInputError, DataError, DiskFullError
-from tuner.files import whole_folder
+from tuner.files import shown, whole_folder
 from tuner.spec.data import DataSpec
 
 META = "meta.json"

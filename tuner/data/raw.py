@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from tuner.errors import DataError, visible
+from tuner.errors import DataError
+from tuner.files import shown
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 RACY = 2.0  # seconds; a file younger than this may change again without changing its times
@@ -24,11 +25,6 @@ _PACKAGED = {
 }
 
 _digests: dict[tuple[str, int, int, int, int, int], bytes] = {}
-
-
-def shown(path: Path) -> str:
-    """A path as it stands in a message: one line, whatever the file is called."""
-    return visible(str(path))
 
 
 @contextmanager

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from tuner.data import raw, words
 from tuner.errors import DataError
+from tuner.files import shown
 from tuner.spec.words import quoted
 
 LARGEST = 10_000  # dimensions
@@ -43,7 +44,7 @@ def read(path: Path, vocabulary: Sequence[str]) -> tuple[npt.NDArray[np.float32]
     of other words are passed over, so a large file costs time but no memory. DataError if the file
     is damaged, a pickle, or has none of the words.
     """
-    where = raw.shown(path)
+    where = shown(path)
     with raw.opened(path) as packed, raw.reading(path):
         head = packed.peek(2)
         if head[:2] == b"\x1f\x8b":

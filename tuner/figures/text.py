@@ -96,3 +96,21 @@ def params(given: Mapping[str, ParamValue], separator: str = "<br>") -> str:
 def count(how_many: int, one: str, many: str | None = None) -> str:
     """`1 trial`, `5,000 trials`."""
     return f"{how_many:,} {one if how_many == 1 else many or one + 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """`4.2 s`, `48 s`, `3 min 20 s`, `5 h 12 min`, `3 d 4 h`."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f} s"
+    whole = round(seconds)
+    for size, unit, smaller, small_unit in (
+        (86_400, "d", 3_600, "h"),
+        (3_600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {unit}" + (f" {rest} {small_unit}" if rest else "")
+    return f"{whole} s"

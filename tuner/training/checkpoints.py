@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tuner import files
+from tuner.training import weights
 
 KEEP = 2  # checkpoints an attempt: the latest, and the one before it in case that is damaged
 SUFFIX = ".checkpoint"
@@ -45,9 +46,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
 
     DiskFullError where there is no space; the earlier ones stay.
     """
-    tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.items()}
     values = json.dumps({"epoch": checkpoint.epoch, **checkpoint.values})
-    content = safetensors.torch.save(tensors, metadata={_STATE: values})
+    content = weights.packed(checkpoint.tensors, {_STATE: values})
     path = folder / f"epoch-{checkpoint.epoch:04d}.{_digest(content)}{SUFFIX}"
     files.write(path, content)
     for _, old in _found([folder])[KEEP:]:

@@ -11,8 +11,13 @@ from tuner import files
 
 def save(state: Mapping[str, Tensor], path: Path) -> None:
     """Write a state dict; the file appears whole or not at all. DiskFullError where it must."""
+    files.write(path, packed(state))
+
+
+def packed(state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """Tensors of any device and layout as the content of a safetensors file."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    files.write(path, safetensors.torch.save(tensors))
+    return safetensors.torch.save(tensors, metadata=None if metadata is None else dict(metadata))
 
 
 def load(model: nn.Module, path: Path) -> None:

@@ -16,6 +16,7 @@ from tuner.data import raw
 from tuner.data.examples import Images, LabelError, class_name, key_of
 from tuner.data.prepared import PartName
 from tuner.errors import DataError
+from tuner.files import shown
 
 KEPT = 256 << 20  # bytes of decoded images kept in memory; the others are decoded twice
 
@@ -54,7 +55,7 @@ def _images(folder: Path, found: Mapping[str, Sequence[Path]], form: _Form) -> I
         try:
             label = class_name(name)
         except LabelError as error:
-            raise DataError(f"{raw.shown(folder)}: the name of a sub-folder {error}") from None
+            raise DataError(f"{shown(folder)}: the name of a sub-folder {error}") from None
         labels += [label] * len(images)
         files += images
     kept: dict[int, npt.NDArray[np.uint8]] = {}
@@ -73,7 +74,7 @@ def _images(folder: Path, found: Mapping[str, Sequence[Path]], form: _Form) -> I
         return kept[index] if index in kept else _decoded(files[index], form)
 
     return Images(
-        where=raw.shown(folder),
+        where=shown(folder),
         unit="image",
         labels=labels,
         keys=keys,
@@ -111,16 +112,16 @@ def _image(path: Path) -> Iterator[Image.Image]:
     with raw.opened(path) as file:
         try:
             if not file.peek(1):
-                raise DataError(f"{raw.shown(path)}: is empty")
+                raise DataError(f"{shown(path)}: is empty")
             with Image.open(file) as image:
                 yield image
         except DataError:
             raise
         except UnidentifiedImageError:
-            raise DataError(f"{raw.shown(path)}: is damaged or no image") from None
+            raise DataError(f"{shown(path)}: is damaged or no image") from None
         except Exception as error:  # decoders of damaged files raise nearly anything
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise DataError(f"{raw.shown(path)}: is damaged or no image ({reason})") from None
+            raise DataError(f"{shown(path)}: is damaged or no image ({reason})") from None
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from tuner.data import raw
 from tuner.data.examples import Images, LabelError, class_name, key_of
 from tuner.data.prepared import PartName
 from tuner.errors import DataError
+from tuner.files import shown
 from tuner.spec.words import listed, nearest, quoted
 
 CHANNELS = 16  # at most; more are a sign that an axis is something else
@@ -43,7 +44,7 @@ def read(given: Mapping[PartName, Path]) -> dict[PartName, Images]:
 
 
 def _images(path: Path) -> Images:
-    where = raw.shown(path)
+    where = shown(path)
     x, y = _arrays(path, where)
     if y.ndim != 1:
         hint = "; one-hot classes become numbers with y.argmax(axis=1)" if y.ndim == 2 else ""

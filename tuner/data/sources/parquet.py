@@ -7,6 +7,7 @@ from typing import Any
 from tuner.data import raw
 from tuner.data.sources.columns import column
 from tuner.errors import DataError
+from tuner.files import shown
 
 
 def rows(path: Path, text: str, label: str) -> Iterator[tuple[str, object, object]]:
@@ -14,7 +15,7 @@ def rows(path: Path, text: str, label: str) -> Iterator[tuple[str, object, objec
     import pyarrow as pa
     from pyarrow import parquet
 
-    where = raw.shown(path)
+    where = shown(path)
     with raw.opened(path) as file, raw.reading(path):
         if not file.peek(1):
             raise DataError(f"{where}: is empty")

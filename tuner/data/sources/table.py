@@ -11,6 +11,7 @@ from tuner.data import raw, words
 from tuner.data.examples import LabelError, Texts, class_name, counted, key_of, unwritable
 from tuner.data.sources.columns import column
 from tuner.errors import DataError
+from tuner.files import shown
 from tuner.spec.data import TEXT_SUFFIXES
 from tuner.spec.words import a, listed, quoted
 
@@ -27,7 +28,7 @@ class Row(NamedTuple):
 
 def read(path: Path, text: str, label: str) -> Texts:
     """The texts of a table, without its blank ones; DataError names the first row that is wrong."""
-    where = raw.shown(path)
+    where = shown(path)
     suffix = path.suffix.lower()
     if suffix not in TEXT_SUFFIXES:
         raise DataError(f"{where}: its name must end in one of {listed(TEXT_SUFFIXES)}")
