@@ -7,7 +7,6 @@ what all workers do, not only this process's. Without a terminal it prints a lin
 import logging
 import math
 import threading
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import TracebackType
@@ -45,7 +44,6 @@ class LiveView:
         self._console = console
         self._feed = Feed(study.id, metrics=False)
         self._trials: dict[int, Trial] = {}
-        self._started = time.monotonic()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="live view", daemon=True)
         self.note = ""  # a line below, as while stopping

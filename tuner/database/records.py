@@ -109,7 +109,6 @@ _REPORT = text("""
 """)
 
 _STATE = text("SELECT state FROM tuner.trials WHERE id = :id")
-_STUDY_OF = text("SELECT study_id FROM tuner.trials WHERE id = :id")
 
 
 class Locked(NamedTuple):
@@ -251,9 +250,3 @@ def state_of(connection: Connection, trial_id: int) -> TrialState | None:
     """The state of a trial; None if there is none."""
     found = connection.execute(_STATE, {"id": trial_id}).scalar_one_or_none()
     return None if found is None else TrialState(found)
-
-
-def study_of(connection: Connection, trial_id: int) -> int | None:
-    """The id of the study that a trial belongs to; None if there is no such trial."""
-    found = connection.execute(_STUDY_OF, {"id": trial_id}).scalar_one_or_none()
-    return None if found is None else int(found)

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from tuner.spec.values import Flag, Real, Whole
 from tuner.spec.words import a, problem, quoted
 
-SOURCES = ("digits", "mnist5k", "images", "npz", "text")
 TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 _TEXT_FIELDS = (
     "text",

@@ -77,7 +77,6 @@ MAX_CELLS = 10_000  # a space with at most so many configurations is counted as 
 
 Rule = Annotated[Range | tuple[Value, ...], WrapValidator(_rule)]
 Combination = dict[str, Rule]
-Forbidden = Mapping[str, Range | tuple[ParamValue, ...]]
 
 
 class Space(BaseModel):
