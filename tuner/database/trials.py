@@ -67,8 +67,10 @@ _CLAIM = Prepared("""
     SELECT * FROM resumed UNION ALL SELECT * FROM inserted
 """)
 
+# A new trial has its parameters from its only attempt on; one that was enqueued has none yet.
 _CLAIMED = text("""
-    SELECT id, number, attempt, space_id, params, system_attrs, FALSE AS resumed
+    SELECT id, number, attempt, space_id, params, system_attrs,
+           attempt > 1 OR space_id IS NULL AS resumed
     FROM tuner.trials
     WHERE study_id = :study AND state = 'running' AND claim_key = :key AND worker_id = :worker
 """)
