@@ -20,6 +20,7 @@ from tuner import __version__, artifacts
 from tuner.database import studies, trials, workers
 from tuner.database.engine import Database, Write
 from tuner.errors import DatabaseUnreachableError, StudyNotFoundError
+from tuner.logs import log_context
 from tuner.search.claim import Held, Search
 from tuner.settings import Settings
 from tuner.spec.resolved import ResolvedSpec
@@ -85,17 +86,18 @@ class Worker:
 
     def run(self) -> None:
         """Work until stopped by SIGTERM or SIGINT, or until done."""
+        host, pid = socket.gethostname(), os.getpid()
         with self._database.statement() as connection:
             workers.register(
                 connection,
                 self.id,
-                host=socket.gethostname(),
-                pid=os.getpid(),
+                host=host,
+                pid=pid,
                 slots=len(self._slots),
                 devices=[slot.name for slot in self._slots],
                 version=__version__,
             )
-        with self._pool.signals(self.drain):
+        with log_context(worker=f"{host}:{pid}"), self._pool.signals(self.drain):
             try:
                 for slot in self._slots:
                     self._pool.start(slot)
@@ -207,7 +209,8 @@ class Worker:
     def _reap(self) -> None:
         with self._database.statement() as connection:
             for study_id, number, state in trials.reap(connection):
-                _log.warning("study %d, trial %d: its lease ended; %s", study_id, number, state)
+                with log_context(study=study_id, trial=number):
+                    _log.warning("its lease ended; it is %s", state)
 
     # Executors
 
@@ -393,7 +396,8 @@ class Worker:
 
     def _lost(self, executor: Executor, held: Held) -> None:
         """Somebody else has the trial: its next report is answered with STOP."""
-        _log.warning("trial %d, attempt %d: lease lost", held.number, held.claimed.attempt)
+        with log_context(study=held.claimed.study_id, trial=held.number):
+            _log.warning("attempt %d: lease lost", held.claimed.attempt)
         executor.held.pop(held.number, None)
 
     # Writes
