@@ -9,10 +9,10 @@ from tuner import logs
 
 
 @pytest.fixture
-def log(capsys: pytest.CaptureFixture[str]) -> Iterator[logging.Logger]:
+def log() -> Iterator[logging.Logger]:
+    """A logger of ours; what a test configures is undone."""
     root = logging.getLogger("tuner")
     before = root.handlers[:], root.level, root.propagate
-    logs.configure("info")
     yield logging.getLogger("tuner.worker.loop")
     root.handlers[:], root.level, root.propagate = before
 
@@ -20,6 +20,7 @@ def log(capsys: pytest.CaptureFixture[str]) -> Iterator[logging.Logger]:
 def test_lines_carry_worker_study_and_trial(
     log: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    logs.configure("info")
     with logs.log_context(worker="host:1"):
         with logs.log_context(study=3, trial=7):
             log.warning("lease lost")
