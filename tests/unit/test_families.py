@@ -19,7 +19,7 @@ from tuner.data.prepared import PartName
 from tuner.errors import DataError
 from tuner.families import bag, cnn, embedding, registry, rnn, text_cnn, transformer
 from tuner.spec.data import DataSpec
-from tuner.training import member
+from tuner.training import network
 from tuner.trials import ParamValue
 
 
@@ -291,7 +291,7 @@ def test_vectorizing_is_done_once_for_a_setting(reviews: Prepared) -> None:
 
 def test_balanced_classes_weigh_the_same(reviews: Prepared) -> None:
     data = replace(reviews, class_counts={"negative": 30, "positive": 10})
-    weights = member._class_weights({"class_weights": "balanced"}, data, torch.device("cpu"))
+    weights = network._class_weights({"class_weights": "balanced"}, data, torch.device("cpu"))
     assert weights is not None
     assert weights.tolist() == pytest.approx([40 / 60, 2.0])
-    assert member._class_weights({"class_weights": "none"}, data, torch.device("cpu")) is None
+    assert network._class_weights({"class_weights": "none"}, data, torch.device("cpu")) is None

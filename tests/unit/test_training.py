@@ -15,7 +15,7 @@ from tuner.data import Prepared
 from tuner.families import cnn
 from tuner.training import metrics, optimizers, resident, schedules, weights
 from tuner.training.cohort import Decision
-from tuner.training.member import predict
+from tuner.training.network import predict
 from tuner.trials import ParamValue
 
 PARAMS: dict[str, ParamValue] = {

@@ -6,7 +6,7 @@ in the language of study files. `families/NAME.py` is the code: it imports torch
     def build(params: Mapping[str, ParamValue], data: Prepared) -> torch.nn.Module
     def train(cohort: Cohort, data: Prepared, context: Context) -> None
 
-and, where the parameters decide what the model is fed with, a `load` as in `training.member.Load`,
+and, where the parameters decide what the model is fed with, a `load` as in `training.network.Load`,
 
 so the command line and the workers' parent processes never import torch.
 """

@@ -20,7 +20,7 @@ from tuner.families import registry
 from tuner.spec.data import DataSpec
 from tuner.training import metrics, weights
 from tuner.training.loop import warm_up
-from tuner.training.member import load_resident, predict
+from tuner.training.network import load_resident, predict
 
 
 def evaluate(request: dict[str, Any]) -> dict[str, dict[str, float]]:

@@ -1,15 +1,18 @@
-"""The one training loop of all torch families.
+"""The one training loop of all families.
 
 It trains a cohort: a list of trials that take turns an epoch at a time and report together. Each
 has its own model, optimizer, order of the data and random state, so its result does not depend on
 who else is in the cohort.
 """
 
+from collections.abc import Callable
+
 import torch
 
 from tuner.data.prepared import Prepared
-from tuner.training.cohort import Cohort, Context, Decision
-from tuner.training.member import Build, Load, Member, load_resident
+from tuner.training.cohort import Cohort, Context, Decision, Task
+from tuner.training.member import DivergedError, Learner, Member
+from tuner.training.network import Build, Load, Network, load_resident
 from tuner.trials import Report
 
 
@@ -25,29 +28,33 @@ def train(
     build: Build,
     load: Load = load_resident,
 ) -> None:
-    """Train every trial of the cohort to its end, or until its context says otherwise.
+    """Train a cohort of networks.
 
-    `build` makes a trial's model, `load` gives the data as that model takes it.
+    `build` makes a trial's network, `load` gives the data as that network takes it.
     """
     torch.set_num_threads(cohort.threads)
     device = torch.device(cohort.device)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    run(cohort, context, lambda task: Network(task, cohort, data, device, build, load))
+
+
+def run(cohort: Cohort, context: Context, learner: Callable[[Task], Learner]) -> None:
+    """Train every trial of the cohort to its end, or until its context says otherwise."""
     running = []
     for task in cohort.tasks:
-        member = Member(task, cohort, data, device, build, load)
+        member = Member(task, cohort, learner(task))
         member.resume()
         running.append(member)
     while running := [member for member in running if not member.finish_if_done(context)]:
         reports: dict[int, Report] = {}
         for member in list(running):
-            report, problem = member.epoch()
-            if report is None:
+            try:
+                reports[member.number] = member.epoch()
+            except DivergedError as error:
                 member.end()
-                context.diverged(member.number, problem)
+                context.diverged(member.number, str(error))
                 running.remove(member)
-            else:
-                reports[member.number] = report
         decisions = context.report(reports) if reports else {}
         for member in list(running):
             decision = decisions.get(member.number, Decision.STOP)

@@ -1,136 +1,87 @@
-"""One trial of a cohort: its model, its optimizer, its random state, its checkpoints."""
+"""One trial of a cohort: its epochs, the best of them, its checkpoints, its end.
+
+What it trains is a `Learner`: a network (`training.network`) or another model that learns in
+epochs.
+"""
 
 import logging
 import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from tuner.artifacts import WEIGHTS_FILE
-from tuner.data.prepared import PartName, Prepared
 from tuner.errors import DiskFullError
-from tuner.training import checkpoints, metrics, optimizers, resident, schedules, weights
+from tuner.training import checkpoints, weights
 from tuner.training.cohort import Cohort, Context, Task
-from tuner.trials import ParamValue, Report, better
+from tuner.trials import Report, better
 
 CHECKPOINT_PERIOD = 5.0  # seconds of training that a killed trial loses at most, and an epoch
-EVALUATION_BATCH = 1024  # rows; evaluation holds no gradients
 _MIB = 2**20
 
 _log = logging.getLogger(__name__)
 
-Build = Callable[[Mapping[str, ParamValue], Prepared], nn.Module]
+
+class DivergedError(Exception):
+    """What a trial measures became NaN or infinite; the message says what."""
 
 
-class Batches(Protocol):
-    """A part of the data as a model takes it; `resident.Resident` is the usual one."""
+class Learner(Protocol):
+    """What a trial trains."""
 
-    @property
-    def labels(self) -> Tensor:
-        """int64 [N] on the device."""
+    def epoch(self) -> Mapping[str, float]:
+        """Train one epoch; returns what was measured, the objective's metric among it.
+
+        DivergedError where measuring has no sense any more.
+        """
         ...
 
-    def __len__(self) -> int: ...
-
-    def batches(self, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """Indices in a random order, `size` at a time."""
+    def weights(self) -> Mapping[str, Tensor]:
+        """What an export needs of the epoch just done; later epochs may change these tensors."""
         ...
 
-    def batch(self, indices: Tensor) -> tuple[Any, Tensor]:
-        """What the model is called with, and the labels, of these rows."""
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What the next epoch depends on: tensors by name, and the rest in JSON's own types."""
         ...
 
-
-Load = Callable[[Mapping[str, ParamValue], Prepared, PartName, torch.device], Batches]
-
-
-def load_resident(
-    _: Mapping[str, ParamValue], data: Prepared, name: PartName, device: torch.device
-) -> Batches:
-    """The part as it was prepared, whatever the trial's parameters are."""
-    return resident.load(data, name, device)
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Take on the state that `state` has returned, of a learner with the same parameters."""
+        ...
 
 
 class Member:
     """One trial of a cohort."""
 
-    def __init__(
-        self,
-        task: Task,
-        cohort: Cohort,
-        data: Prepared,
-        device: torch.device,
-        build: Build,
-        load: Load,
-    ) -> None:
+    def __init__(self, task: Task, cohort: Cohort, learner: Learner) -> None:
         self.number = task.number
         self._task = task
         self._cohort = cohort
-        self._device = device
-        self._params = task.params
+        self._learner = learner
         self._epoch = 0  # epochs done
         self._saved = time.monotonic()
-        self._random_states: dict[str, Tensor] = {}
-        self._train_part = load(task.params, data, "train", device)
-        self._validation_part = load(task.params, data, "validation", device)
-        self._shuffling = torch.Generator().manual_seed(task.seed)
-        with self._randomness():
-            torch.manual_seed(task.seed)
-            self._model = build(task.params, data).to(device)
-        if device.type == "cuda" and data.kind == "images":
-            channels_last: Any = {"memory_format": torch.channels_last}  # torch's types lack it
-            self._model = self._model.to(**channels_last)
-        self._optimizer = optimizers.make(self._model, task.params)
-        for group in self._optimizer.param_groups:
-            group["base_lr"] = group["lr"]
-        self._batch_size = int(task.params["batch_size"])  # type: ignore[arg-type]
-        self._smoothing = float(task.params.get("label_smoothing") or 0.0)
-        self._class_weights = _class_weights(task.params, data, device)
-        self._clip_norm = float(task.params.get("clip_norm") or 0.0)
-        self._step = 0
         self._best: float | None = None
-        self._best_state: dict[str, Tensor] = {}
+        self._best_weights: dict[str, Tensor] = {}
         self._since_best = 0
 
-    def epoch(self) -> tuple[Report | None, str]:
-        """Train one epoch and evaluate; None and a sentence if it diverged."""
+    def epoch(self) -> Report:
+        """Train one epoch and measure it; DivergedError with a sentence."""
         epoch = self._epoch + 1
-        started = time.perf_counter()
-        with self._randomness():
-            train_loss = self._train_epoch(self._train_part)
-        seconds = time.perf_counter() - started
-        if not math.isfinite(train_loss):
-            return None, f"the training loss became {train_loss} in epoch {epoch}"
-        measured = metrics.classification(
-            predict(self._model, self._validation_part, self._autocast),
-            self._validation_part.labels,
-        )
+        try:
+            measured = self._learner.epoch()
+        except DivergedError as error:
+            raise DivergedError(f"{error} in epoch {epoch}") from None
         value = measured.get(self._cohort.metric, math.nan)
         if not math.isfinite(value):
-            return None, f"{self._cohort.metric} became {value} in epoch {epoch}"
+            raise DivergedError(f"{self._cohort.metric} became {value} in epoch {epoch}")
         self._epoch = epoch
         self._remember(value)
-        return (
-            Report(
-                step=epoch,
-                value=value,
-                metrics={
-                    "train_loss": train_loss,
-                    "validation_loss": measured["log_loss"],
-                    **measured,
-                    "samples_per_second": len(self._train_part) / seconds,
-                    "peak_memory_mib": self._peak_memory(),
-                },
-            ),
-            "",
-        )
+        memory = _peak_memory(torch.device(self._cohort.device))
+        return Report(step=epoch, value=value, metrics={**measured, "peak_memory_mib": memory})
 
     def finish_if_done(self, context: Context) -> bool:
         """At its end, write the weights of the best epoch and say how good they were."""
@@ -140,12 +91,10 @@ class Member:
             return False
         assert self._best is not None
         path = self._task.folder / WEIGHTS_FILE
-        weights.save(self._best_state, path)
+        weights.save(self._best_weights, path)
         self.end()
         context.finish(self.number, self._best, path)
         return True
-
-    # Checkpoints
 
     def save_now_and_then(self) -> None:
         """Save if the last time is long enough ago: a small model's epoch is shorter than that."""
@@ -154,21 +103,13 @@ class Member:
 
     def save(self) -> None:
         """Write a checkpoint of the epoch just done."""
-        optimizer_tensors, optimizer_rest = checkpoints.optimizer_state(self._optimizer)
-        tensors = {
-            **dict(checkpoints.named("model", self._model.state_dict())),
-            **dict(checkpoints.named("best", self._best_state)),
-            **dict(checkpoints.named("optimizer", optimizer_tensors)),
-            **dict(checkpoints.named("random", self._random_states)),
-            "shuffling": self._shuffling.get_state(),
-        }
-        values = {
-            "step": self._step,
-            "best": self._best,
-            "since_best": self._since_best,
-            "optimizer": optimizer_rest,
-        }
-        checkpoint = checkpoints.Checkpoint(self._epoch, tensors, values)
+        tensors, values = self._learner.state()
+        best = dict(checkpoints.named("best", self._best_weights))
+        checkpoint = checkpoints.Checkpoint(
+            self._epoch,
+            {**tensors, **best},
+            {**values, "best": self._best, "since_best": self._since_best},
+        )
         try:
             checkpoints.save(self._task.folder, checkpoint)
         except DiskFullError as error:  # the trial itself needs no space until its end
@@ -180,61 +121,18 @@ class Member:
         found = checkpoints.latest((self._task.folder, *self._task.earlier))
         if found is None:
             return
-        tensors, values = found.tensors, found.values
-        self._model.load_state_dict(checkpoints.under("model", tensors))
-        self._best_state = {
-            name: tensor.to(self._device)
-            for name, tensor in checkpoints.under("best", tensors).items()
+        self._learner.restore(found.tensors, found.values)
+        device = torch.device(self._cohort.device)
+        self._best_weights = {
+            name: tensor.to(device)
+            for name, tensor in checkpoints.under("best", found.tensors).items()
         }
-        checkpoints.restore_optimizer(
-            self._optimizer, checkpoints.under("optimizer", tensors), values["optimizer"]
-        )
-        self._random_states = checkpoints.under("random", tensors)
-        self._shuffling.set_state(tensors["shuffling"])
-        self._epoch, self._step = found.epoch, values["step"]
-        self._best, self._since_best = values["best"], values["since_best"]
+        self._epoch = found.epoch
+        self._best, self._since_best = found.values["best"], found.values["since_best"]
 
     def end(self) -> None:
         """The trial has an outcome: nobody will go on from its checkpoints."""
         checkpoints.remove((self._task.folder, *self._task.earlier))
-
-    def _train_epoch(self, part: Batches) -> float:
-        """One pass over the part; returns the mean loss of an example."""
-        self._model.train()
-        size, total = self._batch_size, len(part)
-        steps = math.ceil(total / size)
-        loss_sum = torch.zeros((), device=self._device)
-        for indices in part.batches(size, self._shuffling):
-            if len(indices) == 1 and total > 1:
-                continue  # batch normalization has no variance of one example
-            self._set_learning_rate(steps * self._cohort.epochs)
-            inputs, labels = part.batch(indices)
-            with self._autocast():
-                logits = self._model(inputs)
-            loss = functional.cross_entropy(
-                logits.float(),
-                labels,
-                weight=self._class_weights,
-                label_smoothing=self._smoothing,
-            )
-            self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if self._clip_norm > 0:
-                nn.utils.clip_grad_norm_(self._model.parameters(), self._clip_norm)
-            self._optimizer.step()
-            if (constrain := getattr(self._model, "constrain", None)) is not None:
-                constrain()
-            # on the device: reading it would wait for the step at every batch
-            loss_sum += loss.detach() * len(indices)
-        return float(loss_sum) / total
-
-    def _set_learning_rate(self, total: int) -> None:
-        schedule = str(self._params.get("schedule", "constant"))
-        warmup = float(self._params.get("warmup") or 0.0)
-        factor = schedules.factor(schedule, self._step, total, warmup)
-        for group in self._optimizer.param_groups:
-            group["lr"] = group["base_lr"] * factor
-        self._step += 1
 
     def _remember(self, value: float) -> None:
         """Keep a copy of the weights if this epoch is the best so far."""
@@ -242,57 +140,16 @@ class Member:
             self._since_best += 1
             return
         self._best, self._since_best = value, 0
-        for name, tensor in self._model.state_dict().items():
-            if name in self._best_state:
-                self._best_state[name].copy_(tensor)
+        for name, tensor in self._learner.weights().items():
+            if name in self._best_weights:
+                self._best_weights[name].copy_(tensor)
             else:
-                self._best_state[name] = tensor.detach().clone()
-
-    def _autocast(self) -> torch.autocast | nullcontext[None]:
-        wanted = self._cohort.precision
-        gains = self._device.type == "cuda" and torch.cuda.is_bf16_supported()
-        if wanted == "bfloat16" or (wanted == "auto" and gains):
-            return torch.autocast(self._device.type, torch.bfloat16)
-        return nullcontext()
-
-    def _peak_memory(self) -> float:
-        """MiB: on a GPU of this process's tensors, on the CPU of the whole process."""
-        if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device) / _MIB
-        unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MIB
-
-    @contextmanager
-    def _randomness(self) -> Iterator[None]:
-        """Initialization and dropout draw from the trial's own random state inside the block."""
-        if self._random_states:
-            checkpoints.restore_random_states(self._random_states, self._device)
-        yield
-        self._random_states = checkpoints.random_states(self._device)
+                self._best_weights[name] = tensor.detach().clone()
 
 
-def _class_weights(
-    params: Mapping[str, ParamValue], data: Prepared, device: torch.device
-) -> Tensor | None:
-    """float32 [classes] so that every class counts the same in the loss; None if not asked for."""
-    if params.get("class_weights") != "balanced":
-        return None
-    counts = torch.tensor([data.class_counts[name] for name in data.classes], device=device)
-    return counts.sum() / (len(counts) * counts)
-
-
-@torch.inference_mode()
-def predict(
-    model: nn.Module,
-    part: Batches,
-    autocast: Callable[[], torch.autocast | nullcontext[None]] = nullcontext,
-) -> Tensor:
-    """Logits float32 [N, classes] of a part, in its order."""
-    model.eval()
-    outputs = []
-    for start in range(0, len(part), EVALUATION_BATCH):
-        stop = min(start + EVALUATION_BATCH, len(part))
-        indices = torch.arange(start, stop, device=part.labels.device)
-        with autocast():
-            outputs.append(model(part.batch(indices)[0]).float())
-    return torch.cat(outputs)
+def _peak_memory(device: torch.device) -> float:
+    """MiB: on a GPU of this process's tensors, on the CPU of the whole process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / _MIB
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MIB

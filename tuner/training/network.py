@@ -1,0 +1,211 @@
+"""The learner of all torch families: a network, its optimizer and its random state."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tuner.data.prepared import PartName, Prepared
+from tuner.training import checkpoints, metrics, optimizers, resident, schedules
+from tuner.training.cohort import Cohort, Task
+from tuner.training.member import DivergedError
+from tuner.trials import ParamValue
+
+EVALUATION_BATCH = 1024  # rows; evaluation holds no gradients
+
+Build = Callable[[Mapping[str, ParamValue], Prepared], nn.Module]
+
+
+class Batches(Protocol):
+    """A part of the data as a model takes it; `resident.Resident` is the usual one."""
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 [N] on the device."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batches(self, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Indices in a random order, `size` at a time."""
+        ...
+
+    def batch(self, indices: Tensor) -> tuple[Any, Tensor]:
+        """What the model is called with, and the labels, of these rows."""
+        ...
+
+
+Load = Callable[[Mapping[str, ParamValue], Prepared, PartName, torch.device], Batches]
+
+
+def load_resident(
+    _: Mapping[str, ParamValue], data: Prepared, name: PartName, device: torch.device
+) -> Batches:
+    """The part as it was prepared, whatever the trial's parameters are."""
+    return resident.load(data, name, device)
+
+
+class Network:
+    """A trial's network in training; a `member.Learner`."""
+
+    def __init__(
+        self,
+        task: Task,
+        cohort: Cohort,
+        data: Prepared,
+        device: torch.device,
+        build: Build,
+        load: Load,
+    ) -> None:
+        self._epochs = cohort.epochs
+        self._precision = cohort.precision
+        self._device = device
+        self._params = task.params
+        self._random_states: dict[str, Tensor] = {}
+        self._train_part = load(task.params, data, "train", device)
+        self._validation_part = load(task.params, data, "validation", device)
+        self._shuffling = torch.Generator().manual_seed(task.seed)
+        with self._randomness():
+            torch.manual_seed(task.seed)
+            self._model = build(task.params, data).to(device)
+        if device.type == "cuda" and data.kind == "images":
+            channels_last: Any = {"memory_format": torch.channels_last}  # torch's types lack it
+            self._model = self._model.to(**channels_last)
+        self._optimizer = optimizers.make(self._model, task.params)
+        for group in self._optimizer.param_groups:
+            group["base_lr"] = group["lr"]
+        self._batch_size = int(task.params["batch_size"])  # type: ignore[arg-type]
+        self._smoothing = float(task.params.get("label_smoothing") or 0.0)
+        self._class_weights = _class_weights(task.params, data, device)
+        self._clip_norm = float(task.params.get("clip_norm") or 0.0)
+        self._step = 0
+
+    def epoch(self) -> dict[str, float]:
+        """Train one epoch and measure the validation part; DivergedError if the loss diverged."""
+        started = time.perf_counter()
+        with self._randomness():
+            train_loss = self._train_epoch(self._train_part)
+        seconds = time.perf_counter() - started
+        if not math.isfinite(train_loss):
+            raise DivergedError(f"the training loss became {train_loss}")
+        measured = metrics.classification(
+            predict(self._model, self._validation_part, self._autocast),
+            self._validation_part.labels,
+        )
+        return {
+            "train_loss": train_loss,
+            "validation_loss": measured["log_loss"],
+            **measured,
+            "samples_per_second": len(self._train_part) / seconds,
+        }
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """The network's own tensors."""
+        state: dict[str, Tensor] = self._model.state_dict()
+        return state
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Network, optimizer, random states and the order of the data."""
+        optimizer_tensors, optimizer_rest = checkpoints.optimizer_state(self._optimizer)
+        tensors = {
+            **dict(checkpoints.named("model", self._model.state_dict())),
+            **dict(checkpoints.named("optimizer", optimizer_tensors)),
+            **dict(checkpoints.named("random", self._random_states)),
+            "shuffling": self._shuffling.get_state(),
+        }
+        return tensors, {"step": self._step, "optimizer": optimizer_rest}
+
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Take on a state."""
+        self._model.load_state_dict(checkpoints.under("model", tensors))
+        checkpoints.restore_optimizer(
+            self._optimizer, checkpoints.under("optimizer", tensors), values["optimizer"]
+        )
+        self._random_states = checkpoints.under("random", tensors)
+        self._shuffling.set_state(tensors["shuffling"])
+        self._step = values["step"]
+
+    def _train_epoch(self, part: Batches) -> float:
+        """One pass over the part; returns the mean loss of an example."""
+        self._model.train()
+        size, total = self._batch_size, len(part)
+        steps = math.ceil(total / size)
+        loss_sum = torch.zeros((), device=self._device)
+        for indices in part.batches(size, self._shuffling):
+            if len(indices) == 1 and total > 1:
+                continue  # batch normalization has no variance of one example
+            self._set_learning_rate(steps * self._epochs)
+            inputs, labels = part.batch(indices)
+            with self._autocast():
+                logits = self._model(inputs)
+            loss = functional.cross_entropy(
+                logits.float(),
+                labels,
+                weight=self._class_weights,
+                label_smoothing=self._smoothing,
+            )
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if self._clip_norm > 0:
+                nn.utils.clip_grad_norm_(self._model.parameters(), self._clip_norm)
+            self._optimizer.step()
+            if (constrain := getattr(self._model, "constrain", None)) is not None:
+                constrain()
+            # on the device: reading it would wait for the step at every batch
+            loss_sum += loss.detach() * len(indices)
+        return float(loss_sum) / total
+
+    def _set_learning_rate(self, total: int) -> None:
+        schedule = str(self._params.get("schedule", "constant"))
+        warmup = float(self._params.get("warmup") or 0.0)
+        factor = schedules.factor(schedule, self._step, total, warmup)
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        self._step += 1
+
+    def _autocast(self) -> torch.autocast | nullcontext[None]:
+        wanted = self._precision
+        gains = self._device.type == "cuda" and torch.cuda.is_bf16_supported()
+        if wanted == "bfloat16" or (wanted == "auto" and gains):
+            return torch.autocast(self._device.type, torch.bfloat16)
+        return nullcontext()
+
+    @contextmanager
+    def _randomness(self) -> Iterator[None]:
+        """Initialization and dropout draw from the trial's own random state inside the block."""
+        if self._random_states:
+            checkpoints.restore_random_states(self._random_states, self._device)
+        yield
+        self._random_states = checkpoints.random_states(self._device)
+
+
+def _class_weights(
+    params: Mapping[str, ParamValue], data: Prepared, device: torch.device
+) -> Tensor | None:
+    """float32 [classes] so that every class counts the same in the loss; None if not asked for."""
+    if params.get("class_weights") != "balanced":
+        return None
+    counts = torch.tensor([data.class_counts[name] for name in data.classes], device=device)
+    return counts.sum() / (len(counts) * counts)
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    part: Batches,
+    autocast: Callable[[], torch.autocast | nullcontext[None]] = nullcontext,
+) -> Tensor:
+    """Logits float32 [N, classes] of a part, in its order."""
+    model.eval()
+    outputs = []
+    for start in range(0, len(part), EVALUATION_BATCH):
+        stop = min(start + EVALUATION_BATCH, len(part))
+        indices = torch.arange(start, stop, device=part.labels.device)
+        with autocast():
+            outputs.append(model(part.batch(indices)[0]).float())
+    return torch.cat(outputs)
