@@ -59,6 +59,11 @@ class Settings(BaseSettings):
         description="Seconds the embedded server stays up after the last process has left; "
         "negative: it stays until `tuner db stop`.",
     )
+    listen: bool = Field(
+        default=True,
+        description="Whether to wait for PostgreSQL's notifications; off behind a pooler in "
+        "transaction mode, where they do not arrive.",
+    )
     lease_seconds: float = Field(
         default=15.0,
         ge=1,
@@ -98,6 +103,7 @@ def _sentence(wrong: ErrorDetails) -> str:
     sentence = {
         "float_parsing": "must be a number",
         "finite_number": "must be a finite number",
+        "bool_parsing": "must be true or false",
         "greater_than_equal": f"must be at least {context.get('ge', 0):g}",
         "less_than_equal": f"must be at most {context.get('le', 0):g}",
         "value_error": str(context.get("error")),

@@ -6,6 +6,8 @@ what all workers do, not only this process's. Without a terminal it prints a lin
 
 import logging
 import math
+import select
+import socket
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,12 +23,14 @@ from rich.text import Text
 
 from tuner.cli.output import STATE_STYLE, duration, number, param
 from tuner.database import studies
-from tuner.database.engine import Database
 from tuner.database.feed import Feed
+from tuner.database.hints import ListeningDatabase
 from tuner.errors import TunerError
 from tuner.trials import Study, Trial, TrialState, best_so_far, best_trial, finished
 
 PERIOD = 0.5  # seconds between looks
+LISTENING_PERIOD = 2.0  # while hints say when there is something to see
+SHORTEST = 0.1  # seconds between two looks, whatever the hints say
 LINE_PERIOD = 10.0  # seconds between lines where there is no terminal
 RATE_WINDOW = 120.0  # seconds over which trials a minute are counted
 SPARK = "▁▂▃▄▅▆▇█"
@@ -38,13 +42,15 @@ _log = logging.getLogger(__name__)
 class LiveView:
     """A context manager: draws while the block runs."""
 
-    def __init__(self, database: Database, study: Study, console: Console) -> None:
+    def __init__(self, database: ListeningDatabase, study: Study, console: Console) -> None:
+        """`database` is closed at the end."""
         self._database = database
         self._study = study
         self._console = console
         self._feed = Feed(study.id, metrics=False)
         self._trials: dict[int, Trial] = {}
         self._stopped = threading.Event()
+        self._end, self._ended = socket.socketpair()  # so that a wait ends when the block does
         self._thread = threading.Thread(target=self._watch, name="live view", daemon=True)
         self.note = ""  # a line below, as while stopping
 
@@ -59,7 +65,10 @@ class LiveView:
         trace: TracebackType | None,
     ) -> None:
         self._stopped.set()
+        self._end.close()
         self._thread.join()
+        self._ended.close()
+        self._database.close()
 
     def _watch(self) -> None:
         if self._console.is_terminal:
@@ -70,10 +79,21 @@ class LiveView:
                     live.update(self._render(), refresh=True)
                     if last:
                         return
-                    self._stopped.wait(PERIOD)
+                    self._wait()
         while not self._stopped.wait(LINE_PERIOD):
             self._look()
             self._console.print(self._line())
+
+    def _wait(self) -> None:
+        """Wait until there may be something to see."""
+        self._stopped.wait(SHORTEST)
+        hints = self._database.fileno()
+        poll = select.poll()
+        for wakes in (self._ended.fileno(), hints):
+            if wakes is not None:
+                poll.register(wakes, select.POLLIN)
+        poll.poll(1000 * (PERIOD if hints is None else LISTENING_PERIOD))
+        self._database.heard()
 
     def _look(self) -> None:
         try:

@@ -25,6 +25,7 @@ from tuner.cli.output import (
     typed,
 )
 from tuner.database.engine import Database
+from tuner.database.hints import TRIALS, ListeningDatabase
 from tuner.errors import BadInputError, NothingToExportError
 from tuner.settings import Settings
 from tuner.spec.words import quoted
@@ -125,7 +126,8 @@ def _work(
     from tuner.worker.loop import Worker  # with Optuna, which `tuner list` does not wait for
 
     local = Worker(database, settings, slots, only=[study.name], until_done=True)
-    with LiveView(database, study, err) as view:
+    watched = ListeningDatabase(database, TRIALS, listen=settings.listen)
+    with LiveView(watched, study, err) as view:
         local.on_drain = lambda: setattr(
             view, "note", "stopping: running trials go back to the queue (Ctrl-C again: at once)"
         )

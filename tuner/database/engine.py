@@ -40,16 +40,24 @@ _DISK_FULL = "53100"
 _REFUSED = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|not permitted to log in"
     r'|(database|role) ".*" does not exist|permission denied for database'
+    r"|unsupported startup parameter"
 )
 
 
 class Database:
     """A pool of connections to one PostgreSQL server; holds the embedded one up if it is that."""
 
-    def __init__(self, url: URL, hold: embedded.EmbeddedServer | None = None) -> None:
+    def __init__(
+        self,
+        url: URL,
+        hold: embedded.EmbeddedServer | None = None,
+        *,
+        pool_size: int = 4,
+        max_overflow: int = 12,
+    ) -> None:
         self.url = url
         self._hold = hold
-        self.engine = _engine(url)
+        self.engine = _engine(url, pool_size=pool_size, max_overflow=max_overflow)
 
     @property
     def is_embedded(self) -> bool:
@@ -109,11 +117,11 @@ def parse_url(text: str) -> URL:
     return url.set(drivername="postgresql+psycopg2")
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, *, pool_size: int, max_overflow: int) -> Engine:
     engine = create_engine(
         url,
-        pool_size=4,
-        max_overflow=12,
+        pool_size=pool_size,
+        max_overflow=max_overflow,
         json_serializer=_json_text,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT,
@@ -142,6 +150,8 @@ def _alive(connection: Any, record: Any, _: Any) -> None:
     try:
         poll = select.poll()
         poll.register(connection.fileno(), select.POLLIN)
+        if poll.poll(0):
+            connection.poll()  # a hint, perhaps; what is left then is the end
         rested = time.monotonic() - record.info.get("rests", time.monotonic())
         if rested < RESTED and not poll.poll(0):
             return
@@ -172,9 +182,13 @@ def translated(url: URL) -> Iterator[None]:
         ):
             said = _first_line(error.orig)
             if not code and _REFUSED.search(said):
+                cure = (
+                    "a PgBouncer needs `ignore_startup_parameters = options`"
+                    if "startup parameter" in said
+                    else "see TUNER_DATABASE_URL"
+                )
                 raise BadInputError(
-                    f"PostgreSQL at {address(url)} refuses the connection: {said}; "
-                    "see TUNER_DATABASE_URL"
+                    f"PostgreSQL at {address(url)} refuses the connection: {said}; {cure}"
                 ) from error
             raise DatabaseUnreachableError(
                 f"PostgreSQL at {address(url)} does not answer: {said}"

@@ -44,7 +44,8 @@ class Prepared:
             if _code(error) != _MISSING:
                 raise
         self._make(connection)
-        return connection.execute(self._execute, arguments)
+        # behind a pooler the next statement may reach yet another connection
+        return connection.execute(self._plain, arguments)
 
     def _make(self, connection: Connection) -> None:
         try:

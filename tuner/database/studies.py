@@ -22,7 +22,7 @@ _CREATE = text("""
         (:name, :family, CAST(:spec AS jsonb), :fingerprint, :directions, :metrics, :max_trials,
          clock_timestamp() + CAST(:hours AS double precision) * interval '1 hour',
          CAST(:system_attrs AS jsonb))
-    RETURNING id
+    RETURNING id, pg_notify('tuner_work', CAST(id AS text))
 """)
 
 _SELECT = """
@@ -42,7 +42,7 @@ _SET_STATE = text("""
         finished_at = CASE WHEN CAST(:state AS text) IN ('finished', 'stopped')
                       THEN clock_timestamp() END
     WHERE id = :id AND state = ANY(:allowed)
-    RETURNING id
+    RETURNING id, pg_notify('tuner_work', CAST(id AS text))
 """)
 
 # A study whose budget is given out is finished when nothing of it runs or waits any more. Two
@@ -59,7 +59,7 @@ _FINISH_IF_DONE = text("""
                             AND t.state = 'waiting' AND t.attempt > 0))
            OR clock_timestamp() >= deadline)
       AND NOT EXISTS (SELECT FROM tuner.trials t WHERE t.study_id = s.id AND t.state = 'running')
-    RETURNING reason
+    RETURNING reason, pg_notify('tuner_work', CAST(id AS text))
 """)
 
 _PAUSE_IF_FAILING = text("""
@@ -76,7 +76,7 @@ _PAUSE_IF_FAILING = text("""
     WHERE id = :id AND state = 'active'
       AND (SELECT count(*) = :limit AND count(DISTINCT cause) = 1 AND bool_and(state = 'failed')
            FROM latest)
-    RETURNING reason
+    RETURNING reason, pg_notify('tuner_work', CAST(id AS text))
 """)
 
 _SET_BUDGET = text("""
@@ -85,7 +85,7 @@ _SET_BUDGET = text("""
         deadline = created_at + CAST(:hours AS double precision) * interval '1 hour',
         spec = CAST(:spec AS jsonb)
     WHERE id = :id
-    RETURNING max_trials
+    RETURNING max_trials, pg_notify('tuner_work', CAST(id AS text))
 """)
 
 _SET_ATTRIBUTE = {
@@ -99,7 +99,9 @@ _SET_ATTRIBUTE = {
     """),
 }
 
-_DELETE = text("DELETE FROM tuner.studies WHERE id = :id RETURNING id")
+_DELETE = text("""
+    DELETE FROM tuner.studies WHERE id = :id RETURNING pg_notify('tuner_work', CAST(id AS text))
+""")
 
 
 def create(

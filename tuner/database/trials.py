@@ -145,7 +145,8 @@ _INTERRUPT = """
         worker_id = CASE WHEN i.again THEN NULL ELSE t.worker_id END,
         lease_until = NULL, changed = pg_current_xact_id()
     FROM interrupted i WHERE t.id = i.id
-    RETURNING t.id, t.study_id, t.number, t.state
+    RETURNING t.id, t.study_id, t.number, t.state,
+              pg_notify('tuner_work', CAST(t.study_id AS text))
 """
 _SELECTION = """
     SELECT t.id, t.attempt, t.worker_id, t.started_at,
@@ -169,7 +170,7 @@ _ENQUEUE = text("""
     )
     INSERT INTO tuner.trials (study_id, number, state, system_attrs)
     SELECT :study, next_number - 1, 'waiting', CAST(:system_attrs AS jsonb) FROM numbered
-    RETURNING number
+    RETURNING number, pg_notify('tuner_work', CAST(study_id AS text))
 """)
 
 _RETRY = text("""
@@ -178,7 +179,7 @@ _RETRY = text("""
         objective_values = NULL, changed = pg_current_xact_id()
     WHERE study_id = :study AND state = 'failed'
       AND (CAST(:number AS integer) IS NULL OR number = :number)
-    RETURNING number
+    RETURNING number, pg_notify('tuner_work', CAST(study_id AS text))
 """)
 
 _COUNTS = text("""

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from tuner import __version__, artifacts
-from tuner.database import studies, trials, workers
+from tuner.database import hints, studies, trials, workers
 from tuner.database.engine import Database, Write
 from tuner.errors import DatabaseUnreachableError, StudyNotFoundError
 from tuner.logs import log_context
@@ -44,6 +44,8 @@ from tuner.worker.outbox import Outbox
 from tuner.worker.pool import Pool
 
 POLL = 1.0  # seconds between looks at the studies' states and for new work
+LISTENING_POLL = 5.0  # between looks at the studies' states while hints say when to look
+HINT_PERIOD = 0.25  # seconds between hints that trials have changed
 GRACE = 20.0  # seconds that a stopping executor may take to come to its next report
 
 _log = logging.getLogger(__name__)
@@ -66,17 +68,18 @@ class Worker:
         `until_done`: return when none of them is active any more.
         """
         self.id = uuid.uuid4()
-        self._database = database
+        self._database = hints.ListeningDatabase(database, hints.WORK, listen=settings.listen)
         self._settings = settings
         self._slots = slots
         self._only = frozenset(only)
         self._until_done = until_done
-        self._outbox = Outbox(database)
+        self._outbox = Outbox(self._database)
         self._searches: dict[int, Search] = {}  # of active studies
         self._weights = artifacts.KeptWeights()
         self._pool = Pool(self._handle, self._on_death)
         self._turn = 0  # of the studies, for a fair share
-        self._next: dict[str, float] = {}  # timer → when it is due, monotonic clock
+        self._changed: set[int] = set()  # studies with changes that nobody was told of yet
+        self._next = {"hint": 0.0}  # timer → when it is due, monotonic clock
         self._stop_by: float | None = None  # draining: when executors are killed
         self._nothing_active = False
         self.drained = False  # whether it was asked to stop
@@ -103,7 +106,7 @@ class Worker:
                     self._pool.start(slot)
                 while not self._is_over():
                     self._tick()
-                    self._pool.wait(self._until_next_timer())
+                    self._pool.wait(self._until_next_timer(), self._database.fileno())
             finally:
                 self._shut_down()
 
@@ -125,8 +128,11 @@ class Worker:
         return self._until_done and self._nothing_active and not busy and not self._outbox
 
     def _tick(self) -> None:
+        listens = self._database.fileno() is not None
+        if self._database.heard():
+            self._next["studies"] = self._next["claim"] = 0.0
         for name, period, action in (
-            ("studies", POLL, self._look_at_studies),
+            ("studies", LISTENING_POLL if listens else POLL, self._look_at_studies),
             ("renew", self._settings.lease_seconds / 3, self._renew),
             ("reap", self._settings.lease_seconds / 2, self._reap),
         ):
@@ -134,6 +140,9 @@ class Worker:
                 self._next[name] = time.monotonic() + period
                 self._unless_unreachable(action)
         self._outbox.deliver()
+        if self._changed and time.monotonic() >= self._next.get("hint", 0.0):
+            self._next["hint"] = time.monotonic() + HINT_PERIOD
+            self._unless_unreachable(self._hint)
         if self._stop_by is None:
             for executor in self._pool.executors:
                 if executor.is_idle and time.monotonic() >= self._next.get("claim", 0.0):
@@ -144,7 +153,8 @@ class Worker:
             return 0.2
         # nobody waits for the time of the next claim while every executor is busy
         idle = any(executor.is_idle for executor in self._pool.executors)
-        due = [at for name, at in self._next.items() if name != "claim" or idle]
+        waited_for = {"claim": idle, "hint": bool(self._changed)}
+        due = [at for name, at in self._next.items() if waited_for.get(name, True)]
         return max(0.0, min(due) - time.monotonic())
 
     def _unless_unreachable(self, action: Callable[[], None]) -> None:
@@ -205,6 +215,11 @@ class Worker:
             for trial in list(executor.held.values()):
                 if trial.claimed.id in lost:
                     self._lost(executor, trial)
+
+    def _hint(self) -> None:
+        with self._database.statement() as connection:
+            hints.send(connection, hints.TRIALS, self._changed)
+        self._changed.clear()
 
     def _reap(self) -> None:
         with self._database.statement() as connection:
@@ -267,6 +282,7 @@ class Worker:
 
     def _train(self, executor: Executor, search: Search, held: Held) -> None:
         spec, study = search.spec, search.study
+        self._changed.add(study.id)
         folders = [
             artifacts.attempt_folder(self._settings, study.id, held.number, attempt)
             for attempt in range(held.claimed.attempt, 0, -1)
@@ -424,6 +440,7 @@ class Worker:
         self._next["claim"] = 0.0
 
     def _write(self, executor: Executor, held: Held, write: Write) -> None:
+        self._changed.add(held.claimed.study_id)
         self._outbox.put(write, partial(self._lost, executor, held))
 
     def _shut_down(self) -> None:
@@ -436,3 +453,4 @@ class Worker:
             time.sleep(0.1)
         with contextlib.suppress(DatabaseUnreachableError), self._database.statement() as c:
             workers.stopped(c, self.id)
+        self._database.close()

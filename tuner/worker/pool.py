@@ -52,12 +52,18 @@ class Pool:
         self._remove(executor)
         self.start(executor.slot)
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float, also: int | None = None) -> None:
         """Wait for something to happen, at most so long, and deal with it.
 
-        ExecutorError when executors keep dying before they are ready.
+        `also` is a file descriptor that ends the wait when it is readable. ExecutorError when
+        executors keep dying before they are ready.
         """
-        for key, _ in self._selector.select(seconds):
+        if also is not None:
+            self._selector.register(also, selectors.EVENT_READ, lambda: None)
+        events = self._selector.select(seconds)
+        if also is not None:  # it may be another one next time
+            self._selector.unregister(also)
+        for key, _ in events:
             key.data()
 
     def kill(self) -> None:
