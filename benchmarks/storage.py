@@ -53,9 +53,10 @@ warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 class Bench:
     """The server, and how each contestant is reached."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.hold = embedded.hold(folder / "home", linger=0.0)
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="tuner-bench-"))
+        self.folder.chmod(0o755)  # root's server runs as another user
+        self.hold = embedded.hold(self.folder / "home", linger=0.0)
         self.url = self.hold.url
         database = Database(make_url(self.url))
         schema.upgrade(database)
@@ -65,7 +66,13 @@ class Bench:
         with create_engine(self.url, isolation_level="AUTOCOMMIT").connect() as connection:
             connection.execute(text("CREATE DATABASE optuna"))
         RDBStorage(self.optuna_url)
-        self.postmaster = psutil.Process(_postmaster(folder / "home"))
+        self.postmaster = psutil.Process(_postmaster(self.folder / "home"))
+
+    def close(self) -> None:
+        """Stop the server and remove all that it has."""
+        self.hold.release()
+        embedded.stop(self.folder / "home", force=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def where(self, contestant: str) -> str:
         """What a worker process needs to know."""
@@ -328,17 +335,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="one short round, two minutes")
     given = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="tuner-bench-"))
-    folder.chmod(0o755)  # root's server runs as another user
+    bench = Bench()
     try:
-        bench = Bench(folder)
         found = measure(bench, 1 if given.quick else given.rounds, quick=given.quick)
         print(f"\n{len(NAMES)} parameters, 5 reports, {psutil.cpu_count()} processors\n")
         print(table(found))
-        bench.hold.release()
     finally:
-        embedded.stop(folder / "home", force=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        bench.close()
 
 
 if __name__ == "__main__":

@@ -118,7 +118,9 @@ def test_the_page_of_study_files_has_every_field_with_its_default() -> None:
 def test_the_page_of_settings_has_every_default() -> None:
     said = {name: cells[0] for name, cells in rows("settings.md").items() if name[:6] == "TUNER_"}
     expected = {
-        f"TUNER_{name.upper()}": "not set" if field.default is None else f"`{written(field.default)}`"
+        f"TUNER_{name.upper()}": "not set"
+        if field.default is None
+        else f"`{written(field.default)}`"
         for name, field in Settings.model_fields.items()
     }
     assert said == expected
