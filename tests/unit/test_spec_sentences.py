@@ -150,6 +150,8 @@ def test_sections(text: str, sentence: str) -> None:
          "be combined with `log: true`; remove one of them"),
         ("learning_rate: {low: 0, high: 1, step: 2}", ".learning_rate.step: must be at most "
          "high - low, is 2"),
+        ("learning_rate: {low: 0, high: 1e30, step: 1e-5}", ".learning_rate.step: is too small: "
+         "0 to 1e+30 has too many steps"),
         ("learning_rate: {value: 0.1, low: 0.2}", ".learning_rate.low: `value` pins the "
          "parameter, so this has no meaning; remove it"),
         ("learning_rate: {type: real}", ".learning_rate.type: must be one of float, int, "

@@ -123,6 +123,7 @@ def _engine(url: URL, *, pool_size: int, max_overflow: int) -> Engine:
         pool_size=pool_size,
         max_overflow=max_overflow,
         json_serializer=_json_text,
+        use_native_hstore=False,  # none is stored, and asking for its type costs a round trip
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT,
             "tcp_user_timeout": TCP_USER_TIMEOUT,

@@ -117,6 +117,8 @@ def _check_range(low: float, high: float, log: bool, step: float | None) -> None
         raise problem(f"must be at most high - low, is {written(step)}", "step")
     if not math.isfinite(float(high) - float(low)):
         raise problem("high - low is too large to compute with", "high")
+    if step is not None and (high - low) / step > MAX_WHOLE:
+        raise problem(f"is too small: {written(low)} to {written(high)} has too many steps", "step")
 
 
 def draw(parameter: Searched, rng: random.Random) -> ParamValue:
