@@ -56,7 +56,7 @@ lock: $(VENV)/.runtime ## Pin what pyproject.toml names anew (all to their newes
 		--extra mnist --group dev --group lock \
 		--no-header --annotation-style line --quiet $(LOCK_ARGS) --output-file $(LOCK)
 	{ echo '# Every package that tuner and its developers need, pinned. Made by `make lock`.'; \
-	  sed '/^\(nvidia-\|cuda-\|triton\)/d; /^#/d' $(LOCK); } > $(LOCK).new
+	  sed '/^nvidia-ml-py/b; /^\(nvidia-\|cuda-\|triton\)/d; /^#/d' $(LOCK); } > $(LOCK).new
 	mv $(LOCK).new $(LOCK)
 
 clean: ## Remove caches and builds; what is installed and every study stay

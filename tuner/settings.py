@@ -115,7 +115,7 @@ def _sentence(wrong: ErrorDetails) -> str:
 def visible_cuda_devices() -> tuple[str, ...] | None:
     """What CUDA_VISIBLE_DEVICES names; None where it is not set."""
     value = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return None if value is None else tuple(part for part in value.split(",") if part.strip())
+    return None if value is None else tuple(filter(None, map(str.strip, value.split(","))))
 
 
 def executor_environment(threads: int, cuda_device: str | None) -> dict[str, str]:

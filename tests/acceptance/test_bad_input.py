@@ -497,7 +497,7 @@ def test_a_disk_that_fails_leaves_nothing(
         (["worker", "--workers", "0"], "--workers: must be at least 1 (see"),
         (["worker", "--workers", "99999"], "--workers: must be at most 1024 (see"),
         (["worker", "--threads", "x"], "--threads: must be a whole number (see"),
-        (["worker", "--device", "cpuu"], "--device: must be auto, cpu or cuda, is `cpuu`"),
+        (["worker", "--device", "cpuu"], "--device: must be auto, cpu, cuda or mps, is `cpuu`"),
         (["launch", "s.yaml", "--set", "x"], "--set x: must be a name, `=` and a value; write"),
     ],
     ids=" ".join,
@@ -508,8 +508,10 @@ def test_words_that_are_not_understood(line: Line, words: list[str], expected: s
 
 
 def test_a_device_that_is_not_there(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuner.worker.devices.gpus", tuple)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     assert "there is no NVIDIA GPU" in refused(line("worker", "--device", "cuda"))
+    assert "this is no Mac with Apple's GPU" in refused(line("worker", "--device", "mps"))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from tuner.training.cohort import Cohort, Decision, Task
 from tuner.trials import Cause, Report
 from tuner.worker import devices, executor, executors, messages
 from tuner.worker.executors import ending, tail
+from tuner.worker.pool import Pool
 
 COHORT = Cohort(
     study="s",
@@ -82,26 +83,6 @@ def test_a_message_that_is_too_long_is_refused() -> None:
             messages.receive_from_executor(there)
     finally:
         messages.MAX_BYTES = limit
-
-
-def test_slots_divide_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "cores", lambda: 8)
-    monkeypatch.setattr(devices, "gpus", lambda: ())
-    assert [s.threads for s in devices.slots("auto", None, None)] == [1] * 8
-    assert [s.threads for s in devices.slots("cpu", 3, None)] == [2] * 3
-    assert [s.threads for s in devices.slots("cpu", None, 4)] == [4] * 2
-
-
-def test_gpus_get_one_executor_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "cores", lambda: 8)
-    monkeypatch.setattr(devices, "gpus", lambda: ("0", "1"))
-    slots = devices.slots("auto", None, None)
-    assert [(s.name, s.device, s.threads) for s in slots] == [
-        ("cuda:0", "cuda:0", 4),
-        ("cuda:1", "cuda:0", 4),  # it sees only its own
-    ]
-    assert [s.name for s in devices.slots("cuda", 3, None)] == ["cuda:0", "cuda:1", "cuda:0"]
-    assert {s.name for s in devices.slots("cpu", None, None)} == {"cpu"}
 
 
 def test_executors_do_not_get_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,3 +171,13 @@ def test_an_executor_is_worn_when_it_has_grown(
     monkeypatch.setattr(executors, "MAX_GROWTH", -1)
     idle.count_cohort()
     assert idle.is_worn
+
+
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a driver")
+def test_a_device_that_torch_cannot_use_ends_the_worker_before_it_claims() -> None:
+    pool = Pool(lambda _, message: pytest.fail(str(message)), lambda _, said: pytest.fail(said))
+    pool.start(devices.Slot("cuda:0", 1, "GPU-none", "cuda:0"))
+    with pytest.raises(ExecutorError, match="work on the CPU"):
+        while True:
+            pool.wait(30)
+    pool.kill()

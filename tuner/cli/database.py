@@ -21,6 +21,7 @@ from tuner.errors import TunerError
 from tuner.settings import Settings, settings
 from tuner.spec.schema import study_schema
 from tuner.worker import devices
+from tuner.worker.devices import host
 
 MIN_FREE = 2**30  # bytes of disk below which doctor warns
 SEEN_WITHIN = 30.0  # seconds
@@ -164,11 +165,14 @@ def _torch(_: Settings) -> _Check:
 
 
 def _devices(_: Settings) -> _Check:
-    gpus = devices.gpus()
-    found = f"{devices.cores()} CPU cores"
-    if gpus:
-        return _Check("devices", "ok", f"{len(gpus)} GPUs ({', '.join(gpus)}), {found}")
-    return _Check("devices", "ok", f"{found}; no NVIDIA GPU, trials run on the CPU")
+    found = f"{host.cores()} CPU cores, {host.memory() / 2**30:.0f} GiB"
+    chosen = devices.find("auto")
+    if chosen[0].kind == "cpu":
+        return _Check("devices", "ok", f"{found}; no GPU, trials run on the CPU")
+    gpus = ", ".join(
+        f"{device.name} {device.model}, {device.memory / 2**30:.0f} GiB" for device in chosen
+    )
+    return _Check("devices", "ok", f"{gpus}; {found}")
 
 
 def _disk(chosen: Settings) -> _Check:

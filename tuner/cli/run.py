@@ -35,6 +35,7 @@ from tuner.worker import devices
 EXPORTS = Path("exports")
 MAX_EXECUTORS = 1024  # a typing error must not start more processes than a machine can have
 MAX_THREADS = 1024
+DEVICES = f"{', '.join(devices.CHOICES[:-1])} or {devices.CHOICES[-1]}"
 PANEL = "Launch and work"
 
 StudyFile = typer.Argument(help="The study file (YAML).", show_default=False)
@@ -53,7 +54,7 @@ Workers = typer.Option(
 Threads = typer.Option(
     None, "--threads", min=1, max=MAX_THREADS, help="CPU threads of an executor."
 )
-Device = typer.Option("auto", "--device", help="auto, cpu or cuda.")
+Device = typer.Option("auto", "--device", help=f"{DEVICES}.")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -93,7 +94,7 @@ def run(
         interrupted = False
         if study.state is StudyState.ACTIVE:
             chosen = devices.slots(
-                spec.resources.device,
+                devices.find(spec.resources.device),
                 workers or spec.resources.workers,
                 threads or spec.resources.threads,
             )
@@ -257,11 +258,11 @@ def worker(
 
     SIGTERM or Ctrl-C drains: running trials go back to the queue.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise BadInputError(f"--device: must be auto, cpu or cuda, is {quoted(device)}")
+    if device not in devices.CHOICES:
+        raise BadInputError(f"--device: must be {DEVICES}, is {quoted(device)}")
     with opened() as (settings, database):
         commands.trainable(database, studies)
-        slots = devices.slots(device, workers, threads)
+        slots = devices.slots(devices.find(device), workers, threads)
         err.print(
             f"[dim]worker with {len(slots)} executors on "
             f"{', '.join(sorted({slot.name for slot in slots}))}; Ctrl-C drains[/]"

@@ -19,7 +19,7 @@ from tuner.errors import TunerError
 from tuner.families import registry
 from tuner.spec.data import DataSpec
 from tuner.training import metrics, weights
-from tuner.training.loop import warm_up
+from tuner.training.device import warm_up
 from tuner.training.network import load_resident, predict
 
 
@@ -31,7 +31,7 @@ def evaluate(request: dict[str, Any]) -> dict[str, dict[str, float]]:
             f"the data has changed since the study was launched (fingerprint {data.fingerprint}, "
             f"at launch {request['fingerprint']}): the figures would not be comparable"
         )
-    warm_up()
+    warm_up("cpu")
     torch.set_num_threads(request["threads"])
     family = importlib.import_module(registry.card(request["family"]).module)
     load = getattr(family, "load", load_resident)

@@ -226,7 +226,7 @@ class Resources(_Section):
     threads: Annotated[Whole, Field(ge=1)] | None = Field(
         default=None, description="CPU threads of a trial; by default cores / executors."
     )
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     max_attempts: Whole = Field(
         default=3, ge=1, description="How often a trial whose worker died is tried in all."
     )

@@ -16,11 +16,6 @@ from tuner.training.network import Build, Load, Network, load_resident
 from tuner.trials import Report
 
 
-def warm_up() -> None:
-    """Set this process up for training; for processes that do nothing else."""
-    torch.set_flush_denormal(True)  # denormal numbers cost CPUs a hundred times as much
-
-
 def train(
     cohort: Cohort,
     data: Prepared,

@@ -32,6 +32,7 @@ from tuner.worker.messages import (
     Ready,
     Reported,
     Train,
+    Unusable,
     receive_from_worker,
     send_to_worker,
 )
@@ -60,17 +61,16 @@ class _Context:
         send_to_worker(self._connection, Diverged(number, message))
 
 
-def main(descriptor: int) -> None:
+def main(descriptor: int, device: str) -> None:
     """Serve cohorts until the worker closes the socket."""
     _die_with_parent()
     # a terminal's Ctrl-C is the worker's business: it decides what becomes of the trial
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(descriptor)
     # imports torch now: the first trial shall not wait for it
-    importlib.import_module("tuner.training.loop").warm_up()
-
-    send_to_worker(connection, Ready())
+    problem = importlib.import_module("tuner.training.device").warm_up(device)
     try:
+        send_to_worker(connection, Ready() if problem is None else Unusable(problem))
         while True:
             message = receive_from_worker(connection)
             if isinstance(message, Train):
@@ -157,4 +157,4 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2])

@@ -82,12 +82,12 @@ def start(slot: Slot) -> Executor:
     ours, theirs = socket.socketpair()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tuner.worker.executor", str(theirs.fileno())],
+            [sys.executable, "-m", "tuner.worker.executor", str(theirs.fileno()), slot.device],
             pass_fds=(theirs.fileno(),),
             start_new_session=True,  # a group of its own, so that all of it can be killed
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            env=executor_environment(slot.threads, slot.cuda_index),
+            env=executor_environment(slot.threads, slot.visible),
         )
         pidfd = os.pidfd_open(process.pid)
     except OSError as error:

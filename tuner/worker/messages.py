@@ -5,6 +5,7 @@ beyond the shape checked here.
 
     worker → executor                      executor → worker
                                            Ready            warm, waits for work
+                                           Unusable         cannot train on its device, ends
     Train(cohort)                          Reported(reports)   waits for the answer:
     Decided(decisions)                     Finished | Diverged   one trial's end
                                            Failed           the whole cohort ends with an error
@@ -46,6 +47,14 @@ class Ready:
     """Started and warm."""
 
     kind: Literal["ready"] = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """The installed torch cannot train on the slot's device; no other executor there will."""
+
+    message: str
+    kind: Literal["unusable"] = "unusable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +100,7 @@ class Done:
 
 
 FromWorker = Train | Decided
-FromExecutor = Ready | Reported | Finished | Diverged | Failed | Done
+FromExecutor = Ready | Unusable | Reported | Finished | Diverged | Failed | Done
 
 _CONFIG = ConfigDict(ser_json_inf_nan="constants")
 _from_worker: TypeAdapter[FromWorker] = TypeAdapter(

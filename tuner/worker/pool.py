@@ -12,7 +12,7 @@ from tuner.errors import ExecutorError
 from tuner.worker import executors
 from tuner.worker.devices import Slot
 from tuner.worker.executors import Executor
-from tuner.worker.messages import FromExecutor, Ready, receive_from_executor
+from tuner.worker.messages import FromExecutor, Ready, Unusable, receive_from_executor
 
 MAX_RESTARTS = 5  # of executors that die before they are ready, in a row
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -56,7 +56,7 @@ class Pool:
         """Wait for something to happen, at most so long, and deal with it.
 
         `also` is a file descriptor that ends the wait when it is readable. ExecutorError when
-        executors keep dying before they are ready.
+        executors cannot use their device or keep dying before they are ready.
         """
         if also is not None:
             self._selector.register(also, selectors.EVENT_READ, lambda: None)
@@ -107,6 +107,8 @@ class Pool:
             _log.warning("%s", error)
             self._on_death(executor)
         else:
+            if isinstance(message, Unusable):
+                raise ExecutorError(message.message)
             if isinstance(message, Ready):
                 executor.ready = True
                 self._failed_starts = 0

@@ -1,0 +1,5 @@
+"""The machine's devices, found without torch, and how executors share them."""
+
+from tuner.worker.devices.machine import CHOICES, Device, Slot, find, slots
+
+__all__ = ["CHOICES", "Device", "Slot", "find", "slots"]

@@ -1,0 +1,90 @@
+"""Devices of this machine, and the slots on them in which executors work."""
+
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from tuner.errors import BadInputError
+from tuner.settings import visible_cuda_devices
+from tuner.worker.devices import host
+from tuner.worker.devices.nvml import Gpu, Nvml
+
+CHOICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Something to train on."""
+
+    name: str  # cpu, mps, cuda:3 or, a MIG instance, cuda:3.0
+    model: str  # for people
+    memory: int  # bytes in all
+    gpu: Gpu | None = None  # NVIDIA's
+
+    @property
+    def kind(self) -> str:
+        """A torch device's type: cpu, mps or cuda."""
+        return self.name.partition(":")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where one executor works."""
+
+    device: str  # a torch device: cpu, mps, or cuda:0 as the executor sees its only GPU
+    threads: int
+    visible: str | None = None  # what CUDA_VISIBLE_DEVICES shall be: the GPU's UUID
+    name: str = "cpu"  # the device's
+
+
+@lru_cache(maxsize=1)
+def nvml() -> Nvml:
+    """The driver's library, opened at the first call."""
+    return Nvml()
+
+
+def find(choice: str) -> tuple[Device, ...]:
+    """The devices to train on: `auto` takes the GPUs if there are any, else the CPU.
+
+    BadInputError if `cuda` or `mps` is asked for by name and there is none.
+    """
+    if choice in ("auto", "cuda"):
+        gpus = nvml().gpus(visible_cuda_devices())
+        if gpus:
+            return tuple(Device(gpu.name, gpu.model, gpu.memory, gpu) for gpu in gpus)
+        if choice == "cuda":
+            hidden = " in CUDA_VISIBLE_DEVICES" if nvml().gpus(None) else ""
+            raise BadInputError(
+                "the device cuda is asked for, but there is no NVIDIA GPU to be used" + hidden
+            )
+    if choice in ("auto", "mps"):
+        # torch, which alone knows whether it can use it, is asked by the executor
+        if (sys.platform, platform.machine()) == ("darwin", "arm64"):
+            return (Device("mps", host.model(), host.memory()),)
+        if choice == "mps":
+            raise BadInputError("the device mps is asked for, but this is no Mac with Apple's GPU")
+    return (Device("cpu", host.model(), host.memory()),)
+
+
+def slots(
+    devices: Sequence[Device], executors: int | None = None, threads: int | None = None
+) -> tuple[Slot, ...]:
+    """One slot a GPU, or the cores divided among CPU executors.
+
+    `executors` and `threads` (of each) are None for what is there.
+    """
+    cores = host.cores()
+    if devices[0].kind == "cpu":
+        count = executors or max(1, cores // (threads or 1))
+    else:
+        count = executors or len(devices)
+    share = threads or max(1, cores // count)
+    return tuple(_slot(devices[i % len(devices)], share) for i in range(count))
+
+
+def _slot(device: Device, threads: int) -> Slot:
+    if device.gpu is None:
+        return Slot(device.name, threads, name=device.name)
+    return Slot("cuda:0", threads, device.gpu.uuid, device.name)
