@@ -158,19 +158,19 @@ def test_an_executor_is_worn_after_many_cohorts(
     monkeypatch.setattr(executors, "MAX_COHORTS", 3)
     worn = []
     for _ in range(3):
-        idle.count_cohort()
+        idle.count_cohort(1, 0)
         worn.append(idle.is_worn)
     assert worn == [False, False, True]
 
 
-def test_an_executor_is_worn_when_it_has_grown(
-    idle: executors.Executor, monkeypatch: pytest.MonkeyPatch
+def test_an_executor_is_worn_when_it_keeps_more_than_after_the_first_cohort(
+    idle: executors.Executor,
 ) -> None:
-    idle.count_cohort()
-    assert not idle.is_worn
-    monkeypatch.setattr(executors, "MAX_GROWTH", -1)
-    idle.count_cohort()
-    assert idle.is_worn
+    limit = executors.MAX_GROWTH["cpu"]
+    for study, held, is_worn in ((1, 10, False), (2, limit, False), (2, 2 * limit, False),
+                                 (2, 2 * limit + 1, True)):  # fmt: skip
+        idle.count_cohort(study, held)  # another study has other data
+        assert idle.is_worn is is_worn
 
 
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a driver")

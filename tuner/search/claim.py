@@ -82,6 +82,11 @@ class Search:
     def _is_old(self) -> bool:
         return time.monotonic() - self._known_at > FRESH
 
+    def params(self, numbers: Sequence[int]) -> dict[int, Mapping[str, ParamValue]]:
+        """Number → parameters, pinned ones included, of those of these trials that are known."""
+        found = self._history.select(numbers)
+        return {trial.number: self._proposer.complete(trial.params) for trial in found}
+
     # One trial's way
 
     def claim(self, worker_id: uuid.UUID, lease: float) -> Held | None:

@@ -227,6 +227,11 @@ class Resources(_Section):
         default=None, description="CPU threads of a trial; by default cores / executors."
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    per_gpu: Literal["auto"] | Annotated[Whole, Field(ge=1, le=16)] = Field(
+        default=1,
+        description="Trials at once on a GPU; auto: as many as its memory holds, by what earlier "
+        "trials have taken.",
+    )
     max_attempts: Whole = Field(
         default=3, ge=1, description="How often a trial whose worker died is tried in all."
     )

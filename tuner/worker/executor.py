@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -43,19 +43,20 @@ PR_SET_PDEATHSIG = 1
 class _Context:
     """`training.cohort.Context` over the socket."""
 
-    def __init__(self, connection: Connection, log: Path) -> None:
+    def __init__(self, connection: Connection, log: Path, peak: Callable[[], int]) -> None:
         self._connection = connection
         self._log = log
+        self._peak = peak
 
     def report(self, reports: Mapping[int, Report]) -> Mapping[int, Decision]:
         _shorten(self._log)
-        send_to_worker(self._connection, Reported(reports))
+        send_to_worker(self._connection, Reported(reports, self._peak()))
         answer = receive_from_worker(self._connection)
         assert isinstance(answer, Decided)
         return answer.decisions
 
     def finish(self, number: int, value: float, weights: Path | None) -> None:
-        send_to_worker(self._connection, Finished(number, value))
+        send_to_worker(self._connection, Finished(number, value, self._peak()))
 
     def diverged(self, number: int, message: str) -> None:
         send_to_worker(self._connection, Diverged(number, message))
@@ -69,25 +70,27 @@ def main(descriptor: int, device: str) -> None:
     connection = Connection(descriptor)
     # imports torch now: the first trial shall not wait for it
     problem = importlib.import_module("tuner.training.device").warm_up(device)
+    meter = importlib.import_module("tuner.training.memory").Meter(device)
     try:
         send_to_worker(connection, Ready() if problem is None else Unusable(problem))
         while True:
             message = receive_from_worker(connection)
             if isinstance(message, Train):
-                _train(connection, message.cohort)
-                send_to_worker(connection, Done())
+                meter.begin()
+                _train(connection, message.cohort, meter.peak)
+                send_to_worker(connection, Done(meter.release()))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
 
-def _train(connection: Connection, cohort: Cohort) -> None:
+def _train(connection: Connection, cohort: Cohort, peak: Callable[[], int]) -> None:
     folder = cohort.tasks[0].folder
     log = folder / LOG_FILE
     with _captured(log):
         try:
             data = _data(cohort)
             family = importlib.import_module(registry.card(cohort.family).module)
-            family.train(cohort, data, _Context(connection, log))
+            family.train(cohort, data, _Context(connection, log, peak))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
         except TunerError as error:

@@ -10,17 +10,19 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import psutil
-
 from tuner.artifacts import LOG_FILE
 from tuner.errors import ExecutorError
 from tuner.search.claim import Held
 from tuner.settings import executor_environment
+from tuner.spec.study import Resources
 from tuner.worker.devices import Slot
-from tuner.worker.messages import FromWorker, send_to_executor
+from tuner.worker.devices.packing import Load
+from tuner.worker.messages import FromWorker, Train, send_to_executor
 
 MAX_COHORTS = 1_000  # of one process: what leaks slowly is gone with it
-MAX_GROWTH = 2 * 2**30  # bytes of memory over what it had after its first cohort
+# bytes that a process may keep over what it kept after its first cohort of a study; on the CPU the
+# resident set, which a heap with holes in it enlarges too
+MAX_GROWTH = {"cpu": 2 * 2**30, "cuda": 2**28, "mps": 2**28}
 TAIL_LINES = 20  # of the log, kept with a failed attempt
 TAIL_BYTES = 4096
 
@@ -40,7 +42,11 @@ class Executor:
     folders: dict[int, Path] = field(default_factory=dict)
     cohorts: int = 0  # done
     is_worn: bool = False  # to be replaced by a fresh one when it is idle
-    base_memory: int = 0  # bytes, after its first cohort
+    resources: Resources = field(default_factory=Resources)  # of the cohort's study
+    waiting: Train | None = None  # what it shall train once there is room on its device
+    bound: int | None = None  # bytes of the device's memory that the cohort takes at most
+    taken: int = 0  # bytes of it that the process is known to have
+    base: tuple[int | None, int] = (None, 0)  # study, bytes kept after its first cohort of that
     stopping: bool = False  # the cohort was told, or will be, to stop without a result
 
     @property
@@ -48,15 +54,19 @@ class Executor:
         """Whether it can take a cohort."""
         return self.ready and self.study_id is None
 
-    def count_cohort(self) -> None:
-        """Take note of a cohort's end: a process that grows, or is old, is worn."""
+    @property
+    def load(self) -> Load:
+        """What it takes of its device."""
+        return Load(self.bound, self.taken)
+
+    def count_cohort(self, study_id: int, held: int) -> None:
+        """Take note of a cohort's end: a process that is old, or keeps ever more, is worn."""
         self.cohorts += 1
-        try:
-            memory = psutil.Process(self.process.pid).memory_info().rss
-        except psutil.NoSuchProcess:  # its pidfd tells
-            return
-        self.base_memory = self.base_memory or memory
-        self.is_worn |= self.cohorts >= MAX_COHORTS or memory - self.base_memory > MAX_GROWTH
+        self.taken = held
+        if self.base[0] != study_id:  # other data
+            self.base = (study_id, held)
+        grown = held - self.base[1] > MAX_GROWTH[self.slot.kind]
+        self.is_worn |= self.cohorts >= MAX_COHORTS or grown
 
     def send(self, message: FromWorker) -> None:
         """Send; does nothing if the process is gone, which its pidfd tells."""

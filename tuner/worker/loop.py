@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from tuner import __version__, artifacts
-from tuner.database import hints, studies, trials, workers
+from tuner.database import devices, hints, studies, trials, workers
 from tuner.database.engine import Database, Write
 from tuner.errors import DatabaseUnreachableError, StudyNotFoundError
 from tuner.logs import log_context
@@ -27,6 +27,7 @@ from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.seeds import trial_seed
 from tuner.training.cohort import Cohort, Decision, Task
 from tuner.trials import Cause, Report, StudyState, TrialState
+from tuner.worker.admission import Admission
 from tuner.worker.devices import Slot
 from tuner.worker.executors import Executor
 from tuner.worker.messages import (
@@ -45,6 +46,7 @@ from tuner.worker.pool import Pool
 
 POLL = 1.0  # seconds between looks at the studies' states and for new work
 LISTENING_POLL = 5.0  # between looks at the studies' states while hints say when to look
+PEAKS_PERIOD = 30.0  # seconds between looks at what the trials of other workers have taken
 HINT_PERIOD = 0.25  # seconds between hints that trials have changed
 GRACE = 20.0  # seconds that a stopping executor may take to come to its next report
 
@@ -77,6 +79,7 @@ class Worker:
         self._searches: dict[int, Search] = {}  # of active studies
         self._weights = artifacts.KeptWeights()
         self._pool = Pool(self._handle, self._on_death)
+        self._admission = Admission(slots)
         self._turn = 0  # of the studies, for a fair share
         self._changed: set[int] = set()  # studies with changes that nobody was told of yet
         self._next = {"hint": 0.0}  # timer → when it is due, monotonic clock
@@ -103,7 +106,8 @@ class Worker:
         with log_context(worker=f"{host}:{pid}"), self._pool.signals(self.drain):
             try:
                 for slot in self._slots:
-                    self._pool.start(slot)
+                    if not slot.spare:
+                        self._pool.start(slot)
                 while not self._is_over():
                     self._tick()
                     self._pool.wait(self._until_next_timer(), self._database.fileno())
@@ -133,6 +137,7 @@ class Worker:
             self._next["studies"] = self._next["claim"] = 0.0
         for name, period, action in (
             ("studies", LISTENING_POLL if listens else POLL, self._look_at_studies),
+            ("peaks", PEAKS_PERIOD, self._look_at_peaks),
             ("renew", self._settings.lease_seconds / 3, self._renew),
             ("reap", self._settings.lease_seconds / 2, self._reap),
         ):
@@ -143,16 +148,20 @@ class Worker:
         if self._changed and time.monotonic() >= self._next.get("hint", 0.0):
             self._next["hint"] = time.monotonic() + HINT_PERIOD
             self._unless_unreachable(self._hint)
+        for executor in list(self._pool.executors):  # a worn one is replaced
+            if executor.waiting is not None:
+                self._start_if_it_fits(executor)
         if self._stop_by is None:
             for executor in self._pool.executors:
-                if executor.is_idle and time.monotonic() >= self._next.get("claim", 0.0):
+                if self._may_claim(executor) and time.monotonic() >= self._next.get("claim", 0.0):
                     self._unless_unreachable(partial(self._claim_for, executor))
+            self._fit_executors()
 
     def _until_next_timer(self) -> float:
         if self._outbox or self._stop_by is not None:
             return 0.2
         # nobody waits for the time of the next claim while every executor is busy
-        idle = any(executor.is_idle for executor in self._pool.executors)
+        idle = any(self._may_claim(executor) for executor in self._pool.executors)
         waited_for = {"claim": idle, "hint": bool(self._changed)}
         due = [at for name, at in self._next.items() if waited_for.get(name, True)]
         return max(0.0, min(due) - time.monotonic())
@@ -183,7 +192,7 @@ class Worker:
                 assert study.spec is not None  # the query gives tuner's own studies alone
                 spec = ResolvedSpec.from_json(study.spec)
                 self._searches[study_id] = Search(self._database, study, spec)
-                self._next["claim"] = 0.0
+                self._next["claim"] = self._next["peaks"] = 0.0
         self._nothing_active = not active
 
     def _end_search(self, study_id: int) -> None:
@@ -198,6 +207,14 @@ class Worker:
             for executor in self._pool.executors:
                 if executor.study_id == study_id:
                     executor.stopping = True
+
+    def _look_at_peaks(self) -> None:
+        for study_id, search in self._searches.items():
+            with self._database.statement() as connection:
+                peaks = devices.peaks(connection, study_id)
+            search.refresh_if_old()
+            for number, params in search.params(list(peaks)).items():
+                self._admission.learn(search, params, *peaks[number])
 
     def _renew(self) -> None:
         held = [h.claimed for executor in self._pool.executors for h in executor.held.values()]
@@ -249,15 +266,32 @@ class Worker:
                 for number in list(executor.held):
                     self._on_failed(executor, number, message.cause, message.message)
             case Done():
-                self._on_done(executor)
+                self._on_done(executor, message)
+
+    def _fit_executors(self) -> None:
+        """As many executors on a GPU as the active studies have use for."""
+        searches = list(self._searches.values())
+        for executor in self._admission.superfluous(self._pool.executors, searches):
+            self._pool.end(executor)
+        for slot in list(self._admission.missing(self._pool.executors, searches)):
+            self._pool.start(slot)
 
     # One trial's way
+
+    def _may_claim(self, executor: Executor) -> bool:
+        return executor.is_idle and any(
+            self._admission.has_room(executor, search.spec.resources, self._pool.executors)
+            for search in self._searches.values()
+        )
 
     def _claim_for(self, executor: Executor) -> None:
         ids = sorted(self._searches)
         self._turn += 1
         for study_id in ids[self._turn % len(ids) :] + ids[: self._turn % len(ids)] if ids else ():
             search = self._searches[study_id]
+            resources = search.spec.resources
+            if not self._admission.has_room(executor, resources, self._pool.executors):
+                continue
             search.refresh_if_old()
             reason = search.reason_to_end()
             held = None if reason else search.claim(self.id, self._settings.lease_seconds)
@@ -288,43 +322,55 @@ class Worker:
             for attempt in range(held.claimed.attempt, 0, -1)
         ]
         executor.study_id = study.id
-        executor.threads = spec.resources.threads or executor.slot.threads
+        executor.resources = spec.resources
+        executor.threads = spec.resources.threads or self._admission.threads(
+            executor, self._pool.executors
+        )
+        executor.bound = self._admission.bound(search, held, executor.slot)
         executor.held = {held.number: held}
         executor.folders = {held.number: folders[0]}
-        executor.send(
-            Train(
-                Cohort(
-                    study=study.name,
-                    family=spec.family,
-                    data=spec.data.model_dump(mode="json"),
-                    fingerprint=study.data_fingerprint or "",
-                    metric=spec.objective.metric,
-                    direction=study.direction,
-                    epochs=spec.budget.epochs,
-                    early_stop=spec.training.early_stop,
-                    precision=spec.training.precision,
-                    device=executor.slot.device,
-                    threads=executor.threads,
-                    cache=self._settings.data_cache,
-                    tasks=(
-                        Task(
-                            number=held.number,
-                            attempt=held.claimed.attempt,
-                            params=held.params,
-                            seed=trial_seed(spec, held.number),
-                            folder=folders[0],
-                            earlier=tuple(folders[1:]),
-                        ),
+        executor.waiting = Train(
+            Cohort(
+                study=study.name,
+                family=spec.family,
+                data=spec.data.model_dump(mode="json"),
+                fingerprint=study.data_fingerprint or "",
+                metric=spec.objective.metric,
+                direction=study.direction,
+                epochs=spec.budget.epochs,
+                early_stop=spec.training.early_stop,
+                precision=spec.training.precision,
+                device=executor.slot.device,
+                threads=executor.threads,
+                cache=self._settings.data_cache,
+                tasks=(
+                    Task(
+                        number=held.number,
+                        attempt=held.claimed.attempt,
+                        params=held.params,
+                        seed=trial_seed(spec, held.number),
+                        folder=folders[0],
+                        earlier=tuple(folders[1:]),
                     ),
-                )
+                ),
             )
         )
+        self._start_if_it_fits(executor)
+
+    def _start_if_it_fits(self, executor: Executor) -> None:
+        if executor.stopping or not executor.held:  # there is nothing to wait for any more
+            executor.waiting = None
+            self._on_done(executor, Done(executor.taken))
+        elif executor.waiting and self._admission.may_start(executor, self._pool.executors):
+            executor.send(executor.waiting)
+            executor.waiting = None
 
     def _on_reports(self, executor: Executor, message: Reported) -> None:
         decisions = {
             number: self._decide(executor, number, report)
             for number, report in message.reports.items()
         }
+        executor.taken = message.peak
         executor.send(Decided(decisions))  # first: training goes on while the reports are stored
         for number, report in message.reports.items():
             held = executor.held.get(number)
@@ -341,7 +387,8 @@ class Worker:
             if decisions[number] is Decision.PRUNE:
                 executor.held.pop(number, None)
                 values = [report.value] if math.isfinite(report.value) else None
-                self._finish(executor, held, TrialState.PRUNED, values=values)
+                attrs = self._attrs(executor, held, message.peak)
+                self._finish(executor, held, TrialState.PRUNED, values=values, user_attrs=attrs)
 
     def _decide(self, executor: Executor, number: int, report: Report) -> Decision:
         held = executor.held.get(number)
@@ -362,7 +409,7 @@ class Worker:
             held,
             TrialState.COMPLETE,
             values=[message.value],
-            user_attrs={"device": executor.slot.name, "threads": executor.threads},
+            user_attrs=self._attrs(executor, held, message.peak),
         )
         if search is not None:
             self._weights.add(
@@ -371,6 +418,14 @@ class Worker:
                 message.value,
                 executor.folders[message.number],
             )
+
+    def _attrs(self, executor: Executor, held: Held, peak: int) -> dict[str, Any]:
+        """On what a trial ran and what it took of it."""
+        device = executor.slot.name
+        search = self._searches.get(held.claimed.study_id)
+        if search is not None:
+            self._admission.learn(search, held.params, device, peak)
+        return {"device": device, "threads": executor.threads, "peak_bytes": peak}
 
     def _on_failed(self, executor: Executor, number: int, cause: Cause, message: str) -> None:
         held = executor.held.pop(number, None)
@@ -395,17 +450,18 @@ class Worker:
             if studies.pause_if_failing(connection, search.study.id, limit):
                 self._next["studies"] = 0.0
 
-    def _on_done(self, executor: Executor) -> None:
+    def _on_done(self, executor: Executor, message: Done) -> None:
         for held in list(executor.held.values()):
             if executor.stopping:
                 self._give_back(executor, held, Cause.PREEMPTED, "the study or worker was stopped")
             else:
-                message = "the family ended without a result"
-                self._on_failed(executor, held.number, Cause.USER_ERROR, message)
+                said = "the family ended without a result"
+                self._on_failed(executor, held.number, Cause.USER_ERROR, said)
+        assert executor.study_id is not None
+        executor.count_cohort(executor.study_id, message.held)
         executor.study_id = None
         executor.held = {}
         executor.stopping = self._stop_by is not None
-        executor.count_cohort()
         if executor.is_worn and self._stop_by is None:
             _log.info("an executor is replaced after %d cohorts", executor.cohorts)
             self._pool.replace(executor)

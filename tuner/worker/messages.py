@@ -62,6 +62,7 @@ class Reported:
     """One report of each trial of the cohort that is still being trained, by number."""
 
     reports: Mapping[int, Report]
+    peak: int = 0  # bytes of the device's memory that the process has taken at most so far
     kind: Literal["reported"] = "reported"
 
 
@@ -71,6 +72,7 @@ class Finished:
 
     number: int
     value: float
+    peak: int = 0  # bytes, as in `Reported`
     kind: Literal["finished"] = "finished"
 
 
@@ -96,6 +98,7 @@ class Failed:
 class Done:
     """The cohort is over."""
 
+    held: int = 0  # bytes of the device's memory that the process keeps, its caches emptied
     kind: Literal["done"] = "done"
 
 

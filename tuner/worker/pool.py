@@ -49,7 +49,7 @@ class Pool:
 
     def replace(self, executor: Executor) -> None:
         """Put a fresh executor in the place of one that is idle."""
-        self._remove(executor)
+        self.end(executor)
         self.start(executor.slot)
 
     def wait(self, seconds: float, also: int | None = None) -> None:
@@ -90,7 +90,8 @@ class Pool:
             reader.close()
             writer.close()
 
-    def _remove(self, executor: Executor) -> None:
+    def end(self, executor: Executor) -> None:
+        """End an executor with all that it started."""
         self.executors.remove(executor)
         self._selector.unregister(executor.connection)
         self._selector.unregister(executor.pidfd)
@@ -117,7 +118,7 @@ class Pool:
     def _on_death(self, executor: Executor) -> None:
         if executor not in self.executors:
             return
-        self._remove(executor)
+        self.end(executor)
         message = f"the executor {executors.ending(executor.process.returncode)}"
         _log.warning("%s", message)
         self._mourn(executor, message)

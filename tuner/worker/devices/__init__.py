@@ -1,5 +1,5 @@
 """The machine's devices, found without torch, and how executors share them."""
 
-from tuner.worker.devices.machine import CHOICES, Device, Slot, find, slots
+from tuner.worker.devices.machine import CHOICES, Device, Slot, find, memory, slots
 
-__all__ = ["CHOICES", "Device", "Slot", "find", "slots"]
+__all__ = ["CHOICES", "Device", "Slot", "find", "memory", "slots"]

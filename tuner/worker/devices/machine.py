@@ -3,7 +3,7 @@
 import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from tuner.errors import BadInputError
@@ -12,6 +12,7 @@ from tuner.worker.devices import host
 from tuner.worker.devices.nvml import Gpu, Nvml
 
 CHOICES = ("auto", "cpu", "cuda", "mps")
+MAX_PER_GPU = 16  # executors
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,12 @@ class Slot:
     threads: int
     visible: str | None = None  # what CUDA_VISIBLE_DEVICES shall be: the GPU's UUID
     name: str = "cpu"  # the device's
+    spare: int = 0  # above 0: used only while a study wants several trials on the device
+
+    @property
+    def kind(self) -> str:
+        """A torch device's type: cpu, mps or cuda."""
+        return self.name.partition(":")[0]
 
 
 @lru_cache(maxsize=1)
@@ -71,9 +78,10 @@ def find(choice: str) -> tuple[Device, ...]:
 def slots(
     devices: Sequence[Device], executors: int | None = None, threads: int | None = None
 ) -> tuple[Slot, ...]:
-    """One slot a GPU, or the cores divided among CPU executors.
+    """One slot a GPU and spare ones, or the cores divided among CPU executors.
 
-    `executors` and `threads` (of each) are None for what is there.
+    `executors` and `threads` (of each) are None for what is there; a number of executors is meant
+    exactly, so that nothing is spare.
     """
     cores = host.cores()
     if devices[0].kind == "cpu":
@@ -81,10 +89,22 @@ def slots(
     else:
         count = executors or len(devices)
     share = threads or max(1, cores // count)
-    return tuple(_slot(devices[i % len(devices)], share) for i in range(count))
+    chosen = [_slot(devices[i % len(devices)], share) for i in range(count)]
+    if executors is None:
+        spare = range(1, MAX_PER_GPU)
+        chosen += [replace(s, spare=n) for n in spare for s in chosen if s.kind == "cuda"]
+    return tuple(chosen)
 
 
 def _slot(device: Device, threads: int) -> Slot:
     if device.gpu is None:
         return Slot(device.name, threads, name=device.name)
     return Slot("cuda:0", threads, device.gpu.uuid, device.name)
+
+
+def memory(slot: Slot) -> tuple[int, int]:
+    """Bytes of memory that are free on the slot's device, and that it has in all."""
+    if slot.visible is None:
+        return host.free_memory(), host.memory()
+    gpu = nvml().by_uuid(slot.visible)
+    return (0, 0) if gpu is None else (nvml().measure(gpu).free or 0, gpu.memory)

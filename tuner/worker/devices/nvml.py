@@ -46,6 +46,7 @@ class Nvml:
 
     def __init__(self, library: Any = pynvml) -> None:
         self._library = library
+        self._known: dict[str, Gpu] = {}  # by UUID
         self._is_open = self._ask(library.nvmlInit, absent=False) is not False
 
     def gpus(self, visible: Sequence[str] | None) -> tuple[Gpu, ...]:
@@ -55,6 +56,7 @@ class Nvml:
         beginnings of UUIDs. As in CUDA, what follows an entry that names nothing is not visible.
         """
         there = tuple(self._all()) if self._is_open else ()
+        self._known = {gpu.uuid: gpu for gpu in there}
         if visible is None:
             return there
         chosen: dict[str, Gpu] = {}
@@ -66,6 +68,12 @@ class Nvml:
                 break
             chosen |= {gpu.uuid: gpu for gpu in named}
         return tuple(chosen.values())
+
+    def by_uuid(self, uuid: str) -> Gpu | None:
+        """The GPU of that whole UUID, as it was found first; None if there is none."""
+        if uuid not in self._known:
+            self.gpus(None)
+        return self._known.get(uuid)
 
     def measure(self, gpu: Gpu) -> Measured:
         """How the GPU fares now."""

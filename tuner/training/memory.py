@@ -1,0 +1,67 @@
+"""What this process takes of its device's memory: at most while it trains, and when it is done."""
+
+import contextlib
+import gc
+from pathlib import Path
+
+import psutil
+import torch
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+_RESET_PEAK = "5"  # proc(5): the peak of the resident set begins anew
+
+
+class Meter:
+    """Bytes over what the process had when this was made: of the GPU's memory, or the machine's.
+
+    On a GPU they are what torch has reserved, caches included, for nobody else can use these; on
+    the CPU, where torch does not count, the process's resident set.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = torch.device(device)
+        # what is there now stays: collecting need not look at it after each cohort
+        gc.collect()
+        gc.freeze()
+        self._base = 0 if self._on_gpu else _resident()
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self._device.type in ("cuda", "mps")
+
+    def begin(self) -> None:
+        """Forget the peak of what was done before."""
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+        elif not self._on_gpu:
+            with contextlib.suppress(OSError):  # not Linux, or forbidden: it counts from the start
+                _CLEAR.write_text(_RESET_PEAK)
+
+    def peak(self) -> int:
+        """The most that was taken at once since `begin`."""
+        if self._device.type == "cuda":
+            return int(torch.cuda.max_memory_reserved(self._device))
+        if self._on_gpu:  # MPS keeps no peak, but it keeps its cache
+            return int(torch.mps.driver_allocated_memory())
+        return max(0, _resident("VmHWM") - self._base)
+
+    def release(self) -> int:
+        """Give caches back; what is held even so. It grows from cohort to cohort if some leaks."""
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+            return int(torch.cuda.memory_reserved(self._device))
+        if self._on_gpu:
+            torch.mps.empty_cache()
+            return int(torch.mps.driver_allocated_memory())
+        return max(0, _resident() - self._base)
+
+
+def _resident(line: str = "VmRSS") -> int:
+    """A line of /proc/self/status in bytes; elsewhere than on Linux the resident set as it is."""
+    with contextlib.suppress(OSError):
+        for said in _STATUS.read_text().splitlines():
+            if said.startswith(f"{line}:"):
+                return int(said.split()[1]) * 1024
+    return int(psutil.Process().memory_info().rss)
