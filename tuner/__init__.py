@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tuner.own.trial import Trial as Trial
     from tuner.search.storage import Storage
 
 __version__ = "0.1.0"
@@ -15,3 +16,12 @@ def storage() -> Storage:
     from tuner.search.storage import Storage
 
     return Storage()
+
+
+def __getattr__(name: str) -> Any:
+    """`tuner.Trial`, which most programs that import tuner do without."""
+    if name == "Trial":
+        from tuner.own.trial import Trial
+
+        return Trial
+    raise AttributeError(f"module `tuner` has no attribute `{name}`")

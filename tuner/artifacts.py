@@ -1,13 +1,20 @@
 """Where an attempt's files lie, and which weights are kept."""
 
+from __future__ import annotations
+
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tuner.settings import Settings
-from tuner.trials import Direction
+if TYPE_CHECKING:  # users' own code imports this file without what settings need
+    from tuner.settings import Settings
+    from tuner.trials import Direction
 
 KEEP = 5  # best trials a study whose weights one worker keeps
 WEIGHTS_FILE = "weights.safetensors"
+CHECKPOINT_FOLDER = "checkpoint"  # of users' own code
+ARTIFACTS_FOLDER = "artifacts"
 LOG_FILE = "log.txt"
 LOG_BYTES = 8 * 2**20  # of an attempt's log; of a longer one the last half stays
 
@@ -38,3 +45,7 @@ class KeptWeights:
 def _remove(folders: Iterable[Path]) -> None:
     for folder in folders:
         (folder / WEIGHTS_FILE).unlink(missing_ok=True)
+        number = folder.name.partition(".")[0]
+        for attempt in folder.parent.glob(f"{number}.*"):
+            for name in (CHECKPOINT_FOLDER, ARTIFACTS_FOLDER):
+                shutil.rmtree(attempt / name, ignore_errors=True)

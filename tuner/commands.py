@@ -22,7 +22,9 @@ from tuner.errors import (
     TrialNotFoundError,
     visible,
 )
+from tuner.own.source import fingerprint
 from tuner.settings import Settings
+from tuner.spec.code import OWN
 from tuner.spec.load import load
 from tuner.spec.resolve import fitted
 from tuner.spec.resolved import ResolvedSpec, differences
@@ -48,7 +50,7 @@ class Prepared:
     """A study file that can be launched: the family knows its space, its data is there."""
 
     spec: ResolvedSpec
-    fingerprint: str
+    fingerprint: str | None  # of its data; None for own code, which has its own in `spec`
     examples: Mapping[str, int]  # part → how many
 
 
@@ -83,9 +85,14 @@ def open_database(settings: Settings) -> Database:
 def prepare_study(
     path: Path, settings: Settings, *, overrides: Sequence[str] = (), name: str | None = None
 ) -> Prepared:
-    """Read and check a study file and its data; writes nothing but the data's cache."""
+    """Read and check a study file and its data or code; writes nothing but the data's cache."""
     source = load(path, overrides, rename=name)
     spec = families.confirm(source)
+    if spec.data is None:
+        assert spec.code is not None
+        with source.locating():
+            code = spec.code.model_copy(update={"fingerprint": fingerprint(spec.code)})
+        return Prepared(spec.model_copy(update={"code": code}), None, {})
     try:
         with source.locating("data"):
             data = prepare(spec.data, settings.data_cache)
@@ -307,13 +314,19 @@ def retry(database: Database, name: str, number: int | None = None) -> list[int]
         return numbers
 
 
-def trainable(database: Database, names: Sequence[str]) -> None:
-    """Refuse to work on studies that are not there or that were made through Optuna."""
+def trainable(database: Database, names: Sequence[str], *, allow_code: bool) -> None:
+    """Refuse to work on studies that are not there, not allowed or were made through Optuna."""
     for name in names:
-        if find(database, name).spec is None:
+        study = find(database, name)
+        if study.spec is None:
             raise BadInputError(
                 f"the study {quoted(name)} was made through Optuna: its trials run where "
                 "`study.optimize` is called"
+            )
+        if study.family in OWN and not allow_code:
+            raise BadInputError(
+                f"the study {quoted(name)} runs code of its own, which this worker may not do: "
+                "`--allow-code` allows it"
             )
 
 

@@ -3,9 +3,11 @@
     best.yaml, best.json   the configuration, its metric, data, versions, seed, and how to repeat
     reproduce.yaml         a study file that trains just this configuration again
     weights.safetensors    the trial's weights at its best epoch
+    checkpoint, artifacts  of users' own code instead: what it has saved last, and what it has kept
 
 The test part is read here, once, after the choice is made; the validation figure is measured again
-from the exported weights, so that what the folder claims is what its weights do.
+from the exported weights, so that what the folder claims is what its weights do. Users' own code
+alone knows how to do that: its figure is the one that it reported.
 """
 
 import io
@@ -15,6 +17,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -26,14 +29,21 @@ from ruamel.yaml import YAML
 from tuner import __version__, artifacts, files
 from tuner.errors import BadInputError, ExecutorError, NothingToExportError
 from tuner.files import shown
+from tuner.own.checkpoint import Checkpoint
 from tuner.settings import Settings, executor_environment
+from tuner.spec.code import Code, argument_list
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.seeds import trial_seed
 from tuner.spec.study import NAME_LENGTH
 from tuner.spec.words import quoted
-from tuner.trials import Study, Trial
+from tuner.trials import ParamValue, Study, Trial
 
-FILES = frozenset({"best.yaml", "best.json", "reproduce.yaml", artifacts.WEIGHTS_FILE})
+FILES = frozenset(
+    {
+        *("best.yaml", "best.json", "reproduce.yaml", artifacts.WEIGHTS_FILE),
+        *(artifacts.CHECKPOINT_FOLDER, artifacts.ARTIFACTS_FOLDER),
+    }
+)
 SUFFIX = "-reproduced"  # of the study in reproduce.yaml
 PACKAGES = ("torch", "numpy", "optuna", "gensim", "safetensors")
 
@@ -61,21 +71,54 @@ def export(
         )
     _refuse_taken(folder, force=force)
     spec = ResolvedSpec.from_json(study.spec)
-    weights = (
-        artifacts.attempt_folder(settings, study.id, trial.number, trial.attempt)
-        / artifacts.WEIGHTS_FILE
-    )
+    attempts = [
+        artifacts.attempt_folder(settings, study.id, trial.number, attempt)
+        for attempt in range(trial.attempt, 0, -1)
+    ]
+    if spec.code is not None:
+        with files.whole_folder(folder, replace=force) as aside:
+            _copy_own_files(attempts, spec.code, aside)
+            content = _content(study, spec, trial, {})
+            _write(content, study, spec, trial, aside)
+        return Exported(folder, content)
+    weights = attempts[0] / artifacts.WEIGHTS_FILE
     with _opened(weights, trial) as kept, files.whole_folder(folder, replace=force) as aside:
         copy = aside / artifacts.WEIGHTS_FILE
         with copy.open("wb") as file:
             shutil.copyfileobj(kept, file)
-        content = _content(study, spec, trial, copy, settings, weights)
-        (aside / "best.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        (aside / "best.yaml").write_text(yaml_text(content), encoding="utf-8")
-        (aside / "reproduce.yaml").write_text(
-            yaml_text(_reproducing(study, spec, trial)), encoding="utf-8"
-        )
+        params = spec.space.complete(trial.params)
+        measured = _evaluate(study, spec, params, copy, settings, weights)
+        content = _content(study, spec, trial, measured)
+        _write(content, study, spec, trial, aside)
     return Exported(folder, content)
+
+
+def _write(
+    content: dict[str, Any], study: Study, spec: ResolvedSpec, trial: Trial, folder: Path
+) -> None:
+    (folder / "best.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (folder / "best.yaml").write_text(yaml_text(content), encoding="utf-8")
+    (folder / "reproduce.yaml").write_text(
+        yaml_text(_reproducing(study, spec, trial)), encoding="utf-8"
+    )
+
+
+def _copy_own_files(attempts: Sequence[Path], code: Code, folder: Path) -> None:
+    """What the trial's code has saved last and what it has kept, as far as it is on this machine.
+
+    A function's checkpoints are folders of which the latest counts, a command has one to itself.
+    """
+    checkpoints = [attempt / artifacts.CHECKPOINT_FOLDER for attempt in attempts]
+    kept = attempts[0] / artifacts.ARTIFACTS_FOLDER
+    saved = Checkpoint(checkpoints[0], checkpoints[1:]).latest
+    if saved is None and code.command is not None:
+        saved = next((path for path in checkpoints if path.is_dir()), None)
+    for source, name in (
+        (saved, artifacts.CHECKPOINT_FOLDER),
+        (kept if kept.is_dir() else None, artifacts.ARTIFACTS_FOLDER),
+    ):
+        if source is not None:
+            shutil.copytree(source, folder / name, symlinks=True)
 
 
 def is_export_of(folder: Path, study: str) -> bool:
@@ -125,10 +168,10 @@ def _opened(weights: Path, trial: Trial) -> BinaryIO:
 
 
 def _content(
-    study: Study, spec: ResolvedSpec, trial: Trial, copy: Path, settings: Settings, source: Path
+    study: Study, spec: ResolvedSpec, trial: Trial, measured: Mapping[str, Mapping[str, float]]
 ) -> dict[str, Any]:
+    """What best.json says; `measured` are all metrics by part, nothing for users' own code."""
     params = spec.space.complete(trial.params)
-    measured = _evaluate(study, spec, params, copy, settings, source)
     metric = study.metric
     best_step = next((r.step for r in trial.reports if r.value == trial.value), None)
     return {
@@ -140,21 +183,37 @@ def _content(
             "name": metric,
             "direction": study.direction,
             "validation": trial.value,
-            "validation_from_weights": measured["validation"][metric],
-            "test": measured["test"][metric],
+            **(
+                {
+                    "validation_from_weights": measured["validation"][metric],
+                    "test": measured["test"][metric],
+                }
+                if measured
+                else {}
+            ),
             "epoch": best_step,
         },
-        "test": measured["test"],
-        "data": {
-            **spec.data.model_dump(mode="json", exclude_defaults=True),
-            "fingerprint": study.data_fingerprint,
-        },
+        **({"test": measured["test"]} if measured else {}),
+        **_what_was_run(study, spec, params),
         "seed": trial_seed(spec, trial.number),
         "epochs": spec.budget.epochs,
         "trained_on": dict(trial.user_attrs),
         "versions": versions(),
         "reproduce": "tuner run reproduce.yaml",
     }
+
+
+def _what_was_run(
+    study: Study, spec: ResolvedSpec, params: Mapping[str, ParamValue]
+) -> dict[str, Any]:
+    if spec.data is not None:
+        data = spec.data.model_dump(mode="json", exclude_defaults=True)
+        return {"data": {**data, "fingerprint": study.data_fingerprint}}
+    assert spec.code is not None
+    code = spec.code.model_dump(mode="json", exclude_none=True)
+    if spec.code.command is not None:
+        code["command"] = argument_list(spec.code.command, params)
+    return {"code": code}
 
 
 def versions() -> dict[str, str]:
@@ -171,7 +230,16 @@ def _reproducing(study: Study, spec: ResolvedSpec, trial: Trial) -> dict[str, An
     return {
         "name": f"{study.name[: NAME_LENGTH - len(SUFFIX)]}{SUFFIX}",
         "family": spec.family,
-        "data": spec.data.model_dump(mode="json", exclude_defaults=True),
+        **(
+            {"data": spec.data.model_dump(mode="json", exclude_defaults=True)}
+            if spec.data is not None
+            else {}
+        ),
+        **(
+            spec.code.model_dump(mode="json", exclude_none=True, exclude={"fingerprint"})
+            if spec.code is not None
+            else {}
+        ),
         "objective": spec.objective.model_dump(mode="json"),
         "budget": {"trials": 1, "epochs": spec.budget.epochs},
         "search": spec.space.pinned(spec.space.complete(trial.params)),
@@ -194,6 +262,7 @@ def _evaluate(
     source: Path,
 ) -> dict[str, dict[str, float]]:
     """Every metric on the validation and test parts, measured in a process of its own (torch)."""
+    assert spec.data is not None
     request = {
         "family": spec.family,
         "params": params,

@@ -59,8 +59,9 @@ def whole_folder(path: Path, *, replace: bool) -> Iterator[Path]:
         try:
             yield aside
             aside.chmod(0o755)
-            for file in aside.iterdir():
-                _flush(file)
+            for file in aside.rglob("*"):
+                if not file.is_symlink():
+                    _flush(file)
             _exchange(aside, target)
             _flush(target.parent)
         finally:

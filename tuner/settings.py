@@ -5,6 +5,7 @@ file in the working directory must not decide which database is written).
 """
 
 import os
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -70,6 +71,11 @@ class Settings(BaseSettings):
         le=86_400,
         description="How long a worker holds a trial without renewing; after that it is requeued.",
     )
+    allow_code: bool | None = Field(
+        default=None,
+        description="Whether `tuner worker` runs studies that bring their own code; unset: only "
+        "those of the embedded server, to which this user alone can write.",
+    )
     log_level: Annotated[str, AfterValidator(_level)] = Field(
         default="WARNING", description="Level of the log on stderr."
     )
@@ -101,9 +107,9 @@ def _sentence(wrong: ErrorDetails) -> str:
     name = str(wrong["loc"][0])
     kind, context = wrong["type"], wrong.get("ctx", {})
     sentence = {
+        "bool_parsing": "must be true or false",
         "float_parsing": "must be a number",
         "finite_number": "must be a finite number",
-        "bool_parsing": "must be true or false",
         "greater_than_equal": f"must be at least {context.get('ge', 0):g}",
         "less_than_equal": f"must be at most {context.get('le', 0):g}",
         "value_error": str(context.get("error")),
@@ -123,4 +129,15 @@ def executor_environment(threads: int, cuda_device: str | None) -> dict[str, str
     environment = {k: v for k, v in os.environ.items() if not k.upper().startswith("TUNER_")}
     environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = str(threads)
     environment["CUDA_VISIBLE_DEVICES"] = cuda_device or ""
+    return environment
+
+
+def command_environment() -> dict[str, str]:
+    """The environment of users' commands: nothing of tuner's, and this Python's programs first.
+
+    So `python` in a study file is the Python that tuner runs with, and `tuner` is this tuner.
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.upper().startswith("TUNER_")}
+    programs = str(Path(sys.executable).parent)
+    environment["PATH"] = os.pathsep.join([programs, environment.get("PATH", os.defpath)])
     return environment

@@ -201,8 +201,8 @@ def test_worn_executors_are_replaced(
     started: list[int] = []
     start = executors_module.start
 
-    def counting(slot: Slot) -> executors_module.Executor:
-        executor = start(slot)
+    def counting(slot: Slot, **options: bool) -> executors_module.Executor:
+        executor = start(slot, **options)
         started.append(executor.process.pid)
         return executor
 

@@ -65,6 +65,9 @@ class Recorder:
     def diverged(self, number: int, message: str) -> None:
         self.problems[number] = message
 
+    def asked_to_stop(self) -> bool:
+        return False
+
     def curve(self, number: int) -> list[tuple[float, float]]:
         """Value and training loss of every epoch."""
         return [(r.value, r.metrics["train_loss"]) for r in self.reports[number]]

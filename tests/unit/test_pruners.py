@@ -55,6 +55,16 @@ def test_rungs_lie_at_powers_of_the_reduction() -> None:
     assert found == [2, 6, 18, 54]
 
 
+def test_a_rung_is_reached_with_the_first_report_at_or_after_it() -> None:
+    pruner = rungs()
+    for step in range(100, 2000, 100):
+        pruner.observe(0, step, 1.0)
+
+    found = [step for step in range(100, 2000, 100) if ends(pruner, 1, step, 0.0)]
+
+    assert found == [100, 300, 800]  # of the rungs 1 … 81, 243, 729
+
+
 def test_startup_trials_must_have_reached_the_rung() -> None:
     pruner = rungs(startup_trials=4)
 

@@ -25,6 +25,9 @@ TEXTS = {
     "other conditions": "name: x\nfamily: cnn\ndata: digits\nobjective: {metric: log_loss}\n"
     "search: {dropout: {when: {batch_norm: false}}, depth: {high: 9}, kernel: 5, momentum: 0.9}\n"
     "training: {early_stop: 3}\nbudget: {epochs: 4}\nforbidden: [{optimizer: adam}]",
+    "function": "name: x\nfamily: function\nfunction: a.b:c\nfolder: d\nbudget: {epochs: 5}\n"
+    "objective: {metric: m, direction: minimize}\n"
+    "search: {u: {low: 0, high: 1}, v.w: [a, b], x-y: {low: 1, high: 9, when: {v.w: a}}}",
     "a long name": f"name: {'n' * 100}\nfamily: cnn\ndata: digits\nresources: {{threads: 2}}",
 }
 
@@ -59,6 +62,7 @@ def test_the_configuration_and_the_seed_are_the_trials(name: str) -> None:
         assert again.budget.trials == 1
         assert again.budget.epochs == spec.budget.epochs
         assert again.data == spec.data
+        assert again.code == spec.code
         assert again.objective == spec.objective
         assert again.training.early_stop == spec.training.early_stop
 

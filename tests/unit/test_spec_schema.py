@@ -136,6 +136,24 @@ GOOD_NAMES = ["a b", "a.b", "Größe", "'12'", "n" * 100, "a-"]
 BAD_NAMES = ["''", "' '", "'a '", "' a'", ".a", "-a", "a/b", r"'a\b'", "n" * 101, "12", "[a]", ""]
 
 
+OBJECTIVE = "objective: {metric: m, direction: minimize}\n"
+SEARCH = "search: {x: {low: 0, high: 1}}\n"
+GOOD_OWN = [
+    "family: function\nfunction: a:b\n",
+    "family: function\nfunction: a.b.c:d_e\nfolder: ../src\n",
+    "family: function\nfunction: a:b\ndata:\ncommand:\nbudget: {epochs: null}\n",
+]
+BAD_OWN = [
+    "family: function\n",
+    "family: function\nfunction:\n",
+    "family: function\nfunction: a:b\ndata: digits\n",
+    "family: function\nfunction: a:b\ncommand: [a]\n",
+    "family: function\ndata: digits\n",
+    "family: cnn\ndata: digits\nfunction: a:b\n",
+    "family: cnn\ndata: digits\nfolder: .\n",
+]
+
+
 def by_loader(text: str) -> bool:
     try:
         confirm(loads(text))
@@ -156,11 +174,13 @@ def whole(*, name: str = "x", data: str = "digits", rest: str = "") -> str:
 GOOD_TEXTS = [
     *(whole(rest=text) for text in GOOD),
     *(whole(data=text) for text in GOOD_DATA),
+    *(f"name: x\n{text}{OBJECTIVE}{SEARCH}" for text in GOOD_OWN),
     *(whole(name=text) for text in GOOD_NAMES),
 ]
 BAD_TEXTS = [
     *(whole(rest=text) for text in BAD),
     *(whole(data=text) for text in BAD_DATA),
+    *(f"name: x\n{text}{OBJECTIVE}{SEARCH}" for text in BAD_OWN),
     *(whole(name=text) for text in BAD_NAMES),
     "family: cnn\ndata: digits",
     "name: x\ndata: digits",

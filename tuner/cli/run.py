@@ -37,6 +37,7 @@ MAX_EXECUTORS = 1024  # a typing error must not start more processes than a mach
 MAX_THREADS = 1024
 DEVICES = f"{', '.join(devices.CHOICES[:-1])} or {devices.CHOICES[-1]}"
 PANEL = "Launch and work"
+OWN_FIGURE = "as its own code reported it: tuner has no test part of it"
 
 StudyFile = typer.Argument(help="The study file (YAML).", show_default=False)
 Name = typer.Option(None, "--name", help="Launch under this name instead of the file's.")
@@ -90,7 +91,10 @@ def run(
             err.print(f"[dim]`{shown(study.name)}` exists: it {goes_on}[/]")
         else:
             examples = ", ".join(f"{n} {part}" for part, n in prepared.examples.items())
-            err.print(f"[dim]`{shown(study.name)}` launched; data: {examples} examples[/]")
+            what = f"data: {examples} examples"
+            if spec.code is not None:
+                what = f"code in {shown(str(spec.code.folder))}"
+            err.print(f"[dim]`{shown(study.name)}` launched; {what}[/]")
         interrupted = False
         if study.state is StudyState.ACTIVE:
             chosen = devices.slots(
@@ -126,7 +130,7 @@ def _work(
     """Work until the study is not active; whether the user interrupted it."""
     from tuner.worker.loop import Worker  # with Optuna, which `tuner list` does not wait for
 
-    local = Worker(database, settings, slots, only=[study.name], until_done=True)
+    local = Worker(database, settings, slots, only=[study.name], until_done=True, allow_code=True)
     watched = ListeningDatabase(database, TRIALS, listen=settings.listen)
     with LiveView(watched, study, err) as view:
         local.on_drain = lambda: setattr(
@@ -198,8 +202,13 @@ def _conclude(
     out.print(f"[bold green]best configuration[/] (trial {best.number})")
     out.print(params_table(exported.content["params"], indent=2))
     out.print()
-    out.print(f"  validation {metric['name']}  [bold]{number(metric['validation'])}[/]")
-    out.print(f"  test {metric['name']}        [bold]{number(metric['test'])}[/]")
+    if "test" in metric:
+        out.print(f"  validation {metric['name']}  [bold]{number(metric['validation'])}[/]")
+        out.print(f"  test {metric['name']}        [bold]{number(metric['test'])}[/]")
+    else:
+        out.print(
+            f"  {shown(metric['name'])} [bold]{number(metric['validation'])}[/], {OWN_FIGURE}"
+        )
     out.print(f"  exported to{' ' * 12}[bold]{shown(str(folder))}[/]\n")
     name = study.name
     out.print("next:")
@@ -253,6 +262,9 @@ def worker(
     until_done: bool = typer.Option(
         False, "--until-done", help="Return when no study is active any more."
     ),
+    allow_code: bool = typer.Option(
+        False, "--allow-code", help="Run studies with code of their own (function, command)."
+    ),
 ) -> None:
     """Pull trials of all active studies and train them here, until stopped.
 
@@ -261,7 +273,10 @@ def worker(
     if device not in devices.CHOICES:
         raise BadInputError(f"--device: must be {DEVICES}, is {quoted(device)}")
     with opened() as (settings, database):
-        commands.trainable(database, studies)
+        allow = allow_code or settings.allow_code
+        if allow is None:
+            allow = database.is_embedded
+        commands.trainable(database, studies, allow_code=allow)
         slots = devices.slots(devices.find(device), workers, threads)
         err.print(
             f"[dim]worker with {len(slots)} executors on "
@@ -269,4 +284,6 @@ def worker(
         )
         from tuner.worker.loop import Worker  # with Optuna
 
-        Worker(database, settings, slots, only=studies, until_done=until_done).run()
+        Worker(
+            database, settings, slots, only=studies, until_done=until_done, allow_code=allow
+        ).run()

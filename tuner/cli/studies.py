@@ -33,7 +33,7 @@ from tuner.cli.output import (
     table,
     trial_record,
 )
-from tuner.cli.run import default_export
+from tuner.cli.run import OWN_FIGURE, default_export
 from tuner.errors import BadInputError, visible
 from tuner.families import registry
 from tuner.spec.resolved import ResolvedSpec
@@ -313,8 +313,8 @@ def export_(
         metric = exported.content["metric"]
         out.print(
             f"exported trial {found.number} to [bold]{shown(str(exported.folder))}[/]: "
-            f"validation {metric['name']} {number(metric['validation'])}, "
-            f"test {number(metric['test'])}"
+            f"validation {shown(metric['name'])} {number(metric['validation'])}, "
+            + (f"test {number(metric['test'])}" if "test" in metric else OWN_FIGURE)
         )
 
 
@@ -360,5 +360,8 @@ def families(as_json: bool = AsJson) -> None:
         return
     for card in cards:
         out.print(f"[bold]{card.name}[/]  {shown(card.summary)} [dim]({shown(card.reference)})[/]")
+        if card.is_own:
+            out.print("  metric, search space and data: your own")
+            continue
         out.print(f"  metrics {', '.join(card.metrics)}; data: {card.data}")
         out.print(params_table(card.space.describe(), indent=4))

@@ -33,6 +33,7 @@ def confirm(source: Source) -> ResolvedSpec:
 def check_data(spec: ResolvedSpec, prepared: Prepared) -> None:
     """DataError if the family learns from another kind of data than was prepared."""
     needed = registry.card(spec.family).data
+    assert spec.data is not None
     if prepared.kind != needed:
         origin = "is" if prepared.kind == "text" else "are"
         raise DataError(

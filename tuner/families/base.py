@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from tuner.spec.code import OWN
 from tuner.spec.data import DataSpec
 from tuner.spec.merge import complete
 from tuner.spec.parameters import Parameter
@@ -30,10 +31,16 @@ class Family(BaseModel):
     name: str
     summary: str = Field(description="One sentence.")
     reference: str = Field(description="The paper or documentation that it follows.")
-    data: Literal["images", "text"]
-    metrics: tuple[str, ...] = Field(min_length=1, description="The first is the default.")
-    epochs: int = Field(ge=1, description="A usual number of epochs of a trial.")
-    search: dict[str, Parameter] = Field(min_length=1)
+    data: Literal["images", "text"] | None = Field(
+        default=None, description="None: the study's own code reads its own."
+    )
+    metrics: tuple[str, ...] = Field(
+        default=(), description="The first is the default; own code has none but the study's."
+    )
+    epochs: int | None = Field(
+        default=None, ge=1, description="A usual number of epochs of a trial."
+    )
+    search: dict[str, Parameter] = Field(default_factory=dict)
     search_with_vectors: dict[str, Parameter] = Field(
         default_factory=dict, description="Over `search`, where the data names word vectors."
     )
@@ -48,14 +55,23 @@ class Family(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> "Family":
+        if not self.is_own and not (self.data and self.metrics and self.epochs and self.search):
+            raise ValueError("needs `data`, `metrics`, `epochs` and `search`")
         # conditions must name parameters of the card, without a circle
         Space(parameters=self.search)
         Space(parameters=self.search | self.search_with_vectors)
         return self
 
-    def defaults(self, data: DataSpec) -> Mapping[str, Parameter]:
+    @property
+    def is_own(self) -> bool:
+        """Whether the code, the search space and the metric are the study file's own."""
+        return self.name in OWN
+
+    def defaults(self, data: DataSpec | None) -> Mapping[str, Parameter]:
         """The search space for this data where the study file says nothing else."""
-        return self.search if data.vectors is None else self.search | self.search_with_vectors
+        if data is None or data.vectors is None:
+            return self.search
+        return self.search | self.search_with_vectors
 
     @property
     def space(self) -> Space:

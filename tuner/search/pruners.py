@@ -37,7 +37,8 @@ class RungPruner(NoPruner):
     """Asynchronous successive halving, stopping variant (ASHA; Li et al., MLSys 2020).
 
     Rungs lie at min_epochs · reduction^k. A trial that reaches a rung goes on if it is among the
-    best 1/reduction of all trials that have reached it so far, itself included.
+    best 1/reduction of all trials that have reached it so far, itself included. Code that reports
+    at steps of its own reaches a rung with the first report at or after it.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class RungPruner(NoPruner):
         self._startup_trials = startup_trials
         self._rungs: dict[int, dict[int, float]] = {}
         self._sorted: dict[int, list[float]] = {}  # the same scores
+        self._reached: dict[int, int] = {}  # number → step of the report that reached a rung last
 
     def observe(self, number: int, step: int, value: float) -> None:
         """Take note of a report: it counts at its rung, and for rungs that were stepped over."""
@@ -56,6 +58,7 @@ class RungPruner(NoPruner):
         while rung <= step:
             scores = self._rungs.setdefault(rung, {})
             if number not in scores:
+                self._reached[number] = step
                 scores[number] = self._score(value)
                 insort(self._sorted.setdefault(rung, []), scores[number])
             rung *= self._reduction
@@ -74,23 +77,24 @@ class RungPruner(NoPruner):
 
     def should_prune(self, number: int, step: int, value: float) -> bool:
         """Whether the trial, whose report was observed before, ends here."""
-        scores = self._rungs.get(step)
-        if scores is None or number not in scores or not self._is_rung(step):
+        if step < self._min_epochs or self._reached.get(number) != step:
             return False
+        rung = self._last_rung(step)
+        scores = self._rungs[rung]
         if len(scores) < self._startup_trials:
             return False
         own = scores[number]
         if own == -math.inf:
             return True
-        in_order = self._sorted[step]
+        in_order = self._sorted[rung]
         better = len(in_order) - bisect_right(in_order, own)
         return better >= max(1, len(scores) // self._reduction)
 
-    def _is_rung(self, step: int) -> bool:
+    def _last_rung(self, step: int) -> int:
         rung = self._min_epochs
-        while rung < step:
+        while rung * self._reduction <= step:
             rung *= self._reduction
-        return rung == step
+        return rung
 
     def _score(self, value: float) -> float:
         return -math.inf if math.isnan(value) else self._sign * value

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from tuner.errors import DataError, Issue, SpecError, dotted, visible
 from tuner.spec import overrides as set_values
+from tuner.spec.code import OWN
 from tuner.spec.document import Loc, NotYamlError, parse
 from tuner.spec.study import StudySpec
 from tuner.spec.words import a, issues
@@ -26,7 +27,7 @@ class Source:
     """A study as given: its specification and where each part of it was written."""
 
     name: str  # the file as the user named it
-    spec: StudySpec  # with absolute data paths
+    spec: StudySpec  # with absolute paths
     data: Mapping[str, Any] = field(repr=False)  # plain values, shorthands as they were written
     origins: Mapping[Loc, str] = field(repr=False)  # location → `x.yaml:12` or `--set …`
 
@@ -106,7 +107,13 @@ def _validated(
     except ValidationError as error:
         found = issues(error, StudySpec)
         raise SpecError(_report(name, found, data, origins), found) from None
-    spec = spec.model_copy(update={"data": spec.data.resolved(folder)})
+    paths: dict[str, Any] = {}
+    if spec.data is not None:
+        paths["data"] = spec.data.resolved(folder)
+    if spec.family in OWN:
+        own = (spec.folder or Path()).expanduser()
+        paths["folder"] = Path(os.path.abspath(folder / own))  # noqa: PTH100 - not through links
+    spec = spec.model_copy(update=paths)
     return Source(name=name, spec=spec, data=data, origins=origins)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pydantic import ValidationError
 
 from tuner.errors import Issue, SpecError
+from tuner.spec.code import OWN, Code, wrong_names, wrong_placeholders
 from tuner.spec.fit import NotFittingError, fit, in_range, numeric
 from tuner.spec.merge import merged
 from tuner.spec.parameters import FixedParameter, Parameter
@@ -31,20 +32,23 @@ def resolve(
     *,
     default: Mapping[str, Parameter],
     metrics: Sequence[str],
-    epochs: int,
+    epochs: int | None,
 ) -> ResolvedSpec:
     """Merge the file's `search` over the family's default space and check what hangs together.
 
     `metrics` are the family's, the first of which is the default, as `epochs` is of the budget.
+    Families of own code have none of these: the file says it all.
     """
     found: list[Issue] = []
     parameters = _parameters(spec, default, found)
-    metric = spec.objective.metric or metrics[0]
+    code = _code(spec, parameters, found)
+    metric = spec.objective.metric or next(iter(metrics), "")
     direction = _direction(metric, spec, metrics, found)
     budget = ResolvedBudget.model_validate(
         {**spec.budget.model_dump(), "epochs": spec.budget.epochs or epochs}
     )
-    if spec.pruner.name != "none" and spec.pruner.min_epochs > budget.epochs:
+    longest = budget.epochs or spec.pruner.min_epochs
+    if spec.pruner.name != "none" and spec.pruner.min_epochs > longest:
         sentence = f"must be at most budget.epochs ({budget.epochs}), is {spec.pruner.min_epochs}"
         found.append(Issue(("pruner", "min_epochs"), sentence))
     _check_conditions(spec, parameters, default, found)
@@ -62,6 +66,7 @@ def resolve(
         name=spec.name,
         family=spec.family,
         data=spec.data,
+        code=code,
         objective=ResolvedObjective(metric=metric, direction=direction),
         budget=budget,
         space=space,
@@ -72,6 +77,24 @@ def resolve(
         seed=spec.seed,
         enqueue=enqueue,
     )
+
+
+def _code(spec: StudySpec, parameters: Mapping[str, Parameter], found: list[Issue]) -> Code | None:
+    """The file's own code, and what is wrong in a file that has some; None for other families."""
+    if spec.family not in OWN:
+        return None
+    if not spec.search:
+        sentence = f"is missing; `family: {spec.family}` has no search space but the file's"
+        found.append(Issue(("search",), sentence))
+    found.extend(wrong_names(spec.search))
+    if spec.command is not None:
+        found.extend(wrong_placeholders(spec.command, parameters))
+    for name in ("early_stop", "precision"):
+        if getattr(spec.training, name) != type(spec.training).model_fields[name].default:
+            sentence = f"has no meaning with `family: {spec.family}`; remove it"
+            found.append(Issue(("training", name), sentence))
+    assert spec.folder is not None
+    return Code(folder=spec.folder, function=spec.function, command=spec.command)
 
 
 def _unknown(name: str, options: Sequence[str], *loc: str | int) -> Issue:
@@ -85,10 +108,10 @@ def _parameters(
     """The merged parameters; one that cannot be merged stays as the family has it."""
     out: dict[str, Parameter] = dict(default)
     for name, given in spec.search.items():
-        if name not in default:
+        if name not in default and spec.family not in OWN:
             found.append(_unknown(name, list(default), "search"))
             continue
-        made = merged(given, default[name])
+        made = merged(given, default.get(name))
         if isinstance(made, list):
             found.extend(issue._replace(loc=("search", name, *issue.loc)) for issue in made)
         else:
@@ -99,7 +122,11 @@ def _parameters(
 def _direction(
     metric: str, spec: StudySpec, metrics: Sequence[str], found: list[Issue]
 ) -> Direction | None:
-    if metric not in metrics:
+    if not metric:
+        sentence = "is missing; name the metric that your code reports"
+        found.append(Issue(("objective", "metric"), sentence))
+        return None
+    if metrics and metric not in metrics:
         found.append(Issue(("objective", "metric"), one_of(metric, metrics)))
         return None
     direction = spec.objective.direction or METRICS.get(metric)
@@ -130,6 +157,8 @@ def _check_conditions(
                 continue
             if name in default and default[name].when.get(parent) == values:
                 continue  # the family's own, which other data may have made impossible
+            if parent not in default and isinstance(parameters[parent], FixedParameter):
+                continue  # of own code: what it takes where it is not pinned is not known
             for index, value in enumerate(values):
                 try:
                     fit(value, _family_kind(parent, parameters, default))
@@ -148,6 +177,8 @@ def _forbidden(
             loc = ("forbidden", index)
             if name not in parameters:
                 found.append(_unknown(name, list(parameters), *loc))
+                continue
+            if name not in default and isinstance(parameters[name], FixedParameter):
                 continue
             kind = _family_kind(name, parameters, default)
             if isinstance(rule, Range):

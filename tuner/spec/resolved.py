@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tuner.errors import SpecError, dotted
+from tuner.spec.code import Code
 from tuner.spec.data import DataSpec
 from tuner.spec.document import scalar
 from tuner.spec.space import Space
@@ -27,9 +28,9 @@ class ResolvedObjective(_Section):
 
 
 class ResolvedBudget(Budget):
-    """When the study ends; the epochs of a trial are settled."""
+    """When the study ends; the epochs of a trial are settled, but where own code settles them."""
 
-    epochs: Whole
+    epochs: Whole | None
 
 
 class ResolvedSpec(_Section):
@@ -37,7 +38,8 @@ class ResolvedSpec(_Section):
 
     name: StudyName
     family: str
-    data: DataSpec
+    data: DataSpec | None  # None: own code reads its own
+    code: Code | None = None
     objective: ResolvedObjective
     budget: ResolvedBudget
     space: Space

@@ -6,6 +6,7 @@ between values (`low` below `high`), are checked when a study is loaded and reso
 
 from typing import Any
 
+from tuner.spec.code import OWN
 from tuner.spec.study import StudySpec
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -28,6 +29,7 @@ def study_schema() -> Schema:
     schema: Schema = _with_limits(StudySpec.model_json_schema())
     definitions = schema["$defs"]
     _data(definitions["DataSpec"])
+    _own_code(schema)
     _parameter(definitions["ParameterSpec"])
     _values_as_lists(schema["properties"]["forbidden"]["items"])
     schema["properties"]["forbidden"]["items"]["minProperties"] = 1
@@ -88,6 +90,30 @@ def _data(section: Schema) -> None:
         },
         {"if": _is("source", "digits", "mnist5k"), "then": {"properties": {"path": _NOTHING}}},
     ]
+
+
+def _own_code(schema: Schema) -> None:
+    """Families of own code have it instead of data."""
+    properties = schema["properties"]
+    properties["command"]["anyOf"][0] |= {"minItems": 1, "items": {"type": ["string", "number"]}}
+    schema["allOf"] = [
+        {
+            "if": _is("family", name),
+            "then": {"required": [name], "properties": {name: {"not": _NOTHING}}},
+            "else": {"properties": {name: _NOTHING}},
+        }
+        for name in OWN
+    ]
+    schema["allOf"].append(
+        {
+            "if": _is("family", *OWN),
+            "then": {"properties": {"data": _NOTHING}},
+            "else": {
+                "required": ["data"],
+                "properties": {"data": {"not": _NOTHING}, "folder": _NOTHING},
+            },
+        }
+    )
 
 
 def _parameter(section: Schema) -> None:

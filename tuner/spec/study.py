@@ -2,17 +2,22 @@
 
 import unicodedata
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
+from tuner.spec.code import OWN, check_function, words_of
 from tuner.spec.data import DataSpec
 from tuner.spec.space import Combination
 from tuner.spec.values import Flag, Number, Real, Value, Whole, some
@@ -242,7 +247,20 @@ class StudySpec(_Section):
 
     name: StudyName = Field(description="Names the study everywhere; unique in the database.")
     family: str = Field(description="The model family; `tuner families` lists them.")
-    data: DataSpec
+    function: Annotated[str, AfterValidator(check_function)] | None = Field(
+        default=None,
+        validate_default=True,
+        description="Family `function`: `module:function`, which is called with a tuner.Trial.",
+    )
+    command: Annotated[tuple[str, ...], BeforeValidator(words_of)] | None = Field(
+        default=None,
+        validate_default=True,
+        description="Family `command`: its words; `{name}` is a parameter, `{arguments}` are all.",
+    )
+    folder: Path | None = Field(
+        default=None, description="Where own code lies and runs; by default the file's folder."
+    )
+    data: DataSpec | None = Field(default=None, validate_default=True)
     objective: Objective = Objective()
     budget: Budget = Budget()
     search: dict[str, ParameterSpec] = Field(
@@ -266,4 +284,19 @@ class StudySpec(_Section):
         """A section whose lines are all commented out is as good as none."""
         if isinstance(given, Mapping):
             return {k: v for k, v in given.items() if v is not None or k not in cls.model_fields}
+        return given
+
+    @field_validator("function", "command", "folder", "data")
+    @classmethod
+    def _as_the_family_needs(cls, given: Any, info: ValidationInfo) -> Any:
+        """Own code is given instead of data: it reads its own."""
+        family = info.data.get("family")
+        if family is None:  # that is said already
+            return given
+        name = str(info.field_name)
+        needed = family == name or (name == "data" and family not in OWN)
+        if given is None and needed:
+            raise problem("is missing")
+        if given is not None and not needed and not (name == "folder" and family in OWN):
+            raise problem(f"has no meaning with `family: {family}`; remove it")
         return given

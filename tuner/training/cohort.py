@@ -10,7 +10,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from tuner.trials import Direction, ParamValue, Report
+from tuner.errors import TunerError
+from tuner.spec.code import Code
+from tuner.trials import Cause, Direction, ParamValue, Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +33,18 @@ class Cohort:
 
     study: str
     family: str
-    data: Mapping[str, Any]  # `DataSpec` as plain data, paths absolute
+    data: Mapping[str, Any] | None  # `DataSpec` as plain data, paths absolute; own code has none
     fingerprint: str  # of the data at launch; training on other data is refused
     metric: str
     direction: Direction
-    epochs: int  # of a trial at most
+    epochs: int  # of a trial at most; 0: its own code knows
     early_stop: int | None  # epochs without improvement
     precision: str  # auto, float32 or bfloat16
     device: str  # a torch device: cpu, cuda:0
     threads: int  # CPU threads for this executor
     cache: Path  # folder of prepared data
     tasks: tuple[Task, ...]
+    code: Code | None = None  # of families `function` and `command`
 
 
 class Decision(StrEnum):
@@ -66,3 +69,15 @@ class Context(Protocol):
     def diverged(self, number: int, message: str) -> None:
         """A trial's loss or metric became NaN or infinite."""
         ...
+
+    def asked_to_stop(self) -> bool:
+        """Whether the cohort shall end without a result; to be asked while nothing is reported."""
+        ...
+
+
+class FailedError(TunerError):
+    """The cohort cannot go on, for a known cause."""
+
+    def __init__(self, cause: Cause, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause

@@ -1,11 +1,15 @@
-"""What this process takes of its device's memory: at most while it trains, and when it is done."""
+"""What this process takes of its device's memory: at most while it trains, and when it is done.
+
+Torch is asked only where it is loaded: users' own code may do without it.
+"""
 
 import contextlib
 import gc
+import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
-import torch
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -20,7 +24,8 @@ class Meter:
     """
 
     def __init__(self, device: str) -> None:
-        self._device = torch.device(device)
+        self._device = device
+        self._kind = device.partition(":")[0]
         # what is there now stays: collecting need not look at it after each cohort
         gc.collect()
         gc.freeze()
@@ -28,33 +33,46 @@ class Meter:
 
     @property
     def _on_gpu(self) -> bool:
-        return self._device.type in ("cuda", "mps")
+        return self._kind in ("cuda", "mps")
+
+    @property
+    def _torch(self) -> Any:
+        """The module where it is used, else None: then it holds nothing."""
+        torch = sys.modules.get("torch")
+        unused = torch is None or (self._kind == "cuda" and not torch.cuda.is_initialized())
+        return None if unused else torch
 
     def begin(self) -> None:
         """Forget the peak of what was done before."""
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._device)
+        if self._on_gpu and self._torch is None:
+            return
+        if self._kind == "cuda":
+            self._torch.cuda.reset_peak_memory_stats(self._device)
         elif not self._on_gpu:
             with contextlib.suppress(OSError):  # not Linux, or forbidden: it counts from the start
                 _CLEAR.write_text(_RESET_PEAK)
 
     def peak(self) -> int:
         """The most that was taken at once since `begin`."""
-        if self._device.type == "cuda":
-            return int(torch.cuda.max_memory_reserved(self._device))
+        if self._on_gpu and self._torch is None:
+            return 0
+        if self._kind == "cuda":
+            return int(self._torch.cuda.max_memory_reserved(self._device))
         if self._on_gpu:  # MPS keeps no peak, but it keeps its cache
-            return int(torch.mps.driver_allocated_memory())
+            return int(self._torch.mps.driver_allocated_memory())
         return max(0, _resident("VmHWM") - self._base)
 
     def release(self) -> int:
         """Give caches back; what is held even so. It grows from cohort to cohort if some leaks."""
         gc.collect()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-            return int(torch.cuda.memory_reserved(self._device))
+        if self._on_gpu and self._torch is None:
+            return 0
+        if self._kind == "cuda":
+            self._torch.cuda.empty_cache()
+            return int(self._torch.cuda.memory_reserved(self._device))
         if self._on_gpu:
-            torch.mps.empty_cache()
-            return int(torch.mps.driver_allocated_memory())
+            self._torch.mps.empty_cache()
+            return int(self._torch.mps.driver_allocated_memory())
         return max(0, _resident() - self._base)
 
 

@@ -1,8 +1,8 @@
 """The executor: the process that trains. `python -m tuner.worker.executor FD`, started by a worker.
 
-It is warm: torch is imported before the first cohort comes, and data stays in memory from one
-cohort to the next. It knows nothing of databases; it talks to its worker over the socket FD and
-dies with it. It does *not* guard the machine against the user's code, which runs in here.
+It is warm: with `--warm` torch is imported before the first cohort comes, and data stays in memory
+from one cohort to the next. It knows nothing of databases; it talks to its worker over the socket
+FD and dies with it. It does *not* guard the machine against the user's code, which runs in here.
 """
 
 import ctypes
@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from tuner.data import Prepared, prepare
 from tuner.errors import TunerError
 from tuner.families import registry
 from tuner.spec.data import DataSpec
-from tuner.training.cohort import Cohort, Decision
+from tuner.training.causes import cause
+from tuner.training.cohort import Cohort, Decision, FailedError
+from tuner.training.memory import Meter
 from tuner.trials import Cause, Report
 from tuner.worker.messages import (
     Decided,
@@ -31,6 +34,7 @@ from tuner.worker.messages import (
     Finished,
     Ready,
     Reported,
+    Stop,
     Train,
     Unusable,
     receive_from_worker,
@@ -51,8 +55,8 @@ class _Context:
     def report(self, reports: Mapping[int, Report]) -> Mapping[int, Decision]:
         _shorten(self._log)
         send_to_worker(self._connection, Reported(reports, self._peak()))
-        answer = receive_from_worker(self._connection)
-        assert isinstance(answer, Decided)
+        while not isinstance(answer := receive_from_worker(self._connection), Decided):
+            assert isinstance(answer, Stop)  # the answer says so too
         return answer.decisions
 
     def finish(self, number: int, value: float, weights: Path | None) -> None:
@@ -61,16 +65,20 @@ class _Context:
     def diverged(self, number: int, message: str) -> None:
         send_to_worker(self._connection, Diverged(number, message))
 
+    def asked_to_stop(self) -> bool:
+        _shorten(self._log)
+        return self._connection.poll() and isinstance(receive_from_worker(self._connection), Stop)
 
-def main(descriptor: int, device: str) -> None:
+
+def main(descriptor: int, device: str, *, warm: bool) -> None:
     """Serve cohorts until the worker closes the socket."""
     _die_with_parent()
     # a terminal's Ctrl-C is the worker's business: it decides what becomes of the trial
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(descriptor)
-    # imports torch now: the first trial shall not wait for it
-    problem = importlib.import_module("tuner.training.device").warm_up(device)
-    meter = importlib.import_module("tuner.training.memory").Meter(device)
+    # the first trial shall not wait for torch
+    problem = _warm_up(device) if warm else None
+    meter = Meter(device)
     try:
         send_to_worker(connection, Ready() if problem is None else Unusable(problem))
         while True:
@@ -88,19 +96,28 @@ def _train(connection: Connection, cohort: Cohort, peak: Callable[[], int]) -> N
     log = folder / LOG_FILE
     with _captured(log):
         try:
-            data = _data(cohort)
-            family = importlib.import_module(registry.card(cohort.family).module)
+            card = registry.card(cohort.family)
+            data = None if card.is_own else _data(cohort)
+            if not card.is_own and (problem := _warm_up(cohort.device)) is not None:
+                raise TunerError(problem)
+            family = importlib.import_module(card.module)
             family.train(cohort, data, _Context(connection, log, peak))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
         except TunerError as error:
             print(error, file=sys.stderr)
-            send_to_worker(connection, Failed(Cause.USER_ERROR, str(error)))
+            why = error.cause if isinstance(error, FailedError) else Cause.USER_ERROR
+            send_to_worker(connection, Failed(why, str(error)))
         except Exception as error:
-            from tuner.training.causes import cause
-
             traceback.print_exc()
             send_to_worker(connection, Failed(cause(error), _sentence(error)))
+
+
+@lru_cache(maxsize=1)  # an executor has one device
+def _warm_up(device: str) -> str | None:
+    """Import torch and set this process up for training; why it cannot train, or None."""
+    problem: str | None = importlib.import_module("tuner.training.device").warm_up(device)
+    return problem
 
 
 def _data(cohort: Cohort) -> Prepared:
@@ -160,4 +177,4 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), sys.argv[2], warm="--warm" in sys.argv)

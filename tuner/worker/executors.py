@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,7 +18,7 @@ from tuner.settings import executor_environment
 from tuner.spec.study import Resources
 from tuner.worker.devices import Slot
 from tuner.worker.devices.packing import Load
-from tuner.worker.messages import FromWorker, Train, send_to_executor
+from tuner.worker.messages import FromWorker, Stop, Train, send_to_executor
 
 MAX_COHORTS = 1_000  # of one process: what leaks slowly is gone with it
 # bytes that a process may keep over what it kept after its first cohort of a study; on the CPU the
@@ -48,6 +49,7 @@ class Executor:
     taken: int = 0  # bytes of it that the process is known to have
     base: tuple[int | None, int] = (None, 0)  # study, bytes kept after its first cohort of that
     stopping: bool = False  # the cohort was told, or will be, to stop without a result
+    told_at: float | None = None  # monotonic clock: when it was
 
     @property
     def is_idle(self) -> bool:
@@ -68,6 +70,21 @@ class Executor:
         grown = held - self.base[1] > MAX_GROWTH[self.slot.kind]
         self.is_worn |= self.cohorts >= MAX_COHORTS or grown
 
+    def tell_to_stop(self, grace: float) -> None:
+        """Tell a cohort that is to stop, once; kill one that is still there `grace` seconds later.
+
+        Most hear it as the answer to their next report, before that only users' commands; but
+        users' code need not report at all.
+        """
+        if self.study_id is None or not self.stopping:
+            self.told_at = None
+        elif self.told_at is None:
+            self.told_at = time.monotonic()
+            self.send(Stop())
+        elif time.monotonic() - self.told_at > grace:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
     def send(self, message: FromWorker) -> None:
         """Send; does nothing if the process is gone, which its pidfd tells."""
         with contextlib.suppress(OSError):
@@ -87,12 +104,16 @@ class Executor:
         return None if folder is None else tail(folder / LOG_FILE)
 
 
-def start(slot: Slot) -> Executor:
-    """Start an executor; it says Ready when it is warm."""
+def start(slot: Slot, *, warm: bool = True) -> Executor:
+    """Start an executor; it says Ready when it is warm, with torch imported if `warm`."""
     ours, theirs = socket.socketpair()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tuner.worker.executor", str(theirs.fileno()), slot.device],
+            [
+                *(sys.executable, "-m", "tuner.worker.executor"),
+                *(str(theirs.fileno()), slot.device),
+                *(["--warm"] if warm else []),
+            ],
             pass_fds=(theirs.fileno(),),
             start_new_session=True,  # a group of its own, so that all of it can be killed
             stdin=subprocess.DEVNULL,

@@ -23,11 +23,13 @@ from tuner.errors import DatabaseUnreachableError, StudyNotFoundError
 from tuner.logs import log_context
 from tuner.search.claim import Held, Search
 from tuner.settings import Settings
+from tuner.spec.code import OWN
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.seeds import trial_seed
 from tuner.training.cohort import Cohort, Decision, Task
 from tuner.trials import Cause, Report, StudyState, TrialState
 from tuner.worker.admission import Admission
+from tuner.worker.consent import Consent
 from tuner.worker.devices import Slot
 from tuner.worker.executors import Executor
 from tuner.worker.messages import (
@@ -64,10 +66,12 @@ class Worker:
         *,
         only: Sequence[str] = (),
         until_done: bool = False,
+        allow_code: bool = False,
     ) -> None:
         """Serve the studies named in `only` (all active ones if empty).
 
-        `until_done`: return when none of them is active any more.
+        `until_done`: return when none of them is active any more. `allow_code`: also those that
+        bring code of their own.
         """
         self.id = uuid.uuid4()
         self._database = hints.ListeningDatabase(database, hints.WORK, listen=settings.listen)
@@ -75,6 +79,7 @@ class Worker:
         self._slots = slots
         self._only = frozenset(only)
         self._until_done = until_done
+        self._consent = Consent(allow_code=allow_code)
         self._outbox = Outbox(self._database)
         self._searches: dict[int, Search] = {}  # of active studies
         self._weights = artifacts.KeptWeights()
@@ -105,6 +110,7 @@ class Worker:
             )
         with log_context(worker=f"{host}:{pid}"), self._pool.signals(self.drain):
             try:
+                self._unless_unreachable(self._look_at_studies)
                 for slot in self._slots:
                     if not slot.spare:
                         self._pool.start(slot)
@@ -151,6 +157,8 @@ class Worker:
         for executor in list(self._pool.executors):  # a worn one is replaced
             if executor.waiting is not None:
                 self._start_if_it_fits(executor)
+        for executor in self._pool.executors:
+            executor.tell_to_stop(GRACE)
         if self._stop_by is None:
             for executor in self._pool.executors:
                 if self._may_claim(executor) and time.monotonic() >= self._next.get("claim", 0.0):
@@ -182,7 +190,7 @@ class Worker:
             active = {
                 study.id: study
                 for study in studies.active(connection)
-                if not self._only or study.name in self._only
+                if (not self._only or study.name in self._only) and self._consent.allows(study)
             }
         for study_id in self._searches.keys() - active.keys():
             self._end_search(study_id)
@@ -191,9 +199,12 @@ class Worker:
             if known is None or known.study.spec != study.spec:  # new, or its budget was changed
                 assert study.spec is not None  # the query gives tuner's own studies alone
                 spec = ResolvedSpec.from_json(study.spec)
+                if not self._consent.finds(study, spec.code):
+                    continue
                 self._searches[study_id] = Search(self._database, study, spec)
                 self._next["claim"] = self._next["peaks"] = 0.0
         self._nothing_active = not active
+        self._pool.warm = not active or any(study.family not in OWN for study in active.values())
 
     def _end_search(self, study_id: int) -> None:
         """A study is not active any more: its trials stop unless it ended on its own."""
@@ -333,11 +344,11 @@ class Worker:
             Cohort(
                 study=study.name,
                 family=spec.family,
-                data=spec.data.model_dump(mode="json"),
+                data=None if spec.data is None else spec.data.model_dump(mode="json"),
                 fingerprint=study.data_fingerprint or "",
                 metric=spec.objective.metric,
                 direction=study.direction,
-                epochs=spec.budget.epochs,
+                epochs=spec.budget.epochs or 0,
                 early_stop=spec.training.early_stop,
                 precision=spec.training.precision,
                 device=executor.slot.device,
@@ -353,6 +364,7 @@ class Worker:
                         earlier=tuple(folders[1:]),
                     ),
                 ),
+                code=spec.code,
             )
         )
         self._start_if_it_fits(executor)
@@ -395,7 +407,7 @@ class Worker:
         if held is None or executor.stopping:
             return Decision.STOP
         search = self._searches.get(held.claimed.study_id)
-        if search is None or report.step >= search.spec.budget.epochs:
+        if search is None or report.step >= (search.spec.budget.epochs or math.inf):
             return Decision.GO_ON
         return Decision.PRUNE if search.should_prune(held, report) else Decision.GO_ON
 

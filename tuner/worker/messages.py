@@ -8,6 +8,7 @@ beyond the shape checked here.
                                            Unusable         cannot train on its device, ends
     Train(cohort)                          Reported(reports)   waits for the answer:
     Decided(decisions)                     Finished | Diverged   one trial's end
+    Stop             end without a result
                                            Failed           the whole cohort ends with an error
                                            Done             the cohort is over, waits for work
 """
@@ -40,6 +41,13 @@ class Decided:
 
     decisions: Mapping[int, Decision]
     kind: Literal["decided"] = "decided"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the cohort without a result, if one runs: no report need be waited for."""
+
+    kind: Literal["stop"] = "stop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +110,7 @@ class Done:
     kind: Literal["done"] = "done"
 
 
-FromWorker = Train | Decided
+FromWorker = Train | Decided | Stop
 FromExecutor = Ready | Unusable | Reported | Finished | Diverged | Failed | Done
 
 _CONFIG = ConfigDict(ser_json_inf_nan="constants")

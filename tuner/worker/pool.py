@@ -31,6 +31,7 @@ class Pool:
         """`on_death` is told how the executor ended, before another takes its place."""
         self.executors: list[Executor] = []
         self.closing = False
+        self.warm = True  # whether new executors import torch before there is work for them
         self._handle = on_message
         self._mourn = on_death
         self._selector = selectors.DefaultSelector()
@@ -38,7 +39,7 @@ class Pool:
 
     def start(self, slot: Slot) -> None:
         """Start an executor; ExecutorError if that is not possible."""
-        executor = executors.start(slot)
+        executor = executors.start(slot, warm=self.warm)
         self.executors.append(executor)
         self._selector.register(
             executor.connection, selectors.EVENT_READ, partial(self._on_message, executor)

@@ -1,0 +1,67 @@
+"""How a trial of users' own code ends: by its reports, the answers to them and what it returns."""
+
+import math
+import shutil
+from collections.abc import Mapping
+
+from tuner.artifacts import ARTIFACTS_FOLDER, CHECKPOINT_FOLDER
+from tuner.training.cohort import Cohort, Context, Decision, FailedError, Task
+from tuner.trials import Cause, Report, better
+
+
+class Outcome:
+    """Takes the reports of one trial and settles its result."""
+
+    def __init__(self, task: Task, cohort: Cohort, context: Context) -> None:
+        self._task = task
+        self._cohort = cohort
+        self._context = context
+        self._best: float | None = None
+        self.decision = Decision.GO_ON
+        self.is_over = False  # it was pruned, stopped or has diverged: what comes now is too late
+
+    def report(self, step: int, value: float, metrics: Mapping[str, float]) -> bool:
+        """Pass a report on; whether the code shall go on.
+
+        What it reports after the last epoch does not count, and ends it.
+        """
+        if 0 < self._cohort.epochs < step:
+            return False
+        if not math.isfinite(value):
+            self._diverge(f"{self._cohort.metric} became {value} at step {step}")
+            return False
+        if self._best is None or better(self._cohort.direction, value, self._best):
+            self._best = value
+        number = self._task.number
+        self.decision = self._context.report({number: Report(step, value, metrics)})[number]
+        if self.decision is Decision.PRUNE:
+            self._remove_files()
+        self.is_over = self.decision is not Decision.GO_ON
+        return not self.is_over
+
+    def end(self, value: float | None) -> None:
+        """The code has ended well: its result is `value`, or where it gave none the best report.
+
+        FailedError if there is neither.
+        """
+        if self.is_over:
+            return
+        result = self._best if value is None else value
+        if result is None:
+            raise FailedError(Cause.USER_ERROR, "the code has ended without reporting anything")
+        if not math.isfinite(result):
+            self._diverge(f"the code returned {result}")
+            return
+        self.is_over = True
+        self._context.finish(self._task.number, result, None)
+
+    def _diverge(self, sentence: str) -> None:
+        self.is_over = True
+        self._context.diverged(self._task.number, sentence)
+        self._remove_files()
+
+    def _remove_files(self) -> None:
+        """Nobody goes on from here, and the trial is none of the best."""
+        for attempt in (self._task.folder, *self._task.earlier):
+            for name in (CHECKPOINT_FOLDER, ARTIFACTS_FOLDER):
+                shutil.rmtree(attempt / name, ignore_errors=True)

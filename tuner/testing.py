@@ -1,0 +1,48 @@
+"""A trial without a service: run and test a function that is to be tuned.
+
+if __name__ == "__main__":
+print(train(tuner.testing.trial(learning_rate=0.01)))
+"""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from tuner.own.trial import ParamValue, Trial
+
+__all__ = ["FakeTrial", "trial"]
+
+
+class FakeTrial(Trial):
+    """A trial that remembers its reports in `reports`: step, value and metrics of each."""
+
+    def __init__(
+        self,
+        params: Mapping[str, ParamValue],
+        *,
+        folder: Path,
+        seed: int = 0,
+        epochs: int | None = None,
+        stop_at: int | None = None,
+    ) -> None:
+        """`stop_at`: the step whose report is answered by telling the trial to stop."""
+        self.reports: list[tuple[int, float, Mapping[str, float]]] = []
+        self._stop_at = stop_at
+        super().__init__(params, send=self._remember, folder=folder, seed=seed, epochs=epochs)
+
+    def _remember(self, step: int, value: float, metrics: Mapping[str, float]) -> bool:
+        self.reports.append((step, value, metrics))
+        return self._stop_at is None or step < self._stop_at
+
+
+def trial(
+    *,
+    folder: Path | None = None,
+    seed: int = 0,
+    epochs: int | None = None,
+    stop_at: int | None = None,
+    **params: ParamValue,
+) -> FakeTrial:
+    """A trial with these parameters; its files go to `folder`, by default a temporary one."""
+    folder = folder or Path(tempfile.mkdtemp(prefix="tuner-trial-"))
+    return FakeTrial(params, folder=folder, seed=seed, epochs=epochs, stop_at=stop_at)

@@ -1,0 +1,47 @@
+"""Whether this worker runs the code of a study that brings its own.
+
+Whoever can write to the database can have it run anything: so a worker on a server that others use
+must have been told to (`--allow-code`, TUNER_ALLOW_CODE). And it runs only the code that the study
+was launched with.
+"""
+
+import logging
+
+from tuner.errors import TunerError
+from tuner.logs import log_context
+from tuner.own import source
+from tuner.spec.code import OWN, Code
+from tuner.trials import Study
+
+_log = logging.getLogger(__name__)
+
+
+class Consent:
+    """Says why not once for every reason."""
+
+    def __init__(self, *, allow_code: bool) -> None:
+        self._allow_code = allow_code
+        self._said: set[tuple[int, str]] = set()
+
+    def allows(self, study: Study) -> bool:
+        """Whether a study of this family may run here at all."""
+        if self._allow_code or study.family not in OWN:
+            return True
+        self._say(study, "it runs code of its own; start the worker with --allow-code to allow it")
+        return False
+
+    def finds(self, study: Study, code: Code | None) -> bool:
+        """Whether the study's code is on this machine, as it was at launch."""
+        try:
+            if code is not None:
+                source.check(code)
+        except TunerError as error:
+            self._say(study, str(error))
+            return False
+        return True
+
+    def _say(self, study: Study, reason: str) -> None:
+        if (study.id, reason) not in self._said:
+            self._said.add((study.id, reason))
+            with log_context(study=study.id):
+                _log.warning("%s is not served: %s", study.name, reason)
