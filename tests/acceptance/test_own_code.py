@@ -1,0 +1,133 @@
+"""Users' own code, tuned from the command line: ends, causes, permission, export."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import tuner
+
+STUDY = """
+name: own
+family: function
+function: own_code:train
+objective: {metric: loss, direction: minimize}
+search:
+  x: {low: 0.0, high: 5.0}
+  kind: [a, b]
+budget: {trials: 6, epochs: 9, max_failures: 2}
+resources: {workers: 1, device: cpu, max_attempts: 2}
+seed: 1
+"""
+MODULE = """
+import sys
+
+def train(trial):
+    assert "torch" not in sys.modules, "nobody asked for torch"
+    start = 0
+    if trial.checkpoint.latest is not None:
+        start = int((trial.checkpoint.latest / "step").read_text())
+    print("from", start, "seed", trial.seed)
+    for step in range(start + 1, trial.epochs + 1):
+        value = (trial.params["x"] - 2) ** 2 + 1 / step
+        with trial.checkpoint.save() as folder:
+            (folder / "step").write_text(str(step))
+        trial.report(value, step, twice=2 * value)
+        if trial.should_stop():
+            return None
+        if trial.attempt == 1 and trial.number == 0 and step == 4:
+            import os
+            os._exit(5)
+    (trial.artifacts / "model.txt").write_text(trial.params["kind"])
+    return value
+"""
+
+
+def write(folder: Path, module: str = MODULE, study: str = STUDY) -> Path:
+    (folder / "own_code.py").write_text(module)
+    path = folder / "own.yaml"
+    path.write_text(study)
+    return path
+
+
+def ok(*arguments: str, **run: Any) -> Any:
+    done = tuner(*arguments, "--json", **run)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_function_is_tuned_exported_and_repeated(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
+    result = ok("run", str(write(tmp_path)), **run)
+    best = result["best"]
+    trials = ok("trials", "own", **run)
+    assert [t["state"] in ("complete", "pruned") for t in trials] == [True] * 6
+    # it ended its own process after four steps, and went on from there
+    assert (trials[0]["attempt"], len(trials[0]["reports"])) == (2, 9)
+    assert tuner("logs", "own", "0", **run).stdout.startswith("from 4 seed ")
+    assert trials[0]["reports"][8]["metrics"] == {"twice": 2 * trials[0]["values"][0]}
+
+    folder = tmp_path / "exports" / "own"
+    assert (folder / "checkpoint" / "step").read_text() == "9"
+    assert (folder / "artifacts" / "model.txt").read_text() == best["params"]["kind"]
+    assert best["metric"] == {
+        "name": "loss",
+        "direction": "minimize",
+        "validation": min(t["values"][0] for t in trials if t["state"] == "complete"),
+        "epoch": 9,
+    }
+    assert best["code"]["function"] == "own_code:train"
+    assert "tuner has no test part of it" in tuner("export", "own", "--to", "x", **run).stdout
+    repeated = ok("run", str(folder / "reproduce.yaml"), **run)
+    assert repeated["best"]["metric"]["validation"] == best["metric"]["validation"]
+    assert repeated["best"]["seed"] == best["seed"]
+
+    # other code is another study
+    write(tmp_path, MODULE + "# changed\n")
+    refused = tuner("run", str(tmp_path / "own.yaml"), **run)
+    assert refused.returncode == 2
+    assert "code.fingerprint: " in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("body", "cause", "message"),
+    [
+        ("raise ValueError('no such\\nfile')", "user_error", "ValueError: no such"),
+        ("raise MemoryError", "out_of_memory", "MemoryError"),
+        ("import os; os._exit(3)", "lost", "the executor exited with code 3"),
+    ],
+)
+def test_failures_have_causes_and_the_study_ends(
+    environment: dict[str, str], tmp_path: Path, body: str, cause: str, message: str
+) -> None:
+    run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
+    file = write(tmp_path, f"def train(trial):\n    {body}\n")
+    done = tuner("run", str(file), "--set", "budget.trials=2", **run)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    trial = ok("trials", "own", **run)[0]
+    assert trial["cause"] == cause
+    assert message in trial["message"]
+    assert "\n" not in trial["message"]
+
+
+def test_a_worker_on_a_shared_server_runs_own_code_only_if_told(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
+    ok("launch", str(write(tmp_path)), **run)
+    refused = tuner("worker", "--study", "own", **run)
+    assert refused.returncode == 2
+    assert "`--allow-code` allows it" in refused.stderr
+    idle = tuner("worker", "--until-done", "--workers", "1", **run)
+    assert idle.returncode == 0
+    assert "own is not served: it runs code of its own" in idle.stderr
+    assert ok("show", "own", **run)["counts"]["waiting"] == 0
+    worked = tuner("worker", "--until-done", "--workers", "1", "--allow-code", **run)
+    assert worked.returncode == 0
+    assert ok("show", "own", **run)["state"] == "finished"
+    assert yaml.safe_load(tuner("best", "own", **run).stdout).keys() == {"x", "kind"}
