@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # users' own code imports this file without what settings nee
 
 KEEP = 5  # best trials a study whose weights one worker keeps
 WEIGHTS_FILE = "weights.safetensors"
+VECTORS_FILE = "vectors.txt"  # of an export, beside the weights: in the text format of word2vec
 CHECKPOINT_FOLDER = "checkpoint"  # of users' own code
 ARTIFACTS_FOLDER = "artifacts"
 LOG_FILE = "log.txt"

@@ -3,6 +3,7 @@
     best.yaml, best.json   the configuration, its metric, data, versions, seed, and how to repeat
     reproduce.yaml         a study file that trains just this configuration again
     weights.safetensors    the trial's weights at its best epoch
+    vectors.txt            of word vectors, the same as gensim and others read them
     checkpoint, artifacts  of users' own code instead: what it has saved last, and what it has kept
 
 The test part is read here, once, after the choice is made; the validation figure is measured again
@@ -41,7 +42,7 @@ from tuner.trials import ParamValue, Study, Trial
 FILES = frozenset(
     {
         *("best.yaml", "best.json", "reproduce.yaml", artifacts.WEIGHTS_FILE),
-        *(artifacts.CHECKPOINT_FOLDER, artifacts.ARTIFACTS_FOLDER),
+        *(artifacts.VECTORS_FILE, artifacts.CHECKPOINT_FOLDER, artifacts.ARTIFACTS_FOLDER),
     }
 )
 SUFFIX = "-reproduced"  # of the study in reproduce.yaml

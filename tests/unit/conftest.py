@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tuner.data import Prepared, prepare
+from tuner.data.raw import packaged
 from tuner.spec.data import DataSpec
 from tuner.training.cohort import Cohort, Decision, Task
 from tuner.trials import ParamValue, Report
@@ -14,6 +15,13 @@ from tuner.trials import ParamValue, Report
 SENTENCES = {
     "positive": ["a good book", "really good value", "good , very good", "I like it", "great fun"],
     "negative": ["a bad book", "really bad value", "bad , very bad", "I hate it", "no fun at all"],
+}
+
+# as a cohort carries them; of a table, only how its texts are read counts
+SPECS = {
+    "images": {"source": "digits"},
+    "text": {"source": "text", "path": "reviews.csv"},
+    "corpus": {"source": "lee"},
 }
 
 
@@ -41,6 +49,20 @@ def reviews(cache: Path) -> Prepared:
     ]
     path.write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
     return prepare(DataSpec(source="text", path=path), cache)
+
+
+@pytest.fixture(scope="session")
+def lee(cache: Path) -> Prepared:
+    """gensim's small corpus of news, prepared."""
+    return prepare(DataSpec(source="lee"), cache)
+
+
+@pytest.fixture(scope="session")
+def news(cache: Path) -> Prepared:
+    """A fifth of that corpus."""
+    path = cache / "news.txt"
+    path.write_bytes(b"".join(packaged("lee").read_bytes().splitlines(keepends=True)[:60]))
+    return prepare(DataSpec(source="corpus", path=path), cache)
 
 
 class Recorder:
@@ -80,7 +102,7 @@ def cohort(
     values: dict[str, Any] = {
         "study": "test",
         "family": "cnn" if data.kind == "images" else "text_cnn",
-        "data": {},
+        "data": SPECS[data.kind],
         "fingerprint": data.fingerprint,
         "metric": "accuracy",
         "direction": "maximize",

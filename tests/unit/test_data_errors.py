@@ -306,6 +306,9 @@ def test_given_npz_files_must_be_alike(tmp_path: Path, other: np.ndarray, expect
         {"source": "npz", "path": "x", "vectors": "y"},
         {"source": "images", "path": "x", "label": "y"},
         {"source": "text", "path": "x", "image_size": [8, 8]},
+        {"source": "lee", "path": "x"},
+        {"source": "corpus", "path": "x", "vocabulary": 100},
+        {"source": "digits", "word_pairs": "x"},
     ],
     ids=str,
 )

@@ -363,5 +363,6 @@ def families(as_json: bool = AsJson) -> None:
         if card.is_own:
             out.print("  metric, search space and data: your own")
             continue
-        out.print(f"  metrics {', '.join(card.metrics)}; data: {card.data}")
+        metrics = ", ".join(card.metrics_with_labels or card.metrics)
+        out.print(f"  metrics {metrics}; data: {' or '.join(card.data)}")
         out.print(params_table(card.space.describe(), indent=4))

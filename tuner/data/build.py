@@ -12,12 +12,15 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data import split, vectors, words
+from tuner.data import corpus, split, vectors, words
 from tuner.data.examples import Examples, Images, Texts
 from tuner.data.prepared import PARTS, PartName, Prepared
+from tuner.data.sources.corpus import sentences
 from tuner.data.sources.read import read
 from tuner.data.split import Chosen
-from tuner.spec.data import DataSpec
+from tuner.errors import DataError
+from tuner.files import shown
+from tuner.spec.data import CORPORA, DataSpec
 
 LONGEST = 512  # tokens; the most that `max_length` becomes by itself
 CHUNK = 1024  # images whose statistics are taken at once
@@ -28,6 +31,8 @@ def build(spec: DataSpec, folder: Path, fingerprint: str) -> Prepared:
 
     DataError if the data is missing, unreadable or unfit; OSError if `folder` cannot be written.
     """
+    if spec.source in CORPORA:
+        return _corpus(spec, folder, fingerprint)
     given = read(spec)
     chosen = split.parts(given, spec.split)
     classes = split.classes(chosen["train"].labels())
@@ -47,6 +52,27 @@ def build(spec: DataSpec, folder: Path, fingerprint: str) -> Prepared:
         class_counts={name: counts[name] for name in classes},
         notes=(*_notes(given), *split.notes(chosen), *learned.pop("notes", ())),
         **learned,
+    )
+
+
+def _corpus(spec: DataSpec, folder: Path, fingerprint: str) -> Prepared:
+    parts = corpus.parts(sentences(spec), spec)
+    for name, part in parts.items():
+        if not len(part):
+            raise DataError(
+                f"{shown(spec.path or Path(spec.source))}: has too few sentences to be split: "
+                f"the {name} part has none"
+            )
+        for what, found in (("tokens", part.ids), ("ends", part.ends)):
+            with _array_file(folder / f"{name}.{what}.npy", found.dtype, found.shape) as file:
+                file.write(found.data)
+    return Prepared(
+        kind="corpus",
+        folder=folder,
+        fingerprint=fingerprint,
+        classes=(),
+        sizes={name: len(part) for name, part in parts.items()},
+        vocabulary=tuple(parts["train"].words),
     )
 
 

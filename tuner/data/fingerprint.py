@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.data import raw
-from tuner.spec.data import DataSpec
+from tuner.spec.data import CORPORA, DataSpec
 
 LENGTH = 16  # hexadecimal digits, 64 bits
 SPLITTING = 1  # raise it when the same content and split would give other parts
@@ -36,6 +36,12 @@ def fingerprint(spec: DataSpec) -> str:
     }
     if spec.source == "text":
         identity |= {"text": spec.text, "label": spec.label}
+    if spec.source == "corpus":
+        identity |= {"text": spec.text}
+    # vectors are judged by these, so they are as much part of the data as labels are
+    for name, path in (("word_pairs", spec.word_pairs), ("analogies", spec.analogies)):
+        if path is not None:
+            identity[name] = raw.digest(path).hex()
     return _short(identity)
 
 
@@ -51,6 +57,8 @@ def prepared_key(spec: DataSpec) -> str:
             "max_length": spec.max_length,
             "vectors": vectors,
         }
+    if spec.source in CORPORA:
+        settings |= {"lowercase": spec.lowercase}
     if spec.source == "images":
         settings |= {"image_size": spec.image_size}
     return f"{fingerprint(spec)}-{_short(settings)}"

@@ -3,6 +3,7 @@
     CACHE/KEY/meta.json                       what was learned, and the checksum of every file
     CACHE/KEY/PART.inputs.npy, .labels.npy    for train, validation and test
     CACHE/KEY/PART.texts.jsonl                the texts themselves
+    CACHE/KEY/PART.tokens.npy, .ends.npy      of a corpus, in place of all of these
     CACHE/KEY/vectors.npy                     where word vectors were given
     CACHE/.KEY.lock                           held while the entry is built
 

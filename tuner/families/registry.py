@@ -6,7 +6,17 @@ from importlib.resources import files
 from tuner.families.base import Family
 from tuner.spec.document import parse
 
-NAMES = ("cnn", "text_cnn", "rnn", "transformer", "bow", "tfidf", "function")
+NAMES = (
+    "cnn",
+    "text_cnn",
+    "rnn",
+    "transformer",
+    "bow",
+    "tfidf",
+    "word2vec",
+    "fasttext",
+    "function",
+)
 
 
 @cache

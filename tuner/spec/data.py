@@ -10,15 +10,20 @@ from tuner.spec.values import Flag, Real, Whole
 from tuner.spec.words import a, problem, quoted
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
-_TEXT_FIELDS = (
-    "text",
-    "label",
-    "lowercase",
-    "vocabulary",
-    "min_count",
-    "max_length",
-    "vectors",
-)
+CORPUS_SUFFIXES = (".txt", ".txt.gz", *TEXT_SUFFIXES)
+CORPORA = ("lee", "corpus")  # sources of sentences without labels
+PACKAGED = ("digits", "mnist5k", "lee")
+# field → the sources with which it means something; those that are not here mean it with all
+_MEANT_WITH = {
+    "path": ("images", "npz", "text", "corpus"),
+    **dict.fromkeys(("validation_path", "test_path"), ("images", "npz", "text")),
+    "text": ("text", "corpus"),
+    "lowercase": ("text", *CORPORA),
+    **dict.fromkeys(("word_pairs", "analogies"), ("text", *CORPORA)),
+    **dict.fromkeys(("label", "vocabulary", "min_count", "max_length", "vectors"), ("text",)),
+    "image_size": ("images",),
+}
+_PATHS = ("path", "validation_path", "test_path", "vectors", "word_pairs", "analogies")
 
 Size = Annotated[Whole, Field(ge=1, le=10_000)]  # pixels
 
@@ -47,15 +52,18 @@ class Split(_Section):
 class DataSpec(_Section):
     """One data set. `data: digits` is short for `data: {source: digits}`."""
 
-    source: Literal["digits", "mnist5k", "images", "npz", "text"] = Field(
-        description="digits and mnist5k come with packages; images: a folder with one sub-folder "
-        "a class; npz: arrays `x` and `y`; text: CSV, TSV, JSONL or Parquet."
+    source: Literal["digits", "mnist5k", "lee", "images", "npz", "text", "corpus"] = Field(
+        description="digits, mnist5k and lee come with packages; images: a folder with one "
+        "sub-folder a class; npz: arrays `x` and `y`; text: CSV, TSV, JSONL or Parquet; corpus: "
+        "sentences without labels, one a line or in a column of such a table."
     )
     path: Path | None = Field(default=None, description="File or folder, relative to the file.")
     validation_path: Path | None = Field(default=None, description="A given validation part.")
     test_path: Path | None = Field(default=None, description="A given test part.")
     split: Split = Split()
-    text: str = Field(default="text", description="Text: name of the column with the text.")
+    text: str = Field(
+        default="text", description="Text, tables of a corpus: name of the column with the text."
+    )
     label: str = Field(default="label", description="Text: name of the column with the class.")
     lowercase: Flag = Field(default=True, description="Text: fold case before counting words.")
     vocabulary: Whole = Field(default=20_000, ge=10, description="Text: most frequent words kept.")
@@ -68,6 +76,16 @@ class DataSpec(_Section):
         default=None,
         description="Text: word vectors, in the text format of word2vec or GloVe or word2vec's "
         "binary `.bin`, also with `.gz`; not gensim's `.kv`, which is a pickle.",
+    )
+    word_pairs: Path | None = Field(
+        default=None,
+        description="Word vectors: pairs of words and how similar people find them, by which "
+        "vectors are judged; by default WordSim-353.",
+    )
+    analogies: Path | None = Field(
+        default=None,
+        description="Word vectors: questions of four words, by which vectors are judged; by "
+        "default those that came with word2vec.",
     )
     image_size: tuple[Size, Size] | None = Field(
         default=None, description="images: height, width to resize to; by default the first's."
@@ -84,9 +102,11 @@ class DataSpec(_Section):
                 return {**given, "source": "text"}
             if path.suffix.lower() == ".npz":
                 return {**given, "source": "npz"}
+            if path.name.lower().endswith((".txt", ".txt.gz")):
+                return {**given, "source": "corpus"}
         return given
 
-    @field_validator("path", "validation_path", "test_path", "vectors")
+    @field_validator(*_PATHS)
     @classmethod
     def _expandable(cls, path: Path | None) -> Path | None:
         if path is not None:
@@ -105,26 +125,19 @@ class DataSpec(_Section):
 
     @model_validator(mode="after")
     def _check(self) -> "DataSpec":
-        needs_path = self.source in ("images", "npz", "text")
-        if needs_path and self.path is None:
+        if self.path is None and self.source not in PACKAGED:
             raise problem(f"is missing; `source: {self.source}` needs it", "path")
-        for name in self._meaningless():
-            if getattr(self, name) != type(self).model_fields[name].default:
+        for name, sources in _MEANT_WITH.items():
+            is_set = getattr(self, name) != type(self).model_fields[name].default
+            if is_set and self.source not in sources:  # a misunderstanding
                 raise problem(f"has no meaning with `source: {self.source}`; remove it", name)
         return self
-
-    def _meaningless(self) -> tuple[str, ...]:
-        """The fields that this source passes over; one that is set is a misunderstanding."""
-        others = () if self.source == "images" else ("image_size",)
-        if self.source in ("digits", "mnist5k"):
-            others = ("path", "validation_path", "test_path", *others)
-        return others if self.source == "text" else (*others, *_TEXT_FIELDS)
 
     def resolved(self, folder: Path) -> "DataSpec":
         """The same with absolute paths; relative ones are taken from `folder`."""
         changes = {
             name: (folder / path.expanduser()).absolute()
-            for name in ("path", "validation_path", "test_path", "vectors")
+            for name in _PATHS
             if (path := getattr(self, name)) is not None
         }
         return self.model_copy(update=changes)

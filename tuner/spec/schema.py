@@ -7,6 +7,7 @@ between values (`low` below `high`), are checked when a study is loaded and reso
 from typing import Any
 
 from tuner.spec.code import OWN
+from tuner.spec.data import PACKAGED
 from tuner.spec.study import StudySpec
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -79,16 +80,20 @@ def _data(section: Schema) -> None:
     """Files need a path, and a path alone may tell what it is by its name."""
     del section["required"]
     known = r"\.([cC][sS][vV]|[tT][sS][vV]|[jJ][sS][oO][nN][lL]|[pP][aA][rR][qQ][uU][eE][tT]"
+    corpus = r"|[tT][xX][tT](\.[gG][zZ])?"
     section["anyOf"] = [
         {"required": ["source"]},
-        {"required": ["path"], "properties": {"path": {"pattern": known + r"|[nN][pP][zZ])$"}}},
+        {
+            "required": ["path"],
+            "properties": {"path": {"pattern": known + corpus + r"|[nN][pP][zZ])$"}},
+        },
     ]
     section["allOf"] = [
         {
-            "if": _is("source", "images", "npz", "text"),
+            "if": _is("source", "images", "npz", "text", "corpus"),
             "then": {"required": ["path"], "properties": {"path": {"type": "string"}}},
         },
-        {"if": _is("source", "digits", "mnist5k"), "then": {"properties": {"path": _NOTHING}}},
+        {"if": _is("source", *PACKAGED), "then": {"properties": {"path": _NOTHING}}},
     ]
 
 

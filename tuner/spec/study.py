@@ -31,6 +31,10 @@ METRICS: dict[str, Direction] = {
     "balanced_accuracy": "maximize",
     "f1_macro": "maximize",
     "log_loss": "minimize",
+    "probe_accuracy": "maximize",
+    "gap_accuracy": "maximize",
+    "word_similarity": "maximize",
+    "analogy_accuracy": "maximize",
 }
 
 

@@ -46,6 +46,11 @@ class Cohort:
     tasks: tuple[Task, ...]
     code: Code | None = None  # of families `function` and `command`
 
+    def epochs_of(self, task: Task) -> int:
+        """How long a trial is trained: as its family's parameter `epochs` says, if it has one."""
+        asked = task.params.get("epochs")
+        return self.epochs if asked is None else min(self.epochs, int(asked))
+
 
 class Decision(StrEnum):
     """The answer to a report."""

@@ -62,6 +62,7 @@ class Member:
         self._task = task
         self._cohort = cohort
         self._learner = learner
+        self._epochs = cohort.epochs_of(task)
         self._epoch = 0  # epochs done
         self._saved = time.monotonic()
         self._best: float | None = None
@@ -87,7 +88,7 @@ class Member:
         """At its end, write the weights of the best epoch and say how good they were."""
         patience = self._cohort.early_stop
         is_stuck = patience is not None and self._since_best >= patience
-        if self._epoch < self._cohort.epochs and not is_stuck:
+        if self._epoch < self._epochs and not is_stuck:
             return False
         assert self._best is not None
         path = self._task.folder / WEIGHTS_FILE

@@ -62,7 +62,7 @@ class Network:
         build: Build,
         load: Load,
     ) -> None:
-        self._epochs = cohort.epochs
+        self._epochs = cohort.epochs_of(task)
         self._precision = cohort.precision
         self._device = device
         self._params = task.params

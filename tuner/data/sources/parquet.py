@@ -10,8 +10,11 @@ from tuner.errors import DataError
 from tuner.files import shown
 
 
-def rows(path: Path, text: str, label: str) -> Iterator[tuple[str, object, object]]:
-    """`row 7`, text and label of each row; DataError if the file is damaged or lacks a column."""
+def rows(path: Path, text: str, label: str | None) -> Iterator[tuple[str, object, object]]:
+    """`row 7`, text and label of each row; DataError if the file is damaged or lacks a column.
+
+    Without `label`, that of each row is None.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -23,14 +26,16 @@ def rows(path: Path, text: str, label: str) -> Iterator[tuple[str, object, objec
             source = parquet.ParquetFile(file)
             names = source.schema_arrow.names
             column(where, names, text, "text")
-            column(where, names, label, "label")
+            if label is not None:
+                column(where, names, label, "label")
+            wanted = [text] if label is None else [text, label]
             number = 0
-            for batch in source.iter_batches(columns=[text, label]):
-                found = [batch.column(batch.schema.get_field_index(name)) for name in (text, label)]
+            for batch in source.iter_batches(columns=wanted):
+                found = [batch.column(batch.schema.get_field_index(name)) for name in wanted]
                 values = [_values(array, where, number) for array in found]
-                for pair in zip(*values, strict=True):
+                for cells in zip(*values, strict=True):
                     number += 1
-                    yield f"row {number}", *pair
+                    yield f"row {number}", cells[0], cells[1] if label is not None else None
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(
                 f"{where}: is damaged or not a Parquet file ({_reason(error)})"

@@ -34,34 +34,49 @@ def read(path: Path, text: str, label: str) -> Texts:
         raise DataError(f"{where}: its name must end in one of {listed(TEXT_SUFFIXES)}")
     if text == label:
         raise DataError(f"{where}: the text and the label cannot both be the column {quoted(text)}")
+    return _texts(where, rows(path, text, label))
+
+
+def rows(path: Path, text: str, label: str | None) -> Iterator[Row]:
+    """The rows of a table; without `label`, that of each row is None."""
+    where, suffix = shown(path), path.suffix.lower()
     if suffix == ".parquet":
         from tuner.data.sources import parquet
 
-        return _texts(where, (Row(*row) for row in parquet.rows(path, text, label)))
-    content = _decoded(path, where)
-    if suffix == ".jsonl":
-        return _texts(where, _jsonl(content, where, text, label))
-    return _texts(where, _csv(content, where, "\t" if suffix == ".tsv" else ",", text, label))
+        yield from (Row(*row) for row in parquet.rows(path, text, label))
+    elif suffix == ".jsonl":
+        yield from _jsonl(_decoded(path, where), where, text, label)
+    else:
+        separator = "\t" if suffix == ".tsv" else ","
+        yield from _csv(_decoded(path, where), where, separator, text, label)
+
+
+def usable(where: str, row: Row) -> str | None:
+    """The text of a row; None if it is blank, DataError if it is no text."""
+    if row.text is None or (isinstance(row.text, str) and not row.text.strip()):
+        return None
+    if not isinstance(row.text, str):
+        raise DataError(f"{where}, {row.at}: the text must be text, is {a(row.text)}")
+    if len(row.text) > LONGEST:
+        raise DataError(f"{where}, {row.at}: {_TOO_LONG}")
+    if (bad := unwritable(row.text)) is not None:
+        raise DataError(f"{where}, {row.at}: the text holds {bad}")
+    return row.text
 
 
 def _texts(where: str, rows: Iterable[Row]) -> Texts:
     texts, labels, keys, blank = [], [], [], 0
     for row in rows:
-        if row.text is None or (isinstance(row.text, str) and not row.text.strip()):
+        text = usable(where, row)
+        if text is None:
             blank += 1
             continue
-        if not isinstance(row.text, str):
-            raise DataError(f"{where}, {row.at}: the text must be text, is {a(row.text)}")
-        if len(row.text) > LONGEST:
-            raise DataError(f"{where}, {row.at}: {_TOO_LONG}")
-        if (bad := unwritable(row.text)) is not None:
-            raise DataError(f"{where}, {row.at}: the text holds {bad}")
         try:
             labels.append(class_name(row.label))
         except LabelError as error:
             raise DataError(f"{where}, {row.at}: the label {error}") from None
-        texts.append(row.text)
-        keys.append(key_of(words.same_text(row.text)))
+        texts.append(text)
+        keys.append(key_of(words.same_text(text)))
     if not texts:
         raise DataError(
             f"{where}: has no rows"
@@ -96,12 +111,12 @@ def _decoded(path: Path, where: str) -> str:
     return text
 
 
-def _csv(content: str, where: str, separator: str, text: str, label: str) -> Iterator[Row]:
+def _csv(content: str, where: str, separator: str, text: str, label: str | None) -> Iterator[Row]:
     lines = _lines(content, where, separator)
     _, header = next(lines, (0, []))
     _check_separator(where, header, separator)
     at_text = column(where, header, text, "text")
-    at_label = column(where, header, label, "label")
+    at_label = None if label is None else column(where, header, label, "label")
     for line, cells in lines:
         if len(cells) != len(header):
             few = len(cells) < len(header)
@@ -110,7 +125,7 @@ def _csv(content: str, where: str, separator: str, text: str, label: str) -> Ite
                 f"{where}, line {line}: has {counted(len(cells), 'cell')}, the header has "
                 f"{len(header)}{hint}"
             )
-        yield Row(f"line {line}", cells[at_text], cells[at_label])
+        yield Row(f"line {line}", cells[at_text], None if at_label is None else cells[at_label])
 
 
 _SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon"}
@@ -154,7 +169,7 @@ _CSV_ERRORS = {
 }
 
 
-def _jsonl(content: str, where: str, text: str, label: str) -> Iterator[Row]:
+def _jsonl(content: str, where: str, text: str, label: str | None) -> Iterator[Row]:
     # not splitlines: JSON texts may hold U+2028
     for number, line in enumerate(content.split("\n"), start=1):
         if not line.strip():
@@ -170,5 +185,6 @@ def _jsonl(content: str, where: str, text: str, label: str) -> Iterator[Row]:
             raise DataError(f"{at}: must be a JSON object, is {a(found)}")
         columns = list(found)
         column(at, columns, text, "text")
-        column(at, columns, label, "label")
-        yield Row(f"line {number}", found[text], found[label])
+        if label is not None:
+            column(at, columns, label, "label")
+        yield Row(f"line {number}", found[text], None if label is None else found[label])

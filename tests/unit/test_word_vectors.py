@@ -1,0 +1,315 @@
+"""word2vec and fasttext against plain gensim, and what their vectors are judged by."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from gensim.models import FastText, KeyedVectors, Word2Vec
+from safetensors.numpy import load_file
+from scipy.stats import spearmanr
+
+from tests.unit.conftest import Recorder, cohort
+from tests.unit.test_checkpoints import next_attempt, stop_after
+from tuner.data import Prepared, benchmarks, corpus
+from tuner.data import vectors as vector_files
+from tuner.errors import DataError
+from tuner.families import fasttext, registry, word2vec, word_tests, word_vectors
+from tuner.spec.data import DataSpec
+from tuner.trials import ParamValue
+
+LEE = DataSpec(source="lee")
+PARAMS: dict[str, ParamValue] = {
+    "alpha": 0.04,
+    "min_alpha": 1e-4,
+    "batch_words": 1000,
+    "sg": 1,
+    "vector_size": 20,
+    "window": 4,
+    "min_count": 3,
+    "hs": 0,
+    "negative": 5,
+    "ns_exponent": 0.5,
+    "sample": 1e-3,
+}
+SUBWORDS: dict[str, ParamValue] = {"min_n": 3, "max_n": 5, "bucket": 2000}
+FAMILIES: dict[str, tuple[ModuleType, type[Word2Vec], dict[str, ParamValue]]] = {
+    "word2vec": (word2vec, Word2Vec, PARAMS),
+    "cbow": (word2vec, Word2Vec, {**PARAMS, "sg": 0}),
+    "hierarchical softmax": (word2vec, Word2Vec, {**PARAMS, "hs": 1}),
+    "fasttext": (fasttext, FastText, {**PARAMS, **SUBWORDS}),
+    "fasttext with softmax": (fasttext, FastText, {**PARAMS, **SUBWORDS, "hs": 1, "sg": 0}),
+}
+
+
+def train(
+    name: str, data: Prepared, folder: Path, context: Recorder | None = None, **changes: Any
+) -> Recorder:
+    module, _, params = FAMILIES[name]
+    context = context or Recorder()
+    asked = cohort(data, folder, params, **{"metric": "gap_accuracy", **changes})
+    module.train(asked, data, context)
+    return context
+
+
+def plain(name: str, data: Prepared, **changes: Any) -> Word2Vec:
+    """The same training as gensim's documentation has it, in one call."""
+    _, make, params = FAMILIES[name]
+    given = {**params, "seed": 0, "workers": 1, "epochs": 3, **changes}
+    if given["hs"]:
+        given |= {"negative": 0, "ns_exponent": 0.75}
+    return make(list(corpus.load(data, LEE)["train"]), **given)
+
+
+def weights(context: Recorder) -> dict[str, Any]:
+    path = context.finished[0][1]
+    assert path is not None
+    return load_file(path)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_vectors_are_those_of_gensim(name: str, news: Prepared, tmp_path: Path) -> None:
+    found = weights(train(name, news, tmp_path, epochs=1))
+    expected = plain(name, news, epochs=1).wv
+    assert word_vectors.words_of(found) == expected.index_to_key
+    assert np.array_equal(found["vectors"], expected.vectors)
+    if name.startswith("fasttext"):
+        assert np.array_equal(found["ngrams"], expected.vectors_ngrams)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_epochs_are_parts_of_one_training(name: str, news: Prepared) -> None:
+    module, _, params = FAMILIES[name]
+    sentences = corpus.load(news, LEE)["train"]
+    asked = cohort(news, Path(), {**params, "epochs": 3}, metric="gap_accuracy", epochs=9)
+    tests = word_tests.Tests(LEE, news, corpus.load(news, LEE))
+    model = module.build(params, sentences, 0, 1)
+    learner = word_vectors._Learner(
+        asked.tasks[0], asked, sentences, tests, model,
+        module._trained, module._kept, module._read,
+    )  # fmt: skip
+    for _ in range(3):
+        learner.epoch()
+    assert np.array_equal(model.wv.vectors, plain(name, news).wv.vectors)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_an_interrupted_trial_goes_on_as_if_it_had_not_been(
+    name: str, news: Prepared, tmp_path: Path
+) -> None:
+    module, _, params = FAMILIES[name]
+    whole = train(name, news, tmp_path / "whole", epochs=4)
+    asked = cohort(news, tmp_path, params, metric="gap_accuracy", epochs=4)
+    values = []
+    for context in (stop_after(1), stop_after(3), Recorder()):
+        module.train(asked, news, context)
+        values += [report.value for report in context.reports[0]]
+        asked = next_attempt(asked)
+    assert values == [report.value for report in whole.reports[0]]
+    mine, theirs = weights(context), weights(whole)
+    assert all(np.array_equal(mine[key], theirs[key]) for key in theirs)
+    assert not list(tmp_path.rglob("*.checkpoint"))
+
+
+def test_the_seed_decides(news: Prepared, tmp_path: Path) -> None:
+    found = []
+    for number, seed in enumerate((1, 1, 2)):
+        context = Recorder()
+        asked = cohort(news, tmp_path / str(number), PARAMS, metric="gap_accuracy", epochs=1)
+        word2vec.train(replace(asked, tasks=(replace(asked.tasks[0], seed=seed),)), news, context)
+        found.append(weights(context)["vectors"])
+    assert np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])
+
+
+def test_a_trial_ends_with_its_own_epochs(news: Prepared, tmp_path: Path) -> None:
+    context = Recorder()
+    asked = cohort(
+        news, tmp_path, {**PARAMS, "epochs": 2}, {**PARAMS, "epochs": 99},
+        metric="gap_accuracy", epochs=3,
+    )  # fmt: skip
+    word2vec.train(asked, news, context)
+    assert [len(context.reports[n]) for n in (0, 1)] == [2, 3]
+    assert set(context.finished) == {0, 1}
+
+
+@pytest.mark.parametrize("name", ["word2vec", "fasttext"])
+def test_thirty_draws_of_the_default_space_train(name: str, news: Prepared, tmp_path: Path) -> None:
+    rng = random.Random(1)
+    draws = [registry.card(name).space.random(rng) for _ in range(30)]
+    context = Recorder()
+    module = {"word2vec": word2vec, "fasttext": fasttext}[name]
+    for number, draw in enumerate(draws):  # one by one: thirty models would need memory
+        asked = cohort(news, tmp_path / str(number), draw, metric="gap_accuracy", epochs=1)
+        task = replace(asked.tasks[0], number=number)
+        module.train(replace(asked, tasks=(task,)), news, context)
+    assert set(context.finished) == set(range(30))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_words": 20_000}, "batch_words must be at most 10,000, is 20,000"),
+        ({"alpha": 10.0}, "alpha must be at most 1, is 10"),
+        ({"min_count": 99_999}, "fewer than 2 words stand 99999 times in the corpus"),
+    ],
+)
+def test_settings_that_gensim_cannot_work_with_are_told(
+    change: dict[str, ParamValue], message: str, news: Prepared, tmp_path: Path
+) -> None:
+    asked = cohort(news, tmp_path, {**PARAMS, **change}, metric="gap_accuracy")
+    with pytest.raises(DataError, match=message):
+        word2vec.train(asked, news, Recorder())
+
+
+def test_divergence_is_said(
+    news: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Word2Vec, "train", lambda self, *_, **__: self.wv.vectors.fill(np.inf))
+    context = train("word2vec", news, tmp_path)
+    assert context.problems[0] == "vectors became NaN or infinite in epoch 1"
+
+
+@pytest.mark.parametrize("name", ["word2vec", "fasttext"])
+def test_the_exported_weights_measure_what_the_trial_did(
+    name: str, news: Prepared, tmp_path: Path
+) -> None:
+    module, _, params = FAMILIES[name]
+    context = train(name, news, tmp_path)
+    value, path = context.finished[0]
+    assert path is not None
+    measured = module.measure(params, LEE, news, path, ["validation", "test"])
+    assert measured["validation"]["gap_accuracy"] == value
+    assert measured["test"].keys() == {
+        "gap_accuracy",
+        "word_similarity",
+        "word_similarity_coverage",
+        "analogy_accuracy",
+        "analogy_accuracy_coverage",
+    }
+    assert measured["test"] != measured["validation"]
+    module.export(path, tmp_path)
+    exported = KeyedVectors.load_word2vec_format(tmp_path / "vectors.txt")
+    found = weights(context)
+    assert exported.index_to_key == word_vectors.words_of(found)
+    assert np.array_equal(exported.vectors, found["vectors"])  # to the last bit
+    read, missing = vector_files.read(tmp_path / "vectors.txt", ["", "", "the", "nosuchword"])
+    assert (missing, read[2].tolist()) == (1, exported["the"].tolist())
+
+
+def test_a_probe_reads_labelled_texts(reviews: Prepared, tmp_path: Path) -> None:
+    spec = DataSpec(source="text", path=Path("x.csv"))
+    for module, more in ((word2vec, {}), (fasttext, SUBWORDS)):
+        params = {**PARAMS, "min_count": 1, "sample": 0.1, **more}
+        context = Recorder()
+        asked = cohort(reviews, tmp_path, params, metric="probe_accuracy", epochs=20)
+        module.train(asked, reviews, context)
+        value, path = context.finished[0]
+        assert path is not None
+        measured = module.measure(params, spec, reviews, path, ["validation", "test"])
+        assert measured["validation"]["probe_accuracy"] == value
+        assert measured["test"]["probe_accuracy"] >= 0.7
+
+
+def pairs_of(*scores: float) -> list[benchmarks.WordPair]:
+    """Pairs of a word `a` with `b0`, `b1` …"""
+    return [benchmarks.WordPair("a", f"b{n}", score) for n, score in enumerate(scores)]
+
+
+def on_a_circle(angles: Mapping[str, float]) -> word_tests.Vectors:
+    matrix = np.array([[np.cos(a), np.sin(a)] for a in angles.values()], dtype=np.float32)
+    return word_tests.Vectors(list(angles), matrix)
+
+
+def test_similarity_is_spearmans() -> None:
+    vectors = on_a_circle({"a": 0.0, "b0": 0.1, "b1": 0.5, "b2": 0.3, "b3": 1.0})
+    value, coverage = word_tests.word_similarity(vectors, pairs_of(9, 7, 8, 1))
+    assert (value, coverage) == (pytest.approx(1.0), 1.0)
+    value, _ = word_tests.word_similarity(vectors, pairs_of(9, 7, 1, 8))
+    angles = [-0.1, -0.5, -0.3, -1.0]
+    assert value == pytest.approx(spearmanr(angles, [9, 7, 1, 8]).statistic)
+
+
+def test_pairs_that_the_vectors_lack_say_nothing() -> None:
+    vectors = on_a_circle({"a": 0.0, "b0": 0.1, "b1": 0.5})
+    value, coverage = word_tests.word_similarity(vectors, pairs_of(9, 1, 5, 8))
+    assert coverage == 0.5
+    mean = np.cos([0.1, 0.5]).mean()
+    expected = spearmanr([np.cos(0.1), np.cos(0.5), mean, mean], [9, 1, 5, 8]).statistic
+    assert value == pytest.approx(expected)
+    assert value < 1
+    assert word_tests.word_similarity(vectors, []) == (0, 0)
+    assert word_tests.word_similarity(on_a_circle({"z": 0.0}), pairs_of(1, 2)) == (0, 0)
+    assert word_tests.word_similarity(vectors, pairs_of(5)) == (0, 1)  # nothing to rank
+
+
+def test_analogies_are_gensims(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names = [f"w{n}" for n in range(30)]
+    matrix = rng.normal(size=(30, 3)).astype(np.float32)
+    questions = [
+        benchmarks.Analogy(*(names[n] for n in rng.choice(30, 4, replace=False)))
+        for _ in range(300)
+    ]
+    path = tmp_path / "questions.txt"
+    path.write_text(": all\n" + "\n".join(" ".join(q) for q in questions))
+    kv = KeyedVectors(3)
+    kv.add_vectors(names, matrix)
+    expected, _ = kv.evaluate_word_analogies(str(path))
+    value, coverage = word_tests.analogy_accuracy(word_tests.Vectors(names, matrix), questions)
+    assert (value, coverage) == (expected, 1.0)
+    assert value > 0
+    unknown = [*questions, *[benchmarks.Analogy("w0", "w1", "w2", "no")] * 100]
+    value, coverage = word_tests.analogy_accuracy(word_tests.Vectors(names, matrix), unknown)
+    assert (value, coverage) == (pytest.approx(expected * 0.75), 0.75)
+
+
+def test_gaps_reward_what_the_context_tells() -> None:
+    # every word has a partner that it always stands beside
+    names = [f"{side}{n}" for n in range(200) for side in "ab"]
+    train = corpus.encode([f"a{n} b{n}" for n in range(200)], lowercase=True)
+    gaps = word_tests.Gaps(train, train)
+    rng = np.random.default_rng(0)
+    by_pair = rng.normal(size=(200, 50)).astype(np.float32)
+    assert gaps.accuracy(word_tests.Vectors(names, by_pair.repeat(2, axis=0))) == 1
+    noise = rng.normal(size=(400, 50)).astype(np.float32)
+    assert 0.05 < gaps.accuracy(word_tests.Vectors(names, noise)) < 0.16  # chance is 0.1
+    alike = np.ones((400, 5), dtype=np.float32)
+    assert gaps.accuracy(word_tests.Vectors(names, alike)) == 0
+    half = word_tests.Vectors(names[:200], by_pair.repeat(2, axis=0)[:200])
+    assert gaps.accuracy(half) == 0.5  # what has no vector is wrong
+    offered = gaps._offered
+    assert offered.shape == (400, word_tests.GAP_CHOICES - 1)
+    assert (offered != gaps._right[:, None]).all()
+
+
+def test_frequent_words_are_asked_for_less_often() -> None:
+    rng = np.random.default_rng(0)
+    texts = [" ".join(["the", *(f"w{n}" for n in rng.integers(0, 50, 3))]) for _ in range(4000)]
+    train = corpus.encode(texts, lowercase=True)
+    gaps = word_tests.Gaps(train, train)
+    assert len(gaps._right) == word_tests.GAPS
+    share = (gaps._right == train.words.index("the")).mean()
+    assert 0 < share < 0.15  # of 0.25 that it occurs
+
+
+def test_gaps_of_a_tiny_corpus() -> None:
+    train = corpus.encode(["b a", "a b a"], lowercase=True)
+    gaps = word_tests.Gaps(train, train)
+    vectors = word_tests.Vectors(["a", "b"], np.eye(2, dtype=np.float32))
+    assert 0 <= gaps.accuracy(vectors) <= 1
+    assert gaps._around[0].tolist() == [-1] * 5 + [1] + [-1] * 4
+
+
+def test_unknown_words_are_composed_as_gensim_does(news: Prepared, tmp_path: Path) -> None:
+    _, _, params = FAMILIES["fasttext"]
+    found = weights(train("fasttext", news, tmp_path, epochs=1))
+    vectors = fasttext._read(params, found)
+    model = plain("fasttext", news, epochs=1)
+    for word in ("the", "governmentally", "zzz"):
+        assert np.allclose(vectors.of([word])[0], model.wv[word], atol=1e-6)
+    assert np.isnan(word2vec._read({}, found).of(["governmentally"])).all()

@@ -1,0 +1,65 @@
+"""Word vectors made of their letters (Bojanowski, Grave, Joulin & Mikolov, 2017).
+
+As `word2vec`, but a word's vector is the mean of one of its own and those of its character n-grams,
+`<` and `>` around the word counted. So words with the same stem are alike however rare they are,
+and a word that the corpus lacks has a vector too. N-grams share `bucket` vectors by a hash.
+"""
+
+from functools import partial
+from typing import Any
+
+from gensim.models import FastText, Word2Vec
+from gensim.models.fasttext import ft_ngram_hashes
+
+from tuner.data.corpus import Corpus
+from tuner.data.prepared import Prepared
+from tuner.families import word_vectors
+from tuner.families.word_tests import Floats, Vectors
+from tuner.families.word_vectors import Arrays, Params, export
+from tuner.training.cohort import Cohort, Context
+
+__all__ = ["build", "export", "measure", "train"]
+
+
+def build(params: Params, sentences: Corpus, seed: int, threads: int) -> FastText:
+    """The model that a trial's parameters describe, before its first epoch."""
+    p: Any = params
+    model = FastText(
+        **word_vectors.settings(params, seed, threads),
+        min_n=p["min_n"],
+        max_n=p["max_n"],
+        bucket=p["bucket"],
+    )
+    return word_vectors.with_vocabulary(model, sentences)
+
+
+def _trained(model: Word2Vec) -> dict[str, Floats]:
+    return {
+        "words": model.wv.vectors_vocab,
+        "ngrams": model.wv.vectors_ngrams,
+        "output": model.syn1 if model.hs else model.syn1neg,
+    }
+
+
+def _kept(model: Word2Vec) -> dict[str, Floats]:
+    return {"vectors": model.wv.vectors, "ngrams": model.wv.vectors_ngrams}
+
+
+def _read(params: Params, weights: Arrays) -> Vectors:
+    p: Any = params
+    ngrams = weights["ngrams"]
+
+    def compose(word: str) -> Floats | None:
+        hashes = ft_ngram_hashes(word, p["min_n"], p["max_n"], len(ngrams))
+        mean: Floats | None = ngrams[hashes].mean(axis=0) if hashes else None
+        return mean
+
+    return Vectors(word_vectors.words_of(weights), weights["vectors"], compose)
+
+
+def train(cohort: Cohort, data: Prepared, context: Context) -> None:
+    """Train a cohort."""
+    word_vectors.train(cohort, data, context, build=build, trained=_trained, kept=_kept, read=_read)
+
+
+measure = partial(word_vectors.measure, read=_read)

@@ -1,0 +1,48 @@
+"""Word vectors from the company that words keep (Mikolov et al., 2013): CBOW and skip-gram.
+
+    sg 0, CBOW        the mean of the vectors of the words around a word predicts it
+    sg 1, skip-gram   the vector of a word predicts each of the words around it
+
+A prediction is either right or wrong about the word and a few others drawn at random (negative
+sampling), or a path through a Huffman tree of all words (hierarchical softmax). Frequent words are
+passed over at random (`sample`). gensim does the training, by stochastic gradient descent.
+"""
+
+from functools import partial
+
+from gensim.models import Word2Vec
+
+from tuner.data.corpus import Corpus
+from tuner.data.prepared import Prepared
+from tuner.families import word_vectors
+from tuner.families.word_tests import Floats, Vectors
+from tuner.families.word_vectors import Arrays, Params, export
+from tuner.training.cohort import Cohort, Context
+
+__all__ = ["build", "export", "measure", "train"]
+
+
+def build(params: Params, sentences: Corpus, seed: int, threads: int) -> Word2Vec:
+    """The model that a trial's parameters describe, before its first epoch."""
+    model = Word2Vec(**word_vectors.settings(params, seed, threads))
+    return word_vectors.with_vocabulary(model, sentences)
+
+
+def _trained(model: Word2Vec) -> dict[str, Floats]:
+    return {"input": model.wv.vectors, "output": model.syn1 if model.hs else model.syn1neg}
+
+
+def _kept(model: Word2Vec) -> dict[str, Floats]:
+    return {"vectors": model.wv.vectors}
+
+
+def _read(_: Params, weights: Arrays) -> Vectors:
+    return Vectors(word_vectors.words_of(weights), weights["vectors"])
+
+
+def train(cohort: Cohort, data: Prepared, context: Context) -> None:
+    """Train a cohort."""
+    word_vectors.train(cohort, data, context, build=build, trained=_trained, kept=_kept, read=_read)
+
+
+measure = partial(word_vectors.measure, read=_read)

@@ -1,0 +1,213 @@
+"""What `word2vec` and `fasttext` share: gensim's training an epoch at a time, weights, exports.
+
+gensim trains with as many threads as the trial was given and a thread that feeds them. With one
+thread a trial follows from its seed; with more, threads write to the same vectors without waiting
+for each other, and no two runs are alike.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
+import torch
+from gensim.models import KeyedVectors, Word2Vec
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from tuner.artifacts import VECTORS_FILE
+from tuner.data import corpus
+from tuner.data.corpus import Corpus
+from tuner.data.prepared import PartName, Prepared
+from tuner.errors import DataError
+from tuner.families.word_tests import Floats, Tests, Vectors
+from tuner.spec.data import DataSpec
+from tuner.training import loop
+from tuner.training.cohort import Cohort, Context, Task
+from tuner.training.member import DivergedError
+from tuner.trials import ParamValue
+
+LARGEST_ALPHA = 1.0  # gensim's native code reads outside of its tables when numbers overflow
+
+Params = Mapping[str, ParamValue]
+Arrays = Mapping[str, npt.NDArray[Any]]
+Make = Callable[[Params, Corpus, int, int], Word2Vec]  # parameters, corpus, seed, threads
+Inside = Callable[[Word2Vec], dict[str, Floats]]  # arrays of a model, not copies
+Read = Callable[[Params, Arrays], Vectors]  # weights → vectors
+
+
+def train(
+    cohort: Cohort,
+    data: Prepared,
+    context: Context,
+    *,
+    build: Make,
+    trained: Inside,
+    kept: Inside,
+    read: Read,
+) -> None:
+    """Train a cohort of gensim's models.
+
+    `trained` are the arrays that an epoch changes and the next one needs, `kept` those that an
+    export needs; `read` makes vectors of the latter.
+    """
+    spec = DataSpec.model_validate(cohort.data)
+    parts = corpus.load(data, spec)
+    tests = Tests(spec, data, parts)
+
+    def learner(task: Task) -> _Learner:
+        model = build(task.params, parts["train"], task.seed, cohort.threads)
+        return _Learner(task, cohort, parts["train"], tests, model, trained, kept, read)
+
+    with threadpool_limits(cohort.threads):
+        loop.run(cohort, context, learner)
+
+
+def settings(params: Params, seed: int, threads: int) -> dict[str, Any]:
+    """The keyword arguments that gensim's models share."""
+    p: Mapping[str, Any] = params
+    if p["batch_words"] > corpus.LONGEST:
+        raise DataError(
+            f"batch_words must be at most {corpus.LONGEST:,}, is {p['batch_words']:,}: gensim "
+            "passes over what is behind"
+        )
+    if p["alpha"] > LARGEST_ALPHA:
+        raise DataError(f"alpha must be at most {LARGEST_ALPHA:g}, is {p['alpha']:g}")
+    return {
+        "sg": p["sg"],
+        "vector_size": p["vector_size"],
+        "window": p["window"],
+        "min_count": p["min_count"],
+        "hs": p["hs"],
+        "negative": 0 if p["hs"] else p["negative"],
+        "ns_exponent": 0.75 if p["hs"] else p["ns_exponent"],
+        "sample": p["sample"],
+        "alpha": p["alpha"],
+        "min_alpha": p["min_alpha"],
+        "batch_words": p["batch_words"],
+        "workers": threads,
+        "seed": seed,
+    }
+
+
+def with_vocabulary(model: Word2Vec, sentences: Corpus) -> Word2Vec:
+    """The model with the corpus's words; DataError if `min_count` leaves fewer than two."""
+    counts = sentences.counts
+    if (counts >= model.min_count).sum() < 2:
+        raise DataError(f"fewer than 2 words stand {model.min_count} times in the corpus")
+    frequencies = dict(zip(sentences.words, counts.tolist(), strict=True))
+    model.build_vocab_from_freq(frequencies, corpus_count=len(sentences))
+    return model
+
+
+class _Learner:
+    """A trial's model in training; a `member.Learner`."""
+
+    def __init__(
+        self,
+        task: Task,
+        cohort: Cohort,
+        sentences: Corpus,
+        tests: Tests,
+        model: Word2Vec,
+        trained: Inside,
+        kept: Inside,
+        read: Read,
+    ) -> None:
+        self._params = task.params
+        self._metric = cohort.metric
+        self._epochs = cohort.epochs_of(task)
+        self._sentences = sentences
+        self._tests = tests
+        self._model = model
+        self._trained = trained
+        self._kept = kept
+        self._read = read
+        self._done = 0  # epochs
+
+    def epoch(self) -> dict[str, float]:
+        """Train one epoch, a part of one long training, and measure the objective."""
+        started = time.perf_counter()
+        self._model.train(
+            self._sentences,
+            total_examples=len(self._sentences),
+            epochs=1,
+            start_alpha=self._alpha(self._done),
+            end_alpha=self._alpha(self._done + 1),
+        )
+        self._done += 1
+        seconds = time.perf_counter() - started
+        if not np.isfinite(self._model.wv.vectors).all():
+            raise DivergedError("vectors became NaN or infinite")
+        vectors = self._read(self._params, self._arrays())
+        return {
+            **self._tests.measure(vectors, "validation", self._metric),
+            "words": float(len(vectors.words)),
+            "words_per_second": len(self._sentences.ids) / seconds,
+        }
+
+    def weights(self) -> dict[str, Tensor]:
+        """The vectors, and their words, one a line, as bytes."""
+        return {name: torch.from_numpy(array) for name, array in self._arrays().items()}
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Input and output vectors, and where the random numbers are."""
+        _, key, position, *_ = self._model.random.get_state()
+        tensors = {name: torch.from_numpy(a) for name, a in self._trained(self._model).items()}
+        return {**tensors, "random": torch.from_numpy(key.astype(np.int64))}, {
+            "position": int(position),
+            "epochs": self._done,
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Take on a state."""
+        for name, array in self._trained(self._model).items():
+            array[...] = tensors[name].numpy()
+        key = tensors["random"].numpy().astype(np.uint32)
+        self._model.random.set_state(("MT19937", key, values["position"], 0, 0.0))
+        self._done = values["epochs"]
+
+    def _alpha(self, done: int) -> float:
+        """The learning rate falls by the word, from the first epoch to the last."""
+        p: Mapping[str, Any] = self._params  # the model's own change with every epoch
+        return float(p["alpha"] - (p["alpha"] - p["min_alpha"]) * done / self._epochs)
+
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        words = np.frombuffer("\n".join(self._model.wv.index_to_key).encode(), dtype=np.uint8)
+        return {**self._kept(self._model), "words": words.copy()}
+
+
+def words_of(weights: Arrays) -> list[str]:
+    """The words whose vectors these are, the most frequent first."""
+    return bytes(weights["words"]).decode().split("\n")
+
+
+def measure(
+    params: Params,
+    spec: DataSpec,
+    data: Prepared,
+    weights: Path,
+    parts: Sequence[PartName],
+    *,
+    read: Read,
+) -> dict[str, dict[str, float]]:
+    """Part → every metric that the data allows, of the vectors in a file."""
+    vectors = read(params, safetensors.numpy.load_file(weights))
+    tests = Tests(spec, data, corpus.load(data, spec))
+    measured: dict[str, dict[str, float]] = {}
+    for part in parts:
+        measured[part] = {}
+        for name in tests.names():
+            measured[part] |= tests.measure(vectors, part, name)
+    return measured
+
+
+def export(weights: Path, folder: Path) -> None:
+    """Write the vectors as gensim and others read them, in the text format of word2vec."""
+    arrays = safetensors.numpy.load_file(weights)
+    vectors = KeyedVectors(arrays["vectors"].shape[1])
+    vectors.add_vectors(words_of(arrays), arrays["vectors"])
+    vectors.save_word2vec_format(str(folder / VECTORS_FILE))
