@@ -126,7 +126,8 @@ def visible_cuda_devices() -> tuple[str, ...] | None:
 
 def executor_environment(threads: int, cuda_device: str | None) -> dict[str, str]:
     """The environment of an executor: the users' code must not find the database's password."""
-    environment = {k: v for k, v in os.environ.items() if not k.upper().startswith("TUNER_")}
+    secret = (PREFIX, "PGPASS")  # libpq reads PGPASSWORD where the URL has none
+    environment = {k: v for k, v in os.environ.items() if not k.upper().startswith(secret)}
     environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = str(threads)
     environment["CUDA_VISIBLE_DEVICES"] = cuda_device or ""
     return environment

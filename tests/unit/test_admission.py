@@ -42,7 +42,7 @@ class Bench:
 
     def add(self, slot: Slot) -> Executor:
         process: Any = None  # nothing here asks it
-        executor = Executor(slot, process, process, 0, ready=True)
+        executor = Executor(slot, process, process, process, ready=True)
         self.executors.append(executor)
         return executor
 

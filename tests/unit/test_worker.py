@@ -1,7 +1,7 @@
 """The worker's parts that need no database: messages, devices, kept weights, causes, logs."""
 
 import math
-import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -87,6 +87,7 @@ def test_a_message_that_is_too_long_is_refused() -> None:
 
 def test_executors_do_not_get_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNER_DATABASE_URL", "postgresql://u:secret@h/d")
+    monkeypatch.setenv("PGPASSWORD", "secret")
     monkeypatch.setenv("HARMLESS", "1")
     environment = executor_environment(2, "3")
     assert "secret" not in " ".join(environment.values())
@@ -148,7 +149,7 @@ def idle() -> Iterator[executors.Executor]:
     here, _ = Pipe()
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     slot = devices.Slot("cpu", 1)
-    yield executors.Executor(slot, process, here, os.pidfd_open(process.pid))
+    yield executors.Executor(slot, process, here, socket.socketpair()[0])
     process.communicate(b"\n")
 
 

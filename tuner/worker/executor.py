@@ -1,11 +1,11 @@
-"""The executor: the process that trains. `python -m tuner.worker.executor FD`, started by a worker.
+"""The executor: the process that trains. `python -m tuner.worker.executor FD DEVICE`.
 
 It is warm: with `--warm` torch is imported before the first cohort comes, and data stays in memory
 from one cohort to the next. It knows nothing of databases; it talks to its worker over the socket
-FD and dies with it. It does *not* guard the machine against the user's code, which runs in here.
+FD, and its guard ends it with the worker. It does *not* guard the machine against the user's code,
+which runs in here.
 """
 
-import ctypes
 import importlib
 import os
 import signal
@@ -41,8 +41,6 @@ from tuner.worker.messages import (
     send_to_worker,
 )
 
-PR_SET_PDEATHSIG = 1
-
 
 class _Context:
     """`training.cohort.Context` over the socket."""
@@ -72,7 +70,6 @@ class _Context:
 
 def main(descriptor: int, device: str, *, warm: bool) -> None:
     """Serve cohorts until the worker closes the socket."""
-    _die_with_parent()
     # a terminal's Ctrl-C is the worker's business: it decides what becomes of the trial
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(descriptor)
@@ -165,15 +162,6 @@ def _shorten(path: Path) -> None:
         log.truncate(0)
         log.seek(0)
         log.write(b"[... earlier output was dropped]\n" + end.partition(b"\n")[2])
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel to kill this process when the worker dies, however it dies."""
-    if sys.platform == "linux":
-        parent = os.getppid()
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the request
-            os._exit(1)
 
 
 if __name__ == "__main__":

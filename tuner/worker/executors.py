@@ -16,6 +16,7 @@ from tuner.errors import ExecutorError
 from tuner.search.claim import Held
 from tuner.settings import executor_environment
 from tuner.spec.study import Resources
+from tuner.worker import guard
 from tuner.worker.devices import Slot
 from tuner.worker.devices.packing import Load
 from tuner.worker.messages import FromWorker, Stop, Train, send_to_executor
@@ -24,6 +25,7 @@ MAX_COHORTS = 1_000  # of one process: what leaks slowly is gone with it
 # bytes that a process may keep over what it kept after its first cohort of a study; on the CPU the
 # resident set, which a heap with holes in it enlarges too
 MAX_GROWTH = {"cpu": 2 * 2**30, "cuda": 2**28, "mps": 2**28}
+GUARD_TIMEOUT = 10.0  # seconds to kill what an executor has started
 TAIL_LINES = 20  # of the log, kept with a failed attempt
 TAIL_BYTES = 4096
 
@@ -33,9 +35,9 @@ class Executor:
     """One warm process on one slot."""
 
     slot: Slot
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes]  # its guard, which ends as it does
     connection: Connection
-    pidfd: int  # readable when the process has died; a pipe's end may be held by a grandchild
+    leash: socket.socket  # readable when the guard has ended, and with it all that it guards
     ready: bool = False
     held: dict[int, Held] = field(default_factory=dict)  # by number: the cohort's unfinished trials
     study_id: int | None = None
@@ -82,21 +84,23 @@ class Executor:
             self.told_at = time.monotonic()
             self.send(Stop())
         elif time.monotonic() - self.told_at > grace:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                self.leash.send(b"\n")  # the guard kills all and ends
 
     def send(self, message: FromWorker) -> None:
-        """Send; does nothing if the process is gone, which its pidfd tells."""
+        """Send; does nothing if the process is gone, which its guard tells."""
         with contextlib.suppress(OSError):
             send_to_executor(self.connection, message)
 
     def kill(self) -> None:
         """Kill the process and everything it started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.leash.close()  # the guard does it
+        try:
+            self.process.wait(GUARD_TIMEOUT)
+        except subprocess.TimeoutExpired:  # it was stopped
+            self.process.kill()
+            self.process.wait()
         self.connection.close()
-        os.close(self.pidfd)
 
     def log_tail(self, number: int) -> str | None:
         """The last lines that the trial's attempt printed."""
@@ -105,28 +109,30 @@ class Executor:
 
 
 def start(slot: Slot, *, warm: bool = True) -> Executor:
-    """Start an executor; it says Ready when it is warm, with torch imported if `warm`."""
+    """Start an executor and its guard; it says Ready, with torch imported if `warm`."""
     ours, theirs = socket.socketpair()
+    leash, guards = socket.socketpair()
+    command = [
+        *(sys.executable, "-m", "tuner.worker.executor", str(theirs.fileno()), slot.device),
+        *(["--warm"] if warm else []),
+    ]
     try:
         process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "tuner.worker.executor"),
-                *(str(theirs.fileno()), slot.device),
-                *(["--warm"] if warm else []),
-            ],
-            pass_fds=(theirs.fileno(),),
-            start_new_session=True,  # a group of its own, so that all of it can be killed
+            [sys.executable, "-I", "-S", guard.__file__, str(guards.fileno()), *command],
+            pass_fds=(guards.fileno(), theirs.fileno()),
+            start_new_session=True,  # a terminal's Ctrl-C is the worker's business
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             env=executor_environment(slot.threads, slot.visible),
         )
-        pidfd = os.pidfd_open(process.pid)
     except OSError as error:
         ours.close()
+        leash.close()
         raise ExecutorError(f"an executor process could not be started: {error}") from error
     finally:
         theirs.close()
-    return Executor(slot, process, Connection(ours.detach()), pidfd)
+        guards.close()
+    return Executor(slot, process, Connection(ours.detach()), leash)
 
 
 def ending(returncode: int) -> str:

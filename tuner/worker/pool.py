@@ -45,7 +45,7 @@ class Pool:
             executor.connection, selectors.EVENT_READ, partial(self._on_message, executor)
         )
         self._selector.register(
-            executor.pidfd, selectors.EVENT_READ, partial(self._on_death, executor)
+            executor.leash, selectors.EVENT_READ, partial(self._on_death, executor)
         )
 
     def replace(self, executor: Executor) -> None:
@@ -95,7 +95,7 @@ class Pool:
         """End an executor with all that it started."""
         self.executors.remove(executor)
         self._selector.unregister(executor.connection)
-        self._selector.unregister(executor.pidfd)
+        self._selector.unregister(executor.leash)
         executor.kill()
 
     def _on_message(self, executor: Executor) -> None:
