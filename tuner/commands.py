@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuner import families
+from tuner import chained, families
 from tuner.data import prepare
 from tuner.database import feed, schema, studies, trials
 from tuner.database.engine import Database, connect
@@ -18,6 +18,7 @@ from tuner.errors import (
     DataError,
     NothingToExportError,
     StudyExistsError,
+    StudyNotFoundError,
     StudyStateError,
     TrialNotFoundError,
     visible,
@@ -25,6 +26,7 @@ from tuner.errors import (
 from tuner.own.source import fingerprint
 from tuner.settings import Settings
 from tuner.spec.code import OWN
+from tuner.spec.data import DataSpec
 from tuner.spec.load import load
 from tuner.spec.resolve import fitted
 from tuner.spec.resolved import ResolvedSpec, differences
@@ -52,6 +54,7 @@ class Prepared:
     spec: ResolvedSpec
     fingerprint: str | None  # of its data; None for own code, which has its own in `spec`
     examples: Mapping[str, int]  # part → how many
+    notes: tuple[str, ...] = ()  # what the user should know of the data
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +86,17 @@ def open_database(settings: Settings) -> Database:
 
 
 def prepare_study(
-    path: Path, settings: Settings, *, overrides: Sequence[str] = (), name: str | None = None
+    database: Database,
+    path: Path,
+    settings: Settings,
+    *,
+    overrides: Sequence[str] = (),
+    name: str | None = None,
 ) -> Prepared:
-    """Read and check a study file and its data or code; writes nothing but the data's cache."""
+    """Read and check a study file and its data or code.
+
+    Writes nothing but the data's cache and the vectors that it takes from another study.
+    """
     source = load(path, overrides, rename=name)
     spec = families.confirm(source)
     if spec.data is None:
@@ -93,6 +104,9 @@ def prepare_study(
         with source.locating():
             code = spec.code.model_copy(update={"fingerprint": fingerprint(spec.code)})
         return Prepared(spec.model_copy(update={"code": code}), None, {})
+    with source.locating("data", "vectors"):
+        spec, notes = _with_vectors(database, settings, spec, spec.data)
+    assert spec.data is not None
     try:
         with source.locating("data"):
             data = prepare(spec.data, settings.data_cache)
@@ -102,7 +116,42 @@ def prepare_study(
         raise BadInputError(f"{error}; TUNER_HOME can name another folder") from error
     with source.locating("family"):
         families.check_data(spec, data)
-    return Prepared(spec, data.fingerprint, dict(data.sizes.items()))
+    return Prepared(spec, data.fingerprint, dict(data.sizes.items()), (*notes, *data.notes))
+
+
+def _with_vectors(
+    database: Database, settings: Settings, spec: ResolvedSpec, data: DataSpec
+) -> tuple[ResolvedSpec, tuple[str, ...]]:
+    """The study with the file of the vectors that it takes from another one, and a note on them.
+
+    A study that is there already keeps those that it was launched with.
+    """
+    name = data.vectors_study
+    if name is None:
+        return spec, ()
+    try:
+        before = find(database, spec.name)
+    except StudyNotFoundError:
+        before = None
+    if before is not None and before.spec is not None:
+        known = ResolvedSpec.from_json(before.spec).data
+        folder = chained.folder_of(name, settings)
+        if known is not None and known.vectors is not None and known.vectors.parent == folder:
+            return _with_file(spec, data, known.vectors), ()
+    try:
+        study = find(database, name)
+        chained.check(study)
+        trial = best(database, study)
+    except (StudyNotFoundError, NothingToExportError) as error:
+        raise DataError(str(error)) from error
+    value = f"{study.metric} {trial.value:.4g}" if trial.value is not None else ""
+    so_far = ", so far: the study is still active" if study.state is StudyState.ACTIVE else ""
+    note = f"word vectors: trial {trial.number} of {quoted(name)}, the best ({value}){so_far}"
+    return _with_file(spec, data, chained.pin(study, trial, settings)), (note,)
+
+
+def _with_file(spec: ResolvedSpec, data: DataSpec, vectors: Path) -> ResolvedSpec:
+    return spec.model_copy(update={"data": data.model_copy(update={"vectors": vectors})})
 
 
 def launch(database: Database, prepared: Prepared, *, resume: bool = False) -> Launched:

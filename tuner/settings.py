@@ -86,6 +86,11 @@ class Settings(BaseSettings):
         return self.home / "cache"
 
     @property
+    def vectors(self) -> Path:
+        """Folder of word vectors that studies have taken from others, one sub-folder a study."""
+        return self.home / "vectors"
+
+    @property
     def artifacts(self) -> Path:
         """Folder of checkpoints and weights, one sub-folder a study."""
         return self.home / "artifacts"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from gensim.models import KeyedVectors
 
+from tests.acceptance.studies import quick
 from tests.acceptance.test_run import ok
 from tests.conftest import tuner
 
@@ -79,3 +80,87 @@ def test_what_word_vectors_cannot_be_judged_by_is_told_at_the_launch(
         assert refused.returncode == 2
         assert said in refused.stderr
     assert json.loads(tuner("list", "--json", **run).stdout) == []
+
+
+REVIEWS = """
+name: {name}
+family: text_cnn
+data: {{path: reviews.csv, vectors: "study:{vectors}"}}
+budget: {{trials: 1, epochs: 1}}
+search: {{filters: 8, optimizer: adam, learning_rate: 0.01}}
+resources: {{device: cpu, threads: 1}}
+"""
+
+
+def reviews(folder: Path, name: str, vectors: str) -> Path:
+    rows = [f"the {'cat' if n % 2 else 'dog'} sleeps number{n},{n % 2}" for n in range(60)]
+    (folder / "reviews.csv").write_text("text,label\n" + "\n".join(rows))
+    path = folder / f"{name}.yaml"
+    path.write_text(REVIEWS.format(name=name, vectors=vectors))
+    return path
+
+
+def test_vectors_of_one_study_are_the_embeddings_of_another(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    corpus(tmp_path)
+    run = {"environment": environment, "cwd": tmp_path}
+    made = ok("run", str(study(tmp_path, "word2vec")), "--json", **run)["best"]
+    file = reviews(tmp_path, "second", "word2vec-vectors")
+    done = tuner("run", str(file), "--json", **run)
+    assert done.returncode == 0, done.stderr
+    said = f"word vectors: trial {made['trial']} of `word2vec-vectors`, the best (gap_accuracy "
+    assert said in done.stderr
+    best = json.loads(done.stdout)["best"]
+    path = Path(best["data"]["vectors"])
+    assert path.parent == Path(environment["TUNER_HOME"]) / "vectors" / "word2vec-vectors"
+    exported = tmp_path / "exports" / "word2vec-vectors" / "vectors.txt"
+    expected = KeyedVectors.load_word2vec_format(exported)
+    pinned = KeyedVectors.load_word2vec_format(path, binary=True)
+    assert pinned.index_to_key == expected.index_to_key
+    assert (pinned.vectors == expected.vectors).all()
+    assert best["params"]["embeddings"] in ("static", "tuned")
+
+    # it outlives the first study, goes on with what it was launched with, and can be repeated
+    ok("delete", "word2vec-vectors", "--yes", **run)
+    again = ok("run", str(file), "--set", "budget.trials=2", "--json", **run)
+    assert sum(again["counts"].values()) == 2
+    assert again["best"]["data"]["vectors"] == str(path)
+    ok("export", "second", "--to", "copy", **run)
+    ok("run", str(tmp_path / "copy" / "reproduce.yaml"), "--json", **run)
+    weights = [
+        (folder / "weights.safetensors").read_bytes()
+        for folder in (tmp_path / "copy", tmp_path / "exports" / "second-reproduced")
+    ]
+    assert weights[0] == weights[1]
+
+    # content decides: a worker does not train on other vectors than those of the launch
+    ok("launch", str(tmp_path / "copy" / "reproduce.yaml"), "--name", "third", **run)
+    path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\0")
+    ok("worker", "--until-done", "--workers", "1", **run)
+    assert "the data has changed" in ok("trials", "third", "--json", **run)[0]["message"]
+
+
+def test_vectors_that_cannot_be_had_are_told_at_the_launch(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    corpus(tmp_path)
+    run = {"environment": environment, "cwd": tmp_path}
+    file = reviews(tmp_path, "second", "nothing")
+
+    def refused(vectors: str) -> str:
+        done = tuner("launch", str(file), "--set", f'data.vectors="study:{vectors}"', **run)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    assert "data.vectors: there is no study named `nothing`" in refused("nothing")
+    assert "must name a study after `study:`" in refused("")
+    ok("launch", str(study(tmp_path, "word2vec")), **run)
+    assert "has no complete trial" in refused("word2vec-vectors")
+    ok("launch", str(quick(tmp_path, "digits")), **run)
+    assert "is of `cnn`, which makes no word vectors; word2vec and fasttext do" in refused("digits")
+    ok("run", str(tmp_path / "word2vec.yaml"), "--json", **run)
+    for weights in (Path(environment["TUNER_HOME"]) / "artifacts").rglob("*.safetensors"):
+        weights.unlink()
+    assert "share TUNER_HOME, or name the `vectors.txt` of an export" in refused("word2vec-vectors")

@@ -148,7 +148,7 @@ def test_an_idle_worker_is_woken_by_a_launch(
     settings = Settings(home=tmp_path, listen=listen)
     monkeypatch.setattr(loop, "LISTENING_POLL", 1e6)
     monkeypatch.setattr(loop, "POLL", 1e6 if listen else 0.1)
-    prepared = commands.prepare_study(quick(tmp_path, trials=3, epochs=1), settings)
+    prepared = commands.prepare_study(database, quick(tmp_path, trials=3, epochs=1), settings)
     told = ListeningDatabase(database, hints.TRIALS, listen=True)
     touch(told)
 

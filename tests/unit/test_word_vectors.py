@@ -75,7 +75,7 @@ def weights(context: Recorder) -> dict[str, Any]:
 def test_vectors_are_those_of_gensim(name: str, news: Prepared, tmp_path: Path) -> None:
     found = weights(train(name, news, tmp_path, epochs=1))
     expected = plain(name, news, epochs=1).wv
-    assert word_vectors.words_of(found) == expected.index_to_key
+    assert vector_files.unpacked(found["words"]) == expected.index_to_key
     assert np.array_equal(found["vectors"], expected.vectors)
     if name.startswith("fasttext"):
         assert np.array_equal(found["ngrams"], expected.vectors_ngrams)
@@ -195,7 +195,7 @@ def test_the_exported_weights_measure_what_the_trial_did(
     module.export(path, tmp_path)
     exported = KeyedVectors.load_word2vec_format(tmp_path / "vectors.txt")
     found = weights(context)
-    assert exported.index_to_key == word_vectors.words_of(found)
+    assert exported.index_to_key == vector_files.unpacked(found["words"])
     assert np.array_equal(exported.vectors, found["vectors"])  # to the last bit
     read, missing = vector_files.read(tmp_path / "vectors.txt", ["", "", "the", "nosuchword"])
     assert (missing, read[2].tolist()) == (1, exported["the"].tolist())

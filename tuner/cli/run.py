@@ -78,8 +78,9 @@ def run(
     Running it again continues where it was. Ctrl-C pauses.
     """
     with opened() as (settings, database):
-        prepared = commands.prepare_study(file, settings, overrides=overrides, name=name)
+        prepared = commands.prepare_study(database, file, settings, overrides=overrides, name=name)
         spec = prepared.spec
+        _say_notes(prepared)
         folder = to or default_export(spec.name)
         _refuse_taken(folder, spec.name)  # now, not after hours of training
         launched = commands.launch(database, prepared, resume=True)
@@ -108,6 +109,11 @@ def run(
             _say_how_to_go_on(database, study, file)
             raise typer.Exit(130)
         _conclude(database, settings, study, file, folder, as_json)
+
+
+def _say_notes(prepared: commands.Prepared) -> None:
+    for note in prepared.notes:
+        err.print(f"[dim]{shown(note)}[/]")
 
 
 def default_export(study: str) -> Path:
@@ -235,7 +241,8 @@ def launch(
 ) -> None:
     """Launch a study for workers elsewhere (`tuner worker`)."""
     with opened() as (settings, database):
-        prepared = commands.prepare_study(file, settings, overrides=overrides, name=name)
+        prepared = commands.prepare_study(database, file, settings, overrides=overrides, name=name)
+        _say_notes(prepared)
         launched = commands.launch(database, prepared)
         if as_json:
             print_json(study_record(launched.study))

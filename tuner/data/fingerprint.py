@@ -21,7 +21,7 @@ _folders: dict[Path, tuple[bytes, str]] = {}  # path → stamp, digest of what i
 
 
 def fingerprint(spec: DataSpec) -> str:
-    """SHA-256, shortened, of raw content, split and columns; DataError if it cannot be read.
+    """SHA-256, shortened, of content, split, columns and vectors; DataError if it cannot be read.
 
     Reads the files at the speed of the disk and parses nothing.
     """
@@ -38,8 +38,8 @@ def fingerprint(spec: DataSpec) -> str:
         identity |= {"text": spec.text, "label": spec.label}
     if spec.source == "corpus":
         identity |= {"text": spec.text}
-    # vectors are judged by these, so they are as much part of the data as labels are
-    for name, path in (("word_pairs", spec.word_pairs), ("analogies", spec.analogies)):
+    for name in ("vectors", "word_pairs", "analogies"):
+        path = getattr(spec, name)
         if path is not None:
             identity[name] = raw.digest(path).hex()
     return _short(identity)
@@ -49,13 +49,11 @@ def prepared_key(spec: DataSpec) -> str:
     """The name of the cache entry: the fingerprint and how the content is prepared."""
     settings: dict[str, Any] = {"preparing": PREPARING}
     if spec.source == "text":
-        vectors = raw.digest(spec.vectors).hex() if spec.vectors is not None else None
         settings |= {
             "lowercase": spec.lowercase,
             "vocabulary": spec.vocabulary,
             "min_count": spec.min_count,
             "max_length": spec.max_length,
-            "vectors": vectors,
         }
     if spec.source in CORPORA:
         settings |= {"lowercase": spec.lowercase}

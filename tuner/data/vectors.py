@@ -18,6 +18,7 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
+import safetensors.numpy
 
 from tuner.data import raw, words
 from tuner.errors import DataError
@@ -35,6 +36,32 @@ _CONVERT = (
     "which runs code when it is opened; convert it once with gensim, where you trust it: "
     "KeyedVectors.load(path).save_word2vec_format('vectors.txt')"
 )
+
+
+def packed(words_: Sequence[str]) -> npt.NDArray[np.uint8]:
+    """The words that vectors belong to, as an array that stands beside them in a file of weights.
+
+    UTF-8, one a line: no word has white space in it.
+    """
+    return np.frombuffer("\n".join(words_).encode(), dtype=np.uint8).copy()
+
+
+def unpacked(array: npt.NDArray[np.uint8]) -> list[str]:
+    """The words that `packed` was given."""
+    return bytes(array).decode().split("\n")
+
+
+def of_weights(path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
+    """Words and vectors of a trial's weights; SafetensorError or KeyError if it has none."""
+    arrays = safetensors.numpy.load_file(path)
+    return unpacked(arrays["words"]), arrays["vectors"]
+
+
+def binary(words_: Sequence[str], vectors: npt.NDArray[np.float32]) -> bytes:
+    """The content of a file in the binary format of word2vec."""
+    rows = zip(words_, np.ascontiguousarray(vectors, dtype="<f4"), strict=True)
+    head = f"{len(words_)} {vectors.shape[1]}\n".encode()
+    return head + b"".join(b"%s %s\n" % (word.encode(), row.tobytes()) for word, row in rows)
 
 
 def read(path: Path, vocabulary: Sequence[str]) -> tuple[npt.NDArray[np.float32], int]:

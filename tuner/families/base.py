@@ -44,6 +44,9 @@ class Family(BaseModel):
         default=(),
         description="Kinds of data that it learns from; none: the study's own code reads its own.",
     )
+    vectors: bool = Field(
+        default=False, description="Its weights are word vectors, which other studies can use."
+    )
     metrics: tuple[str, ...] = Field(
         default=(), description="The first is the default; own code has none but the study's."
     )

@@ -13,6 +13,7 @@ from gensim.models.fasttext import ft_ngram_hashes
 
 from tuner.data.corpus import Corpus
 from tuner.data.prepared import Prepared
+from tuner.data.vectors import unpacked
 from tuner.families import word_vectors
 from tuner.families.word_tests import Floats, Vectors
 from tuner.families.word_vectors import Arrays, Params, export
@@ -54,7 +55,7 @@ def _read(params: Params, weights: Arrays) -> Vectors:
         mean: Floats | None = ngrams[hashes].mean(axis=0) if hashes else None
         return mean
 
-    return Vectors(word_vectors.words_of(weights), weights["vectors"], compose)
+    return Vectors(unpacked(weights["words"]), weights["vectors"], compose)
 
 
 def train(cohort: Cohort, data: Prepared, context: Context) -> None:

@@ -14,6 +14,7 @@ from gensim.models import Word2Vec
 
 from tuner.data.corpus import Corpus
 from tuner.data.prepared import Prepared
+from tuner.data.vectors import unpacked
 from tuner.families import word_vectors
 from tuner.families.word_tests import Floats, Vectors
 from tuner.families.word_vectors import Arrays, Params, export
@@ -37,7 +38,7 @@ def _kept(model: Word2Vec) -> dict[str, Floats]:
 
 
 def _read(_: Params, weights: Arrays) -> Vectors:
-    return Vectors(word_vectors.words_of(weights), weights["vectors"])
+    return Vectors(unpacked(weights["words"]), weights["vectors"])
 
 
 def train(cohort: Cohort, data: Prepared, context: Context) -> None:

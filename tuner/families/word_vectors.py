@@ -22,6 +22,7 @@ from tuner.artifacts import VECTORS_FILE
 from tuner.data import corpus
 from tuner.data.corpus import Corpus
 from tuner.data.prepared import PartName, Prepared
+from tuner.data.vectors import of_weights, packed
 from tuner.errors import DataError
 from tuner.families.word_tests import Floats, Tests, Vectors
 from tuner.spec.data import DataSpec
@@ -176,13 +177,7 @@ class _Learner:
         return float(p["alpha"] - (p["alpha"] - p["min_alpha"]) * done / self._epochs)
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
-        words = np.frombuffer("\n".join(self._model.wv.index_to_key).encode(), dtype=np.uint8)
-        return {**self._kept(self._model), "words": words.copy()}
-
-
-def words_of(weights: Arrays) -> list[str]:
-    """The words whose vectors these are, the most frequent first."""
-    return bytes(weights["words"]).decode().split("\n")
+        return {**self._kept(self._model), "words": packed(self._model.wv.index_to_key)}
 
 
 def measure(
@@ -207,7 +202,7 @@ def measure(
 
 def export(weights: Path, folder: Path) -> None:
     """Write the vectors as gensim and others read them, in the text format of word2vec."""
-    arrays = safetensors.numpy.load_file(weights)
-    vectors = KeyedVectors(arrays["vectors"].shape[1])
-    vectors.add_vectors(words_of(arrays), arrays["vectors"])
+    words, matrix = of_weights(weights)
+    vectors = KeyedVectors(matrix.shape[1])
+    vectors.add_vectors(words, matrix)
     vectors.save_word2vec_format(str(folder / VECTORS_FILE))

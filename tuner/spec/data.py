@@ -23,6 +23,7 @@ _MEANT_WITH = {
     **dict.fromkeys(("label", "vocabulary", "min_count", "max_length", "vectors"), ("text",)),
     "image_size": ("images",),
 }
+_STUDY = "study:"
 _PATHS = ("path", "validation_path", "test_path", "vectors", "word_pairs", "analogies")
 
 Size = Annotated[Whole, Field(ge=1, le=10_000)]  # pixels
@@ -75,7 +76,8 @@ class DataSpec(_Section):
     vectors: Path | None = Field(
         default=None,
         description="Text: word vectors, in the text format of word2vec or GloVe or word2vec's "
-        "binary `.bin`, also with `.gz`; not gensim's `.kv`, which is a pickle.",
+        "binary `.bin`, also with `.gz`; not gensim's `.kv`, which is a pickle. `study:NAME` are "
+        "those of the best trial of a study of word2vec or fasttext.",
     )
     word_pairs: Path | None = Field(
         default=None,
@@ -125,6 +127,8 @@ class DataSpec(_Section):
 
     @model_validator(mode="after")
     def _check(self) -> "DataSpec":
+        if self.vectors_study == "":
+            raise problem("must name a study after `study:`", "vectors")
         if self.path is None and self.source not in PACKAGED:
             raise problem(f"is missing; `source: {self.source}` needs it", "path")
         for name, sources in _MEANT_WITH.items():
@@ -133,11 +137,18 @@ class DataSpec(_Section):
                 raise problem(f"has no meaning with `source: {self.source}`; remove it", name)
         return self
 
+    @property
+    def vectors_study(self) -> str | None:
+        """The study whose vectors are meant, until its launch has named their file."""
+        text = str(self.vectors)
+        return text.removeprefix(_STUDY) if text.startswith(_STUDY) else None
+
     def resolved(self, folder: Path) -> "DataSpec":
         """The same with absolute paths; relative ones are taken from `folder`."""
         changes = {
             name: (folder / path.expanduser()).absolute()
             for name in _PATHS
             if (path := getattr(self, name)) is not None
+            and not (name == "vectors" and self.vectors_study is not None)
         }
         return self.model_copy(update=changes)
