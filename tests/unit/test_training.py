@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,11 +50,42 @@ def test_metrics_are_those_of_scikit_learn(seed: int) -> None:
     assert measured["f1_macro"] == pytest.approx(
         sklearn.metrics.f1_score(labels, predicted, average="macro")
     )
+    for name, score in (
+        ("precision_macro", partial(sklearn.metrics.precision_score, average="macro")),
+        ("recall_macro", partial(sklearn.metrics.recall_score, average="macro")),
+        ("f1_micro", partial(sklearn.metrics.f1_score, average="micro")),
+    ):
+        assert measured[name] == pytest.approx(score(labels, predicted, zero_division=0))
     exp = np.exp(logits)
     assert measured["log_loss"] == pytest.approx(
         sklearn.metrics.log_loss(labels, exp / exp.sum(axis=1, keepdims=True), labels=range(6)),
         rel=1e-5,
     )
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_roc_auc_is_that_of_scikit_learn(classes: int) -> None:
+    rng = np.random.default_rng(classes)
+    logits = rng.normal(size=(300, classes))
+    labels = np.concatenate([np.arange(classes), rng.integers(0, classes, 300 - classes)])
+    logits[np.arange(300), labels] += 0.5
+    if classes == 2:
+        logits = logits.round()  # with ties
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    scores = shares[:, 1].round(12) if classes == 2 else shares  # rounding must not separate ties
+    expected = sklearn.metrics.roc_auc_score(labels, scores, multi_class="ovr")
+    measured = metrics.roc_auc(torch.tensor(logits), torch.tensor(labels))
+    assert measured == pytest.approx(expected)
+    assert measured > 0.55
+
+
+def test_roc_auc_counts_ties_half_and_leaves_out_what_does_not_occur() -> None:
+    labels = torch.tensor([0, 0, 1, 1])
+    assert metrics.roc_auc(torch.zeros(4, 2), labels) == 0.5
+    right = torch.nn.functional.one_hot(labels, 3).float()
+    assert metrics.roc_auc(right, labels) == 1  # nobody is of the third class
+    assert metrics.roc_auc(-right, labels) == 0
+    assert metrics.roc_auc(right, torch.zeros(4, dtype=torch.int64)) == 0.5
 
 
 @pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
@@ -111,6 +143,10 @@ def test_a_trial_learns_and_reports(digits: Prepared, tmp_path: Path) -> None:
         "accuracy",
         "balanced_accuracy",
         "f1_macro",
+        "f1_micro",
+        "precision_macro",
+        "recall_macro",
+        "roc_auc",
         "log_loss",
         "samples_per_second",
         "peak_memory_mib",

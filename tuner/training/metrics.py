@@ -8,8 +8,9 @@ from torch.nn import functional
 def classification(logits: Tensor, labels: Tensor) -> dict[str, float]:
     """All metrics of predictions [N, classes] against int64 labels [N]; N is at least 1.
 
-    `balanced_accuracy` is the mean recall of the classes that occur; `f1_macro` the mean F1 of the
-    classes that occur or are predicted (both as scikit-learn defines them); `log_loss` is in nats.
+    As scikit-learn defines them: `balanced_accuracy` is the mean recall of the classes that occur,
+    the other means (`_macro`) are of those that occur or are predicted; `f1_micro` pools all
+    decisions, which makes it the accuracy where each example has one class. `log_loss` is in nats.
     """
     classes = logits.shape[1]
     labels = labels.to(logits.device)  # those of a part that is too large for it are in memory
@@ -19,10 +20,39 @@ def classification(logits: Tensor, labels: Tensor) -> dict[str, float]:
     right = confusion.diagonal()
     actual, guessed = confusion.sum(dim=1), confusion.sum(dim=0)
     occurs, counted = actual > 0, (actual + guessed) > 0
-    f1 = 2 * right[counted] / (actual + guessed)[counted]
+    accuracy = float(right.sum() / confusion.sum())
+
+    def macro(divisor: Tensor) -> float:
+        """The mean over classes; 0 for one without what is divided by."""
+        return float((right[counted] / divisor[counted].clamp(min=1)).mean())
+
     return {
-        "accuracy": float(right.sum() / confusion.sum()),
+        "accuracy": accuracy,
         "balanced_accuracy": float((right[occurs] / actual[occurs]).mean()),
-        "f1_macro": float(f1.mean()),
+        "f1_macro": macro((actual + guessed) / 2),
+        "f1_micro": accuracy,
+        "precision_macro": macro(guessed),
+        "recall_macro": macro(actual),
+        "roc_auc": roc_auc(logits, labels),
         "log_loss": float(functional.cross_entropy(logits.float(), labels)),
     }
+
+
+def roc_auc(logits: Tensor, labels: Tensor) -> float:
+    """How often an example of a class is ranked above one of another class, ties counting half.
+
+    With two classes, by the odds of the second; with more, the mean over the classes that occur of
+    each against the rest, by its probability. 0.5 where only one class occurs.
+    """
+    odds = logits.double().log_softmax(dim=1)
+    columns = odds.T.contiguous() if logits.shape[1] > 2 else (odds[:, 1] - odds[:, 0])[None]
+    classes = torch.arange(logits.shape[1], device=logits.device)[-len(columns) :, None]
+    of_class = labels[None] == classes
+    ordered = columns.sort(dim=1).values
+    below, upto = (torch.searchsorted(ordered, columns, right=right) for right in (False, True))
+    ranks = (below + upto + 1) / 2  # the mean rank of equal ones, from 1
+    inside = of_class.sum(dim=1).double()
+    pairs = inside * (len(labels) - inside)
+    above = (ranks * of_class).sum(dim=1) - inside * (inside + 1) / 2
+    judged = pairs > 0
+    return float((above[judged] / pairs[judged]).mean()) if judged.any() else 0.5
