@@ -24,7 +24,6 @@ from tuner.worker import devices
 from tuner.worker.devices import host
 
 MIN_FREE = 2**30  # bytes of disk below which doctor warns
-SEEN_WITHIN = 30.0  # seconds
 PANEL = "Installation"
 
 
@@ -54,7 +53,7 @@ def status(as_json: bool = AsJson) -> None:
         with database.transaction() as connection:
             version = schema.current(connection)
             found = health(connection)
-            alive = workers.alive(connection, within=SEEN_WITHIN)
+            alive = workers.alive(connection)
         facts = {
             "server": "embedded" if database.is_embedded else "given by TUNER_DATABASE_URL",
             "url": database.url.render_as_string(hide_password=True),

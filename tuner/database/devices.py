@@ -1,8 +1,47 @@
-"""What trials have taken of their devices' memory."""
+"""Workers' devices: which there are, how they fare, and what trials have taken of their memory.
+
+Samples are for looking at: they are coarse, and gone after a day.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+KEPT_HOURS = 24  # of samples
 RECENT = 1_000  # finished trials of a study that are looked at
+
+_REGISTER = text("""
+    INSERT INTO tuner.devices (worker_id, name, model, memory)
+    SELECT :worker, name, model, memory
+    FROM unnest(CAST(:names AS text[]), CAST(:models AS text[]), CAST(:memories AS bigint[]))
+         AS device (name, model, memory)
+""")
+
+_SAMPLE = text("""
+    INSERT INTO tuner.device_samples (worker_id, device, utilization, memory_used, temperature,
+                                      power)
+    SELECT :worker, device, utilization, memory_used, temperature, power
+    FROM unnest(CAST(:devices AS text[]), CAST(:utilizations AS real[]), CAST(:used AS bigint[]),
+                CAST(:temperatures AS real[]), CAST(:powers AS real[]))
+         AS sample (device, utilization, memory_used, temperature, power)
+""")
+
+_FORGET = text("""
+    DELETE FROM tuner.device_samples WHERE at < clock_timestamp() - :hours * interval '1 hour'
+""")
+
+_LATEST = text("""
+    SELECT d.worker_id, d.name, d.model, d.memory, s.at, s.utilization, s.memory_used,
+           s.temperature, s.power
+    FROM tuner.devices d LEFT JOIN LATERAL (
+        SELECT * FROM tuner.device_samples s
+        WHERE s.worker_id = d.worker_id AND s.device = d.name ORDER BY s.at DESC LIMIT 1
+    ) s ON TRUE
+    WHERE d.worker_id = ANY(:workers) ORDER BY d.worker_id, d.name
+""")
 
 _PEAKS = text("""
     SELECT number, user_attrs ->> 'device' AS device,
@@ -12,6 +51,72 @@ _PEAKS = text("""
       AND user_attrs ->> 'peak_bytes' ~ '^[0-9]{1,18}$'
     ORDER BY number DESC LIMIT :limit
 """)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How a device fares at one moment; None where nobody can say."""
+
+    utilization: float | None = None  # 0 to 1
+    memory_used: int | None = None  # bytes
+    temperature: float | None = None  # °C
+    power: float | None = None  # W
+    at: datetime | None = None  # the database's clock; None until it is stored
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRecord:
+    """A worker's device as stored."""
+
+    name: str  # cpu, cuda:3
+    model: str
+    memory: int  # bytes in all
+    latest: Sample | None = None
+
+
+def register(connection: Connection, worker_id: UUID, devices: Sequence[DeviceRecord]) -> None:
+    """Make a worker's devices known."""
+    connection.execute(
+        _REGISTER,
+        {
+            "worker": worker_id,
+            "names": [device.name for device in devices],
+            "models": [device.model for device in devices],
+            "memories": [device.memory for device in devices],
+        },
+    )
+
+
+def store(connection: Connection, worker_id: UUID, samples: Iterable[tuple[str, Sample]]) -> None:
+    """Store a sample each of some of the worker's devices, by their names."""
+    named = list(samples)
+    connection.execute(
+        _SAMPLE,
+        {
+            "worker": worker_id,
+            "devices": [name for name, _ in named],
+            "utilizations": [sample.utilization for _, sample in named],
+            "used": [sample.memory_used for _, sample in named],
+            "temperatures": [sample.temperature for _, sample in named],
+            "powers": [sample.power for _, sample in named],
+        },
+    )
+
+
+def forget(connection: Connection) -> int:
+    """Remove the samples of all workers that are too old; returns how many."""
+    return connection.execute(_FORGET, {"hours": KEPT_HOURS}).rowcount
+
+
+def latest(connection: Connection, workers: Sequence[UUID]) -> dict[UUID, list[DeviceRecord]]:
+    """The devices of these workers, each with its latest sample."""
+    found: dict[UUID, list[DeviceRecord]] = {worker: [] for worker in workers}
+    for row in connection.execute(_LATEST, {"workers": list(workers)}):
+        sample = Sample(row.utilization, row.memory_used, row.temperature, row.power, row.at)
+        found[row.worker_id].append(
+            DeviceRecord(row.name, row.model, row.memory, sample if row.at else None)
+        )
+    return found
 
 
 def peaks(connection: Connection, study_id: int) -> dict[int, tuple[str, int]]:

@@ -5,12 +5,14 @@ is claimed, when its lease is renewed (a HOT update: `lease_until` is in no inde
 """
 
 from sqlalchemy import (
+    REAL,
     BigInteger,
     CheckConstraint,
     Column,
     DateTime,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -121,6 +123,32 @@ workers = Table(
     Column("started_at", _timestamp(), nullable=False, server_default=NOW),
     Column("seen_at", _timestamp(), nullable=False, server_default=NOW),
     Column("stopped_at", _timestamp()),
+)
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("worker_id", UUID, ForeignKey(workers.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("name", Text, primary_key=True),  # cpu, cuda:3
+    Column("model", Text, nullable=False),
+    Column("memory", BigInteger, nullable=False),  # bytes
+)
+
+# How devices fared, one row a device and sample; removed after a day.
+device_samples = Table(
+    "device_samples",
+    metadata,
+    Column("worker_id", UUID, primary_key=True),
+    Column("device", Text, primary_key=True),
+    Column("at", _timestamp(), primary_key=True, server_default=NOW),
+    Column("utilization", REAL),  # 0 to 1
+    Column("memory_used", BigInteger),  # bytes
+    Column("temperature", REAL),  # °C
+    Column("power", REAL),  # W
+    ForeignKeyConstraint(
+        ["worker_id", "device"], [devices.c.worker_id, devices.c.name], ondelete="CASCADE"
+    ),
+    Index(None, "at"),
 )
 
 trials = Table(

@@ -7,6 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+SEEN_WITHIN = 30.0  # seconds: who was not seen for so long is not there
+
 _REGISTER = text("""
     INSERT INTO tuner.workers (id, host, pid, slots, devices, version)
     VALUES (:id, :host, :pid, :slots, :devices, :version)
@@ -68,7 +70,7 @@ def stopped(connection: Connection, worker_id: UUID) -> None:
     connection.execute(_STOPPED, {"id": worker_id})
 
 
-def alive(connection: Connection, *, within: float) -> list[WorkerRecord]:
+def alive(connection: Connection, *, within: float = SEEN_WITHIN) -> list[WorkerRecord]:
     """The workers that were seen in the last `within` seconds."""
     return [
         WorkerRecord(

@@ -31,6 +31,7 @@ from tuner.trials import Cause, Report, StudyState, TrialState
 from tuner.worker.admission import Admission
 from tuner.worker.consent import Consent
 from tuner.worker.devices import Slot
+from tuner.worker.devices.sampling import Sampler
 from tuner.worker.executors import Executor
 from tuner.worker.messages import (
     Decided,
@@ -48,6 +49,8 @@ from tuner.worker.pool import Pool
 
 POLL = 1.0  # seconds between looks at the studies' states and for new work
 LISTENING_POLL = 5.0  # between looks at the studies' states while hints say when to look
+SAMPLE_PERIOD = 10.0  # seconds between samples of the devices
+FORGET_PERIOD = 3_600.0  # seconds between looks for samples that are too old
 PEAKS_PERIOD = 30.0  # seconds between looks at what the trials of other workers have taken
 HINT_PERIOD = 0.25  # seconds between hints that trials have changed
 GRACE = 20.0  # seconds that a stopping executor may take to come to its next report
@@ -85,6 +88,7 @@ class Worker:
         self._weights = artifacts.KeptWeights()
         self._pool = Pool(self._handle, self._on_death)
         self._admission = Admission(slots)
+        self._sampler = Sampler(slots)
         self._turn = 0  # of the studies, for a fair share
         self._changed: set[int] = set()  # studies with changes that nobody was told of yet
         self._next = {"hint": 0.0}  # timer → when it is due, monotonic clock
@@ -108,6 +112,7 @@ class Worker:
                 devices=[slot.name for slot in self._slots],
                 version=__version__,
             )
+            devices.register(connection, self.id, self._sampler.devices())
         with log_context(worker=f"{host}:{pid}"), self._pool.signals(self.drain):
             try:
                 self._unless_unreachable(self._look_at_studies)
@@ -144,6 +149,8 @@ class Worker:
         for name, period, action in (
             ("studies", LISTENING_POLL if listens else POLL, self._look_at_studies),
             ("peaks", PEAKS_PERIOD, self._look_at_peaks),
+            ("sample", SAMPLE_PERIOD, self._sample),
+            ("forget", FORGET_PERIOD, self._forget),
             ("renew", self._settings.lease_seconds / 3, self._renew),
             ("reap", self._settings.lease_seconds / 2, self._reap),
         ):
@@ -226,6 +233,14 @@ class Worker:
             search.refresh_if_old()
             for number, params in search.params(list(peaks)).items():
                 self._admission.learn(search, params, *peaks[number])
+
+    def _sample(self) -> None:
+        with self._database.statement() as connection:
+            devices.store(connection, self.id, self._sampler.samples())
+
+    def _forget(self) -> None:
+        with self._database.statement() as connection:
+            devices.forget(connection)
 
     def _renew(self) -> None:
         held = [h.claimed for executor in self._pool.executors for h in executor.held.values()]

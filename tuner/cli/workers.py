@@ -1,0 +1,56 @@
+"""`workers`: who works, on what, and how that fares."""
+
+import typer
+
+from tuner.cli.output import (
+    AsJson,
+    asdict_shallow,
+    err,
+    moment,
+    number,
+    opened,
+    out,
+    print_json,
+    shown,
+    table,
+)
+from tuner.database import devices, workers
+from tuner.database.devices import DeviceRecord
+
+PANEL = "Look"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command("workers", rich_help_panel=PANEL)(workers_)
+
+
+def workers_(as_json: bool = AsJson) -> None:
+    """List the workers that are there, their devices and how these fare."""
+    with opened() as (_, database), database.transaction() as connection:
+        alive = workers.alive(connection)
+        found = devices.latest(connection, [worker.id for worker in alive])
+    if as_json:
+        print_json([{**asdict_shallow(worker), "devices": found[worker.id]} for worker in alive])
+        return
+    if not alive:
+        err.print("[dim]no worker was seen within the last half minute[/]")
+        return
+    titles = ("use", "memory", "°C", "W")
+    made = table("worker", "since", "slots", "device", "model", *titles, right=frozenset(titles))
+    for worker in alive:
+        who = f"{shown(worker.host)}:{worker.pid}", moment(worker.started_at), str(worker.slots)
+        for device in found[worker.id] or [DeviceRecord("–", "", 0)]:
+            made.add_row(*who, shown(device.name), shown(device.model), *_fares(device))
+            who = "", "", ""
+    out.print(made)
+
+
+def _fares(device: DeviceRecord) -> tuple[str, str, str, str]:
+    latest = device.latest
+    if latest is None:
+        return ("–", "–", "–", "–")
+    use = "–" if latest.utilization is None else f"{latest.utilization:.0%}"
+    total = f"{device.memory / 2**30:.0f} GiB"
+    memory = total if latest.memory_used is None else f"{latest.memory_used / 2**30:.1f} of {total}"
+    return use, memory, number(latest.temperature), number(latest.power)
