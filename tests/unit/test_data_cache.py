@@ -92,18 +92,27 @@ def test_the_fingerprint_depends_on_content_split_and_columns(tmp_path: Path) ->
 
 def test_how_it_is_prepared_changes_the_entry_but_not_the_fingerprint(tmp_path: Path) -> None:
     path = table(tmp_path / "a.csv")
-    vectors = tmp_path / "v.txt"
-    vectors.write_text("text 1 2\n")
     variants = [
         {},
         {"lowercase": False},
         {"vocabulary": 11},
         {"min_count": 2},
         {"max_length": 7},
-        {"vectors": vectors},
     ]
     assert len({prepared_key(spec(path, **changes)) for changes in variants}) == len(variants)
     assert len({fingerprint(spec(path, **changes)) for changes in variants}) == 1
+
+
+def test_vectors_change_the_fingerprint_with_their_content_alone(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.csv")
+    contents = ("text 1 2\n", "text 1 3\n", "text 1 2\n")
+    found = [fingerprint(spec(path))]
+    for name, content in zip("abc", contents, strict=True):
+        vectors = tmp_path / f"{name}.txt"
+        vectors.write_text(content)
+        found.append(fingerprint(spec(path, vectors=vectors)))
+    assert found[1] == found[3]
+    assert len(set(found)) == 3
 
 
 def test_a_folder_of_images_is_known_by_names_and_content(

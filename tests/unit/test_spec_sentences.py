@@ -120,8 +120,8 @@ def test_good_names(name: str) -> None:
          "is the text `tpee`; did you mean `tpe`?"),
         ("pruner: {min_epochs: 100}", "pruner.min_epochs: must be at most budget.epochs (27), "
          "is 100"),
-        ("resources: {device: gpu}", "resources.device: must be one of auto, cpu, cuda; "
-         "is the text `gpu`; did you mean `cpu`?"),
+        ("resources: {device: gpu}", "resources.device: must be one of auto, cpu, cuda, "
+         "mps; is the text `gpu`; did you mean `cpu`?"),
         ("training: {seed: -1}", "training.seed: must be at least 0, is `-1`"),
         ("search: [1]", "search: must be a section of `key: value` lines, is a list"),
         ("forbidden: {a: 1}", "forbidden: must be a list, is a section"),
