@@ -18,6 +18,16 @@ def storage() -> Storage:
     return Storage()
 
 
+def current_trial() -> Trial:
+    """The trial in which this program runs, if a study of the family `command` has started it.
+
+    Else one without parameters whose reports go nowhere, so that the program runs by hand as well.
+    """
+    from tuner.own.client import current_trial
+
+    return current_trial()
+
+
 def __getattr__(name: str) -> Any:
     """`tuner.Trial`, which most programs that import tuner do without."""
     if name == "Trial":

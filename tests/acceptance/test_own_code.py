@@ -1,13 +1,17 @@
 """Users' own code, tuned from the command line: ends, causes, permission, export."""
 
 import json
+import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.conftest import tuner
+from tests.conftest import eventually, tuner
 
 STUDY = """
 name: own
@@ -131,3 +135,56 @@ def test_a_worker_on_a_shared_server_runs_own_code_only_if_told(
     assert worked.returncode == 0
     assert ok("show", "own", **run)["state"] == "finished"
     assert yaml.safe_load(tuner("best", "own", **run).stdout).keys() == {"x", "kind"}
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The code in a page of the documentation."""
+    text = (ROOT / "docs" / "families" / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_documented_example_in_bash(environment: dict[str, str], tmp_path: Path) -> None:
+    (script,) = blocks("command.md", "bash")
+    (tmp_path / "fit.sh").write_text(script)
+    (tmp_path / "line.yaml").write_text(blocks("command.md", "yaml")[-1])
+    *_, steps = blocks("command.md", "sh")
+    points = steps.splitlines()[0]
+    subprocess.run(["bash", "-c", points], cwd=tmp_path, check=True)
+    result = ok(
+        "run", "line.yaml", "--set", "budget.trials=5", "--workers", "1",
+        environment=environment, cwd=tmp_path,
+    )  # fmt: skip
+    assert result["counts"]["failed"] == 0
+    assert result["best"]["metric"]["epoch"] == 9
+    folder = tmp_path / "exports" / "bash-line"
+    assert (folder / "artifacts" / "line.txt").read_text().startswith("y = ")
+    assert (folder / "checkpoint" / "state").read_text().endswith(" 9\n")
+    assert result["best"]["code"]["command"][:2] == ["bash", "fit.sh"]
+    trials = ok("trials", "bash-line", environment=environment, cwd=tmp_path)
+    assert all("slope" in report["metrics"] for trial in trials for report in trial["reports"])
+
+
+def test_a_paused_command_saves_and_goes_on(environment: dict[str, str], tmp_path: Path) -> None:
+    """One that never reports and says nothing until SIGTERM comes."""
+    (tmp_path / "slow.sh").write_text(
+        'if [ -f "$TUNER_CHECKPOINT/saved" ]; then tuner report 1 7; exit; fi\n'
+        "trap 'echo > \"$TUNER_CHECKPOINT/saved\"; exit' TERM\n"
+        "touch started; sleep 1000 & wait\n"
+    )
+    study = STUDY.replace(
+        "family: function\nfunction: own_code:train", "family: command\ncommand: [bash, slow.sh]"
+    )
+    (tmp_path / "own.yaml").write_text(study.replace("trials: 6", "trials: 1"))
+    command = [sys.executable, "-m", "tuner", "run", "own.yaml", "--json"]
+    run: dict[str, Any] = {"env": environment, "cwd": tmp_path}
+    with subprocess.Popen(command, **run, stdout=subprocess.DEVNULL) as process:
+        eventually((tmp_path / "started").exists, within=60)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    result = ok("run", "own.yaml", environment=environment, cwd=tmp_path)
+    assert result["best"]["metric"]["validation"] == 7
+    (trial,) = ok("trials", "own", environment=environment, cwd=tmp_path)
+    assert trial["attempt"] == 2

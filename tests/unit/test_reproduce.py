@@ -27,6 +27,8 @@ TEXTS = {
     "other conditions": "name: x\nfamily: cnn\ndata: digits\nobjective: {metric: log_loss}\n"
     "search: {dropout: {when: {batch_norm: false}}, depth: {high: 9}, kernel: 5, momentum: 0.9}\n"
     "training: {early_stop: 3}\nbudget: {epochs: 4}\nforbidden: [{optimizer: adam}]",
+    "command": "name: x\nfamily: command\ncommand: [a, 3, '{u}{{}}', '{arguments}']\nfolder: d\n"
+    "objective: {metric: accuracy}\nsearch: {u: {low: 0, high: 1}}",
     "function": "name: x\nfamily: function\nfunction: a.b:c\nfolder: d\nbudget: {epochs: 5}\n"
     "objective: {metric: m, direction: minimize}\n"
     "search: {u: {low: 0, high: 1}, v.w: [a, b], x-y: {low: 1, high: 9, when: {v.w: a}}}",

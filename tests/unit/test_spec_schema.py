@@ -142,8 +142,17 @@ GOOD_OWN = [
     "family: function\nfunction: a:b\n",
     "family: function\nfunction: a.b.c:d_e\nfolder: ../src\n",
     "family: function\nfunction: a:b\ndata:\ncommand:\nbudget: {epochs: null}\n",
+    "family: command\ncommand: [python, train.py, '{x}', 3, 0.5]\n",
+    "family: command\ncommand: ['{arguments}']\nfolder: /\n",
 ]
 BAD_OWN = [
+    "family: command\n",
+    "family: command\ncommand: python train.py\n",
+    "family: command\ncommand: []\n",
+    "family: command\ncommand: [a, [b]]\n",
+    "family: command\ncommand: [a, null]\n",
+    "family: command\ncommand: [a]\nfunction: a:b\n",
+    "family: function\ncommand: [a]\n",
     "family: function\n",
     "family: function\nfunction:\n",
     "family: function\nfunction: a:b\ndata: digits\n",

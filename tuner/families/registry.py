@@ -16,6 +16,7 @@ NAMES = (
     "word2vec",
     "fasttext",
     "function",
+    "command",
 )
 
 

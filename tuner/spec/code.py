@@ -77,7 +77,7 @@ def argument_list(command: Iterable[str], params: Mapping[str, ParamValue]) -> l
     for word in command:
         if word == f"{{{ARGUMENTS}}}":
             for name, value in params.items():
-                out += [f"--{name}", written(value)]
+                out += [f"--{name}", as_text(value)]
             continue
         out.append(_PLACEHOLDER.sub(lambda match: _filled(match, params), word))
     return out
@@ -87,7 +87,12 @@ def _filled(match: re.Match[str], params: Mapping[str, ParamValue]) -> str:
     if match[0] in ("{{", "}}"):
         return match[0][0]
     name = match[1]
-    return written(params[name]) if name in params else ""
+    return as_text(params[name]) if name in params else ""
+
+
+def as_text(value: ParamValue) -> str:
+    """A value as a program reads it, every digit of it: `0.1`, `1e-05`, `true`, `null`."""
+    return repr(value) if isinstance(value, float) else written(value)
 
 
 def wrong_names(names: Iterable[str]) -> list[Issue]:

@@ -1,0 +1,219 @@
+"""The family of users' own command lines, in any language: each trial is a process of its own.
+
+Parameters go to the command as words, as environment variables and as a JSON file; reports come as
+lines of JSON on a descriptor (`own/client.py` is the other end). What it prints goes to the trial's
+log. A guard runs it (`own/guard.py`), so nothing of it outlives the trial.
+"""
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tuner import files
+from tuner.artifacts import ARTIFACTS_FOLDER, CHECKPOINT_FOLDER, LOG_FILE
+from tuner.families.outcome import Outcome
+from tuner.own import client, guard, measure, source
+from tuner.settings import command_environment
+from tuner.spec.code import Code, argument_list, as_text, variable
+from tuner.spec.words import quoted
+from tuner.training.causes import cause_of_line
+from tuner.training.cohort import Cohort, Context, Decision, FailedError, Task
+from tuner.trials import Cause
+
+PARAMS_FILE = "params.json"
+TICK = 0.2  # seconds between looks at what the worker wants
+STOP_GRACE = 5.0  # seconds from the answer `stop` to SIGTERM: time to save a checkpoint
+MAX_LINE = 65_536  # bytes of a report
+OUT_OF_MEMORY = (-9, 137)  # SIGKILL that we did not send, as a shell tells it too: the kernel's
+
+
+def train(cohort: Cohort, _: None, context: Context) -> None:
+    """Run the command for every trial of the cohort, one after the other."""
+    assert cohort.code is not None
+    for task in cohort.tasks:
+        source.check(cohort.code)
+        with _Command(task, cohort, cohort.code, context) as command:
+            command.run()
+
+
+class _Command:
+    """One trial's command and its three channels: reports, answers, and the guard's."""
+
+    def __init__(self, task: Task, cohort: Cohort, code: Code, context: Context) -> None:
+        self._task = task
+        self._context = context
+        self._outcome = Outcome(task, cohort, context)
+        self._buffer = bytearray()
+        self._lines = 0
+        self._step = 0
+        self._told = False  # to stop, in the answer to a report
+        self._terminate_at: float | None = None  # monotonic clock
+        self._reports, reports = os.pipe()
+        answers, self._answers = os.pipe()
+        self._control, control = socket.socketpair()
+        os.set_blocking(self._reports, False)
+        os.set_blocking(self._answers, False)
+        inherited = (reports, answers)
+        try:
+            self._guard = subprocess.Popen(
+                [
+                    *(sys.executable, "-P", "-m", "tuner.own.guard", str(control.fileno())),
+                    ",".join(map(str, inherited)),
+                    *argument_list(code.command or (), task.params),
+                ],
+                cwd=code.folder,
+                env=_environment(task, cohort, reports, answers),
+                pass_fds=(control.fileno(), *inherited),
+                start_new_session=True,  # what kills the executor's group must not kill the guard
+            )
+        finally:
+            control.close()
+            for descriptor in inherited:
+                os.close(descriptor)
+
+    def __enter__(self) -> "_Command":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._control.close()  # the guard kills what is left
+        self._guard.wait()
+        os.close(self._reports)
+        os.close(self._answers)
+
+    def run(self) -> None:
+        """Until the command has ended; FailedError if it failed."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._reports, selectors.EVENT_READ)
+            selector.register(self._control, selectors.EVENT_READ)
+            while True:
+                ready = {key.fd for key, _ in selector.select(TICK)}
+                if self._reports in ready and not self._read():
+                    selector.unregister(self._reports)  # it has closed its end
+                if self._control.fileno() in ready:
+                    break
+                self._look_after()
+        while self._read():
+            pass
+        if self._buffer:  # a last line without an end
+            self._line(bytes(self._buffer))
+        self._conclude(json.loads(self._control.recv(4096) or b'{"code": -9}'))
+
+    def _look_after(self) -> None:
+        """Tell the command to stop if the worker wants that, and see to it that it does."""
+        if self._context.asked_to_stop() and not self._outcome.is_over:
+            self._outcome.is_over = True
+            self._terminate_at = time.monotonic()  # it is in the middle of something: no answer
+        if self._terminate_at is not None and time.monotonic() >= self._terminate_at:
+            self._terminate_at = None
+            with contextlib.suppress(OSError):
+                self._control.send(guard.TERMINATE)
+
+    def _read(self) -> bool:
+        """Take what has been reported; False if nothing is there, now or for ever."""
+        try:
+            chunk = os.read(self._reports, MAX_LINE)
+        except BlockingIOError:
+            return False
+        *lines, rest = (bytes(self._buffer) + chunk).split(b"\n")
+        self._buffer = bytearray(rest)
+        for line in lines:
+            self._line(line)
+        if len(rest) > MAX_LINE:
+            self._line(rest)
+        return bool(chunk)
+
+    def _line(self, line: bytes) -> None:
+        self._lines += 1
+        if self._outcome.is_over or not line.strip():
+            return
+        try:
+            if len(line) > MAX_LINE:
+                raise ValueError(f"is longer than {MAX_LINE} bytes")
+            step, value, metrics = measure.parsed(_json(line), self._step + 1)
+        except (TypeError, ValueError) as error:
+            shown = quoted(line[:200].decode("utf-8", "replace"))
+            sentence = f"line {self._lines} of the reports: {error}: {shown}"
+            raise FailedError(Cause.USER_ERROR, sentence) from None
+        self._step = max(step, self._step)
+        go_on = self._outcome.report(step, value, metrics)
+        with contextlib.suppress(OSError):  # a program that reads no answers lets the pipe fill up
+            os.write(self._answers, client.CONTINUED if go_on else client.STOPPED)
+        if not go_on and not self._told:
+            self._told = True
+            # it may save what it has; what was pruned or has diverged needs nothing any more
+            paused = self._outcome.decision is Decision.STOP
+            grace = STOP_GRACE if paused or not self._outcome.is_over else 0.0
+            self._terminate_at = time.monotonic() + grace
+
+    def _conclude(self, result: dict[str, Any]) -> None:
+        if self._outcome.is_over:
+            return
+        if "error" in result:
+            raise FailedError(Cause.USER_ERROR, f"the command cannot be started: {result['error']}")
+        code = int(result["code"])
+        if code == 0 or self._told:  # it was past its last epoch: how it ends is its own business
+            self._outcome.end(None)
+            return
+        last = _last_line(self._task.folder / LOG_FILE)
+        ending = f"exited with code {code}" if code > 0 else f"was killed by signal {-code}"
+        why = Cause.OUT_OF_MEMORY if code in OUT_OF_MEMORY else cause_of_line(last)
+        hint = "; the kernel does that where memory runs out" if code in OUT_OF_MEMORY else ""
+        raise FailedError(why, f"the command {ending}{hint}" + (f": {last}" if last else ""))
+
+
+def _environment(task: Task, cohort: Cohort, reports: int, answers: int) -> dict[str, str]:
+    """What the command is told; writes the file with its parameters and makes its folders."""
+    params, artifacts = task.folder / PARAMS_FILE, task.folder / ARTIFACTS_FOLDER
+    files.write(params, json.dumps(dict(task.params), indent=2) + "\n")
+    artifacts.mkdir(parents=True, exist_ok=True)
+    return {
+        **command_environment(),
+        **{variable(name): as_text(value) for name, value in task.params.items()},
+        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(cohort.threads)),
+        "TUNER_STUDY": cohort.study,
+        "TUNER_TRIAL": str(task.number),
+        "TUNER_ATTEMPT": str(task.attempt),
+        "TUNER_SEED": str(task.seed),
+        **({"TUNER_EPOCHS": str(cohort.epochs)} if cohort.epochs else {}),
+        "TUNER_DEVICE": cohort.device,
+        "TUNER_THREADS": str(cohort.threads),
+        "TUNER_PARAMS": str(params),
+        "TUNER_CHECKPOINT": str(_checkpoint(task)),
+        "TUNER_ARTIFACTS": str(artifacts),
+        client.REPORTS: str(reports),
+        client.ANSWERS: str(answers),
+    }
+
+
+def _checkpoint(task: Task) -> Path:
+    """The attempt's own checkpoint folder, with what the attempt before it has left."""
+    folder = task.folder / CHECKPOINT_FOLDER
+    left = (path / CHECKPOINT_FOLDER for path in task.earlier)
+    if not folder.is_dir() and (source := next((p for p in left if p.is_dir()), None)) is not None:
+        with files.whole_folder(folder, replace=False) as aside:
+            shutil.copytree(source, aside, symlinks=True, dirs_exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _json(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        raise ValueError("is no JSON") from None
+
+
+def _last_line(log: Path) -> str:
+    """The last line of output that says something."""
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
