@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.conftest import eventually
-from tuner.worker import guard
+from tuner import guard
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="subreapers are Linux's")
 

@@ -47,6 +47,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits seconds for what blocks signals."""
     monkeypatch.setattr(command, "TICK", 0.02)
     monkeypatch.setattr(command, "STOP_GRACE", 0.3)
+    monkeypatch.setattr(command, "TERM_GRACE", 0.3)
 
 
 def run(

@@ -2,11 +2,12 @@
 
 Parameters go to the command as words, as environment variables and as a JSON file; reports come as
 lines of JSON on a descriptor (`own/client.py` is the other end). What it prints goes to the trial's
-log. A guard runs it (`own/guard.py`), so nothing of it outlives the trial.
+log. A guard of its own runs it, so nothing of it outlives the trial.
 """
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import shutil
@@ -17,10 +18,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tuner import files
+from tuner import files, guard
 from tuner.artifacts import ARTIFACTS_FOLDER, CHECKPOINT_FOLDER, LOG_FILE
 from tuner.families.outcome import Outcome
-from tuner.own import client, guard, measure, source
+from tuner.own import client, measure, source
 from tuner.settings import command_environment
 from tuner.spec.code import Code, argument_list, as_text, variable
 from tuner.spec.words import quoted
@@ -31,6 +32,7 @@ from tuner.trials import Cause
 PARAMS_FILE = "params.json"
 TICK = 0.2  # seconds between looks at what the worker wants
 STOP_GRACE = 5.0  # seconds from the answer `stop` to SIGTERM: time to save a checkpoint
+TERM_GRACE = 5.0  # seconds from SIGTERM to SIGKILL
 MAX_LINE = 65_536  # bytes of a report
 OUT_OF_MEMORY = (-9, 137)  # SIGKILL that we did not send, as a shell tells it too: the kernel's
 
@@ -45,7 +47,7 @@ def train(cohort: Cohort, _: None, context: Context) -> None:
 
 
 class _Command:
-    """One trial's command and its three channels: reports, answers, and the guard's."""
+    """One trial's command: its guard, its reports and the answers to them."""
 
     def __init__(self, task: Task, cohort: Cohort, code: Code, context: Context) -> None:
         self._task = task
@@ -55,35 +57,37 @@ class _Command:
         self._lines = 0
         self._step = 0
         self._told = False  # to stop, in the answer to a report
-        self._terminate_at: float | None = None  # monotonic clock
+        self._terminate_at: float | None = None  # monotonic clock, as the next
+        self._kill_at: float | None = None
+        program, *words = argument_list(code.command or (), task.params)
         self._reports, reports = os.pipe()
         answers, self._answers = os.pipe()
-        self._control, control = socket.socketpair()
+        self._leash, leash = socket.socketpair()
         os.set_blocking(self._reports, False)
         os.set_blocking(self._answers, False)
-        inherited = (reports, answers)
+        theirs = (reports, answers, leash.fileno())
         try:
             self._guard = subprocess.Popen(
                 [
-                    *(sys.executable, "-P", "-m", "tuner.own.guard", str(control.fileno())),
-                    ",".join(map(str, inherited)),
-                    *argument_list(code.command or (), task.params),
+                    *(sys.executable, "-I", "-S", guard.__file__, str(leash.fileno())),
+                    *(source.program(code, program), *words),
                 ],
                 cwd=code.folder,
                 env=_environment(task, cohort, reports, answers),
-                pass_fds=(control.fileno(), *inherited),
-                start_new_session=True,  # what kills the executor's group must not kill the guard
+                pass_fds=theirs,
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
             )
         finally:
-            control.close()
-            for descriptor in inherited:
+            for descriptor in theirs:
                 os.close(descriptor)
+            leash.detach()
 
     def __enter__(self) -> "_Command":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._control.close()  # the guard kills what is left
+        self._leash.close()  # the guard kills what is left
         self._guard.wait()
         os.close(self._reports)
         os.close(self._answers)
@@ -92,29 +96,29 @@ class _Command:
         """Until the command has ended; FailedError if it failed."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._reports, selectors.EVENT_READ)
-            selector.register(self._control, selectors.EVENT_READ)
-            while True:
-                ready = {key.fd for key, _ in selector.select(TICK)}
-                if self._reports in ready and not self._read():
-                    selector.unregister(self._reports)  # it has closed its end
-                if self._control.fileno() in ready:
-                    break
+            selector.register(self._leash, selectors.EVENT_READ)  # closed with the guard's end
+            while self._leash not in (ready := [key.fileobj for key, _ in selector.select(TICK)]):
+                if self._reports in ready:
+                    self._read()
                 self._look_after()
         while self._read():
             pass
         if self._buffer:  # a last line without an end
             self._line(bytes(self._buffer))
-        self._conclude(json.loads(self._control.recv(4096) or b'{"code": -9}'))
+        self._conclude(self._guard.wait())
 
     def _look_after(self) -> None:
         """Tell the command to stop if the worker wants that, and see to it that it does."""
+        now = time.monotonic()
         if self._context.asked_to_stop() and not self._outcome.is_over:
             self._outcome.is_over = True
-            self._terminate_at = time.monotonic()  # it is in the middle of something: no answer
-        if self._terminate_at is not None and time.monotonic() >= self._terminate_at:
-            self._terminate_at = None
-            with contextlib.suppress(OSError):
-                self._control.send(guard.TERMINATE)
+            self._terminate_at = now  # it is in the middle of something: there is no answer to wait
+        with contextlib.suppress(OSError):
+            if self._kill_at is not None and now >= self._kill_at:
+                self._leash.shutdown(socket.SHUT_WR)
+            elif self._kill_at is None and now >= (self._terminate_at or math.inf):
+                self._leash.send(guard.TERMINATE)
+                self._kill_at = now + TERM_GRACE
 
     def _read(self) -> bool:
         """Take what has been reported; False if nothing is there, now or for ever."""
@@ -153,12 +157,9 @@ class _Command:
             grace = STOP_GRACE if paused or not self._outcome.is_over else 0.0
             self._terminate_at = time.monotonic() + grace
 
-    def _conclude(self, result: dict[str, Any]) -> None:
+    def _conclude(self, code: int) -> None:
         if self._outcome.is_over:
             return
-        if "error" in result:
-            raise FailedError(Cause.USER_ERROR, f"the command cannot be started: {result['error']}")
-        code = int(result["code"])
         if code == 0 or self._told:  # it was past its last epoch: how it ends is its own business
             self._outcome.end(None)
             return

@@ -102,7 +102,8 @@ def _defined(tree: ast.AST) -> Iterator[str]:
 def _named_files(code: Code) -> list[Path]:
     """The files that a command's words name, `-m module` among them."""
     words = code.command or ()
-    _check_program(code, words[0])
+    if "{" not in words[0]:  # else it is a parameter's
+        program(code, words[0])
     found: set[Path] = set()
     for before, word in zip(("", *words), words, strict=False):
         path = code.folder / word
@@ -114,14 +115,14 @@ def _named_files(code: Code) -> list[Path]:
     return sorted(found)
 
 
-def _check_program(code: Code, program: str) -> None:
-    """SpecError if there is no such program on this machine."""
-    if "{" in program:
-        return
-    here = str(code.folder / program) if "/" in program else program
-    if shutil.which(here, path=command_environment()["PATH"]) is None:
-        place = f" in {code.folder}" if "/" in program else " here"
-        raise _wrong("command", f"there is no program {quoted(program)}{place}", 0)
+def program(code: Code, name: str) -> str:
+    """The path of a program, of which a path is one in the folder; SpecError if there is none."""
+    here = str(code.folder / name) if "/" in name else name
+    found = shutil.which(here, path=command_environment()["PATH"])
+    if found is None:
+        place = f" in {code.folder}" if "/" in name else " here"
+        raise _wrong("command", f"there is no program {quoted(name)}{place}", 0)
+    return found
 
 
 def _wrong(field: str, sentence: str, *at: int) -> SpecError:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from tuner import guard
 from tuner.artifacts import LOG_FILE
 from tuner.errors import ExecutorError
 from tuner.search.claim import Held
 from tuner.settings import executor_environment
 from tuner.spec.study import Resources
-from tuner.worker import guard
 from tuner.worker.devices import Slot
 from tuner.worker.devices.packing import Load
 from tuner.worker.messages import FromWorker, Stop, Train, send_to_executor

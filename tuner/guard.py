@@ -2,15 +2,19 @@
 
     python -I -S guard.py LEASH COMMAND…      started by a worker, one an executor
 
+An executor, in its turn, has one for the command of a trial (family `command`); what is said here
+of worker and executor is then true of executor and command.
+
 Training code may fork, and what it forks may leave its session and its parent. The signal on a
 parent's death (prctl(2), PR_SET_PDEATHSIG) reaches a worker's own child alone. The guard is the
 "child subreaper" of everything below it: whoever loses his parent becomes a child of the guard, so
 nobody gets out of its sight, and killing its children until there are none leaves nothing behind.
 
 It learns of the worker's end from LEASH, a socket whose other end the worker alone holds: the
-kernel closes that however the worker ends. A byte on it means the same. It ends as the executor
-did, with the same code or signal. A guard that is itself killed takes the executor with it, but
-not what that has started.
+kernel closes that however the worker ends. A byte on it means the same, but TERMINATE, which is
+passed on as SIGTERM to the executor's process group and leaves it time. The guard ends as the
+executor did, with the same code or signal. A guard that is itself killed takes the executor with
+it, but not what that has started.
 
 It runs by its path and imports little, for it stays in memory beside every executor.
 """
@@ -25,6 +29,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+TERMINATE = b"t"
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _LINUX = sys.platform == "linux"
@@ -47,7 +52,11 @@ def main(leash: int, command: list[str]) -> None:
     while status is None:
         readable, _, _ = select.select([leash, woken.fileno()], [], [])
         if leash in readable:
-            break
+            if os.read(leash, 1) != TERMINATE:
+                break
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(executor, signal.SIGTERM)
+            continue
         woken.recv(64)
         status = _reap(executor)
     status = _kill_all(executor, status)
@@ -61,6 +70,7 @@ def _start(command: list[str]) -> int:
     pid = os.fork()
     if pid == 0:
         os.setsid()
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, other programs must not
         if _LINUX:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != guard:  # it died before we asked
