@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.conftest import eventually
+from tests.integration import searching
 from tuner.database import feed, spaces, studies, trials
 from tuner.database.engine import Database
 from tuner.database.trials import Claimed
@@ -292,3 +293,18 @@ def test_a_lease_ends_on_the_databases_clock(database: Database) -> None:
     reaped: list[Any] = []
     eventually(lambda: reaped.extend(bench.do(trials.reap)) or reaped)
     assert reaped == [(bench.id, 0, TrialState.WAITING)]
+
+
+def test_a_claim_needs_no_second_connection(database: Database) -> None:
+    of = searching.spec(trials=4)
+    study_id = searching.launch(database, of)
+    for optimizer in ("sgd", "adam"):  # with and without momentum: two spaces
+        with database.statement() as connection:
+            trials.enqueue(connection, study_id, {"optimizer": optimizer})
+    single = Database(database.url, pool_size=1, max_overflow=0)
+    try:
+        trainer = searching.Trainer(single, searching.search(single, study_id, of))
+        held = [trainer.claim() for _ in range(2)]
+    finally:
+        single.close()
+    assert [h.params["optimizer"] for h in held if h] == ["sgd", "adam"]

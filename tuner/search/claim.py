@@ -205,11 +205,14 @@ class Search:
 
     def _set_params(self, claimed: Claimed, params: Mapping[str, ParamValue]) -> None:
         distributions = self._proposer.distributions(params)
+        space_id = self._space_id(
+            params
+        )  # asks the database: before the worker's connection is taken
         with self._database.statement() as connection:
             trials.set_params(
                 connection,
                 claimed,
-                space_id=self._space_id(params),
+                space_id=space_id,
                 params=internal(params, distributions),
             )
 
