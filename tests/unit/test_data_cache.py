@@ -363,7 +363,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 def test_arrays_are_written_so_that_a_full_disk_is_noticed() -> None:
     with pytest.raises(OSError) as caught:  # noqa: SIM117
-        with build._array_file(Path("/dev/full"), "<i4", (9,)) as file:
+        with build.array_file(Path("/dev/full"), "<i4", (9,)) as file:
             file.write(bytes(36))
     assert caught.value.errno == errno.ENOSPC
 

@@ -22,6 +22,8 @@ TEXTS = {
     "transformer": "name: x\nfamily: transformer\ndata: {path: a.csv, vectors: v.txt}",
     "bow": "name: x\nfamily: bow\ndata: {path: a.csv}",
     "tfidf": "name: x\nfamily: tfidf\ndata: {path: a.csv}",
+    "pretrained": "name: x\nfamily: pretrained\ndata: {path: a.csv}\n"
+    "search: {checkpoint: [/a, b/c]}",
     "word2vec": "name: x\nfamily: word2vec\ndata: lee\nbudget: {epochs: 9}",
     "fasttext": "name: x\nfamily: fasttext\ndata: {path: a.csv, word_pairs: p.tsv}",
     "other conditions": "name: x\nfamily: cnn\ndata: digits\nobjective: {metric: log_loss}\n"

@@ -3,7 +3,7 @@
 Importing this package costs nothing: numpy, pyarrow and pillow are imported by what needs them.
 """
 
-from tuner.data.prepare import prepare
+from tuner.data.prepare import derive, prepare
 from tuner.data.prepared import Part, PartName, Prepared
 
-__all__ = ["Part", "PartName", "Prepared", "prepare"]
+__all__ = ["Part", "PartName", "Prepared", "derive", "prepare"]

@@ -64,7 +64,7 @@ def _corpus(spec: DataSpec, folder: Path, fingerprint: str) -> Prepared:
                 f"the {name} part has none"
             )
         for what, found in (("tokens", part.ids), ("ends", part.ends)):
-            with _array_file(folder / f"{name}.{what}.npy", found.dtype, found.shape) as file:
+            with array_file(folder / f"{name}.{what}.npy", found.dtype, found.shape) as file:
                 file.write(found.data)
     return Prepared(
         kind="corpus",
@@ -99,13 +99,13 @@ def _texts(
         texts = [part.examples.texts[row] for row in part.rows]
         with (folder / f"{name}.texts.jsonl").open("w", encoding="utf-8") as lines:
             lines.writelines(json.dumps(text) + "\n" for text in texts)
-        with _array_file(folder / f"{name}.inputs.npy", "<i4", (len(part.rows), length)) as file:
+        with array_file(folder / f"{name}.inputs.npy", "<i4", (len(part.rows), length)) as file:
             for text in texts:
                 file.write(_encoded(words.tokens(text, lowercase=spec.lowercase), index, length))
     notes = []
     if spec.vectors is not None:
         found, missing = vectors.read(spec.vectors, vocabulary)
-        with _array_file(folder / "vectors.npy", "<f4", found.shape) as file:
+        with array_file(folder / "vectors.npy", "<f4", found.shape) as file:
             file.write(found.tobytes())
         known = len(vocabulary) - words.SPECIAL
         if missing:
@@ -135,7 +135,7 @@ def _images(chosen: Mapping[PartName, Chosen[Images]], folder: Path) -> dict[str
     first = chosen["train"].examples
     for name, part in chosen.items():
         images, shape = part.examples, (len(part.rows), *part.examples.shape)
-        with _array_file(folder / f"{name}.inputs.npy", images.dtype, shape) as file:
+        with array_file(folder / f"{name}.inputs.npy", images.dtype, shape) as file:
             for row in part.rows:
                 file.write(np.ascontiguousarray(images.read(row)).tobytes())
     mean, std = _statistics(np.load(folder / "train.inputs.npy", mmap_mode="r"))
@@ -172,12 +172,12 @@ def _statistics(
 def _write_labels(path: Path, labels: Iterable[str], classes: Sequence[str]) -> None:
     index = {name: number for number, name in enumerate(classes)}
     numbers = np.array([index[label] for label in labels], dtype="<i8")
-    with _array_file(path, numbers.dtype, numbers.shape) as file:
+    with array_file(path, numbers.dtype, numbers.shape) as file:
         file.write(numbers.tobytes())
 
 
 @contextmanager
-def _array_file(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
+def array_file(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
     """A .npy file whose rows are written one after the other.
 
     numpy's own writers lose the error number of a full disk, and a memory map dies of it.

@@ -5,6 +5,7 @@
     CACHE/KEY/PART.texts.jsonl                the texts themselves
     CACHE/KEY/PART.tokens.npy, .ends.npy      of a corpus, in place of all of these
     CACHE/KEY/vectors.npy                     where word vectors were given
+    CACHE/KEY-NAME-KEY/                       what was derived from an entry, in the same files
     CACHE/.KEY.lock                           held while the entry is built
 
 An entry appears whole. One that is damaged all the same (a disk that filled up, a file that was
@@ -18,7 +19,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -27,7 +28,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from tuner.data.fingerprint import fingerprint, prepared_key
+from tuner.data.fingerprint import LENGTH, fingerprint, prepared_key
 from tuner.data.prepared import Prepared
 from tuner.errors import BadInputError, DataError, DiskFullError
 from tuner.files import shown, whole_folder
@@ -58,6 +59,24 @@ def prepare(spec: DataSpec, cache: Path) -> Prepared:
             with _locked(cache, key):
                 # whoever held the lock before us may have built it
                 entry = _open(path) or _build(spec, path)
+        return entry
+
+
+def derive(
+    data: Prepared, name: str, settings: Mapping[str, Any], make: Callable[[Path], Prepared]
+) -> Prepared:
+    """The same examples in another form, as the tokens of another tokenizer; made on first use.
+
+    `make` fills a folder and says what is in it; `name` and `settings` must tell everything that
+    its result depends on beside `data`. It must not derive anything itself. Errors as of `prepare`.
+    """
+    with _one_at_a_time:
+        digest = _checksum_of(settings)[:LENGTH]
+        path = data.folder.with_name(f"{data.folder.name}-{name}-{digest}")
+        entry = _open(path)
+        if entry is None:
+            with _locked(path.parent, path.name):
+                entry = _open(path) or _write(path, make)
         return entry
 
 
@@ -107,6 +126,21 @@ def _build(spec: DataSpec, path: Path) -> Prepared:
     from tuner.data.build import build
 
     identity = fingerprint(spec)
+
+    def make(aside: Path) -> Prepared:
+        prepared = build(spec, aside, identity)
+        if prepared_key(spec) != path.name:
+            raise DataError(
+                f"{shown(spec.path or Path(spec.source))}: has changed while it was read; "
+                "try again when nothing writes to it"
+            )
+        return prepared
+
+    return _write(path, make)
+
+
+def _write(path: Path, make: Callable[[Path], Prepared]) -> Prepared:
+    """Let `make` fill the entry and put it into its place; the caller holds its lock."""
     for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
@@ -114,12 +148,7 @@ def _build(spec: DataSpec, path: Path) -> Prepared:
         if path.is_file() or path.is_symlink():
             path.unlink()  # of somebody who does not know that this is a cache
         with whole_folder(path, replace=True) as aside:
-            prepared = build(spec, aside, identity)
-            if prepared_key(spec) != path.name:
-                raise DataError(
-                    f"{shown(spec.path or Path(spec.source))}: has changed while it was read; "
-                    "try again when nothing writes to it"
-                )
+            prepared = make(aside)
             _write_meta(aside, prepared)
     except OSError as error:  # of the file that was in the way: whole_folder explains its own
         raise BadInputError(f"{path}: cannot be written ({error.strerror or error})") from error

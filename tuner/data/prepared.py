@@ -21,7 +21,7 @@ class Part:
     """One part of a data set.
 
     Images: `inputs` is uint8 or float32 [N, C, H, W]. Text: int32 [N, max_length], token ids padded
-    with 0. `labels` is int64 [N], indices into `Prepared.classes`.
+    with 0. Features: float32 [N, width]. `labels` is int64 [N], indices into `Prepared.classes`.
     """
 
     inputs: npt.NDArray[np.generic]
@@ -32,12 +32,12 @@ class Part:
 class Prepared:
     """A data set ready for training; everything in it was learned from the training part alone."""
 
-    kind: Literal["images", "text", "corpus"]
+    kind: Literal["images", "text", "corpus", "features"]  # features: derived from the others
     folder: Path
     fingerprint: str  # of the raw content and of the split, not of where it lies
     classes: tuple[str, ...]
     sizes: Mapping[PartName, int]  # examples; of a corpus, sentences
-    input_shape: tuple[int, ...] = ()  # images: C, H, W; text: max_length,
+    input_shape: tuple[int, ...] = ()  # images: C, H, W; text: max_length,; features: width,
     mean: tuple[float, ...] = ()  # images: a channel, in the units of `inputs`
     std: tuple[float, ...] = ()  # never 0: a constant channel has 1
     # text: index 0 is padding, 1 is an unknown word; corpus: all, as they first occur

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tuner.data import benchmarks
-from tuner.errors import DataError
+from tuner.errors import DataError, Issue, SpecError
 from tuner.families import registry
+from tuner.families.transfer import files
 from tuner.spec.load import Source
+from tuner.spec.parameters import FixedParameter
 from tuner.spec.resolve import check_family, resolve
 from tuner.spec.resolved import ResolvedSpec
 
@@ -25,16 +27,29 @@ _VERBS = {"images": "are", "text": "is", "corpus": "is"}
 
 def confirm(source: Source) -> ResolvedSpec:
     """The study with its family's defaults filled in; SpecError, with lines, if they do not fit."""
-    spec = source.spec
+    spec = files.located(source.spec, source.folder)
     with source.locating():
         check_family(spec, registry.NAMES)
         card = registry.card(spec.family)
-        return resolve(
+        resolved = resolve(
             spec,
             default=card.defaults(spec.data),
             metrics=card.measured(spec.data),
             epochs=card.epochs,
         )
+        _check_nothing_left_open(resolved)
+        return resolved
+
+
+def _check_nothing_left_open(spec: ResolvedSpec) -> None:
+    """SpecError if the file does not give what only the user knows."""
+    checkpoint = spec.space.parameters.get("checkpoint")
+    if isinstance(checkpoint, FixedParameter) and checkpoint.value is None:
+        sentence = (
+            "is missing; name the pretrained model, or a list of them: a folder, "
+            "`package:NAME/FOLDER`, or a name on the Hugging Face hub"
+        )
+        raise SpecError(issues=[Issue(("search", "checkpoint"), sentence)])
 
 
 def check_data(spec: ResolvedSpec, prepared: Prepared) -> None:

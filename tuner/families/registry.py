@@ -13,6 +13,7 @@ NAMES = (
     "transformer",
     "bow",
     "tfidf",
+    "pretrained",
     "word2vec",
     "fasttext",
     "function",

@@ -31,6 +31,8 @@ def fit(value: ParamValue, parameter: Searched) -> ParamValue:
         return _number(value)
     if isinstance(parameter, IntParameter):
         return _whole(value)
+    if parameter.value is None:  # only the user knows what there is, as of pretrained models
+        return _text(value)
     # a family that pins a parameter tells by the value what it takes instead
     if isinstance(parameter.value, bool):
         if not isinstance(value, bool):
@@ -103,6 +105,12 @@ def _chosen(value: ParamValue, choices: Sequence[ParamValue]) -> ParamValue:
         bound = "above" if min(numbers) > 0 else "at least"
         raise NotFittingError(f"must be {bound} 0, is {a(value)}")
     return _whole(value) if all(isinstance(n, int) for n in numbers) else float(value)
+
+
+def _text(value: ParamValue) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise NotFittingError(f"must be text, is {a(value)}")
+    return value
 
 
 def _number(value: ParamValue) -> float:

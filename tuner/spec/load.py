@@ -28,6 +28,7 @@ class Source:
 
     name: str  # the file as the user named it
     spec: StudySpec  # with absolute paths
+    folder: Path  # that relative paths are taken from
     data: Mapping[str, Any] = field(repr=False)  # plain values, shorthands as they were written
     origins: Mapping[Loc, str] = field(repr=False)  # location → `x.yaml:12` or `--set …`
 
@@ -114,7 +115,7 @@ def _validated(
         own = (spec.folder or Path()).expanduser()
         paths["folder"] = Path(os.path.abspath(folder / own))  # noqa: PTH100 - not through links
     spec = spec.model_copy(update=paths)
-    return Source(name=name, spec=spec, data=data, origins=origins)
+    return Source(name=name, spec=spec, folder=folder, data=data, origins=origins)
 
 
 def _read(path: Path, name: str) -> str:

@@ -245,6 +245,16 @@ class Resources(_Section):
         description="Trials at once on a GPU; auto: as many as its memory holds, by what earlier "
         "trials have taken.",
     )
+    memory: Annotated[Real, Field(gt=0)] | None = Field(
+        default=None,
+        description="GiB of memory that a trial may use; pretrained checkpoints that need more "
+        "are left out. By default 80 % of the machine's, divided among the executors.",
+    )
+    epoch_seconds: Annotated[Real, Field(gt=0)] | None = Field(
+        default=None,
+        description="Seconds that an epoch may take; pretrained checkpoints that need more are "
+        "left out.",
+    )
     max_attempts: Whole = Field(
         default=3, ge=1, description="How often a trial whose worker died is tried in all."
     )

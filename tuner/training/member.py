@@ -81,7 +81,7 @@ class Member:
             raise DivergedError(f"{self._cohort.metric} became {value} in epoch {epoch}")
         self._epoch = epoch
         self._remember(value)
-        memory = _peak_memory(torch.device(self._cohort.device))
+        memory = peak_memory(torch.device(self._cohort.device))
         return Report(step=epoch, value=value, metrics={**measured, "peak_memory_mib": memory})
 
     def finish_if_done(self, context: Context) -> bool:
@@ -148,7 +148,7 @@ class Member:
                 self._best_weights[name] = tensor.detach().clone()
 
 
-def _peak_memory(device: torch.device) -> float:
+def peak_memory(device: torch.device) -> float:
     """MiB: on a GPU of this process's tensors, on the CPU of the whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / _MIB

@@ -39,12 +39,16 @@ def make(model: nn.Module, params: Mapping[str, ParamValue]) -> Optimizer:
 
     Reads `optimizer`, `learning_rate`, `weight_decay`, `momentum` and `nesterov`. Weight decay is
     for matrices and filters alone: on biases and normalization it only hurts (Goyal et al., 2017).
+    A model whose parts learn at rates of their own has a method `learning_rates`: parameter → rate.
     """
-    trained = [p for p in model.parameters() if p.requires_grad]
     decay = float(params.get("weight_decay") or 0.0)
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    name = str(params["optimizer"])
-    return OPTIMIZERS[name]([g for g in groups if g["params"]], params)
+    own = getattr(model, "learning_rates", None)
+    rates: Mapping[str, float] = {} if own is None else own(params)
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        rate, decays = rates.get(name, float(params["learning_rate"])), parameter.ndim > 1  # type: ignore[arg-type]
+        group = {"params": [], "lr": rate, "weight_decay": decay if decays else 0.0}
+        groups.setdefault((rate, decays), group)["params"].append(parameter)
+    return OPTIMIZERS[str(params["optimizer"])](list(groups.values()), params)

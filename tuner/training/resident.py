@@ -24,7 +24,10 @@ _loaded: dict[tuple[Path, PartName, str], "Resident"] = {}
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """One part. Inputs: images [N, C, H, W], text token ids [N, max_length]; labels int64 [N]."""
+    """One part. Inputs: images [N, C, H, W], text token ids [N, max_length], features [N, width].
+
+    Labels: int64 [N].
+    """
 
     inputs: Tensor
     labels: Tensor
@@ -89,6 +92,8 @@ def _load(data: Prepared, name: PartName, device: torch.device) -> Resident:
         inputs, labels = torch.from_numpy(np.array(part.inputs)).to(device), labels.to(device)
     else:
         inputs = torch.from_numpy(part.inputs)
+    if data.kind == "features":
+        return Resident(inputs, labels, device)
     if not is_image:
         lengths = torch.from_numpy((np.asarray(part.inputs) != 0).sum(axis=1))
         return Resident(inputs, labels, device, lengths=lengths)

