@@ -98,6 +98,21 @@ def test_logits_do_not_depend_on_the_padding(name: str) -> None:
     assert torch.allclose(alone, padded, atol=1e-6)
 
 
+def test_multichannel_is_an_image_of_two_channels() -> None:
+    torch.manual_seed(3)
+    words = embedding.Channels(_words().weight.detach())
+    with torch.no_grad():
+        words.trained.weight += torch.randn(20, 6)
+    model = text_cnn.TextCNN(words, 3, widths=(2,), filters=4).eval()
+    tokens = torch.tensor([[5, 7, 2, 9]])
+    image = torch.stack([words.kept(tokens), words.trained(tokens)], dim=1)  # [1, 2, length, 6]
+    weight = model.convolutions[0].weight  # [filters, 2 * 6, width]
+    kernel = weight.view(4, 2, 6, 2).transpose(2, 3)
+    features = functional.conv2d(image, kernel, model.convolutions[0].bias, padding=(1, 0))
+    expected = model.output(features.squeeze(3).relu().amax(dim=2))
+    assert torch.allclose(model(tokens), expected, atol=1e-5)
+
+
 def test_max_norm_scales_rows_back() -> None:
     model = _text_cnn(max_norm=1.0)
     with torch.no_grad():
@@ -215,7 +230,7 @@ def test_text_cnn_learns(reviews: Prepared, tmp_path: Path) -> None:
     assert context.finished[0][0] >= 0.9
 
 
-@pytest.mark.parametrize("kind", ["static", "tuned"])
+@pytest.mark.parametrize("kind", ["static", "tuned", "multichannel"])
 def test_words_take_their_vectors_from_the_file(kind: str, reviews: Prepared, cache: Path) -> None:
     path = cache / "vectors.txt"
     path.write_text("2 3\ngood 1 2 3\nbad 4 5 6\n")
@@ -231,14 +246,19 @@ def test_words_take_their_vectors_from_the_file(kind: str, reviews: Prepared, ca
     }
     model = text_cnn.build(params, data)
     assert isinstance(model, text_cnn.TextCNN)
-    rows = model.embedding.weight
+    words = model.embedding
+    if isinstance(words, embedding.Channels):
+        assert torch.equal(words.kept.weight, words.trained.weight)
+        assert not words.kept.weight.requires_grad
+        words = words.trained
+    rows = words.weight
     assert rows[data.vocabulary.index("good")].tolist() == [1, 2, 3]
     assert rows[data.vocabulary.index("bad")].tolist() == [4, 5, 6]
     assert rows[0].tolist() == [0, 0, 0]
     other = rows[data.vocabulary.index("book")]
     assert (other.abs() <= embedding.RANDOM_RANGE).all()
     assert other.any()
-    assert rows.requires_grad == (kind == "tuned")
+    assert rows.requires_grad == (kind != "static")
 
 
 BAG: dict[str, ParamValue] = {

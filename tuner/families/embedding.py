@@ -36,6 +36,24 @@ def _vectors(params: Mapping[str, Any], data: Prepared) -> Tensor:
     return vectors
 
 
+class Channels(nn.Module):
+    """Two vectors of each word side by side, the same at first: one is kept, the other trained.
+
+    Token ids [N, length] → [N, length, 2 * dimension]. The multichannel embeddings of Kim (2014).
+    """
+
+    def __init__(self, vectors: Tensor) -> None:
+        """`vectors` [words, dimension]; row 0 is padding."""
+        super().__init__()
+        self.kept = nn.Embedding.from_pretrained(vectors, freeze=True, padding_idx=0)
+        self.trained = nn.Embedding.from_pretrained(vectors.clone(), freeze=False, padding_idx=0)
+        self.embedding_dim = 2 * vectors.shape[1]
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Both vectors of each word."""
+        return torch.cat([self.kept(tokens), self.trained(tokens)], dim=2)
+
+
 class WordDropout(nn.Module):
     """Zeroes whole word vectors: [N, length, dimension] → the same."""
 

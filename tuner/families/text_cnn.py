@@ -2,7 +2,8 @@
 
     tokens → embeddings → convolutions of several widths → max over time → dropout → classes
 
-The words' vectors are random and trained, or from a file and kept (static) or trained on (tuned).
+The words' vectors are random and trained, or from a file and kept (static), trained on (tuned) or
+both at once, as two channels of the input (multichannel).
 As in the paper, the rows of the last layer are scaled back to a maximal norm after every step.
 Texts are padded with width - 1 zeros at both ends, so every word meets every position of a filter,
 and what lies beyond a text's end is masked: its logits do not depend on the batch around it.
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tuner.data.prepared import Prepared
-from tuner.families.embedding import WordDropout, embedding
+from tuner.families.embedding import Channels, WordDropout, embedding
 from tuner.training import loop
 from tuner.training.cohort import Cohort, Context
 from tuner.trials import ParamValue
@@ -27,7 +28,7 @@ class TextCNN(nn.Module):
 
     def __init__(
         self,
-        embedding: nn.Embedding,
+        embedding: nn.Embedding | Channels,
         classes: int,
         *,
         widths: Sequence[int] = (3, 4, 5),
@@ -73,8 +74,9 @@ class TextCNN(nn.Module):
 def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
     """The network that a trial's parameters describe, for this data."""
     p: Mapping[str, Any] = params
+    words = embedding(p, data)
     return TextCNN(
-        embedding(p, data),
+        Channels(words.weight.detach()) if p["embeddings"] == "multichannel" else words,
         len(data.classes),
         widths=[int(width) for width in str(p["filter_widths"]).split("+")],
         filters=p["filters"],
