@@ -18,6 +18,9 @@ search:
   kernel: 3
   dense: 32
   batch_norm: false
+  residual: false
+  shift: 0
+  flip: false
 pruner: {{name: rungs, startup_trials: 3}}
 resources: {{device: cpu, threads: 1}}
 """

@@ -50,6 +50,9 @@ search:
   kernel: 3
   dense: 32
   batch_norm: false
+  residual: false
+  shift: 0
+  flip: false
 """
 HOSTILE = (
     "../../x",

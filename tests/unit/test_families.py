@@ -44,10 +44,47 @@ def test_two_convolutions_are_the_textbook_network() -> None:
     assert torch.allclose(model(images), x, atol=1e-5)
 
 
+def test_a_residual_block_adds_to_its_input() -> None:
+    torch.manual_seed(0)
+    images = torch.randn(3, 4, 6, 6)
+    for out in (4, 8):
+        block = cnn.Residual(4, out, 3, batch_norm=False)
+        state = block.state_dict()
+        x = functional.conv2d(images, state["first.0.weight"], state["first.0.bias"], padding=1)
+        x = functional.conv2d(x.relu(), state["second.0.weight"], state["second.0.bias"], padding=1)
+        around = images
+        if out != 4:
+            around = functional.conv2d(images, state["shortcut.0.weight"], state["shortcut.0.bias"])
+        assert torch.allclose(block(images), (x + around).relu(), atol=1e-6)
+    assert isinstance(cnn.Residual(4, 4, 3, batch_norm=True).shortcut, torch.nn.Identity)
+
+
+def test_images_are_shifted_and_mirrored_while_training_alone() -> None:
+    torch.manual_seed(0)
+    images = torch.zeros(400, 2, 9, 20)
+    images[:, 0, 4, 5] = 1.0
+    images[:, 1, 4, 5] = 2.0
+    augment = cnn.Augment(0.2, flip=True)
+    shown = augment(images)
+    at = shown[:, 0].flatten(1).argmax(dim=1)
+    assert (shown[:, 0].sum(dim=(1, 2)) == 1).all()  # the pixel never leaves so wide an image
+    assert torch.equal(shown[:, 1], 2 * shown[:, 0])  # channels move together
+    rows, columns = at // 20, at % 20
+    assert set(rows.tolist()) == {3, 4, 5}  # 0.2 of 9 is 1 pixel, of 20 it is 4
+    assert set(columns.tolist()) == {*range(1, 10), *range(10, 19)}
+    assert 150 < int((columns >= 10).sum()) < 250
+    assert torch.equal(augment.eval()(images), images)
+    assert torch.equal(cnn.Augment(0.0, flip=False)(images), images)
+
+
+@pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (3, 7, 50), (4, 1, 1), (1, 2, 9)])
 @pytest.mark.parametrize("depth", [1, 3, 5])
-def test_images_of_any_size(shape: tuple[int, int, int], depth: int) -> None:
-    model = cnn.CNN(*shape, 5, depth=depth, filters=4, kernel=5, batch_norm=True)
+def test_images_of_any_size(shape: tuple[int, int, int], depth: int, residual: bool) -> None:
+    model = cnn.CNN(
+        *shape, 5, depth=depth, filters=4, kernel=5, batch_norm=True,
+        residual=residual, shift=0.1, flip=True,
+    )  # fmt: skip
     assert model(torch.randn(2, *shape)).shape == (2, 5)
 
 

@@ -34,6 +34,9 @@ PARAMS: dict[str, ParamValue] = {
     "kernel": 3,
     "dense": 32,
     "batch_norm": True,
+    "residual": False,
+    "shift": 0.1,
+    "flip": False,
 }
 
 
