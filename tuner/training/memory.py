@@ -6,10 +6,13 @@ Torch is asked only where it is loaded: users' own code may do without it.
 import contextlib
 import gc
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+LONG = 0.01  # seconds
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -26,9 +29,7 @@ class Meter:
     def __init__(self, device: str) -> None:
         self._device = device
         self._kind = device.partition(":")[0]
-        # what is there now stays: collecting need not look at it after each cohort
-        gc.collect()
-        gc.freeze()
+        _collect()
         self._base = 0 if self._on_gpu else _resident()
 
     @property
@@ -64,7 +65,7 @@ class Meter:
 
     def release(self) -> int:
         """Give caches back; what is held even so. It grows from cohort to cohort if some leaks."""
-        gc.collect()
+        _collect()
         if self._on_gpu and self._torch is None:
             return 0
         if self._kind == "cuda":
@@ -74,6 +75,17 @@ class Meter:
             self._torch.mps.empty_cache()
             return int(self._torch.mps.driver_allocated_memory())
         return max(0, _resident() - self._base)
+
+
+def _collect() -> None:
+    """Collect garbage. What a long search has left is modules and data, not looked at again.
+
+    With torch that is 50 ms, which the next trial would wait for.
+    """
+    began = time.perf_counter()
+    gc.collect()
+    if time.perf_counter() - began > LONG:
+        gc.freeze()
 
 
 def _resident(line: str = "VmRSS") -> int:

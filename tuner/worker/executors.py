@@ -25,6 +25,7 @@ MAX_COHORTS = 1_000  # of one process: what leaks slowly is gone with it
 # bytes that a process may keep over what it kept after its first cohort of a study; on the CPU the
 # resident set, which a heap with holes in it enlarges too
 MAX_GROWTH = {"cpu": 2 * 2**30, "cuda": 2**28, "mps": 2**28}
+PROGRAM = "tuner.worker.executor"  # the module that an executor runs
 GUARD_TIMEOUT = 10.0  # seconds to kill what an executor has started
 TAIL_LINES = 20  # of the log, kept with a failed attempt
 TAIL_BYTES = 4096
@@ -113,7 +114,7 @@ def start(slot: Slot, *, warm: bool = True) -> Executor:
     ours, theirs = socket.socketpair()
     leash, guards = socket.socketpair()
     command = [
-        *(sys.executable, "-m", "tuner.worker.executor", str(theirs.fileno()), slot.device),
+        *(sys.executable, "-m", PROGRAM, str(theirs.fileno()), slot.device),
         *(["--warm"] if warm else []),
     ]
     try:

@@ -173,6 +173,8 @@ class Worker:
             self._fit_executors()
 
     def _until_next_timer(self) -> float:
+        if self._is_over():
+            return 0.0
         if self._outbox or self._stop_by is not None:
             return 0.2
         # nobody waits for the time of the next claim while every executor is busy
@@ -489,6 +491,7 @@ class Worker:
         executor.study_id = None
         executor.held = {}
         executor.stopping = self._stop_by is not None
+        self._next["claim"] = 0.0  # that was the study's last one, or it has made room
         if executor.is_worn and self._stop_by is None:
             _log.info("an executor is replaced after %d cohorts", executor.cohorts)
             self._pool.replace(executor)
