@@ -1,10 +1,12 @@
 """Users' own code, tuned from the command line: ends, causes, permission, export."""
 
+import difflib
 import json
 import re
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -188,3 +190,35 @@ def test_a_paused_command_saves_and_goes_on(environment: dict[str, str], tmp_pat
     assert result["best"]["metric"]["validation"] == 7
     (trial,) = ok("trials", "own", environment=environment, cwd=tmp_path)
     assert trial["attempt"] == 2
+
+
+@pytest.mark.parametrize("script", ["keras_cnn.py", "lstm.py"])
+def test_tutorials_need_no_more_than_five_lines(script: str) -> None:
+    original = (ROOT / "studies" / "originals" / script).read_text(encoding="utf-8").splitlines()
+    tuned = (ROOT / "studies" / script).read_text(encoding="utf-8").splitlines()
+    changes = [line for line in difflib.ndiff(original, tuned) if line[0] in "+-"]
+    assert "tuner" not in "\n".join(original)
+    assert 0 < sum(line[0] == "+" for line in changes) <= 5
+    # what is taken out are the constants that a parameter stands for
+    assert sum(line[0] == "-" for line in changes) <= 2
+
+
+@pytest.mark.parametrize(("study", "steps"), [("keras-cnn", 2), ("lstm", 2)])
+def test_tutorials_are_tuned_on_real_digits(
+    environment: dict[str, str], tmp_path: Path, study: str, steps: int
+) -> None:
+    if study == "keras-cnn" and find_spec("keras") is None:
+        pytest.skip("Keras is not installed")
+    keras = {"KERAS_BACKEND": "torch", "KERAS_HOME": str(tmp_path / "keras")}
+    result = ok(
+        "run", str(ROOT / "studies" / f"{study}.yaml"), "--workers", "1", "--threads", "1",
+        "--set", "budget.trials=2", "--set", f"budget.epochs={steps}",
+        environment={**environment, **keras}, cwd=tmp_path,
+    )  # fmt: skip
+    assert result["counts"]["failed"] == 0
+    trials = ok("trials", study, environment=environment, cwd=tmp_path)
+    reported = trials[0]["reports"]
+    assert [report["step"] for report in reported] == list(range(1, steps + 1))
+    assert 0.05 < result["best"]["metric"]["validation"] <= 1
+    accuracies = {trial["values"][0] for trial in trials}
+    assert len(accuracies) == 2  # the parameters have arrived
