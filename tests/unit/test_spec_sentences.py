@@ -247,12 +247,13 @@ def test_enqueueing_something_forbidden() -> None:
     ("data", "sentence"),
     [
         ("", ": is missing"),
-        ("digitz", ": must be one of digits, mnist5k, lee, images, npz, text, corpus; is the text "
-         "`digitz`; did you mean `digits`?"),
+        ("digitz", ": must be one of digits, mnist5k, lee, cmudict, images, npz, text, corpus, "
+         "pairs; is the text `digitz`; did you mean `digits`?"),
         ("{source: images}", ".path: is missing; `source: images` needs it"),
         ("{source: digits, path: x}", ".path: has no meaning with `source: digits`; remove it"),
         ("{path: x.bmp}",
-         ".source: is missing; must be one of digits, mnist5k, lee, images, npz, text, corpus"),
+         ".source: is missing; must be one of digits, mnist5k, lee, cmudict, images, npz, text, "
+         "corpus, pairs"),
         ("{path: x.csv, lable: y}", ": unknown key `lable`; did you mean `label`?"),
         ("{source: text, path: 3}", ".path: must be the path of a file or folder, is `3`"),
         ("{source: text, path: ~nobody-of-that-name/x}",

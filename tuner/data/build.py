@@ -5,15 +5,15 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data import corpus, split, vectors, words
-from tuner.data.examples import Examples, Images, Texts
+from tuner.data import corpus, pairs, split, vectors, words
+from tuner.data.arrays import array_file
+from tuner.data.examples import Examples, Images, Pairs, Texts
 from tuner.data.prepared import PARTS, PartName, Prepared
 from tuner.data.sources.corpus import sentences
 from tuner.data.sources.read import read
@@ -35,23 +35,36 @@ def build(spec: DataSpec, folder: Path, fingerprint: str) -> Prepared:
         return _corpus(spec, folder, fingerprint)
     given = read(spec)
     chosen = split.parts(given, spec.split)
+    if isinstance(given["train"], Pairs):
+        learned = pairs.write(cast(Mapping[PartName, Chosen[Pairs]], chosen), spec, folder)
+        return _prepared(given, chosen, folder, fingerprint, learned)
     classes = split.classes(chosen["train"].labels())
     counts = Counter(chosen["train"].labels())
     for name, part in chosen.items():
         _write_labels(folder / f"{name}.labels.npy", part.labels(), classes)
-    learned: dict[str, Any]
     if isinstance(given["train"], Texts):
         learned = _texts(cast(Mapping[PartName, Chosen[Texts]], chosen), spec, folder)
     else:
         learned = _images(cast(Mapping[PartName, Chosen[Images]], chosen), folder)
+    learned["classes"] = classes
+    learned["class_counts"] = {name: counts[name] for name in classes}
+    return _prepared(given, chosen, folder, fingerprint, learned)
+
+
+def _prepared(
+    given: Mapping[PartName, Examples],
+    chosen: Mapping[PartName, Chosen[Examples]],
+    folder: Path,
+    fingerprint: str,
+    learned: Mapping[str, Any],
+) -> Prepared:
+    rest = {key: value for key, value in learned.items() if key != "notes"}
     return Prepared(
         folder=folder,
         fingerprint=fingerprint,
-        classes=classes,
         sizes={name: len(chosen[name].rows) for name in PARTS},
-        class_counts={name: counts[name] for name in classes},
-        notes=(*_notes(given), *split.notes(chosen), *learned.pop("notes", ())),
-        **learned,
+        notes=(*_notes(given), *split.notes(chosen), *learned.get("notes", ())),
+        **rest,
     )
 
 
@@ -174,19 +187,3 @@ def _write_labels(path: Path, labels: Iterable[str], classes: Sequence[str]) -> 
     numbers = np.array([index[label] for label in labels], dtype="<i8")
     with array_file(path, numbers.dtype, numbers.shape) as file:
         file.write(numbers.tobytes())
-
-
-@contextmanager
-def array_file(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
-    """A .npy file whose rows are written one after the other.
-
-    numpy's own writers lose the error number of a full disk, and a memory map dies of it.
-    """
-    header = {
-        "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
-        "fortran_order": False,
-        "shape": shape,
-    }
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_2_0(file, header)
-        yield file

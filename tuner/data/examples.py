@@ -30,6 +30,13 @@ class Texts(Examples):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Pairs(Texts):
+    """Texts and what each of them becomes; all are of one class."""
+
+    targets: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Images(Examples):
     """Examples whose inputs are images; they are read one by one, as all may not fit in memory."""
 

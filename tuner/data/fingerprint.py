@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.data import raw
-from tuner.spec.data import CORPORA, DataSpec
+from tuner.spec.data import CORPORA, PAIRS, DataSpec
 
 LENGTH = 16  # hexadecimal digits, 64 bits
 SPLITTING = 1  # raise it when the same content and split would give other parts
@@ -38,6 +38,8 @@ def fingerprint(spec: DataSpec) -> str:
         identity |= {"text": spec.text, "label": spec.label}
     if spec.source == "corpus":
         identity |= {"text": spec.text}
+    if spec.source in PAIRS:
+        identity |= {"text": spec.text, "label": spec.label, "examples": spec.examples}
     for name in ("vectors", "word_pairs", "analogies"):
         path = getattr(spec, name)
         if path is not None:
@@ -51,6 +53,13 @@ def prepared_key(spec: DataSpec) -> str:
     if spec.source == "text":
         settings |= {
             "lowercase": spec.lowercase,
+            "vocabulary": spec.vocabulary,
+            "min_count": spec.min_count,
+            "max_length": spec.max_length,
+        }
+    if spec.source in PAIRS:
+        settings |= {
+            "tokens": [spec.text_tokens, spec.label_tokens],
             "vocabulary": spec.vocabulary,
             "min_count": spec.min_count,
             "max_length": spec.max_length,

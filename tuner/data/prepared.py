@@ -21,7 +21,8 @@ class Part:
     """One part of a data set.
 
     Images: `inputs` is uint8 or float32 [N, C, H, W]. Text: int32 [N, max_length], token ids padded
-    with 0. Features: float32 [N, width]. `labels` is int64 [N], indices into `Prepared.classes`.
+    with 0. Features: float32 [N, width]. `labels` is int64 [N], indices into `Prepared.classes`;
+    of pairs [N, longest], token ids of what the text becomes and of its end, padded with 0.
     """
 
     inputs: npt.NDArray[np.generic]
@@ -32,16 +33,18 @@ class Part:
 class Prepared:
     """A data set ready for training; everything in it was learned from the training part alone."""
 
-    kind: Literal["images", "text", "corpus", "features"]  # features: derived from the others
+    kind: Literal["images", "text", "corpus", "pairs", "features"]  # features: of the others
     folder: Path
     fingerprint: str  # of the raw content and of the split, not of where it lies
-    classes: tuple[str, ...]
     sizes: Mapping[PartName, int]  # examples; of a corpus, sentences
-    input_shape: tuple[int, ...] = ()  # images: C, H, W; text: max_length,; features: width,
+    classes: tuple[str, ...] = ()
+    input_shape: tuple[int, ...] = ()  # C, H, W; max_length,; width,; pairs: of both sides
     mean: tuple[float, ...] = ()  # images: a channel, in the units of `inputs`
     std: tuple[float, ...] = ()  # never 0: a constant channel has 1
     # text: index 0 is padding, 1 is an unknown word; corpus: all, as they first occur
     vocabulary: tuple[str, ...] = ()
+    target_vocabulary: tuple[str, ...] = ()  # pairs: of what texts become; 2 is their end
+    target_tokens: Literal["characters", "words"] = "words"  # pairs: what that consists of
     has_vectors: bool = False  # text: word vectors were given
     class_counts: Mapping[str, int] = field(default_factory=dict)  # in the training part
     notes: tuple[str, ...] = ()  # what the user should know: dropped rows, parts that overlap
@@ -61,6 +64,11 @@ class Prepared:
         FileNotFoundError where the data is no text.
         """
         with (self.folder / f"{name}.texts.jsonl").open(encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
+
+    def targets(self, name: PartName) -> list[str]:
+        """What the texts of a part become, as it was given; FileNotFoundError if no pairs."""
+        with (self.folder / f"{name}.targets.jsonl").open(encoding="utf-8") as lines:
             return [json.loads(line) for line in lines]
 
     def sentences(self, name: PartName) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:

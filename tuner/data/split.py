@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from tuner.data.examples import Examples, counted
+from tuner.data.examples import Examples, Pairs, counted
 from tuner.data.prepared import PARTS, PartName
 from tuner.errors import DataError
 from tuner.spec.data import Split
@@ -44,7 +44,8 @@ def parts(given: Mapping[PartName, E], split: Split) -> dict[PartName, Chosen[E]
     that the training part lacks.
     """
     examples = given["train"]
-    _check_classes(examples)
+    if not isinstance(examples, Pairs):
+        _check_classes(examples)
     shares: dict[PartName, float] = {}
     if "test" not in given:
         shares["test"] = split.test

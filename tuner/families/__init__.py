@@ -5,6 +5,7 @@ Imports no family's code, so neither torch nor numpy.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from tuner.data import benchmarks
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_data", "confirm"]
 
-_WORDS = {"images": "images", "text": "text", "corpus": "a corpus"}
-_VERBS = {"images": "are", "text": "is", "corpus": "is"}
+_WORDS = {"images": "images", "text": "text", "corpus": "a corpus", "pairs": "pairs"}
+_VERBS = {"images": "are", "text": "is", "corpus": "is", "pairs": "are"}
 
 
 def confirm(source: Source) -> ResolvedSpec:
@@ -60,6 +61,11 @@ def check_data(spec: ResolvedSpec, prepared: Prepared) -> None:
         raise DataError(
             f"family `{spec.family}` needs {' or '.join(map(_WORDS.__getitem__, needed))}; "
             f"`data: {spec.data.source}` {_VERBS[prepared.kind]} {_WORDS[prepared.kind]}"
+        )
+    if spec.objective.metric in ("bleu", "chrf") and find_spec("sacrebleu") is None:
+        raise DataError(
+            f"the metric `{spec.objective.metric}` needs the package sacrebleu, which is not "
+            "installed; install it with: pip install 'tuner[translation]'"
         )
     if spec.objective.metric in benchmarks.METRICS:
         # torch-free, but with numpy, which a launch has imported for its data anyway

@@ -40,7 +40,7 @@ class Family(BaseModel):
     name: str
     summary: str = Field(description="One sentence.")
     reference: str = Field(description="The paper or documentation that it follows.")
-    data: tuple[Literal["images", "text", "corpus"], ...] = Field(
+    data: tuple[Literal["images", "text", "corpus", "pairs"], ...] = Field(
         default=(),
         description="Kinds of data that it learns from; none: the study's own code reads its own.",
     )

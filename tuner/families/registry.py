@@ -14,6 +14,7 @@ NAMES = (
     "bow",
     "tfidf",
     "pretrained",
+    "seq2seq",
     "word2vec",
     "fasttext",
     "function",

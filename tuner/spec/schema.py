@@ -90,7 +90,7 @@ def _data(section: Schema) -> None:
     ]
     section["allOf"] = [
         {
-            "if": _is("source", "images", "npz", "text", "corpus"),
+            "if": _is("source", "images", "npz", "text", "corpus", "pairs"),
             "then": {"required": ["path"], "properties": {"path": {"type": "string"}}},
         },
         {"if": _is("source", *PACKAGED), "then": {"properties": {"path": _NOTHING}}},

@@ -39,6 +39,11 @@ METRICS: dict[str, Direction] = {
     "gap_accuracy": "maximize",
     "word_similarity": "maximize",
     "analogy_accuracy": "maximize",
+    "exact_match": "maximize",
+    "token_error_rate": "minimize",
+    "perplexity": "minimize",
+    "bleu": "maximize",
+    "chrf": "maximize",
 }
 
 

@@ -12,7 +12,14 @@ import torch
 from tuner.data.prepared import Prepared
 from tuner.training.cohort import Cohort, Context, Decision, Task
 from tuner.training.member import DivergedError, Learner, Member
-from tuner.training.network import Build, Load, Network, load_resident
+from tuner.training.network import (
+    Build,
+    Classification,
+    Judge,
+    Load,
+    Network,
+    load_resident,
+)
 from tuner.trials import Report
 
 
@@ -22,16 +29,18 @@ def train(
     context: Context,
     build: Build,
     load: Load = load_resident,
+    judge: Judge = Classification,
 ) -> None:
     """Train a cohort of networks.
 
-    `build` makes a trial's network, `load` gives the data as that network takes it.
+    `build` makes a trial's network, `load` gives the data as that network takes it, `judge` says
+    what it is trained for.
     """
     torch.set_num_threads(cohort.threads)
     device = torch.device(cohort.device)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    run(cohort, context, lambda task: Network(task, cohort, data, device, build, load))
+    run(cohort, context, lambda task: Network(task, cohort, data, device, build, load, judge))
 
 
 def run(cohort: Cohort, context: Context, learner: Callable[[Task], Learner]) -> None:

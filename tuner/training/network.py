@@ -40,6 +40,22 @@ class Batches(Protocol):
         ...
 
 
+class Objective(Protocol):
+    """What a network is trained for, and how it is judged."""
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss of a batch, to be lowered."""
+        ...
+
+    def measure(
+        self, model: nn.Module, part: Batches, autocast: "Autocast" = nullcontext
+    ) -> dict[str, float]:
+        """All metrics on a part, `log_loss` among them."""
+        ...
+
+
+Autocast = Callable[[], torch.autocast | nullcontext[None]]
+Judge = Callable[[Mapping[str, ParamValue], Prepared, torch.device], Objective]
 Load = Callable[[Mapping[str, ParamValue], Prepared, PartName, torch.device], Batches]
 
 
@@ -48,6 +64,60 @@ def load_resident(
 ) -> Batches:
     """The part as it was prepared, whatever the trial's parameters are."""
     return resident.load(data, name, device)
+
+
+class Classification:
+    """One class of several; the usual objective."""
+
+    def __init__(
+        self, params: Mapping[str, ParamValue], data: Prepared, device: torch.device
+    ) -> None:
+        self._smoothing = float(params.get("label_smoothing") or 0.0)
+        self._weights = _class_weights(params, data, device)
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of logits [N, classes] and labels [N]."""
+        return functional.cross_entropy(
+            outputs.float(), labels, weight=self._weights, label_smoothing=self._smoothing
+        )
+
+    def measure(
+        self, model: nn.Module, part: Batches, autocast: Autocast = nullcontext
+    ) -> dict[str, float]:
+        """Metrics of classification."""
+        return metrics.classification(predict(model, part, autocast), part.labels)
+
+
+def _class_weights(
+    params: Mapping[str, ParamValue], data: Prepared, device: torch.device
+) -> Tensor | None:
+    """float32 [classes] so that every class counts the same in the loss; None if not asked for."""
+    if params.get("class_weights") != "balanced":
+        return None
+    counts = torch.tensor([data.class_counts[name] for name in data.classes], device=device)
+    return counts.sum() / (len(counts) * counts)
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    part: Batches,
+    autocast: Autocast = nullcontext,
+) -> Tensor:
+    """What the model says about a part, float32 [N, …] in its order: logits [N, classes].
+
+    Texts of similar lengths are asked together, so that little of them is padding. A model with an
+    `evaluation_batch` of its own gets so many rows at a time.
+    """
+    model.eval()
+    size = getattr(model, "evaluation_batch", EVALUATION_BATCH)
+    lengths = getattr(part, "lengths", None)
+    order = torch.arange(len(part)) if lengths is None else lengths.argsort(stable=True)
+    outputs = []
+    for indices in order.to(part.labels.device).split(size):
+        with autocast():
+            outputs.append(model(part.batch(indices)[0]).float())
+    return torch.cat(outputs)[order.argsort()]
 
 
 class Network:
@@ -61,6 +131,7 @@ class Network:
         device: torch.device,
         build: Build,
         load: Load,
+        judge: Judge = Classification,
     ) -> None:
         self._epochs = cohort.epochs_of(task)
         self._precision = cohort.precision
@@ -80,8 +151,7 @@ class Network:
         for group in self._optimizer.param_groups:
             group["base_lr"] = group["lr"]
         self._batch_size = int(task.params["batch_size"])  # type: ignore[arg-type]
-        self._smoothing = float(task.params.get("label_smoothing") or 0.0)
-        self._class_weights = _class_weights(task.params, data, device)
+        self._objective = judge(task.params, data, device)
         self._clip_norm = float(task.params.get("clip_norm") or 0.0)
         self._step = 0
 
@@ -93,10 +163,7 @@ class Network:
         seconds = time.perf_counter() - started
         if not math.isfinite(train_loss):
             raise DivergedError(f"the training loss became {train_loss}")
-        measured = metrics.classification(
-            predict(self._model, self._validation_part, self._autocast),
-            self._validation_part.labels,
-        )
+        measured = self._objective.measure(self._model, self._validation_part, self._autocast)
         return {
             "train_loss": train_loss,
             "validation_loss": measured["log_loss"],
@@ -142,13 +209,8 @@ class Network:
             self._set_learning_rate(steps * self._epochs)
             inputs, labels = part.batch(indices)
             with self._autocast():
-                logits = self._model(inputs)
-            loss = functional.cross_entropy(
-                logits.float(),
-                labels,
-                weight=self._class_weights,
-                label_smoothing=self._smoothing,
-            )
+                outputs = self._model(inputs)
+            loss = self._objective.loss(outputs, labels)
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if self._clip_norm > 0:
@@ -182,35 +244,3 @@ class Network:
             checkpoints.restore_random_states(self._random_states, self._device)
         yield
         self._random_states = checkpoints.random_states(self._device)
-
-
-def _class_weights(
-    params: Mapping[str, ParamValue], data: Prepared, device: torch.device
-) -> Tensor | None:
-    """float32 [classes] so that every class counts the same in the loss; None if not asked for."""
-    if params.get("class_weights") != "balanced":
-        return None
-    counts = torch.tensor([data.class_counts[name] for name in data.classes], device=device)
-    return counts.sum() / (len(counts) * counts)
-
-
-@torch.inference_mode()
-def predict(
-    model: nn.Module,
-    part: Batches,
-    autocast: Callable[[], torch.autocast | nullcontext[None]] = nullcontext,
-) -> Tensor:
-    """What the model says about a part, float32 [N, …] in its order: logits [N, classes].
-
-    Texts of similar lengths are asked together, so that little of them is padding. A model with an
-    `evaluation_batch` of its own gets so many rows at a time.
-    """
-    model.eval()
-    size = getattr(model, "evaluation_batch", EVALUATION_BATCH)
-    lengths = getattr(part, "lengths", None)
-    order = torch.arange(len(part)) if lengths is None else lengths.argsort(stable=True)
-    outputs = []
-    for indices in order.to(part.labels.device).split(size):
-        with autocast():
-            outputs.append(model(part.batch(indices)[0]).float())
-    return torch.cat(outputs)[order.argsort()]

@@ -16,6 +16,10 @@ def read(spec: DataSpec) -> dict[PartName, Examples]:
         from tuner.data.sources import packaged
 
         return {"train": packaged.read(spec.source)}
+    if spec.source == "cmudict":
+        from tuner.data.sources import pairs
+
+        return {"train": pairs.drawn(pairs.cmudict(), spec.examples)}
     paths: dict[PartName, Path | None] = {
         "train": spec.path,
         "validation": spec.validation_path,
@@ -30,6 +34,11 @@ def read(spec: DataSpec) -> dict[PartName, Examples]:
         from tuner.data.sources import npz
 
         return {**npz.read(given)}
+    if spec.source == "pairs":
+        from tuner.data.sources import pairs
+
+        read_all = {name: pairs.read(path, spec.text, spec.label) for name, path in given.items()}
+        return {**read_all, "train": pairs.drawn(read_all["train"], spec.examples)}
     from tuner.data.sources import table
 
     return {name: table.read(path, spec.text, spec.label) for name, path in given.items()}

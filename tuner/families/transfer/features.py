@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from tuner.data import Prepared, derive
-from tuner.data.build import array_file
+from tuner.data.arrays import array_file
 from tuner.data.prepared import PARTS, PartName
 from tuner.families.transfer import encoder as encoders
 from tuner.families.transfer import files

