@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 
 from tests.acceptance.studies import quick
 from tests.conftest import eventually
@@ -116,13 +117,17 @@ def test_what_was_rolled_back_is_not_hinted_at(database: Database, ear: Listenin
     assert hears(ear) == set()
 
 
+@pytest.mark.parametrize("noticed_by", ["listening", "a statement"])
 def test_a_lost_connection_is_not_listened_to_and_the_next_one_is(
-    database: Database, ear: ListeningDatabase
+    database: Database, ear: ListeningDatabase, noticed_by: str
 ) -> None:
     with ear.statement() as connection:
         pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
-    with database.statement() as connection:
-        connection.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
+        with database.statement() as other:
+            other.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
+        if noticed_by == "a statement":
+            with pytest.raises(OperationalError):
+                connection.execute(text("SELECT 1"))
     eventually(lambda: ear.heard() == set() and ear.fileno() is None)
     touch(ear)
     assert ear.fileno() is not None

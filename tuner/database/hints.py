@@ -51,7 +51,9 @@ class ListeningDatabase(Database):
 
     def fileno(self) -> int | None:
         """What becomes readable with a hint; None while no connection listens."""
-        return None if self._driver is None else self._driver.fileno()
+        if self._driver is None or self._driver.closed:  # a statement may have noticed the end
+            return None
+        return int(self._driver.fileno())
 
     def heard(self) -> set[int]:
         """The ids of the studies that hints named since the last call. Reads what is there only."""

@@ -188,6 +188,7 @@ class Worker:
             action()
         except DatabaseUnreachableError as error:
             _log.warning("%s", error)
+            self._next["claim"] = time.monotonic() + POLL
             # whoever was cut off as well gets the time to renew what is still his
             self._next["reap"] = time.monotonic() + self._settings.lease_seconds
 
