@@ -6,6 +6,8 @@ FD, and its guard ends it with the worker. It does *not* guard the machine again
 which runs in here.
 """
 
+import contextlib
+import ctypes
 import importlib
 import os
 import signal
@@ -41,6 +43,8 @@ from tuner.worker.messages import (
     send_to_worker,
 )
 
+PR_SET_CHILD_SUBREAPER = 36
+
 
 class _Context:
     """`training.cohort.Context` over the socket."""
@@ -70,6 +74,9 @@ class _Context:
 
 def main(descriptor: int, device: str, *, warm: bool) -> None:
     """Serve cohorts until the worker closes the socket."""
+    if sys.platform == "linux":
+        # what training code starts and leaves is found among this process's children, and killed
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     # a terminal's Ctrl-C is the worker's business: it decides what becomes of the trial
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(descriptor)
@@ -141,10 +148,15 @@ def _captured(path: Path) -> Iterator[None]:
     try:
         for stream in (1, 2):
             os.dup2(log, stream)
+        # the last trial's code may have closed or replaced its own
+        sys.stdout, sys.stderr = (
+            os.fdopen(stream, "w", errors="backslashreplace", closefd=False) for stream in (1, 2)
+        )
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for text in (sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, OSError, ValueError):
+                text.flush()
         for stream, original in zip((1, 2), kept, strict=True):
             os.dup2(original, stream)
             os.close(original)
