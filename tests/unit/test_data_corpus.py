@@ -11,7 +11,7 @@ from tests.unit.test_data_tables import ROWS, WRITERS
 from tuner.data import Prepared, benchmarks, corpus, prepare, raw, words
 from tuner.data.fingerprint import fingerprint
 from tuner.data.prepared import PARTS
-from tuner.errors import DataError
+from tuner.errors import DataError, SpecError
 from tuner.families import check_data, confirm
 from tuner.spec.data import DataSpec
 from tuner.spec.load import loads
@@ -215,3 +215,26 @@ def test_ids_are_four_bytes_and_mapped(lee: Prepared) -> None:
     ids, ends = lee.sentences("train")
     assert isinstance(ids, np.memmap)
     assert (ids.dtype, ends.dtype) == (np.int32, np.int64)
+
+
+def test_no_trial_is_pruned_before_its_fifth_epoch() -> None:
+    def first_rung(more: str) -> int:
+        return confirm(loads(f"name: x\n{more}")).pruner.min_epochs
+
+    lee = "family: word2vec\ndata: lee"
+    assert first_rung(lee) == 5
+    assert first_rung(f"{lee}\nbudget: {{epochs: 3}}") == 3
+    assert first_rung(f"{lee}\npruner: {{min_epochs: 2}}") == 2
+    assert first_rung("family: cnn\ndata: digits") == 1
+
+
+@pytest.mark.parametrize(
+    ("family", "field"), [("bow", "vectors"), ("fasttext", "vectors"), ("rnn", "word_pairs")]
+)
+def test_files_that_a_family_passes_over_are_refused(family: str, field: str) -> None:
+    text = f"name: x\nfamily: {family}\ndata:\n  path: a.csv\n  {field}: b.txt"
+    with pytest.raises(SpecError) as raised:
+        confirm(loads(text, name="s.yaml"))
+    assert str(raised.value) == (
+        f"s.yaml:5: data.{field}: has no meaning with family `{family}`; remove it"
+    )

@@ -53,7 +53,7 @@ def test_word_vectors_change_the_default_space() -> None:
     with_vectors = confirm(loads(text % ", vectors: v.txt")).space.describe()
 
     assert without["embeddings"] == "random (fixed)"
-    assert with_vectors["embeddings"] == "static, tuned"
+    assert with_vectors["embeddings"] == "static, tuned, multichannel"
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from tuner.data import benchmarks
 from tuner.errors import DataError, Issue, SpecError
 from tuner.families import registry
+from tuner.families.base import Family
 from tuner.families.transfer import files
 from tuner.spec.load import Source
 from tuner.spec.parameters import FixedParameter
 from tuner.spec.resolve import check_family, resolve
 from tuner.spec.resolved import ResolvedSpec
+from tuner.spec.study import StudySpec
 
 if TYPE_CHECKING:
     from tuner.data.prepared import Prepared
@@ -32,14 +34,27 @@ def confirm(source: Source) -> ResolvedSpec:
     with source.locating():
         check_family(spec, registry.NAMES)
         card = registry.card(spec.family)
+        _check_meaningful(spec, card)
         resolved = resolve(
             spec,
             default=card.defaults(spec.data),
             metrics=card.measured(spec.data),
             epochs=card.epochs,
+            min_epochs=card.min_epochs,
         )
         _check_nothing_left_open(resolved)
         return resolved
+
+
+def _check_meaningful(spec: StudySpec, card: Family) -> None:
+    """SpecError if the data names what this family passes over."""
+    passed_over = [] if card.search_with_vectors else ["vectors"]
+    if not card.vectors:
+        passed_over += ["word_pairs", "analogies"]
+    given = [name for name in passed_over if getattr(spec.data, name, None) is not None]
+    if given:
+        sentence = f"has no meaning with family `{card.name}`; remove it"
+        raise SpecError(issues=[Issue(("data", name), sentence) for name in given])
 
 
 def _check_nothing_left_open(spec: ResolvedSpec) -> None:

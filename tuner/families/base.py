@@ -56,6 +56,9 @@ class Family(BaseModel):
     epochs: int | None = Field(
         default=None, ge=1, description="A usual number of epochs of a trial."
     )
+    min_epochs: int = Field(
+        default=1, ge=1, description="Before so many a trial says too little to be pruned."
+    )
     search: dict[str, Parameter] = Field(default_factory=dict)
     search_with_vectors: dict[str, Parameter] = Field(
         default_factory=dict, description="Over `search`, where the data names word vectors."

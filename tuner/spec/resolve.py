@@ -33,11 +33,12 @@ def resolve(
     default: Mapping[str, Parameter],
     metrics: Sequence[str],
     epochs: int | None,
+    min_epochs: int = 1,
 ) -> ResolvedSpec:
     """Merge the file's `search` over the family's default space and check what hangs together.
 
-    `metrics` are the family's, the first of which is the default, as `epochs` is of the budget.
-    Families of own code have none of these: the file says it all.
+    `metrics` are the family's, the first of which is the default, as `epochs` is of the budget and
+    `min_epochs` of the pruner. Families of own code have none of these: the file says it all.
     """
     found: list[Issue] = []
     parameters = _parameters(spec, default, found)
@@ -47,6 +48,11 @@ def resolve(
     budget = ResolvedBudget.model_validate(
         {**spec.budget.model_dump(), "epochs": spec.budget.epochs or epochs}
     )
+    pruner = spec.pruner
+    if "min_epochs" not in pruner.model_fields_set:
+        pruner = pruner.model_copy(
+            update={"min_epochs": min(min_epochs, budget.epochs or min_epochs)}
+        )
     longest = budget.epochs or spec.pruner.min_epochs
     if spec.pruner.name != "none" and spec.pruner.min_epochs > longest:
         sentence = f"must be at most budget.epochs ({budget.epochs}), is {spec.pruner.min_epochs}"
@@ -71,7 +77,7 @@ def resolve(
         budget=budget,
         space=space,
         sampler=spec.sampler,
-        pruner=spec.pruner,
+        pruner=pruner,
         training=spec.training,
         resources=spec.resources,
         seed=spec.seed,
