@@ -87,14 +87,10 @@ def test_epochs_are_parts_of_one_training(name: str, news: Prepared) -> None:
     sentences = corpus.load(news, LEE)["train"]
     asked = cohort(news, Path(), {**params, "epochs": 3}, metric="gap_accuracy", epochs=9)
     tests = word_tests.Tests(LEE, news, corpus.load(news, LEE))
-    model = module.build(params, sentences, 0, 1)
-    learner = word_vectors._Learner(
-        asked.tasks[0], asked, sentences, tests, model,
-        module._trained, module._kept, module._read,
-    )  # fmt: skip
+    learner = word_vectors._Learner(asked.tasks[0], asked, sentences, tests, module._KIND)
     for _ in range(3):
         learner.epoch()
-    assert np.array_equal(model.wv.vectors, plain(name, news).wv.vectors)
+    assert np.array_equal(learner._model.wv.vectors, plain(name, news).wv.vectors)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -58,9 +58,12 @@ def _read(params: Params, weights: Arrays) -> Vectors:
     return Vectors(unpacked(weights["words"]), weights["vectors"], compose)
 
 
+_KIND = word_vectors.Kind(build, _trained, _kept, _read)
+
+
 def train(cohort: Cohort, data: Prepared, context: Context) -> None:
     """Train a cohort."""
-    word_vectors.train(cohort, data, context, build=build, trained=_trained, kept=_kept, read=_read)
+    word_vectors.train(cohort, data, context, _KIND)
 
 
-measure = partial(word_vectors.measure, read=_read)
+measure = partial(word_vectors.measure, kind=_KIND)

@@ -7,6 +7,7 @@ for each other, and no two runs are alike.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,33 +36,27 @@ LARGEST_ALPHA = 1.0  # gensim's native code reads outside of its tables when num
 
 Params = Mapping[str, ParamValue]
 Arrays = Mapping[str, npt.NDArray[Any]]
-Make = Callable[[Params, Corpus, int, int], Word2Vec]  # parameters, corpus, seed, threads
 Inside = Callable[[Word2Vec], dict[str, Floats]]  # arrays of a model, not copies
-Read = Callable[[Params, Arrays], Vectors]  # weights → vectors
 
 
-def train(
-    cohort: Cohort,
-    data: Prepared,
-    context: Context,
-    *,
-    build: Make,
-    trained: Inside,
-    kept: Inside,
-    read: Read,
-) -> None:
-    """Train a cohort of gensim's models.
+@dataclass(frozen=True)
+class Kind:
+    """What differs between gensim's models."""
 
-    `trained` are the arrays that an epoch changes and the next one needs, `kept` those that an
-    export needs; `read` makes vectors of the latter.
-    """
+    build: Callable[[Params, Corpus, int, int], Word2Vec]  # parameters, corpus, seed, threads
+    trained: Inside  # what an epoch changes and the next one needs
+    kept: Inside  # what an export needs, the words aside
+    read: Callable[[Params, Arrays], Vectors]  # the vectors of that
+
+
+def train(cohort: Cohort, data: Prepared, context: Context, kind: Kind) -> None:
+    """Train a cohort of models of one kind."""
     spec = DataSpec.model_validate(cohort.data)
     parts = corpus.load(data, spec)
     tests = Tests(spec, data, parts)
 
     def learner(task: Task) -> _Learner:
-        model = build(task.params, parts["train"], task.seed, cohort.threads)
-        return _Learner(task, cohort, parts["train"], tests, model, trained, kept, read)
+        return _Learner(task, cohort, parts["train"], tests, kind)
 
     with threadpool_limits(cohort.threads):
         loop.run(cohort, context, learner)
@@ -113,20 +108,15 @@ class _Learner:
         cohort: Cohort,
         sentences: Corpus,
         tests: Tests,
-        model: Word2Vec,
-        trained: Inside,
-        kept: Inside,
-        read: Read,
+        kind: Kind,
     ) -> None:
         self._params = task.params
         self._metric = cohort.metric
         self._epochs = cohort.epochs_of(task)
         self._sentences = sentences
         self._tests = tests
-        self._model = model
-        self._trained = trained
-        self._kept = kept
-        self._read = read
+        self._kind = kind
+        self._model = kind.build(task.params, sentences, task.seed, cohort.threads)
         self._done = 0  # epochs
 
     def epoch(self) -> dict[str, float]:
@@ -143,7 +133,7 @@ class _Learner:
         seconds = time.perf_counter() - started
         if not np.isfinite(self._model.wv.vectors).all():
             raise DivergedError("vectors became NaN or infinite")
-        vectors = self._read(self._params, self._arrays())
+        vectors = self._kind.read(self._params, self._arrays())
         return {
             **self._tests.measure(vectors, "validation", self._metric),
             "words": float(len(vectors.words)),
@@ -157,7 +147,8 @@ class _Learner:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Input and output vectors, and where the random numbers are."""
         _, key, position, *_ = self._model.random.get_state()
-        tensors = {name: torch.from_numpy(a) for name, a in self._trained(self._model).items()}
+        arrays = self._kind.trained(self._model)
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return {**tensors, "random": torch.from_numpy(key.astype(np.int64))}, {
             "position": int(position),
             "epochs": self._done,
@@ -165,7 +156,7 @@ class _Learner:
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Take on a state."""
-        for name, array in self._trained(self._model).items():
+        for name, array in self._kind.trained(self._model).items():
             array[...] = tensors[name].numpy()
         key = tensors["random"].numpy().astype(np.uint32)
         self._model.random.set_state(("MT19937", key, values["position"], 0, 0.0))
@@ -177,7 +168,7 @@ class _Learner:
         return float(p["alpha"] - (p["alpha"] - p["min_alpha"]) * done / self._epochs)
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
-        return {**self._kept(self._model), "words": packed(self._model.wv.index_to_key)}
+        return {**self._kind.kept(self._model), "words": packed(self._model.wv.index_to_key)}
 
 
 def measure(
@@ -187,10 +178,10 @@ def measure(
     weights: Path,
     parts: Sequence[PartName],
     *,
-    read: Read,
+    kind: Kind,
 ) -> dict[str, dict[str, float]]:
     """Part → every metric that the data allows, of the vectors in a file."""
-    vectors = read(params, safetensors.numpy.load_file(weights))
+    vectors = kind.read(params, safetensors.numpy.load_file(weights))
     tests = Tests(spec, data, corpus.load(data, spec))
     measured: dict[str, dict[str, float]] = {}
     for part in parts:
