@@ -190,7 +190,8 @@ def launch(database: Database, prepared: Prepared, *, resume: bool = False) -> L
                 f"a study named {quoted(spec.name)} exists already ({existing.state}): "
                 f"{_how_to_go_on(existing)}, or launch under another name with `--name`"
             )
-        changes = _changes(existing, prepared)
+        counts = _by_state(trials.counts(connection, existing.id).get(existing.id, {}))
+        changes = _changes(existing, prepared, counts)
         if changes:
             studies.set_budget(
                 connection,
@@ -214,8 +215,11 @@ def _how_to_go_on(study: Study) -> str:
     return "`tuner run` with its file goes on with it"
 
 
-def _changes(existing: Study, prepared: Prepared) -> list[str]:
-    """What differs in limits and resources; refuses a file that differs in anything else."""
+def _changes(existing: Study, prepared: Prepared, counts: Mapping[TrialState, int]) -> list[str]:
+    """What differs in limits and resources; refuses a file that differs in anything else.
+
+    Own code may be corrected as long as no trial has a result that others are compared with.
+    """
     spec = prepared.spec
     if existing.spec is None:
         raise StudyExistsError(
@@ -225,6 +229,8 @@ def _changes(existing: Study, prepared: Prepared) -> list[str]:
     before = ResolvedSpec.from_json(existing.spec)
     different = differences(before, spec)
     others = [line for line in different if not line.startswith(_CHANGEABLE)]
+    if not counts[TrialState.COMPLETE] + counts[TrialState.PRUNED] + counts[TrialState.RUNNING]:
+        others = [line for line in others if not line.startswith("code.fingerprint:")]
     if existing.data_fingerprint != prepared.fingerprint:
         others.append(f"data: fingerprint {existing.data_fingerprint} → {prepared.fingerprint}")
     if others:

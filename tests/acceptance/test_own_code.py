@@ -121,6 +121,17 @@ def test_failures_have_causes_and_the_study_ends(
     assert "\n" not in trial["message"]
 
 
+def test_a_mistake_can_be_corrected(environment: dict[str, str], tmp_path: Path) -> None:
+    run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
+    file = write(tmp_path, "def train(trial):\n    return trail.params['x']\n")
+    done = tuner("run", str(file), **run)
+    assert done.returncode == 1
+    assert "2 trials in a row failed (user_error)" in done.stderr
+    write(tmp_path, "def train(trial):\n    return trial.params['x']\n")
+    result = ok("run", str(file), **run)
+    assert (result["counts"]["complete"], result["counts"]["failed"]) == (4, 2)
+
+
 def test_a_worker_on_a_shared_server_runs_own_code_only_if_told(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

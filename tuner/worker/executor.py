@@ -105,6 +105,8 @@ def _train(connection: Connection, cohort: Cohort, peak: Callable[[], int]) -> N
             if not card.is_own and (problem := _warm_up(cohort.device)) is not None:
                 raise TunerError(problem)
             family = importlib.import_module(card.module)
+            if cohort.family == "command":  # its memory is not this process's
+                peak = _unknown
             family.train(cohort, data, _Context(connection, log, peak))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
@@ -115,6 +117,10 @@ def _train(connection: Connection, cohort: Cohort, peak: Callable[[], int]) -> N
         except Exception as error:
             traceback.print_exc()
             send_to_worker(connection, Failed(cause(error), _sentence(error)))
+
+
+def _unknown() -> int:
+    return 0
 
 
 @lru_cache(maxsize=1)  # an executor has one device

@@ -455,7 +455,8 @@ class Worker:
         search = self._searches.get(held.claimed.study_id)
         if search is not None:
             self._admission.learn(search, held.params, device, peak)
-        return {"device": device, "threads": executor.threads, "peak_bytes": peak}
+        taken = {"peak_bytes": peak} if peak else {}  # a command's is not known
+        return {"device": device, "threads": executor.threads, **taken}
 
     def _on_failed(self, executor: Executor, number: int, cause: Cause, message: str) -> None:
         held = executor.held.pop(number, None)
