@@ -6,14 +6,22 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
 from tests.conftest import eventually, tuner
+from tuner import commands
+from tuner.database.engine import Database
+from tuner.settings import Settings
+from tuner.trials import TrialState
+from tuner.worker import loop
+from tuner.worker.devices import Slot
 
 STUDY = """
 name: own
@@ -201,6 +209,40 @@ def test_a_paused_command_saves_and_goes_on(environment: dict[str, str], tmp_pat
     assert result["best"]["metric"]["validation"] == 7
     (trial,) = ok("trials", "own", environment=environment, cwd=tmp_path)
     assert trial["attempt"] == 2
+
+
+def test_a_function_that_does_not_listen_is_ended_with_its_process(
+    environment: dict[str, str], database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It never reports, blocks signals and has left a child; then its study is paused."""
+    module = """
+import os, signal, sys, time
+def train(trial):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if os.fork() == 0:
+        os.setsid()
+    else:
+        print("garbage" * 1000, flush=True)
+        open("started", "w").close()
+    time.sleep(1000)
+"""
+    run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
+    ok("launch", str(write(tmp_path, module)), **run)
+    monkeypatch.setattr(loop, "GRACE", 0.2)
+
+    def pause() -> None:
+        eventually((tmp_path / "started").exists, within=60)
+        commands.pause(database, "own")
+
+    pausing = threading.Thread(target=pause)
+    pausing.start()
+    settings = Settings(home=Path(environment["TUNER_HOME"]))
+    slot = Slot("cpu", 1)
+    loop.Worker(database, settings, [slot], only=["own"], until_done=True, allow_code=True).run()
+    pausing.join()
+    trial = commands.load_trials(database, commands.find(database, "own"))[0]
+    assert (trial.state, trial.attempt) == (TrialState.WAITING, 1)
+    assert not psutil.Process().children(recursive=True)
 
 
 @pytest.mark.parametrize("script", ["keras_cnn.py", "lstm.py"])

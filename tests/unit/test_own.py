@@ -1,6 +1,7 @@
 """What users' own code is given: trials, checkpoints, its files; and what it may report."""
 
 import json
+import logging
 import math
 import subprocess
 import sys
@@ -25,7 +26,8 @@ from tuner.own.trial import Stopped
 from tuner.spec.code import Code
 from tuner.training.causes import cause
 from tuner.training.cohort import Cohort, Decision, FailedError, Task
-from tuner.trials import Cause
+from tuner.trials import Cause, Study, StudyState
+from tuner.worker.consent import Consent
 
 MODULE = """
 import os, sys
@@ -241,6 +243,22 @@ def test_modules_are_looked_for_in_the_folder_alone(tmp_path: Path) -> None:
 def test_names_are_found_however_they_are_defined(tmp_path: Path, text: str) -> None:
     (tmp_path / "m.py").write_text(text)
     assert source.fingerprint(Code(folder=tmp_path, function="m:f"))
+
+
+def test_a_worker_does_not_serve_a_study_of_other_code(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = Study("mine", StudyState.ACTIVE, ("minimize",), ("loss",), "function", {}, 9)
+    own, consent = code(folder, "train"), Consent(allow_code=True)
+    assert consent.finds(study, own)
+    (folder / "own_code.py").write_text(MODULE + "# changed\n")
+    logging.getLogger("tuner").propagate = True  # a command line in this process has configured it
+    assert [consent.finds(study, own) for _ in range(3)] == [False] * 3
+    (said,) = caplog.messages  # not once a second
+    assert said.startswith("mine is not served: the code in ")
+    (folder / "own_code.py").unlink()
+    assert not consent.finds(study, own)
+    assert "cannot be run here: function: there is no module `own_code`" in caplog.messages[-1]
 
 
 # Trials and what they report
