@@ -15,7 +15,11 @@ import pytest
 from tests.conftest import eventually, tuner
 from tuner import commands
 from tuner.database.engine import Database
+from tuner.settings import Settings
 from tuner.trials import Cause, Study, StudyState, Trial, TrialState
+from tuner.worker import executors
+from tuner.worker.devices import Slot
+from tuner.worker.loop import Worker
 
 MARK = "FAULTS_MARK"  # environment variable of all that a test starts
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux's /proc")
@@ -249,3 +253,40 @@ def test_a_full_disk_fails_the_trial_that_fills_it_and_leaves_nothing_half_writt
     assert [t.state for t in trials] == [complete, TrialState.FAILED, complete, complete]
     assert "no space left on the device" in (trials[1].message or "")
     assert temporary(Path(marked["TUNER_HOME"])) == []
+
+
+LEAKING = """
+KEPT = []
+
+def train(trial):
+    KEPT.append(b"x" * (64 << 20))
+    trial.report(trial.params["x"], 3)
+"""
+
+
+@on_linux
+def test_an_executor_that_keeps_ever_more_memory_is_replaced(
+    marked: dict[str, str],
+    database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = write(tmp_path, LEAKING, trials=5)
+    assert tuner("launch", str(file), environment=marked).returncode == 0
+    monkeypatch.setenv(MARK, marked[MARK])
+    monkeypatch.setitem(executors.MAX_GROWTH, "cpu", 100 << 20)  # over the first trial's
+    began: list[int] = []
+    start = executors.start
+
+    def counting(slot: Slot, *, warm: bool = True) -> executors.Executor:
+        executor = start(slot, warm=warm)
+        began.append(executor.process.pid)
+        return executor
+
+    monkeypatch.setattr(executors, "start", counting)
+    settings = Settings(home=Path(marked["TUNER_HOME"]))
+    only = {"only": ["faults"], "until_done": True, "allow_code": True}
+    Worker(database, settings, [Slot("cpu", 1)], **only).run()  # type: ignore[arg-type]
+    _, trials = outcome(database)
+    assert [t.state for t in trials] == [TrialState.COMPLETE] * 5
+    assert len(began) == 2  # the third trial was one too many
