@@ -82,6 +82,16 @@ studies = Table(
     Column("issued", Integer, nullable=False, server_default="0"),  # budget units given out
     Column("next_number", Integer, nullable=False, server_default="0"),
     Column("deadline", _timestamp()),  # no claim after it
+    Column("trial_epochs", Integer),  # of a trial at most: what a claim reserves
+    Column("max_epochs", BigInteger),  # of all trials; NULL: no limit
+    Column("epochs_issued", BigInteger, nullable=False, server_default="0"),
+    Column("max_seconds", Double),  # of devices, of all attempts; NULL: no limit
+    Column("seconds_issued", Double, nullable=False, server_default="0"),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("max_concurrent", Integer),  # trials that run at once; NULL: no limit
+    Column("labels", JSONB, nullable=False, server_default=EMPTY),  # that a worker must have
+    Column("claimed_at", _timestamp()),  # changes with every claim
+    Column("revision", Integer, nullable=False, server_default="0"),  # grows with every change
     # attribute → its JSON as text: JSONB itself refuses NaN, infinities and NUL characters
     Column("user_attrs", JSONB, nullable=False, server_default=EMPTY),
     Column("system_attrs", JSONB, nullable=False, server_default=EMPTY),
@@ -89,6 +99,9 @@ studies = Table(
     Column("finished_at", _timestamp()),
     CheckConstraint(_one_of("state", StudyState), name="state"),
     CheckConstraint("max_trials IS NULL OR issued <= max_trials", name="budget"),
+    CheckConstraint("max_epochs IS NULL OR epochs_issued <= max_epochs", name="epochs"),
+    CheckConstraint("max_seconds IS NULL OR seconds_issued <= max_seconds", name="seconds"),
+    Index("studies_active", "id", postgresql_where=text("state = 'active'")),
 )
 
 # Sets of distributions: thousands of trials share a few, so each is stored and parsed once.
@@ -120,6 +133,7 @@ workers = Table(
     Column("slots", Integer, nullable=False),  # trials at a time
     Column("devices", ARRAY(Text), nullable=False),
     Column("version", Text, nullable=False),
+    Column("labels", JSONB, nullable=False, server_default=EMPTY),
     Column("started_at", _timestamp(), nullable=False, server_default=NOW),
     Column("seen_at", _timestamp(), nullable=False, server_default=NOW),
     Column("stopped_at", _timestamp()),
@@ -180,6 +194,12 @@ trials = Table(
     Column("started_at", _timestamp()),
     Column("finished_at", _timestamp()),
     Column("changed", Xid8(), nullable=False, server_default=CHANGED),
+    # charged to the study's epochs: all that it may train while it is open, what it reported once
+    # it has ended; NULL where the study does not count them
+    Column("epochs", Integer),
+    Column("seconds", Double, nullable=False, server_default="0"),  # of its attempts that ended
+    # where the study counts seconds: up to when those of the running attempt are reserved
+    Column("paid_until", _timestamp()),
     UniqueConstraint("study_id", "number"),
     CheckConstraint(_one_of("state", TrialState), name="state"),
     CheckConstraint(_one_of("cause", Cause), name="cause"),
