@@ -24,7 +24,7 @@ from sqlalchemy.engine import make_url
 from benchmarks import fill
 from benchmarks.storage import SPAWN, Bench
 from benchmarks.trial import tuner_runner
-from tuner.database import trials
+from tuner.database import leases
 from tuner.database.engine import Database
 
 STUDY = "soak"
@@ -63,7 +63,7 @@ def hold_trials(url: str, over: Event) -> None:
     held = [runner.search.claim(worker, 60.0).claimed.id for _ in range(HELD)]
     while not over.wait(1.0):
         with database.statement() as connection:
-            trials.renew(connection, held, worker_id=worker, lease=60.0)
+            leases.renew(connection, held, worker_id=worker, lease=60.0)
 
 
 def line(bench: Bench, minute: float, claims: list[float]) -> str:

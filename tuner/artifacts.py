@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # users' own code imports this file without what settings nee
 KEEP = 5  # best trials a study whose weights one worker keeps
 WEIGHTS_FILE = "weights.safetensors"
 VECTORS_FILE = "vectors.txt"  # of an export, beside the weights: in the text format of word2vec
+CHECKPOINT_SUFFIX = ".checkpoint"
 CHECKPOINT_FOLDER = "checkpoint"  # of users' own code
 ARTIFACTS_FOLDER = "artifacts"
 LOG_FILE = "log.txt"
@@ -23,6 +24,21 @@ LOG_BYTES = 8 * 2**20  # of an attempt's log; of a longer one the last half stay
 def attempt_folder(settings: Settings, study_id: int, number: int, attempt: int) -> Path:
     """The folder of one attempt: its log and, if it was among the best, its weights."""
     return settings.artifacts / str(study_id) / f"{number}.{attempt}"
+
+
+def remove_checkpoints(folders: Iterable[Path]) -> None:
+    """Remove a network's checkpoints, damaged ones too, in the folders of a trial's attempts."""
+    for folder in folders:
+        for pattern in (f"*{CHECKPOINT_SUFFIX}", f"*{CHECKPOINT_SUFFIX}.corrupt"):
+            for path in folder.glob(pattern):
+                path.unlink(missing_ok=True)
+
+
+def remove_own_files(folders: Iterable[Path]) -> None:
+    """Remove what users' own code has saved in the folders of a trial's attempts."""
+    for folder in folders:
+        for name in (CHECKPOINT_FOLDER, ARTIFACTS_FOLDER):
+            shutil.rmtree(folder / name, ignore_errors=True)
 
 
 class KeptWeights:

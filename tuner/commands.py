@@ -26,25 +26,17 @@ from tuner.errors import (
 from tuner.families import costs
 from tuner.own.source import fingerprint
 from tuner.settings import Settings
+from tuner.spec.change import changed, is_changeable
 from tuner.spec.code import OWN
 from tuner.spec.data import DataSpec
 from tuner.spec.load import load
 from tuner.spec.resolve import fitted
 from tuner.spec.resolved import ResolvedSpec, differences
 from tuner.spec.words import quoted
-from tuner.trials import ParamValue, Study, StudyState, Trial, TrialState, best_trial
+from tuner.trials import Failures, ParamValue, Study, StudyState, Trial, TrialState, best_trial
 
-# what a study file may change of a study that is there: how long it goes on and where it works
-_CHANGEABLE = (
-    "budget.trials:",
-    "budget.hours:",
-    "budget.target:",
-    "budget.patience:",
-    "budget.max_failures:",
-    "resources.",
-)
 _EXTENDABLE = (StudyState.FINISHED, StudyState.ACTIVE)  # what it is, what it shall be
-_EXTEND = ": raise `budget.trials` in its file and `tuner run` it to go on"
+_EXTEND = ": raise its budget with `tuner change` to go on"
 _RESUMABLE = (StudyState.PAUSED, StudyState.STOPPED, StudyState.FINISHED)
 
 
@@ -175,8 +167,7 @@ def launch(database: Database, prepared: Prepared, *, resume: bool = False) -> L
                 family=spec.family,
                 spec=spec.as_json(),
                 fingerprint=prepared.fingerprint,
-                max_trials=spec.budget.trials,
-                hours=spec.budget.hours,
+                limits=spec.limits,
             )
         except StudyExistsError:
             # two may launch at once, so that whoever makes it is known only by having made it
@@ -193,13 +184,7 @@ def launch(database: Database, prepared: Prepared, *, resume: bool = False) -> L
         counts = _by_state(trials.counts(connection, existing.id).get(existing.id, {}))
         changes = _changes(existing, prepared, counts)
         if changes:
-            studies.set_budget(
-                connection,
-                existing.id,
-                max_trials=spec.budget.trials,
-                hours=spec.budget.hours,
-                spec=spec.as_json(),
-            )
+            studies.set_limits(connection, existing.id, spec.limits, spec.as_json())
         if existing.state is not StudyState.FINISHED or changes:
             studies.set_state(connection, existing.id, StudyState.ACTIVE, allowed=list(_RESUMABLE))
         return Launched(
@@ -228,7 +213,7 @@ def _changes(existing: Study, prepared: Prepared, counts: Mapping[TrialState, in
         )
     before = ResolvedSpec.from_json(existing.spec)
     different = differences(before, spec)
-    others = [line for line in different if not line.startswith(_CHANGEABLE)]
+    others = [line for line in different if not is_changeable(line.partition(":")[0])]
     if not counts[TrialState.COMPLETE] + counts[TrialState.PRUNED] + counts[TrialState.RUNNING]:
         others = [line for line in others if not line.startswith("code.fingerprint:")]
     if existing.data_fingerprint != prepared.fingerprint:
@@ -240,6 +225,29 @@ def _changes(existing: Study, prepared: Prepared, counts: Mapping[TrialState, in
             f"`tuner delete {shlex.quote(spec.name)}`"
         )
     return different
+
+
+def change(database: Database, name: str, assignments: Sequence[str]) -> Launched:
+    """Change limits and resources of a study, as `budget.trials=100`, from the next claim on.
+
+    A study that was finished goes on. SpecError where a field is none that can be changed or a
+    value is wrong.
+    """
+    with database.transaction() as connection:
+        study = studies.by_name(connection, name)
+        if study.spec is None:
+            raise BadInputError(
+                f"the study {quoted(name)} was made through Optuna, which knows no budgets"
+            )
+        before = ResolvedSpec.from_json(study.spec)
+        spec = changed(before, assignments)
+        changes = differences(before, spec)
+        if changes:
+            studies.set_limits(connection, study.id, spec.limits, spec.as_json())
+            studies.set_state(
+                connection, study.id, StudyState.ACTIVE, allowed=[StudyState.FINISHED]
+            )
+        return Launched(studies.by_id(connection, study.id), created=False, changes=tuple(changes))
 
 
 def find(database: Database, name: str) -> Study:
@@ -271,6 +279,12 @@ def load_trials(database: Database, study: Study) -> list[Trial]:
     """All trials of a study by number."""
     with database.statement() as connection:
         return feed.load(connection, study.id)
+
+
+def failures(database: Database, study: Study) -> list[Failures]:
+    """What went wrong in a study, an entry a cause."""
+    with database.statement() as connection:
+        return trials.failures(connection, study.id)
 
 
 def trial(database: Database, study: Study, number: int) -> Trial:

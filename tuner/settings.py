@@ -76,6 +76,13 @@ class Settings(BaseSettings):
         description="Whether `tuner worker` runs studies that bring their own code; unset: only "
         "those of the embedded server, to which this user alone can write.",
     )
+    drain_grace: float = Field(
+        default=20.0,
+        ge=0,
+        le=86_400,
+        description="How long running trials may take to finish or to write a checkpoint when they "
+        "are to stop.",
+    )
     log_level: Annotated[str, AfterValidator(_level)] = Field(
         default="WARNING", description="Level of the log on stderr."
     )

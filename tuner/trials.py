@@ -16,6 +16,7 @@ ParamValue = bool | int | float | str | None
 Direction = Literal["minimize", "maximize"]
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 class TrialState(StrEnum):
@@ -74,6 +75,18 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Failures:
+    """What went wrong in a study from one cause."""
+
+    cause: Cause
+    failed: int  # trials
+    again: int  # attempts that another one followed
+    number: int  # the trial of the latest one, of which the rest speaks
+    message: str | None
+    log_tail: str | None  # the last lines of its output
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One report of a trial: the objective and whatever else was measured after `step` epochs."""
 
@@ -116,6 +129,20 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a claim of a study obeys; it may change while the study runs. None: no limit."""
+
+    max_trials: int | None = None
+    hours: float | None = None  # since the launch: no claim after them
+    max_epochs: int | None = None  # of all trials together, as recorded
+    max_seconds: float | None = None  # that all attempts together may hold their devices
+    trial_epochs: int | None = None  # of a trial at most; never changes
+    priority: int = 0  # studies of a higher one come first
+    max_concurrent: int | None = None  # trials that run at once
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)  # a worker must have them
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
     """One study as stored."""
 
@@ -126,7 +153,15 @@ class Study:
     family: str | None  # None: a study made through Optuna's own API
     spec: Mapping[str, Any] | None  # the resolved study file as plain data
     max_trials: int | None  # None: no limit
-    issued: int = 0  # budget units given out
+    issued: int = 0  # of the trials: given out
+    max_epochs: int | None = None
+    epochs_issued: int = 0  # reported by trials that ended, reserved by those that have not
+    max_seconds: float | None = None
+    seconds_issued: float = 0.0  # of devices: used, or reserved by trials that run
+    priority: int = 0
+    max_concurrent: int | None = None
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
+    revision: int = 0  # grows when specification or limits change
     data_fingerprint: str | None = None
     reason: str | None = None  # why it is paused, stopped or finished
     created_at: datetime | None = None

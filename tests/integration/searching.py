@@ -30,7 +30,7 @@ def launch(database: Database, of: ResolvedSpec) -> int:
             [of.objective.direction],
             family=of.family,
             spec=of.as_json(),
-            max_trials=of.budget.trials,
+            limits=of.limits,
         )
 
 

@@ -1,7 +1,7 @@
 """Claims, fences and budgets: real connections, real commits, several of them at once."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,11 +10,11 @@ from sqlalchemy import text
 
 from tests.conftest import eventually
 from tests.integration import searching
-from tuner.database import feed, spaces, studies, trials
+from tuner.database import feed, leases, spaces, studies, trials
 from tuner.database.engine import Database
 from tuner.database.trials import Claimed
 from tuner.errors import LeaseLostError
-from tuner.trials import Cause, Report, StudyState, Trial, TrialState
+from tuner.trials import NO_LABELS, Cause, Limits, Report, StudyState, Trial, TrialState
 
 LEASE = 60.0  # seconds; longer than any test
 DISTRIBUTIONS = [
@@ -31,11 +31,13 @@ DISTRIBUTIONS = [
 class Bench:
     """A study and what a worker does to it."""
 
-    def __init__(self, database: Database, **study: Any) -> None:
+    def __init__(self, database: Database, name: str = "bench", **limits: Any) -> None:
         self.database = database
         with database.transaction() as connection:
-            spec = {"resources": {"max_attempts": 2}}
-            self.id = studies.create(connection, "bench", ["maximize"], spec=spec, **study)
+            spec = {"resources": {"max_attempts": 2}, "budget": {"max_failures": 3}}
+            self.id = studies.create(
+                connection, name, ["maximize"], spec=spec, limits=Limits(**limits)
+            )
             self.space = spaces.ensure(connection, self.id, DISTRIBUTIONS)
 
     def claim(
@@ -45,6 +47,7 @@ class Bench:
         lease: float = LEASE,
         key: uuid.UUID | None = None,
         x: float = 0.5,
+        labels: Mapping[str, str] = NO_LABELS,
     ) -> Claimed | None:
         with self.database.statement() as connection:
             return trials.claim(
@@ -55,6 +58,7 @@ class Bench:
                 lease=lease,
                 space_id=self.space,
                 params=[x],
+                labels=labels,
             )
 
     def held(self, **arguments: Any) -> Claimed:
@@ -100,7 +104,7 @@ class Bench:
                 ),
                 {"id": held.id},
             )
-        assert [number for _, number, _ in self.do(trials.reap)] == [held.number]
+        assert [number for _, number, _ in self.do(leases.reap)] == [held.number]
 
 
 def test_eight_workers_claim_exactly_the_budget(database: Database) -> None:
@@ -132,8 +136,8 @@ def test_a_lost_lease_refuses_every_write(database: Database) -> None:
         bench.do(trials.report, stale, Report(2, 0.9), lease=LEASE)
     with pytest.raises(LeaseLostError):
         bench.finish(stale)
-    assert bench.do(trials.give_back, stale, Cause.PREEMPTED) is None
-    assert bench.do(trials.renew, [stale.id], worker_id=stale.worker_id, lease=LEASE) == {}
+    assert bench.do(leases.give_back, stale, Cause.PREEMPTED) is None
+    assert bench.do(leases.renew, [stale.id], worker_id=stale.worker_id, lease=LEASE) == {}
     bench.finish(again)
     trial = bench.trials()[0]
     assert (trial.state, trial.attempt) == (TrialState.COMPLETE, 2)
@@ -154,7 +158,7 @@ def test_an_interruption_is_no_loss(database: Database) -> None:
     for attempt in range(1, 6):
         held = bench.held()
         assert (held.number, held.attempt) == (0, attempt)
-        assert bench.do(trials.give_back, held, Cause.PREEMPTED) is TrialState.WAITING
+        assert bench.do(leases.give_back, held, Cause.PREEMPTED) is TrialState.WAITING
     assert bench.study().issued == 1
 
 
@@ -205,7 +209,7 @@ def test_only_active_studies_give_trials(database: Database, state: StudyState) 
 def test_no_claim_after_the_deadline(database: Database) -> None:
     bench = Bench(database, max_trials=5, hours=0.0)
     assert bench.claim() is None
-    assert bench.do(studies.finish_if_done, bench.id)
+    assert bench.do(studies.finish_if_done, [bench.id], lease=LEASE)
     assert bench.study().reason == "its hours are used up"
 
 
@@ -213,11 +217,11 @@ def test_a_study_finishes_when_nothing_of_it_runs(database: Database) -> None:
     bench = Bench(database, max_trials=2)
     first, second = bench.held(), bench.held()
     bench.finish(first)
-    assert not bench.do(studies.finish_if_done, bench.id)
-    bench.do(trials.give_back, second, Cause.PREEMPTED)
-    assert not bench.do(studies.finish_if_done, bench.id)
+    assert not bench.do(studies.finish_if_done, [bench.id], lease=LEASE)
+    bench.do(leases.give_back, second, Cause.PREEMPTED)
+    assert not bench.do(studies.finish_if_done, [bench.id], lease=LEASE)
     bench.finish(bench.held())
-    assert bench.do(studies.finish_if_done, bench.id)
+    assert bench.do(studies.finish_if_done, [bench.id], lease=LEASE)
     assert bench.study().state is StudyState.FINISHED
 
 
@@ -226,8 +230,7 @@ def test_failures_in_a_row_from_one_cause_pause_the_study(database: Database) ->
 
     def fail(cause: Cause) -> bool:
         bench.finish(bench.held(), TrialState.FAILED, cause=cause, message=f"it was {cause}")
-        paused: bool = bench.do(studies.pause_if_failing, bench.id, 3)
-        return paused
+        return bool(bench.do(studies.pause_if_failing, [bench.id]))
 
     assert [fail(c) for c in (Cause.DIVERGED, Cause.DIVERGED, Cause.USER_ERROR)] == [False] * 3
     bench.finish(bench.held())
@@ -291,7 +294,7 @@ def test_a_lease_ends_on_the_databases_clock(database: Database) -> None:
     bench = Bench(database, max_trials=1)
     bench.held(lease=0.05)
     reaped: list[Any] = []
-    eventually(lambda: reaped.extend(bench.do(trials.reap)) or reaped)
+    eventually(lambda: reaped.extend(bench.do(leases.reap)) or reaped)
     assert reaped == [(bench.id, 0, TrialState.WAITING)]
 
 

@@ -13,7 +13,7 @@ from optuna.trial import TrialState as OptunaState
 from sqlalchemy import text
 
 from tests.integration.test_claims import LEASE, Bench
-from tuner.database import columns, feed, trials
+from tuner.database import columns, feed, leases, trials
 from tuner.database.engine import Database
 from tuner.database.feed import Feed, TrialRow
 from tuner.errors import LeaseLostError
@@ -59,7 +59,7 @@ def one_trial(bench: Bench, rng: random.Random) -> None:
         for _ in range(rng.randint(0, 20)):
             connection.execute(text("SELECT count(*) FROM tuner.trials"))
         if rng.random() < 0.2:
-            trials.give_back(connection, claimed, Cause.PREEMPTED)
+            leases.give_back(connection, claimed, Cause.PREEMPTED)
         else:
             trials.finish(connection, claimed, TrialState.COMPLETE, [rng.random()])
 

@@ -15,11 +15,11 @@ from tests.acceptance.studies import quick
 from tests.conftest import eventually
 from tests.integration.searching import LEASE, launch, spec
 from tuner import commands
-from tuner.database import hints, studies, trials, workers
+from tuner.database import hints, leases, studies, trials, workers
 from tuner.database.engine import Database
 from tuner.database.hints import ListeningDatabase
 from tuner.settings import Settings
-from tuner.trials import Cause, StudyState
+from tuner.trials import Cause, Limits, StudyState
 from tuner.worker import loop
 from tuner.worker.devices import Slot
 
@@ -66,7 +66,7 @@ def pause(connection: Connection, study: int) -> None:
 
 
 def change_budget(connection: Connection, study: int) -> None:
-    studies.set_budget(connection, study, max_trials=7, hours=None, spec={})
+    studies.set_limits(connection, study, Limits(max_trials=7), {})
 
 
 def enqueue(connection: Connection, study: int) -> None:
@@ -74,12 +74,12 @@ def enqueue(connection: Connection, study: int) -> None:
 
 
 def give_back(connection: Connection, study: int) -> None:
-    trials.give_back(connection, held(connection, study), Cause.PREEMPTED)
+    leases.give_back(connection, held(connection, study), Cause.PREEMPTED)
 
 
 def reap(connection: Connection, study: int) -> None:
     held(connection, study, lease=0.0)
-    assert trials.reap(connection)
+    assert leases.reap(connection)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_what_workers_act_upon_is_hinted_at(
     other = launch(database, spec("other"))
     study = launch(database, spec("this"))
     assert hears(ear) == {other, study}
-    with database.statement() as connection:
+    with database.transaction() as connection:
         workers.register(connection, WORKER, host="h", pid=1, slots=1, devices=["cpu"], version="1")
         act(connection, study)
     assert hears(ear) == {study}

@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.searching import Trainer, launch, search, spec
 from tests.integration.test_claims import Bench
-from tuner.database import feed, trials
+from tuner.database import feed, leases, trials
 from tuner.database.engine import Database
 from tuner.errors import DatabaseUnreachableError
 from tuner.search import claim
@@ -40,7 +40,7 @@ def test_an_interrupted_trial_keeps_its_parameters(database: Database, deaf: lis
     assert first is not None
     assert second is not None
     with database.statement() as connection:
-        trials.give_back(connection, first.claimed, Cause.PREEMPTED)
+        leases.give_back(connection, first.claimed, Cause.PREEMPTED)
     deaf.append(1)
     again = trainer.claim()
     assert again is not None
@@ -81,7 +81,7 @@ def test_the_record_tells_whether_it_had_been_waiting(
 ) -> None:
     bench = Bench(database, max_trials=3)
     if interrupted:
-        bench.do(trials.give_back, bench.held(), Cause.PREEMPTED)
+        bench.do(leases.give_back, bench.held(), Cause.PREEMPTED)
     worker, key = uuid.uuid4(), uuid.uuid4()
     held = bench.held(worker=worker, key=key)
     assert held.resumed is interrupted

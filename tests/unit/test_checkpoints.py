@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from tests.unit.conftest import Recorder, cohort
 from tests.unit.test_training import PARAMS
+from tuner import artifacts
 from tuner.data import Prepared
 from tuner.errors import DiskFullError
 from tuner.families import cnn, text_cnn
@@ -82,7 +83,6 @@ def test_an_interrupted_curve_is_the_uninterrupted_one(
     assert expected_path is not None
     mine, theirs = load_file(path), load_file(expected_path)
     assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
-    assert not list(tmp_path.rglob("*.checkpoint"))  # nobody goes on from them
 
 
 def test_trials_of_a_cohort_may_be_at_different_epochs(digits: Prepared, tmp_path: Path) -> None:
@@ -173,11 +173,20 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_trial(
     assert 0 in context.finished
 
 
-def test_a_pruned_trial_leaves_no_checkpoint(
-    digits: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("prune_at", [3, None])
+def test_checkpoints_are_left_to_whoever_stores_the_end(
+    digits: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prune_at: int | None
 ) -> None:
+    """Until it is stored, another attempt may have to go on from them."""
     monkeypatch.setattr(member, "CHECKPOINT_PERIOD", 0.0)
-    context = Recorder(lambda _, report: Decision.PRUNE if report.step == 3 else Decision.GO_ON)
-    cnn.train(cohort(digits, tmp_path, PARAMS, epochs=5), digits, context)
-    assert len(context.reports[0]) == 3
-    assert not list(tmp_path.rglob("*.checkpoint"))
+    context = Recorder(
+        lambda _, report: Decision.PRUNE if report.step == prune_at else Decision.GO_ON
+    )
+    asked = cohort(digits, tmp_path, PARAMS, epochs=5)
+    cnn.train(asked, digits, context)
+    assert len(context.reports[0]) == (prune_at or 5)
+    (folder,) = [task.folder for task in asked.tasks]
+    (folder / "epoch-0001.0.checkpoint.corrupt").touch()
+    assert len(list(folder.glob("*.checkpoint"))) == 2
+    artifacts.remove_checkpoints([folder])
+    assert not list(folder.glob("*.checkpoint*"))

@@ -28,6 +28,7 @@ from tuner.database.engine import Database
 from tuner.database.hints import TRIALS, ListeningDatabase
 from tuner.errors import BadInputError, NothingToExportError
 from tuner.settings import Settings
+from tuner.spec.overrides import labels as labels_of
 from tuner.spec.words import quoted
 from tuner.trials import Study, StudyState, TrialState, finished
 from tuner.worker import devices
@@ -266,6 +267,9 @@ def worker(
     workers: int | None = Workers,
     threads: int | None = Threads,
     device: str = Device,
+    labels: list[str] = typer.Option(
+        [], "--label", help="Serve studies that want this label too: gpu=h200 (repeatable)."
+    ),
     until_done: bool = typer.Option(
         False, "--until-done", help="Return when no study is active any more."
     ),
@@ -275,10 +279,11 @@ def worker(
 ) -> None:
     """Pull trials of all active studies and train them here, until stopped.
 
-    SIGTERM or Ctrl-C drains: running trials go back to the queue.
+    SIGTERM or Ctrl-C drains: running trials finish or go back to the queue.
     """
     if device not in devices.CHOICES:
         raise BadInputError(f"--device: must be {DEVICES}, is {quoted(device)}")
+    has = labels_of(labels)
     with opened() as (settings, database):
         allow = allow_code or settings.allow_code
         if allow is None:
@@ -292,5 +297,11 @@ def worker(
         from tuner.worker.loop import Worker  # with Optuna
 
         Worker(
-            database, settings, slots, only=studies, until_done=until_done, allow_code=allow
+            database,
+            settings,
+            slots,
+            only=studies,
+            labels=has,
+            until_done=until_done,
+            allow_code=allow,
         ).run()

@@ -1,4 +1,4 @@
-"""Steering studies: `enqueue`, `retry`, `pause`, `resume`, `stop`, `delete`."""
+"""Steering studies: `change`, `enqueue`, `retry`, `pause`, `resume`, `stop`, `delete`."""
 
 import typer
 
@@ -21,8 +21,29 @@ from tuner.trials import Study, StudyState
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    for command in (enqueue, retry, pause, resume, stop, delete):
+    for command in (change, enqueue, retry, pause, resume, stop, delete):
         app.command(rich_help_panel="Steer")(command)
+
+
+def change(
+    name: str = StudyName,
+    fields: list[str] = typer.Argument(
+        help="What shall be: budget.trials=200 resources.priority=5", show_default=False
+    ),
+    as_json: bool = AsJson,
+) -> None:
+    """Change budgets, priority and other limits of a study, from the next claim on."""
+    with opened() as (_, database):
+        done = commands.change(database, name, fields)
+        if as_json:
+            print_json({**study_record(done.study), "changes": done.changes})
+            return
+        for line in done.changes:
+            out.print(f"[yellow]changed:[/] {shown(line)}")
+        if not done.changes:
+            out.print("nothing has changed: it is so already")
+        elif done.study.state is not StudyState.ACTIVE:
+            _say_how_to_go_on(done.study)
 
 
 def enqueue(
@@ -44,10 +65,14 @@ def enqueue(
         if study.max_trials is not None and study.issued >= study.max_trials:
             err.print(
                 f"[yellow]the budget of {study.max_trials} trials is given out[/]: raise "
-                "`budget.trials` in the study's file and `tuner run` it to have this one tried"
+                "`budget.trials` with `tuner change` to have this one tried"
             )
         elif study.state is not StudyState.ACTIVE:
-            err.print(f"[yellow]the study is {study.state}[/]: {typed('resume', name)} goes on")
+            _say_how_to_go_on(study)
+
+
+def _say_how_to_go_on(study: Study) -> None:
+    err.print(f"[yellow]the study is {study.state}[/]: {typed('resume', study.name)} goes on")
 
 
 def retry(

@@ -32,8 +32,8 @@ RESTED = 60.0  # seconds after which a connection is asked whether it lives befo
 
 Write = Callable[[Connection], object]  # a single statement, to be run when the database is there
 
-# connection lost, server shutting down or starting, too many connections
-_WAITING_HELPS = ("08", "57P", "53300")
+# connection lost, server shutting down or starting, too many connections, a deadlock's victim
+_WAITING_HELPS = ("08", "57P", "53300", "40P01", "40001")
 _DISK_FULL = "53100"
 # What a server says that will say the same next time; an error while connecting has no SQLSTATE. In
 # other languages than English it counts as unreachable.

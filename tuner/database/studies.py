@@ -4,37 +4,67 @@ Functions take a connection and never commit; the caller's `transaction()` or `s
 """
 
 import json
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tuner.database import attributes
 from tuner.errors import StudyExistsError, StudyNotFoundError
 from tuner.spec.words import nearest, quoted
-from tuner.trials import Direction, Study, StudyState
+from tuner.trials import NO_LABELS, Direction, Limits, Study, StudyState
+
+UNLIMITED = Limits()
+LOCK_PAUSE = 0.01  # seconds before what somebody else has locked is tried again
+_LOCK_NOT_AVAILABLE = "55P03"
 
 _CREATE = text("""
     INSERT INTO tuner.studies
-        (name, family, spec, fingerprint, directions, metrics, max_trials, deadline, system_attrs)
+        (name, family, spec, fingerprint, directions, metrics, max_trials, deadline, max_epochs,
+         max_seconds, trial_epochs, priority, max_concurrent, labels, system_attrs)
     VALUES
         (:name, :family, CAST(:spec AS jsonb), :fingerprint, :directions, :metrics, :max_trials,
-         clock_timestamp() + CAST(:hours AS double precision) * interval '1 hour',
+         clock_timestamp() + CAST(:hours AS double precision) * interval '1 hour', :max_epochs,
+         :max_seconds, :trial_epochs, :priority, :max_concurrent, CAST(:labels AS jsonb),
          CAST(:system_attrs AS jsonb))
     RETURNING id, pg_notify('tuner_work', CAST(id AS text))
 """)
 
 _SELECT = """
     SELECT id, name, state, reason, family, spec, fingerprint, directions, metrics, max_trials,
-           issued, user_attrs, system_attrs, created_at, finished_at
+           issued, max_epochs, epochs_issued, max_seconds, seconds_issued, priority, max_concurrent,
+           labels, revision, user_attrs, system_attrs, created_at, finished_at
     FROM tuner.studies
 """
 _ALL = text(_SELECT + "ORDER BY id")
 _BY_NAME = text(_SELECT + "WHERE name = :name")
 _NAMES = text("SELECT name FROM tuner.studies ORDER BY id")
 _BY_ID = text(_SELECT + "WHERE id = :id")
-_ACTIVE = text(_SELECT + "WHERE state = 'active' AND spec IS NOT NULL ORDER BY id")
+_ACTIVE = text("""
+    SELECT id, name, family, revision FROM tuner.studies
+    WHERE state = 'active' AND spec IS NOT NULL AND labels <@ CAST(:labels AS jsonb) ORDER BY id
+""")
+
+# Who is served next: the higher priority; then who has the fewest trials running, which is how
+# devices are shared; then who has waited longest, for where there is one device alone.
+_IN_TURN = text("""
+    SELECT s.id FROM tuner.studies s, LATERAL (
+        SELECT count(*) AS running FROM tuner.trials t
+        WHERE t.study_id = s.id AND t.state = 'running'
+    ) t
+    WHERE s.id = ANY(:ids) AND s.state = 'active' AND s.labels <@ CAST(:labels AS jsonb)
+      AND (s.deadline IS NULL OR clock_timestamp() < s.deadline)
+      AND (s.max_concurrent IS NULL OR t.running < s.max_concurrent)
+      AND (s.max_seconds IS NULL
+           OR s.seconds_issued + least(:lease, s.max_seconds) <= s.max_seconds)
+      AND (((s.max_trials IS NULL OR s.issued < s.max_trials)
+            AND (s.max_epochs IS NULL OR s.epochs_issued + s.trial_epochs <= s.max_epochs))
+           OR EXISTS (SELECT FROM tuner.trials w WHERE w.study_id = s.id AND w.state = 'waiting'
+                      AND w.attempt > 0))
+    ORDER BY s.priority DESC, t.running, s.claimed_at NULLS FIRST, s.id
+""")
 
 _SET_STATE = text("""
     UPDATE tuner.studies
@@ -45,47 +75,111 @@ _SET_STATE = text("""
     RETURNING id, pg_notify('tuner_work', CAST(id AS text))
 """)
 
-# A study whose budget is given out is finished when nothing of it runs or waits any more. Two
-# workers that finish its last two trials at once may each still see the other's as running; the
-# next claim that gets nothing asks again.
+# A study is finished when one of its budgets gives no trial any more, not even one that was
+# interrupted, and nothing of it runs. Two workers that finish its last two trials at once may each
+# still see the other's as running; the next claim that gets nothing asks again.
 _FINISH_IF_DONE = text("""
     UPDATE tuner.studies s
-    SET state = 'finished', finished_at = clock_timestamp(),
-        reason = CASE WHEN issued >= max_trials
-                 THEN 'all ' || max_trials || ' trials are done' ELSE 'its hours are used up' END
-    WHERE id = :id AND state = 'active'
-      AND ((issued >= max_trials
-            AND NOT EXISTS (SELECT FROM tuner.trials t WHERE t.study_id = s.id
-                            AND t.state = 'waiting' AND t.attempt > 0))
-           OR clock_timestamp() >= deadline)
+    SET state = 'finished', finished_at = clock_timestamp(), reason = CASE
+        WHEN issued >= max_trials AND NOT EXISTS (
+            SELECT FROM tuner.trials t
+            WHERE t.study_id = s.id AND t.state = 'waiting' AND t.attempt > 0
+        ) THEN 'all ' || max_trials || ' trials are done'
+        WHEN epochs_issued > max_epochs - trial_epochs THEN
+            'its ' || max_epochs || ' epochs are used up' || CASE
+                WHEN epochs_issued = max_epochs THEN ''
+                ELSE ', but ' || max_epochs - epochs_issued || ', too few for another trial' END
+        WHEN seconds_issued + least(:lease, max_seconds) > max_seconds THEN
+            'its ' || max_seconds || ' GPU seconds are used up'
+        ELSE 'its hours are used up' END
+    WHERE id = ANY(:ids) AND state = 'active'
+      AND (clock_timestamp() >= deadline
+           OR seconds_issued + least(:lease, max_seconds) > max_seconds
+           OR ((issued >= max_trials OR epochs_issued > max_epochs - trial_epochs)
+               AND NOT EXISTS (
+                   SELECT FROM tuner.trials t
+                   WHERE t.study_id = s.id AND t.state = 'waiting' AND t.attempt > 0
+                     AND (s.max_epochs IS NULL
+                          OR s.trial_epochs - t.epochs <= s.max_epochs - s.epochs_issued)
+               )))
       AND NOT EXISTS (SELECT FROM tuner.trials t WHERE t.study_id = s.id AND t.state = 'running')
-    RETURNING reason, pg_notify('tuner_work', CAST(id AS text))
+    RETURNING id, pg_notify('tuner_work', CAST(id AS text))
 """)
 
 _PAUSE_IF_FAILING = text("""
-    WITH latest AS (
-        SELECT state, cause, message FROM tuner.trials
-        WHERE study_id = :id AND finished_at IS NOT NULL
-        ORDER BY finished_at DESC LIMIT :limit
-    )
-    UPDATE tuner.studies
-    SET state = 'paused',
-        reason = :limit || ' trials in a row failed (' ||
-                 (SELECT min(cause) FROM latest) || '), the last: ' ||
-                 coalesce((SELECT message FROM latest LIMIT 1), '?')
-    WHERE id = :id AND state = 'active'
-      AND (SELECT count(*) = :limit AND count(DISTINCT cause) = 1 AND bool_and(state = 'failed')
-           FROM latest)
-    RETURNING reason, pg_notify('tuner_work', CAST(id AS text))
+    UPDATE tuner.studies s
+    SET state = 'paused', reason = l.trials || ' trials in a row failed (' || l.cause ||
+        '), the last: ' || coalesce(l.message, '?')
+    FROM unnest(CAST(:ids AS bigint[])) AS failing(id)
+    JOIN tuner.studies f ON f.id = failing.id,
+    LATERAL (SELECT coalesce(CAST(f.spec -> 'budget' ->> 'max_failures' AS integer), 5) AS most) m,
+    LATERAL (
+        SELECT count(*) AS trials, count(DISTINCT cause) AS causes, min(cause) AS cause,
+               bool_and(state = 'failed') AS failed,
+               (array_agg(message ORDER BY finished_at DESC))[1] AS message
+        FROM (
+            SELECT state, cause, message, finished_at FROM tuner.trials t
+            WHERE t.study_id = f.id AND t.finished_at IS NOT NULL
+            ORDER BY finished_at DESC LIMIT m.most
+        ) latest
+    ) l
+    WHERE s.id = f.id AND s.state = 'active'
+      AND l.trials = m.most AND l.causes = 1 AND l.failed
+    RETURNING s.id, pg_notify('tuner_work', CAST(s.id AS text))
 """)
 
-_SET_BUDGET = text("""
-    UPDATE tuner.studies
-    SET max_trials = greatest(CAST(:max_trials AS integer), issued),
+# A change of the limits needs the study, so that nobody claims, and all its open trials. Whoever
+# ends a trial locks that first and the study then; so does this, but trials that are claimed before
+# it has the study it may only try to lock: their workers may be waiting for it.
+_LOCK_OPEN = """
+    SELECT FROM tuner.trials WHERE study_id = :id AND state IN ('waiting', 'running')
+    ORDER BY id FOR UPDATE
+"""
+_LOCKS = [
+    text(_LOCK_OPEN),
+    text("SELECT FROM tuner.studies WHERE id = :id FOR UPDATE"),
+    text(_LOCK_OPEN + " NOWAIT"),
+]
+# Where epochs or seconds were not counted before, what each trial has had of them is found now; a
+# running one pays what it has used of its lease with the next renewal.
+_COUNT = text("""
+    UPDATE tuner.trials t
+    SET epochs = CASE
+            WHEN CAST(:max_epochs AS bigint) IS NULL THEN NULL
+            WHEN t.epochs IS NOT NULL THEN t.epochs
+            WHEN t.state = 'running' OR (t.state = 'waiting' AND t.attempt > 0)
+                THEN CAST(:trial_epochs AS integer)
+            ELSE least(:trial_epochs, (
+                SELECT coalesce(max(r.step), 0) FROM tuner.reports r WHERE r.trial_id = t.id
+            )) END,
+        paid_until = CASE WHEN CAST(:max_seconds AS double precision) IS NOT NULL
+            AND t.state = 'running' THEN coalesce(t.paid_until, clock_timestamp()) END
+    WHERE study_id = :id
+      AND ((t.epochs IS NULL) <> (CAST(:max_epochs AS bigint) IS NULL)
+           OR (t.state = 'running' AND (t.paid_until IS NULL)
+               <> (CAST(:max_seconds AS double precision) IS NULL)))
+""")
+_SET_LIMITS = text("""
+    UPDATE tuner.studies s
+    SET max_trials = CASE WHEN CAST(:max_trials AS integer) IS NOT NULL
+            THEN greatest(:max_trials, issued) END,
         deadline = created_at + CAST(:hours AS double precision) * interval '1 hour',
-        spec = CAST(:spec AS jsonb)
+        epochs_issued = used.epochs, seconds_issued = used.seconds,
+        max_epochs = CASE WHEN CAST(:max_epochs AS bigint) IS NOT NULL
+            THEN greatest(:max_epochs, used.epochs) END,
+        max_seconds = CASE WHEN CAST(:max_seconds AS double precision) IS NOT NULL
+            THEN greatest(:max_seconds, used.seconds) END,
+        priority = :priority, max_concurrent = CAST(:max_concurrent AS integer),
+        labels = CAST(:labels AS jsonb), spec = CAST(:spec AS jsonb), revision = revision + 1
+    FROM (
+        SELECT coalesce(sum(epochs), 0) AS epochs,
+               coalesce(sum(seconds + CASE WHEN state = 'running' THEN
+                   coalesce(extract(epoch FROM paid_until - started_at), 0) ELSE 0 END), 0)
+               AS seconds
+        FROM tuner.trials WHERE study_id = :id
+    ) used
     WHERE id = :id
-    RETURNING max_trials, pg_notify('tuner_work', CAST(id AS text))
+    RETURNING id, pg_notify('tuner_work', CAST(id AS text))
 """)
 
 _SET_ATTRIBUTE = {
@@ -113,8 +207,7 @@ def create(
     family: str | None = None,
     spec: Mapping[str, Any] | None = None,
     fingerprint: str | None = None,
-    max_trials: int | None = None,
-    hours: float | None = None,
+    limits: Limits = UNLIMITED,
     system_attrs: Mapping[str, Any] | None = None,
 ) -> int:
     """Insert a study; returns its id. StudyExistsError if the name is taken."""
@@ -129,9 +222,8 @@ def create(
                     "fingerprint": fingerprint,
                     "directions": list(directions),
                     "metrics": list(metrics),
-                    "max_trials": max_trials,
-                    "hours": hours,
                     "system_attrs": attributes.encode(system_attrs or {}),
+                    **_arguments(limits),
                 },
             ).one()
     except IntegrityError as error:
@@ -146,9 +238,30 @@ def every(connection: Connection) -> list[Study]:
     return [_study(row) for row in connection.execute(_ALL)]
 
 
-def active(connection: Connection) -> list[Study]:
-    """The studies whose trials workers may claim."""
-    return [_study(row) for row in connection.execute(_ACTIVE)]
+class Active(NamedTuple):
+    """What a worker asks again and again of a study that it may serve."""
+
+    id: int
+    name: str
+    family: str
+    revision: int  # grows when specification or limits change
+
+
+def active(connection: Connection, *, labels: Mapping[str, str] = NO_LABELS) -> list[Active]:
+    """The studies that workers with these labels serve, the oldest first."""
+    rows = connection.execute(_ACTIVE, {"labels": json.dumps(dict(labels))})
+    return [Active._make(row) for row in rows]
+
+
+def in_turn(
+    connection: Connection, ids: Sequence[int], *, labels: Mapping[str, str], lease: float
+) -> list[int]:
+    """Those of these studies that may have a trial to give, whose turn it is first.
+
+    `lease`: the seconds that a claim would reserve.
+    """
+    arguments = {"ids": list(ids), "labels": json.dumps(dict(labels)), "lease": lease}
+    return list(connection.execute(_IN_TURN, arguments).scalars())
 
 
 def by_name(connection: Connection, name: str) -> Study:
@@ -192,38 +305,66 @@ def set_state(
     return row is not None
 
 
-def finish_if_done(connection: Connection, study_id: int) -> bool:
-    """Finish an active study whose budget or hours are used up and of which nothing runs."""
-    return connection.execute(_FINISH_IF_DONE, {"id": study_id}).one_or_none() is not None
+def finish_if_done(connection: Connection, ids: Sequence[int], *, lease: float) -> list[int]:
+    """Finish those of the studies of which nothing runs and whose budgets give no trial any more.
+
+    Returns their ids. `lease`: the seconds that a claim would reserve.
+    """
+    arguments = {"ids": list(ids), "lease": lease}
+    return list(connection.execute(_FINISH_IF_DONE, arguments).scalars())
 
 
-def pause_if_failing(connection: Connection, study_id: int, limit: int) -> bool:
-    """Pause an active study whose last `limit` trials all failed from the same cause."""
-    row = connection.execute(_PAUSE_IF_FAILING, {"id": study_id, "limit": limit}).one_or_none()
-    return row is not None
+def pause_if_failing(connection: Connection, ids: Sequence[int]) -> list[int]:
+    """Pause those active studies whose last trials all failed from the same cause.
+
+    How many that takes, `budget.max_failures` says. Returns the ids.
+    """
+    return list(connection.execute(_PAUSE_IF_FAILING, {"ids": list(ids)}).scalars())
 
 
-def set_budget(
-    connection: Connection,
-    study_id: int,
-    *,
-    max_trials: int | None,
-    hours: float | None,
-    spec: Mapping[str, Any],
-) -> int | None:
-    """Change the budget at once; it never falls below what is given out. Returns the new one."""
-    row = connection.execute(
-        _SET_BUDGET,
-        {
-            "id": study_id,
-            "max_trials": max_trials,
-            "hours": hours,
-            "spec": json.dumps(spec, allow_nan=False),
-        },
-    ).one_or_none()
-    if row is None:
+def set_limits(
+    connection: Connection, study_id: int, limits: Limits, spec: Mapping[str, Any]
+) -> None:
+    """Change the limits, from the next claim on; a budget never falls below what is given out.
+
+    Needs a transaction. StudyNotFoundError without such a study.
+    """
+    arguments = {
+        "id": study_id,
+        "spec": json.dumps(spec, allow_nan=False),
+        **_arguments(limits),
+    }
+    while not _locked(connection, study_id):
+        time.sleep(LOCK_PAUSE)
+    connection.execute(_COUNT, arguments)
+    if connection.execute(_SET_LIMITS, arguments).one_or_none() is None:
         raise StudyNotFoundError(f"there is no study with the id {study_id}")
-    return None if row.max_trials is None else int(row.max_trials)
+
+
+def _locked(connection: Connection, study_id: int) -> bool:
+    """Lock a study and its open trials; False, with nothing locked, if somebody was faster."""
+    try:
+        with connection.begin_nested():
+            for lock in _LOCKS:
+                connection.execute(lock, {"id": study_id})
+    except OperationalError as error:
+        if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        return False
+    return True
+
+
+def _arguments(limits: Limits) -> dict[str, Any]:
+    return {
+        "max_trials": limits.max_trials,
+        "hours": limits.hours,
+        "max_epochs": limits.max_epochs,
+        "max_seconds": limits.max_seconds,
+        "trial_epochs": limits.trial_epochs,
+        "priority": limits.priority,
+        "max_concurrent": limits.max_concurrent,
+        "labels": json.dumps(dict(limits.labels)),
+    }
 
 
 def set_attribute(connection: Connection, study_id: int, column: str, key: str, value: Any) -> None:
@@ -253,6 +394,14 @@ def _study(row: Row[Any]) -> Study:
         spec=row.spec,
         max_trials=row.max_trials,
         issued=row.issued,
+        max_epochs=row.max_epochs,
+        epochs_issued=row.epochs_issued,
+        max_seconds=row.max_seconds,
+        seconds_issued=row.seconds_issued,
+        priority=row.priority,
+        max_concurrent=row.max_concurrent,
+        labels=row.labels,
+        revision=row.revision,
         data_fingerprint=row.fingerprint,
         created_at=row.created_at,
         finished_at=row.finished_at,

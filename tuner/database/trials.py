@@ -1,4 +1,4 @@
-"""Trials: claim, report, renew, finish, requeue. The heart of the service, in SQL.
+"""Trials: claim, report, finish, retry. The heart of the service, in SQL.
 
 The promise: a trial may execute more than once; its outcome, its reports and its budget unit are
 recorded exactly once. What keeps it:
@@ -25,44 +25,77 @@ from sqlalchemy import Connection, text
 from tuner.database import attributes
 from tuner.database.prepared import Prepared
 from tuner.errors import LeaseLostError, StudyNotFoundError
-from tuner.trials import Cause, Report, TrialState
+from tuner.trials import NO_LABELS, Cause, Failures, Report, TrialState
 
-# Trials that wait come first: those that were interrupted (their unit is reserved already), then
-# the enqueued ones in their order. `studies` is locked last and only until the commit.
+# System attribute of a trial that no device had the memory for, in Optuna's words: above 0, the
+# constraint is violated.
+INFEASIBLE = "constraints:memory"
+
+# Trials that wait come first: those that were interrupted, whose unit is reserved already, then the
+# enqueued ones in their order; the first of them is the one that needs the least of the budgets.
+# `studies` is locked last and only until the commit: claims of a study take turns there, and each
+# decides on the row as the one before has left it. How many trials run is counted before that, so
+# the count stands only if nobody has claimed in between; who ends one meanwhile makes room later.
 _CLAIM = Prepared("""
     WITH waiting AS (
-        SELECT t.id, t.attempt FROM tuner.trials t JOIN tuner.studies s ON s.id = t.study_id
+        SELECT t.id, t.attempt, t.epochs FROM tuner.trials t
         WHERE t.study_id = :study AND t.state = 'waiting'
-          AND s.state = 'active' AND (s.deadline IS NULL OR clock_timestamp() < s.deadline)
-          AND (t.attempt > 0 OR s.max_trials IS NULL OR s.issued < s.max_trials)
-        ORDER BY t.attempt = 0, t.number
+        ORDER BY t.attempt = 0, t.epochs DESC, t.number
         LIMIT 1 FOR UPDATE OF t SKIP LOCKED
+    ), wanted AS MATERIALIZED (
+        SELECT s.claimed_at, w.id IS NULL AS fresh, coalesce(w.epochs, 0) AS epochs,
+               CASE WHEN w.attempt > 0 THEN 0 ELSE 1 END AS units,
+               CASE WHEN s.max_concurrent IS NOT NULL THEN (
+                   SELECT count(*) FROM tuner.trials t
+                   WHERE t.study_id = s.id AND t.state = 'running'
+               ) END AS running
+        FROM tuner.studies s LEFT JOIN waiting w ON TRUE WHERE s.id = :study
     ), reserved AS (
-        UPDATE tuner.studies
-        SET issued = issued + 1,
-            next_number = next_number + CASE WHEN EXISTS (SELECT FROM waiting) THEN 0 ELSE 1 END
-        WHERE id = :study AND state = 'active'
-          AND (deadline IS NULL OR clock_timestamp() < deadline)
-          AND (max_trials IS NULL OR issued < max_trials)
-          AND NOT EXISTS (SELECT FROM waiting WHERE attempt > 0)
-        RETURNING next_number
+        UPDATE tuner.studies s
+        SET claimed_at = clock_timestamp(), issued = s.issued + w.units,
+            next_number = s.next_number + CASE WHEN w.fresh THEN 1 ELSE 0 END,
+            epochs_issued = s.epochs_issued
+                + CASE WHEN s.max_epochs IS NULL THEN 0 ELSE s.trial_epochs - w.epochs END,
+            seconds_issued = s.seconds_issued
+                + CASE WHEN s.max_seconds IS NULL THEN 0 ELSE least(:lease, s.max_seconds) END
+        FROM wanted w
+        WHERE s.id = :study AND s.state = 'active'
+          AND (s.deadline IS NULL OR clock_timestamp() < s.deadline)
+          AND (s.max_trials IS NULL OR s.issued + w.units <= s.max_trials)
+          AND (s.max_epochs IS NULL
+               OR s.epochs_issued + s.trial_epochs - w.epochs <= s.max_epochs)
+          AND (s.max_seconds IS NULL
+               OR s.seconds_issued + least(:lease, s.max_seconds) <= s.max_seconds)
+          AND (s.max_concurrent IS NULL
+               OR (w.claimed_at IS NOT DISTINCT FROM s.claimed_at
+                   AND w.running < s.max_concurrent))
+          AND s.labels <@ CAST(:labels AS jsonb)
+        RETURNING s.next_number, s.claimed_at AS now,
+                  CASE WHEN s.max_epochs IS NOT NULL THEN s.trial_epochs END AS epochs,
+                  CASE WHEN s.max_seconds IS NOT NULL THEN least(:lease, s.max_seconds) END AS paid
     ), resumed AS (
         UPDATE tuner.trials t
         SET state = 'running', attempt = t.attempt + 1, worker_id = :worker, claim_key = :key,
-            lease_until = clock_timestamp() + :lease * interval '1 second',
-            started_at = clock_timestamp(), finished_at = NULL, changed = pg_current_xact_id(),
+            lease_until = r.now + :lease * interval '1 second', epochs = r.epochs,
+            paid_until = r.now + r.paid * interval '1 second',
+            started_at = r.now, finished_at = NULL, changed = pg_current_xact_id(),
             cause = NULL, message = NULL, log_tail = NULL
-        FROM waiting w
-        WHERE t.id = w.id AND (w.attempt > 0 OR EXISTS (SELECT FROM reserved))
-        RETURNING t.id, t.number, t.attempt, t.space_id, t.params, t.system_attrs, TRUE AS resumed
+        FROM waiting w, reserved r
+        WHERE t.id = w.id
+        RETURNING t.id, t.number, t.attempt, t.space_id, t.params, t.system_attrs, r.paid,
+                  TRUE AS resumed, EXISTS (
+                      SELECT FROM tuner.attempts a
+                      WHERE a.trial_id = t.id AND a.cause = 'out_of_memory'
+                  ) AS alone
     ), inserted AS (
         INSERT INTO tuner.trials (study_id, number, state, space_id, params, attempt, worker_id,
-                                  claim_key, lease_until, started_at)
+                                  claim_key, lease_until, started_at, epochs, paid_until)
         SELECT CAST(:study AS bigint), next_number - 1, 'running', CAST(:space AS bigint),
                CAST(:params AS double precision[]), 1, CAST(:worker AS uuid), CAST(:key AS uuid),
-               clock_timestamp() + :lease * interval '1 second', clock_timestamp()
+               now + :lease * interval '1 second', now, epochs, now + paid * interval '1 second'
         FROM reserved WHERE NOT EXISTS (SELECT FROM waiting)
-        RETURNING id, number, attempt, space_id, params, system_attrs, FALSE AS resumed
+        RETURNING id, number, attempt, space_id, params, system_attrs,
+                  (SELECT paid FROM reserved), FALSE, FALSE
     )
     SELECT * FROM resumed UNION ALL SELECT * FROM inserted
 """)
@@ -70,8 +103,12 @@ _CLAIM = Prepared("""
 # A new trial has its parameters from its only attempt on; one that was enqueued has none yet.
 _CLAIMED = text("""
     SELECT id, number, attempt, space_id, params, system_attrs,
-           attempt > 1 OR space_id IS NULL AS resumed
-    FROM tuner.trials
+           attempt > 1 OR space_id IS NULL AS resumed,
+           extract(epoch FROM paid_until - clock_timestamp()) AS paid,
+           EXISTS (
+               SELECT FROM tuner.attempts a WHERE a.trial_id = t.id AND a.cause = 'out_of_memory'
+           ) AS alone
+    FROM tuner.trials t
     WHERE study_id = :study AND state = 'running' AND claim_key = :key AND worker_id = :worker
 """)
 
@@ -102,20 +139,28 @@ _REPORT = """
     )
 """
 
-_RENEW = text("""
-    UPDATE tuner.trials SET lease_until = clock_timestamp() + :lease * interval '1 second'
-    WHERE id = ANY(:ids) AND worker_id = :worker AND state = 'running'
-    RETURNING id, attempt
-""")
-
+# What an ended attempt did not use goes back to the study, and only where it had reserved something
+# is the study's row touched: others wait for its lock. `paid_until` stays, for it tells how much.
 _FINISH = """
     WITH written AS (
-        UPDATE tuner.trials
+        UPDATE tuner.trials t
         SET state = :state, objective_values = :values, cause = :cause, message = :message,
             log_tail = :log_tail, user_attrs = user_attrs || CAST(:attrs AS jsonb),
-            finished_at = clock_timestamp(), lease_until = NULL, changed = pg_current_xact_id()
+            epochs = CASE WHEN t.epochs IS NOT NULL THEN least(t.epochs, (
+                SELECT coalesce(max(r.step), 0) FROM tuner.reports r WHERE r.trial_id = t.id
+            )) END,
+            seconds = t.seconds + extract(epoch FROM least(c.now, t.paid_until) - t.started_at),
+            finished_at = c.now, lease_until = NULL, changed = pg_current_xact_id()
+        FROM (SELECT clock_timestamp() AS now) c
         WHERE id = :id AND attempt = :attempt AND worker_id = :worker AND state = 'running'
-        RETURNING id
+        RETURNING t.id, t.study_id, t.epochs, t.paid_until, c.now
+    ), refunded AS (
+        UPDATE tuner.studies s
+        SET epochs_issued = s.epochs_issued - greatest(0, s.trial_epochs - w.epochs),
+            seconds_issued = greatest(
+                0, s.seconds_issued - greatest(0, extract(epoch FROM w.paid_until - w.now)))
+        FROM written w
+        WHERE s.id = w.study_id AND (w.epochs < s.trial_epochs OR w.paid_until > w.now)
     )
 """
 
@@ -123,45 +168,6 @@ _IS_FINISHED = text("""
     SELECT id FROM tuner.trials
     WHERE id = :id AND attempt = :attempt AND worker_id = :worker AND state = :state
 """)
-
-# An attempt that ended without a result: archived, and its trial goes back to the queue unless it
-# was lost as often as the study allows. Interruptions by pause or drain do not count.
-_INTERRUPT = """
-    WITH interrupted AS (
-        {selection}
-        FOR UPDATE OF t SKIP LOCKED
-    ), archived AS (
-        INSERT INTO tuner.attempts (trial_id, attempt, worker_id, cause, message, log_tail,
-                                    started_at)
-        SELECT id, attempt, worker_id, :cause, :message, :log_tail, started_at FROM interrupted
-        ON CONFLICT DO NOTHING
-    )
-    UPDATE tuner.trials t
-    SET state = CASE WHEN i.again THEN 'waiting' ELSE 'failed' END,
-        cause = CASE WHEN i.again THEN NULL ELSE CAST(:cause AS text) END,
-        message = CASE WHEN i.again THEN NULL ELSE CAST(:message AS text) END,
-        log_tail = CASE WHEN i.again THEN NULL ELSE CAST(:log_tail AS text) END,
-        finished_at = CASE WHEN i.again THEN NULL ELSE clock_timestamp() END,
-        worker_id = CASE WHEN i.again THEN NULL ELSE t.worker_id END,
-        lease_until = NULL, changed = pg_current_xact_id()
-    FROM interrupted i WHERE t.id = i.id
-    RETURNING t.id, t.study_id, t.number, t.state,
-              pg_notify('tuner_work', CAST(t.study_id AS text))
-"""
-_SELECTION = """
-    SELECT t.id, t.attempt, t.worker_id, t.started_at,
-           :cause <> 'lost' OR
-           (SELECT count(*) FROM tuner.attempts a WHERE a.trial_id = t.id AND a.cause = 'lost') + 1
-           < coalesce(CAST(s.spec -> 'resources' ->> 'max_attempts' AS integer), 3) AS again
-    FROM tuner.trials t JOIN tuner.studies s ON s.id = t.study_id
-    WHERE t.state = 'running' AND
-"""
-_REAP = text(_INTERRUPT.format(selection=_SELECTION + "t.lease_until < clock_timestamp()"))
-_GIVE_BACK = text(
-    _INTERRUPT.format(
-        selection=_SELECTION + "t.id = :id AND t.attempt = :attempt AND t.worker_id = :worker"
-    )
-)
 
 _ENQUEUE = text("""
     WITH numbered AS (
@@ -173,19 +179,50 @@ _ENQUEUE = text("""
     RETURNING number, pg_notify('tuner_work', CAST(study_id AS text))
 """)
 
+# The attempt that failed is archived, for its trial's row is another one's now.
 _RETRY = text("""
-    UPDATE tuner.trials
+    WITH failed AS (
+        SELECT * FROM tuner.trials
+        WHERE study_id = :study AND state = 'failed'
+          AND (CAST(:number AS integer) IS NULL OR number = :number)
+        FOR UPDATE
+    ), archived AS (
+        INSERT INTO tuner.attempts (trial_id, attempt, worker_id, cause, message, log_tail,
+                                    started_at, ended_at)
+        SELECT id, attempt, worker_id, cause, message, log_tail, started_at,
+               coalesce(finished_at, clock_timestamp())
+        FROM failed WHERE cause IS NOT NULL
+        ON CONFLICT DO NOTHING
+    )
+    UPDATE tuner.trials t
     SET state = 'waiting', cause = NULL, message = NULL, log_tail = NULL, finished_at = NULL,
-        objective_values = NULL, changed = pg_current_xact_id()
-    WHERE study_id = :study AND state = 'failed'
-      AND (CAST(:number AS integer) IS NULL OR number = :number)
-    RETURNING number, pg_notify('tuner_work', CAST(study_id AS text))
+        objective_values = NULL, system_attrs = t.system_attrs - :infeasible,
+        changed = pg_current_xact_id()
+    FROM failed f WHERE t.id = f.id
+    RETURNING t.number, pg_notify('tuner_work', CAST(t.study_id AS text))
 """)
 
 _COUNTS = text("""
     SELECT study_id, state, count(*) AS count FROM tuner.trials
     WHERE CAST(:study AS bigint) IS NULL OR study_id = :study
     GROUP BY study_id, state
+""")
+
+
+_FAILURES = text("""
+    SELECT cause, count(*) FILTER (WHERE is_last) AS failed,
+           count(*) FILTER (WHERE NOT is_last) AS again,
+           (array_agg(number ORDER BY ended_at DESC NULLS LAST))[1] AS number,
+           (array_agg(message ORDER BY ended_at DESC NULLS LAST))[1] AS message,
+           (array_agg(log_tail ORDER BY ended_at DESC NULLS LAST))[1] AS log_tail
+    FROM (
+        SELECT cause, number, message, log_tail, finished_at AS ended_at, TRUE AS is_last
+        FROM tuner.trials WHERE study_id = :study AND state = 'failed' AND cause IS NOT NULL
+        UNION ALL
+        SELECT a.cause, t.number, a.message, a.log_tail, a.ended_at, FALSE
+        FROM tuner.attempts a JOIN tuner.trials t ON t.id = a.trial_id WHERE t.study_id = :study
+    ) AS ended
+    GROUP BY cause ORDER BY failed DESC, again DESC, cause
 """)
 
 
@@ -216,6 +253,8 @@ class Claimed:
     params: tuple[float, ...]  # Optuna's internal representation, in the space's order
     fixed_params: Mapping[str, Any]  # an enqueued configuration: sampled only where it is silent
     resumed: bool  # it had been waiting: interrupted (it has parameters) or enqueued
+    paid: float | None = None  # seconds that are reserved for it; None: the study counts none
+    alone: bool = False  # it ran out of memory before: nothing else may run on its device
 
 
 def claim(
@@ -227,11 +266,13 @@ def claim(
     lease: float,
     space_id: int,
     params: Sequence[float],
+    labels: Mapping[str, str] = NO_LABELS,
 ) -> Claimed | None:
-    """Reserve a budget unit and take a trial: one that waits, or a new one with `params`.
+    """Reserve of the study's budgets and take a trial: one that waits, or a new one with `params`.
 
-    Returns None when the study is not active or its budget is given out. One statement: run it in
-    its own transaction. `lease` is in seconds.
+    Returns None when the study is not active or does not want these `labels` of the worker, when
+    one of its budgets is given out, or when enough of its trials run. One statement: run it in its
+    own transaction. `lease` is in seconds; of a study that counts them, so many are reserved.
     """
     row = _CLAIM.run(
         connection,
@@ -242,6 +283,7 @@ def claim(
             "lease": lease,
             "space": space_id,
             "params": list(params),
+            "labels": json.dumps(dict(labels)),
         },
     ).one_or_none()
     return None if row is None else _claimed(row, study_id, worker_id)
@@ -267,6 +309,8 @@ def _claimed(row: Any, study_id: int, worker_id: UUID) -> Claimed:
         params=tuple(row.params),
         fixed_params=fixed,
         resumed=row.resumed,
+        paid=None if row.paid is None else float(row.paid),
+        alone=row.alone,
     )
 
 
@@ -274,7 +318,7 @@ def set_params(
     connection: Connection, held: Claimed, *, space_id: int, params: Sequence[float]
 ) -> None:
     """Set all parameters of a held trial; LeaseLostError if it is not held any more."""
-    arguments = {**_fence(held), "space": space_id, "params": list(params)}
+    arguments = {**fence(held), "space": space_id, "params": list(params)}
     if _SET_PARAMS.run(connection, arguments).one_or_none() is None:
         raise _lost(held)
 
@@ -285,7 +329,7 @@ def report(
     """Store a report and renew the lease; LeaseLostError if the trial is not held any more."""
     finite = {k: v if math.isfinite(v) else None for k, v in made.metrics.items()}
     arguments = {
-        **_fence(held),
+        **fence(held),
         "step": made.step,
         "value": made.value,
         "metrics": json.dumps(finite),
@@ -293,14 +337,6 @@ def report(
     }
     if not via(connection, _REPORT, arguments):
         raise _lost(held)
-
-
-def renew(
-    connection: Connection, ids: Sequence[int], *, worker_id: UUID, lease: float
-) -> dict[int, int]:
-    """Renew the leases of this worker's trials; returns id → attempt of those it still holds."""
-    rows = connection.execute(_RENEW, {"ids": list(ids), "worker": worker_id, "lease": lease})
-    return {row.id: row.attempt for row in rows}
 
 
 def finish(
@@ -317,51 +353,18 @@ def finish(
 ) -> None:
     """End a held trial. Doing it twice is no error; LeaseLostError if it is not held any more."""
     arguments = {
-        **_fence(held),
+        **fence(held),
         "state": str(state),
         "values": None if values is None else list(values),
         "cause": cause,
-        "message": _storable(message),
-        "log_tail": _storable(log_tail),
+        "message": storable(message),
+        "log_tail": storable(log_tail),
         "attrs": attributes.encode(user_attrs or {}),
     }
     if not via(connection, _FINISH, arguments):
-        found = connection.execute(_IS_FINISHED, {**_fence(held), "state": str(state)})
+        found = connection.execute(_IS_FINISHED, {**fence(held), "state": str(state)})
         if found.one_or_none() is None:
             raise _lost(held)
-
-
-def give_back(
-    connection: Connection,
-    held: Claimed,
-    cause: Cause,
-    *,
-    message: str | None = None,
-    log_tail: str | None = None,
-) -> TrialState | None:
-    """Put a held trial back to the queue with its number, parameters and reports.
-
-    Returns its new state, FAILED if it was lost too often; None if it was not held any more.
-    """
-    row = connection.execute(
-        _GIVE_BACK,
-        {
-            **_fence(held),
-            "cause": cause,
-            "message": _storable(message),
-            "log_tail": _storable(log_tail),
-        },
-    ).one_or_none()
-    return None if row is None else TrialState(row.state)
-
-
-def reap(connection: Connection) -> list[tuple[int, int, TrialState]]:
-    """Requeue (or fail) every trial whose lease has ended; returns study id, number, new state."""
-    rows = connection.execute(
-        _REAP,
-        {"cause": Cause.LOST, "message": "its worker stopped renewing the lease", "log_tail": None},
-    )
-    return [(row.study_id, row.number, TrialState(row.state)) for row in rows]
 
 
 def enqueue(connection: Connection, study_id: int, params: Mapping[str, Any]) -> int:
@@ -378,7 +381,10 @@ def enqueue(connection: Connection, study_id: int, params: Mapping[str, Any]) ->
 def retry(connection: Connection, study_id: int, number: int | None = None) -> list[int]:
     """Put failed trials (or the one of that number) back to the queue; returns their numbers."""
     return sorted(
-        row.number for row in connection.execute(_RETRY, {"study": study_id, "number": number})
+        row.number
+        for row in connection.execute(
+            _RETRY, {"study": study_id, "number": number, "infeasible": INFEASIBLE}
+        )
     )
 
 
@@ -390,7 +396,16 @@ def counts(connection: Connection, study_id: int | None = None) -> dict[int, dic
     return result
 
 
-def _fence(held: Claimed) -> dict[str, object]:
+def failures(connection: Connection, study_id: int) -> list[Failures]:
+    """What went wrong, an entry a cause, the most frequent first."""
+    return [
+        Failures(Cause(row.cause), row.failed, row.again, row.number, row.message, row.log_tail)
+        for row in connection.execute(_FAILURES, {"study": study_id})
+    ]
+
+
+def fence(held: Claimed) -> dict[str, object]:
+    """The arguments that make a write conditional on the attempt and its worker."""
     return {"id": held.id, "attempt": held.attempt, "worker": held.worker_id}
 
 
@@ -401,7 +416,7 @@ def _lost(held: Claimed) -> LeaseLostError:
     )
 
 
-def _storable(message: str | None) -> str | None:
+def storable(message: str | None) -> str | None:
     """PostgreSQL's text cannot hold NUL, and UTF-8 no lone surrogates."""
     if message is None:
         return None

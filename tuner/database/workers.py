@@ -1,22 +1,30 @@
 """Workers: who they are and when they were last seen."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from tuner.trials import NO_LABELS
+
 SEEN_WITHIN = 30.0  # seconds: who was not seen for so long is not there
 
 _REGISTER = text("""
-    INSERT INTO tuner.workers (id, host, pid, slots, devices, version)
-    VALUES (:id, :host, :pid, :slots, :devices, :version)
+    INSERT INTO tuner.workers (id, host, pid, slots, devices, version, labels)
+    VALUES (:id, :host, :pid, :slots, :devices, :version, CAST(:labels AS jsonb))
 """)
-_SEEN = text("UPDATE tuner.workers SET seen_at = clock_timestamp() WHERE id = :id")
+# Idle workers do this again and again: no disk is to wait for it.
+_SEEN = text("""
+    WITH asynchronous AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', TRUE))
+    UPDATE tuner.workers SET seen_at = clock_timestamp() FROM asynchronous WHERE id = :id
+""")
 _STOPPED = text("UPDATE tuner.workers SET stopped_at = clock_timestamp() WHERE id = :id")
 _ALIVE = text("""
-    SELECT id, host, pid, slots, devices, version, started_at, seen_at FROM tuner.workers
+    SELECT id, host, pid, slots, devices, version, labels, started_at, seen_at
+    FROM tuner.workers
     WHERE stopped_at IS NULL AND seen_at > clock_timestamp() - :within * interval '1 second'
     ORDER BY started_at
 """)
@@ -32,6 +40,7 @@ class WorkerRecord:
     slots: int  # trials at a time
     devices: tuple[str, ...]
     version: str
+    labels: Mapping[str, str]
     started_at: datetime
     seen_at: datetime
 
@@ -45,6 +54,7 @@ def register(
     slots: int,
     devices: Sequence[str],
     version: str,
+    labels: Mapping[str, str] = NO_LABELS,
 ) -> None:
     """Make a worker known."""
     connection.execute(
@@ -56,6 +66,7 @@ def register(
             "slots": slots,
             "devices": list(devices),
             "version": version,
+            "labels": json.dumps(dict(labels)),
         },
     )
 
@@ -80,6 +91,7 @@ def alive(connection: Connection, *, within: float = SEEN_WITHIN) -> list[Worker
             slots=row.slots,
             devices=tuple(row.devices),
             version=row.version,
+            labels=row.labels,
             started_at=row.started_at,
             seen_at=row.seen_at,
         )

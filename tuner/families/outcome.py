@@ -1,10 +1,8 @@
 """How a trial of users' own code ends: by its reports, the answers to them and what it returns."""
 
 import math
-import shutil
 from collections.abc import Mapping
 
-from tuner.artifacts import ARTIFACTS_FOLDER, CHECKPOINT_FOLDER
 from tuner.training.cohort import Cohort, Context, Decision, FailedError, Task
 from tuner.trials import Cause, Report, better
 
@@ -34,8 +32,6 @@ class Outcome:
             self._best = value
         number = self._task.number
         self.decision = self._context.report({number: Report(step, value, metrics)})[number]
-        if self.decision is Decision.PRUNE:
-            self._remove_files()
         self.is_over = self.decision is not Decision.GO_ON
         return not self.is_over
 
@@ -58,10 +54,3 @@ class Outcome:
     def _diverge(self, sentence: str) -> None:
         self.is_over = True
         self._context.diverged(self._task.number, sentence)
-        self._remove_files()
-
-    def _remove_files(self) -> None:
-        """Nobody goes on from here, and the trial is none of the best."""
-        for attempt in (self._task.folder, *self._task.earlier):
-            for name in (CHECKPOINT_FOLDER, ARTIFACTS_FOLDER):
-                shutil.rmtree(attempt / name, ignore_errors=True)

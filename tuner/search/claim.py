@@ -30,7 +30,7 @@ from tuner.search.history import History
 from tuner.search.record import Record, Space, new_row
 from tuner.search.sampler import Proposer
 from tuner.spec.resolved import ResolvedSpec
-from tuner.trials import Cause, ParamValue, Report, Study, TrialState
+from tuner.trials import NO_LABELS, Cause, ParamValue, Report, Study, TrialState
 
 FRESH = 0.1  # seconds that what is known of other workers may be old when something is written
 CLAIM_RETRIES = 3
@@ -43,6 +43,7 @@ class Held:
 
     claimed: Claimed
     params: Mapping[str, ParamValue]
+    sent_at: float = 0.0  # monotonic clock: before the claim, from which its lease counts
 
     @property
     def number(self) -> int:
@@ -66,6 +67,7 @@ class Search:
         self._history.watch(_Observer(self._history, self._pruner))
         self._history.watch(self._ending)
         self._space_ids: dict[tuple[str, ...], int] = {}
+        self._sent_at = 0.0  # monotonic clock: when the latest claim was sent
         self._known_at = -math.inf  # monotonic clock: when the history was last read
 
     def refresh(self) -> None:
@@ -89,12 +91,14 @@ class Search:
 
     # One trial's way
 
-    def claim(self, worker_id: uuid.UUID, lease: float) -> Held | None:
+    def claim(
+        self, worker_id: uuid.UUID, lease: float, labels: Mapping[str, str] = NO_LABELS
+    ) -> Held | None:
         """Take the next trial; None when the study gives none. `lease` is in seconds."""
         self.refresh_if_old()
         expected = self._history.next_number
         params = self._proposer.propose(expected)
-        claimed = self._insert(worker_id, lease, params)
+        claimed = self._insert(worker_id, lease, labels, params)
         if claimed is None:
             return None
         if claimed.resumed and claimed.params:
@@ -113,7 +117,7 @@ class Search:
         if not claimed.resumed:  # known before it is read back
             row = new_row(claimed.id, claimed.number, TrialState.RUNNING, internal(params, space))
             self._history.add(row, space)
-        return Held(claimed, self._proposer.complete(params))
+        return Held(claimed, self._proposer.complete(params), self._sent_at)
 
     def report(self, connection: Connection, held: Held, made: Report, *, lease: float) -> None:
         """Store a report and renew the lease; LeaseLostError if the trial is not held any more.
@@ -176,11 +180,16 @@ class Search:
         return written
 
     def _insert(
-        self, worker_id: uuid.UUID, lease: float, params: Mapping[str, ParamValue]
+        self,
+        worker_id: uuid.UUID,
+        lease: float,
+        labels: Mapping[str, str],
+        params: Mapping[str, ParamValue],
     ) -> Claimed | None:
         key = uuid.uuid4()
         distributions = self._proposer.distributions(params)
         space_id = self._space_id(params)
+        self._sent_at = time.monotonic()  # not of a repetition: what the first has claimed counts
         for attempt in range(CLAIM_RETRIES + 1):
             try:
                 with self._database.statement() as connection:
@@ -194,6 +203,7 @@ class Search:
                         worker_id=worker_id,
                         key=key,
                         lease=lease,
+                        labels=labels,
                         space_id=space_id,
                         params=internal(params, distributions),
                     )

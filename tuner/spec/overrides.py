@@ -10,29 +10,39 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic_core import PydanticCustomError
+
 from tuner.errors import SpecError
 from tuner.spec.document import Loc, NotYamlError, parse
 from tuner.spec.study import EXCLUDED_BY
-from tuner.spec.words import a, quoted
+from tuner.spec.values import label
+from tuner.spec.words import a, problem, quoted
 from tuner.trials import ParamValue
 
-EXAMPLE = "write it as in `--set budget.trials=20`"
 PAIR = "write it as in `learning_rate=0.001`"
 
 _NAMED_BY = {"data": "source", "sampler": "name", "pruner": "name"}
 
 
 def apply(
-    data: Mapping[str, Any], origins: Mapping[Loc, str], overrides: Sequence[str]
+    data: Mapping[str, Any],
+    origins: Mapping[Loc, str],
+    overrides: Sequence[str],
+    *,
+    option: str = "--set ",
 ) -> tuple[dict[str, Any], dict[Loc, str]]:
-    """The data with every override set, and where each value comes from now."""
+    """The data with every override set, and where each value comes from now.
+
+    `option` is what stood before an override on the command line.
+    """
+    example = f"write it as in `{option}budget.trials=20`"
     changed = copy.deepcopy(dict(data))
     where = dict(origins)
     problems: list[str] = []
     for override in overrides:
-        label = f"--set {quoted(override)[1:-1]}"
+        label = f"{option}{quoted(override)[1:-1]}"
         try:
-            path, value = _parse(override, EXAMPLE)
+            path, value = _parse(override, example)
             loc = _set(changed, path, value)
         except _CannotSetError as error:
             problems.append(f"{label}: {error}")
@@ -62,6 +72,23 @@ def assigned(pairs: Sequence[str]) -> dict[str, ParamValue]:
             out[name] = value
         except _CannotSetError as error:
             problems.append(f"{quoted(pair)}: {error}")
+    if problems:
+        raise SpecError("\n".join(problems))
+    return out
+
+
+def labels(pairs: Sequence[str]) -> dict[str, str]:
+    """`["gpu=h200"]` as a worker's labels; SpecError with a line a problem."""
+    out: dict[str, str] = {}
+    problems: list[str] = []
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        try:
+            if not equals:
+                raise problem("must be a name, `=` and a value; write it as in `gpu=h200`")
+            out[label(key)] = label(value)
+        except PydanticCustomError as error:
+            problems.append(f"--label {quoted(pair)}: {error.message()}")
     if problems:
         raise SpecError("\n".join(problems))
     return out

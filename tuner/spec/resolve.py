@@ -45,17 +45,18 @@ def resolve(
     code = _code(spec, parameters, found)
     metric = spec.objective.metric or next(iter(metrics), "")
     direction = _direction(metric, spec, metrics, found)
-    budget = ResolvedBudget.model_validate(
-        {**spec.budget.model_dump(), "epochs": spec.budget.epochs or epochs}
-    )
+    epochs = spec.budget.epochs or epochs
+    budget: ResolvedBudget | None = None
+    try:
+        budget = ResolvedBudget.model_validate({**spec.budget.model_dump(), "epochs": epochs})
+    except ValidationError as error:
+        found.extend(i._replace(loc=("budget", *i.loc)) for i in issues(error, ResolvedBudget))
     pruner = spec.pruner
     if "min_epochs" not in pruner.model_fields_set:
-        pruner = pruner.model_copy(
-            update={"min_epochs": min(min_epochs, budget.epochs or min_epochs)}
-        )
-    longest = budget.epochs or spec.pruner.min_epochs
+        pruner = pruner.model_copy(update={"min_epochs": min(min_epochs, epochs or min_epochs)})
+    longest = epochs or spec.pruner.min_epochs
     if spec.pruner.name != "none" and spec.pruner.min_epochs > longest:
-        sentence = f"must be at most budget.epochs ({budget.epochs}), is {spec.pruner.min_epochs}"
+        sentence = f"must be at most budget.epochs ({epochs}), is {spec.pruner.min_epochs}"
         found.append(Issue(("pruner", "min_epochs"), sentence))
     _check_conditions(spec, parameters, default, found)
     forbidden = _forbidden(spec, parameters, default, found)
@@ -66,7 +67,7 @@ def resolve(
         except ValidationError as error:
             found.extend(issues(error, Space))
     enqueue = _enqueue(spec, parameters, space, found)
-    if found or space is None or direction is None:
+    if found or space is None or direction is None or budget is None:
         raise SpecError(issues=found)
     return ResolvedSpec(
         name=spec.name,

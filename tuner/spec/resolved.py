@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from tuner.errors import SpecError, dotted
 from tuner.spec.code import Code
@@ -12,8 +12,8 @@ from tuner.spec.document import scalar
 from tuner.spec.space import Space
 from tuner.spec.study import Budget, Pruner, Resources, Sampler, StudyName, Training
 from tuner.spec.values import Value, Whole
-from tuner.spec.words import issues, written
-from tuner.trials import Direction
+from tuner.spec.words import issues, problem, written
+from tuner.trials import Direction, Limits
 
 
 class _Section(BaseModel):
@@ -32,6 +32,16 @@ class ResolvedBudget(Budget):
 
     epochs: Whole | None
 
+    @model_validator(mode="after")
+    def _check(self) -> "ResolvedBudget":
+        total = self.total_epochs
+        if total is not None and self.epochs is None:
+            raise problem("needs `budget.epochs`, which a trial reserves", "total_epochs")
+        if total is not None and total < (self.epochs or 0):
+            sentence = f"must be at least the epochs of one trial ({self.epochs}), is {total}"
+            raise problem(sentence, "total_epochs")
+        return self
+
 
 class ResolvedSpec(_Section):
     """A study with nothing left open: the whole search space, absolute paths, a direction."""
@@ -49,6 +59,20 @@ class ResolvedSpec(_Section):
     resources: Resources
     seed: Whole
     enqueue: tuple[dict[str, Value], ...] = ()
+
+    @property
+    def limits(self) -> Limits:
+        """What a claim obeys."""
+        return Limits(
+            max_trials=self.budget.trials,
+            hours=self.budget.hours,
+            max_epochs=self.budget.total_epochs,
+            max_seconds=self.budget.gpu_seconds,
+            trial_epochs=self.budget.epochs,
+            priority=self.resources.priority,
+            max_concurrent=self.resources.max_concurrent,
+            labels=self.resources.labels,
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for the database; `from_json` gives an equal specification back."""

@@ -20,7 +20,7 @@ from pydantic import (
 from tuner.spec.code import OWN, check_function, words_of
 from tuner.spec.data import DataSpec
 from tuner.spec.space import Combination
-from tuner.spec.values import Flag, Number, Real, Value, Whole, some
+from tuner.spec.values import Flag, Label, Number, Real, Value, Whole, some
 from tuner.spec.words import problem
 from tuner.trials import Direction
 
@@ -102,6 +102,12 @@ class Budget(_Section):
     )
     hours: Annotated[Real, Field(gt=0)] | None = Field(
         default=None, description="Hours since the launch."
+    )
+    total_epochs: Annotated[Whole, Field(ge=1, le=10**12)] | None = Field(
+        default=None, description="Epochs of all trials together."
+    )
+    gpu_seconds: Annotated[Real, Field(gt=0, le=1e12)] | None = Field(
+        default=None, description="Seconds that all trials together may hold their devices."
     )
     target: Real | None = Field(default=None, description="Stop when the metric reaches this.")
     patience: Annotated[Whole, Field(ge=1)] | None = Field(
@@ -262,6 +268,22 @@ class Resources(_Section):
     )
     max_attempts: Whole = Field(
         default=3, ge=1, description="How often a trial whose worker died is tried in all."
+    )
+    timeout_seconds: Annotated[Real, Field(gt=0)] | None = Field(
+        default=None, description="Seconds that an attempt may take; then the trial has failed."
+    )
+    silence_seconds: Annotated[Real, Field(gt=0)] | None = Field(
+        default=3600.0,
+        description="Seconds without a report after which the trial has failed.",
+    )
+    priority: Annotated[Whole, Field(ge=-1_000, le=1_000)] = Field(
+        default=0, description="Workers serve studies of a higher priority first."
+    )
+    max_concurrent: Annotated[Whole, Field(ge=1)] | None = Field(
+        default=None, description="Trials that run at once, on all machines."
+    )
+    labels: dict[Label, Label] = Field(
+        default={}, description="Only workers with these labels serve the study."
     )
 
 

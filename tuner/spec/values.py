@@ -5,6 +5,7 @@ errors. These types accept only what was meant and answer with one sentence.
 """
 
 import math
+import re
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ValidatorFunctionWrapHandler, WrapValidator
@@ -47,6 +48,17 @@ def _number(given: Any, _: ValidatorFunctionWrapHandler) -> Any:
     return _finite(given)
 
 
+def label(given: Any) -> str:
+    """A label's key or value as text; an error if it is none."""
+    if isinstance(given, int) and not isinstance(given, bool):  # zone: 1
+        given = str(given)
+    if not isinstance(given, str) or not _LABEL.fullmatch(given):
+        raise problem(
+            f"must be a label: letters, digits, `.`, `_` and `-`, at most 63; is {a(given)}"
+        )
+    return given
+
+
 def some(given: tuple[ParamValue, ...]) -> tuple[ParamValue, ...]:
     """Refuse an empty list of values; returns the list."""
     if not given:
@@ -54,9 +66,12 @@ def some(given: tuple[ParamValue, ...]) -> tuple[ParamValue, ...]:
     return given
 
 
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
 Whole = Annotated[int, BeforeValidator(_whole)]
 Real = Annotated[float, BeforeValidator(_finite)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
+Label = Annotated[str, BeforeValidator(label)]
 # the union's own validation is skipped: its type is there for the JSON schema
 Value = Annotated[ParamValue, WrapValidator(_value)]
 Number = Annotated[int | float, WrapValidator(_number)]

@@ -22,10 +22,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tuner import files
+from tuner.artifacts import CHECKPOINT_SUFFIX
 from tuner.training import weights
 
 KEEP = 2  # checkpoints an attempt: the latest, and the one before it in case that is damaged
-SUFFIX = ".checkpoint"
 _NAME = re.compile(r"epoch-(\d+)\.([0-9a-f]{16})\.checkpoint")
 _STATE = "state"  # key of the JSON in safetensors' metadata
 
@@ -48,7 +48,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     """
     values = json.dumps({"epoch": checkpoint.epoch, **checkpoint.values})
     content = weights.packed(checkpoint.tensors, {_STATE: values})
-    path = folder / f"epoch-{checkpoint.epoch:04d}.{_digest(content)}{SUFFIX}"
+    path = folder / f"epoch-{checkpoint.epoch:04d}.{_digest(content)}{CHECKPOINT_SUFFIX}"
     files.write(path, content)
     for _, old in _found([folder])[KEEP:]:
         old.unlink(missing_ok=True)
@@ -71,13 +71,6 @@ def latest(folders: Iterable[Path]) -> Checkpoint | None:
             values = json.loads(file.metadata()[_STATE])
         return Checkpoint(epoch, safetensors.torch.load(content), values)
     return None
-
-
-def remove(folders: Iterable[Path]) -> None:
-    """Remove the checkpoints of a trial that has ended, the damaged ones too."""
-    for folder in folders:
-        for path in [*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*{SUFFIX}.corrupt")]:
-            path.unlink(missing_ok=True)
 
 
 def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -143,7 +136,7 @@ def _found(folders: Iterable[Path]) -> list[tuple[int, Path]]:
     found = [
         (int(match[1]), path)
         for folder in folders
-        for path in folder.glob(f"*{SUFFIX}")
+        for path in folder.glob(f"*{CHECKPOINT_SUFFIX}")
         if (match := _NAME.fullmatch(path.name))
     ]
     return sorted(found, reverse=True)

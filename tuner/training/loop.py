@@ -56,7 +56,6 @@ def run(cohort: Cohort, context: Context, learner: Callable[[Task], Learner]) ->
             try:
                 reports[member.number] = member.epoch()
             except DivergedError as error:
-                member.end()
                 context.diverged(member.number, str(error))
                 running.remove(member)
         decisions = context.report(reports) if reports else {}
@@ -67,6 +66,4 @@ def run(cohort: Cohort, context: Context, learner: Callable[[Task], Learner]) ->
                 continue
             if decision is Decision.STOP:
                 member.save()  # its next attempt goes on from here
-            else:
-                member.end()
             running.remove(member)

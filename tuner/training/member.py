@@ -93,7 +93,6 @@ class Member:
         assert self._best is not None
         path = self._task.folder / WEIGHTS_FILE
         weights.save(self._best_weights, path)
-        self.end()
         context.finish(self.number, self._best, path)
         return True
 
@@ -130,10 +129,6 @@ class Member:
         }
         self._epoch = found.epoch
         self._best, self._since_best = found.values["best"], found.values["since_best"]
-
-    def end(self) -> None:
-        """The trial has an outcome: nobody will go on from its checkpoints."""
-        checkpoints.remove((self._task.folder, *self._task.earlier))
 
     def _remember(self, value: float) -> None:
         """Keep a copy of the weights if this epoch is the best so far."""

@@ -3,8 +3,9 @@
 With `per_gpu: auto` the memory that a trial will need is bounded by what trials of its study have
 taken so far (`devices.packing`). A trial that does not fit yet keeps its executor and its lease
 and starts when others on the device have ended; until then nobody else starts there, so that it
-cannot be overtaken for ever. On the CPU, whose cores decide how many executors there are, a trial
-of which nothing is known starts at once.
+cannot be overtaken for ever. So does one that ran out of memory and is tried once more: it has the
+device to itself. On the CPU, whose cores decide how many executors there are, a trial of which
+nothing is known starts at once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -51,7 +52,7 @@ class Admission:
     ) -> bool:
         """Whether an idle executor may claim a trial of a study with these resources."""
         others = _busy_beside(executor, executors)
-        if any(other.waiting is not None for other in others):
+        if any(other.waiting is not None or other.alone for other in others):
             return False
         limits = (self._limit(executor.slot, each) for each in (resources, *_resources(others)))
         return len(others) < min(limits)
@@ -60,6 +61,8 @@ class Admission:
         """Whether the trial that an executor holds may start now."""
         others = _busy_beside(executor, executors)
         every = [executor, *others]
+        if executor.alone:
+            return not others
         if executor.slot.kind != "cpu" and all(r.per_gpu != "auto" for r in _resources(every)):
             return True  # the user has counted
         free, total = memory(executor.slot)

@@ -17,6 +17,7 @@ from tuner.errors import ExecutorError
 from tuner.search.claim import Held
 from tuner.settings import executor_environment
 from tuner.spec.study import Resources
+from tuner.worker.deadlines import Deadline
 from tuner.worker.devices import Slot
 from tuner.worker.devices.packing import Load
 from tuner.worker.messages import FromWorker, Stop, Train, send_to_executor
@@ -48,11 +49,13 @@ class Executor:
     is_worn: bool = False  # to be replaced by a fresh one when it is idle
     resources: Resources = field(default_factory=Resources)  # of the cohort's study
     waiting: Train | None = None  # what it shall train once there is room on its device
+    alone: bool = False  # the cohort wants the device to itself
     bound: int | None = None  # bytes of the device's memory that the cohort takes at most
     taken: int = 0  # bytes of it that the process is known to have
     base: tuple[int | None, int] = (None, 0)  # study, bytes kept after its first cohort of that
     stopping: bool = False  # the cohort was told, or will be, to stop without a result
     told_at: float | None = None  # monotonic clock: when it was
+    killed: Deadline | None = None  # at which it was killed
 
     @property
     def is_idle(self) -> bool:

@@ -12,12 +12,13 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tuner import __version__, artifacts
-from tuner.database import devices, hints, studies, trials, workers
+from tuner.database import devices, hints, leases, studies, trials, workers
 from tuner.database.engine import Database, Write
 from tuner.errors import DatabaseUnreachableError, StudyNotFoundError
 from tuner.logs import log_context
@@ -27,9 +28,10 @@ from tuner.spec.code import OWN
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.seeds import trial_seed
 from tuner.training.cohort import Cohort, Decision, Task
-from tuner.trials import Cause, Report, StudyState, TrialState
+from tuner.trials import NO_LABELS, Cause, Report, StudyState, TrialState
 from tuner.worker.admission import Admission
 from tuner.worker.consent import Consent
+from tuner.worker.deadlines import Deadline, Limit
 from tuner.worker.devices import Slot
 from tuner.worker.devices.sampling import Sampler
 from tuner.worker.executors import Executor
@@ -53,7 +55,9 @@ SAMPLE_PERIOD = 10.0  # seconds between samples of the devices
 FORGET_PERIOD = 3_600.0  # seconds between looks for samples that are too old
 PEAKS_PERIOD = 30.0  # seconds between looks at what the trials of other workers have taken
 HINT_PERIOD = 0.25  # seconds between hints that trials have changed
-GRACE = 20.0  # seconds that a stopping executor may take to come to its next report
+SLACK = 0.001  # seconds by which rounding may shorten a lease
+HOLD = 0.9  # of a lease: then the executor is killed, for it takes a moment to wake and to do it
+LOST_GRACE = 2.0  # seconds that an executor may take to leave a trial that is somebody else's
 
 _log = logging.getLogger(__name__)
 
@@ -68,10 +72,11 @@ class Worker:
         slots: Sequence[Slot],
         *,
         only: Sequence[str] = (),
+        labels: Mapping[str, str] = NO_LABELS,
         until_done: bool = False,
         allow_code: bool = False,
     ) -> None:
-        """Serve the studies named in `only` (all active ones if empty).
+        """Serve the studies named in `only` (all active ones if empty) that want these labels.
 
         `until_done`: return when none of them is active any more. `allow_code`: also those that
         bring code of their own.
@@ -81,6 +86,7 @@ class Worker:
         self._settings = settings
         self._slots = slots
         self._only = frozenset(only)
+        self._labels = labels
         self._until_done = until_done
         self._consent = Consent(allow_code=allow_code)
         self._outbox = Outbox(self._database)
@@ -89,7 +95,8 @@ class Worker:
         self._pool = Pool(self._handle, self._on_death)
         self._admission = Admission(slots)
         self._sampler = Sampler(slots)
-        self._turn = 0  # of the studies, for a fair share
+        self._is_dry = True  # the last claim gave nothing
+        self._failing: set[int] = set()  # studies of which trials have failed just now
         self._changed: set[int] = set()  # studies with changes that nobody was told of yet
         self._next = {"hint": 0.0}  # timer → when it is due, monotonic clock
         self._stop_by: float | None = None  # draining: when executors are killed
@@ -111,9 +118,14 @@ class Worker:
                 slots=len(self._slots),
                 devices=[slot.name for slot in self._slots],
                 version=__version__,
+                labels=self._labels,
             )
             devices.register(connection, self.id, self._sampler.devices())
-        with log_context(worker=f"{host}:{pid}"), self._pool.signals(self.drain):
+        with (
+            log_context(worker=f"{host}:{pid}"),
+            self._pool.deadlines,
+            self._pool.signals(self.drain),
+        ):
             try:
                 self._unless_unreachable(self._look_at_studies)
                 for slot in self._slots:
@@ -126,11 +138,14 @@ class Worker:
                 self._shut_down()
 
     def drain(self) -> None:
-        """Stop: no new claims; running trials go back to the queue. A second call does not wait."""
+        """Stop: no new claims; running trials finish or go back to the queue within a grace time.
+
+        A second call does not wait.
+        """
         if self._stop_by is None:
             self.drained = self._pool.closing = True
             self.on_drain()
-            self._stop_by = time.monotonic() + GRACE
+            self._stop_by = time.monotonic() + self._settings.drain_grace
             for executor in self._pool.executors:
                 executor.stopping = True
         else:
@@ -158,6 +173,8 @@ class Worker:
                 self._next[name] = time.monotonic() + period
                 self._unless_unreachable(action)
         self._outbox.deliver()
+        if self._failing and not self._outbox:  # what waits there has not failed yet
+            self._unless_unreachable(self._pause_failing)
         if self._changed and time.monotonic() >= self._next.get("hint", 0.0):
             self._next["hint"] = time.monotonic() + HINT_PERIOD
             self._unless_unreachable(self._hint)
@@ -165,7 +182,7 @@ class Worker:
             if executor.waiting is not None:
                 self._start_if_it_fits(executor)
         for executor in self._pool.executors:
-            executor.tell_to_stop(GRACE)
+            executor.tell_to_stop(self._settings.drain_grace)
         if self._stop_by is None:
             for executor in self._pool.executors:
                 if self._may_claim(executor) and time.monotonic() >= self._next.get("claim", 0.0):
@@ -199,22 +216,31 @@ class Worker:
             workers.seen(connection, self.id)
             active = {
                 study.id: study
-                for study in studies.active(connection)
+                for study in studies.active(connection, labels=self._labels)
                 if (not self._only or study.name in self._only) and self._consent.allows(study)
             }
         for study_id in self._searches.keys() - active.keys():
             self._end_search(study_id)
         for study_id, study in active.items():
             known = self._searches.get(study_id)
-            if known is None or known.study.spec != study.spec:  # new, or its budget was changed
-                assert study.spec is not None  # the query gives tuner's own studies alone
-                spec = ResolvedSpec.from_json(study.spec)
-                if not self._consent.finds(study, spec.code):
-                    continue
-                self._searches[study_id] = Search(self._database, study, spec)
-                self._next["claim"] = self._next["peaks"] = 0.0
+            if known is None or known.study.revision != study.revision:
+                self._begin_search(study_id)
         self._nothing_active = not active
         self._pool.warm = not active or any(study.family not in OWN for study in active.values())
+        self._finish_studies()
+
+    def _begin_search(self, study_id: int) -> None:
+        """A study is new here, or its limits have changed."""
+        with self._database.statement() as connection:
+            try:
+                study = studies.by_id(connection, study_id)
+            except StudyNotFoundError:  # deleted just now
+                return
+        assert study.spec is not None  # workers see tuner's own studies alone
+        spec = ResolvedSpec.from_json(study.spec)
+        if self._consent.finds(study, spec.code):
+            self._searches[study_id] = Search(self._database, study, spec)
+            self._next["claim"] = self._next["peaks"] = 0.0
 
     def _end_search(self, study_id: int) -> None:
         """A study is not active any more: its trials stop unless it ended on its own."""
@@ -249,18 +275,23 @@ class Worker:
         held = [h.claimed for executor in self._pool.executors for h in executor.held.values()]
         if not held:
             return
+        sent_at = time.monotonic()
         with self._database.statement() as connection:
-            still = trials.renew(
+            still = leases.renew(
                 connection,
                 [claimed.id for claimed in held],
                 worker_id=self.id,
                 lease=self._settings.lease_seconds,
             )
-        lost = {c.id for c in held if still.get(c.id) != c.attempt}
         for executor in self._pool.executors:
             for trial in list(executor.held.values()):
-                if trial.claimed.id in lost:
+                attempt, paid = still.get(trial.claimed.id, (None, None))
+                if attempt != trial.claimed.attempt:
                     self._lost(executor, trial)
+                    continue
+                self._hold(executor, sent_at, paid)
+                if paid is not None and paid < self._settings.lease_seconds - SLACK:
+                    executor.stopping = True  # the study's seconds are given out
 
     def _hint(self) -> None:
         with self._database.statement() as connection:
@@ -269,19 +300,62 @@ class Worker:
 
     def _reap(self) -> None:
         with self._database.statement() as connection:
-            for study_id, number, state in trials.reap(connection):
-                with log_context(study=study_id, trial=number):
-                    _log.warning("its lease ended; it is %s", state)
+            reaped = leases.reap(connection)
+        for study_id, number, state in reaped:
+            with log_context(study=study_id, trial=number):
+                _log.warning("its lease ended; it is %s", state)
+        self._failing.update(id_ for id_, _, state in reaped if state is TrialState.FAILED)
+
+    # Deadlines
+
+    def _hold(self, executor: Executor, sent_at: float, paid: float | None) -> None:
+        """Its trial's lease counts from the moment when the claim or renewal was sent."""
+        self._until(
+            executor,
+            Limit.LEASE,
+            sent_at + HOLD * self._settings.lease_seconds,
+            Cause.PREEMPTED,
+            "the lease could not be renewed in time",
+        )
+        if paid is not None:
+            until = sent_at + HOLD * paid
+            self._until(
+                executor,
+                Limit.SECONDS,
+                until,
+                Cause.PREEMPTED,
+                "the study's GPU seconds are used up",
+            )
+
+    def _heard(self, executor: Executor) -> None:
+        """It has begun or sent something: it may be silent again for so long."""
+        seconds = executor.resources.silence_seconds
+        if seconds is not None and executor.study_id is not None:
+            said = f"there was no report for {seconds:g} s (resources.silence_seconds)"
+            until = time.monotonic() + seconds
+            self._until(executor, Limit.SILENCE, until, Cause.TIMEOUT, said)
+
+    def _until(
+        self, executor: Executor, limit: Limit, at: float, cause: Cause, message: str
+    ) -> None:
+        self._pool.deadlines.set(executor.leash, limit, Deadline(at, cause, message))
 
     # Executors
 
     def _on_death(self, executor: Executor, message: str) -> None:
-        """Its trials go back to the queue."""
-        for trial in list(executor.held.values()):
-            cause = Cause.PREEMPTED if executor.stopping else Cause.LOST
-            self._give_back(executor, trial, cause, message)
+        """Its trials go back to the queue, unless they have had their time."""
+        killed = executor.killed
+        for held in list(executor.held.values()):
+            if killed is None:
+                cause = Cause.PREEMPTED if executor.stopping else Cause.LOST
+                self._give_back(executor, held, cause, message)
+            elif killed.cause is Cause.TIMEOUT:
+                self._on_failed(executor, held.number, Cause.TIMEOUT, killed.message)
+            else:
+                self._give_back(executor, held, killed.cause, killed.message)
 
     def _handle(self, executor: Executor, message: FromExecutor) -> None:
+        self._heard(executor)
         match message:
             case Ready():
                 pass  # the next round claims for it
@@ -314,48 +388,69 @@ class Worker:
         )
 
     def _claim_for(self, executor: Executor) -> None:
-        ids = sorted(self._searches)
-        self._turn += 1
-        for study_id in ids[self._turn % len(ids) :] + ids[: self._turn % len(ids)] if ids else ():
+        for study_id in self._in_turn():
             search = self._searches[study_id]
             resources = search.spec.resources
             if not self._admission.has_room(executor, resources, self._pool.executors):
                 continue
             search.refresh_if_old()
-            reason = search.reason_to_end()
-            held = None if reason else search.claim(self.id, self._settings.lease_seconds)
+            if search.reason_to_end() is not None:
+                continue
+            held = search.claim(self.id, self._settings.lease_seconds, self._labels)
             if held is not None:
+                self._is_dry = False
                 self._train(executor, search, held)
                 return
-            # it gave nothing: paused, its budget given out, or over
-            with self._database.statement() as connection:
-                if reason is None:
-                    ended = studies.finish_if_done(connection, study_id)
-                else:
-                    ended = studies.set_state(
-                        connection,
-                        study_id,
-                        StudyState.FINISHED,
-                        allowed=[StudyState.ACTIVE],
-                        reason=reason,
-                    )
-            if ended:
-                self._next["studies"] = 0.0
+        self._is_dry = True
         self._next["claim"] = time.monotonic() + POLL
+        self._finish_studies()
+
+    def _in_turn(self) -> list[int]:
+        """The studies that may have a trial to give; a single one that did just now is not asked.
+
+        In one statement however many they are: a worker without work asks once a poll.
+        """
+        ids = list(self._searches)
+        if not ids or (len(ids) == 1 and not self._is_dry):
+            return ids
+        lease = self._settings.lease_seconds
+        with self._database.statement() as connection:
+            return studies.in_turn(connection, ids, labels=self._labels, lease=lease)
+
+    def _finish_studies(self) -> None:
+        """End what is over."""
+        if not self._searches:
+            return
+        reasons = {id_: search.reason_to_end() for id_, search in self._searches.items()}
+        with self._database.statement() as connection:
+            ended = studies.finish_if_done(
+                connection,
+                [id_ for id_, reason in reasons.items() if reason is None],
+                lease=self._settings.lease_seconds,
+            )
+            for study_id, reason in reasons.items():
+                if reason is not None and studies.set_state(
+                    connection,
+                    study_id,
+                    StudyState.FINISHED,
+                    allowed=[StudyState.ACTIVE],
+                    reason=reason,
+                ):
+                    ended.append(study_id)
+        if ended:
+            self._next["studies"] = 0.0
 
     def _train(self, executor: Executor, search: Search, held: Held) -> None:
         spec, study = search.spec, search.study
         self._changed.add(study.id)
-        folders = [
-            artifacts.attempt_folder(self._settings, study.id, held.number, attempt)
-            for attempt in range(held.claimed.attempt, 0, -1)
-        ]
+        folders = self._folders(held)
         executor.study_id = study.id
         executor.resources = spec.resources
         executor.threads = spec.resources.threads or self._admission.threads(
             executor, self._pool.executors
         )
         executor.bound = self._admission.bound(search, held, executor.slot)
+        executor.alone = held.claimed.alone
         executor.held = {held.number: held}
         executor.folders = {held.number: folders[0]}
         executor.waiting = Train(
@@ -385,7 +480,15 @@ class Worker:
                 code=spec.code,
             )
         )
+        self._hold(executor, held.sent_at, held.claimed.paid)
         self._start_if_it_fits(executor)
+
+    def _folders(self, held: Held) -> list[Path]:
+        """The folders of the trial's attempts, the latest first."""
+        return [
+            artifacts.attempt_folder(self._settings, held.claimed.study_id, held.number, attempt)
+            for attempt in range(held.claimed.attempt, 0, -1)
+        ]
 
     def _start_if_it_fits(self, executor: Executor) -> None:
         if executor.stopping or not executor.held:  # there is nothing to wait for any more
@@ -394,6 +497,12 @@ class Worker:
         elif executor.waiting and self._admission.may_start(executor, self._pool.executors):
             executor.send(executor.waiting)
             executor.waiting = None
+            self._heard(executor)
+            seconds = executor.resources.timeout_seconds
+            if seconds is not None:
+                said = f"it took longer than {seconds:g} s (resources.timeout_seconds)"
+                until = time.monotonic() + seconds
+                self._until(executor, Limit.ATTEMPT, until, Cause.TIMEOUT, said)
 
     def _on_reports(self, executor: Executor, message: Reported) -> None:
         decisions = {
@@ -422,10 +531,14 @@ class Worker:
 
     def _decide(self, executor: Executor, number: int, report: Report) -> Decision:
         held = executor.held.get(number)
-        if held is None or executor.stopping:
+        if held is None:
             return Decision.STOP
         search = self._searches.get(held.claimed.study_id)
-        if search is None or report.step >= (search.spec.budget.epochs or math.inf):
+        if search is not None and report.step >= (search.spec.budget.epochs or math.inf):
+            return Decision.GO_ON  # it finishes now
+        if executor.stopping:
+            return Decision.STOP
+        if search is None:
             return Decision.GO_ON
         return Decision.PRUNE if search.should_prune(held, report) else Decision.GO_ON
 
@@ -462,6 +575,10 @@ class Worker:
         held = executor.held.pop(number, None)
         if held is None:
             return
+        if cause is Cause.OUT_OF_MEMORY:
+            executor.is_worn = True
+            self._give_back(executor, held, cause, message)  # the database knows whether again
+            return
         self._finish(
             executor,
             held,
@@ -470,16 +587,14 @@ class Worker:
             message=message,
             log_tail=executor.log_tail(number),
         )
-        executor.is_worn |= cause is Cause.OUT_OF_MEMORY
-        search = self._searches.get(held.claimed.study_id)
-        if search is not None and not self._outbox:
-            self._unless_unreachable(partial(self._pause_if_failing, search))
+        self._failing.add(held.claimed.study_id)
 
-    def _pause_if_failing(self, search: Search) -> None:
+    def _pause_failing(self) -> None:
+        """After trials have failed: enough in a row from one cause pause their study."""
         with self._database.statement() as connection:
-            limit = search.spec.budget.max_failures
-            if studies.pause_if_failing(connection, search.study.id, limit):
+            if studies.pause_if_failing(connection, list(self._failing)):
                 self._next["studies"] = 0.0
+        self._failing.clear()
 
     def _on_done(self, executor: Executor, message: Done) -> None:
         for held in list(executor.held.values()):
@@ -492,6 +607,7 @@ class Worker:
         executor.count_cohort(executor.study_id, message.held)
         executor.study_id = None
         executor.held = {}
+        self._pool.deadlines.clear(executor.leash)
         executor.stopping = self._stop_by is not None
         self._next["claim"] = 0.0  # that was the study's last one, or it has made room
         if executor.is_worn and self._stop_by is None:
@@ -499,10 +615,17 @@ class Worker:
             self._pool.replace(executor)
 
     def _lost(self, executor: Executor, held: Held) -> None:
-        """Somebody else has the trial: its next report is answered with STOP."""
+        """Somebody else has the trial: the executor leaves it, or is killed soon."""
         with log_context(study=held.claimed.study_id, trial=held.number):
             _log.warning("attempt %d: lease lost", held.claimed.attempt)
-        executor.held.pop(held.number, None)
+        if executor.held.get(held.number) is not held:  # it has left it already
+            return
+        del executor.held[held.number]
+        if not executor.held:
+            executor.stopping = True
+            until = time.monotonic() + LOST_GRACE
+            said = "somebody else has the trial"
+            self._until(executor, Limit.LOST, until, Cause.PREEMPTED, said)
 
     # Writes
 
@@ -513,7 +636,17 @@ class Worker:
             if search is None
             else partial(search.finish, held=held, state=state, **result)
         )
-        self._write(executor, held, write)
+        self._write(executor, held, write, partial(self._remove_files, held, state, **result))
+
+    def _remove_files(
+        self, held: Held, state: TrialState, *, cause: Cause | None = None, **_: Any
+    ) -> None:
+        """What nobody needs once the trial's end is stored: before that, an attempt may follow."""
+        is_over = cause in (None, Cause.DIVERGED)  # other failures may be tried again
+        if is_over:
+            artifacts.remove_checkpoints(self._folders(held))
+        if is_over and state is not TrialState.COMPLETE:
+            artifacts.remove_own_files(self._folders(held))
 
     def _give_back(self, executor: Executor, held: Held, cause: Cause, message: str | None) -> None:
         executor.held.pop(held.number, None)
@@ -522,14 +655,22 @@ class Worker:
             executor,
             held,
             partial(
-                trials.give_back, held=held.claimed, cause=cause, message=message, log_tail=tail
+                leases.give_back, held=held.claimed, cause=cause, message=message, log_tail=tail
             ),
         )
+        if cause is not Cause.PREEMPTED:  # it may have been once too often
+            self._failing.add(held.claimed.study_id)
         self._next["claim"] = 0.0
 
-    def _write(self, executor: Executor, held: Held, write: Write) -> None:
+    def _write(
+        self,
+        executor: Executor,
+        held: Held,
+        write: Write,
+        on_done: Callable[[], None] = lambda: None,
+    ) -> None:
         self._changed.add(held.claimed.study_id)
-        self._outbox.put(write, partial(self._lost, executor, held))
+        self._outbox.put(write, partial(self._lost, executor, held), on_done)
 
     def _shut_down(self) -> None:
         self._pool.kill()

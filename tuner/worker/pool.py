@@ -10,6 +10,7 @@ from functools import partial
 
 from tuner.errors import ExecutorError
 from tuner.worker import executors
+from tuner.worker.deadlines import Deadlines
 from tuner.worker.devices import Slot
 from tuner.worker.executors import Executor
 from tuner.worker.messages import FromExecutor, Ready, Unusable, receive_from_executor
@@ -31,6 +32,7 @@ class Pool:
         """`on_death` is told how the executor ended, before another takes its place."""
         self.executors: list[Executor] = []
         self.closing = False
+        self.deadlines = Deadlines()
         self.warm = True  # whether new executors import torch before there is work for them
         self._handle = on_message
         self._mourn = on_death
@@ -70,7 +72,7 @@ class Pool:
     def kill(self) -> None:
         """Kill every executor with all that it started; they stay in `executors`."""
         for executor in self.executors:
-            executor.kill()
+            self._kill(executor)
 
     @contextlib.contextmanager
     def signals(self, on_signal: Callable[[], None]) -> Iterator[None]:
@@ -96,6 +98,10 @@ class Pool:
         self.executors.remove(executor)
         self._selector.unregister(executor.connection)
         self._selector.unregister(executor.leash)
+        self._kill(executor)
+
+    def _kill(self, executor: Executor) -> None:
+        executor.killed = self.deadlines.forget(executor.leash)
         executor.kill()
 
     def _on_message(self, executor: Executor) -> None:

@@ -1,0 +1,342 @@
+"""Budgets of epochs and device seconds: reserved with the claim, given back, never exceeded."""
+
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from tests.integration.test_claims import LEASE, Bench
+from tuner.database import leases, studies, trials
+from tuner.database.engine import Database
+from tuner.database.trials import Claimed
+from tuner.trials import Cause, Limits, Report, StudyState, TrialState
+
+EPOCHS = 10  # of a trial
+
+
+def report(bench: Bench, held: Claimed, last: int, first: int = 1) -> None:
+    for step in range(first, last + 1):
+        bench.do(trials.report, held, Report(step, 0.5), lease=LEASE)
+
+
+def set_limits(bench: Bench, **limits: Any) -> None:
+    with bench.database.transaction() as connection:
+        studies.set_limits(connection, bench.id, Limits(trial_epochs=EPOCHS, **limits), {})
+
+
+def ago(bench: Bench, held: Claimed, seconds: float) -> None:
+    """Move all that happened to a held trial into the past."""
+    with bench.database.transaction() as connection:
+        connection.execute(
+            text("""
+                UPDATE tuner.trials
+                SET started_at = started_at - :s * interval '1 second',
+                    paid_until = paid_until - :s * interval '1 second',
+                    lease_until = lease_until - :s * interval '1 second'
+                WHERE id = :id
+            """),
+            {"id": held.id, "s": seconds},
+        )
+
+
+def in_rows(bench: Bench) -> tuple[int, float]:
+    """Epochs and seconds as the trials' own rows have them."""
+    with bench.database.statement() as connection:
+        row = connection.execute(
+            text("""
+                SELECT coalesce(sum(epochs), 0), coalesce(sum(seconds + CASE
+                    WHEN state = 'running' THEN extract(epoch FROM paid_until - started_at)
+                    ELSE 0 END), 0)
+                FROM tuner.trials WHERE study_id = :id
+            """),
+            {"id": bench.id},
+        ).one()
+    return int(row[0]), float(row[1])
+
+
+# Epochs
+
+
+def test_epochs_that_were_not_trained_are_there_for_others(database: Database) -> None:
+    bench = Bench(database, max_epochs=25, trial_epochs=EPOCHS)
+    first, second = bench.held(), bench.held()
+    assert bench.study().epochs_issued == 20
+    assert bench.claim() is None  # five are left, too few for another trial
+    report(bench, first, 3)
+    bench.finish(first, TrialState.PRUNED)
+    assert bench.study().epochs_issued == 13
+    third = bench.held()
+    report(bench, second, EPOCHS)
+    bench.finish(second)
+    bench.finish(second)  # finishing twice gives nothing back twice
+    assert bench.study().epochs_issued == 23
+    report(bench, third, EPOCHS)
+    bench.finish(third)
+    assert bench.study().epochs_issued == 23
+    assert bench.do(studies.finish_if_done, [bench.id], lease=LEASE)
+    assert bench.study().reason == "its 25 epochs are used up, but 2, too few for another trial"
+
+
+def test_an_interrupted_trial_keeps_its_epochs_and_they_count_once(database: Database) -> None:
+    bench = Bench(database, max_epochs=15, trial_epochs=EPOCHS)
+    held = bench.held()
+    report(bench, held, 4)
+    bench.do(leases.give_back, held, Cause.PREEMPTED)
+    assert bench.study().epochs_issued == EPOCHS
+    again = bench.held()
+    assert (again.number, again.attempt) == (0, 2)
+    report(bench, again, 6, first=3)  # two epochs once more
+    bench.finish(again)
+    assert bench.study().epochs_issued == 6
+
+
+def test_a_trial_that_is_lost_for_good_gives_its_epochs_back(database: Database) -> None:
+    bench = Bench(database, max_epochs=EPOCHS, trial_epochs=EPOCHS)
+    for attempt in (1, 2):
+        held = bench.held()
+        report(bench, held, attempt)
+        assert bench.study().epochs_issued == EPOCHS
+        bench.lose(held)
+    assert bench.trials()[0].state is TrialState.FAILED
+    assert bench.study().epochs_issued == 2
+
+
+def test_trying_a_trial_again_takes_the_epochs_that_it_lacks(database: Database) -> None:
+    bench = Bench(database, max_epochs=12, trial_epochs=EPOCHS)
+    held = bench.held()
+    report(bench, held, 3)
+    bench.finish(held, TrialState.FAILED, cause=Cause.DIVERGED)
+    assert bench.do(trials.retry, bench.id) == [0]
+    again = bench.held()
+    assert (again.number, bench.study().epochs_issued) == (0, EPOCHS)
+    bench.do(leases.give_back, again, Cause.PREEMPTED)
+    set_limits(bench, max_epochs=EPOCHS)
+    report(bench, bench.held(), EPOCHS)
+
+
+def test_what_needs_no_epochs_goes_before_what_needs_more_than_there_are(
+    database: Database,
+) -> None:
+    bench = Bench(database, max_epochs=20, trial_epochs=EPOCHS)
+    failed, interrupted = bench.held(), bench.held()
+    bench.finish(failed, TrialState.FAILED, cause=Cause.DIVERGED)
+    bench.finish(bench.held(), TrialState.PRUNED)
+    bench.do(leases.give_back, interrupted, Cause.PREEMPTED)
+    bench.do(trials.retry, bench.id)
+    set_limits(bench, max_epochs=15)
+    assert bench.held().number == interrupted.number
+    assert bench.claim() is None
+    assert bench.do(studies.finish_if_done, [bench.id], lease=LEASE) == []
+
+
+@pytest.mark.parametrize("workers", [8, 32])
+def test_epochs_are_never_exceeded(database: Database, workers: int) -> None:
+    bench = Bench(database, max_epochs=300, trial_epochs=EPOCHS)
+    most = threading.Semaphore(12)  # of the connections
+
+    def work(seed: int) -> None:
+        rng = random.Random(seed)
+        while True:
+            with most:
+                held = bench.claim()
+                if held is None:
+                    return
+                last = rng.randint(0, EPOCHS)
+                report(bench, held, last)
+                match rng.randint(0, 4):
+                    case 0:
+                        bench.do(leases.give_back, held, Cause.PREEMPTED)
+                    case 1:
+                        bench.finish(held, TrialState.FAILED, cause=Cause.DIVERGED)
+                    case _:
+                        bench.finish(held, TrialState.PRUNED)
+                issued = bench.study().epochs_issued
+            assert issued <= 300
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, range(workers)))
+    while (held := bench.claim()) is not None:
+        report(bench, held, EPOCHS)
+        bench.finish(held)
+    issued = bench.study().epochs_issued
+    assert issued == in_rows(bench)[0] == sum(len(t.reports) for t in bench.trials())
+    assert 300 - EPOCHS < issued <= 300
+    assert bench.do(studies.finish_if_done, [bench.id], lease=LEASE)
+
+
+# Seconds
+
+
+def test_seconds_are_reserved_as_far_as_the_lease_reaches(database: Database) -> None:
+    bench = Bench(database, max_seconds=100.0, trial_epochs=EPOCHS)
+    held = bench.held(lease=30.0)
+    assert held.paid == 30.0
+    assert bench.study().seconds_issued == pytest.approx(30.0)
+    ago(bench, held, 20.0)
+    renewed = bench.do(leases.renew, [held.id], worker_id=held.worker_id, lease=30.0)
+    assert renewed == {held.id: (1, pytest.approx(30.0, abs=1.0))}
+    assert bench.study().seconds_issued == pytest.approx(50.0, abs=1.0)
+    ago(bench, held, 5.0)
+    bench.finish(held)
+    assert bench.study().seconds_issued == pytest.approx(25.0, abs=1.0)
+    assert in_rows(bench)[1] == pytest.approx(bench.study().seconds_issued, abs=1e-3)
+
+
+def test_the_last_seconds_are_divided(database: Database) -> None:
+    bench = Bench(database, max_seconds=70.0, trial_epochs=EPOCHS)
+    worker = bench.held(lease=30.0)
+    other = bench.held(worker=worker.worker_id, lease=30.0)
+    assert bench.claim(lease=30.0) is None
+    for held in (worker, other):
+        ago(bench, held, 20.0)
+    ids = [worker.id, other.id]
+    renewed = bench.do(leases.renew, ids, worker_id=worker.worker_id, lease=30.0)
+    assert [paid for _, paid in renewed.values()] == [pytest.approx(15.0, abs=1.0)] * 2
+    assert bench.study().seconds_issued == pytest.approx(70.0)
+    ago(bench, worker, 15.0)
+    renewed = bench.do(leases.renew, [worker.id], worker_id=worker.worker_id, lease=30.0)
+    assert renewed[worker.id][1] == pytest.approx(0.0, abs=1.0)
+    assert bench.study().seconds_issued <= 70.0
+
+
+def test_a_lost_attempt_costs_what_its_lease_allowed(database: Database) -> None:
+    bench = Bench(database, max_seconds=1000.0, trial_epochs=EPOCHS)
+    held = bench.held(lease=30.0)
+    ago(bench, held, 40.0)
+    bench.do(leases.reap)
+    assert bench.study().seconds_issued == pytest.approx(30.0, abs=1.0)
+    again = bench.held(lease=30.0)
+    ago(bench, again, 10.0)
+    bench.do(leases.give_back, again, Cause.PREEMPTED)
+    assert bench.study().seconds_issued == pytest.approx(40.0, abs=1.0)
+
+
+def test_a_study_without_seconds_ends_though_a_trial_waits(database: Database) -> None:
+    bench = Bench(database, max_seconds=20.0, trial_epochs=EPOCHS)
+    held = bench.held(lease=15.0)
+    ago(bench, held, 15.0)
+    bench.do(leases.give_back, held, Cause.PREEMPTED)
+    assert bench.claim(lease=15.0) is None
+    assert bench.do(studies.finish_if_done, [bench.id], lease=15.0)
+    assert bench.study().reason == "its 20 GPU seconds are used up"
+    set_limits(bench, max_seconds=60.0)  # as `tuner run` with a larger budget
+    bench.do(studies.set_state, bench.id, StudyState.ACTIVE, allowed=[StudyState.FINISHED])
+    assert bench.held(lease=15.0).attempt == 2
+
+
+# Changes while the study runs
+
+
+def test_a_budget_that_comes_late_counts_what_was_before(database: Database) -> None:
+    bench = Bench(database, trial_epochs=EPOCHS)
+    done, running, waiting = bench.held(), bench.held(), bench.held()
+    report(bench, done, 4)
+    bench.finish(done, TrialState.PRUNED)
+    report(bench, running, 2)
+    bench.do(leases.give_back, waiting, Cause.PREEMPTED)
+    ago(bench, running, 40.0)
+    set_limits(bench, max_epochs=30, max_seconds=100.0)
+    study = bench.study()
+    assert study.epochs_issued == 4 + EPOCHS + EPOCHS
+    assert study.seconds_issued == pytest.approx(40.0, abs=1.0)
+    assert bench.held(lease=15.0).number == waiting.number
+    assert bench.claim(lease=15.0) is None
+    report(bench, running, 5, first=3)
+    renewed = bench.do(leases.renew, [running.id], worker_id=running.worker_id, lease=15.0)
+    assert renewed[running.id][1] == pytest.approx(15.0, abs=1.0)
+    bench.finish(running)
+    assert bench.study().epochs_issued == 4 + 5 + EPOCHS
+    assert in_rows(bench) == (19, pytest.approx(bench.study().seconds_issued, abs=1e-3))
+    set_limits(bench)
+    assert bench.claim() is not None
+    assert in_rows(bench)[0] == 0  # nobody counts any more
+
+
+def test_a_budget_never_falls_below_what_is_given_out(database: Database) -> None:
+    bench = Bench(database, max_trials=9, max_epochs=90, max_seconds=900.0, trial_epochs=EPOCHS)
+    held = bench.held(lease=15.0)
+    set_limits(bench, max_trials=0, max_epochs=1, max_seconds=1.0)
+    study = bench.study()
+    assert (study.max_trials, study.max_epochs) == (1, EPOCHS)
+    assert study.max_seconds == pytest.approx(15.0)
+    assert bench.claim(lease=15.0) is None
+    bench.finish(held)
+
+
+def test_limits_may_change_while_trials_end(database: Database) -> None:
+    """Nobody waits for somebody who waits for him, and every epoch is accounted for."""
+    bench = Bench(database, trial_epochs=EPOCHS)
+    stop = threading.Event()
+
+    def work(_: int) -> None:
+        while not stop.is_set():
+            held = bench.claim()
+            if held is None:
+                continue
+            report(bench, held, 2)
+            bench.finish(held, TrialState.PRUNED)
+
+    with ThreadPoolExecutor(5) as pool:
+        working = [pool.submit(work, n) for n in range(4)]
+        try:
+            for change in range(30):
+                set_limits(bench, max_epochs=10_000 if change % 2 else None, max_seconds=1e6)
+            set_limits(bench, max_epochs=10_000, max_seconds=1e6)
+        finally:
+            stop.set()
+        for worker in working:
+            worker.result()
+    epochs, seconds = in_rows(bench)
+    study = bench.study()
+    assert study.epochs_issued == epochs == sum(len(t.reports) for t in bench.trials())
+    assert study.seconds_issued == pytest.approx(seconds, abs=1e-3)
+
+
+# Concurrency
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_no_more_trials_run_at_once_than_the_study_allows(database: Database, limit: int) -> None:
+    bench = Bench(database, max_trials=40, max_concurrent=limit)
+    running: set[int] = set()
+    lock = threading.Lock()
+    most = 0
+
+    def work(_: int) -> None:
+        nonlocal most
+        while bench.study().issued < 40:
+            held = bench.claim()
+            if held is None:
+                continue
+            with lock:
+                running.add(held.number)
+                most = max(most, len(running))
+            with lock:
+                running.remove(held.number)
+            bench.finish(held)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert 1 <= most <= limit
+    assert [t.number for t in bench.trials()] == list(range(40))
+
+
+def test_what_waits_counts_when_it_runs_again(database: Database) -> None:
+    bench = Bench(database, max_concurrent=1)
+    held = bench.held()
+    bench.do(leases.give_back, held, Cause.PREEMPTED)
+    again = bench.held()
+    assert bench.claim() is None
+    set_limits(bench, max_concurrent=2)
+    assert bench.claim() is not None
+    bench.finish(again)
+
+
+def test_only_a_worker_with_the_studys_labels_gets_a_trial(database: Database) -> None:
+    bench = Bench(database, labels={"gpu": "h200"})
+    assert bench.claim() is None
+    assert bench.claim(labels={"gpu": "a100"}) is None
+    assert bench.claim(labels={"gpu": "h200", "zone": "b"}) is not None

@@ -1,0 +1,79 @@
+"""Deadlines: who is past one is killed, for the reason that is recorded, and nobody else is."""
+
+import select
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tuner.trials import Cause
+from tuner.worker.deadlines import Deadline, Deadlines, Limit
+
+
+@pytest.fixture
+def deadlines() -> Iterator[Deadlines]:
+    with Deadlines() as running:
+        yield running
+
+
+Leash = tuple[socket.socket, socket.socket]  # the worker's end, the guard's end
+
+
+def leash() -> Iterator[Leash]:
+    ends = socket.socketpair()
+    yield ends
+    for end in ends:
+        end.close()
+
+
+one = pytest.fixture(leash, name="one")
+other = pytest.fixture(leash, name="other")
+
+
+def deadline(seconds: float, cause: Cause = Cause.TIMEOUT) -> Deadline:
+    return Deadline(time.monotonic() + seconds, cause, f"after {seconds} s")
+
+
+def is_killed(leash: Leash, within: float = 0.0) -> bool:
+    return bool(select.select([leash[1]], [], [], within)[0])
+
+
+def test_the_first_deadline_counts(deadlines: Deadlines, one: Leash) -> None:
+    deadlines.set(one[0], Limit.LEASE, deadline(60.0, Cause.PREEMPTED))
+    deadlines.set(one[0], Limit.SILENCE, deadline(0.05))
+    assert is_killed(one, within=10)
+    killed = deadlines.forget(one[0])
+    assert killed is not None
+    assert (killed.cause, killed.message) == (Cause.TIMEOUT, "after 0.05 s")
+    assert deadlines.forget(one[0]) is None
+
+
+def test_what_moved_on_or_was_cleared_kills_nobody(
+    deadlines: Deadlines, one: Leash, other: Leash
+) -> None:
+    deadlines.set(one[0], Limit.ATTEMPT, deadline(0.1))
+    deadlines.clear(one[0])
+    deadlines.set(one[0], Limit.LEASE, deadline(0.1))
+    deadlines.set(one[0], Limit.LEASE, deadline(60.0))
+    deadlines.set(other[0], Limit.LEASE, deadline(0.3))  # later than all that was moved
+    assert is_killed(other, within=10)
+    assert not is_killed(one)
+    assert deadlines.forget(one[0]) is None
+
+
+def test_whoever_is_forgotten_is_left_alone(deadlines: Deadlines, one: Leash, other: Leash) -> None:
+    deadlines.set(one[0], Limit.LEASE, deadline(0.1))
+    deadlines.forget(one[0])
+    deadlines.set(other[0], Limit.LEASE, deadline(0.2))
+    assert is_killed(other, within=10)
+    assert not is_killed(one)
+
+
+def test_an_executor_that_has_ended_meanwhile_harms_nobody(
+    deadlines: Deadlines, one: Leash, other: Leash
+) -> None:
+    one[1].close()
+    deadlines.set(one[0], Limit.LEASE, deadline(0.0))
+    deadlines.set(other[0], Limit.LEASE, deadline(0.1))
+    assert is_killed(other, within=10)
