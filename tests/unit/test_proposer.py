@@ -305,6 +305,7 @@ def in_columns(trials: list[FrozenTrial], names: list[str]) -> Columns:
     """What a fresh worker reads of finished trials."""
     numbers = np.array([t.number for t in trials], np.int64)
     return Columns(
+        infeasible=False,
         state="complete",
         space_id=1,
         ids=numbers,

@@ -28,6 +28,7 @@ _FINISHED = text(f"""
     FROM (VALUES (1)) AS always
     LEFT JOIN (
         SELECT state, space_id, cardinality(params) AS width,
+               state = 'failed' AND cause = 'out_of_memory' AS infeasible,
                coalesce(cardinality(objective_values), 0) AS objectives,
                string_agg(int8send(id), '') AS ids,
                string_agg(int4send(number), '') AS numbers,
@@ -41,7 +42,7 @@ _FINISHED = text(f"""
                    FILTER (WHERE system_attrs <> '{{}}') AS text) END AS system_attrs
         FROM tuner.trials
         WHERE study_id = :study AND state IN ('complete', 'pruned', 'failed')
-        GROUP BY 1, 2, 3, 4
+        GROUP BY 1, 2, 3, 4, 5
     ) packed ON TRUE
 """)  # noqa: S608 - constants
 _REPORTS = text("""
@@ -57,6 +58,7 @@ class Columns(NamedTuple):
     """Finished trials that share the state and the space, by number."""
 
     state: str
+    infeasible: bool  # failed, for no device has the memory for them
     space_id: int | None
     ids: Integers
     numbers: Integers
@@ -115,6 +117,7 @@ def _columns(row: Any) -> Columns:
     values = _matrix(row.objective_values, row.objectives, len(numbers))
     return Columns(
         state=row.state,
+        infeasible=bool(row.infeasible),
         space_id=row.space_id,
         ids=_plain(row.ids, ">i8").astype(np.int64)[order],
         numbers=numbers[order],

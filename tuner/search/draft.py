@@ -5,6 +5,7 @@ So the claim can insert the trial together with its parameters in one statement,
 refused (forbidden, seen before) costs no query.
 """
 
+import copy
 from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
@@ -18,6 +19,7 @@ from optuna.study._frozen import FrozenStudy  # the type that BaseStorage promis
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from tuner.database.trials import INFEASIBLE
 from tuner.search.directions import optuna_direction
 from tuner.search.history import History
 from tuner.search.sample import Sample
@@ -88,9 +90,13 @@ class DraftStorage(BaseStorage):
     ) -> list[FrozenTrial]:
         # samplers ask without deepcopy; what they get they do not change
         sample = self._sample
-        known = (
-            list(self._history.trials) if sample is None else self._history.select(sample.numbers())
-        )
+        if sample is None:
+            known = list(self._history.trials)
+        else:
+            known = [
+                _infeasible(trial) if trial.number in sample.infeasible else trial
+                for trial in self._history.select(sample.numbers())
+            ]
         return known if states is None else [t for t in known if t.state in states]
 
     def set_trial_param(
@@ -139,6 +145,17 @@ class DraftStorage(BaseStorage):
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._refuse()
+
+
+def _infeasible(trial: FrozenTrial) -> FrozenTrial:
+    """A trial that no device has the memory for, as samplers look at it and keep away.
+
+    They skip failed trials, so it is pruned to them, and violates a constraint.
+    """
+    shown = copy.copy(trial)
+    shown.state = OptunaState.PRUNED
+    shown.system_attrs = {INFEASIBLE: 1.0}
+    return shown
 
 
 def study(storage: DraftStorage, sampler: BaseSampler) -> optuna.Study:

@@ -16,7 +16,7 @@ from tuner.database.columns import Columns, Reports
 from tuner.search.history import History
 from tuner.search.record import Record, Space
 from tuner.search.tried import Tried
-from tuner.trials import Direction, TrialState
+from tuner.trials import Cause, Direction, TrialState
 
 NEWEST = 1_000  # trials
 BEST = 25  # what TPE's default gamma divides off at most
@@ -35,6 +35,7 @@ class Sample:
         self._ended: list[int] = []  # complete and pruned ones, by number
         self._known: set[int] = set()  # the same
         self._running: set[int] = set()
+        self.infeasible: set[int] = set()  # failed, for no device has the memory for them
         self._best: list[tuple[_Score, int]] = []  # complete, at most BEST
         self._best_pruned: list[tuple[_Score, int]] = []
         self.spaces: dict[tuple[str, ...], Space] = {}  # of the ended ones, by parameters
@@ -48,14 +49,18 @@ class Sample:
             # where too few are complete, TPE fills up with the pruned ones that came farthest
             best += [n for _, n in self._best_pruned[: BEST - len(best)]]
             shown = {*best, *self._ended[-NEWEST:], *self._running}
-        return sorted(shown)
+        return sorted({*shown, *sorted(self.infeasible)[-NEWEST:]})
 
     def load(self, finished: Columns, space: Space) -> None:
         """Take note of many finished trials."""
-        if finished.state == TrialState.FAILED or not self._fits(space):
+        if not self._fits(space):
+            return
+        numbers = finished.numbers.tolist()
+        if finished.infeasible:
+            self.infeasible.update(numbers)
+        if finished.state == TrialState.FAILED:
             return
         self.spaces[tuple(space)] = space
-        numbers = finished.numbers.tolist()
         self._known.update(numbers)
         self._ended = sorted([*self._ended, *numbers])
         if finished.state == TrialState.PRUNED:
@@ -71,8 +76,11 @@ class Sample:
         """Take note of a trial."""
         number, state = record.number, record.row.state
         self._running.discard(number)
+        self.infeasible.discard(number)
         if not self._fits(record.space):
             return
+        if state == TrialState.FAILED and record.row.cause == Cause.OUT_OF_MEMORY:
+            self.infeasible.add(number)
         if state == TrialState.RUNNING:
             self._running.add(number)
         if state not in (TrialState.COMPLETE, TrialState.PRUNED) or number in self._known:

@@ -1,0 +1,70 @@
+"""Trials that no device has the memory for: the sampler keeps away from where they are."""
+
+import pytest
+from sqlalchemy import text
+
+from tests.integration.searching import Trainer, launch, search, spec
+from tuner import commands
+from tuner.database import leases, studies
+from tuner.database.engine import Database
+from tuner.search.storage import Storage
+from tuner.trials import Cause, TrialState
+
+MORE = "search: {learning_rate: {low: 1.0e-4, high: 1.0e-1}, depth: 2, kernel: 3}\npruner: none"
+TOO_MUCH = 3e-3  # of the learning rate, in the middle of its range; as if it took memory
+
+
+def run(trainer: Trainer, database: Database, trials: int) -> list[bool]:
+    """Claim so many trials; whether each was infeasible."""
+    found = []
+    for _ in range(trials):
+        held = trainer.claim()
+        assert held is not None
+        infeasible = float(str(held.params["learning_rate"])) > TOO_MUCH
+        while infeasible:  # the second time it is not given back any more
+            with database.statement() as connection:
+                if leases.give_back(connection, held.claimed, Cause.OUT_OF_MEMORY) is (
+                    TrialState.FAILED
+                ):
+                    break
+            held = trainer.claim()
+            assert held is not None
+            assert held.claimed.alone
+        if not infeasible:
+            trainer.finish(held, values=[0.5])
+        found.append(infeasible)
+    return found
+
+
+@pytest.mark.parametrize("reload", [False, True], ids=["as they come", "in columns"])
+def test_tpe_keeps_away(database: Database, reload: bool) -> None:
+    of = spec(more=MORE)
+    study_id = launch(database, of)
+    trainer = Trainer(database, search(database, study_id, of))
+    assert sum(run(trainer, database, 20)) >= 5
+    if reload:
+        trainer = Trainer(database, search(database, study_id, of))
+    assert sum(run(trainer, database, 20)) <= 3
+
+
+def test_a_trial_that_is_tried_again_is_feasible_until_it_fails_again(database: Database) -> None:
+    of = spec(more=MORE)
+    study_id = launch(database, of)
+    trainer = Trainer(database, search(database, study_id, of))
+    for state in (TrialState.WAITING, TrialState.FAILED):
+        held = trainer.claim()
+        assert held is not None
+        with database.statement() as connection:
+            assert leases.give_back(connection, held.claimed, Cause.OUT_OF_MEMORY) is state
+    storage = Storage(database)
+    shown = storage.get_trial(held.claimed.id)
+    assert shown.constraints == {"memory": 1.0}
+    with database.statement() as connection:
+        name = studies.by_id(connection, study_id).name
+        seen = connection.execute(
+            text("SELECT value_json FROM optuna.trial_system_attributes WHERE key = 'constraints'")
+        ).scalars()
+        assert list(seen) == ["[1.0]"]
+
+    assert commands.retry(database, name) == [0]
+    assert storage.get_trial(held.claimed.id).constraints == {}
