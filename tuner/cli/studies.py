@@ -3,9 +3,8 @@
 import csv
 import io
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import typer
 from rich.measure import Measurement
@@ -25,15 +24,14 @@ from tuner.cli.output import (
     out,
     param,
     params_table,
-    plain,
     print_json,
     shown,
     state,
-    study_record,
     table,
     trial_record,
 )
 from tuner.cli.run import OWN_FIGURE, default_export
+from tuner.cli.show import overview_record, say_which_objective, show
 from tuner.errors import BadInputError, visible
 from tuner.families import registry
 from tuner.spec.resolved import ResolvedSpec
@@ -62,7 +60,7 @@ def list_(as_json: bool = AsJson) -> None:
     with opened() as (_, database):
         found = commands.overviews(database)
         if as_json:
-            print_json([_overview_record(o) for o in found])
+            print_json([overview_record(o) for o in found])
             return
         if not found:
             out.print("no studies yet; start with `tuner run studies/digits-cnn.yaml`")
@@ -81,75 +79,6 @@ def list_(as_json: bool = AsJson) -> None:
                 moment(one.study.created_at),
             )
         out.print(made)
-
-
-def _overview_record(one: commands.Overview) -> dict[str, Any]:
-    return {**study_record(one.study), "counts": plain(one.counts)}
-
-
-def show(name: str = StudyName, as_json: bool = AsJson) -> None:
-    """Show how a study stands: counts, best configuration, search space."""
-    with opened() as (_, database):
-        one = commands.overview(database, name)
-        every = commands.load_trials(database, one.study)
-        found = commands.best_of(every, one.study)
-        if as_json:
-            print_json(
-                {**_overview_record(one), "best": None if found is None else trial_record(found)}
-            )
-            return
-        study = one.study
-        reason = f" ({shown(study.reason)})" if study.reason else ""
-        out.print(f"[bold]{shown(study.name)}[/]  {state(study.state)}{reason}")
-        facts = table("", "")
-        facts.show_header = False
-        facts.add_row("family", study.family or "made through Optuna")
-        facts.add_row("objective", _objectives(study))
-        done = finished(one.counts)
-        facts.add_row("trials", f"{done} of {study.max_trials or '∞'}: " + _counts(one.counts))
-        facts.add_row("created", moment(study.created_at))
-        if study.data_fingerprint:
-            facts.add_row("data", f"fingerprint {study.data_fingerprint}")
-        out.print(facts)
-        if found is not None:
-            _say_which_objective(study)
-            out.print(
-                f"\n[bold green]best[/] trial {found.number}: {shown(study.metric)} "
-                f"[bold]{number(found.value)}[/]"
-            )
-            out.print(params_table(found.params))
-        if study.spec is not None:
-            out.print("\n[bold]search space[/]")
-            out.print(params_table(ResolvedSpec.from_json(study.spec).space.describe()))
-        causes = _failures(every)
-        if causes:
-            out.print("\n[bold red]failures[/]")
-            out.print(params_table(causes))
-
-
-def _objectives(study: Study) -> str:
-    names = study.metrics or ("value",) * len(study.directions)
-    return ", ".join(f"{d} {shown(n)}" for d, n in zip(study.directions, names, strict=False))
-
-
-def _say_which_objective(study: Study) -> None:
-    if len(study.directions) > 1:
-        err.print(f"[yellow]of its {len(study.directions)} objectives, the first alone counts[/]")
-
-
-def _counts(counts: Mapping[TrialState, int]) -> str:
-    return ", ".join(f"{n} {state(s)}" for s, n in counts.items() if n) or "none yet"
-
-
-def _failures(every: list[Trial]) -> dict[str, str]:
-    """Cause → count with the latest message."""
-    found: dict[str, str] = {}
-    count: dict[str, int] = {}
-    for trial in every:
-        if trial.state is TrialState.FAILED and trial.cause is not None:
-            count[trial.cause] = count.get(trial.cause, 0) + 1
-            found[trial.cause] = f"{count[trial.cause]} ×, the latest: {trial.message}"
-    return found
 
 
 def trials(
@@ -277,7 +206,7 @@ def best(name: str = StudyName, as_json: bool = AsJson) -> None:
                 }
             )
             return
-        _say_which_objective(study)
+        say_which_objective(study)
         head = f"# {shown(name)}, trial {found.number}: {shown(study.metric)}"
         out.print(f"{head} {number(found.value)}")
         typer.echo(export.yaml_text(params), nl=False)  # YAML escapes what would steer a terminal

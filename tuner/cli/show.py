@@ -1,0 +1,131 @@
+"""How one study stands: `show`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tuner import commands
+from tuner.cli.output import (
+    AsJson,
+    StudyName,
+    err,
+    moment,
+    number,
+    opened,
+    out,
+    params_table,
+    plain,
+    print_json,
+    shown,
+    state,
+    study_record,
+    table,
+    trial_record,
+)
+from tuner.spec.resolved import ResolvedSpec
+from tuner.trials import Cause, Failures, Study, TrialState, finished
+
+SHOWN_LINES = 5  # of the output of a failed attempt
+
+
+def overview_record(one: commands.Overview) -> dict[str, Any]:
+    """A study with its counts for scripts."""
+    return {**study_record(one.study), "counts": plain(one.counts)}
+
+
+def show(name: str = StudyName, as_json: bool = AsJson) -> None:
+    """Show how a study stands: counts, best configuration, search space, failures."""
+    with opened() as (_, database):
+        one = commands.overview(database, name)
+        study = one.study
+        found = commands.best_of(commands.load_trials(database, study), study)
+        failures = commands.failures(database, study)
+    if as_json:
+        best = None if found is None else trial_record(found)
+        print_json({**overview_record(one), "best": best, "failures": failures})
+        return
+    reason = f" ({shown(study.reason)})" if study.reason else ""
+    out.print(f"[bold]{shown(study.name)}[/]  {state(study.state)}{reason}")
+    facts = table("", "")
+    facts.show_header = False
+    for fact, value in _facts(one).items():
+        facts.add_row(fact, value)
+    out.print(facts)
+    if found is not None:
+        say_which_objective(study)
+        out.print(
+            f"\n[bold green]best[/] trial {found.number}: {shown(study.metric)} "
+            f"[bold]{number(found.value)}[/]"
+        )
+        out.print(params_table(found.params))
+    spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
+    if spec is not None:
+        out.print("\n[bold]search space[/]")
+        out.print(params_table(spec.space.describe()))
+    if failures:
+        _print_failures(failures, 1 if spec is None else spec.resources.max_attempts)
+
+
+def _facts(one: commands.Overview) -> dict[str, str]:
+    """What there is to say in a line each; budgets and limits only where the study has them."""
+    study = one.study
+    done = finished(one.counts)
+    facts = {
+        "family": study.family or "made through Optuna",
+        "objective": _objectives(study),
+        "trials": f"{done} of {study.max_trials or '∞'}: " + _counts(one.counts),
+    }
+    if study.max_epochs is not None:
+        facts["epochs"] = f"{study.epochs_issued} of {study.max_epochs} used or reserved"
+    if study.max_seconds is not None:
+        facts["GPU seconds"] = (
+            f"{study.seconds_issued:.0f} of {study.max_seconds:g} used or reserved"
+        )
+    if study.priority:
+        facts["priority"] = str(study.priority)
+    if study.max_concurrent is not None:
+        facts["at once"] = f"at most {study.max_concurrent} trials"
+    if study.labels:
+        facts["labels"] = ", ".join(f"{k}={v}" for k, v in study.labels.items())
+    facts["created"] = moment(study.created_at)
+    if study.data_fingerprint:
+        facts["data"] = f"fingerprint {study.data_fingerprint}"
+    return facts
+
+
+def _objectives(study: Study) -> str:
+    names = study.metrics or ("value",) * len(study.directions)
+    return ", ".join(f"{d} {shown(n)}" for d, n in zip(study.directions, names, strict=False))
+
+
+def say_which_objective(study: Study) -> None:
+    """A hint that only one of several objectives counts for what is the best."""
+    if len(study.directions) > 1:
+        err.print(f"[yellow]of its {len(study.directions)} objectives, the first alone counts[/]")
+
+
+def _counts(counts: Mapping[TrialState, int]) -> str:
+    return ", ".join(f"{n} {state(s)}" for s, n in counts.items() if n) or "none yet"
+
+
+def _print_failures(found: Sequence[Failures], attempts: int) -> None:
+    """A line a cause, and what the latest attempt of each printed last."""
+    again = {
+        Cause.OUT_OF_MEMORY: "once more, alone on its device",
+        Cause.LOST: f"up to {attempts} attempts",
+        Cause.PREEMPTED: "always",
+    }
+    made = table(
+        "cause", "failed", "tried again", "rule", "the latest", right=frozenset({"failed"})
+    )
+    for one in found:
+        said = f"trial {one.number}: {shown(one.message or '?')}"
+        rule = again.get(one.cause, "not tried again")
+        made.add_row(one.cause, str(one.failed), str(one.again), f"[dim]{rule}[/]", said)
+    out.print("\n[bold red]failures[/]")
+    out.print(made)
+    for one in found:
+        lines = (one.log_tail or "").splitlines()[-SHOWN_LINES:]
+        if lines and one.cause is not Cause.PREEMPTED:
+            out.print(f"\n[dim]the last lines of trial {one.number} ({one.cause}):[/]")
+            for line in lines:
+                out.print(f"  {shown(line)}")
