@@ -1,0 +1,281 @@
+"""What becomes of trials that do not end well: causes, retries, time limits, draining."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.conftest import eventually, tuner
+from tuner import commands
+from tuner.database.engine import Database
+from tuner.trials import Cause, StudyState, Trial, TrialState
+
+STUDY = """
+name: ends
+family: function
+function: ends:train
+objective: {{metric: loss, direction: minimize}}
+search:
+  kind: [good, memory, raise, nan, silent, endless, slow]
+  x: {{low: 0.0, high: 1.0}}
+budget: {{trials: {trials}, epochs: 100000, {budget}}}
+sampler: random
+pruner: none
+resources: {{workers: {workers}, device: cpu, {resources}}}
+enqueue: [{enqueue}]
+"""
+MODULE = """
+import signal, sys, time
+
+def train(trial):
+    kind = trial.params["kind"]
+    print("this is", kind, "attempt", trial.attempt)
+    if kind == "memory":
+        raise MemoryError("no room for this one")
+    if kind == "raise":
+        raise ValueError("this is wrong")
+    if kind == "nan":
+        trial.report(float("nan"), 1)
+    start = 0
+    if trial.checkpoint.latest is not None:
+        start = int((trial.checkpoint.latest / "step").read_text())
+    if kind == "silent":
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        while True:
+            time.sleep(1)
+    last = {"endless": 10**6, "slow": 40}.get(kind, 3)
+    for step in range(start + 1, last + 1):
+        trial.report(1 / step, step)
+        if trial.should_stop():
+            with trial.checkpoint.save() as folder:
+                (folder / "step").write_text(str(step))
+            return None
+        time.sleep(0.05)
+    return 0.5
+"""
+
+
+def write(
+    folder: Path, *kinds: str, budget: str = "max_failures: 9", resources: str = "max_attempts: 2",
+    workers: int = 1,
+) -> Path:  # fmt: skip
+    """A study whose trials end as `kinds` say, in this order."""
+    (folder / "ends.py").write_text(MODULE)
+    path = folder / "ends.yaml"
+    path.write_text(
+        STUDY.format(
+            trials=len(kinds),
+            budget=budget,
+            resources=resources,
+            workers=workers,
+            enqueue=", ".join(f"{{kind: {kind}}}" for kind in kinds),
+        )
+    )
+    return path
+
+
+def trials(database: Database) -> list[Trial]:
+    return commands.load_trials(database, commands.find(database, "ends"))
+
+
+@contextmanager
+def worker(
+    environment: dict[str, str], folder: Path, *arguments: str
+) -> Iterator[subprocess.Popen[str]]:
+    """A worker process, started in the folder of the study's code."""
+    command = [sys.executable, "-m", "tuner", "worker", "--allow-code", "--workers", "1"]
+    started = subprocess.Popen(
+        [*command, *arguments], env=environment, cwd=folder, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.communicate()
+
+
+def test_every_cause_has_its_count_its_rule_and_its_last_lines(
+    environment: dict[str, str], database: Database, tmp_path: Path
+) -> None:
+    file = write(
+        tmp_path, "raise", "memory", "nan", "silent", "endless", "good", workers=2,
+        resources="timeout_seconds: 4, silence_seconds: 2",
+    )  # fmt: skip
+    run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
+    done = tuner("run", str(file), **run)
+    assert done.returncode == 0, done.stderr
+    ended = trials(database)
+    assert [(t.state, t.cause, t.attempt) for t in ended] == [
+        (TrialState.FAILED, Cause.USER_ERROR, 1),
+        (TrialState.FAILED, Cause.OUT_OF_MEMORY, 2),
+        (TrialState.FAILED, Cause.DIVERGED, 1),
+        (TrialState.FAILED, Cause.TIMEOUT, 1),
+        (TrialState.FAILED, Cause.TIMEOUT, 1),
+        (TrialState.COMPLETE, None, 1),
+    ]
+    assert ended[3].message == "there was no report for 2 s (resources.silence_seconds)"
+    assert ended[4].message == "it took longer than 4 s (resources.timeout_seconds)"
+    assert "this is silent" in (ended[3].log_tail or "")
+    shown = json.loads(tuner("show", "ends", "--json", **run).stdout)["failures"]
+    assert {f["cause"]: (f["failed"], f["again"]) for f in shown} == {
+        "timeout": (2, 0),
+        "user_error": (1, 0),
+        "out_of_memory": (1, 1),
+        "diverged": (1, 0),
+    }
+    page = tuner("show", "ends", **run).stdout
+    assert "ValueError: this is wrong" in page
+    assert "once more, alone on its device" in page
+    assert "MemoryError: no room for this one" in page
+
+
+def test_a_trial_that_ran_out_of_memory_is_tried_again_with_nothing_beside_it(
+    environment: dict[str, str], database: Database, tmp_path: Path
+) -> None:
+    file = write(tmp_path, "memory", "slow", "slow", "slow", workers=2)
+    done = tuner("run", str(file), "--set", "pruner=none", environment=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    ended = trials(database)
+    memory = ended[0]
+    assert (memory.state, memory.attempt) == (TrialState.FAILED, 2)
+    assert memory.finished_at is not None
+    for other in ended[1:]:
+        assert other.state is TrialState.COMPLETE
+        assert other.started_at is not None
+        assert other.finished_at is not None
+        # started_at of the second attempt is its claim; it trained only after the other had ended
+        assert not other.started_at < memory.finished_at < other.finished_at
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [("raise", "user_error"), ("memory", "out_of_memory"), ("nan", "diverged"),
+     ("silent", "timeout")],
+)  # fmt: skip
+def test_too_many_failures_in_a_row_pause_the_study_whatever_their_cause(
+    environment: dict[str, str], database: Database, tmp_path: Path, kind: str, cause: str
+) -> None:
+    file = write(
+        tmp_path, kind, kind, kind, kind, budget="max_failures: 2", resources="silence_seconds: 1"
+    )
+    done = tuner("run", str(file), environment=environment, cwd=tmp_path)
+    assert done.returncode == 1
+    study = commands.find(database, "ends")
+    assert study.state is StudyState.PAUSED
+    assert f"2 trials in a row failed ({cause}), the last: " in (study.reason or "")
+    assert sum(t.state is TrialState.FAILED for t in trials(database)) == 2
+
+
+def test_executors_that_die_again_and_again_pause_the_study(
+    environment: dict[str, str], database: Database, tmp_path: Path
+) -> None:
+    file = write(tmp_path, "good", "good", "good", budget="max_failures: 2")
+    (tmp_path / "ends.py").write_text("import os\ndef train(trial): os._exit(3)\n")
+    assert tuner("run", str(file), environment=environment, cwd=tmp_path).returncode == 1
+    study = commands.find(database, "ends")
+    assert (study.state, [t.attempt for t in trials(database)]) == (StudyState.PAUSED, [2, 2, 0])
+    assert "2 trials in a row failed (lost)" in (study.reason or "")
+
+
+def test_a_worker_that_drains_lets_its_trial_write_a_checkpoint(
+    environment: dict[str, str], database: Database, tmp_path: Path
+) -> None:
+    assert tuner("launch", str(write(tmp_path, "endless")), environment=environment,
+                 cwd=tmp_path).returncode == 0  # fmt: skip
+    with worker(environment, tmp_path) as running:
+        eventually(lambda: len(trials(database)[0].reports) >= 3, within=60)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(30) == 0
+    trial = trials(database)[0]
+    assert (trial.state, trial.attempt) == (TrialState.WAITING, 1)
+    seen = len(trial.reports)
+    with worker(environment, tmp_path):
+        eventually(lambda: len(trials(database)[0].reports) > seen, within=60)
+        assert [r.step for r in trials(database)[0].reports][:seen] == list(range(1, seen + 1))
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_trial_that_does_not_stop_is_killed_after_the_grace_time_or_the_second_signal(
+    environment: dict[str, str], database: Database, tmp_path: Path, signals: int
+) -> None:
+    environment = {**environment, "TUNER_DRAIN_GRACE": "0.5" if signals == 1 else "600"}
+    assert tuner("launch", str(write(tmp_path, "silent")), environment=environment,
+                 cwd=tmp_path).returncode == 0  # fmt: skip
+    with worker(environment, tmp_path) as running:
+        eventually(lambda: _is_silent(environment, tmp_path), within=60)
+        children = psutil.Process(running.pid).children(recursive=True)
+        for _ in range(signals):
+            running.send_signal(signal.SIGTERM)
+            # signals of one kind that wait are one
+            eventually(lambda: _is_handled(running.pid, signal.SIGTERM))
+        assert running.wait(30) == 0
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+    trial = trials(database)[0]
+    assert (trial.state, trial.attempt) == (TrialState.WAITING, 1)
+
+
+def _is_silent(environment: dict[str, str], folder: Path) -> bool:
+    return (
+        "this is silent" in tuner("logs", "ends", "0", environment=environment, cwd=folder).stdout
+    )
+
+
+def _is_handled(pid: int, number: int) -> bool:
+    """Whether no such signal is pending."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    pending = [int(line.split()[1], 16) for line in status.splitlines() if "Pnd:" in line]
+    return not any(mask >> (number - 1) & 1 for mask in pending)
+
+
+def test_a_worker_that_was_stopped_past_its_lease_leaves_its_trial_and_takes_new_work(
+    environment: dict[str, str], database: Database, tmp_path: Path
+) -> None:
+    environment = {**environment, "TUNER_LEASE_SECONDS": "2"}
+    assert tuner("launch", str(write(tmp_path, "endless", "endless")), environment=environment,
+                 cwd=tmp_path).returncode == 0  # fmt: skip
+    with worker(environment, tmp_path) as stopped:
+        eventually(lambda: trials(database)[0].reports, within=60)
+        executor = psutil.Process(stopped.pid).children()[0]
+        os.kill(stopped.pid, signal.SIGSTOP)
+        with worker(environment, tmp_path) as other:
+            eventually(lambda: trials(database)[0].attempt == 2, within=60)
+            lost = trials(database)[0]
+            os.kill(stopped.pid, signal.SIGCONT)
+            executor.wait(10)  # at once, though its code would have gone on
+            # the other trial, with an executor of its own again
+            eventually(
+                lambda: str(trials(database)[1].worker).endswith(f":{stopped.pid}"), within=60
+            )
+            now = trials(database)[0]
+            assert (now.attempt, now.worker) == (2, lost.worker)
+            assert str(now.worker).endswith(f":{other.pid}")
+
+
+def test_the_studys_gpu_seconds_stop_what_runs_and_more_of_them_let_it_go_on(
+    environment: dict[str, str], database: Database, tmp_path: Path
+) -> None:
+    environment = {**environment, "TUNER_LEASE_SECONDS": "1.5"}
+    file = write(tmp_path, "endless", "endless", workers=2, budget="gpu_seconds: 4")
+    run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
+    done = tuner("run", str(file), **run)
+    assert done.returncode == 1  # there is no complete trial to export
+    study = commands.find(database, "ends")
+    assert (study.state, study.reason) == (StudyState.FINISHED, "its 4 GPU seconds are used up")
+    assert 2.5 < study.seconds_issued <= 4.0
+    assert {t.state for t in trials(database)} == {TrialState.WAITING}
+    seen = {t.number: len(t.reports) for t in trials(database)}
+    assert tuner("change", "ends", "budget.gpu_seconds=8", **run).returncode == 0
+    assert tuner("run", str(file), "--set", "budget.gpu_seconds=8", **run).returncode == 1
+    study = commands.find(database, "ends")
+    assert 5.5 < study.seconds_issued <= 8.0
+    assert sum(len(t.reports) - seen[t.number] for t in trials(database)) > 0
