@@ -229,6 +229,21 @@ def test_no_trial_is_pruned_before_its_fifth_epoch() -> None:
 
 
 @pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("", "5 … 30 (log)"),
+        ("budget: {epochs: 9}", "5 … 9 (log)"),
+        ("budget: {epochs: 100}", "5 … 100 (log)"),
+        ("budget: {epochs: 3}", "3 (fixed)"),
+        ("budget: {epochs: 9}\nsearch: {epochs: {low: 2}}", "2 … 9 (log)"),
+    ],
+)
+def test_epochs_are_searched_up_to_the_budget(more: str, expected: str) -> None:
+    spec = confirm(loads(f"name: x\nfamily: word2vec\ndata: lee\n{more}"))
+    assert spec.space.describe()["epochs"] == expected
+
+
+@pytest.mark.parametrize(
     ("family", "field"), [("bow", "vectors"), ("fasttext", "vectors"), ("rnn", "word_pairs")]
 )
 def test_files_that_a_family_passes_over_are_refused(family: str, field: str) -> None:

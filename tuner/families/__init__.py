@@ -37,7 +37,7 @@ def confirm(source: Source) -> ResolvedSpec:
         _check_meaningful(spec, card)
         resolved = resolve(
             spec,
-            default=card.defaults(spec.data),
+            default=card.defaults(spec.data, spec.budget.epochs),
             metrics=card.measured(spec.data),
             epochs=card.epochs,
             min_epochs=card.min_epochs,

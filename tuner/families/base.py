@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from tuner.spec.code import OWN
 from tuner.spec.data import CORPORA, DataSpec
 from tuner.spec.merge import complete
-from tuner.spec.parameters import Parameter
+from tuner.spec.parameters import FixedParameter, IntParameter, Parameter
 from tuner.spec.space import Space
 
 
@@ -91,11 +91,19 @@ class Family(BaseModel):
         """Whether the code, the search space and the metric are the study file's own."""
         return self.name in OWN
 
-    def defaults(self, data: DataSpec | None) -> Mapping[str, Parameter]:
-        """The search space for this data where the study file says nothing else."""
-        if data is None or data.vectors is None:
-            return self.search
-        return self.search | self.search_with_vectors
+    def defaults(self, data: DataSpec | None, epochs: int | None) -> Mapping[str, Parameter]:
+        """The search space for this data and budget where the study file says nothing else.
+
+        A family that searches `epochs` searches up to those of the budget.
+        """
+        has_vectors = data is not None and data.vectors is not None
+        space = self.search | (self.search_with_vectors if has_vectors else {})
+        searched = space.get("epochs")
+        if epochs is None or not isinstance(searched, IntParameter):
+            return space
+        if epochs <= searched.low:
+            return space | {"epochs": FixedParameter(value=epochs)}
+        return space | {"epochs": searched.model_copy(update={"high": epochs})}
 
     def measured(self, data: DataSpec | None) -> tuple[str, ...]:
         """The metrics for this data, the first of which is the default."""
