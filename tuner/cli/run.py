@@ -291,7 +291,7 @@ def worker(
         commands.trainable(database, studies, allow_code=allow)
         slots = devices.slots(devices.find(device), workers, threads)
         err.print(
-            f"[dim]worker with {len(slots)} executors on "
+            f"[dim]worker with {sum(not slot.spare for slot in slots)} executors on "
             f"{', '.join(sorted({slot.name for slot in slots}))}; Ctrl-C drains[/]"
         )
         from tuner.worker.loop import Worker  # with Optuna

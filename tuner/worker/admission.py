@@ -8,7 +8,7 @@ device to itself. On the CPU, whose cores decide how many executors there are, a
 nothing is known starts at once.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tuner.search.claim import Held, Search
 from tuner.spec.study import Resources
@@ -84,28 +84,27 @@ class Admission:
 
     # How many executors a GPU needs
 
-    def missing(self, executors: Sequence[Executor], searches: Iterable[Search]) -> Iterator[Slot]:
-        """Spare slots on which an executor would have a trial to start."""
+    def missing(self, executors: Sequence[Executor], searches: Iterable[Search]) -> Slot | None:
+        """A spare slot on which an executor would have a trial to start; one at a time."""
         taken = {executor.slot for executor in executors}
+        studies = list(searches)
         for slot in self._slots:
-            on_device = [e for e in executors if e.slot.name == slot.name]
-            if (
-                not slot.spare
-                or slot in taken
-                or not all(e.study_id is not None for e in on_device)
-            ):
+            if not slot.spare or slot in taken:
+                continue
+            there = [e for e in executors if e.slot.name == slot.name]
+            if any(e.study_id is None for e in there):
                 continue  # an idle or a starting one comes first
-            if any(self._has_use(search, slot, on_device) for search in searches):
-                taken.add(slot)
-                yield slot
-                return  # one at a time: it changes what is free
+            if any(self._has_use(search, slot, there) for search in studies):
+                return slot
+        return None
 
     def superfluous(
-        self, executors: Sequence[Executor], searches: Sequence[Search]
+        self, executors: Sequence[Executor], searches: Iterable[Search]
     ) -> list[Executor]:
         """Idle executors on spare slots that no active study asks for."""
-        wanted = max((s.spec.resources.per_gpu != 1 for s in searches), default=False)
-        return [e for e in executors if e.slot.spare and e.is_idle and not wanted]
+        if any(search.spec.resources.per_gpu != 1 for search in searches):
+            return []
+        return [e for e in executors if e.slot.spare and e.is_idle]
 
     def _has_use(self, search: Search, slot: Slot, there: Sequence[Executor]) -> bool:
         resources = search.spec.resources

@@ -115,8 +115,8 @@ class Worker:
                 self.id,
                 host=host,
                 pid=pid,
-                slots=len(self._slots),
-                devices=[slot.name for slot in self._slots],
+                slots=sum(not slot.spare for slot in self._slots),
+                devices=[slot.name for slot in self._slots if not slot.spare],
                 version=__version__,
                 labels=self._labels,
             )
@@ -376,7 +376,8 @@ class Worker:
         searches = list(self._searches.values())
         for executor in self._admission.superfluous(self._pool.executors, searches):
             self._pool.end(executor)
-        for slot in list(self._admission.missing(self._pool.executors, searches)):
+        slot = self._admission.missing(self._pool.executors, searches)
+        if slot is not None:
             self._pool.start(slot)
 
     # One trial's way
