@@ -18,7 +18,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -30,9 +30,9 @@ from ruamel.yaml import YAML
 from tuner import __version__, artifacts, files
 from tuner.errors import BadInputError, ExecutorError, NothingToExportError
 from tuner.files import shown
-from tuner.own.checkpoint import Checkpoint
+from tuner.own import kept
 from tuner.settings import Settings, executor_environment
-from tuner.spec.code import Code, argument_list
+from tuner.spec.code import argument_list
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.seeds import trial_seed
 from tuner.spec.study import NAME_LENGTH
@@ -78,15 +78,18 @@ def export(
     ]
     if spec.code is not None:
         with files.whole_folder(folder, replace=force) as aside:
-            _copy_own_files(attempts, spec.code, aside)
             content = _content(study, spec, trial, {})
+            content["kept"] = kept.copy(attempts, spec.code, aside)
+            if not attempts[0].is_dir():
+                where = trial.worker or "another worker"
+                content["missing"] = f"what the trial has kept is not here: {where} has trained it"
             _write(content, study, spec, trial, aside)
         return Exported(folder, content)
     weights = attempts[0] / artifacts.WEIGHTS_FILE
-    with _opened(weights, trial) as kept, files.whole_folder(folder, replace=force) as aside:
+    with _opened(weights, trial) as source, files.whole_folder(folder, replace=force) as aside:
         copy = aside / artifacts.WEIGHTS_FILE
         with copy.open("wb") as file:
-            shutil.copyfileobj(kept, file)
+            shutil.copyfileobj(source, file)
         params = spec.space.complete(trial.params)
         measured = _evaluate(study, spec, params, copy, settings, weights)
         content = _content(study, spec, trial, measured)
@@ -102,24 +105,6 @@ def _write(
     (folder / "reproduce.yaml").write_text(
         yaml_text(_reproducing(study, spec, trial)), encoding="utf-8"
     )
-
-
-def _copy_own_files(attempts: Sequence[Path], code: Code, folder: Path) -> None:
-    """What the trial's code has saved last and what it has kept, as far as it is on this machine.
-
-    A function's checkpoints are folders of which the latest counts, a command has one to itself.
-    """
-    checkpoints = [attempt / artifacts.CHECKPOINT_FOLDER for attempt in attempts]
-    kept = attempts[0] / artifacts.ARTIFACTS_FOLDER
-    saved = Checkpoint(checkpoints[0], checkpoints[1:]).latest
-    if saved is None and code.command is not None:
-        saved = next((path for path in checkpoints if path.is_dir()), None)
-    for source, name in (
-        (saved, artifacts.CHECKPOINT_FOLDER),
-        (kept if kept.is_dir() else None, artifacts.ARTIFACTS_FOLDER),
-    ):
-        if source is not None:
-            shutil.copytree(source, folder / name, symlinks=True)
 
 
 def is_export_of(folder: Path, study: str) -> bool:

@@ -95,7 +95,13 @@ def test_a_function_is_tuned_exported_and_repeated(
         "epoch": 9,
     }
     assert best["code"]["function"] == "own_code:train"
+    assert best["kept"] == ["checkpoint", "artifacts"]
     assert "tuner has no test part of it" in tuner("export", "own", "--to", "x", **run).stdout
+    elsewhere = {**environment, "TUNER_HOME": str(tmp_path / "elsewhere")}
+    without = tuner("export", "own", "--to", "y", environment=elsewhere, cwd=tmp_path)
+    assert without.returncode == 0
+    assert "what the trial has kept is not here: " in without.stderr
+    assert not (tmp_path / "y" / "artifacts").exists()
     repeated = ok("run", str(folder / "reproduce.yaml"), **run)
     assert repeated["best"]["metric"]["validation"] == best["metric"]["validation"]
     assert repeated["best"]["seed"] == best["seed"]

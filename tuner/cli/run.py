@@ -188,6 +188,7 @@ def _conclude(
     exported = export.export(
         study, best, folder, settings, force=export.is_export_of(folder, study.name)
     )
+    say_what_is_missing(exported)
     metric = exported.content["metric"]
     if as_json:
         print_json(
@@ -224,6 +225,12 @@ def _conclude(
         (["trials", name], "every trial"),
         (["run", str(folder / "reproduce.yaml")], "train the best again"),
     )
+
+
+def say_what_is_missing(exported: export.Exported) -> None:
+    """On standard error: an export that lacks files is still one."""
+    if "missing" in exported.content:
+        err.print(f"[yellow]{shown(exported.content['missing'])}[/]")
 
 
 def _print_next(*commands_: tuple[list[str], str]) -> None:

@@ -30,7 +30,7 @@ from tuner.cli.output import (
     table,
     trial_record,
 )
-from tuner.cli.run import OWN_FIGURE, default_export
+from tuner.cli.run import OWN_FIGURE, default_export, say_what_is_missing
 from tuner.cli.show import overview_record, say_which_objective, show
 from tuner.errors import BadInputError, visible
 from tuner.families import registry
@@ -236,6 +236,7 @@ def export_(
         exported = export.export(study, found, to or default_export(name), settings, force=force)
         if study.state is StudyState.ACTIVE:
             err.print("[yellow]the study is still running: this is the best so far[/]")
+        say_what_is_missing(exported)
         if as_json:
             print_json({**exported.content, "export": str(exported.folder)})
             return
