@@ -24,6 +24,7 @@ from tuner.own import measure, source
 from tuner.own.checkpoint import Checkpoint
 from tuner.own.trial import Stopped
 from tuner.spec.code import Code
+from tuner.spec.load import loads
 from tuner.training.causes import cause
 from tuner.training.cohort import Cohort, Decision, FailedError, Task
 from tuner.trials import Cause, Study, StudyState
@@ -219,6 +220,25 @@ def test_functions_that_are_not_there(
     with pytest.raises(SpecError) as caught:
         source.fingerprint(Code(folder=tmp_path, function=f"own_code:{function}"))
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("train.py:train", "; did you mean `train:train`?"),
+        ("./src/train.py", "; did you mean `src.train:train`?"),
+        ("src/train:fit", "; did you mean `src.train:fit`?"),
+        ("train", ""),
+        ("train:fit()", ""),
+        ("a:b:c", ""),
+    ],
+)
+def test_functions_are_written_as_python_imports_them(given: str, hint: str) -> None:
+    head = "name: x\nfamily: function\nobjective: {metric: accuracy}\nsearch: {x: 1}\n"
+    with pytest.raises(SpecError) as caught:
+        loads(f"{head}function: {given}\n", name="s.yaml")
+    sentence = f"must be written as `module:function`, is the text `{given}`{hint}"
+    assert str(caught.value) == f"s.yaml:5: function: {sentence}"
 
 
 def test_modules_are_looked_for_in_the_folder_alone(tmp_path: Path) -> None:

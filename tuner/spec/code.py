@@ -38,14 +38,12 @@ class Code(BaseModel):
 
 def check_function(name: str) -> str:
     """Refuse what is not `module:function`; returns it."""
-    if not _FUNCTION.fullmatch(name):
-        hint = ""
-        path, colon, function = name.partition(":")
-        if path.endswith(".py") or "/" in path:
-            module = path.removesuffix(".py").strip("./").replace("/", ".")
-            hint = (
-                f"; did you mean {quoted(f'{module}:{function}' if colon else f'{module}:train')}?"
-            )
+    path, colon, function = name.partition(":")
+    is_path = path.endswith(".py") or "/" in path
+    if is_path or not _FUNCTION.fullmatch(name):
+        module = path.removesuffix(".py").strip("./").replace("/", ".")
+        meant = f"{module}:{function if colon else 'train'}"
+        hint = f"; did you mean {quoted(meant)}?" if is_path else ""
         raise problem(f"must be written as `module:function`, is {a(name)}{hint}")
     return name
 
