@@ -52,7 +52,8 @@ _LIMITS = """
 _INTERRUPT = """
     WITH interrupted AS MATERIALIZED (
         SELECT t.id, t.attempt, t.worker_id, t.started_at,
-               least(clock_timestamp(), t.lease_until, t.paid_until) AS ended_at,
+               greatest(t.started_at, least(clock_timestamp(), t.lease_until, t.paid_until))
+                   AS ended_at,
                coalesce((
                    SELECT count(*) FROM tuner.attempts a
                    WHERE a.trial_id = t.id AND a.cause = :cause
@@ -79,7 +80,7 @@ _INTERRUPT = """
             epochs = CASE WHEN i.again OR t.epochs IS NULL THEN t.epochs ELSE least(t.epochs, (
                 SELECT coalesce(max(r.step), 0) FROM tuner.reports r WHERE r.trial_id = t.id
             )) END,
-            seconds = t.seconds + greatest(0, extract(epoch FROM i.ended_at - t.started_at)),
+            seconds = t.seconds + extract(epoch FROM i.ended_at - t.started_at),
             lease_until = NULL, changed = pg_current_xact_id()
         FROM interrupted i WHERE t.id = i.id
         RETURNING t.id, t.study_id, t.number, t.state, t.epochs, i.again,
