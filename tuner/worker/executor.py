@@ -154,9 +154,11 @@ def _captured(path: Path) -> Iterator[None]:
     try:
         for stream in (1, 2):
             os.dup2(log, stream)
-        # the last trial's code may have closed or replaced its own
+        # the last trial's code may have closed or replaced its own; by lines: who is killed has no
+        # time to flush, and `tuner logs --follow` shows what there is
         sys.stdout, sys.stderr = (
-            os.fdopen(stream, "w", errors="backslashreplace", closefd=False) for stream in (1, 2)
+            os.fdopen(stream, "w", buffering=1, errors="backslashreplace", closefd=False)
+            for stream in (1, 2)
         )
         yield
     finally:
