@@ -282,6 +282,9 @@ def report_(
         out.print(f"wrote [bold]{shown(path)}[/]")
 
 
+OPEN = "to be named in the study file"
+
+
 def families(as_json: bool = AsJson) -> None:
     """List the model families and what each searches by default."""
     cards = [registry.card(name) for name in registry.NAMES]
@@ -295,4 +298,5 @@ def families(as_json: bool = AsJson) -> None:
             continue
         metrics = ", ".join(card.metrics_with_labels or card.metrics)
         out.print(f"  metrics {metrics}; data: {' or '.join(card.data)}")
-        out.print(params_table(card.space.describe(), indent=4))
+        space = {**card.space.describe(), **dict.fromkeys(card.open, OPEN)}
+        out.print(params_table(space, indent=4))

@@ -116,6 +116,15 @@ class Family(BaseModel):
         return Space(parameters=self.search)
 
     @property
+    def open(self) -> tuple[str, ...]:
+        """Parameters of which only the user knows the values, as pretrained models."""
+        return tuple(
+            name
+            for name, parameter in self.search.items()
+            if isinstance(parameter, FixedParameter) and parameter.value is None
+        )
+
+    @property
     def module(self) -> str:
         """Import path of the family's code."""
         return f"tuner.families.{self.name}"

@@ -82,11 +82,11 @@ def _limit(spec: ResolvedSpec) -> float:
 def _too_much(spec: ResolvedSpec, cost: tuple[float, float] | None) -> str | None:
     memory, seconds = _limit(spec), spec.resources.epoch_seconds
     if cost is None:
-        return f"does not fit into {memory / _MIB_PER_GIB:.1f} GiB of memory"
+        return f"does not fit into {memory / _MIB_PER_GIB:.3g} GiB of memory"
     if cost[0] > memory:
         return (
-            f"needs {cost[0] / _MIB_PER_GIB:.1f} GiB of memory, "
-            f"{memory / _MIB_PER_GIB:.1f} are allowed"
+            f"needs {cost[0] / _MIB_PER_GIB:.3g} GiB of memory, "
+            f"{memory / _MIB_PER_GIB:.3g} are allowed"
         )
     if seconds is not None and cost[1] > seconds:
         return f"an epoch takes about {cost[1]:,.0f} s, {written(seconds)} are allowed"
