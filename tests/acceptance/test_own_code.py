@@ -218,7 +218,7 @@ def test_a_paused_command_saves_and_goes_on(environment: dict[str, str], tmp_pat
 
 
 def test_a_function_that_does_not_listen_is_ended_with_its_process(
-    environment: dict[str, str], database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], database: Database, tmp_path: Path
 ) -> None:
     """It never reports, blocks signals and has left a child; then its study is paused."""
     module = """
@@ -234,7 +234,6 @@ def train(trial):
 """
     run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
     ok("launch", str(write(tmp_path, module)), **run)
-    monkeypatch.setattr(loop, "GRACE", 0.2)
 
     def pause() -> None:
         eventually((tmp_path / "started").exists, within=60)
@@ -242,7 +241,7 @@ def train(trial):
 
     pausing = threading.Thread(target=pause)
     pausing.start()
-    settings = Settings(home=Path(environment["TUNER_HOME"]))
+    settings = Settings(home=Path(environment["TUNER_HOME"]), drain_grace=0.2)
     slot = Slot("cpu", 1)
     loop.Worker(database, settings, [slot], only=["own"], until_done=True, allow_code=True).run()
     pausing.join()
