@@ -85,7 +85,8 @@ def export(
                 content["missing"] = f"what the trial has kept is not here: {where} has trained it"
             _write(content, study, spec, trial, aside)
         return Exported(folder, content)
-    weights = attempts[0] / artifacts.WEIGHTS_FILE
+    last = artifacts.attempt_folder(settings, study.id, trial.number, trial.attempt)
+    weights = last / artifacts.WEIGHTS_FILE
     with _opened(weights, trial) as source, files.whole_folder(folder, replace=force) as aside:
         copy = aside / artifacts.WEIGHTS_FILE
         with copy.open("wb") as file:

@@ -162,7 +162,7 @@ def small(line: Line, database: Database) -> Said:
     [
         ("", "s.yaml: is empty; a study needs `name`, `family` and `data`"),
         ("name: a\n  family: cnn\n", "s.yaml:2: is not valid YAML: there is a second `:` here"),
-        (STUDY + "buget: {}\n", "s.yaml:21: unknown key `buget`; did you mean `budget`?"),
+        (STUDY + "buget: {}\n", "s.yaml:24: unknown key `buget`; did you mean `budget`?"),
         (STUDY.replace("cnn", "cnnn"), "s.yaml:3: family: unknown family `cnnn`; did you mean"),
         (STUDY + "objective: {metric: acuracy}\n", "did you mean `accuracy`?"),
         (STUDY.replace("optimizer: adam", "optimizer: adm"), "did you mean `adam`?"),
@@ -474,6 +474,7 @@ def test_a_disk_that_fails_leaves_nothing(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("os.fsync", fails)
+    monkeypatch.setattr("tuner.export._evaluate", lambda *_: {})
     monkeypatch.setattr("tuner.export._content", lambda *_: {"metric": {}})
     Path("exports").mkdir()
     Path("reports").mkdir()
