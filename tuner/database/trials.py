@@ -40,7 +40,7 @@ _CLAIM = Prepared("""
     WITH waiting AS (
         SELECT t.id, t.attempt, t.epochs FROM tuner.trials t
         WHERE t.study_id = :study AND t.state = 'waiting'
-        ORDER BY t.attempt = 0, t.epochs DESC, t.number
+        ORDER BY t.attempt = 0, coalesce(t.epochs, 0) DESC, t.number
         LIMIT 1 FOR UPDATE OF t SKIP LOCKED
     ), wanted AS MATERIALIZED (
         SELECT s.claimed_at, w.id IS NULL AS fresh, coalesce(w.epochs, 0) AS epochs,
