@@ -275,6 +275,13 @@ def _by_state(counts: Mapping[str, int]) -> dict[TrialState, int]:
     return {state: counts.get(state, 0) for state in TrialState}
 
 
+def overview_of(database: Database, study_id: int) -> Overview:
+    """The same by the study's id."""
+    with database.statement() as connection:
+        study = studies.by_id(connection, study_id)
+        return Overview(study, _by_state(trials.counts(connection, study.id).get(study.id, {})))
+
+
 def load_trials(database: Database, study: Study) -> list[Trial]:
     """All trials of a study by number."""
     with database.statement() as connection:

@@ -30,7 +30,10 @@ def test_the_command_line_and_a_worker_never_load_what_trains() -> None:
 
 def test_help_waits_for_nothing_heavy() -> None:
     code = "import tuner.cli.app"
-    assert loaded(code, "torch", "numpy", "optuna", "plotly", "jinja2", "scipy", "PIL") == []
+    assert (
+        loaded(code, "torch", "numpy", "optuna", "plotly", "jinja2", "scipy", "PIL", "fastapi")
+        == []
+    )
 
 
 @pytest.mark.parametrize("module", ["tuner.trials", "tuner.errors", "tuner.spec.load"])

@@ -11,7 +11,7 @@ from types import FrameType
 import typer
 
 from tuner import __version__
-from tuner.cli import database, exchange, logs, mistakes, run, steer, studies, workers
+from tuner.cli import dashboard, database, exchange, logs, mistakes, run, steer, studies, workers
 from tuner.cli.output import complain
 from tuner.errors import TunerError
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 run.add_to(app)
 studies.add_to(app)
 logs.add_to(app)
+dashboard.add_to(app)
 workers.add_to(app)
 exchange.add_to(app)
 steer.add_to(app)

@@ -1,18 +1,14 @@
 """How values look: numbers with sensible digits, tables, JSON, errors."""
 
 import json
-import math
 import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import is_dataclass
-from datetime import UTC, datetime
-from enum import Enum
+from datetime import datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import typer
 from rich.console import Console
@@ -24,8 +20,9 @@ from tuner.cli.names import study_names
 from tuner.database.engine import Database
 from tuner.errors import visible
 from tuner.figures import text
+from tuner.records import plain
 from tuner.settings import Settings, settings
-from tuner.trials import ParamValue, Study, StudyState, Trial, TrialState
+from tuner.trials import ParamValue, StudyState, TrialState
 
 PIPED = 10_000  # columns: a file or another program has no edge to wrap at
 _on_terminal = sys.stdout is not None and sys.stdout.isatty()  # None: it was closed by the shell
@@ -104,25 +101,6 @@ def _escaped(line: str) -> str:
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
 
 
-def plain(value: Any) -> Any:
-    """Records, times and paths as JSON's own types."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain({k: getattr(value, k) for k in value.__dataclass_fields__})
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(v) for v in value]
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, Path | UUID):
-        return str(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
 def number(value: float | None) -> str:
     """A measured number with four significant digits, as in the figures; `–` for none."""
     return text.number(value)
@@ -164,20 +142,3 @@ def params_table(params: Mapping[str, ParamValue], *, indent: int = 2) -> Table:
     for name, value in params.items():
         made.add_row(shown(name), escape(param(value)))
     return made
-
-
-def trial_record(trial: Trial) -> dict[str, Any]:
-    """A trial for scripts."""
-    record = asdict_shallow(trial)
-    record["seconds"] = trial.seconds
-    return record
-
-
-def asdict_shallow(record: Any) -> dict[str, Any]:
-    """A dataclass's fields, without copying what they hold."""
-    return {name: getattr(record, name) for name in record.__dataclass_fields__}
-
-
-def study_record(study: Study) -> dict[str, Any]:
-    """A study for scripts."""
-    return asdict_shallow(study)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from tuner import commands, export, files
+from tuner import commands, export, files, records
 from tuner.cli.live import LiveView
 from tuner.cli.names import study_names
 from tuner.cli.output import (
@@ -17,11 +17,9 @@ from tuner.cli.output import (
     opened,
     out,
     params_table,
-    plain,
     print_json,
     program,
     shown,
-    study_record,
     typed,
 )
 from tuner.database.engine import Database
@@ -193,7 +191,7 @@ def _conclude(
     if as_json:
         print_json(
             {
-                "study": plain(study_record(study)),
+                "study": records.plain(records.of_study(study)),
                 "counts": {str(k): v for k, v in counts.items()},
                 "best": exported.content,
                 "export": str(folder),
@@ -253,7 +251,7 @@ def launch(
         _say_notes(prepared)
         launched = commands.launch(database, prepared)
         if as_json:
-            print_json(study_record(launched.study))
+            print_json(records.of_study(launched.study))
             return
         name = launched.study.name
         out.print(f"launched [bold]{shown(name)}[/]: {launched.study.max_trials} trials\nnext:")

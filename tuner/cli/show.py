@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tuner import commands
+from tuner import commands, records
 from tuner.cli.output import (
     AsJson,
     StudyName,
@@ -13,13 +13,10 @@ from tuner.cli.output import (
     opened,
     out,
     params_table,
-    plain,
     print_json,
     shown,
     state,
-    study_record,
     table,
-    trial_record,
 )
 from tuner.spec.resolved import ResolvedSpec
 from tuner.trials import Cause, Failures, Study, TrialState, finished
@@ -29,7 +26,7 @@ SHOWN_LINES = 5  # of the output of a failed attempt
 
 def overview_record(one: commands.Overview) -> dict[str, Any]:
     """A study with its counts for scripts."""
-    return {**study_record(one.study), "counts": plain(one.counts)}
+    return {**records.of_study(one.study), "counts": records.plain(one.counts)}
 
 
 def show(name: str = StudyName, as_json: bool = AsJson) -> None:
@@ -40,7 +37,7 @@ def show(name: str = StudyName, as_json: bool = AsJson) -> None:
         found = commands.best_of(commands.load_trials(database, study), study)
         failures = commands.failures(database, study)
     if as_json:
-        best = None if found is None else trial_record(found)
+        best = None if found is None else records.of_trial(found)
         print_json({**overview_record(one), "best": best, "failures": failures})
         return
     reason = f" ({shown(study.reason)})" if study.reason else ""

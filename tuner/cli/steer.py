@@ -2,7 +2,7 @@
 
 import typer
 
-from tuner import commands
+from tuner import commands, records
 from tuner.cli.output import (
     AsJson,
     StudyName,
@@ -11,7 +11,6 @@ from tuner.cli.output import (
     out,
     print_json,
     shown,
-    study_record,
     typed,
 )
 from tuner.errors import BadInputError
@@ -36,7 +35,7 @@ def change(
     with opened() as (_, database):
         done = commands.change(database, name, fields)
         if as_json:
-            print_json({**study_record(done.study), "changes": done.changes})
+            print_json({**records.of_study(done.study), "changes": done.changes})
             return
         for line in done.changes:
             out.print(f"[yellow]changed:[/] {shown(line)}")
@@ -114,7 +113,7 @@ def stop(name: str = StudyName, as_json: bool = AsJson) -> None:
 
 def _say(study: Study, sentence: str, *, as_json: bool) -> None:
     if as_json:
-        print_json(study_record(study))
+        print_json(records.of_study(study))
     else:
         out.print(sentence)
 

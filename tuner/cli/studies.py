@@ -10,7 +10,7 @@ import typer
 from rich.measure import Measurement
 from rich.table import Table
 
-from tuner import commands, export, files
+from tuner import commands, export, files, records
 from tuner.cli.exchange import As, to_optuna
 from tuner.cli.output import (
     PIPED,
@@ -28,7 +28,6 @@ from tuner.cli.output import (
     shown,
     state,
     table,
-    trial_record,
 )
 from tuner.cli.run import OWN_FIGURE, default_export, say_what_is_missing
 from tuner.cli.show import overview_record, say_which_objective, show
@@ -99,7 +98,7 @@ def trials(
         every.sort(key=lambda t: _order(t, study))
     chosen = every[:top]
     if as_json or form == "json":
-        print_json([trial_record(t) for t in chosen])
+        print_json([records.of_trial(t) for t in chosen])
     elif form == "csv":
         _print_csv(chosen, study)
     else:

@@ -2,9 +2,9 @@
 
 import typer
 
+from tuner import records
 from tuner.cli.output import (
     AsJson,
-    asdict_shallow,
     err,
     moment,
     number,
@@ -31,7 +31,7 @@ def workers_(as_json: bool = AsJson) -> None:
         alive = workers.alive(connection)
         found = devices.latest(connection, [worker.id for worker in alive])
     if as_json:
-        print_json([{**asdict_shallow(worker), "devices": found[worker.id]} for worker in alive])
+        print_json([{**records.shallow(worker), "devices": found[worker.id]} for worker in alive])
         return
     if not alive:
         err.print("[dim]no worker was seen within the last half minute[/]")

@@ -1,0 +1,90 @@
+"""The application: routers, guards, and what becomes of errors."""
+
+from collections.abc import Collection
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from tuner import __version__
+from tuner.dashboard import assets, views
+from tuner.dashboard.access import viewer
+from tuner.dashboard.api import studies as studies_api
+from tuner.dashboard.context import Board
+from tuner.dashboard.guards import Guards
+from tuner.dashboard.pages import studies, study
+from tuner.errors import (
+    BadInputError,
+    DatabaseUnreachableError,
+    NothingToExportError,
+    StudyExistsError,
+    StudyNotFoundError,
+    StudyStateError,
+    TrialNotFoundError,
+    TunerError,
+)
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+API = "/api/v1"
+
+_STATUS: tuple[tuple[type[TunerError], int], ...] = (
+    (StudyNotFoundError, 404),
+    (TrialNotFoundError, 404),
+    (StudyExistsError, 409),
+    (StudyStateError, 409),
+    (NothingToExportError, 409),
+    (BadInputError, 422),
+    (DatabaseUnreachableError, 503),
+)
+
+
+def create_app(board: Board, *, hosts: Collection[str] = LOOPBACK) -> FastAPI:
+    """The dashboard over an open database; `hosts` are the names it may be asked under."""
+    app = FastAPI(
+        title="tuner",
+        version=__version__,
+        summary="Launch studies, watch and steer them, export the best.",
+        docs_url=None,  # it would load its scripts from elsewhere
+        redoc_url=None,
+        openapi_url=f"{API}/openapi.json",
+    )
+    app.state.board = board
+    app.include_router(assets.router)
+    for pages in (studies.router, study.router):
+        app.include_router(pages, dependencies=[viewer], include_in_schema=False)
+    for api in (studies_api.router,):
+        app.include_router(api, prefix=API, dependencies=[viewer])
+    app.add_exception_handler(TunerError, _explain)
+    app.add_exception_handler(HTTPException, _explain)
+    app.add_exception_handler(RequestValidationError, _explain)
+    app.add_middleware(Guards, hosts=hosts)
+    return app
+
+
+def _explain(request: Request, error: Exception) -> Response:
+    """What went wrong in one sentence: as JSON, as a line for a running page, or as a page."""
+    status, said = _status(error), _sentence(error)
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"error": said}, status)
+    if request.headers.get("hx-request"):
+        return Response(said.encode("utf-8", "replace"), status, media_type="text/plain")
+    return views.render(request, "error.html", {"status": status, "said": said}, status=status)
+
+
+def _status(error: Exception) -> int:
+    if isinstance(error, HTTPException):
+        return error.status_code
+    if isinstance(error, RequestValidationError):
+        return 422
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, HTTPException):
+        return str(error.detail)
+    if isinstance(error, RequestValidationError):
+        return "\n".join(
+            f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()
+        )
+    return str(error)

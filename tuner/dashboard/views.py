@@ -1,0 +1,77 @@
+"""Templates, and how values look in them: as in the report and on the command line."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import jinja2
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from markupsafe import Markup
+
+from tuner import __version__
+from tuner.dashboard import assets
+from tuner.figures import text, theme
+from tuner.trials import StudyState
+
+STATE_COLOUR: Mapping[str, str] = {
+    StudyState.ACTIVE: "running",
+    StudyState.PAUSED: "pruned",
+    StudyState.STOPPED: "failed",
+    StudyState.FINISHED: "complete",
+}
+
+
+def render(
+    request: Request, name: str, context: Mapping[str, Any], *, status: int = 200
+) -> HTMLResponse:
+    """A page, or a part of one."""
+    page = _environment().get_template(name).render(request=request, **context)
+    # lone surrogates cannot be written as UTF-8
+    return HTMLResponse(page.encode("utf-8", errors="replace"), status_code=status)
+
+
+def moment(given: datetime | None) -> Markup:
+    """A time: a script of ours shows it in the viewer's zone."""
+    if given is None:
+        return Markup("–")
+    utc = given.astimezone(UTC)
+    return Markup('<time datetime="{}">{}</time>').format(
+        utc.isoformat(), utc.strftime("%Y-%m-%d %H:%M UTC")
+    )
+
+
+def _visible(value: object) -> object:
+    """What Jinja prints: nothing unprintable but line ends."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return "\n".join(map(text.clean, value.expandtabs(2).split("\n")))
+    return value
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tuner.dashboard", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters |= {
+        "number": text.number,
+        "param": text.value,
+        "short": text.short,
+        "duration": text.duration,
+        "moment": moment,
+    }
+    environment.globals |= {
+        "static": assets.url,
+        "state_colour": STATE_COLOUR,
+        "version": __version__,
+        "places": (("/studies", "Studies"),),
+        "page_colours": (theme.LIGHT.page, theme.DARK.page),
+    }
+    return environment
