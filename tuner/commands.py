@@ -5,13 +5,15 @@ Every function takes the open `Database`; what a user did wrong comes out as a `
 
 import shlex
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 from tuner import chained, families
 from tuner.data import prepare
-from tuner.database import feed, schema, studies, trials
+from tuner.database import feed, leases, schema, studies, trials, workers
 from tuner.database.engine import Database, connect
 from tuner.errors import (
     BadInputError,
@@ -21,6 +23,7 @@ from tuner.errors import (
     StudyNotFoundError,
     StudyStateError,
     TrialNotFoundError,
+    WorkerNotFoundError,
     visible,
 )
 from tuner.families import costs
@@ -37,6 +40,7 @@ from tuner.trials import Failures, ParamValue, Study, StudyState, Trial, TrialSt
 
 _EXTENDABLE = (StudyState.FINISHED, StudyState.ACTIVE)  # what it is, what it shall be
 _EXTEND = ": raise its budget with `tuner change` to go on"
+KILL_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5)  # seconds between attempts to kill a trial
 _RESUMABLE = (StudyState.PAUSED, StudyState.STOPPED, StudyState.FINISHED)
 
 
@@ -150,7 +154,9 @@ def _with_file(spec: ResolvedSpec, data: DataSpec, vectors: Path) -> ResolvedSpe
     return spec.model_copy(update={"data": data.model_copy(update={"vectors": vectors})})
 
 
-def launch(database: Database, prepared: Prepared, *, resume: bool = False) -> Launched:
+def launch(
+    database: Database, prepared: Prepared, *, resume: bool = False, by: str | None = None
+) -> Launched:
     """Make the study, ready for workers.
 
     StudyExistsError if its name is taken; with `resume`, a study of the same file goes on (its
@@ -168,6 +174,7 @@ def launch(database: Database, prepared: Prepared, *, resume: bool = False) -> L
                 spec=spec.as_json(),
                 fingerprint=prepared.fingerprint,
                 limits=spec.limits,
+                launched_by=by,
             )
         except StudyExistsError:
             # two may launch at once, so that whoever makes it is known only by having made it
@@ -254,6 +261,18 @@ def find(database: Database, name: str) -> Study:
     """The study of that name; StudyNotFoundError without one."""
     with database.statement() as connection:
         return studies.by_name(connection, name)
+
+
+def studies_of(database: Database) -> list[Study]:
+    """All studies, the oldest first."""
+    with database.statement() as connection:
+        return studies.every(connection)
+
+
+def study_of(database: Database, study_id: int) -> Study:
+    """The study of that id; StudyNotFoundError without one."""
+    with database.statement() as connection:
+        return studies.by_id(connection, study_id)
 
 
 def overviews(database: Database) -> list[Overview]:
@@ -392,6 +411,36 @@ def retry(database: Database, name: str, number: int | None = None) -> list[int]
                 connection, study.id, StudyState.ACTIVE, allowed=[StudyState.FINISHED]
             )
         return numbers
+
+
+def kill(database: Database, name: str, number: int, *, by: str) -> None:
+    """Fail a running trial, or one that was enqueued and never ran, for good.
+
+    Its worker leaves it at its next report, or when it hears of it. TrialNotFoundError without
+    such a trial, StudyStateError where the trial is neither.
+    """
+    message = f"killed by {by}"
+    study = find(database, name)
+    for pause in KILL_PAUSES:
+        with database.statement() as connection:
+            if leases.kill(connection, study.id, number, message=message):
+                return
+        found = trial(database, study, number)
+        if found.state is not TrialState.RUNNING:
+            break
+        time.sleep(pause)  # its worker was just writing to it
+    again = " for another attempt; it can be killed when it runs, or the study be stopped"
+    raise StudyStateError(
+        f"trial {number} of {quoted(name)} is {found.state}"
+        + (again if found.state is TrialState.WAITING else "; only running trials can be killed")
+    )
+
+
+def drain(database: Database, worker_id: UUID) -> None:
+    """Ask a worker to stop as SIGTERM does: its trials finish or go back to the queue."""
+    with database.statement() as connection:
+        if not workers.drain(connection, worker_id):
+            raise WorkerNotFoundError(f"there is no worker {worker_id}, or it has stopped already")
 
 
 def trainable(database: Database, names: Sequence[str], *, allow_code: bool) -> None:

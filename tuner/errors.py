@@ -84,8 +84,16 @@ class TrialNotFoundError(BadInputError):
     """There is no such trial."""
 
 
+class WorkerNotFoundError(BadInputError):
+    """There is no such worker."""
+
+
 class NothingToExportError(BadInputError):
     """The study has no finished trial yet, so there is nothing to export."""
+
+
+class AccountError(BadInputError):
+    """There is no such account, or it may not do that."""
 
 
 class DatabaseError(TunerError):

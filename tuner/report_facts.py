@@ -23,6 +23,7 @@ CAUSES: Mapping[str, str] = {
     "timeout": "timeout",
     "lost": "worker lost",
     "preempted": "preempted",
+    "killed": "killed by a user",
 }
 
 

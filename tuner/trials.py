@@ -72,6 +72,7 @@ class Cause(StrEnum):
     TIMEOUT = "timeout"
     LOST = "lost"
     PREEMPTED = "preempted"
+    KILLED = "killed"  # by a user
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,7 @@ class Study:
     reason: str | None = None  # why it is paused, stopped or finished
     created_at: datetime | None = None
     finished_at: datetime | None = None
+    launched_by: str | None = None
     user_attrs: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     system_attrs: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # Optuna's own
     id: int = 0

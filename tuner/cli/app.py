@@ -11,7 +11,18 @@ from types import FrameType
 import typer
 
 from tuner import __version__
-from tuner.cli import dashboard, database, exchange, logs, mistakes, run, steer, studies, workers
+from tuner.cli import (
+    accounts,
+    dashboard,
+    database,
+    exchange,
+    logs,
+    mistakes,
+    run,
+    steer,
+    studies,
+    workers,
+)
 from tuner.cli.output import complain
 from tuner.errors import TunerError
 
@@ -31,6 +42,7 @@ dashboard.add_to(app)
 workers.add_to(app)
 exchange.add_to(app)
 steer.add_to(app)
+accounts.add_to(app)
 database.add_to(app)
 
 

@@ -1,8 +1,11 @@
 """How values look: numbers with sensible digits, tables, JSON, errors."""
 
 import json
+import os
+import pwd
 import shlex
 import shutil
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -72,6 +75,15 @@ def program() -> list[str]:
         return [Path(sys.executable).name, "-m", "tuner"]
     found = shutil.which("tuner")
     return ["tuner"] if found and Path(found).resolve() == called.resolve() else [str(called)]
+
+
+def user() -> str:
+    """Who has called this program: `ada@host`."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container, for example
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}"
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from tuner.cli.output import (
     program,
     shown,
     typed,
+    user,
 )
 from tuner.database.engine import Database
 from tuner.database.hints import TRIALS, ListeningDatabase
@@ -82,7 +83,7 @@ def run(
         _say_notes(prepared)
         folder = to or default_export(spec.name)
         _refuse_taken(folder, spec.name)  # now, not after hours of training
-        launched = commands.launch(database, prepared, resume=True)
+        launched = commands.launch(database, prepared, resume=True, by=user())
         study = launched.study
         for change in launched.changes:
             err.print(f"[yellow]changed:[/] {shown(change)}")
@@ -249,7 +250,7 @@ def launch(
     with opened() as (settings, database):
         prepared = commands.prepare_study(database, file, settings, overrides=overrides, name=name)
         _say_notes(prepared)
-        launched = commands.launch(database, prepared)
+        launched = commands.launch(database, prepared, by=user())
         if as_json:
             print_json(records.of_study(launched.study))
             return

@@ -1,4 +1,4 @@
-"""Steering studies: `change`, `enqueue`, `retry`, `pause`, `resume`, `stop`, `delete`."""
+"""Steering studies: `change`, `enqueue`, `retry`, `kill`, `pause`, `resume`, `stop`, `delete`."""
 
 import typer
 
@@ -12,6 +12,7 @@ from tuner.cli.output import (
     print_json,
     shown,
     typed,
+    user,
 )
 from tuner.errors import BadInputError
 from tuner.spec.overrides import assigned
@@ -20,7 +21,7 @@ from tuner.trials import Study, StudyState
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    for command in (change, enqueue, retry, pause, resume, stop, delete):
+    for command in (change, enqueue, retry, kill, pause, resume, stop, delete):
         app.command(rich_help_panel="Steer")(command)
 
 
@@ -87,6 +88,20 @@ def retry(
         else:
             queued = f"queued again: {', '.join(map(str, numbers))}"
             out.print(queued if numbers else "none has failed")
+
+
+def kill(
+    name: str = StudyName,
+    trial: int = typer.Argument(help="The trial's number.", show_default=False),
+    as_json: bool = AsJson,
+) -> None:
+    """Fail a running trial, or one that was enqueued and has not begun."""
+    with opened() as (_, database):
+        commands.kill(database, name, trial, by=user())
+        if as_json:
+            print_json({"study": name, "trial": trial})
+        else:
+            out.print(f"killed trial {trial}; {typed('retry', name, str(trial))} queues it again")
 
 
 def pause(name: str = StudyName, as_json: bool = AsJson) -> None:

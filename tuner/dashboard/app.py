@@ -8,12 +8,15 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tuner import __version__
-from tuner.dashboard import assets, views
+from tuner.dashboard import assets, health, views
 from tuner.dashboard.access import viewer
+from tuner.dashboard.api import schema
 from tuner.dashboard.api import studies as studies_api
+from tuner.dashboard.audited import Audited
 from tuner.dashboard.context import Board
 from tuner.dashboard.guards import Guards
-from tuner.dashboard.pages import studies, study
+from tuner.dashboard.limits import Attempts
+from tuner.dashboard.pages import login, notes, steer, studies, study
 from tuner.errors import (
     BadInputError,
     DatabaseUnreachableError,
@@ -23,6 +26,7 @@ from tuner.errors import (
     StudyStateError,
     TrialNotFoundError,
     TunerError,
+    WorkerNotFoundError,
 )
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
@@ -31,6 +35,7 @@ API = "/api/v1"
 _STATUS: tuple[tuple[type[TunerError], int], ...] = (
     (StudyNotFoundError, 404),
     (TrialNotFoundError, 404),
+    (WorkerNotFoundError, 404),
     (StudyExistsError, 409),
     (StudyStateError, 409),
     (NothingToExportError, 409),
@@ -47,28 +52,34 @@ def create_app(board: Board, *, hosts: Collection[str] = LOOPBACK) -> FastAPI:
         summary="Launch studies, watch and steer them, export the best.",
         docs_url=None,  # it would load its scripts from elsewhere
         redoc_url=None,
-        openapi_url=f"{API}/openapi.json",
+        openapi_url=None,  # served by a route of ours, which asks who wants it
     )
     app.state.board = board
-    app.include_router(assets.router)
-    for pages in (studies.router, study.router):
+    app.state.attempts = Attempts()
+    for public in (assets.router, health.router, login.router):
+        app.include_router(public, include_in_schema=False)
+    for pages in (studies.router, steer.router, notes.router, study.router):
         app.include_router(pages, dependencies=[viewer], include_in_schema=False)
-    for api in (studies_api.router,):
+    for api in (schema.router, studies_api.router):
         app.include_router(api, prefix=API, dependencies=[viewer])
     app.add_exception_handler(TunerError, _explain)
     app.add_exception_handler(HTTPException, _explain)
     app.add_exception_handler(RequestValidationError, _explain)
-    app.add_middleware(Guards, hosts=hosts)
+    app.add_middleware(Audited, board=board)
+    app.add_middleware(Guards, hosts=hosts, tls=board.access.tls)
     return app
 
 
 def _explain(request: Request, error: Exception) -> Response:
     """What went wrong in one sentence: as JSON, as a line for a running page, or as a page."""
     status, said = _status(error), _sentence(error)
+    headers = dict(getattr(error, "headers", None) or {})
+    if status == 303:
+        return Response(status_code=303, headers=headers)
     if request.url.path.startswith("/api/"):
-        return JSONResponse({"error": said}, status)
+        return JSONResponse({"error": said}, status, headers)
     if request.headers.get("hx-request"):
-        return Response(said.encode("utf-8", "replace"), status, media_type="text/plain")
+        return Response(said.encode("utf-8", "replace"), status, headers, "text/plain")
     return views.render(request, "error.html", {"status": status, "said": said}, status=status)
 
 

@@ -1,12 +1,42 @@
 """What every route shares."""
 
-from dataclasses import dataclass
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
 from tuner.database.engine import Database
+from tuner.database.progress import Overviews, Progress
 from tuner.settings import Settings
+from tuner.trials import Study
+
+ID = 2**63 - 1  # PostgreSQL's largest
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How far the server can be reached, and what follows from it."""
+
+    login: bool = False  # whether accounts are asked for
+    tls: bool = False  # whether browsers reach it by HTTPS
+
+
+class Progresses:
+    """How far all studies are, for many threads at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._overviews = Overviews()
+        self._lock = threading.Lock()
+
+    def of(self, *studies: Study) -> Mapping[int, Progress]:
+        """Study id → how far it is now."""
+        with self._lock:
+            with self._database.statement() as connection:
+                self._overviews.refresh(connection)
+            return {study.id: self._overviews.of(study.id, study.direction) for study in studies}
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +45,11 @@ class Board:
 
     database: Database
     settings: Settings
+    access: Access = field(default_factory=Access)
+    progresses: Progresses = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "progresses", Progresses(self.database))
 
 
 def board(request: Request) -> Board:
@@ -24,4 +59,5 @@ def board(request: Request) -> Board:
 
 
 Context = Annotated[Board, Depends(board)]
-StudyId = Annotated[int, Path(ge=1, le=2**63 - 1, description="The study's id.")]
+StudyId = Annotated[int, Path(ge=1, le=ID, description="The study's id.")]
+TrialNumber = Annotated[int, Path(ge=0, le=2**31 - 1, description="The trial's number.")]

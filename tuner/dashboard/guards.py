@@ -9,10 +9,12 @@ from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 1_000_000  # bytes
+TOO_LARGE = f"a request may have {MAX_BODY:,} bytes at most"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 # Plotly sets the attribute `style` of what it draws; style sheets and scripts are files of ours
@@ -41,19 +43,20 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
-
-
-class TooLargeError(Exception):
-    """The body of a request has more than `MAX_BODY` bytes."""
+HSTS = {"Strict-Transport-Security": "max-age=31536000"}
 
 
 class Guards:
     """The outermost layer of the application."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str]) -> None:
-        """`hosts`: the names under which this server may be asked, without ports."""
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str], tls: bool = False) -> None:
+        """`hosts`: the names under which this server may be asked, without ports.
+
+        `tls`: browsers reach it by HTTPS, and shall never again try it without.
+        """
         self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
+        self._headers = {**HEADERS, **(HSTS if tls else {})}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -61,14 +64,10 @@ class Guards:
             await self._app(scope, receive, send)
             return
 
-        started = False
-
         async def guarded(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
@@ -77,11 +76,7 @@ class Guards:
         if refused is not None:
             await refused(scope, receive, guarded)
             return
-        try:
-            await self._app(scope, _limited(receive), guarded)
-        except TooLargeError:
-            if not started:
-                await _too_large()(scope, receive, guarded)
+        await self._app(scope, _limited(receive), guarded)
 
     def _refused(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
@@ -94,7 +89,7 @@ class Guards:
             return PlainTextResponse("A page of another site may not do that.\n", 403)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY:
-            return _too_large()
+            return PlainTextResponse(f"{TOO_LARGE}.\n", 413)
         return None
 
 
@@ -123,11 +118,7 @@ def _limited(receive: Receive) -> Receive:
         message = await receive()
         read += len(message.get("body", b""))
         if read > MAX_BODY:
-            raise TooLargeError
+            raise HTTPException(413, TOO_LARGE)
         return message
 
     return limited
-
-
-def _too_large() -> PlainTextResponse:
-    return PlainTextResponse(f"A request may have {MAX_BODY:,} bytes at most.\n", 413)

@@ -1,53 +1,152 @@
-"""The dashboard's process: where it listens, and how it ends."""
+"""The dashboard's process: where it may listen, under which names, and how it ends.
 
-import logging
+On this machine's loopback it asks for no login, for whoever is here can use the database anyway.
+Beyond it, it starts only with HTTPS (its own certificate, or a proxy in front that has one) and
+with an account that could log in.
+"""
+
+import ipaddress
 import socket
+import ssl
 import threading
 import webbrowser
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 
-from tuner import commands
-from tuner.dashboard.app import create_app
-from tuner.dashboard.context import Board
+from tuner import commands, files
+from tuner.dashboard.app import LOOPBACK, create_app
+from tuner.dashboard.context import Access, Board
+from tuner.database import accounts
+from tuner.database.engine import Database
 from tuner.errors import BadInputError
 from tuner.settings import Settings
 
 GRACE = 2  # seconds that open streams have when the server is to end
 
-_log = logging.getLogger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to listen, and who is to reach it."""
+
+    host: str = "127.0.0.1"
+    port: int = 0  # 0: any free one
+    names: Sequence[str] = ()  # under which browsers ask, beside the host itself
+    certificate: Path | None = None
+    key: Path | None = None
+    behind_tls: bool = False  # a proxy in front speaks HTTPS
+    login: bool = False  # ask for accounts even on the loopback
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether nobody but this machine reaches it."""
+        try:
+            alone = ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            alone = self.host == "localhost"
+        return alone and not self.behind_tls and not self.names
+
+    @property
+    def access(self) -> Access:
+        """What follows from it."""
+        tls = self.behind_tls or self.certificate is not None
+        return Access(login=self.login or not self.is_loopback, tls=tls)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The names that are answered to."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (*LOOPBACK, host, *self.names)
 
 
-def serve(settings: Settings, *, port: int, browser: bool) -> None:
-    """Serve on this machine's loopback until stopped; with `browser`, open it there."""
-    listening = _listening(port)
-    address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    database = commands.open_database(settings)
-    try:
+class Server:
+    """A dashboard in this process."""
+
+    def __init__(self, database: Database, settings: Settings, place: Place) -> None:
+        """Checks the place and takes the port; BadInputError where that cannot be."""
+        _check(database, place)
+        self._listening = _listening(place)
+        host, port = self._listening.getsockname()[:2]
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
+        scheme = "https" if place.certificate is not None else "http"
+        self.address = f"{scheme}://{shown}:{port}"
         config = uvicorn.Config(
-            create_app(Board(database, settings)),
+            create_app(Board(database, settings, place.access), hosts=place.hosts),
             log_config=None,
+            access_log=False,
             server_header=False,
+            proxy_headers=place.behind_tls,
+            ssl_certfile=place.certificate,
+            ssl_keyfile=place.key,
             timeout_graceful_shutdown=GRACE,
         )
-        print(f"dashboard at {address}; Ctrl-C ends it", flush=True)
+        self._server = uvicorn.Server(config)
+
+    def run(self) -> None:
+        """Serve until stopped by a signal."""
+        self._server.run(sockets=[self._listening])
+
+
+def serve(
+    settings: Settings, place: Place, *, browser: bool, on_start: Callable[[str], None]
+) -> None:
+    """Serve until stopped; `on_start` is told the address, `browser` opens it."""
+    database = commands.open_database(settings)
+    try:
+        server = Server(database, settings, place)
+        on_start(server.address)
         if browser:
-            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        uvicorn.Server(config).run(sockets=[listening])
+            threading.Thread(target=webbrowser.open, args=(server.address,), daemon=True).start()
+        server.run()
     finally:
         database.close()
 
 
-def _listening(port: int) -> socket.socket:
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def _check(database: Database, place: Place) -> None:
+    if place.key is not None and place.certificate is None:
+        raise BadInputError("--key: belongs to a `--certificate`, which is missing")
+    if not place.access.login:
+        return
+    if not place.access.tls and not place.is_loopback:
+        raise BadInputError(
+            f"beyond this machine ({place.host}) passwords need HTTPS: give `--certificate` and "
+            "`--key`, or, where a proxy in front has them, `--behind-tls`"
+        )
+    with database.statement() as connection:
+        if not any(account.role == "admin" for account in accounts.every(connection)):
+            raise BadInputError(
+                "nobody could log in: add an account first with `tuner user add NAME --role admin`"
+            )
+
+
+def _listening(place: Place) -> socket.socket:
+    if place.certificate is not None:
+        _check_certificate(place.certificate, place.key)
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        found = socket.socket(family, kind)
+    except OSError as error:
+        raise BadInputError(f"--host: {place.host} is no address of this machine") from error
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found.bind(("127.0.0.1", port))
+        found.bind(address)
+        found.listen(128)
     except OSError as error:
         found.close()
         raise BadInputError(
-            f"port {port} cannot be listened on ({error.strerror or error}); "
-            "`--port` names another one"
+            f"{place.host}:{place.port} cannot be listened on ({error.strerror or error}); "
+            "`--port` names another port"
         ) from error
-    found.listen(128)
     return found
+
+
+def _check_certificate(certificate: Path, key: Path | None) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        both = files.shown(certificate) + (f", {files.shown(key)}" if key else "")
+        raise BadInputError(f"--certificate: {both} cannot be used: {error}") from error

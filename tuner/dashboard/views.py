@@ -11,7 +11,9 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
 from tuner import __version__
+from tuner.accounts import Role
 from tuner.dashboard import assets
+from tuner.dashboard.context import Board
 from tuner.figures import text, theme
 from tuner.trials import StudyState
 
@@ -22,12 +24,19 @@ STATE_COLOUR: Mapping[str, str] = {
     StudyState.FINISHED: "complete",
 }
 
+PLACES = (  # path, title, the role that it needs
+    ("/studies", "Studies", Role.VIEWER),
+)
+
 
 def render(
     request: Request, name: str, context: Mapping[str, Any], *, status: int = 200
 ) -> HTMLResponse:
     """A page, or a part of one."""
-    page = _environment().get_template(name).render(request=request, **context)
+    user = getattr(request.state, "user", None)
+    board: Board = request.app.state.board
+    given = {"request": request, "user": user, "login": board.access.login, **context}
+    page = _environment().get_template(name).render(given)
     # lone surrogates cannot be written as UTF-8
     return HTMLResponse(page.encode("utf-8", errors="replace"), status_code=status)
 
@@ -71,7 +80,7 @@ def _environment() -> jinja2.Environment:
         "static": assets.url,
         "state_colour": STATE_COLOUR,
         "version": __version__,
-        "places": (("/studies", "Studies"),),
+        "places": PLACES,
         "page_colours": (theme.LIGHT.page, theme.DARK.page),
     }
     return environment

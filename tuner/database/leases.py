@@ -47,6 +47,7 @@ _LIMITS = """
     CASE CAST(:cause AS text)
         WHEN 'lost' THEN coalesce(CAST(s.spec -> 'resources' ->> 'max_attempts' AS integer), 3)
         WHEN 'out_of_memory' THEN 2
+        WHEN 'killed' THEN 1
     END
 """
 _INTERRUPT = """
@@ -110,6 +111,15 @@ def _interrupt(which: str) -> str:
 
 _REAP = text(_interrupt("t.lease_until < clock_timestamp()"))
 _GIVE_BACK = text(_interrupt("t.id = :id AND t.attempt = :attempt AND t.worker_id = :worker"))
+_KILL = text(_interrupt("t.study_id = :study AND t.number = :number"))
+# one that was enqueued and never claimed has taken nothing of a budget
+_CANCEL = text("""
+    UPDATE tuner.trials
+    SET state = 'failed', cause = :cause, message = :message, finished_at = clock_timestamp(),
+        changed = pg_current_xact_id()
+    WHERE study_id = :study AND number = :number AND state = 'waiting' AND attempt = 0
+    RETURNING id, pg_notify('tuner_work', CAST(study_id AS text))
+""")
 
 
 def renew(
@@ -155,3 +165,20 @@ def reap(connection: Connection) -> list[tuple[int, int, TrialState]]:
         {"cause": Cause.LOST, "message": "its worker stopped renewing the lease", "log_tail": None},
     )
     return [(row.study_id, row.number, TrialState(row.state)) for row in rows]
+
+
+def kill(connection: Connection, study_id: int, number: int, *, message: str) -> bool:
+    """Fail a trial that runs, or that was enqueued and never ran; its worker then leaves it.
+
+    False if it is neither, or if its worker is writing to it just now.
+    """
+    arguments = {
+        "study": study_id,
+        "number": number,
+        "cause": Cause.KILLED,
+        "message": message,
+        "log_tail": None,
+    }
+    if connection.execute(_KILL, arguments).one_or_none() is not None:
+        return True
+    return connection.execute(_CANCEL, arguments).one_or_none() is not None

@@ -23,19 +23,19 @@ _LOCK_NOT_AVAILABLE = "55P03"
 _CREATE = text("""
     INSERT INTO tuner.studies
         (name, family, spec, fingerprint, directions, metrics, max_trials, deadline, max_epochs,
-         max_seconds, trial_epochs, priority, max_concurrent, labels, system_attrs)
+         max_seconds, trial_epochs, priority, max_concurrent, labels, system_attrs, launched_by)
     VALUES
         (:name, :family, CAST(:spec AS jsonb), :fingerprint, :directions, :metrics, :max_trials,
          clock_timestamp() + CAST(:hours AS double precision) * interval '1 hour', :max_epochs,
          :max_seconds, :trial_epochs, :priority, :max_concurrent, CAST(:labels AS jsonb),
-         CAST(:system_attrs AS jsonb))
+         CAST(:system_attrs AS jsonb), :launched_by)
     RETURNING id, pg_notify('tuner_work', CAST(id AS text))
 """)
 
 _SELECT = """
     SELECT id, name, state, reason, family, spec, fingerprint, directions, metrics, max_trials,
            issued, max_epochs, epochs_issued, max_seconds, seconds_issued, priority, max_concurrent,
-           labels, revision, user_attrs, system_attrs, created_at, finished_at
+           labels, revision, user_attrs, system_attrs, created_at, finished_at, launched_by
     FROM tuner.studies
 """
 _ALL = text(_SELECT + "ORDER BY id")
@@ -124,7 +124,7 @@ _PAUSE_IF_FAILING = text("""
         ) latest
     ) l
     WHERE s.id = f.id AND s.state = 'active'
-      AND l.trials = m.most AND l.causes = 1 AND l.failed
+      AND l.trials = m.most AND l.causes = 1 AND l.failed AND l.cause <> 'killed'
     RETURNING s.id, pg_notify('tuner_work', CAST(s.id AS text))
 """)
 
@@ -209,6 +209,7 @@ def create(
     fingerprint: str | None = None,
     limits: Limits = UNLIMITED,
     system_attrs: Mapping[str, Any] | None = None,
+    launched_by: str | None = None,
 ) -> int:
     """Insert a study; returns its id. StudyExistsError if the name is taken."""
     try:
@@ -223,6 +224,7 @@ def create(
                     "directions": list(directions),
                     "metrics": list(metrics),
                     "system_attrs": attributes.encode(system_attrs or {}),
+                    "launched_by": launched_by,
                     **_arguments(limits),
                 },
             ).one()
@@ -405,6 +407,7 @@ def _study(row: Row[Any]) -> Study:
         data_fingerprint=row.fingerprint,
         created_at=row.created_at,
         finished_at=row.finished_at,
+        launched_by=row.launched_by,
         user_attrs=attributes.decode(row.user_attrs),
         system_attrs=attributes.decode(row.system_attrs),
     )

@@ -97,6 +97,7 @@ studies = Table(
     Column("system_attrs", JSONB, nullable=False, server_default=EMPTY),
     Column("created_at", _timestamp(), nullable=False, server_default=NOW),
     Column("finished_at", _timestamp()),
+    Column("launched_by", Text),  # NULL: nobody said
     CheckConstraint(_one_of("state", StudyState), name="state"),
     CheckConstraint("max_trials IS NULL OR issued <= max_trials", name="budget"),
     CheckConstraint("max_epochs IS NULL OR epochs_issued <= max_epochs", name="epochs"),
@@ -137,6 +138,7 @@ workers = Table(
     Column("started_at", _timestamp(), nullable=False, server_default=NOW),
     Column("seen_at", _timestamp(), nullable=False, server_default=NOW),
     Column("stopped_at", _timestamp()),
+    Column("drain_at", _timestamp()),  # somebody has asked it to stop
 )
 
 devices = Table(
@@ -242,4 +244,60 @@ attempts = Table(
     Column("started_at", _timestamp()),
     Column("ended_at", _timestamp(), nullable=False, server_default=NOW),
     CheckConstraint(_one_of("cause", Cause), name="cause"),
+)
+
+ROLES = "role IN ('viewer', 'operator', 'admin')"
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("password", Text, nullable=False),  # hashed with argon2
+    Column("role", Text, nullable=False),
+    Column("created_at", _timestamp(), nullable=False, server_default=NOW),
+    CheckConstraint(ROLES, name="role"),
+)
+
+# Sessions of browsers and tokens of programs; no row: it was revoked.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column(
+        "account_id",
+        BigInteger,
+        ForeignKey(accounts.c.id, ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False, unique=True),  # SHA-256 of the secret
+    Column("role", Text, nullable=False),  # at most; the account's counts as well
+    Column("created_at", _timestamp(), nullable=False, server_default=NOW),
+    Column("expires_at", _timestamp(), nullable=False),
+    Column("used_at", _timestamp()),
+    CheckConstraint("kind IN ('session', 'api')", name="kind"),
+    CheckConstraint(ROLES, name="role"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _timestamp(), nullable=False, server_default=NOW),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("detail", Text, nullable=False, server_default=""),
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("study_id", BigInteger, ForeignKey(studies.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("revision", Integer, nullable=False, server_default="1"),
+    Column("updated_at", _timestamp(), nullable=False, server_default=NOW),
 )

@@ -20,6 +20,12 @@ _REGISTER = text("""
 _SEEN = text("""
     WITH asynchronous AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', TRUE))
     UPDATE tuner.workers SET seen_at = clock_timestamp() FROM asynchronous WHERE id = :id
+    RETURNING drain_at IS NOT NULL AS drain
+""")
+_DRAIN = text("""
+    UPDATE tuner.workers SET drain_at = coalesce(drain_at, clock_timestamp())
+    WHERE id = :id AND stopped_at IS NULL
+    RETURNING pg_notify('tuner_work', '0')
 """)
 _STOPPED = text("UPDATE tuner.workers SET stopped_at = clock_timestamp() WHERE id = :id")
 _ALIVE = text("""
@@ -71,9 +77,14 @@ def register(
     )
 
 
-def seen(connection: Connection, worker_id: UUID) -> None:
-    """Note that a worker is alive."""
-    connection.execute(_SEEN, {"id": worker_id})
+def seen(connection: Connection, worker_id: UUID) -> bool:
+    """Note that a worker is alive; whether somebody has asked it to stop."""
+    return bool(connection.execute(_SEEN, {"id": worker_id}).scalar_one_or_none())
+
+
+def drain(connection: Connection, worker_id: UUID) -> bool:
+    """Ask a worker to stop as a signal does; False if there is none or it has stopped already."""
+    return connection.execute(_DRAIN, {"id": worker_id}).one_or_none() is not None
 
 
 def stopped(connection: Connection, worker_id: UUID) -> None:

@@ -77,6 +77,25 @@ def assigned(pairs: Sequence[str]) -> dict[str, ParamValue]:
     return out
 
 
+def configuration(text: str) -> dict[str, ParamValue]:
+    """Lines `name: value` as parameters; SpecError with a line a problem."""
+    try:
+        document = parse(text)
+    except NotYamlError as error:
+        raise SpecError(f"line {error.line or 1}: {error}") from None
+    problems = [f"line {line}: {what}" for line, what in document.problems]
+    given = document.data if document.data is not None else {}
+    if not isinstance(given, dict):
+        problems.append("must be lines `name: value`, as in `learning_rate: 0.001`")
+        given = {}
+    for name, value in given.items():
+        if isinstance(value, dict | list):
+            problems.append(f"{quoted(name)}: must be a single value, is {a(value)}")
+    if problems:
+        raise SpecError("\n".join(problems))
+    return given
+
+
 def labels(pairs: Sequence[str]) -> dict[str, str]:
     """`["gpu=h200"]` as a worker's labels; SpecError with a line a problem."""
     out: dict[str, str] = {}

@@ -159,8 +159,8 @@ class Worker:
 
     def _tick(self) -> None:
         listens = self._database.fileno() is not None
-        if self._database.heard():
-            self._next["studies"] = self._next["claim"] = 0.0
+        if self._database.heard():  # a trial of ours may have been killed, too
+            self._next["studies"] = self._next["claim"] = self._next["renew"] = 0.0
         for name, period, action in (
             ("studies", LISTENING_POLL if listens else POLL, self._look_at_studies),
             ("peaks", PEAKS_PERIOD, self._look_at_peaks),
@@ -213,7 +213,8 @@ class Worker:
 
     def _look_at_studies(self) -> None:
         with self._database.statement() as connection:
-            workers.seen(connection, self.id)
+            if workers.seen(connection, self.id) and self._stop_by is None:
+                self.drain()
             active = {
                 study.id: study
                 for study in studies.active(connection, labels=self._labels)

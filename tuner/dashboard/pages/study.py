@@ -1,21 +1,47 @@
-"""One study: its header and its tabs, each at an address of its own."""
+"""One study: its header with the controls, and its tabs, each at an address of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
-from tuner import commands
+from tuner import commands, export, report_facts
+from tuner.accounts import Role
 from tuner.dashboard import views
-from tuner.dashboard.context import Context, StudyId
+from tuner.dashboard.access import Who
+from tuner.dashboard.context import Board, Context, StudyId
+from tuner.dashboard.facts import Facts
+from tuner.dashboard.pages import configuration, log, notes
+from tuner.dashboard.snippets import Snippet, snippets
+from tuner.database import feed
+from tuner.spec.resolved import ResolvedSpec
+from tuner.trials import Study, StudyState, Trial, TrialState
 
-TABS: Mapping[str, str] = MappingProxyType(
+
+def _nothing_more(_board: Board, _study: Study) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """A tab: its title and what its template is given beside the study."""
+
+    title: str
+    context: Callable[[Board, Study], Mapping[str, Any]] = _nothing_more
+
+
+TABS: Mapping[str, Tab] = MappingProxyType(
     {
-        "overview": "Overview",
-        "analyse": "Analyse",
-        "trials": "Trials",
-        "timeline": "Timeline",
+        "overview": Tab("Overview"),
+        "analyse": Tab("Analyse"),
+        "trials": Tab("Trials"),
+        "timeline": Tab("Timeline"),
+        "log": Tab("Log", log.context),
+        "configuration": Tab("Configuration", configuration.context),
+        "notes": Tab("Notes", notes.context),
     }
 )
 
@@ -25,14 +51,78 @@ router = APIRouter(prefix="/studies/{study_id:int}")
 @router.get("")
 def first(study_id: StudyId) -> Response:
     """The first tab."""
-    return RedirectResponse(f"/studies/{study_id}/overview", 307)
+    return RedirectResponse(f"/studies/{study_id}/overview", 303)
+
+
+@router.get("/header")
+def header(request: Request, board: Context, who: Who, study_id: StudyId) -> Response:
+    """The header alone, for a page that is open."""
+    context = _context(board, commands.study_of(board.database, study_id), who.role)
+    return views.render(request, "study/header.html", context)
 
 
 @router.get("/{tab}")
-def tab(request: Request, board: Context, study_id: StudyId, tab: str) -> Response:
+def tab(request: Request, board: Context, who: Who, study_id: StudyId, tab: str) -> Response:
     """A tab of a study's page."""
     if tab not in TABS:
         raise HTTPException(404, "there is no such page")
-    one = commands.overview_of(board.database, study_id)
-    context = {"one": one, "study": one.study, "tabs": TABS, "tab": tab}
+    study = commands.study_of(board.database, study_id)
+    context = {
+        **_context(board, study, who.role),
+        "tabs": TABS,
+        "tab": tab,
+        **TABS[tab].context(board, study),
+    }
     return views.render(request, f"study/{tab}.html", context)
+
+
+def _context(board: Board, study: Study, role: Role) -> dict[str, Any]:
+    one = Facts(study, board.progresses.of(study)[study.id])
+    found = _best(board, one)
+    return {
+        "study": study,
+        "one": one,
+        "best": found,
+        "snippets": _snippets(study, found),
+        "controls": _controls(one, role),
+        "subtitle": _subtitle(study),
+        "spec": None if study.spec is None else ResolvedSpec.from_json(study.spec),
+    }
+
+
+def _best(board: Board, one: Facts) -> Trial | None:
+    if one.progress.best_number is None:
+        return None
+    with board.database.statement() as connection:
+        return feed.by_number(connection, one.study.id, one.progress.best_number)
+
+
+def _snippets(study: Study, found: Trial | None) -> list[Snippet]:
+    return [] if found is None else snippets(study.name, export.all_params(study, found))
+
+
+def _controls(one: Facts, role: Role) -> frozenset[str]:
+    """What this user can do to the study as it is now."""
+    if role < Role.OPERATOR:
+        return frozenset()
+    state, is_ours = one.study.state, one.study.spec is not None
+    can = {
+        "pause": is_ours and state is StudyState.ACTIVE,
+        "resume": is_ours and state in (StudyState.PAUSED, StudyState.STOPPED),
+        "stop": is_ours and state in (StudyState.ACTIVE, StudyState.PAUSED),
+        "change": is_ours,
+        "enqueue": True,
+        "clone": is_ours,
+        "retry": one.progress.counts[TrialState.FAILED] > 0,
+        "delete": role >= Role.ADMIN and (state is not StudyState.ACTIVE or not is_ours),
+    }
+    return frozenset(name for name, possible in can.items() if possible)
+
+
+def _subtitle(study: Study) -> str:
+    parts = [study.family or "made through Optuna"]
+    parts += [f"{d} {m}" for d, m in zip(study.directions, study.metrics, strict=False)]
+    source = report_facts.at(study.spec, "data", "source")
+    if source:
+        parts.append(f"on {source}")
+    return " · ".join(parts)

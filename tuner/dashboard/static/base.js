@@ -1,11 +1,12 @@
-// Times in the viewer's zone, sentences of what went wrong, copying.
+// What every page does: times in the viewer's zone, sentences of what was done, dialogs, copying,
+// and which rows of a list are selected.
 
 const MINUTE = 60, HOUR = 3600, DAY = 86400; // seconds
 const STEPS = [[MINUTE, 1, "second"], [HOUR, MINUTE, "minute"], [DAY, HOUR, "hour"], [30 * DAY, DAY, "day"]];
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
-const ago = (date) => {
+const near = (date) => {
   const seconds = (date - Date.now()) / 1000;
   const step = STEPS.find(([limit]) => Math.abs(seconds) < limit);
   return step ? relative.format(Math.round(seconds / step[1]), step[2])
@@ -15,7 +16,7 @@ const ago = (date) => {
 const showTimes = (root) => {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const date = new Date(time.dateTime);
-    time.textContent = ago(date);
+    time.textContent = near(date);
     time.title = absolute.format(date);
   }
 };
@@ -25,28 +26,90 @@ export const say = (text, kind = "") => {
   toast.className = `toast ${kind}`;
   toast.textContent = text;
   document.getElementById("toasts").append(toast);
-  setTimeout(() => toast.remove(), kind === "error" ? 12000 : 5000);
+  setTimeout(() => toast.remove(), kind === "error" ? 12000 : 6000);
 };
 
 const copy = async (button) => {
   const source = document.getElementById(button.dataset.copy);
-  const before = button.textContent;
   try {
-    await navigator.clipboard.writeText(source.textContent);
+    await navigator.clipboard.writeText(source.value ?? source.textContent);
     button.textContent = "Copied";
   } catch {
     getSelection().selectAllChildren(source); // no clipboard here: ready for Ctrl+C
     button.textContent = "Selected";
   }
-  setTimeout(() => { button.textContent = before; }, 1500);
+  setTimeout(() => { button.textContent = "Copy"; }, 1500);
 };
 
+const selected = new Set();
+
+const showSelected = () => {
+  const boxes = [...document.querySelectorAll('#list input[name="ids"]')];
+  for (const box of boxes) box.checked = selected.has(box.value);
+  const here = boxes.filter((box) => box.checked).length;
+  const bulk = document.querySelector(".bulk");
+  if (bulk) bulk.hidden = here === 0;
+  for (const place of document.querySelectorAll("[data-selected]")) place.textContent = here;
+  const all = document.querySelector("[data-all]");
+  if (all) { all.checked = here > 0 && here === boxes.length; all.indeterminate = here > 0 && here < boxes.length; }
+  const compare = document.querySelector("[data-compare]");
+  if (compare) compare.href = `/compare?${boxes.filter((b) => b.checked).map((b) => `studies=${b.value}`).join("&")}`;
+};
+
+document.addEventListener("change", (event) => {
+  const box = event.target;
+  const boxes = box.matches("[data-all]") ? document.querySelectorAll('#list input[name="ids"]')
+    : box.matches('#list input[name="ids"]') ? [box] : [];
+  for (const one of boxes) box.checked ? selected.add(one.value) : selected.delete(one.value);
+  if (boxes.length) { event.stopPropagation(); showSelected(); }
+}, true);
+
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("button[data-copy]");
-  if (button) copy(button);
+  const button = event.target.closest("button");
+  for (const menu of document.querySelectorAll("details.menu[open]"))
+    if (!menu.contains(event.target) || button) menu.open = false;
+  if (!button) return;
+  if (button.dataset.copy) copy(button);
+  if (button.dataset.opens) document.getElementById(button.dataset.opens).showModal();
+  if ("closes" in button.dataset) button.closest("dialog").close();
 });
-document.addEventListener("htmx:afterSettle", (event) => showTimes(event.detail.elt));
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of document.querySelectorAll("details.menu[open]")) { menu.open = false; menu.firstElementChild.focus(); }
+});
+
+// Parts of the page are replaced while somebody reads them: what they have opened stays open.
+const opened = new Set();
+document.addEventListener("toggle", (event) => {
+  const { id, open } = event.target;
+  if (id && event.target.matches("details")) open ? opened.add(id) : opened.delete(id);
+}, true);
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const isRefresh = event.target.id === "header" && event.detail.requestConfig.verb === "get";
+  if (isRefresh && event.target.querySelector("details.menu[open]")) event.preventDefault();
+});
+// What is as before is left alone: text stays selected, and nothing flickers.
+const before = new Map();
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { target, xhr, requestConfig } = event.detail;
+  if (requestConfig.verb !== "get" || !target.id || xhr.status !== 200) return;
+  if (before.get(target.id) === xhr.responseText) event.detail.shouldSwap = false;
+  before.set(target.id, xhr.responseText);
+});
+document.addEventListener("htmx:afterSettle", (event) => {
+  const root = event.detail.target ?? event.detail.elt;
+  showTimes(root);
+  for (const details of root.querySelectorAll("details[id]")) details.open = opened.has(details.id);
+  if (root.querySelector("#list")) showSelected();
+});
 document.addEventListener("htmx:responseError", (event) => say(event.detail.xhr.responseText, "error"));
-document.addEventListener("htmx:sendError", () => say("The dashboard does not answer.", "error"));
+document.addEventListener("htmx:sendError", (event) => {
+  if (event.detail.requestConfig.verb !== "get") say("The dashboard does not answer.", "error");
+});
+document.addEventListener("tuner:done", (event) => {
+  say(decodeURIComponent(event.detail.said), event.detail.bad ? "error" : "");
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+  selected.clear();
+});
 showTimes(document);
 setInterval(() => showTimes(document), 20000);

@@ -1,0 +1,23 @@
+"""The tab Configuration: the study file with nothing left open, its data, its versions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tuner import export, report_facts
+from tuner.dashboard.context import Board
+from tuner.spec.file import study_file
+from tuner.spec.resolved import ResolvedSpec
+from tuner.trials import Study
+
+
+def context(board: Board, study: Study) -> Mapping[str, Any]:
+    """What the tab's template is given."""
+    spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
+    return {
+        "file": None if spec is None else export.yaml_text(study_file(spec)),
+        "space": {} if spec is None else spec.space.describe(),
+        "method": report_facts.method(study),
+        "data": report_facts.data(study),
+        "own_code": None if spec is None or spec.code is None else spec.code.fingerprint,
+        "versions": export.versions(),
+    }

@@ -1,0 +1,50 @@
+"""Steering studies from a page: the functions of `commands`, and how their outcome is told."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Literal
+from urllib.parse import quote
+
+from fastapi import HTTPException, Request, Response
+from fastapi.responses import RedirectResponse
+
+from tuner import commands
+from tuner.accounts import Role, User
+from tuner.dashboard.audited import note
+from tuner.dashboard.context import Board
+from tuner.errors import BadInputError
+from tuner.spec.words import quoted
+from tuner.trials import Study
+
+Bulk = Literal["pause", "resume", "stop", "delete"]
+
+BULK: Mapping[Bulk, Callable[[Board, Study], object]] = {
+    "pause": lambda board, study: commands.pause(board.database, study.name),
+    "resume": lambda board, study: commands.resume(board.database, study.name),
+    "stop": lambda board, study: commands.stop(board.database, study.name),
+    "delete": lambda board, study: commands.delete(board.database, board.settings, study.name),
+}
+DONE: Mapping[Bulk, str] = {
+    "pause": "paused",
+    "resume": "active",
+    "stop": "stopped",
+    "delete": "deleted",
+}
+
+
+def check_typed(who: User, typed: str, wanted: str) -> None:
+    """What cannot be undone needs an admin who has typed what is to go."""
+    if who.role < Role.ADMIN:
+        raise HTTPException(403, f"{who.name} is {who.role}; deleting needs the role admin")
+    if typed.strip() != wanted.strip():
+        raise BadInputError(f"type {quoted(wanted)} to delete for good; nothing was deleted")
+
+
+def answer(request: Request, path: str, said: str, *, is_bad: bool = False) -> Response:
+    """What was done: as an event for a page that is open, or by leading to `path`."""
+    note(request, said)
+    if not request.headers.get("hx-request"):
+        return RedirectResponse(path, 303)
+    # headers are Latin-1
+    event = {"tuner:done": {"said": quote(said[:2_000]), "bad": is_bad}}
+    return Response(status_code=204, headers={"HX-Trigger": json.dumps(event)})

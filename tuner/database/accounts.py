@@ -1,0 +1,179 @@
+"""Accounts of the dashboard, and what stands for one: sessions of browsers, tokens of programs.
+
+A session and a token are secrets of 256 random bits, of which the digest alone is stored: whoever
+reads the database cannot use them. Both expire, and are gone when they are revoked.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, text
+from sqlalchemy.exc import IntegrityError
+
+from tuner.errors import AccountError
+from tuner.spec.words import quoted
+
+Kind = Literal["session", "api"]
+
+_ADD = text("""
+    INSERT INTO tuner.accounts (name, password, role) VALUES (:name, :password, :role) RETURNING id
+""")
+_FIND = text("SELECT id, name, password, role, created_at FROM tuner.accounts WHERE name = :name")
+_EVERY = text("SELECT id, name, password, role, created_at FROM tuner.accounts ORDER BY name")
+_SET_PASSWORD = text("UPDATE tuner.accounts SET password = :password WHERE id = :id")
+_SET_ROLE = text("UPDATE tuner.accounts SET role = :role WHERE id = :id")
+_END_TOKENS = text("DELETE FROM tuner.tokens WHERE account_id = :id")
+_REMOVE = text("DELETE FROM tuner.accounts WHERE id = :id")
+_GRANT = text("""
+    INSERT INTO tuner.tokens (account_id, kind, name, digest, role, expires_at)
+    VALUES (:account, :kind, :name, :digest, :role,
+            clock_timestamp() + :seconds * interval '1 second')
+    RETURNING id
+""")
+# What is used again and again need not be written each time.
+_HOLDER = text("""
+    WITH used AS (
+        UPDATE tuner.tokens SET used_at = clock_timestamp()
+        WHERE digest = :digest AND expires_at > clock_timestamp()
+          AND (used_at IS NULL OR used_at < clock_timestamp() - interval '1 minute')
+    )
+    SELECT a.name, a.role AS account_role, t.role, t.kind
+    FROM tuner.tokens t JOIN tuner.accounts a ON a.id = t.account_id
+    WHERE t.digest = :digest AND t.expires_at > clock_timestamp()
+""")
+_REVOKE = text("DELETE FROM tuner.tokens WHERE digest = :digest")
+_REVOKE_NAMED = text("DELETE FROM tuner.tokens WHERE kind = 'api' AND id = :id RETURNING id")
+_TOKENS = text("""
+    SELECT t.id, a.name AS account, t.name, t.role, t.created_at, t.expires_at, t.used_at
+    FROM tuner.tokens t JOIN tuner.accounts a ON a.id = t.account_id
+    WHERE t.kind = 'api' ORDER BY t.id
+""")
+_FORGET = text("DELETE FROM tuner.tokens WHERE expires_at < clock_timestamp()")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account as stored."""
+
+    id: int
+    name: str
+    password: str  # argon2's text, with its parameters and salt
+    role: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A program's token as listed; its secret is known to its holder alone."""
+
+    id: int
+    account: str
+    name: str
+    role: str
+    created_at: datetime
+    expires_at: datetime
+    used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whom a session or token stands for."""
+
+    name: str
+    account_role: str
+    role: str  # what the token was given at most
+    kind: Kind
+
+
+def add(connection: Connection, name: str, password: str, role: str) -> int:
+    """Add an account with a hashed password; AccountError if the name is taken."""
+    try:
+        return int(
+            connection.execute(
+                _ADD, {"name": name, "password": password, "role": role}
+            ).scalar_one()
+        )
+    except IntegrityError as error:
+        if "accounts_name_key" not in str(error.orig):
+            raise
+        raise AccountError(f"there is an account named {quoted(name)} already") from None
+
+
+def find(connection: Connection, name: str) -> Account | None:
+    """The account of that name."""
+    row = connection.execute(_FIND, {"name": name}).one_or_none()
+    return None if row is None else _account(row)
+
+
+def every(connection: Connection) -> list[Account]:
+    """All accounts by name."""
+    return [_account(row) for row in connection.execute(_EVERY)]
+
+
+def set_password(connection: Connection, account_id: int, password: str) -> None:
+    """Replace the hashed password; ends all sessions and tokens of the account."""
+    connection.execute(_SET_PASSWORD, {"id": account_id, "password": password})
+    connection.execute(_END_TOKENS, {"id": account_id})
+
+
+def set_role(connection: Connection, account_id: int, role: str) -> None:
+    """Change what the account may do, at once."""
+    connection.execute(_SET_ROLE, {"id": account_id, "role": role})
+
+
+def remove(connection: Connection, account_id: int) -> None:
+    """Remove an account with its sessions and tokens."""
+    connection.execute(_REMOVE, {"id": account_id})
+
+
+def grant(
+    connection: Connection,
+    account_id: int,
+    kind: Kind,
+    *,
+    name: str,
+    digest: str,
+    role: str,
+    seconds: float,
+) -> int:
+    """Store the digest of a new secret that stands for the account for so long; returns its id."""
+    arguments = {
+        "account": account_id,
+        "kind": kind,
+        "name": name,
+        "digest": digest,
+        "role": role,
+        "seconds": seconds,
+    }
+    return int(connection.execute(_GRANT, arguments).scalar_one())
+
+
+def holder(connection: Connection, digest: str) -> Holder | None:
+    """Whom the secret of this digest stands for; None once it has expired or was revoked."""
+    row = connection.execute(_HOLDER, {"digest": digest}).one_or_none()
+    return None if row is None else Holder(row.name, row.account_role, row.role, row.kind)
+
+
+def revoke(connection: Connection, digest: str) -> None:
+    """End the session or token of this digest."""
+    connection.execute(_REVOKE, {"digest": digest})
+
+
+def revoke_token(connection: Connection, token_id: int) -> bool:
+    """End a program's token; False if there is none of that id."""
+    return connection.execute(_REVOKE_NAMED, {"id": token_id}).one_or_none() is not None
+
+
+def tokens(connection: Connection) -> list[Token]:
+    """The programs' tokens, the oldest first."""
+    return [Token(*row) for row in connection.execute(_TOKENS)]
+
+
+def forget(connection: Connection) -> None:
+    """Remove sessions and tokens that have expired."""
+    connection.execute(_FORGET)
+
+
+def _account(row: Row[Any]) -> Account:
+    return Account(row.id, row.name, row.password, row.role, row.created_at)

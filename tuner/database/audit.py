@@ -1,0 +1,63 @@
+"""The audit log: who has asked the dashboard for which change, when, and what came of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from tuner.database.trials import storable
+
+LENGTH = 500  # characters of a detail
+
+_WRITE = text("""
+    INSERT INTO tuner.audit (actor, action, status, detail)
+    VALUES (:actor, :action, :status, :detail)
+""")
+_PAGE = text("""
+    SELECT id, at, actor, action, status, detail FROM tuner.audit
+    WHERE CAST(:before AS bigint) IS NULL OR id < :before
+    ORDER BY id DESC LIMIT :limit
+""")
+
+_OF_STUDY = text("""
+    SELECT id, at, actor, action, status, detail FROM tuner.audit
+    WHERE action ~ :pattern AND status < 400
+    ORDER BY id DESC LIMIT :limit
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One attempt to change something."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str  # POST /studies/3/pause
+    status: int  # HTTP's: 2xx and 3xx, it was done
+    detail: str
+
+
+def write(connection: Connection, *, actor: str, action: str, status: int, detail: str) -> None:
+    """Add an entry."""
+    arguments = {
+        "actor": storable(actor),
+        "action": storable(action[:LENGTH]),
+        "status": status,
+        "detail": storable(detail[:LENGTH]),
+    }
+    connection.execute(_WRITE, arguments)
+
+
+def page(connection: Connection, *, before: int | None = None, limit: int = 100) -> list[Entry]:
+    """The latest entries, or those before the one of an id."""
+    rows = connection.execute(_PAGE, {"before": before, "limit": limit})
+    return [Entry(*row) for row in rows]
+
+
+def of_study(connection: Connection, study_id: int, *, limit: int = 50) -> list[Entry]:
+    """The latest changes of a study that were made."""
+    pattern = f"/studies/{study_id}(/|$)"
+    return [
+        Entry(*row) for row in connection.execute(_OF_STUDY, {"pattern": pattern, "limit": limit})
+    ]

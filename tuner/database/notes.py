@@ -1,0 +1,50 @@
+"""What people write about a study: one text, the latest writer's."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from tuner.database.trials import storable
+
+_READ = text("SELECT text, author, revision, updated_at FROM tuner.notes WHERE study_id = :study")
+_WRITE = text("""
+    INSERT INTO tuner.notes (study_id, text, author) SELECT id, :text, :author
+    FROM tuner.studies WHERE id = :study AND :revision = 0
+    ON CONFLICT DO NOTHING
+    RETURNING revision
+""")
+_REWRITE = text("""
+    UPDATE tuner.notes
+    SET text = :text, author = :author, revision = revision + 1, updated_at = clock_timestamp()
+    WHERE study_id = :study AND revision = :revision
+    RETURNING revision
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A study's note; revision 0: nobody has written one."""
+
+    text: str = ""
+    author: str | None = None
+    revision: int = 0
+    updated_at: datetime | None = None
+
+
+def read(connection: Connection, study_id: int) -> Note:
+    """The study's note."""
+    row = connection.execute(_READ, {"study": study_id}).one_or_none()
+    return Note() if row is None else Note(*row)
+
+
+def write(connection: Connection, study_id: int, note: str, *, author: str, revision: int) -> bool:
+    """Replace the note that was read as `revision`; False if somebody else has written since."""
+    statement = _REWRITE if revision else _WRITE
+    arguments = {
+        "study": study_id,
+        "text": storable(note),
+        "author": author,
+        "revision": revision,
+    }
+    return connection.execute(statement, arguments).one_or_none() is not None
