@@ -415,6 +415,11 @@ def weights(small: Said, database: Database, environment: dict[str, str]) -> Pat
     return path
 
 
+def measured(*_: object, parts: list[str], **__: object) -> dict[str, Any]:
+    """Figures without measuring."""
+    return {"measured": {part: {"accuracy": 0.5} for part in parts}, "intervals": {}}
+
+
 def test_weights_that_are_gone_or_damaged(line: Line, weights: Path) -> None:
     before = files()
     sentence = refused(line("export", "small"), code=1)
@@ -428,10 +433,7 @@ def test_weights_that_are_gone_or_damaged(line: Line, weights: Path) -> None:
 def test_places_where_no_export_can_be(
     line: Line, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "tuner.export._evaluate",
-        lambda *_: {part: {"accuracy": 0.5} for part in ("validation", "test")},
-    )
+    monkeypatch.setattr("tuner.export.measure.evaluate", measured)
     assert line("export", "small").code == 0
     Path("mine").mkdir()
     Path("mine/thesis.txt").write_text("all of it")
@@ -474,14 +476,69 @@ def test_a_disk_that_fails_leaves_nothing(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("os.fsync", fails)
-    monkeypatch.setattr("tuner.export._evaluate", lambda *_: {})
-    monkeypatch.setattr("tuner.export._content", lambda *_: {"metric": {}})
+    monkeypatch.setattr("tuner.export.measure.evaluate", measured)
     Path("exports").mkdir()
     Path("reports").mkdir()
     before = files()
     assert refused(line("export", "small"), code) == f"exports/small: {expected}"
     assert refused(line("report", "small"), code) == f"reports/small.html: {expected}"
     assert files() == before
+
+
+def test_what_an_export_cannot_be(
+    line: Line, weights: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_trial(database, "small", state=OptunaState.FAIL)
+    for words, expected in (
+        (["--trial", "1"], "trial 1 of `small` is failed; only complete trials can be exported"),
+        (["--trial", "7"], "the study `small` has no trial 7"),
+        (["--trial", "0", "--top", "2"], "`--trial` names one trial, `--top` so many of the best"),
+        (["--config", "jason"], "--config: there is no form `jason`; did you mean `json`?"),
+        (["--optuna", "sqlite:///x", "--trial", "0"], "`--optuna` copies the study; all other"),
+    ):
+        assert refused(line("export", "small", *words)).startswith(expected), words
+    assert "s.yaml: cannot be read" in refused(line("verify", "s.yaml"))
+    assert refused(line("verify", "nowhere")).startswith("nowhere: is no bundle; it has no mani")
+    assert not Path("exports").exists()
+
+
+def test_the_test_part_is_read_for_one_trial_and_another_look_is_recorded(
+    line: Line, weights: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.export.measure.evaluate", measured)
+    add_trial(database, "small", value=0.4)
+    second = weights.parent.with_name("1.1") / artifacts.WEIGHTS_FILE
+    second.parent.mkdir()
+    second.write_bytes(b"no weights")
+    database_rows = commands.load_trials(database, commands.find(database, "small"))
+    second.parent.rename(second.parent.with_name(f"1.{database_rows[1].attempt}"))
+
+    def export(*words: str) -> dict[str, Any]:
+        said = line("export", "small", "--force", "--json", *words)
+        assert said.code == 0, said.err
+        return json.loads(said.out)
+
+    def looks() -> list[int]:
+        attributes = commands.find(database, "small").user_attrs
+        return [look["trial"] for look in attributes["tuner:test_looks"]]
+
+    first = export()
+    assert first["metric"]["test"] == 0.5
+    assert looks() == [0]
+    assert export()["metric"]["test"] == 0.5  # as it was seen: nothing is read again
+    assert looks() == [0]
+    other = export("--trial", "1")
+    assert "test" not in other["metric"]
+    assert "was read already, for trial 0 on " in other["notes"][-1]
+    assert "the study was still running" in other["notes"][0]
+    assert looks() == [0]
+    forced = export("--trial", "1", "--look-again")
+    assert forced["metric"]["test"] == 0.5
+    assert "a choice between trials that have all seen it is biased" in forced["notes"][-1]
+    assert looks() == [0, 1]
+    both = export("--top", "2", "--to", "both")
+    assert [one["trial"] for one in both] == [0, 1]
+    assert {path.name for path in Path("both").iterdir()} == {"trial-0", "trial-1"}
 
 
 # The command line itself
@@ -542,10 +599,7 @@ def test_settings(
 def test_json_is_one_value(
     line: Line, small: Said, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "tuner.export._evaluate",
-        lambda *_: {part: {"accuracy": 0.5} for part in ("validation", "test")},
-    )
+    monkeypatch.setattr("tuner.export.measure.evaluate", measured)
     for words in (
         "list --json",
         "show small --json",

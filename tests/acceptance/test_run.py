@@ -43,13 +43,11 @@ def test_from_a_study_file_to_a_verified_export(
 
     folder = tmp_path / "exports" / "first"
     assert {p.name for p in folder.iterdir()} == {
-        "best.json",
-        "best.yaml",
-        "reproduce.yaml",
-        "weights.safetensors",
+        *("card.md", "config.yaml", "lock.txt", "manifest.json", "predict.py"),
+        *("preprocessing.json", "reproduce.yaml", "result.json", "weights.safetensors"),
     }
-    assert json.loads((folder / "best.json").read_text()) == best
-    assert yaml.safe_load((folder / "best.yaml").read_text()) == best
+    assert json.loads((folder / "result.json").read_text()) == best
+    assert yaml.safe_load((folder / "config.yaml").read_text()) == best["params"]
     assert "features.0.weight" in load_file(folder / "weights.safetensors")
 
     trials = ok("trials", "first", "--json", **run)
@@ -83,8 +81,13 @@ def test_from_a_study_file_to_a_verified_export(
     assert refused.returncode == 2
     assert "exists already" in refused.stderr
     ok("export", "first", "--force", **run)
-    ok("export", "first", "--to", "elsewhere", **run)
-    assert (tmp_path / "elsewhere" / "best.yaml").exists()
+    verified = ok("verify", str(folder), "--predict", "--json", **run)
+    assert [check["name"] for check in verified["checks"]] == [
+        *("files", "figures", "predictions", "training")
+    ]
+    assert verified["passed"], verified
+    training = verified["checks"][-1]
+    assert training["claimed"] == training["found"] == best["metric"]["validation"]
 
     # the exported study file trains the same weights again, to the last bit
     repeated = ok("run", str(folder / "reproduce.yaml"), "--json", **run)

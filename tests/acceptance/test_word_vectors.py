@@ -51,7 +51,8 @@ def test_vectors_are_exported_verified_and_reproduced(
     assert 0 < best["metric"]["test"] <= 1
     folder = tmp_path / "exports" / f"{family}-vectors"
     assert {path.name for path in folder.iterdir()} == {
-        *("best.json", "best.yaml", "reproduce.yaml", "vectors.txt", "weights.safetensors")
+        *("card.md", "config.yaml", "lock.txt", "manifest.json", "predict.py", "vectors.txt"),
+        *("preprocessing.json", "reproduce.yaml", "result.json", "weights.safetensors"),
     }
     vectors = KeyedVectors.load_word2vec_format(folder / "vectors.txt")
     assert vectors.vector_size == 20

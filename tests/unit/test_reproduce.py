@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tuner.export import _reproducing, yaml_text
+from tuner.export.facts import reproducing, yaml_text
 from tuner.families import confirm, registry
 from tuner.search.history import History
 from tuner.search.sampler import Proposer
@@ -51,7 +51,7 @@ def reproduced(spec: ResolvedSpec, params: dict[str, Any], number: int) -> Resol
         max_trials=spec.budget.trials,
     )
     trial = Trial(number=number, state=TrialState.COMPLETE, params=params)
-    return confirm(loads(yaml_text(_reproducing(study, spec, trial)), name="reproduce.yaml"))
+    return confirm(loads(yaml_text(reproducing(study, spec, trial)), name="reproduce.yaml"))
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -188,7 +188,7 @@ def test_the_exported_weights_measure_what_the_trial_did(
         "analogy_accuracy_coverage",
     }
     assert measured["test"] != measured["validation"]
-    module.export(path, tmp_path)
+    module.export(params, news, path, tmp_path)
     exported = KeyedVectors.load_word2vec_format(tmp_path / "vectors.txt")
     found = weights(context)
     assert exported.index_to_key == vector_files.unpacked(found["words"])

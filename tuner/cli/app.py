@@ -21,6 +21,7 @@ from tuner.cli import (
     run,
     steer,
     studies,
+    verify,
     workers,
 )
 from tuner.cli.output import complain
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 run.add_to(app)
 studies.add_to(app)
+verify.add_to(app)
 logs.add_to(app)
 dashboard.add_to(app)
 workers.add_to(app)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from tuner import commands, export, files, records
+from tuner import commands, export, files, records, winner
 from tuner.cli.live import LiveView
 from tuner.cli.names import study_names
 from tuner.cli.output import (
@@ -184,10 +184,10 @@ def _conclude(
         complain(str(error))
         raise typer.Exit(1) from None
     _refuse_taken(folder, study.name)
-    exported = export.export(
-        study, best, folder, settings, force=export.is_export_of(folder, study.name)
+    exported = winner.export_trial(
+        database, settings, study, best, folder, force=export.is_export_of(folder, study.name)
     )
-    say_what_is_missing(exported)
+    say_notes_of(exported)
     metric = exported.content["metric"]
     if as_json:
         print_json(
@@ -209,9 +209,10 @@ def _conclude(
     out.print(f"[bold green]best configuration[/] (trial {best.number})")
     out.print(params_table(exported.content["params"], indent=2))
     out.print()
-    if "test" in metric:
+    if "validation_from_weights" in metric:
         out.print(f"  validation {metric['name']}  [bold]{number(metric['validation'])}[/]")
-        out.print(f"  test {metric['name']}        [bold]{number(metric['test'])}[/]")
+        if "test" in metric:
+            out.print(f"  test {metric['name']}        [bold]{number(metric['test'])}[/]")
     else:
         out.print(
             f"  {shown(metric['name'])} [bold]{number(metric['validation'])}[/], {OWN_FIGURE}"
@@ -222,14 +223,23 @@ def _conclude(
     _print_next(
         (["report", name], "figures and tables as one HTML page"),
         (["trials", name], "every trial"),
-        (["run", str(folder / "reproduce.yaml")], "train the best again"),
+        (["verify", str(folder)], "check the export: train it again, compare"),
     )
 
 
-def say_what_is_missing(exported: export.Exported) -> None:
-    """On standard error: an export that lacks files is still one."""
-    if "missing" in exported.content:
-        err.print(f"[yellow]{shown(exported.content['missing'])}[/]")
+def say_notes_of(exported: export.Exported) -> None:
+    """On standard error: what an export lacks, and what should be known of its choice."""
+    missing = [exported.content["missing"]] if "missing" in exported.content else []
+    for note in (*missing, *exported.content.get("notes", ())):
+        err.print(f"[yellow]{shown(note)}[/]")
+
+
+def test_in_words(exported: export.Exported) -> str:
+    """What is known of the test part."""
+    metric = exported.content["metric"]
+    if "test" in metric:
+        return f"test {number(metric['test'])}"
+    return "test not read" if "validation_from_weights" in metric else OWN_FIGURE
 
 
 def _print_next(*commands_: tuple[list[str], str]) -> None:

@@ -10,7 +10,7 @@ import typer
 from rich.measure import Measurement
 from rich.table import Table
 
-from tuner import commands, export, files, records
+from tuner import commands, export, files, records, winner
 from tuner.cli.exchange import As, to_optuna
 from tuner.cli.output import (
     PIPED,
@@ -29,12 +29,13 @@ from tuner.cli.output import (
     state,
     table,
 )
-from tuner.cli.run import OWN_FIGURE, default_export, say_what_is_missing
+from tuner.cli.run import default_export, say_notes_of, test_in_words
 from tuner.cli.show import overview_record, say_which_objective, show
 from tuner.errors import BadInputError, visible
 from tuner.families import registry
 from tuner.spec.resolved import ResolvedSpec
-from tuner.trials import Study, StudyState, Trial, TrialState, better, finished
+from tuner.spec.words import instead, quoted
+from tuner.trials import Study, Trial, TrialState, better, finished
 
 REPORTS = Path("reports")
 SHOWN_TRIALS = 50
@@ -211,40 +212,71 @@ def best(name: str = StudyName, as_json: bool = AsJson) -> None:
         typer.echo(export.yaml_text(params), nl=False)  # YAML escapes what would steer a terminal
 
 
+Formats = typer.Option(
+    [], "--config", help=f"The configuration also as {', '.join(export.FORMATS)} (repeatable)."
+)
+
+
 def export_(
     name: str = StudyName,
     to: Path | None = typer.Option(None, "--to", help="The folder; by default exports/NAME."),
-    force: bool = typer.Option(False, "--force", help="Replace an existing folder."),
+    force: bool = typer.Option(False, "--force", help="Replace an earlier export."),
+    trial: int | None = typer.Option(None, "--trial", min=0, help="This trial, not the best."),
+    top: int | None = typer.Option(
+        None, "--top", "-n", min=1, help="So many of the best, each into a folder of its own."
+    ),
+    formats: list[str] = Formats,
+    look_again: bool = typer.Option(
+        False, "--look-again", help="Read the test part for this trial too; it is recorded."
+    ),
     optuna: str | None = typer.Option(
         None, "--optuna", metavar="URL", help="Copy the study into an Optuna storage instead."
     ),
     rename: str | None = As,
     as_json: bool = AsJson,
 ) -> None:
-    """Export the best configuration with its weights; measures it on the test part."""
-    if optuna is not None and (to is not None or force):
-        raise BadInputError("`--optuna` copies the study; `--to` and `--force` are for folders")
+    """Export the best configuration as a bundle: configuration, weights, predictions, proofs."""
+    names_one = any(given is not None for given in (to, trial, top))
+    if optuna is not None and (names_one or force or formats or look_again):
+        raise BadInputError("`--optuna` copies the study; all other options are for bundles")
     if optuna is None and rename is not None:
         raise BadInputError("`--as` renames the copy that `--optuna` makes")
+    if trial is not None and top is not None:
+        raise BadInputError("`--trial` names one trial, `--top` so many of the best: give one")
+    for form in formats:
+        if form not in export.FORMATS:
+            end = instead(form, export.FORMATS)
+            raise BadInputError(f"--config: there is no form {quoted(form)}{end}")
     with opened() as (settings, database):
         if optuna is not None:
             to_optuna(database, name, optuna, rename, as_json)
             return
         study = commands.find(database, name)
-        found = commands.best(database, study)
-        exported = export.export(study, found, to or default_export(name), settings, force=force)
-        if study.state is StudyState.ACTIVE:
-            err.print("[yellow]the study is still running: this is the best so far[/]")
-        say_what_is_missing(exported)
+        chosen = winner.chosen(database, study, top, trial)
+        folder = to or default_export(name)
+        made = []
+        for one in chosen:
+            exported = winner.export_trial(
+                database,
+                settings,
+                commands.find(database, name),
+                one,
+                folder if top is None else folder / f"trial-{one.number}",
+                force=force,
+                formats=formats,
+                look_again=look_again,
+            )
+            made.append({**exported.content, "export": str(exported.folder)})
+            say_notes_of(exported)
+            metric = exported.content["metric"]
+            if not as_json:
+                out.print(
+                    f"exported trial {one.number} to [bold]{shown(str(exported.folder))}[/]: "
+                    f"validation {shown(metric['name'])} {number(metric['validation'])}, "
+                    f"{test_in_words(exported)}"
+                )
         if as_json:
-            print_json({**exported.content, "export": str(exported.folder)})
-            return
-        metric = exported.content["metric"]
-        out.print(
-            f"exported trial {found.number} to [bold]{shown(str(exported.folder))}[/]: "
-            f"validation {shown(metric['name'])} {number(metric['validation'])}, "
-            + (f"test {number(metric['test'])}" if "test" in metric else OWN_FIGURE)
-        )
+            print_json(made if top is not None else made[0])
 
 
 def report_(

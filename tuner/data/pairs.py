@@ -19,9 +19,10 @@ from tuner.data.arrays import array_file
 from tuner.data.examples import Pairs
 from tuner.data.prepared import PartName
 from tuner.data.split import Chosen
+from tuner.data.words import SPECIAL
 from tuner.spec.data import DataSpec, Tokens
 
-END = words.SPECIAL  # behind every counterpart, and before it when one is written
+END = SPECIAL  # behind every counterpart, and before it when one is written
 LONGEST = 512  # tokens of a side, unless the study file says something else
 
 _DEFAULTS: Mapping[str, tuple[Tokens, Tokens]] = {

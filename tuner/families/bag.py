@@ -8,6 +8,7 @@ for each setting: trials that differ in nothing else share it.
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,13 +99,25 @@ def load(
     params: Mapping[str, ParamValue], data: Prepared, name: PartName, device: torch.device
 ) -> Terms:
     """The part as terms on the device; DataError if the settings leave no term."""
-    key = (data.folder, *(params.get(k) for k in _SETTING))
+    key = _key(params, data)
     if key not in _fitted:
         while len(_fitted) >= KEPT:
             _fitted.popitem(last=False)
         _fitted[key] = _Fitted(params, data)
     _fitted.move_to_end(key)
     return _fitted[key].part(name, device)
+
+
+def export(
+    params: Mapping[str, ParamValue], data: Prepared, _: Path, __: Path
+) -> dict[str, dict[str, Any]]:
+    """The terms in the order of their ids and how texts are cut into them, for a bundle."""
+    load(params, data, "train", torch.device("cpu"))
+    return {"terms": _fitted[_key(params, data)].described()}
+
+
+def _key(params: Mapping[str, ParamValue], data: Prepared) -> tuple[object, ...]:
+    return (data.folder, *(params.get(name) for name in _SETTING))
 
 
 class _Fitted:
@@ -137,6 +150,18 @@ class _Fitted:
                 f"no term is left with min_df {params['min_df']} and max_df {params['max_df']}: "
                 "widen them"
             ) from error
+
+    def described(self) -> dict[str, Any]:
+        vectorizer = self._vectorizer
+        places: dict[str, int] = vectorizer.vocabulary_
+        return {
+            "names": sorted(places, key=places.__getitem__),
+            "idf": vectorizer.idf_.tolist() if vectorizer.use_idf else None,
+            "analyzer": "word" if vectorizer.analyzer == "word" else "character",
+            "ngrams": vectorizer.ngram_range,
+            "binary": vectorizer.binary,
+            "sublinear_tf": vectorizer.sublinear_tf,
+        }
 
     def part(self, name: PartName, device: torch.device) -> Terms:
         key = (name, str(device))

@@ -14,8 +14,16 @@ A family whose models are no networks defines instead of `build`
         parts: Sequence[PartName],
     ) -> dict[str, dict[str, float]]
 
-part → metric → value of the weights in that file, and, where an export shall hold the model in
-another form too, `def export(weights: Path, folder: Path) -> None`.
+part → metric → value of the weights in that file, and `predictions`, what these say about examples.
+
+A bundle's `predict.py` is made of the module of `families/predict` that the card names and of the
+family's `build`. Where it needs more than weights and vocabulary, the family defines
+
+    def export(
+        params: Mapping[str, ParamValue], data: Prepared, weights: Path, folder: Path
+    ) -> dict[str, Any]
+
+which writes files into the bundle and returns what is added to its `preprocessing.json`.
 
 So the command line and the workers' parent processes never import torch.
 """
@@ -46,6 +54,9 @@ class Family(BaseModel):
     )
     vectors: bool = Field(
         default=False, description="Its weights are word vectors, which other studies can use."
+    )
+    predictor: str | None = Field(
+        default=None, description="The module of `families/predict` that predicts with its bundles."
     )
     metrics: tuple[str, ...] = Field(
         default=(), description="The first is the default; own code has none but the study's."
@@ -79,8 +90,9 @@ class Family(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> "Family":
-        if not self.is_own and not (self.data and self.metrics and self.epochs and self.search):
-            raise ValueError("needs `data`, `metrics`, `epochs` and `search`")
+        needed = self.data, self.predictor, self.metrics, self.epochs, self.search
+        if not self.is_own and not all(needed):
+            raise ValueError("needs `data`, `predictor`, `metrics`, `epochs` and `search`")
         # conditions must name parameters of the card, without a circle
         Space(parameters=self.search)
         Space(parameters=self.search | self.search_with_vectors)

@@ -1,11 +1,11 @@
 """Bags of words: counts of word or character n-grams and a classifier (Harris, 1954)."""
 
 from tuner.data.prepared import Prepared
-from tuner.families.bag import build, load
+from tuner.families.bag import build, export, load
 from tuner.training import loop
 from tuner.training.cohort import Cohort, Context
 
-__all__ = ["build", "load", "train"]
+__all__ = ["build", "export", "load", "train"]
 
 
 def train(cohort: Cohort, data: Prepared, context: Context) -> None:

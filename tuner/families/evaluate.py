@@ -1,8 +1,9 @@
 """Exported weights measured on parts of the data: `python -m tuner.families.evaluate` < request.
 
 A process of its own, so that the command line never imports torch. The request and the answer are
-JSON: what to build, which weights to load and which parts to measure; all metrics of each part.
-Beside the weights it puts what else the family's exports hold.
+JSON: what to build, which weights to load and which parts to measure; all metrics of each part, and
+an interval of the objective's. Into the folder `bundle` it puts what predictions need besides the
+weights; of `sample` rows of the validation part it gives the predictions and writes the `inputs`.
 """
 
 import contextlib
@@ -10,7 +11,6 @@ import importlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,16 +20,15 @@ from safetensors import SafetensorError
 
 from tuner.data import PartName, Prepared, prepare
 from tuner.errors import TunerError
-from tuner.families import registry
+from tuner.families import preprocessing, registry, sample
 from tuner.spec.data import DataSpec
-from tuner.training import metrics, weights
+from tuner.training import metrics
 from tuner.training.device import warm_up
-from tuner.training.network import load_resident, predict
 from tuner.trials import ParamValue
 
 
-def evaluate(request: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Part → metric → value; DataError if the data is not what it was at launch."""
+def evaluate(request: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for; DataError if the data is not what it was at launch."""
     spec = DataSpec.model_validate(request["data"])
     data = prepare(spec, Path(request["cache"]))
     if data.fingerprint != request["fingerprint"]:
@@ -40,39 +39,40 @@ def evaluate(request: dict[str, Any]) -> dict[str, dict[str, float]]:
     warm_up("cpu")
     torch.set_num_threads(request["threads"])
     family = importlib.import_module(registry.card(request["family"]).module)
-    path = Path(request["weights"])
-    measure = getattr(family, "measure", partial(_measure, family))
+    path, params = Path(request["weights"]), request["params"]
     try:
-        measured: dict[str, dict[str, float]] = measure(
-            request["params"], spec, data, path, request["parts"]
-        )
+        answer = _measured(family, request, params, spec, data, path)
+        if "bundle" in request:
+            preprocessing.write(family, params, spec, data, path, Path(request["bundle"]))
+        if "inputs" in request:
+            rows = min(request["sample"], data.sizes["validation"])
+            answer["predictions"] = sample.expected(family, params, spec, data, path, rows)
+            sample.write_inputs(spec, data, rows, Path(request["inputs"]))
     # of torch: tensors of another model; of arrays: one is missing, words are no text
     except (SafetensorError, RuntimeError, KeyError, UnicodeDecodeError) as error:
         reason = (str(error).strip().splitlines() or ["?"])[-1].strip()
         raise TunerError(f"the file is damaged ({reason})") from error
-    if hasattr(family, "export"):
-        family.export(path, path.parent)
-    return measured
+    return answer
 
 
-def _measure(
+def _measured(
     family: ModuleType,
+    request: Mapping[str, Any],
     params: Mapping[str, ParamValue],
-    _: DataSpec,
+    spec: DataSpec,
     data: Prepared,
     path: Path,
-    parts: Sequence[PartName],
-) -> dict[str, dict[str, float]]:
-    """Of a network's weights."""
-    model = family.build(params, data)
-    weights.load(model, path)
-    load = getattr(family, "load", load_resident)
-    device = torch.device("cpu")
-    measured: dict[str, dict[str, float]] = {}
+) -> dict[str, Any]:
+    """`measured`, part → metric → value, and `intervals`, part → the objective's, where known."""
+    parts: Sequence[PartName] = request["parts"]
+    if hasattr(family, "measure"):
+        return {"measured": family.measure(params, spec, data, path, parts), "intervals": {}}
+    measured, intervals = {}, {}
     for name in parts:
-        part = load(params, data, name, device)
-        measured[name] = metrics.classification(predict(model, part), part.labels)
-    return measured
+        logits, labels = sample.outputs(family, params, data, path, name)
+        measured[name] = metrics.classification(logits, labels)
+        intervals[name] = metrics.interval(logits, labels, request["metric"])
+    return {"measured": measured, "intervals": intervals}
 
 
 def main() -> None:
@@ -80,11 +80,11 @@ def main() -> None:
     request = json.load(sys.stdin)
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            measured = evaluate(request)
+            answer = evaluate(request)
     except TunerError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
-    json.dump(measured, sys.stdout)
+    json.dump(answer, sys.stdout)
 
 
 if __name__ == "__main__":

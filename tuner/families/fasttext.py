@@ -19,7 +19,7 @@ from tuner.families.word_tests import Floats, Vectors
 from tuner.families.word_vectors import Arrays, Params, export
 from tuner.training.cohort import Cohort, Context
 
-__all__ = ["build", "export", "measure", "train"]
+__all__ = ["build", "export", "measure", "predictions", "train"]
 
 
 def build(params: Params, sentences: Corpus, seed: int, threads: int) -> FastText:
@@ -67,3 +67,4 @@ def train(cohort: Cohort, data: Prepared, context: Context) -> None:
 
 
 measure = partial(word_vectors.measure, kind=_KIND)
+predictions = partial(word_vectors.predictions, kind=_KIND)

@@ -9,7 +9,9 @@ The head learns at `learning_rate`, the encoder at `encoder_learning_rate`, whic
 trained alone, and the digest of the checkpoint that it belongs to.
 """
 
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import peft
@@ -159,6 +161,27 @@ def load(
 def train(cohort: Cohort, data: Prepared, context: Context) -> None:
     """Train a cohort."""
     loop.train(cohort, data, context, build, load)
+
+
+def export(
+    params: Mapping[str, ParamValue], data: Prepared, _: Path, folder: Path
+) -> dict[str, Any]:
+    """Copy the checkpoint's files to `encoder/` of a bundle; what its inputs are made into."""
+    p: Mapping[str, Any] = params
+    source, copy = files.folder(p["checkpoint"]), folder / files.BUNDLED
+    copy.mkdir()
+    for path in files.loaded(source):
+        shutil.copyfile(path, copy / path.name)
+    if data.kind == "images":
+        encoder = encoders.load(source, data.kind, p["pooling"])
+        assert isinstance(encoder, encoders.ImageEncoder)
+        return {"encoder": {"size": encoder.size}}
+    return {
+        "encoder": {
+            "max_tokens": encoders.longest(source, p["max_length"]),
+            "reads_forward": encoders.tokenizer(source).cls_token_id is None,
+        }
+    }
 
 
 def _unfreeze(encoder: Encoder, p: Mapping[str, Any]) -> None:

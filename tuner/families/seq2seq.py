@@ -192,21 +192,13 @@ class Transduction:
         assert isinstance(part, PairBatches)
         assert part.lengths is not None
         model.eval()
-        most = self._data.input_shape[1]
         found: dict[int, list[int]] = {}
         wanted: dict[int, list[int]] = {}
         loss, count = 0.0, 0
         for indices in part.lengths.argsort(stable=True).split(EVALUATION_BATCH):
             (texts, targets), _ = part.batch(indices.to(part.labels.device))
             with autocast():
-                logits, state = model((texts, targets)).float(), model.encode(texts)
-                if self._beam > 1:
-                    written = decoding.beam(
-                        model.step, state, end=END, most=most,
-                        width=self._beam, length_power=LENGTH_POWER,
-                    )  # fmt: skip
-                else:
-                    written = decoding.greedy(model.step, state, end=END, most=most)
+                logits, written = model((texts, targets)).float(), self._written(model, texts)
             loss += float(
                 functional.cross_entropy(
                     logits.flatten(0, 1), targets.flatten(), ignore_index=0, reduction="sum"
@@ -226,6 +218,24 @@ class Transduction:
                 [self._text(side[row]) for row in order] for side in (found, wanted)
             )),
         }  # fmt: skip
+
+    def _written(self, model: Seq2Seq, texts: Tensor) -> Tensor:
+        state, most = model.encode(texts), self._data.input_shape[1]
+        if self._beam > 1:
+            return decoding.beam(
+                model.step, state, end=END, most=most, width=self._beam, length_power=LENGTH_POWER
+            )
+        return decoding.greedy(model.step, state, end=END, most=most)
+
+    @torch.inference_mode()
+    def write(self, model: Seq2Seq, part: PairBatches, rows: int) -> list[str]:
+        """What the model writes for the first texts of a part."""
+        model.eval()
+        found = []
+        for indices in torch.arange(rows).split(EVALUATION_BATCH):
+            (texts, _), _ = part.batch(indices)
+            found += [self._text(_tokens(ids)) for ids in self._written(model, texts).tolist()]
+        return found
 
     def _text(self, tokens: Sequence[int]) -> str:
         known = self._data.target_vocabulary
@@ -264,6 +274,16 @@ def train(cohort: Cohort, data: Prepared, context: Context) -> None:
     loop.train(cohort, data, context, build, load, Transduction)
 
 
+def _judged(
+    params: Mapping[str, ParamValue], data: Prepared, path: Path
+) -> tuple[Seq2Seq, Transduction]:
+    """The network with exported weights, and its judge."""
+    model = build(params, data)
+    weights.load(model, path)
+    assert isinstance(model, Seq2Seq)
+    return model, Transduction(params, data, torch.device("cpu"))
+
+
 def measure(
     params: Mapping[str, ParamValue],
     _: DataSpec,
@@ -272,7 +292,20 @@ def measure(
     parts: Sequence[PartName],
 ) -> dict[str, dict[str, float]]:
     """Part → metric → value of exported weights."""
-    model, device = build(params, data), torch.device("cpu")
-    weights.load(model, path)
-    judge = Transduction(params, data, device)
-    return {name: judge.measure(model, load(params, data, name, device)) for name in parts}
+    model, judge = _judged(params, data, path)
+    cpu = torch.device("cpu")
+    return {name: judge.measure(model, load(params, data, name, cpu)) for name in parts}
+
+
+def predictions(
+    params: Mapping[str, ParamValue],
+    _: DataSpec,
+    data: Prepared,
+    path: Path,
+    part: PartName,
+    rows: int,
+) -> list[dict[str, Any]]:
+    """What exported weights write for the first texts of a part."""
+    model, judge = _judged(params, data, path)
+    written = judge.write(model, load(params, data, part, torch.device("cpu")), rows)
+    return [{"prediction": text} for text in written]

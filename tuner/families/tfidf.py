@@ -1,11 +1,11 @@
 """TF-IDF: n-grams weighted by how rare they are, and a classifier (Spärck Jones, 1972)."""
 
 from tuner.data.prepared import Prepared
-from tuner.families.bag import build, load
+from tuner.families.bag import build, export, load
 from tuner.training import loop
 from tuner.training.cohort import Cohort, Context
 
-__all__ = ["build", "load", "train"]
+__all__ = ["build", "export", "load", "train"]
 
 
 def train(cohort: Cohort, data: Prepared, context: Context) -> None:

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from tuner.artifacts import VECTORS_FILE
-from tuner.data import corpus
+from tuner.data import corpus, words
 from tuner.data.corpus import Corpus
 from tuner.data.prepared import PartName, Prepared
 from tuner.data.vectors import of_weights, packed
@@ -32,6 +32,7 @@ from tuner.training.cohort import Cohort, Context, Task
 from tuner.training.member import DivergedError
 from tuner.trials import ParamValue
 
+NEAREST = 10  # words that a bundle names
 LARGEST_ALPHA = 1.0  # gensim's native code reads outside of its tables when numbers overflow
 
 Params = Mapping[str, ParamValue]
@@ -191,9 +192,43 @@ def measure(
     return measured
 
 
-def export(weights: Path, folder: Path) -> None:
+def export(_: Params, __: Prepared, weights: Path, folder: Path) -> dict[str, Any]:
     """Write the vectors as gensim and others read them, in the text format of word2vec."""
-    words, matrix = of_weights(weights)
+    _keyed(weights).save_word2vec_format(str(folder / VECTORS_FILE))
+    return {}
+
+
+def predictions(
+    params: Params,
+    spec: DataSpec,
+    data: Prepared,
+    weights: Path,
+    part: PartName,
+    rows: int,
+    *,
+    kind: Kind,
+) -> list[dict[str, Any]]:
+    """The words nearest to those of a corpus, or to the texts of a table; checks a bundle."""
+    vectors = kind.read(params, safetensors.numpy.load_file(weights))
+    unit = vectors.matrix / np.linalg.norm(vectors.matrix, axis=1, keepdims=True)
+    found = []
+    for line in (data.vocabulary if data.kind == "corpus" else data.texts(part))[:rows]:
+        asked = words.tokens(line, lowercase=spec.lowercase)
+        known = vectors.of(asked)
+        known = known[~np.isnan(known[:, 0])]
+        nearest: dict[str, float] = {}
+        if len(known):
+            mean = known.mean(axis=0)
+            cosines = unit @ (mean / np.linalg.norm(mean))
+            ranked = np.argsort(-cosines)[: NEAREST + len(asked)]
+            others = [row for row in ranked.tolist() if vectors.words[row] not in asked]
+            nearest = {vectors.words[row]: float(cosines[row]) for row in others[:NEAREST]}
+        found.append({"words": asked, "nearest": nearest})
+    return found
+
+
+def _keyed(weights: Path) -> KeyedVectors:
+    names, matrix = of_weights(weights)
     vectors = KeyedVectors(matrix.shape[1])
-    vectors.add_vectors(words, matrix)
-    vectors.save_word2vec_format(str(folder / VECTORS_FILE))
+    vectors.add_vectors(names, matrix)
+    return vectors

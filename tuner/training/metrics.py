@@ -4,6 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+RESAMPLED = 1_000_000  # examples of the bootstrap in all
+FEWEST, MOST = 100, 1000  # draws of it
+TAILS = (0.025, 0.975)
+
 
 def classification(logits: Tensor, labels: Tensor) -> dict[str, float]:
     """All metrics of predictions [N, classes] against int64 labels [N]; N is at least 1.
@@ -36,6 +40,26 @@ def classification(logits: Tensor, labels: Tensor) -> dict[str, float]:
         "roc_auc": roc_auc(logits, labels),
         "log_loss": float(functional.cross_entropy(logits.float(), labels)),
     }
+
+
+def interval(logits: Tensor, labels: Tensor, name: str) -> list[float]:
+    """The 95 % interval of a metric as the bootstrap gives it: percentiles of resampled examples.
+
+    How much a part of this size can tell, not how much training varies (Efron, 1979).
+    """
+    total = len(labels)
+    draws = min(max(RESAMPLED // total, FEWEST), MOST)
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(draws):
+        rows = torch.randint(total, (total,), generator=generator)
+        found.append(classification(logits[rows], labels[rows])[name])
+    low, high = (
+        torch.tensor(found, dtype=torch.float64)
+        .quantile(torch.tensor(TAILS, dtype=torch.float64))
+        .tolist()
+    )
+    return [low, high]
 
 
 def roc_auc(logits: Tensor, labels: Tensor) -> float:

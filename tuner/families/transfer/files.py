@@ -24,6 +24,7 @@ from tuner.spec.words import quoted
 PACKAGE = "package:"
 SUFFIXES = (".json", ".safetensors", ".txt", ".model")  # of what a model is loaded from
 WEIGHTS = ".safetensors"
+BUNDLED = "encoder"  # the folder of a bundle that holds a copy
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
 
 
@@ -99,12 +100,16 @@ def folder(name: str) -> Path:
 def digest(found: Path, *, weights: bool = True) -> bytes:
     """SHA-256 of all that a model is loaded from, or of that but its weights."""
     total = hashlib.sha256()
-    with raw.reading(found):
-        files = sorted(path for path in found.iterdir() if path.suffix in SUFFIXES)
-    for path in files:
-        if path.is_file() and (weights or path.suffix != WEIGHTS):
+    for path in loaded(found):
+        if weights or path.suffix != WEIGHTS:
             total.update(path.name.encode() + b"\0" + raw.digest(path))
     return total.digest()
+
+
+def loaded(found: Path) -> list[Path]:
+    """The files that a model is loaded from, by name."""
+    with raw.reading(found):
+        return sorted(p for p in found.iterdir() if p.suffix in SUFFIXES and p.is_file())
 
 
 def _in_package(name: str) -> Path:

@@ -1,0 +1,239 @@
+"""Each family's bundle is used, without tuner, and checked."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.unit import bundles
+from tests.unit.bundles import STUDIES, Made
+from tests.unit.fresh import Fresh
+from tuner.errors import BadInputError, TunerError
+from tuner.export import manifest, verify
+from tuner.export.verify import Check
+from tuner.families import registry
+from tuner.families.predict import images
+
+FAMILIES = [name for name in registry.NAMES if not registry.card(name).is_own]
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[pytest.MonkeyPatch]:
+    """Training and measuring happen in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "run", bundles.in_process(subprocess.run))
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def made(here: object, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
+    """A family's bundle, made once."""
+    folder = tmp_path_factory.mktemp("bundles")
+    bundles.write_data(folder)
+    known: dict[str, Made] = {}
+
+    def make(name: str) -> Made:
+        if name not in known:
+            known[name] = bundles.make(name, folder)
+        return known[name]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Fresh:
+    """An environment with torch, transformers and gensim alone."""
+    return Fresh(tmp_path_factory.mktemp("environment"))
+
+
+def test_every_family_is_covered() -> None:
+    assert set(FAMILIES) <= STUDIES.keys()
+
+
+def test_the_fresh_environment_has_torch_alone(fresh: Fresh) -> None:
+    code = "import importlib.util as u; print([n for n in {!r} if u.find_spec(n)])"
+    names = [
+        "torch",
+        "tuner",
+        "numpy",
+        "safetensors",
+        "sklearn",
+        "optuna",
+        "transformers",
+        "gensim",
+    ]
+    assert fresh.run("-c", code.format(names)) == "['torch']\n"
+    assert "'tuner'" not in fresh.run("-c", code.format(names), more=True)
+
+
+def checks(bundle: Path, **chosen: bool) -> dict[str, Check]:
+    return {check.name: check for check in verify.verify(bundle, **chosen)}
+
+
+# runs programs in one process, so that torch is imported once
+DRIVER = """
+import contextlib, io, json, runpy, sys
+found = {}
+for name, program, inputs in json.load(sys.stdin):
+    sys.argv, said = [program, inputs], io.StringIO()
+    with contextlib.redirect_stdout(said):
+        runpy.run_path(program, run_name="__main__")
+    found[name] = said.getvalue()
+print(json.dumps(found))
+"""
+
+
+def test_predictions_without_tuner_are_those_of_training(
+    made: Callable[[str], Made], fresh: Fresh, tmp_path: Path
+) -> None:
+    jobs, expected = [], {}
+    for name in FAMILIES:
+        one = made(name)
+        inputs = tmp_path / f"{name}.csv"
+        expected[name] = bundles.predictions(one, inputs)
+        jobs.append((name, str(one.folder / "predict.py"), str(inputs)))
+    with_more = [job for job in jobs if job[0] in ("pretrained", "word2vec", "fasttext")]
+    alone = [job for job in jobs if job not in with_more]
+    said = json.loads(fresh.run("-c", DRIVER, given=json.dumps(alone)))
+    said |= json.loads(fresh.run("-c", DRIVER, given=json.dumps(with_more), more=True))
+    for name, answers in expected.items():
+        found = [json.loads(line) for line in said[name].splitlines()]
+        assert len(found) == len(answers) > 0
+        assert all(map(verify.alike, found, answers)), name
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_bundle_is_verified_to_the_last_bit(name: str, made: Callable[[str], Made]) -> None:
+    found = checks(made(name).folder, predict=True)
+    assert all(check.passed for check in found.values()), found
+    training = found["training"]
+    assert training.claimed == training.found
+    assert training.detail == "equal, to the last digit"
+
+
+@pytest.fixture
+def copy(made: Callable[[str], Made], tmp_path: Path) -> Path:
+    """A bundle to change."""
+    return Path(shutil.copytree(made("cnn").folder, tmp_path / "copy"))
+
+
+def test_what_was_changed_is_refused(copy: Path) -> None:
+    for name, expected in (
+        ("config.yaml", "config.yaml was changed"),
+        ("more", "more is not of it"),
+    ):
+        path = copy / name
+        before = path.read_bytes() if path.exists() else None
+        path.write_text("learning_rate: 1")
+        with pytest.raises(BadInputError, match=f"is not as exported: {expected}"):
+            checks(copy)
+        path.unlink() if before is None else path.write_bytes(before)
+    (copy / "predict.py").unlink()
+    with pytest.raises(BadInputError, match=r"predict\.py is missing"):
+        checks(copy)
+
+
+def test_a_manifest_that_cannot_be_read(copy: Path) -> None:
+    path = copy / manifest.NAME
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "format": manifest.FORMAT + 1, "tuner": "9.9"}))
+    with pytest.raises(BadInputError, match=r"was written by a newer tuner \(9\.9, format 2; this"):
+        checks(copy)
+    for damaged in ("", "[]", "{}", '{"format": "1", "files": {}}', "[" * 100_000):
+        path.write_text(damaged)
+        with pytest.raises(BadInputError, match=r"its manifest\.json is damaged"):
+            checks(copy)
+
+
+def test_claims_that_are_not_true_are_found(copy: Path) -> None:
+    path = copy / "result.json"
+    content = json.loads(path.read_text())
+    metric = content["metric"]
+    metric["validation"] = metric["validation_from_weights"] = metric["validation"] + 0.01
+    path.write_text(json.dumps(content))
+    manifest.write(copy)  # as whoever forges a bundle would
+    found = checks(copy)
+    assert {name: check.passed for name, check in found.items()} == {
+        "files": True,
+        "figures": False,
+        "training": False,
+    }
+    assert "nothing explains it" in found["training"].detail
+    content["versions"]["torch"] = "1.0"
+    path.write_text(json.dumps(content))
+    manifest.write(copy)
+    told = checks(copy)["training"]
+    assert told.passed
+    assert told.detail.startswith("within ")
+    assert "torch 1.0 → " in told.detail
+
+
+def test_other_predictions_are_found(copy: Path) -> None:
+    program = copy / "predict.py"
+    program.write_text(program.read_text().replace("nn.MaxPool2d", "nn.AvgPool2d"))
+    manifest.write(copy)
+    found = checks(copy, train=False, predict=True)["predictions"]
+    assert not found.passed
+    assert "of 200 rows" in found.detail
+
+
+def test_data_that_has_moved_or_changed(
+    made: Callable[[str], Made], tmp_path: Path, here: pytest.MonkeyPatch
+) -> None:
+    bundle = made("bow").folder
+    data = bundle.parent / "reviews.csv"
+    moved = data.rename(tmp_path / "reviews.csv")
+    try:
+        with pytest.raises(BadInputError, match=r"reviews\.csv: there is no such file"):
+            checks(bundle)
+        assert all(c.passed for c in verify.verify(bundle, overrides=[f"data.path={moved}"]))
+        data.write_text(moved.read_text() + '\n"a new book",positive\n')
+        with pytest.raises(TunerError, match="the data has changed since the study was launched"):
+            checks(bundle)
+    finally:
+        data.unlink(missing_ok=True)
+        moved.rename(data)
+
+
+def test_predictions_of_texts_from_a_pipe(made: Callable[[str], Made], fresh: Fresh) -> None:
+    program = str(made("bow").folder / "predict.py")
+    said = fresh.run(program, given="really good value\nI hate it\n")
+    answers = [json.loads(line) for line in said.splitlines()]
+    assert [answer["prediction"] for answer in answers] == ["positive", "negative"]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "I;16"])
+def test_png_files_are_read_as_pillow_reads_them(mode: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    smooth = (np.add.outer(np.arange(13) * 9, np.arange(17) * 5)[..., None] + np.arange(4)) % 256
+    noise = rng.integers(0, 256, (13, 17, 4))
+    for pixels in (smooth, noise):
+        image = Image.fromarray(pixels.astype(np.uint8), "RGBA")
+        if mode == "I;16":
+            image = Image.fromarray((pixels[..., 0] * 256 + 7).astype(np.uint16))
+        elif mode != "RGBA":
+            image = image.convert("RGB").convert(mode) if mode != "LA" else image.convert("LA")
+        path = tmp_path / "image.png"
+        image.save(path)
+        for shape in ((1, 13, 17), (3, 13, 17)):
+            with pytest.MonkeyPatch.context() as patch:
+                theirs = images._image(path, shape)
+                patch.setattr(images, "_with_pillow", lambda *_: None)
+                mine = images._image(path, shape)
+            assert torch.equal(mine, theirs), (mode, shape)
+
+
+def test_what_is_no_image_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "_with_pillow", lambda *_: None)
+    path = tmp_path / "x.png"
+    path.write_bytes(b"GIF89a")
+    for content, expected in ((b"GIF89a", "is no PNG file"), (b"\x89PNG\r\n\x1a\n", "is damaged")):
+        path.write_bytes(content)
+        with pytest.raises(SystemExit, match=expected):
+            images._image(path, (1, 8, 8))

@@ -1,0 +1,54 @@
+"""Checking bundles: `verify`."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+
+from tuner import logs
+from tuner.cli.output import AsJson, number, out, print_json, shown
+from tuner.export.verify import verify as checks
+from tuner.settings import settings
+
+Bundle = typer.Argument(help="The folder of an export.", show_default=False)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command(rich_help_panel="Look")(verify)
+
+
+def verify(
+    bundle: Path = Bundle,
+    train: bool = typer.Option(True, "--train/--no-train", help="Train it again."),
+    predict: bool = typer.Option(
+        False, "--predict", help="Compare predict.py's predictions with those of training."
+    ),
+    overrides: list[str] = typer.Option(
+        [], "--set", help="Where the data lies now: --set data.path=... (repeatable)."
+    ),
+    as_json: bool = AsJson,
+) -> None:
+    """Check an export: files unchanged, metric measured again, trained again, predictions alike.
+
+    Needs neither the study nor its database. Exit code 1 if it is not what it claims to be.
+    """
+    logs.configure(settings().log_level)
+    made = []
+    for check in checks(bundle, train=train, predict=predict, overrides=overrides):
+        made.append(check)
+        if not as_json:
+            mark = "[green]ok[/]    " if check.passed else "[bold red]failed[/]"
+            out.print(f"{mark} {check.name}: {shown(check.detail)}")
+            if check.claimed is not None:
+                out.print(f"         claimed    [bold]{_exact(check.claimed)}[/]")
+                out.print(f"         reproduced [bold]{_exact(check.found)}[/]")
+    passed = all(check.passed for check in made)
+    if as_json:
+        print_json({"bundle": bundle, "passed": passed, "checks": [asdict(c) for c in made]})
+    raise typer.Exit(0 if passed else 1)
+
+
+def _exact(value: float | str | None) -> str:
+    """All digits: two values that look alike must be told apart."""
+    return repr(value) if isinstance(value, float) else number(None)

@@ -1,0 +1,30 @@
+"""A configuration as a folder that can be used and defended: the bundle.
+
+config.yaml            the parameters, pinned ones among them; on request in other forms too
+result.json            what is claimed: metrics, their intervals, data, seed, versions
+reproduce.yaml         a study file that trains just this configuration again
+weights.safetensors    the trial's weights at its best epoch
+preprocessing.json     vocabulary, classes, statistics: what inputs are made into
+predict.py             predicts with these files and torch alone; needs no tuner
+vectors.txt            of word vectors, the same as gensim and others read them
+encoder/               of pretrained models, the checkpoint
+checkpoint/, artifacts/   of users' own code instead: what it has saved last, and kept
+card.md                all of that for people
+lock.txt               every package that was installed
+manifest.json          the SHA-256 of each of these files
+"""
+
+from tuner.export.facts import all_params, versions, yaml_text
+from tuner.export.folder import Exported, Plan, export, is_export_of
+from tuner.export.formats import FORMATS
+
+__all__ = [
+    "FORMATS",
+    "Exported",
+    "Plan",
+    "all_params",
+    "export",
+    "is_export_of",
+    "versions",
+    "yaml_text",
+]

@@ -1,0 +1,157 @@
+"""A bundle's `card.md`: what was chosen, how good it is, how it was found and how it is used.
+
+After the model cards of Mitchell et al. (FAT* 2019), as far as a search knows the answers.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tuner.errors import visible
+from tuner.export.facts import all_params
+from tuner.spec.code import as_text
+from tuner.spec.resolved import ResolvedSpec
+from tuner.trials import Study, Trial, TrialState
+
+CURVE = 20  # epochs of the curve; of a longer one, so many that are spread over it
+
+
+def text(
+    study: Study,
+    spec: ResolvedSpec,
+    trial: Trial,
+    content: Mapping[str, Any],
+    trials: Sequence[Trial],
+    importances: Mapping[str, float] | None,
+) -> str:
+    """The card, as Markdown."""
+    parts = [
+        f"# {_plain(study.name)}\n\n"
+        f"Trial {trial.number} of a study of the family `{spec.family}`, which was to "
+        f"{study.direction} {_plain(study.metric)}.",
+        _figures(content, trials),
+        _notes(content),
+        _section("The configuration", _table(("parameter", "value"), _params(study, trial))),
+        _section("Data", _data(spec, content)),
+        _section("How it was found", _search(study, spec, trials)),
+        _section("What mattered", _importances(importances)),
+        _section("Search space", _table(("parameter", "range"), spec.space.describe().items())),
+        _section("Its training", _curve(study, trial)),
+        _section("Use it", _use(spec, content)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _figures(content: Mapping[str, Any], trials: Sequence[Trial]) -> str:
+    metric = content["metric"]
+    rows = []
+    if metric["validation"] is not None:
+        rows.append(("validation, by which it was chosen", _with_interval(metric, "validation")))
+    if "test" in metric:
+        rows.append(("test, read after the choice", _with_interval(metric, "test")))
+    said = _table((_plain(metric["name"]), "value (95 % interval)"), rows)
+    complete = sum(t.state is TrialState.COMPLETE for t in trials)
+    if complete > 1:
+        said += (
+            f"\n\nIt is the best of {complete} results on the validation part, which flatters "
+            "it: the best of many noisy figures is partly luck. "
+            + ("The test figure had no part in the choice." if "test" in metric else "")
+        ).rstrip()
+    if "validation_interval" in metric:
+        said += (
+            "\n\nThe intervals are bootstraps of the examples: what a part of this size can "
+            "tell, not how much a training with another seed would differ."
+        )
+    return said
+
+
+def _with_interval(metric: Mapping[str, Any], part: str) -> str:
+    value = f"{metric[part]:.4g}"
+    interval = metric.get(f"{part}_interval")
+    return value if interval is None else f"{value} ({interval[0]:.4g} … {interval[1]:.4g})"
+
+
+def _notes(content: Mapping[str, Any]) -> str:
+    return "\n".join(f"- {_plain(note)}" for note in content.get("notes", ()))
+
+
+def _params(study: Study, trial: Trial) -> list[tuple[str, str]]:
+    return [(name, as_text(value)) for name, value in all_params(study, trial).items()]
+
+
+def _data(spec: ResolvedSpec, content: Mapping[str, Any]) -> str:
+    if spec.data is None:
+        code = content["code"]
+        return (
+            _table(("code", ""), [(name, str(value)) for name, value in code.items()])
+            + "\n\nThe code reads its own data; tuner knows nothing of it."
+        )
+    given = {k: v for k, v in content["data"].items() if k not in ("split", "fingerprint")}
+    split = spec.data.split
+    rows = [
+        *((name, str(value)) for name, value in given.items()),
+        ("split", f"validation {split.validation:g}, test {split.test:g}, seed {split.seed}"),
+        ("fingerprint", str(content["data"]["fingerprint"])),
+    ]
+    return _table(("data", ""), rows)
+
+
+def _search(study: Study, spec: ResolvedSpec, trials: Sequence[Trial]) -> str:
+    counts = Counter(str(t.state) for t in trials)
+    epochs = sum(t.reports[-1].step for t in trials if t.reports)
+    rows = [
+        ("budget", f"{spec.budget.trials:,} trials, {spec.budget.epochs or '–'} epochs each"),
+        ("trials", ", ".join(f"{number:,} {state}" for state, number in counts.items()) or "–"),
+        ("epochs trained", f"{epochs:,}"),
+        ("sampler, pruner", f"{spec.sampler.name}, {spec.pruner.name}"),
+        ("seed", str(spec.seed)),
+        ("study", f"{study.state}" + (f": {_plain(study.reason)}" if study.reason else "")),
+    ]
+    return _table(("search", ""), rows)
+
+
+def _importances(importances: Mapping[str, float] | None) -> str:
+    if not importances:
+        return ""
+    ranked = sorted(importances.items(), key=lambda pair: -pair[1])
+    return _table(("parameter", "importance"), [(n, f"{share:.0%}") for n, share in ranked])
+
+
+def _curve(study: Study, trial: Trial) -> str:
+    reports = trial.reports
+    if not reports:
+        return ""
+    step = max(1, -(-len(reports) // CURVE))
+    chosen = [*reports[::step], *([reports[-1]] if (len(reports) - 1) % step else [])]
+    return _table(
+        ("epoch", _plain(study.metric)), [(str(r.step), f"{r.value:.4g}") for r in chosen]
+    )
+
+
+def _use(spec: ResolvedSpec, content: Mapping[str, Any]) -> str:
+    lines = ["```sh", "tuner verify .             # is it what it claims to be?"]
+    if spec.code is None:
+        lines.append("python predict.py --help   # predictions, without tuner")
+    lines += ["tuner run reproduce.yaml   # train it again", "```"]
+    made = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
+    return "\n".join([*lines, "", f"Made with {made}; `lock.txt` has every package."])
+
+
+def _section(title: str, body: str) -> str:
+    return f"## {title}\n\n{body}" if body else ""
+
+
+def _table(head: tuple[str, str], rows: Any) -> str:
+    found = [f"| {_cell(left)} | {_cell(right)} |" for left, right in rows]
+    return "\n".join([f"| {head[0]} | {head[1]} |", "|---|---|", *found]) if found else ""
+
+
+def _cell(text_: str) -> str:
+    return _plain(text_).replace("|", "\\|")
+
+
+def _plain(text_: str) -> str:
+    """On one line, and nothing of it Markdown or HTML."""
+    for character in "\\`*[]<>#":
+        text_ = text_.replace(character, f"\\{character}")
+    return visible(text_)

@@ -1,0 +1,222 @@
+"""Writing a bundle: it appears whole or not at all."""
+
+import json
+import os
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tuner import artifacts, files
+from tuner.errors import BadInputError, NothingToExportError
+from tuner.export import card, facts, manifest, measure
+from tuner.export.facts import Measured
+from tuner.export.flatten import flattened
+from tuner.export.formats import FORMATS
+from tuner.families import registry
+from tuner.families.transfer.files import BUNDLED
+from tuner.files import shown
+from tuner.own import kept
+from tuner.settings import Settings
+from tuner.spec.resolved import ResolvedSpec
+from tuner.spec.words import quoted
+from tuner.trials import Study, Trial
+
+RESULT, CONFIG, STUDY_FILE = "result.json", "config.yaml", "reproduce.yaml"
+PREDICT = "predict.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a bundle shall hold besides the trial and its weights."""
+
+    formats: Collection[str] = ()  # of the configuration, names of `FORMATS`
+    trials: Sequence[Trial] = ()  # of the study, which the card sums up
+    importances: Mapping[str, float] | None = None
+    look: bool = True  # whether the test part may be read
+    test: Measured | None = None  # what an earlier look has shown of these weights
+    notes: Sequence[str] = ()  # what the card must say about the choice or the test part
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """An export that lies on disk."""
+
+    folder: Path
+    content: dict[str, Any]  # of result.json
+    test: Measured | None = field(default=None)  # what a look at the test part has shown, if made
+
+
+def export(
+    study: Study,
+    trial: Trial,
+    folder: Path,
+    settings: Settings,
+    *,
+    force: bool = False,
+    plan: Plan | None = None,
+) -> Exported:
+    """Write the bundle of a complete trial.
+
+    BadInputError if the folder exists and `force` is not set, or holds anything but a bundle;
+    NothingToExportError where the trial's weights are not on this machine.
+    """
+    if study.spec is None:
+        raise NothingToExportError(
+            f"the study {quoted(study.name)} was made through Optuna: tuner has no family, data "
+            "and weights of it (`tuner best` prints its best parameters)"
+        )
+    _refuse_taken(folder, force=force)
+    spec = ResolvedSpec.from_json(study.spec)
+    plan = plan or Plan()
+    attempts = [
+        artifacts.attempt_folder(settings, study.id, trial.number, attempt)
+        for attempt in range(trial.attempt, 0, -1)
+    ]
+    if spec.code is not None:
+        with files.whole_folder(folder, replace=force) as aside:
+            content = facts.content(study, spec, trial, None)
+            content["kept"] = kept.copy(attempts, spec.code, aside)
+            if not attempts[0].is_dir():
+                where = trial.worker or "another worker"
+                content["missing"] = f"what the trial has kept is not here: {where} has trained it"
+            _write(content, study, spec, trial, plan, aside)
+        return Exported(folder, content)
+    weights = (
+        artifacts.attempt_folder(settings, study.id, trial.number, trial.attempt)
+        / artifacts.WEIGHTS_FILE
+    )
+    with _opened(weights, trial) as source, files.whole_folder(folder, replace=force) as aside:
+        with (aside / artifacts.WEIGHTS_FILE).open("wb") as copy:
+            shutil.copyfileobj(source, copy)
+        looks = plan.look and plan.test is None
+        measured = _measured(study, spec, trial, settings, aside, weights, looks=looks)
+        shown_ = measured if plan.test is None else _with_test(measured, plan.test)
+        content = facts.content(study, spec, trial, shown_)
+        _write(content, study, spec, trial, plan, aside)
+    return Exported(folder, content, _only_test(measured) if looks else None)
+
+
+def _measured(
+    study: Study,
+    spec: ResolvedSpec,
+    trial: Trial,
+    settings: Settings,
+    aside: Path,
+    weights: Path,
+    *,
+    looks: bool,
+) -> Measured:
+    """Measure the copied weights; puts what predictions need into the folder."""
+    return measure.measured(
+        measure.evaluate(
+            spec,
+            spec.space.complete(trial.params),
+            aside / artifacts.WEIGHTS_FILE,
+            fingerprint=study.data_fingerprint,
+            cache=settings.data_cache,
+            parts=["validation", "test"] if looks else ["validation"],
+            named=weights,
+            bundle=str(aside),
+        )
+    )
+
+
+def _only_test(measured: Measured) -> Measured:
+    return Measured(
+        {"test": measured.metrics["test"]},
+        {part: i for part, i in measured.intervals.items() if part == "test"},
+    )
+
+
+def _with_test(measured: Measured, test: Measured) -> Measured:
+    return replace(
+        measured,
+        metrics={**measured.metrics, **test.metrics},
+        intervals={**measured.intervals, **test.intervals},
+    )
+
+
+def _write(
+    content: dict[str, Any],
+    study: Study,
+    spec: ResolvedSpec,
+    trial: Trial,
+    plan: Plan,
+    folder: Path,
+) -> None:
+    if plan.notes:
+        content["notes"] = list(plan.notes)
+    params = content["params"]
+    checkpoint = f"./{BUNDLED}" if (folder / BUNDLED).is_dir() else None
+    written = {
+        RESULT: json.dumps(content, indent=2) + "\n",
+        CONFIG: facts.yaml_text(params),
+        STUDY_FILE: facts.yaml_text(facts.reproducing(study, spec, trial, checkpoint=checkpoint)),
+        "card.md": card.text(study, spec, trial, content, plan.trials, plan.importances),
+        "lock.txt": facts.lock(),
+        **{name: form(params) for name, form in (FORMATS[f] for f in plan.formats)},
+    }
+    if (predictor := registry.card(spec.family).predictor) is not None:
+        written[PREDICT] = _predict(spec, predictor)
+    for name, text in written.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    manifest.write(folder)
+
+
+def _predict(spec: ResolvedSpec, predictor: str) -> str:
+    """The bundle's program: imports of tuner are replaced by what they name."""
+    build = predictor in ("texts", "images")
+    needs = {"pretrained": "torch and transformers", "vectors": "torch and gensim"}
+    return (
+        f'"""Predicts with the bundle that it lies in; needs {needs.get(predictor, "torch")} alone.'
+        '\n\n    python predict.py --help\n"""\n\n'
+        + flattened(
+            "from pathlib import Path\n"
+            + (f"from tuner.families.{spec.family} import build\n" if build else "")
+            + f"from tuner.families.predict.{predictor} import run\n"
+            'if __name__ == "__main__":\n'
+            f"    run({'build, ' if build else ''}Path(__file__).parent)\n"
+        )
+    )
+
+
+def is_export_of(folder: Path, study: str) -> bool:
+    """Whether the folder is an earlier export of the study of this name, and nothing more."""
+    try:
+        content = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        return bool(content["study"] == study) and manifest.holds_nothing_else(folder)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return False
+
+
+def _refuse_taken(folder: Path, *, force: bool) -> None:
+    """BadInputError if the folder must stay as it is: `--force` is no `rm -r` of what is there."""
+    if not os.path.lexists(folder):
+        return
+    if not force:
+        raise BadInputError(
+            f"{shown(folder)}: exists already; name another folder with `--to`, or replace an "
+            "earlier export with `--force`"
+        )
+    if folder.is_dir() and any(folder.iterdir()) and not manifest.holds_nothing_else(folder):
+        raise BadInputError(
+            f"{shown(folder)}: holds more than an export and is not replaced; name another folder "
+            "with `--to`"
+        )
+
+
+def _opened(weights: Path, trial: Trial) -> BinaryIO:
+    try:
+        return weights.open("rb")
+    except FileNotFoundError:
+        raise NothingToExportError(
+            f"the weights of trial {trial.number} are not in {shown(weights.parent)}: it was "
+            f"trained by {trial.worker or 'another worker'}; export there, or share TUNER_HOME. "
+            f"Of each study a worker keeps the weights of the best {artifacts.KEEP} trials"
+        ) from None
+    except OSError as error:
+        raise NothingToExportError(
+            f"{shown(weights)}: cannot be read ({error.strerror or error})"
+        ) from error

@@ -1,0 +1,87 @@
+"""`manifest.json`: the version of a bundle's format and the SHA-256 of each of its files."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tuner import __version__
+from tuner.errors import BadInputError
+from tuner.files import shown
+
+NAME = "manifest.json"
+FORMAT = 1  # raise it when older tuners could not read what this one writes
+
+
+def write(folder: Path) -> None:
+    """Write the manifest of what the folder holds."""
+    content = {
+        "format": FORMAT,
+        "tuner": __version__,
+        "files": {name: _digest(folder / name) for name in _names(folder)},
+    }
+    (folder / NAME).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> dict[str, str]:
+    """The digests by name; BadInputError if it is no bundle, or one of a newer tuner."""
+    where = shown(folder)
+    try:
+        content: Any = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        version, files = content["format"], content["files"]
+    except FileNotFoundError:
+        raise BadInputError(f"{where}: is no bundle; it has no {NAME}") from None
+    except OSError as error:
+        raise BadInputError(f"{where}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise BadInputError(f"{where}: its {NAME} is damaged") from None
+    if not isinstance(version, int) or not isinstance(files, dict):
+        raise BadInputError(f"{where}: its {NAME} is damaged")
+    if version > FORMAT:
+        raise BadInputError(
+            f"{where}: was written by a newer tuner ({content.get('tuner', 'unknown')}, format "
+            f"{version}; this one, {__version__}, reads up to {FORMAT}): upgrade tuner"
+        )
+    return files
+
+
+def check(folder: Path) -> None:
+    """BadInputError unless the folder holds exactly what its manifest says, to the last byte."""
+    expected = read(folder)
+    there = set(_names(folder))
+    problems = [f"{name} is missing" for name in sorted(expected.keys() - there)]
+    problems += [f"{name} is not of it" for name in sorted(there - expected.keys())]
+    problems += [
+        f"{name} was changed"
+        for name in sorted(expected.keys() & there)
+        if _digest(folder / name) != expected[name]
+    ]
+    if problems:
+        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise BadInputError(f"{shown(folder)}: is not as exported: {', '.join(problems[:3])}{more}")
+
+
+def holds_nothing_else(folder: Path) -> bool:
+    """Whether the folder is a bundle, changed or not, without any other file."""
+    try:
+        return set(_names(folder)) <= read(folder).keys()
+    except BadInputError:
+        return False
+
+
+def _names(folder: Path) -> list[str]:
+    """All files below the folder but the manifest."""
+    found = [
+        Path(root, name).relative_to(folder).as_posix()
+        for root, folders, names in os.walk(folder)
+        for name in (*names, *(f for f in folders if Path(root, f).is_symlink()))
+    ]
+    return sorted(name for name in found if name != NAME)
+
+
+def _digest(path: Path) -> str:
+    if path.is_symlink():  # of users' own files: where it leads is not of the bundle
+        return hashlib.sha256(os.fsencode(path.readlink())).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,237 @@
+"""Is a bundle what it claims to be? Its files, its figures, its training and its predictions.
+
+    files         as the manifest has them, to the last byte
+    figures       the metric of the weights, measured again
+    training      `reproduce.yaml` trained in a clean process, without a study or a database
+    predictions   what `predict.py` says, in a process that knows no tuner, against what tuner says
+
+On a CPU, with the same versions and one thread, training must give the very same value; a bundle
+that was trained elsewhere, or with other versions, passes within the interval of its metric.
+"""
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tuner import families
+from tuner.artifacts import WEIGHTS_FILE
+from tuner.errors import BadInputError, ExecutorError, visible
+from tuner.export import manifest, measure
+from tuner.export.facts import versions
+from tuner.export.folder import PREDICT, RESULT, STUDY_FILE
+from tuner.files import shown
+from tuner.settings import executor_environment
+from tuner.spec.load import load
+from tuner.spec.parameters import FixedParameter
+from tuner.spec.resolved import ResolvedSpec
+
+ATTEMPTS = 3  # of a training, as in a study
+SAMPLE = 200  # rows of the validation part that predictions are compared on
+TOLERANCE = 1e-4  # of probabilities and similarities: sums differ with the batch around a row
+FIGURES = 1e-6  # of a metric that the same weights have on another machine
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was checked."""
+
+    name: str
+    passed: bool
+    claimed: float | str | None
+    found: float | str | None
+    detail: str
+
+
+def verify(
+    bundle: Path, *, train: bool = True, predict: bool = False, overrides: Sequence[str] = ()
+) -> Iterator[Check]:
+    """The checks, each as soon as it is made.
+
+    `overrides` change the study file, as where the data has moved to. BadInputError where the
+    folder is no bundle, was changed, or where its data is not there.
+    """
+    manifest.check(bundle)
+    count = len(manifest.read(bundle))
+    yield Check("files", True, None, None, f"{count} files are as they were exported")
+    try:
+        claims: dict[str, Any] = json.loads((bundle / RESULT).read_text(encoding="utf-8"))
+        claimed = _Claimed(bundle, claims, families.confirm(load(bundle / STUDY_FILE, overrides)))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInputError(f"{shown(bundle)}: its {RESULT} cannot be read ({error})") from None
+    with tempfile.TemporaryDirectory(prefix="tuner-verify-") as work:
+        folder = Path(work)
+        if claimed.spec.data is not None:
+            yield from claimed.figures(folder, predict=predict)
+        elif predict:
+            raise BadInputError(
+                f"{shown(bundle)}: is of users' own code, which tuner cannot ask for predictions"
+            )
+        if train:
+            yield claimed.training(folder)
+
+
+class _Claimed:
+    """A bundle, what it claims, and its study file."""
+
+    def __init__(self, bundle: Path, claims: dict[str, Any], spec: ResolvedSpec) -> None:
+        self.bundle = bundle
+        self.spec = spec
+        self._metric = claims["metric"]
+        self._value: float = claims["metric"]["validation"]
+        self._made_with = claims["versions"]
+        self._study = claims["study"]
+        self._device = str(claims["trained_on"].get("device", ""))
+        self._fingerprint = (claims.get("data") or {}).get("fingerprint")
+        self._code = (claims.get("code") or {}).get("fingerprint")
+        self._params = {
+            name: parameter.value
+            for name, parameter in spec.space.parameters.items()
+            if isinstance(parameter, FixedParameter) and name in claims["params"]
+        }
+
+    def figures(self, work: Path, *, predict: bool) -> Iterator[Check]:
+        """The metric of the weights, and where asked for the predictions of `predict.py`."""
+        inputs = work / "inputs.csv"
+        more: dict[str, Any] = {"inputs": str(inputs), "sample": SAMPLE} if predict else {}
+        answer = measure.evaluate(
+            self.spec,
+            self._params,
+            self.bundle / WEIGHTS_FILE,
+            fingerprint=self._fingerprint,
+            cache=work / "cache",
+            parts=["validation"],
+            **more,
+        )
+        claimed = self._metric["validation_from_weights"]
+        found = answer["measured"]["validation"][self.spec.objective.metric]
+        passed = math.isclose(claimed, found, rel_tol=FIGURES, abs_tol=FIGURES)
+        yield Check("figures", passed, claimed, found, "of the exported weights, measured again")
+        if predict:
+            yield self._predictions(inputs, answer["predictions"])
+
+    def _predictions(self, inputs: Path, expected: list[dict[str, Any]]) -> Check:
+        process = subprocess.run(
+            [sys.executable, "-I", str(self.bundle.absolute() / PREDICT), str(inputs)],
+            capture_output=True,
+            text=True,
+            env=executor_environment(1, None),
+            check=False,
+        )
+        if process.returncode != 0:
+            lines = process.stderr.strip().splitlines() or ["?"]
+            return Check("predictions", False, None, None, f"{PREDICT} failed: {lines[-1]}")
+        found = [json.loads(line) for line in process.stdout.splitlines()]
+        same = sum(map(alike, found, expected))
+        rows = len(expected)
+        detail = f"{same} of {rows} rows of the validation part are predicted alike"
+        return Check("predictions", len(found) == rows == same, None, None, detail)
+
+    def training(self, work: Path) -> Check:
+        """Train the study file and compare the value that is reached with the claimed one."""
+        if self._code is not None and self.spec.code is not None:
+            self.spec = self.spec.model_copy(
+                update={"code": self.spec.code.model_copy(update={"fingerprint": self._code})}
+            )
+        answer = self._trained(work)
+        if "problem" in answer:
+            return Check("training", False, self._value, None, visible(answer["problem"]))
+        found = answer["value"]
+        check = Check(
+            "training", found == self._value, self._value, found, "equal, to the last digit"
+        )
+        if check.passed:
+            return check
+        other = self._what_differs()
+        interval = self._metric.get("validation_interval")
+        if interval is None:
+            why = (
+                f"differs; {other or 'nothing else does'}, and there is no interval to compare with"
+            )
+            return replace(check, detail=why)
+        inside = interval[0] <= found <= interval[1]
+        where = f"{'within' if inside else 'outside of'} {interval[0]:.4g} … {interval[1]:.4g}"
+        # with equal versions on a CPU nothing excuses a difference
+        return replace(
+            check,
+            passed=inside and other is not None,
+            detail=f"{where}; {other or 'nothing explains it'}",
+        )
+
+    def _what_differs(self) -> str | None:
+        """Why training may give another value here."""
+        now = versions()
+        reasons = [
+            f"{name} {was} → {now.get(name, 'none')}"
+            for name, was in self._made_with.items()
+            if name != "tuner" and now.get(name) != was
+        ]
+        if self._device and not self._device.lower().startswith("cpu"):
+            reasons.append(f"it was trained on {self._device}")
+        if (self.spec.resources.threads or 1) > 1:
+            reasons.append("several threads sum up in any order")
+        return ", ".join(reasons) or None
+
+    def _trained(self, work: Path) -> dict[str, Any]:
+        spec = self.spec
+        request = {
+            "study": self._study,
+            "family": spec.family,
+            "params": self._params,
+            "data": None if spec.data is None else spec.data.model_dump(mode="json"),
+            "code": None if spec.code is None else spec.code.model_dump(mode="json"),
+            "fingerprint": self._fingerprint,
+            "metric": spec.objective.metric,
+            "direction": spec.objective.direction,
+            "epochs": spec.budget.epochs,
+            "early_stop": spec.training.early_stop,
+            "precision": spec.training.precision,
+            "seed": spec.training.seed,
+            "threads": spec.resources.threads or 1,
+            "cache": str(work / "cache"),
+        }
+        folders: list[str] = []
+        while True:
+            folders.append(str(work / f"attempt-{len(folders) + 1}"))
+            process = subprocess.run(
+                [sys.executable, "-m", "tuner.families.retrain"],
+                input=json.dumps({**request, "folders": folders}),
+                capture_output=True,
+                text=True,
+                errors="replace",
+                env=executor_environment(request["threads"], None),
+                check=False,
+            )
+            if process.returncode == 0:
+                answer: dict[str, Any] = json.loads(process.stdout)
+                return answer
+            if len(folders) >= ATTEMPTS:  # code may end its process and go on from a checkpoint
+                lines = process.stderr.strip().splitlines()
+                ended = f"its process ended with code {process.returncode}"
+                raise ExecutorError(f"{shown(self.bundle)}: {lines[-1] if lines else ended}")
+
+
+def alike(found: dict[str, Any], expected: dict[str, Any]) -> bool:
+    """Whether two predictions say the same; classes that are equally likely may change places."""
+    if "nearest" in expected:
+        return found["words"] == expected["words"] and _close(
+            found["nearest"].values(), expected["nearest"].values()
+        )
+    if "probabilities" not in expected:
+        return bool(found == expected)
+    theirs = expected["probabilities"]
+    mine = found["probabilities"]
+    return _close(mine.values(), (theirs[name] for name in mine)) and (
+        found["prediction"] == expected["prediction"]
+        or abs(theirs[found["prediction"]] - theirs[expected["prediction"]]) < TOLERANCE
+    )
+
+
+def _close(a: Iterable[float], b: Iterable[float]) -> bool:
+    pairs = list(zip(a, b, strict=True))
+    return all(abs(x - y) < TOLERANCE for x, y in pairs)

@@ -1,0 +1,77 @@
+"""Texts → classes, by weighted n-grams of words or characters, as scikit-learn makes them."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tuner.data.words import tokens
+from tuner.families.bag import Bag
+from tuner.families.predict.common import (
+    Answer,
+    answer,
+    classified,
+    lines_of,
+    opened,
+    read_tensors,
+)
+
+
+def run(folder: Path) -> None:
+    """The program."""
+    content, params = opened(folder)
+    terms, classes = content["terms"], content["classes"]
+    index = {term: number for number, term in enumerate(terms["names"])}
+    model = Bag(len(index), len(classes), hidden=params["hidden"], dropout=params["dropout"])
+    model.load_state_dict(read_tensors(folder / "weights.safetensors"))
+    model.eval()
+
+    def answers(texts: Sequence[str]) -> Iterator[Answer]:
+        found = [_weighted(text, terms, index) for text in texts]
+        width = max(1, *map(len, found))
+        ids = torch.zeros(len(found), width, dtype=torch.int64)
+        weights = torch.zeros(len(found), width)
+        for row, numbers in enumerate(found):
+            for place, (number, weight) in enumerate(sorted(numbers.items())):
+                ids[row, place], weights[row, place] = number + 1, weight
+        yield from classified(model, (ids, weights), classes)
+
+    answer(answers, lines_of, content["column"], "texts: tables, or files with one a line")
+
+
+def _weighted(text: str, terms: Mapping[str, Any], index: Mapping[str, int]) -> dict[int, float]:
+    """The known terms of a text with their weights, of length 1 together."""
+    low, high = terms["ngrams"]
+    text = text.lower()
+    cut = _word_ngrams if terms["analyzer"] == "word" else _character_ngrams
+    counts = Counter(index[term] for term in cut(text, low, high) if term in index)
+    weights = {}
+    for number, count in counts.items():
+        weight = 1.0 if terms["binary"] else float(count)
+        weight = 1.0 + math.log(weight) if terms["sublinear_tf"] else weight
+        weights[number] = weight * (terms["idf"][number] if terms["idf"] else 1.0)
+    length = math.hypot(*weights.values()) or 1.0
+    return {number: weight / length for number, weight in weights.items()}
+
+
+def _word_ngrams(text: str, low: int, high: int) -> Iterator[str]:
+    words = tokens(text, lowercase=False)
+    for size in range(low, high + 1):
+        for start in range(len(words) - size + 1):
+            yield " ".join(words[start : start + size])
+
+
+def _character_ngrams(text: str, low: int, high: int) -> Iterator[str]:
+    """Those within words, the spaces around them counted; of a short word, the word once."""
+    for word in re.sub(r"\s\s+", " ", text).split():
+        padded = f" {word} "
+        for size in range(low, high + 1):
+            yield padded[:size]
+            for start in range(1, len(padded) - size + 1):
+                yield padded[start : start + size]
+            if size >= len(padded):
+                break

@@ -1,0 +1,42 @@
+"""Texts → classes, by a network that reads word numbers."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tuner.data.words import PADDING, UNKNOWN, tokens
+from tuner.families.predict.common import (
+    Answer,
+    answer,
+    classified,
+    description,
+    lines_of,
+    opened,
+    read_tensors,
+)
+
+
+def run(build: Callable[[Any, Any], nn.Module], folder: Path) -> None:
+    """The program; `build` makes the family's network."""
+    content, params = opened(folder)
+    state = read_tensors(folder / "weights.safetensors")
+    described = description(content, state)
+    model = build(params, described)
+    model.load_state_dict(state)
+    model.eval()
+    index = {word: number for number, word in enumerate(described.vocabulary)}
+    longest = described.input_shape[0]
+
+    def answers(texts: Sequence[str]) -> Iterator[Answer]:
+        found = [
+            [index.get(word, UNKNOWN) for word in tokens(text, lowercase=content["lowercase"])]
+            for text in texts
+        ]
+        width = min(max(1, *map(len, found)), longest)
+        padded = [(ids + [PADDING] * width)[:width] for ids in found]
+        yield from classified(model, torch.tensor(padded), described.classes)
+
+    answer(answers, lines_of, content["column"], "texts: tables, or files with one a line")

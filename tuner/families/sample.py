@@ -1,0 +1,71 @@
+"""What trained weights say about examples, by the code that trained them.
+
+A bundle's `predict.py` must say the same of the same inputs, which are written here as it reads
+them.
+"""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor, device
+
+from tuner.data import PartName, Prepared
+from tuner.spec.data import DataSpec
+from tuner.training import weights
+from tuner.training.network import load_resident, predict
+from tuner.trials import ParamValue
+
+PART: PartName = "validation"
+
+
+def outputs(
+    family: ModuleType,
+    params: Mapping[str, ParamValue],
+    data: Prepared,
+    path: Path,
+    part: PartName,
+) -> tuple[Tensor, Tensor]:
+    """Logits [N, classes] of a network with the weights in a file, and labels [N]."""
+    model = family.build(params, data)
+    weights.load(model, path)
+    load = getattr(family, "load", load_resident)
+    found = load(params, data, part, device("cpu"))
+    return predict(model, found), found.labels
+
+
+def expected(
+    family: ModuleType,
+    params: Mapping[str, ParamValue],
+    spec: DataSpec,
+    data: Prepared,
+    path: Path,
+    rows: int,
+) -> list[dict[str, Any]]:
+    """Predictions for the first rows of the validation part, as `predict.py` words them."""
+    if hasattr(family, "predictions"):
+        found: list[dict[str, Any]] = family.predictions(params, spec, data, path, PART, rows)
+        return found
+    logits, _ = outputs(family, params, data, path, PART)
+    return [
+        {
+            "prediction": data.classes[max(range(len(odds)), key=odds.__getitem__)],
+            "probabilities": dict(zip(data.classes, odds, strict=True)),
+        }
+        for odds in logits[:rows].softmax(dim=1).tolist()
+    ]
+
+
+def write_inputs(spec: DataSpec, data: Prepared, rows: int, path: Path) -> None:
+    """The same rows as a CSV file."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if data.kind == "images":
+            for image in data.part(PART).inputs[:rows]:
+                writer.writerow(image.flatten().tolist())
+            return
+        writer.writerow([spec.text])
+        texts = data.vocabulary if data.kind == "corpus" else data.texts(PART)
+        writer.writerows([text] for text in texts[:rows])
