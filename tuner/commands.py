@@ -13,7 +13,7 @@ from uuid import UUID
 
 from tuner import chained, families
 from tuner.data import prepare
-from tuner.database import feed, leases, schema, studies, trials, workers
+from tuner.database import feed, leases, notes, schema, studies, trials, workers
 from tuner.database.engine import Database, connect
 from tuner.errors import (
     BadInputError,
@@ -32,7 +32,7 @@ from tuner.settings import Settings
 from tuner.spec.change import changed, is_changeable
 from tuner.spec.code import OWN
 from tuner.spec.data import DataSpec
-from tuner.spec.load import load
+from tuner.spec.load import Source, load
 from tuner.spec.resolve import fitted
 from tuner.spec.resolved import ResolvedSpec, differences
 from tuner.spec.words import quoted
@@ -94,7 +94,11 @@ def prepare_study(
 
     Writes nothing but the data's cache and the vectors that it takes from another study.
     """
-    source = load(path, overrides, rename=name)
+    return prepare_source(database, load(path, overrides, rename=name), settings)
+
+
+def prepare_source(database: Database, source: Source, settings: Settings) -> Prepared:
+    """The same for a study that is in no file."""
     spec = families.confirm(source)
     if spec.data is None:
         assert spec.code is not None
@@ -469,6 +473,17 @@ def enqueue(database: Database, name: str, params: Mapping[str, ParamValue]) -> 
         if study.spec is not None:
             params = fitted(ResolvedSpec.from_json(study.spec).space, params)
         return trials.enqueue(connection, study.id, params)
+
+
+def write_note(database: Database, study_id: int, note: str, *, author: str, revision: int) -> None:
+    """Replace a study's note; StudyStateError if somebody has since it was read as `revision`."""
+    with database.transaction() as connection:
+        studies.by_id(connection, study_id)
+        if not notes.write(connection, study_id, note, author=author, revision=revision):
+            raise StudyStateError(
+                "somebody else has changed the note meanwhile: copy your text, reload, and bring "
+                "both together"
+            )
 
 
 def delete(database: Database, settings: Settings, name: str) -> None:

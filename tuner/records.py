@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from tuner.errors import visible
 from tuner.trials import Study, Trial
+
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # how they begin
 
 
 def plain(value: Any) -> Any:
@@ -44,3 +47,13 @@ def of_trial(trial: Trial) -> dict[str, Any]:
 def of_study(study: Study) -> dict[str, Any]:
     """A study."""
     return shallow(study)
+
+
+def cell(value: object) -> object:
+    """A value as a cell of CSV, where a spreadsheet runs no text as a formula.
+
+    What cannot be seen is escaped, so that a record is a line and no terminal is steered.
+    """
+    if isinstance(value, str):
+        return f"'{visible(value)}" if value[:1] in _FORMULAS else visible(value)
+    return "" if value is None else value

@@ -83,6 +83,11 @@ class Settings(BaseSettings):
         description="How long running trials may take to finish or to write a checkpoint when they "
         "are to stop.",
     )
+    data_folders: str | None = Field(
+        default=None,
+        description="Folders, separated by `:`, whose files accounts of the dashboard may name as "
+        "data; besides them they have what they upload.",
+    )
     log_level: Annotated[str, AfterValidator(_level)] = Field(
         default="WARNING", description="Level of the log on stderr."
     )
@@ -96,6 +101,11 @@ class Settings(BaseSettings):
     def vectors(self) -> Path:
         """Folder of word vectors that studies have taken from others, one sub-folder a study."""
         return self.home / "vectors"
+
+    @property
+    def uploads(self) -> Path:
+        """Folder of small data sets that were uploaded, one sub-folder a content."""
+        return self.home / "uploads"
 
     @property
     def artifacts(self) -> Path:

@@ -1,11 +1,16 @@
 """`tuner dashboard`: the pages in a browser."""
 
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
 
-from tuner import logs
-from tuner.cli.output import err, out
+from tuner import guard, logs
+from tuner.cli.output import err, out, shown
 from tuner.settings import settings
 
 PORT = 8470
@@ -14,6 +19,31 @@ PORT = 8470
 def add_to(app: typer.Typer) -> None:
     """Add the command of this file."""
     app.command(rich_help_panel="Dashboard")(dashboard)
+
+
+@contextmanager
+def beside(*, wanted: bool) -> Iterator[None]:
+    """A dashboard in a process of its own, where one is wanted, for as long as the block runs."""
+    if not wanted:
+        yield
+        return
+    leash, guards = socket.socketpair()  # however this process ends, the dashboard does then
+    command = [sys.executable, "-m", "tuner", "dashboard", "--no-browser", "--port", "0"]
+    with leash:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", guard.__file__, str(guards.fileno()), *command],
+            pass_fds=[guards.fileno()],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        guards.close()
+        assert process.stdout is not None
+        said = process.stdout.readline().decode().strip()
+        if said:  # else it has ended, which is no reason not to work
+            err.print(shown(said))
+        yield
+    process.stdout.close()
+    process.wait()
 
 
 def dashboard(

@@ -6,6 +6,7 @@ from pathlib import Path
 import typer
 
 from tuner import commands, export, files, records, winner
+from tuner.cli.dashboard import beside
 from tuner.cli.live import LiveView
 from tuner.cli.names import study_names
 from tuner.cli.output import (
@@ -71,6 +72,9 @@ def run(
     workers: int | None = Workers,
     threads: int | None = Threads,
     to: Path | None = typer.Option(None, "--to", help="Export here; by default exports/NAME."),
+    dashboard: bool = typer.Option(
+        False, "--dashboard", help="Serve the dashboard meanwhile; its address is shown."
+    ),
     as_json: bool = AsJson,
 ) -> None:
     """Launch a study, work on it here until it is done, export the best configuration.
@@ -103,7 +107,8 @@ def run(
                 workers or spec.resources.workers,
                 threads or spec.resources.threads,
             )
-            interrupted = _work(database, settings, study, chosen)
+            with beside(wanted=dashboard):
+                interrupted = _work(database, settings, study, chosen)
         study = commands.find(database, study.name)
         if interrupted:
             _say_how_to_go_on(database, study, file)

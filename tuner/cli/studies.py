@@ -31,7 +31,7 @@ from tuner.cli.output import (
 )
 from tuner.cli.run import default_export, say_notes_of, test_in_words
 from tuner.cli.show import overview_record, say_which_objective, show
-from tuner.errors import BadInputError, visible
+from tuner.errors import BadInputError
 from tuner.families import registry
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.words import instead, quoted
@@ -122,16 +122,12 @@ _AFTER = ("epochs", "seconds", "attempt", "cause", "message")
 
 
 def _print_csv(every: list[Trial], study: Study) -> None:
-    """Cells that a spreadsheet would run as a formula get an apostrophe before them.
-
-    What cannot be seen is escaped, so that a trial is a line and no terminal is steered.
-    """
     names = _param_names(every)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
-        [_cell(title) for title in (*_BEFORE, study.metric, *_AFTER)]
-        + [_cell(f"param.{name}") for name in names]
+        [records.cell(title) for title in (*_BEFORE, study.metric, *_AFTER)]
+        + [records.cell(f"param.{name}") for name in names]
     )
     for trial in every:
         cells = [
@@ -145,17 +141,8 @@ def _print_csv(every: list[Trial], study: Study) -> None:
             trial.message,
             *(trial.params.get(name) for name in names),
         ]
-        writer.writerow([_cell(cell) for cell in cells])
+        writer.writerow([records.cell(cell) for cell in cells])
     typer.echo(text.getvalue(), nl=False)
-
-
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # how they begin
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, str):
-        return f"'{visible(value)}" if value[:1] in _FORMULAS else visible(value)
-    return "" if value is None else value
 
 
 def _print_trials(every: list[Trial], study: Study, total: int) -> None:

@@ -8,15 +8,24 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tuner import __version__
-from tuner.dashboard import assets, health, views
+from tuner.dashboard import api, assets, health, views
 from tuner.dashboard.access import viewer
-from tuner.dashboard.api import schema
-from tuner.dashboard.api import studies as studies_api
 from tuner.dashboard.audited import Audited
 from tuner.dashboard.context import Board
 from tuner.dashboard.guards import Guards
 from tuner.dashboard.limits import Attempts
-from tuner.dashboard.pages import login, notes, steer, studies, study
+from tuner.dashboard.pages import (
+    compare,
+    exporting,
+    fleet,
+    launch,
+    login,
+    notes,
+    steer,
+    studies,
+    study,
+    trial,
+)
 from tuner.errors import (
     BadInputError,
     DatabaseUnreachableError,
@@ -58,10 +67,25 @@ def create_app(board: Board, *, hosts: Collection[str] = LOOPBACK) -> FastAPI:
     app.state.attempts = Attempts()
     for public in (assets.router, health.router, login.router):
         app.include_router(public, include_in_schema=False)
-    for pages in (studies.router, steer.router, notes.router, study.router):
+    for pages in (
+        studies.router,
+        compare.router,
+        exporting.router,
+        fleet.router,
+        launch.router,
+        steer.router,
+        notes.router,
+        trial.router,
+        study.router,
+    ):
         app.include_router(pages, dependencies=[viewer], include_in_schema=False)
-    for api in (schema.router, studies_api.router):
-        app.include_router(api, prefix=API, dependencies=[viewer])
+    for resource in (
+        api.schema.router,
+        api.studies.router,
+        api.trials.router,
+        api.fleet.router,
+    ):
+        app.include_router(resource, prefix=API, dependencies=[viewer])
     app.add_exception_handler(TunerError, _explain)
     app.add_exception_handler(HTTPException, _explain)
     app.add_exception_handler(RequestValidationError, _explain)

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from tuner.database.engine import Database
-from tuner.database.progress import Overviews, Progress
+from tuner.database.progress import Overviews, Progress, Series
 from tuner.settings import Settings
 from tuner.trials import Study
 
@@ -34,9 +34,18 @@ class Progresses:
     def of(self, *studies: Study) -> Mapping[int, Progress]:
         """Study id → how far it is now."""
         with self._lock:
-            with self._database.statement() as connection:
-                self._overviews.refresh(connection)
+            self._refresh()
             return {study.id: self._overviews.of(study.id, study.direction) for study in studies}
+
+    def series(self, study: Study) -> Series:
+        """The trials of a study in columns, as they are now."""
+        with self._lock:
+            self._refresh()
+            return self._overviews.series(study.id)
+
+    def _refresh(self) -> None:
+        with self._database.statement() as connection:
+            self._overviews.refresh(connection)
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,10 @@ class Server:
         """Serve until stopped by a signal."""
         self._server.run(sockets=[self._listening])
 
+    def stop(self) -> None:
+        """End it from another thread."""
+        self._server.should_exit = True
+
 
 def serve(
     settings: Settings, place: Place, *, browser: bool, on_start: Callable[[str], None]

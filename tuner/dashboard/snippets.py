@@ -1,7 +1,5 @@
-"""A configuration as text to paste: YAML, Python, JSON, a command line."""
+"""A configuration as text to paste."""
 
-import json
-import pprint
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,10 +23,16 @@ def snippets(study: str, params: Mapping[str, ParamValue]) -> list[Snippet]:
     plain = dict(params)
     return [
         Snippet("yaml", "YAML", export.yaml_text(plain).rstrip("\n")),
-        Snippet("python", "Python", f"params = {pprint.pformat(plain, sort_dicts=False)}"),
-        Snippet("json", "JSON", json.dumps(plain, indent=2)),
+        *(
+            Snippet(form, {"json": "JSON"}.get(form, form.title()), _as(form, plain))
+            for form in ("python", "json")
+        ),
         Snippet("shell", "Command line", command_line(study, plain)),
     ]
+
+
+def _as(form: str, params: Mapping[str, ParamValue]) -> str:
+    return export.FORMATS[form][1](params).rstrip("\n")
 
 
 def command_line(study: str, params: Mapping[str, ParamValue]) -> str:

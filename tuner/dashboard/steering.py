@@ -36,6 +36,11 @@ def check_typed(who: User, typed: str, wanted: str) -> None:
     """What cannot be undone needs an admin who has typed what is to go."""
     if who.role < Role.ADMIN:
         raise HTTPException(403, f"{who.name} is {who.role}; deleting needs the role admin")
+    check_name(typed, wanted)
+
+
+def check_name(typed: str, wanted: str) -> None:
+    """BadInputError unless what is to go was typed."""
     if typed.strip() != wanted.strip():
         raise BadInputError(f"type {quoted(wanted)} to delete for good; nothing was deleted")
 

@@ -26,6 +26,9 @@ STATE_COLOUR: Mapping[str, str] = {
 
 PLACES = (  # path, title, the role that it needs
     ("/studies", "Studies", Role.VIEWER),
+    ("/compare", "Compare", Role.VIEWER),
+    ("/fleet", "Fleet", Role.VIEWER),
+    ("/launch", "Launch", Role.OPERATOR),
 )
 
 

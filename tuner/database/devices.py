@@ -43,6 +43,23 @@ _LATEST = text("""
     WHERE d.worker_id = ANY(:workers) ORDER BY d.worker_id, d.name
 """)
 
+# A point a bucket, so that an hour and a day cost a page the same.
+_HISTORY = text("""
+    SELECT worker_id, device,
+           CAST(extract(epoch FROM at) AS double precision) - CAST(:since AS double precision) AS x,
+           utilization, memory_used, temperature
+    FROM (
+        SELECT worker_id, device, min(at) AS at, avg(utilization) AS utilization,
+               avg(memory_used) AS memory_used, avg(temperature) AS temperature
+        FROM tuner.device_samples
+        WHERE worker_id = ANY(:workers)
+          AND at BETWEEN to_timestamp(:since) AND to_timestamp(:until)
+        GROUP BY worker_id, device,
+                 floor((extract(epoch FROM at) - :since) / ((:until - :since) / :points))
+    ) buckets
+    ORDER BY worker_id, device, at
+""")
+
 _PEAKS = text("""
     SELECT number, user_attrs ->> 'device' AS device,
            CAST(user_attrs ->> 'peak_bytes' AS bigint) AS peak
@@ -116,6 +133,38 @@ def latest(connection: Connection, workers: Sequence[UUID]) -> dict[UUID, list[D
         found[row.worker_id].append(
             DeviceRecord(row.name, row.model, row.memory, sample if row.at else None)
         )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a device fared over some time; x in seconds since its beginning."""
+
+    utilization: list[tuple[float, float]]  # 0 to 1
+    memory: list[tuple[float, float]]  # bytes
+    temperature: list[tuple[float, float]]  # °C
+
+
+def history(
+    connection: Connection,
+    workers: Sequence[UUID],
+    *,
+    since: float,
+    until: float,
+    points: int = 60,
+) -> dict[tuple[UUID, str], Course]:
+    """Worker and device → how it fared between two times (seconds since 1970), in few points."""
+    found: dict[tuple[UUID, str], Course] = {}
+    arguments = {"workers": list(workers), "since": since, "until": until, "points": points}
+    for row in connection.execute(_HISTORY, arguments):
+        course = found.setdefault((row.worker_id, row.device), Course([], [], []))
+        for points_, value in (
+            (course.utilization, row.utilization),
+            (course.memory, row.memory_used),
+            (course.temperature, row.temperature),
+        ):
+            if value is not None:
+                points_.append((row.x, float(value)))
     return found
 
 

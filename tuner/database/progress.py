@@ -130,6 +130,41 @@ class _Numbers:
             last_end=float(ended.max()) if len(ended) else None,
         )
 
+    def series(self) -> "Series":
+        """Copies of the columns of the trials that there are."""
+        numbers = np.flatnonzero(self.states)
+        return Series(
+            numbers,
+            np.array([STATES[code - 1] for code in self.states[numbers]], dtype=object),
+            self.values[numbers],
+            self.started[numbers],
+            self.finished[numbers],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The trials of a study in columns, by number."""
+
+    numbers: NDArray[np.int64]
+    states: NDArray[Any]  # TrialState
+    values: NDArray[np.float64]  # of the first objective; NaN where there is none
+    started: NDArray[np.float64]  # seconds since 1970, or NaN
+    finished: NDArray[np.float64]
+
+    @property
+    def complete(self) -> NDArray[np.bool_]:
+        """Which have a result that others are compared with."""
+        found: NDArray[np.bool_] = (self.states == TrialState.COMPLETE) & np.isfinite(self.values)
+        return found
+
+    def top(self, direction: Direction, how_many: int) -> list[int]:
+        """The numbers of the best complete trials, the earlier of equal ones first."""
+        chosen = np.flatnonzero(self.complete)
+        scores = self.values[chosen] * (-1.0 if direction == "maximize" else 1.0)
+        best = chosen[np.argsort(scores, kind="stable")[:how_many]]
+        return [int(number) for number in self.numbers[best]]
+
 
 _NOTHING = _Numbers()
 
@@ -161,6 +196,10 @@ class Overviews:
     def of(self, study_id: int, direction: Direction) -> Progress:
         """How far a study is; nothing is known of one without trials."""
         return self._studies.get(study_id, _NOTHING).progress(direction)
+
+    def series(self, study_id: int) -> Series:
+        """The trials of a study in columns."""
+        return self._studies.get(study_id, _NOTHING).series()
 
 
 def _code(state: TrialState) -> int:

@@ -35,6 +35,21 @@ _ALIVE = text("""
     ORDER BY started_at
 """)
 
+_RECENT = text("""
+    SELECT id, host, pid, slots, devices, version, labels, started_at, seen_at, stopped_at,
+           drain_at,
+           seen_at > clock_timestamp() - :within * interval '1 second' AND stopped_at IS NULL
+               AS alive
+    FROM tuner.workers
+    WHERE coalesce(stopped_at, seen_at) > clock_timestamp() - :hours * interval '1 hour'
+    ORDER BY alive DESC, started_at DESC LIMIT :limit
+""")
+_RUNNING = text("""
+    SELECT t.worker_id, t.study_id, s.name, t.number, t.attempt, t.started_at
+    FROM tuner.trials t JOIN tuner.studies s ON s.id = t.study_id
+    WHERE t.state = 'running' AND t.worker_id = ANY(:workers) ORDER BY t.started_at
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
@@ -108,3 +123,66 @@ def alive(connection: Connection, *, within: float = SEEN_WITHIN) -> list[Worker
         )
         for row in connection.execute(_ALIVE, {"within": within})
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A worker that is there, or was lately."""
+
+    id: UUID
+    host: str
+    pid: int
+    slots: int
+    devices: tuple[str, ...]
+    version: str
+    labels: Mapping[str, str]
+    started_at: datetime
+    seen_at: datetime
+    stopped_at: datetime | None  # it ended on its own
+    drain_at: datetime | None  # somebody has asked it to stop
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A trial that a worker holds."""
+
+    study_id: int
+    study: str
+    number: int
+    attempt: int
+    started_at: datetime | None
+
+
+def recent(
+    connection: Connection, *, within: float = SEEN_WITHIN, hours: float = 24, limit: int = 500
+) -> list[Seen]:
+    """The workers that were there in the last hours, those that are there first."""
+    rows = connection.execute(_RECENT, {"within": within, "hours": hours, "limit": limit})
+    return [
+        Seen(
+            id=row.id,
+            host=row.host,
+            pid=row.pid,
+            slots=row.slots,
+            devices=tuple(row.devices),
+            version=row.version,
+            labels=row.labels,
+            started_at=row.started_at,
+            seen_at=row.seen_at,
+            stopped_at=row.stopped_at,
+            drain_at=row.drain_at,
+            alive=row.alive,
+        )
+        for row in rows
+    ]
+
+
+def running(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, list[Running]]:
+    """The trials that these workers hold, the oldest first."""
+    found: dict[UUID, list[Running]] = {id_: [] for id_ in ids}
+    for row in connection.execute(_RUNNING, {"workers": list(ids)}):
+        found[row.worker_id].append(
+            Running(row.study_id, row.name, row.number, row.attempt, row.started_at)
+        )
+    return found

@@ -113,6 +113,14 @@ def labels(pairs: Sequence[str]) -> dict[str, str]:
     return out
 
 
+def put(data: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Set one value in place, as an override does; SpecError where it cannot be."""
+    try:
+        _set(data, path, value)
+    except _CannotSetError as error:
+        raise SpecError(str(error)) from None
+
+
 class _CannotSetError(Exception):
     """An override has no meaning; the text continues `--set …: `."""
 

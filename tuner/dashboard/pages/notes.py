@@ -18,7 +18,6 @@ from tuner.dashboard import steering, views
 from tuner.dashboard.access import Who, operator
 from tuner.dashboard.context import Board, Context, StudyId
 from tuner.database import notes
-from tuner.errors import StudyStateError
 from tuner.trials import Study
 
 MAX_TEXT = 50_000  # characters
@@ -68,14 +67,7 @@ def write(
     revision: Annotated[int, Form(ge=0, le=2**31 - 1)],
 ) -> Response:
     """Replace the note, unless somebody else has done so since it was read."""
-    commands.study_of(board.database, study_id)
-    with board.database.transaction() as connection:
-        done = notes.write(connection, study_id, text, author=who.name, revision=revision)
-    if not done:
-        raise StudyStateError(
-            "somebody else has changed the note meanwhile: copy your text, reload, and bring both "
-            "together"
-        )
+    commands.write_note(board.database, study_id, text, author=who.name, revision=revision)
     answer = steering.answer(request, f"/studies/{study_id}/notes", "saved the note")
     if request.headers.get("hx-request"):
         answer.headers["HX-Redirect"] = f"/studies/{study_id}/notes"

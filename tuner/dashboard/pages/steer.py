@@ -9,10 +9,8 @@ from tuner import commands
 from tuner.dashboard import steering
 from tuner.dashboard.access import Who, admin, operator
 from tuner.dashboard.context import Context, StudyId, TrialNumber
-from tuner.errors import BadInputError
 from tuner.figures.text import count
 from tuner.spec import overrides
-from tuner.spec.words import quoted
 
 LIMITS = {
     "trials": "budget.trials",
@@ -111,8 +109,7 @@ def delete(
 ) -> Response:
     """Delete the study for good, if its name was typed."""
     study = commands.study_of(board.database, study_id)
-    if typed.strip() != study.name.strip():
-        raise BadInputError(f"type {quoted(study.name)} to delete it; nothing was deleted")
+    steering.check_name(typed, study.name)
     commands.delete(board.database, board.settings, study.name)
     answer = steering.answer(request, "/studies", f"deleted {study.name}")
     if request.headers.get("hx-request"):

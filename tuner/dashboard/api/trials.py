@@ -1,0 +1,45 @@
+"""Trials: look at one, retry it, kill it."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from tuner import commands, records
+from tuner.dashboard.access import Who, operator
+from tuner.dashboard.audited import note
+from tuner.dashboard.context import Context, StudyId, TrialNumber
+from tuner.database import attempts
+
+router = APIRouter(prefix="/studies/{study_id:int}/trials/{number:int}", tags=["trials"])
+
+
+@router.get("")
+def one(board: Context, study_id: StudyId, number: TrialNumber) -> dict[str, Any]:
+    """A trial with its reports and attempts."""
+    study = commands.study_of(board.database, study_id)
+    trial = commands.trial(board.database, study, number)
+    with board.database.statement() as connection:
+        tried = attempts.of_trial(connection, trial.id)
+    return dict(records.plain({**records.of_trial(trial), "attempts": tried}))
+
+
+@router.post("/retry", dependencies=[operator])
+def retry(
+    request: Request, board: Context, study_id: StudyId, number: TrialNumber
+) -> dict[str, Any]:
+    """Queue a failed trial again."""
+    study = commands.study_of(board.database, study_id)
+    commands.retry(board.database, study.name, number)
+    note(request, f"queued trial {number} again")
+    return one(board, study_id, number)
+
+
+@router.post("/kill", dependencies=[operator])
+def kill(
+    request: Request, board: Context, who: Who, study_id: StudyId, number: TrialNumber
+) -> dict[str, Any]:
+    """Fail a running trial, or one that was enqueued and has not begun."""
+    study = commands.study_of(board.database, study_id)
+    commands.kill(board.database, study.name, number, by=who.name)
+    note(request, f"killed trial {number}")
+    return one(board, study_id, number)
