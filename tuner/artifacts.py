@@ -27,11 +27,23 @@ def attempt_folder(settings: Settings, study_id: int, number: int, attempt: int)
 
 
 def remove_checkpoints(folders: Iterable[Path]) -> None:
-    """Remove a network's checkpoints, damaged ones too, in the folders of a trial's attempts."""
+    """Remove a network's checkpoints, damaged ones too, in the folders of a trial's attempts.
+
+    And what was being written, there or by own code, when an attempt was killed.
+    """
     for folder in folders:
-        for pattern in (f"*{CHECKPOINT_SUFFIX}", f"*{CHECKPOINT_SUFFIX}.corrupt"):
+        for pattern in (f"*{CHECKPOINT_SUFFIX}", f"*{CHECKPOINT_SUFFIX}.corrupt", ".*"):
             for path in folder.glob(pattern):
-                path.unlink(missing_ok=True)
+                _remove_any(path)
+        for path in folder.glob(f"{CHECKPOINT_FOLDER}/.{'[0-9]' * 6}.*"):
+            _remove_any(path)
+
+
+def _remove_any(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_own_files(folders: Iterable[Path]) -> None:

@@ -38,16 +38,20 @@ class ListeningDatabase(Database):
         """
         super().__init__(beside.url, pool_size=1, max_overflow=0)
         beside.engine.dispose()
+        self.connections = 0
+        """How many it has made. After another one, the server may have crashed."""
         self._channel = channel
+        self._listens = listen
         self._driver: Any = None  # psycopg2's connection that listens
-        if listen:
-            event.listen(self.engine, "connect", self._listen)
+        event.listen(self.engine, "connect", self._connected)
 
-    def _listen(self, driver: Any, _: object) -> None:
-        with driver.cursor() as cursor:
-            cursor.execute(f"LISTEN {self._channel}")
-        driver.commit()
-        self._driver = driver
+    def _connected(self, driver: Any, _: object) -> None:
+        self.connections += 1
+        if self._listens:
+            with driver.cursor() as cursor:
+                cursor.execute(f"LISTEN {self._channel}")
+            driver.commit()
+            self._driver = driver
 
     def fileno(self) -> int | None:
         """What becomes readable with a hint; None while no connection listens."""

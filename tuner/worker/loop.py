@@ -89,7 +89,7 @@ class Worker:
         self._labels = labels
         self._until_done = until_done
         self._consent = Consent(allow_code=allow_code)
-        self._outbox = Outbox(self._database)
+        self._outbox = Outbox(self._database, keep=settings.lease_seconds)
         self._searches: dict[int, Search] = {}  # of active studies
         self._weights = artifacts.KeptWeights()
         self._pool = Pool(self._handle, self._on_death)
@@ -524,7 +524,7 @@ class Worker:
                 if search is None  # the study has ended
                 else partial(search.report, held=held, made=report, lease=lease)
             )
-            self._write(executor, held, write)
+            self._write(executor, held, write, is_report=True)
             if decisions[number] is Decision.PRUNE:
                 executor.held.pop(number, None)
                 values = [report.value] if math.isfinite(report.value) else None
@@ -670,9 +670,12 @@ class Worker:
         held: Held,
         write: Write,
         on_done: Callable[[], None] = lambda: None,
+        *,
+        is_report: bool = False,
     ) -> None:
         self._changed.add(held.claimed.study_id)
-        self._outbox.put(write, partial(self._lost, executor, held), on_done)
+        lost = partial(self._lost, executor, held)
+        self._outbox.put(write, lost, on_done, is_report=is_report)
 
     def _shut_down(self) -> None:
         self._pool.kill()
