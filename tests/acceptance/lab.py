@@ -1,0 +1,220 @@
+"""Workers under faults: user code that stops where it is told to, and what must hold afterwards.
+
+The code keeps a ledger of its own, in which every start and every end is a line, so what really ran
+is known apart from what the database says.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from tests.acceptance.postgres import Server
+from tests.conftest import eventually, tuner
+from tuner import commands
+from tuner.database import schema
+from tuner.database.engine import Database, parse_url
+from tuner.errors import DatabaseError
+from tuner.trials import StudyState, Trial, TrialState
+
+LEASE = 2.0  # seconds
+TRIALS, EPOCHS = 4, 3
+WITHIN = 120.0  # seconds in which everything has to happen, on a busy machine
+
+CODE = '''
+import os, select
+from pathlib import Path
+
+HERE = Path(__file__).parent
+EPOCHS = 3
+
+def note(*words):
+    descriptor = os.open(HERE / "ledger", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, (" ".join(map(str, words)) + "\\n").encode())
+    os.close(descriptor)
+
+def point(trial, moment):
+    """The first trial that gets here waits until it may go on."""
+    if trial.params["moment"] != moment:
+        return
+    try:
+        with open(HERE / f"reached-{moment}", "x") as file:
+            file.write(f"{os.getpid()} {trial.number}\\n")
+    except FileExistsError:
+        return
+    while not (HERE / f"go-{moment}").exists():
+        select.select([], [], [], 0.01)  # a faked clock does not know how time.sleep waits
+
+def train(trial):
+    note("start", trial.params["moment"], trial.number, trial.attempt)
+    saved = trial.checkpoint.latest
+    begun = int((saved / "epoch").read_text()) if saved else 0
+    for epoch in range(begun + 1, EPOCHS + 1):
+        if epoch == 2:
+            point(trial, "epoch")
+        with trial.checkpoint.save() as folder:
+            (folder / "epoch").write_text(str(epoch))
+            if epoch == 2:
+                point(trial, "checkpoint")
+        trial.report(epoch + trial.params["x"], epoch)
+        if trial.should_stop():
+            return None
+    point(trial, "tell")
+    note("end", trial.params["moment"], trial.number, trial.attempt)
+    return EPOCHS + trial.params["x"]
+'''
+STUDY = """
+name: {moment}
+family: function
+function: faulty:train
+objective: {{metric: figure, direction: maximize}}
+search: {{x: {{low: 0.0, high: 1.0}}, moment: {moment}}}
+budget: {{trials: {trials}, epochs: {epochs}}}
+sampler: random
+pruner: none
+resources: {{device: cpu, threads: 1, max_attempts: 9}}
+"""
+
+
+class Lab:
+    """A database, a folder and two workers with one executor each."""
+
+    def __init__(self, server: Server, name: str, folder: Path) -> None:
+        self.folder = folder
+        url = server.create(name)
+        self.database = Database(parse_url(url))
+        schema.upgrade(self.database)
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("TUNER_")},
+            "TUNER_DATABASE_URL": url,
+            "TUNER_HOME": str(folder / "home"),
+            "TUNER_LEASE_SECONDS": str(LEASE),
+            "TUNER_ALLOW_CODE": "true",
+        }
+        (folder / "faulty.py").write_text(CODE)
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.told: set[int] = set()  # workers that were asked to end
+        self._seen: set[psutil.Process] = set()  # executors
+
+    def start_worker(self, *wrapper: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start one and wait until it has an executor."""
+        command = [*wrapper, sys.executable, "-m", "tuner", "worker", "--workers", "1"]
+        with (self.folder / "workers.log").open("ab") as log:
+            worker = subprocess.Popen(command, env={**self.environment, **environment}, stderr=log)
+        self.workers.append(worker)
+        eventually(lambda: self.executors(worker.pid), within=WITHIN)
+        return worker
+
+    def executors(self, worker: int) -> list[psutil.Process]:
+        """A worker's executors."""
+        found: list[psutil.Process] = psutil.Process(worker).children(recursive=True)
+        self._seen.update(found)  # guards, and what user code has started, too
+        return [p for p in found if "tuner.worker.executor" in " ".join(p.cmdline())]
+
+    def worker_of(self, executor: int) -> psutil.Process:
+        """The worker whose executor it is."""
+        ours = {worker.pid for worker in self.workers}
+        (found,) = (p for p in psutil.Process(executor).parents() if p.pid in ours)
+        return found
+
+    def launch(self, moment: str) -> None:
+        """Launch a study whose first trial to come to that moment waits there."""
+        file = self.folder / f"{moment}.yaml"
+        file.write_text(STUDY.format(moment=moment, trials=TRIALS, epochs=EPOCHS))
+        done = tuner("launch", str(file), environment=self.environment)
+        assert done.returncode == 0, done.stderr
+
+    def reached(self, moment: str) -> tuple[int, int]:
+        """Wait for that trial: the process that runs it, and its number."""
+        path = self.folder / f"reached-{moment}"
+        eventually(lambda: path.exists() and path.read_text().endswith("\n"), within=WITHIN)
+        process, number = path.read_text().split()
+        self._seen.add(psutil.Process(int(process)))
+        return int(process), int(number)
+
+    def go_on(self, moment: str) -> None:
+        """Let it go on."""
+        (self.folder / f"go-{moment}").touch()
+
+    def trials(self, moment: str) -> list[Trial]:
+        """The study's trials, by number; none while the database does not answer."""
+        with suppress(DatabaseError):
+            return commands.load_trials(self.database, commands.find(self.database, moment))
+        return []
+
+    def is_finished(self, moment: str) -> bool:
+        """Whether the study has ended."""
+        with suppress(DatabaseError):
+            return commands.find(self.database, moment).state is StudyState.FINISHED
+        return False
+
+    def check(self, moment: str) -> None:
+        """Wait for the study's end; every trial has been finished once, whatever ran how often."""
+        eventually(lambda: self.is_finished(moment), within=WITHIN)
+        study = commands.find(self.database, moment)
+        trials = self.trials(moment)
+        assert study.issued == TRIALS
+        assert [t.number for t in trials] == list(range(TRIALS))
+        for trial in trials:
+            assert trial.state is TrialState.COMPLETE, trial
+            x = trial.params["x"]
+            assert isinstance(x, float)
+            assert trial.values == (EPOCHS + x,)
+            assert [(r.step, r.value) for r in trial.reports] == [
+                (epoch, epoch + x) for epoch in range(1, EPOCHS + 1)
+            ]
+        starts, ends = self._ledger(moment)
+        assert max(starts.values()) == 1, "an attempt ran twice"
+        for trial in trials:
+            assert (trial.number, trial.attempt) in ends.keys() & starts.keys()
+            assert max(attempt for n, attempt in starts if n == trial.number) == trial.attempt
+
+    def _ledger(self, moment: str) -> tuple[Counter[tuple[int, int]], Counter[tuple[int, int]]]:
+        """(number, attempt) → how often it started and ended, as the code itself saw it."""
+        found: dict[str, Counter[tuple[int, int]]] = {"start": Counter(), "end": Counter()}
+        for line in (self.folder / "ledger").read_text().splitlines():
+            word, of, number, attempt = line.split()
+            if of == moment:
+                found[word][int(number), int(attempt)] += 1
+        return found["start"], found["end"]
+
+    def close(self) -> None:
+        """Stop the workers: in order, and nothing of them is left, neither process nor file."""
+        for worker in self.workers:
+            if worker.poll() is None:
+                self.executors(worker.pid)
+            if worker.pid not in self.told:
+                worker.terminate()
+        assert {worker.wait(WITHIN) for worker in self.workers} <= {0, -signal.SIGKILL}
+        _, alive = psutil.wait_procs(self._seen, timeout=10)
+        assert not alive
+        artifacts = self.folder / "home" / "artifacts"
+        assert [path for path in artifacts.rglob("*") if path.name.startswith(".")] == []
+
+    def kill(self) -> None:
+        """Leave nothing running after a failure."""
+        for worker in self.workers:
+            with suppress(psutil.Error):
+                self.executors(worker.pid)
+            worker.kill()
+            worker.wait()
+        for process in self._seen:
+            with suppress(psutil.Error):
+                process.kill()
+        self.database.close()
+
+
+def past_the_lease() -> None:
+    """Let a lease pass of which nobody could tell."""
+    threading.Event().wait(LEASE * 1.25)
+
+
+def taken_over(lab: Lab, moment: str, number: int) -> bool:
+    """Whether somebody else has the trial."""
+    return lab.trials(moment)[number].attempt > 1
