@@ -121,7 +121,7 @@ def test_every_cause_has_its_count_its_rule_and_its_last_lines(
         (TrialState.FAILED, Cause.TIMEOUT, 1),
         (TrialState.FAILED, Cause.TIMEOUT, 1),
         (TrialState.COMPLETE, None, 1),
-    ]
+    ], [t.message for t in ended]
     assert ended[3].message == "there was no report for 2 s (resources.silence_seconds)"
     assert ended[4].message == "it took longer than 4 s (resources.timeout_seconds)"
     assert "this is silent" in (ended[3].log_tail or "")
@@ -241,8 +241,8 @@ def test_a_worker_that_was_stopped_past_its_lease_leaves_its_trial_and_takes_new
     environment: dict[str, str], database: Database, tmp_path: Path
 ) -> None:
     environment = {**environment, "TUNER_LEASE_SECONDS": "2"}
-    assert tuner("launch", str(write(tmp_path, "endless", "endless")), environment=environment,
-                 cwd=tmp_path).returncode == 0  # fmt: skip
+    run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
+    assert tuner("launch", str(write(tmp_path, "endless")), **run).returncode == 0
     with worker(environment, tmp_path) as stopped:
         eventually(lambda: trials(database)[0].reports, within=60)
         executor = psutil.Process(stopped.pid).children()[0]
@@ -252,9 +252,13 @@ def test_a_worker_that_was_stopped_past_its_lease_leaves_its_trial_and_takes_new
             lost = trials(database)[0]
             os.kill(stopped.pid, signal.SIGCONT)
             executor.wait(10)  # at once, though its code would have gone on
-            # the other trial, with an executor of its own again
+            # another trial, with an executor of its own again
+            assert tuner("change", "ends", "budget.trials=2", **run).returncode == 0
             eventually(
-                lambda: str(trials(database)[1].worker).endswith(f":{stopped.pid}"), within=60
+                lambda: [
+                    t.number for t in trials(database)[1:] if f":{stopped.pid}" in str(t.worker)
+                ],
+                within=60,
             )
             now = trials(database)[0]
             assert (now.attempt, now.worker) == (2, lost.worker)

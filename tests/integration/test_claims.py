@@ -1,7 +1,8 @@
 """Claims, fences and budgets: real connections, real commits, several of them at once."""
 
+import math
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,6 +15,7 @@ from tuner.database import feed, leases, spaces, studies, trials
 from tuner.database.engine import Database
 from tuner.database.trials import Claimed
 from tuner.errors import LeaseLostError
+from tuner.search import claim
 from tuner.trials import NO_LABELS, Cause, Limits, Report, StudyState, Trial, TrialState
 
 LEASE = 60.0  # seconds; longer than any test
@@ -31,12 +33,19 @@ DISTRIBUTIONS = [
 class Bench:
     """A study and what a worker does to it."""
 
-    def __init__(self, database: Database, name: str = "bench", **limits: Any) -> None:
+    def __init__(
+        self, database: Database, name: str = "bench", metrics: Sequence[str] = (), **limits: Any
+    ) -> None:
         self.database = database
         with database.transaction() as connection:
             spec = {"resources": {"max_attempts": 2}, "budget": {"max_failures": 3}}
             self.id = studies.create(
-                connection, name, ["maximize"], spec=spec, limits=Limits(**limits)
+                connection,
+                name,
+                ["maximize"],
+                metrics=metrics,
+                spec=spec,
+                limits=Limits(**limits),
             )
             self.space = spaces.ensure(connection, self.id, DISTRIBUTIONS)
 
@@ -311,3 +320,23 @@ def test_a_claim_needs_no_second_connection(database: Database) -> None:
     finally:
         single.close()
     assert [h.params["optimizer"] for h in held if h] == ["sgd", "adam"]
+
+
+def test_an_enqueued_trial_that_is_interrupted_at_once_keeps_its_parameters(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "FRESH", math.inf)  # nothing is read in between
+    of = searching.spec()
+    study_id = searching.launch(database, of)
+    with database.statement() as connection:
+        trials.enqueue(connection, study_id, {"depth": 3})
+    trainer = searching.Trainer(database, searching.search(database, study_id, of))
+    first = trainer.claim()
+    assert first is not None
+    with database.statement() as connection:
+        leases.give_back(connection, first.claimed, Cause.PREEMPTED)
+    again = trainer.claim()
+    assert again is not None
+    assert (again.number, again.claimed.attempt) == (0, 2)
+    assert again.params == first.params
+    assert again.params["depth"] == 3

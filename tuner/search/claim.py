@@ -103,8 +103,9 @@ class Search:
             return None
         if claimed.resumed and claimed.params:
             assert claimed.space_id is not None
-            if self._history.get(claimed.number) is None:
-                self.refresh()  # it was enqueued or interrupted just now, by somebody else
+            known = self._history.get(claimed.number)
+            if known is None or not known.params:
+                self.refresh()  # it was enqueued, drawn or interrupted just now
             known = self._history.get(claimed.number)
             assert known is not None
             params = dict(known.params)
