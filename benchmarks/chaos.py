@@ -37,8 +37,8 @@ from tuner.trials import StudyState
 
 WORKERS, LEASE, EPOCHS = 8, 5.0, 5
 EPOCH = 0.2  # seconds
-RATE = 3.0  # trials a second that the budget counts on, less than the workers do without faults
-LATEST = 120.0  # seconds after the last fault in which the study has to end
+RATE = 5.0  # trials a second that the budget counts on, less than the workers do without faults
+LATEST = 600.0  # seconds after the last fault in which the study has to end
 
 CODE = """
 import os, time
@@ -57,9 +57,9 @@ def train(trial):
     begun = int((saved / "epoch").read_text()) if saved else 0
     for epoch in range(begun + 1, trial.epochs + 1):
         time.sleep(EPOCH)
+        trial.report(trial.params["x"] * epoch, epoch)
         with trial.checkpoint.save() as folder:
             (folder / "epoch").write_text(str(epoch))
-        trial.report(trial.params["x"] * epoch, epoch)
         if trial.should_stop():
             return None
     note("end", trial.number, trial.attempt, os.getpid(), time.monotonic())
@@ -232,6 +232,7 @@ def recoveries(chaos: Chaos, found: list[tuple[str, int, int, int, float]]) -> l
 
 def judge(chaos: Chaos, folder: Path, trials: int) -> list[tuple[str, str]]:
     """The verdict, line by line."""
+    dead = chaos.dead()
     orphans = chaos.stop()
     study = commands.find(chaos.database, "chaos")
     rows = commands.load_trials(chaos.database, study)
@@ -259,7 +260,7 @@ def judge(chaos: Chaos, folder: Path, trials: int) -> list[tuple[str, str]]:
         ),
         ("finished with other reports than one an epoch", str(whole.count(False))),
         ("stuck", str(len(rows) - len(done))),
-        ("workers dead of themselves", str(len(chaos.dead()))),
+        ("workers dead of themselves", str(len(dead))),
         ("executors that outlived their worker", str(orphans)),
         ("budget error", str(study.issued - trials)),
         (f"a struck worker's trial runs again, s (lease {LEASE:g})", spread(released)),
