@@ -114,6 +114,23 @@ def test_a_study_file_is_refused_in_the_words_of_the_command_line(
     assert said in answer.json()["error"]
 
 
+def test_what_is_no_unicode_is_answered_as_well(client: TestClient, database: Database) -> None:
+    bench = Bench(database)
+    bench.finish(bench.held(), user_attrs={"k": "\udfff"})
+    here = f"/api/v1/studies/{bench.id}"
+    assert client.get(f"{here}/trials/0").json()["user_attrs"] == {"k": "\udfff"}
+    assert client.get(f"/studies/{bench.id}/trials/0").status_code == 200
+    wrong = client.post(
+        f"{here}/enqueue",
+        content=b'{"params": {"\\ud800": "\\udfff"}}',
+        headers={"Content-Type": "application/json"},
+    )
+    assert wrong.status_code in (201, 422)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    body = b"name=%ED%B3%BF%00&password=%ED%B3%BF%00"
+    assert client.post("/login", content=body, headers=form).status_code == 401
+
+
 def test_lists_come_in_pages(client: TestClient, database: Database) -> None:
     for name in ("a", "b", "c"):
         Bench(database, name)

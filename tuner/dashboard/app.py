@@ -1,6 +1,8 @@
 """The application: routers, guards, and what becomes of errors."""
 
+import json
 from collections.abc import Collection
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +17,7 @@ from tuner.dashboard.context import Board
 from tuner.dashboard.guards import Guards
 from tuner.dashboard.limits import Attempts
 from tuner.dashboard.pages import (
+    activity,
     compare,
     exporting,
     fleet,
@@ -53,6 +56,14 @@ _STATUS: tuple[tuple[type[TunerError], int], ...] = (
 )
 
 
+class AsciiResponse(JSONResponse):
+    """JSON with escapes for all but ASCII: users' attributes may hold lone surrogates."""
+
+    def render(self, content: Any) -> bytes:
+        """The body."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
 def create_app(board: Board, *, hosts: Collection[str] = LOOPBACK) -> FastAPI:
     """The dashboard over an open database; `hosts` are the names it may be asked under."""
     app = FastAPI(
@@ -61,6 +72,7 @@ def create_app(board: Board, *, hosts: Collection[str] = LOOPBACK) -> FastAPI:
         summary="Launch studies, watch and steer them, export the best.",
         docs_url=None,  # it would load its scripts from elsewhere
         redoc_url=None,
+        default_response_class=AsciiResponse,
         openapi_url=None,  # served by a route of ours, which asks who wants it
     )
     app.state.board = board
@@ -69,6 +81,7 @@ def create_app(board: Board, *, hosts: Collection[str] = LOOPBACK) -> FastAPI:
         app.include_router(public, include_in_schema=False)
     for pages in (
         studies.router,
+        activity.router,
         compare.router,
         exporting.router,
         fleet.router,
@@ -101,7 +114,7 @@ def _explain(request: Request, error: Exception) -> Response:
     if status == 303:
         return Response(status_code=303, headers=headers)
     if request.url.path.startswith("/api/"):
-        return JSONResponse({"error": said}, status, headers)
+        return AsciiResponse({"error": said}, status, headers)
     if request.headers.get("hx-request"):
         return Response(said.encode("utf-8", "replace"), status, headers, "text/plain")
     return views.render(request, "error.html", {"status": status, "said": said}, status=status)

@@ -7,10 +7,11 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
+from tuner.database import feed
 from tuner.database.engine import Database
 from tuner.database.progress import Overviews, Progress, Series
 from tuner.settings import Settings
-from tuner.trials import Study
+from tuner.trials import Study, Trial
 
 ID = 2**63 - 1  # PostgreSQL's largest
 
@@ -65,6 +66,14 @@ def board(request: Request) -> Board:
     """The board of the application that serves this request."""
     found: Board = request.app.state.board
     return found
+
+
+def leading(of: Board, study: Study, how_many: int) -> list[Trial]:
+    """The best complete trials of a study, the earlier of equal ones first."""
+    numbers = of.progresses.series(study).top(study.direction, how_many)
+    with of.database.statement() as connection:
+        found = [feed.by_number(connection, study.id, number) for number in numbers]
+    return [trial for trial in found if trial is not None]
 
 
 Context = Annotated[Board, Depends(board)]

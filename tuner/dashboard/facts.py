@@ -4,10 +4,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from tuner.database.progress import Progress
+from tuner.errors import SpecError
 from tuner.figures import text
-from tuner.trials import Study, StudyState, TrialState
+from tuner.spec.resolved import ResolvedSpec
+from tuner.trials import Study, StudyState, Trial, TrialState
 
 ORDER = (
     TrialState.COMPLETE,
@@ -101,6 +104,20 @@ class Facts:
         labels = (f"{key}={value}" for key, value in self.study.labels.items())
         parts = (self.study.name, self.study.family, self.study.launched_by, *labels)
         return " ".join(filter(None, parts)).casefold()
+
+
+def spec_of(study: Study) -> ResolvedSpec | None:
+    """The study's specification; None where it has none, or another tuner has written it."""
+    try:
+        return None if study.spec is None else ResolvedSpec.from_json(study.spec)
+    except SpecError:
+        return None
+
+
+def params_of(study: Study, trial: Trial) -> dict[str, Any]:
+    """A trial's parameters with the pinned ones beside them, as far as these are known."""
+    spec = spec_of(study)
+    return dict(trial.params) if spec is None else spec.space.complete(trial.params)
 
 
 def polyline(

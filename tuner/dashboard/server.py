@@ -153,4 +153,5 @@ def _check_certificate(certificate: Path, key: Path | None) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
         both = files.shown(certificate) + (f", {files.shown(key)}" if key else "")
-        raise BadInputError(f"--certificate: {both} cannot be used: {error}") from error
+        why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        raise BadInputError(f"--certificate: {both} cannot be used ({why or error})") from error

@@ -29,6 +29,7 @@ PLACES = (  # path, title, the role that it needs
     ("/compare", "Compare", Role.VIEWER),
     ("/fleet", "Fleet", Role.VIEWER),
     ("/launch", "Launch", Role.OPERATOR),
+    ("/audit", "Activity", Role.ADMIN),
 )
 
 

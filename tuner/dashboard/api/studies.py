@@ -9,7 +9,8 @@ from tuner import commands, families, records
 from tuner.dashboard import launching, steering
 from tuner.dashboard.access import Who, admin, operator
 from tuner.dashboard.audited import note
-from tuner.dashboard.context import Board, Context, StudyId
+from tuner.dashboard.context import Board, Context, StudyId, leading
+from tuner.dashboard.facts import params_of
 from tuner.database import notes
 from tuner.database.progress import Progress
 from tuner.spec.values import Value
@@ -142,6 +143,20 @@ def steer(
     steering.BULK[action](board, study)
     note(request, f"{action}: {study.name}")
     return one(board, study_id)
+
+
+@router.get("/{study_id:int}/best")
+def best(board: Context, study_id: StudyId, top: Annotated[int, Query(ge=1, le=50)] = 1) -> Record:
+    """The best complete trials, with pinned parameters beside those that were searched."""
+    study = commands.study_of(board.database, study_id)
+    return {
+        "metric": study.metric,
+        "direction": study.direction,
+        "trials": [
+            {"trial": t.number, "value": t.value, "params": records.plain(params_of(study, t))}
+            for t in leading(board, study, top)
+        ],
+    }
 
 
 @router.get("/{study_id:int}/note")

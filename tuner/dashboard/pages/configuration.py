@@ -5,14 +5,14 @@ from typing import Any
 
 from tuner import export, report_facts
 from tuner.dashboard.context import Board
+from tuner.dashboard.facts import spec_of
 from tuner.spec.file import study_file
-from tuner.spec.resolved import ResolvedSpec
 from tuner.trials import Study
 
 
 def context(board: Board, study: Study) -> Mapping[str, Any]:
     """What the tab's template is given."""
-    spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
+    spec = spec_of(study)
     return {
         "file": None if spec is None else export.yaml_text(study_file(spec)),
         "space": {} if spec is None else spec.space.describe(),

@@ -18,12 +18,11 @@ from tuner import commands, export, files, records, report, winner
 from tuner.dashboard import views
 from tuner.dashboard.access import Who, operator
 from tuner.dashboard.audited import note
-from tuner.dashboard.context import Board, Context, StudyId
+from tuner.dashboard.context import Context, StudyId, leading
+from tuner.dashboard.facts import params_of, spec_of
 from tuner.dashboard.snippets import command_line
-from tuner.database import feed
 from tuner.errors import visible
 from tuner.search.importances import importances
-from tuner.spec.resolved import ResolvedSpec
 from tuner.trials import Study, Trial
 
 MOST = 50  # configurations
@@ -67,7 +66,7 @@ def page(
 ) -> Response:
     """What would be exported."""
     study = commands.study_of(board.database, study_id)
-    chosen = _chosen(board, study, top)
+    chosen = leading(board, study, top)
     context = {
         "study": study,
         "top": top,
@@ -89,7 +88,7 @@ def file(
 ) -> Response:
     """The same as a file to save."""
     study = commands.study_of(board.database, study_id)
-    chosen = _chosen(board, study, top)
+    chosen = leading(board, study, top)
     if not chosen:
         commands.best(board.database, study)  # says why there is none
     own = _OWN_FILES.get(format) or export.FORMATS[format][0]
@@ -102,7 +101,7 @@ def report_file(board: Context, study_id: StudyId) -> Response:
     """The study's report, as `tuner report` writes it."""
     study = commands.study_of(board.database, study_id)
     every = commands.load_trials(board.database, study)
-    spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
+    spec = spec_of(study)
     found = commands.best_of(every, study)
     html = report.render(
         study,
@@ -110,7 +109,7 @@ def report_file(board: Context, study_id: StudyId) -> Response:
         importances=importances(board.database, study),
         log_params=spec.space.log_parameters if spec else frozenset(),
         space=spec.space.describe() if spec else {},
-        export_yaml=None if found is None else export.yaml_text(export.all_params(study, found)),
+        export_yaml=None if found is None else export.yaml_text(params_of(study, found)),
         versions=export.versions(),
     )
     return _attachment(html.encode(), "text/html", f"{files.safe_name(study.name)}.html")
@@ -138,13 +137,6 @@ def bundle(request: Request, board: Context, who: Who, study_id: StudyId) -> Res
     )
 
 
-def _chosen(board: Board, study: Study, top: int) -> list[Trial]:
-    numbers = board.progresses.series(study).top(study.direction, top)
-    with board.database.statement() as connection:
-        found = [feed.by_number(connection, study.id, number) for number in numbers]
-    return [trial for trial in found if trial is not None]
-
-
 def _text(study: Study, chosen: list[Trial], form: str) -> str:
     """One configuration as the tool reads it; several one after the other."""
     if form == "csv":
@@ -157,7 +149,7 @@ def _text(study: Study, chosen: list[Trial], form: str) -> str:
 
 
 def _written(study: Study, trial: Trial, form: str) -> str:
-    params = export.all_params(study, trial)
+    params = params_of(study, trial)
     if form == "yaml":
         return export.yaml_text(dict(params))
     if form == "enqueue":
@@ -175,12 +167,12 @@ def _record(study: Study, trial: Trial) -> dict[str, Any]:
     return {
         "trial": trial.number,
         study.metric: trial.value,
-        "params": dict(export.all_params(study, trial)),
+        "params": dict(params_of(study, trial)),
     }
 
 
 def _csv(study: Study, chosen: list[Trial]) -> str:
-    params = [export.all_params(study, trial) for trial in chosen]
+    params = [params_of(study, trial) for trial in chosen]
     names = list(dict.fromkeys(name for one in params for name in one))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -8,7 +8,7 @@ from tuner.dashboard.context import Board
 from tuner.database import attempts, audit
 from tuner.trials import Study
 
-SHOWN = 100  # attempts and changes
+SHOWN = 25  # attempts and changes
 
 
 def context(board: Board, study: Study) -> Mapping[str, Any]:

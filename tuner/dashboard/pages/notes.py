@@ -18,6 +18,7 @@ from tuner.dashboard import steering, views
 from tuner.dashboard.access import Who, operator
 from tuner.dashboard.context import Board, Context, StudyId
 from tuner.database import notes
+from tuner.figures.text import clean
 from tuner.trials import Study
 
 MAX_TEXT = 50_000  # characters
@@ -41,15 +42,15 @@ def context(board: Board, study: Study) -> Mapping[str, Any]:
 
 def html(text: str) -> Markup:
     """Markdown as HTML that can neither run nor load anything."""
-    made = _markdown().render(text)
-    clean = nh3.clean(
+    made = _markdown().render("\n".join(map(clean, text.expandtabs(4).split("\n"))))
+    safe = nh3.clean(
         made,
         tags=set(TAGS),
         attributes={"a": {"href"}, "ol": {"start"}},
         url_schemes={"http", "https", "mailto"},
         link_rel="noopener noreferrer nofollow",
     )
-    return Markup(clean)  # noqa: S704 - sanitized just now
+    return Markup(safe)  # noqa: S704 - sanitized just now
 
 
 @cache

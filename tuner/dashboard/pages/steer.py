@@ -23,7 +23,7 @@ LIMITS = {
 MAX_TEXT = 20_000  # characters of parameters
 
 router = APIRouter(dependencies=[operator])
-Limit = Annotated[str, Form(max_length=40)]
+Limit = Annotated[str | None, Form(max_length=40)]
 
 
 @router.post("/studies/{study_id:int}/pause")
@@ -55,14 +55,17 @@ def change(
     request: Request,
     board: Context,
     study_id: StudyId,
-    trials: Limit = "",
-    hours: Limit = "",
-    total_epochs: Limit = "",
-    gpu_seconds: Limit = "",
-    priority: Limit = "",
-    max_concurrent: Limit = "",
+    trials: Limit = None,
+    hours: Limit = None,
+    total_epochs: Limit = None,
+    gpu_seconds: Limit = None,
+    priority: Limit = None,
+    max_concurrent: Limit = None,
 ) -> Response:
-    """Change budgets and limits, from the next claim on; an empty field is no limit."""
+    """Change budgets and limits, from the next claim on.
+
+    An empty field is no limit, one that is not sent stays as it is.
+    """
     study = commands.study_of(board.database, study_id)
     given = {
         "trials": trials,
@@ -72,7 +75,11 @@ def change(
         "priority": priority,
         "max_concurrent": max_concurrent,
     }
-    assignments = [f"{LIMITS[name]}={value.strip() or 'null'}" for name, value in given.items()]
+    assignments = [
+        f"{LIMITS[name]}={value.strip() or 'null'}"
+        for name, value in given.items()
+        if value is not None
+    ]
     done = commands.change(board.database, study.name, assignments)
     said = "\n".join(done.changes) or "nothing has changed: it is so already"
     return _done(request, study_id, said)

@@ -8,16 +8,15 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
-from tuner import commands, export, report_facts
+from tuner import commands, report_facts
 from tuner.accounts import Role
 from tuner.dashboard import views
 from tuner.dashboard.access import Who
 from tuner.dashboard.context import Board, Context, StudyId
-from tuner.dashboard.facts import Facts
+from tuner.dashboard.facts import Facts, params_of, spec_of
 from tuner.dashboard.pages import configuration, log, notes
 from tuner.dashboard.snippets import Snippet, snippets
 from tuner.database import feed
-from tuner.spec.resolved import ResolvedSpec
 from tuner.trials import Study, StudyState, Trial, TrialState
 
 
@@ -86,7 +85,7 @@ def _context(board: Board, study: Study, role: Role) -> dict[str, Any]:
         "snippets": _snippets(study, found),
         "controls": _controls(one, role),
         "subtitle": _subtitle(study),
-        "spec": None if study.spec is None else ResolvedSpec.from_json(study.spec),
+        "spec": spec_of(study),
     }
 
 
@@ -98,7 +97,7 @@ def _best(board: Board, one: Facts) -> Trial | None:
 
 
 def _snippets(study: Study, found: Trial | None) -> list[Snippet]:
-    return [] if found is None else snippets(study.name, export.all_params(study, found))
+    return [] if found is None else snippets(study.name, params_of(study, found))
 
 
 def _controls(one: Facts, role: Role) -> frozenset[str]:

@@ -14,6 +14,7 @@ from tuner import commands, export, report_facts
 from tuner.dashboard import files, views
 from tuner.dashboard.charts import Chart, Point, chart
 from tuner.dashboard.context import Board, Context, StudyId, TrialNumber
+from tuner.dashboard.facts import params_of
 from tuner.database import attempts, devices, feed
 from tuner.database.attempts import Attempt
 from tuner.figures import text
@@ -57,7 +58,7 @@ def _context(board: Board, study: Study, trial: Trial) -> dict[str, Any]:
         "trial": trial,
         "best": best,
         "is_best": best is not None and best.number == trial.number,
-        "rows": _rows(export.all_params(study, trial), best, study),
+        "rows": _rows(params_of(study, trial), best, study),
         "enqueue_text": export.yaml_text(dict(trial.params)),
         "charts": _curves(study, trial),
         "resources": _resources(board, trial, latest),
@@ -79,7 +80,7 @@ def _best(board: Board, study: Study) -> Trial | None:
 
 
 def _rows(params: Mapping[str, ParamValue], best: Trial | None, study: Study) -> list[Row]:
-    others = {} if best is None else export.all_params(study, best)
+    others = {} if best is None else params_of(study, best)
     return [
         Row(
             name,

@@ -102,6 +102,12 @@ document.addEventListener("htmx:afterSettle", (event) => {
   for (const details of root.querySelectorAll("details[id]")) details.open = opened.has(details.id);
   if (root.querySelector("#list")) showSelected();
 });
+// What somebody else has changed meanwhile is not set back by a form that was opened before.
+document.addEventListener("htmx:configRequest", (event) => {
+  if (!("changedOnly" in event.target.dataset)) return;
+  for (const input of event.target.querySelectorAll("input[name]"))
+    if (input.value === input.defaultValue) delete event.detail.parameters[input.name];
+});
 document.addEventListener("htmx:responseError", (event) => say(event.detail.xhr.responseText, "error"));
 document.addEventListener("htmx:sendError", (event) => {
   if (event.detail.requestConfig.verb !== "get") say("The dashboard does not answer.", "error");
