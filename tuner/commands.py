@@ -14,7 +14,7 @@ from uuid import UUID
 from tuner import chained, families
 from tuner.data import prepare
 from tuner.database import feed, leases, notes, schema, studies, trials, workers
-from tuner.database.engine import Database, connect
+from tuner.database.engine import Connected, Database, connect
 from tuner.errors import (
     BadInputError,
     DataError,
@@ -52,6 +52,7 @@ class Prepared:
     fingerprint: str | None  # of its data; None for own code, which has its own in `spec`
     examples: Mapping[str, int]  # part → how many
     notes: tuple[str, ...] = ()  # what the user should know of the data, and what was left out
+    experiment: str | None = None  # that it is a part of
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,41 +167,84 @@ def launch(
     StudyExistsError if its name is taken; with `resume`, a study of the same file goes on (its
     limits and resources may have changed), and one that differs in anything else is refused.
     """
-    spec = prepared.spec
+    return launch_all(database, [prepared], resume=resume, by=by)[0]
+
+
+def launch_all(
+    database: Database,
+    prepared: Sequence[Prepared],
+    *,
+    resume: bool = False,
+    by: str | None = None,
+) -> list[Launched]:
+    """The same for several studies at once: all of them are there afterwards, or none."""
     with database.transaction() as connection:
-        try:
-            study_id = studies.create(
-                connection,
-                spec.name,
-                [spec.objective.direction],
-                metrics=[spec.objective.metric],
-                family=spec.family,
-                spec=spec.as_json(),
-                fingerprint=prepared.fingerprint,
-                limits=spec.limits,
-                launched_by=by,
-            )
-        except StudyExistsError:
-            # two may launch at once, so that whoever makes it is known only by having made it
-            existing = studies.by_name(connection, spec.name)
-        else:
-            for params in spec.enqueue:
-                trials.enqueue(connection, study_id, params)
-            return Launched(studies.by_id(connection, study_id), created=True)
-        if not resume:
-            raise StudyExistsError(
-                f"a study named {quoted(spec.name)} exists already ({existing.state}): "
-                f"{_how_to_go_on(existing)}, or launch under another name with `--name`"
-            )
-        counts = _by_state(trials.counts(connection, existing.id).get(existing.id, {}))
-        changes = _changes(existing, prepared, counts)
-        if changes:
-            studies.set_limits(connection, existing.id, spec.limits, spec.as_json())
-        if existing.state is not StudyState.FINISHED or changes:
-            studies.set_state(connection, existing.id, StudyState.ACTIVE, allowed=list(_RESUMABLE))
-        return Launched(
-            studies.by_id(connection, existing.id), created=False, changes=tuple(changes)
+        for one in prepared:
+            _check_experiment(connection, one)
+        return [_launch(connection, one, resume=resume, by=by) for one in prepared]
+
+
+def _launch(connection: Connected, prepared: Prepared, *, resume: bool, by: str | None) -> Launched:
+    spec = prepared.spec
+    try:
+        study_id = studies.create(
+            connection,
+            spec.name,
+            [spec.objective.direction],
+            metrics=[spec.objective.metric],
+            family=spec.family,
+            spec=spec.as_json(),
+            fingerprint=prepared.fingerprint,
+            limits=spec.limits,
+            launched_by=by,
+            experiment=prepared.experiment,
         )
+    except StudyExistsError:
+        # two may launch at once, so that whoever makes it is known only by having made it
+        existing = studies.by_name(connection, spec.name)
+    else:
+        for params in spec.enqueue:
+            trials.enqueue(connection, study_id, params)
+        return Launched(studies.by_id(connection, study_id), created=True)
+    if not resume:
+        raise StudyExistsError(
+            f"a study named {quoted(spec.name)} exists already ({existing.state}): "
+            f"{_how_to_go_on(existing)}, or launch under another name with `--name`"
+        )
+    counts = _by_state(trials.counts(connection, existing.id).get(existing.id, {}))
+    changes = _changes(existing, prepared, counts)
+    if changes:
+        studies.set_limits(connection, existing.id, spec.limits, spec.as_json())
+    if existing.state is not StudyState.FINISHED or changes:
+        studies.set_state(connection, existing.id, StudyState.ACTIVE, allowed=list(_RESUMABLE))
+    return Launched(studies.by_id(connection, existing.id), created=False, changes=tuple(changes))
+
+
+def _check_experiment(connection: Connected, prepared: Prepared) -> None:
+    """StudyExistsError where a name means two things, or studies could not be compared."""
+    name = prepared.experiment
+    if name is None:
+        if studies.of_experiment(connection, prepared.spec.name):
+            raise StudyExistsError(
+                f"an experiment is named {quoted(prepared.spec.name)}; launch under another name "
+                "with `--name`"
+            )
+        return
+    if name in studies.names(connection):
+        raise StudyExistsError(
+            f"a study is named {quoted(name)}; launch the experiment under another name with "
+            "`--name`"
+        )
+    for other in studies.of_experiment(connection, name):
+        if other.name != prepared.spec.name and (
+            other.data_fingerprint != prepared.fingerprint
+            or other.metric != prepared.spec.objective.metric
+            or other.direction != prepared.spec.objective.direction
+        ):
+            raise StudyExistsError(
+                f"the experiment {quoted(name)} has a study, {quoted(other.name)}, on other data "
+                "or by another metric; launch under another name with `--name`"
+            )
 
 
 def _how_to_go_on(study: Study) -> str:
@@ -229,6 +273,9 @@ def _changes(existing: Study, prepared: Prepared, counts: Mapping[TrialState, in
         others = [line for line in others if not line.startswith("code.fingerprint:")]
     if existing.data_fingerprint != prepared.fingerprint:
         others.append(f"data: fingerprint {existing.data_fingerprint} → {prepared.fingerprint}")
+    if existing.experiment != prepared.experiment:
+        before_, after = existing.experiment or "none", prepared.experiment or "none"
+        others.append(f"experiment: {before_} → {after}")
     if others:
         raise StudyExistsError(
             f"a study named {quoted(spec.name)} exists with another definition "
@@ -265,6 +312,12 @@ def find(database: Database, name: str) -> Study:
     """The study of that name; StudyNotFoundError without one."""
     with database.statement() as connection:
         return studies.by_name(connection, name)
+
+
+def of_experiment(database: Database, name: str) -> list[Study]:
+    """The studies of an experiment, the oldest first; none where there is none of that name."""
+    with database.statement() as connection:
+        return studies.of_experiment(connection, name)
 
 
 def studies_of(database: Database) -> list[Study]:

@@ -15,6 +15,13 @@ from typing import Any, Literal
 ParamValue = bool | int | float | str | None
 Direction = Literal["minimize", "maximize"]
 
+# What tuner measures of every trial beside what its family does, each better where it is smaller.
+TRAINING_SECONDS, LATENCY = "training_seconds", "latency"
+PARAMETERS, PEAK_MEMORY = "parameters", "peak_memory"
+COSTS: Mapping[str, str] = MappingProxyType(  # name → unit
+    {TRAINING_SECONDS: "s", LATENCY: "ms", PARAMETERS: "", PEAK_MEMORY: "MiB"}
+)
+
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
@@ -168,6 +175,7 @@ class Study:
     created_at: datetime | None = None
     finished_at: datetime | None = None
     launched_by: str | None = None
+    experiment: str | None = None  # studies of several families on the same data and metric
     user_attrs: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     system_attrs: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # Optuna's own
     id: int = 0

@@ -75,6 +75,7 @@ class Recorder:
         self.decide = decide
         self.reports: dict[int, list[Report]] = {}
         self.finished: dict[int, tuple[float, Path | None]] = {}
+        self.measured: dict[int, Mapping[str, float]] = {}
         self.problems: dict[int, str] = {}
 
     def report(self, reports: Mapping[int, Report]) -> Mapping[int, Decision]:
@@ -82,8 +83,11 @@ class Recorder:
             self.reports.setdefault(number, []).append(report)
         return {number: self.decide(number, report) for number, report in reports.items()}
 
-    def finish(self, number: int, value: float, weights: Path | None) -> None:
+    def finish(
+        self, number: int, value: float, weights: Path | None, measured: Mapping[str, float]
+    ) -> None:
         self.finished[number] = value, weights
+        self.measured[number] = measured
 
     def diverged(self, number: int, message: str) -> None:
         self.problems[number] = message

@@ -12,10 +12,11 @@ import typer.main
 from pydantic import BaseModel
 
 from tuner.cli.app import app
+from tuner.experiments import searched
 from tuner.families import confirm
 from tuner.settings import Settings
 from tuner.spec.data import DataSpec, Split
-from tuner.spec.load import loads
+from tuner.spec.load import loads_all
 from tuner.spec.study import ParameterSpec, StudySpec
 from tuner.spec.words import written
 
@@ -155,4 +156,5 @@ def examples() -> list[str]:
 def test_every_example_is_a_valid_study_file() -> None:
     assert examples()
     for text in examples():
-        assert confirm(loads(text)).name
+        _, sources = loads_all(text, parameters=searched)
+        assert all(confirm(source).name for source in sources)

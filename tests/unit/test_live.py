@@ -38,8 +38,8 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def show(study: Study, *trials: Trial) -> str:
         console = Console(file=io.StringIO(), width=100, record=True)
-        view = live.LiveView(None, study, console)  # type: ignore[arg-type]
-        view._trials = {t.number: t for t in trials}
+        view = live.LiveView(None, [study], console)  # type: ignore[arg-type]
+        view._studies[0]._trials = {t.number: t for t in trials}
         console.print(view._render())
         return console.export_text()
 

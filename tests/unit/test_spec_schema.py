@@ -7,9 +7,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tuner.errors import SpecError
+from tuner.experiments import searched
 from tuner.families import confirm
 from tuner.spec.document import parse
-from tuner.spec.load import load, loads
+from tuner.spec.load import load_all, loads, loads_all
 from tuner.spec.schema import study_schema
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
@@ -171,6 +172,14 @@ def by_loader(text: str) -> bool:
     return True
 
 
+def all_by_loader(text: str) -> bool:
+    try:
+        loads_all(text, parameters=searched)
+    except SpecError:
+        return False
+    return True
+
+
 def by_schema(text: str) -> bool:
     data: Any = parse(text).data
     return bool(VALIDATOR.is_valid(data))
@@ -216,9 +225,33 @@ def test_both_refuse(text: str) -> None:
     assert not by_schema(text)
 
 
+FAMILIES = [
+    ("[cnn, pretrained]", True),
+    ("[cnn]", True),
+    ("{cnn: }", True),
+    ("{cnn: {budget: {epochs: 3}, search: {depth: 2}, pruner: none}, pretrained: {}}", True),
+    ("[]", False),
+    ("{}", False),
+    ("[cnn, cnn]", False),
+    ("[cnn, 3]", False),
+    ("[cnn, function]", False),
+    ("{cnn: {data: digits}}", False),
+    ("{cnn: {budget: {epochs: 0}}}", False),
+    ("{cnn: 3}", False),
+]
+
+
+@pytest.mark.parametrize(("families", "is_good"), FAMILIES)
+def test_both_agree_on_experiments(families: str, is_good: bool) -> None:
+    text = f"name: x\nfamily: {families}\ndata: digits\n"
+    assert all_by_loader(text) is by_schema(text) is is_good
+
+
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
 def test_studies(path: Path) -> None:
-    confirm(load(path))
+    _, sources = load_all(path, parameters=searched)
+    for source in sources:
+        confirm(source)
 
     assert by_schema(path.read_text(encoding="utf-8"))
 

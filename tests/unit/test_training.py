@@ -153,8 +153,17 @@ def test_a_trial_learns_and_reports(digits: Prepared, tmp_path: Path) -> None:
         "log_loss",
         "samples_per_second",
         "peak_memory_mib",
+        "training_seconds",
+        "parameters",
+        "latency",
     }
     assert context.finished[0][0] == max(r.value for r in reports)
+    measured = context.measured[0]
+    assert measured["accuracy"] == context.finished[0][0]
+    assert measured["parameters"] == sum(p.numel() for p in cnn.build(PARAMS, digits).parameters())
+    assert measured["latency"] > 0
+    seconds = [r.metrics["training_seconds"] for r in reports]
+    assert 0 < seconds[0] < seconds[-1] == measured["training_seconds"]
 
 
 def test_the_weights_are_those_of_the_best_epoch(digits: Prepared, tmp_path: Path) -> None:

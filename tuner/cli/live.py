@@ -1,4 +1,4 @@
-"""The live view of a study while it runs: counts, best, a sparkline, time left.
+"""The live view of studies while they run: counts, best, a sparkline, time left.
 
 Drawn on standard error by a thread of its own that reads the database incrementally, so it shows
 what all workers do, not only this process's. Without a terminal it prints a line now and then.
@@ -21,8 +21,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuner.cli.output import STATE_STYLE, duration, number, param
+from tuner.cli.output import STATE_STYLE, duration, number, param, shown
 from tuner.database import studies
+from tuner.database.engine import Connected
 from tuner.database.feed import Feed
 from tuner.database.hints import ListeningDatabase
 from tuner.errors import TunerError
@@ -42,13 +43,13 @@ _log = logging.getLogger(__name__)
 class LiveView:
     """A context manager: draws while the block runs."""
 
-    def __init__(self, database: ListeningDatabase, study: Study, console: Console) -> None:
+    def __init__(
+        self, database: ListeningDatabase, studies: Sequence[Study], console: Console
+    ) -> None:
         """`database` is closed at the end."""
         self._database = database
-        self._study = study
+        self._studies = [_Watched(study) for study in studies]
         self._console = console
-        self._feed = Feed(study.id, metrics=False)
-        self._trials: dict[int, Trial] = {}
         self._stopped = threading.Event()
         self._end, self._ended = socket.socketpair()  # so that a wait ends when the block does
         self._thread = threading.Thread(target=self._watch, name="live view", daemon=True)
@@ -82,7 +83,8 @@ class LiveView:
                     self._wait()
         while not self._stopped.wait(LINE_PERIOD):
             self._look()
-            self._console.print(self._line())
+            for watched in self._studies:
+                self._console.print(watched.line(named=len(self._studies) > 1))
 
     def _wait(self) -> None:
         """Wait until there may be something to see."""
@@ -98,11 +100,31 @@ class LiveView:
     def _look(self) -> None:
         try:
             with self._database.statement() as connection:
-                self._study = studies.by_id(connection, self._study.id)
-                for row in self._feed.poll(connection):
-                    self._trials[row.number] = self._feed.trial(row)
+                for watched in self._studies:
+                    watched.look(connection)
         except TunerError as error:
             _log.info("%s", error)  # the worker says so too
+
+    def _render(self) -> RenderableType:
+        parts = [part for watched in self._studies for part in watched.render()]
+        if self.note:
+            parts.append(Text(self.note, style="yellow"))
+        return Group(*parts)
+
+
+class _Watched:
+    """One of the studies."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._feed = Feed(study.id, metrics=False)
+        self._trials: dict[int, Trial] = {}
+
+    def look(self, connection: Connected) -> None:
+        """Read what changed."""
+        self._study = studies.by_id(connection, self._study.id)
+        for row in self._feed.poll(connection):
+            self._trials[row.number] = self._feed.trial(row)
 
     def _counts(self) -> dict[TrialState, int]:
         counts = dict.fromkeys(TrialState, 0)
@@ -110,16 +132,20 @@ class LiveView:
             counts[trial.state] += 1
         return counts
 
-    def _line(self) -> str:
+    def line(self, *, named: bool) -> str:
+        """How it stands, in a line."""
         counts, best = self._counts(), best_trial(self._trials.values(), self._study.direction)
         done = finished(counts)
-        text = f"{done}/{self._study.max_trials or '∞'} trials"
+        text = f"{shown(self._study.name)}: " if named else ""
+        text += f"{done}/{self._study.max_trials or '∞'} trials"
         text += "".join(f", {n} {state}" for state, n in counts.items() if n)
         if best is not None:
-            text += f"; best {self._study.metric} {number(best.value)} (trial {best.number})"
+            metric = shown(self._study.metric)
+            text += f"; best {metric} {number(best.value)} (trial {best.number})"
         return text
 
-    def _render(self) -> RenderableType:
+    def render(self) -> list[RenderableType]:
+        """How it stands, in some lines."""
         study, trials = self._study, list(self._trials.values())
         counts = self._counts()
         done = finished(counts)
@@ -160,9 +186,7 @@ class LiveView:
                     (sparkline(history), "green"),
                 )
             )
-        if self.note:
-            parts.append(Text(self.note, style="yellow"))
-        return Group(*parts)
+        return parts
 
 
 def _best(study: Study, best: Trial) -> RenderableType:

@@ -1,11 +1,14 @@
 """Launching and working: `run`, `launch`, `worker`."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 
-from tuner import commands, export, files, records, winner
+from tuner import commands, experiments, export, files, records, winner
+from tuner.cli.comparison import comparison_record, print_comparison
 from tuner.cli.dashboard import beside
 from tuner.cli.live import LiveView
 from tuner.cli.names import study_names
@@ -79,46 +82,58 @@ def run(
 ) -> None:
     """Launch a study, work on it here until it is done, export the best configuration.
 
-    Running it again continues where it was. Ctrl-C pauses.
+    Of an experiment a study a family; the best of them is exported. Running it again continues
+    where it was. Ctrl-C pauses.
     """
     with opened() as (settings, database):
-        prepared = commands.prepare_study(database, file, settings, overrides=overrides, name=name)
-        spec = prepared.spec
+        prepared = experiments.prepare(database, file, settings, overrides=overrides, name=name)
+        experiment, resources = prepared[0].experiment, prepared[0].spec.resources
         _say_notes(prepared)
-        folder = to or default_export(spec.name)
-        _refuse_taken(folder, spec.name)  # now, not after hours of training
-        launched = commands.launch(database, prepared, resume=True, by=user())
-        study = launched.study
-        for change in launched.changes:
-            err.print(f"[yellow]changed:[/] {shown(change)}")
-        if not launched.created:
-            goes_on = "goes on where it was" if study.state is StudyState.ACTIVE else "is finished"
-            err.print(f"[dim]`{shown(study.name)}` exists: it {goes_on}[/]")
-        else:
-            examples = ", ".join(f"{n} {part}" for part, n in prepared.examples.items())
-            what = f"data: {examples} examples"
-            if spec.code is not None:
-                what = f"code in {shown(str(spec.code.folder))}"
-            err.print(f"[dim]`{shown(study.name)}` launched; {what}[/]")
+        names = [one.spec.name for one in prepared]
+        folder = to or default_export(experiment or names[0])
+        _refuse_taken(folder, names)  # now, not after hours of training
+        launched = commands.launch_all(database, prepared, resume=True, by=user())
+        for one, done in zip(prepared, launched, strict=True):
+            _say_launched(one, done)
+        active = [done.study for done in launched if done.study.state is StudyState.ACTIVE]
         interrupted = False
-        if study.state is StudyState.ACTIVE:
+        if active:
             chosen = devices.slots(
-                devices.find(spec.resources.device),
-                workers or spec.resources.workers,
-                threads or spec.resources.threads,
+                devices.find(resources.device),
+                workers or resources.workers,
+                threads or resources.threads,
             )
             with beside(wanted=dashboard):
-                interrupted = _work(database, settings, study, chosen)
-        study = commands.find(database, study.name)
+                interrupted = _work(database, settings, active, chosen)
+        found = [commands.find(database, name) for name in names]
         if interrupted:
-            _say_how_to_go_on(database, study, file)
+            for study in found:
+                _say_how_to_go_on(database, study, file)
             raise typer.Exit(130)
-        _conclude(database, settings, study, file, folder, as_json)
+        if experiment is None:
+            _conclude(database, settings, found[0], file, folder, as_json)
+        else:
+            _conclude_experiment(database, settings, experiment, file, folder, as_json)
 
 
-def _say_notes(prepared: commands.Prepared) -> None:
-    for note in prepared.notes:
+def _say_notes(prepared: Sequence[commands.Prepared]) -> None:
+    for note in dict.fromkeys(note for one in prepared for note in one.notes):
         err.print(f"[dim]{shown(note)}[/]")
+
+
+def _say_launched(prepared: commands.Prepared, launched: commands.Launched) -> None:
+    study, code = launched.study, prepared.spec.code
+    for change in launched.changes:
+        err.print(f"[yellow]changed:[/] {shown(change)}")
+    if not launched.created:
+        goes_on = "goes on where it was" if study.state is StudyState.ACTIVE else "is finished"
+        err.print(f"[dim]`{shown(study.name)}` exists: it {goes_on}[/]")
+        return
+    examples = ", ".join(f"{n} {part}" for part, n in prepared.examples.items())
+    what = f"data: {examples} examples"
+    if code is not None:
+        what = f"code in {shown(str(code.folder))}"
+    err.print(f"[dim]`{shown(study.name)}` launched; {what}[/]")
 
 
 def default_export(study: str) -> Path:
@@ -126,24 +141,32 @@ def default_export(study: str) -> Path:
     return EXPORTS / files.safe_name(study)
 
 
-def _refuse_taken(folder: Path, study: str) -> None:
-    """BadInputError if the folder holds anything but an earlier export of this very study."""
-    if folder.exists() and not export.is_export_of(folder, study):
+def _refuse_taken(folder: Path, studies: Sequence[str]) -> None:
+    """BadInputError if the folder holds anything but an earlier export of one of these."""
+    if folder.exists() and not _is_export_of_one(folder, studies):
         raise BadInputError(
             f"{files.shown(folder)}: exists already and is no export of this study; name another "
             "folder with `--to`"
         )
 
 
+def _is_export_of_one(folder: Path, studies: Sequence[str]) -> bool:
+    return any(export.is_export_of(folder, study) for study in studies)
+
+
 def _work(
-    database: Database, settings: Settings, study: Study, slots: tuple[devices.Slot, ...]
+    database: Database,
+    settings: Settings,
+    studies: Sequence[Study],
+    slots: tuple[devices.Slot, ...],
 ) -> bool:
-    """Work until the study is not active; whether the user interrupted it."""
+    """Work until none of the studies is active; whether the user interrupted it."""
     from tuner.worker.loop import Worker  # with Optuna, which `tuner list` does not wait for
 
-    local = Worker(database, settings, slots, only=[study.name], until_done=True, allow_code=True)
+    names = [study.name for study in studies]
+    local = Worker(database, settings, slots, only=names, until_done=True, allow_code=True)
     watched = ListeningDatabase(database, TRIALS, listen=settings.listen)
-    with LiveView(watched, study, err) as view:
+    with LiveView(watched, studies, err) as view:
         local.on_drain = lambda: setattr(
             view, "note", "stopping: running trials go back to the queue (Ctrl-C again: at once)"
         )
@@ -156,8 +179,9 @@ def _say_how_to_go_on(database: Database, study: Study, file: Path) -> None:
     if study.state is StudyState.ACTIVE and not counts[TrialState.RUNNING]:
         study = commands.pause(database, study.name)
     others = counts[TrialState.RUNNING]
+    done = f"{finished(counts)} of {study.max_trials} trials"
     err.print(
-        f"[yellow]{study.state}[/] after {finished(counts)} of {study.max_trials} trials"
+        f"`{shown(study.name)}` [yellow]{study.state}[/] after {done}"
         + (f"; other workers go on with {others} trials" if others else "")
         + f". Continue with {typed('run', str(file))}"
     )
@@ -170,7 +194,9 @@ def _conclude(
     file: Path,
     folder: Path,
     as_json: bool,
+    **others: Any,
 ) -> None:
+    """Export the best of a study that is over; `others` is what scripts get beside."""
     counts = commands.overview(database, study.name).counts
     summary = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
     if study.state is not StudyState.FINISHED:
@@ -188,10 +214,12 @@ def _conclude(
     except NothingToExportError as error:  # the study is at fault, not the command
         complain(str(error))
         raise typer.Exit(1) from None
-    _refuse_taken(folder, study.name)
-    exported = winner.export_trial(
-        database, settings, study, best, folder, force=export.is_export_of(folder, study.name)
-    )
+    rivals = [study.name]
+    if study.experiment is not None:  # an earlier export may be of one that was better then
+        rivals = [one.name for one in commands.of_experiment(database, study.experiment)]
+    _refuse_taken(folder, rivals)
+    force = _is_export_of_one(folder, rivals)
+    exported = winner.export_trial(database, settings, study, best, folder, force=force)
     say_notes_of(exported)
     metric = exported.content["metric"]
     if as_json:
@@ -201,6 +229,7 @@ def _conclude(
                 "counts": {str(k): v for k, v in counts.items()},
                 "best": exported.content,
                 "export": str(folder),
+                **others,
             }
         )
         return
@@ -232,6 +261,30 @@ def _conclude(
     )
 
 
+def _conclude_experiment(
+    database: Database,
+    settings: Settings,
+    experiment: str,
+    file: Path,
+    folder: Path,
+    as_json: bool,
+) -> None:
+    """Compare the families and export the best configuration of the best one."""
+    found = experiments.compare(database, experiment)
+    if not as_json:
+        print_comparison(experiment, found)
+        out.print()
+    left = [one.study for one in found if one.study.state is not StudyState.FINISHED]
+    for study in left:
+        reason = shown(study.reason or "for no reason given")
+        err.print(f"`{shown(study.name)}` [yellow]{study.state}[/]: {reason}")
+    if left:
+        err.print(f"Use {typed('run', str(file))} to go on")
+        raise typer.Exit(1)
+    record = {"experiment": comparison_record(experiment, found)}
+    _conclude(database, settings, found[0].study, file, folder, as_json, **record)
+
+
 def say_notes_of(exported: export.Exported) -> None:
     """On standard error: what an export lacks, and what should be known of its choice."""
     missing = [exported.content["missing"]] if "missing" in exported.content else []
@@ -261,16 +314,23 @@ def launch(
     name: str | None = Name,
     as_json: bool = AsJson,
 ) -> None:
-    """Launch a study for workers elsewhere (`tuner worker`)."""
+    """Launch a study for workers elsewhere (`tuner worker`); of an experiment, one a family."""
     with opened() as (settings, database):
-        prepared = commands.prepare_study(database, file, settings, overrides=overrides, name=name)
+        prepared = experiments.prepare(database, file, settings, overrides=overrides, name=name)
+        experiment = prepared[0].experiment
         _say_notes(prepared)
-        launched = commands.launch(database, prepared, by=user())
+        launched = commands.launch_all(database, prepared, by=user())
         if as_json:
-            print_json(records.of_study(launched.study))
+            made = [records.of_study(done.study) for done in launched]
+            print_json(
+                made[0] if experiment is None else {"experiment": experiment, "studies": made}
+            )
             return
-        name = launched.study.name
-        out.print(f"launched [bold]{shown(name)}[/]: {launched.study.max_trials} trials\nnext:")
+        for done in launched:
+            said = f"launched [bold]{shown(done.study.name)}[/]: {done.study.max_trials} trials"
+            out.print(said)
+        name = experiment or launched[0].study.name
+        out.print("next:")
         _print_next(
             (["worker"], "work on it, on any machine with this database"),
             (["show", name], "see how it stands"),

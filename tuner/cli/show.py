@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tuner import commands, records
+from tuner import commands, experiments, records
+from tuner.cli.comparison import comparison_record, print_comparison
 from tuner.cli.output import (
     AsJson,
     StudyName,
@@ -17,6 +18,7 @@ from tuner.cli.output import (
     shown,
     state,
     table,
+    typed,
 )
 from tuner.spec.resolved import ResolvedSpec
 from tuner.trials import Cause, Failures, Study, TrialState, finished
@@ -30,8 +32,17 @@ def overview_record(one: commands.Overview) -> dict[str, Any]:
 
 
 def show(name: str = StudyName, as_json: bool = AsJson) -> None:
-    """Show how a study stands: counts, best configuration, search space, failures."""
+    """Show how a study stands: counts, best configuration, search space, failures.
+
+    Of an experiment: how its families compare.
+    """
     with opened() as (_, database):
+        if compared := experiments.compare(database, name):
+            if as_json:
+                print_json(comparison_record(name, compared))
+            else:
+                print_comparison(name, compared)
+            return
         one = commands.overview(database, name)
         study = one.study
         found = commands.best_of(commands.load_trials(database, study), study)
@@ -83,6 +94,10 @@ def _facts(one: commands.Overview) -> dict[str, str]:
         facts["at once"] = f"at most {study.max_concurrent} trials"
     if study.labels:
         facts["labels"] = ", ".join(f"{k}={v}" for k, v in study.labels.items())
+    if study.experiment is not None:
+        facts["experiment"] = (
+            f"{shown(study.experiment)}: {typed('show', study.experiment)} compares"
+        )
     facts["created"] = moment(study.created_at)
     if study.data_fingerprint:
         facts["data"] = f"fingerprint {study.data_fingerprint}"

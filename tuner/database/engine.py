@@ -30,6 +30,7 @@ CONNECT_TIMEOUT = 10  # seconds
 TCP_USER_TIMEOUT = 5_000  # milliseconds without an acknowledgement until a connection is dead
 RESTED = 60.0  # seconds after which a connection is asked whether it lives before it is used
 
+Connected = Connection  # for signatures of those who may not know SQLAlchemy
 Write = Callable[[Connection], object]  # a single statement, to be run when the database is there
 
 # connection lost, server shutting down or starting, too many connections, a deadlock's victim

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tuner.database import attributes
 from tuner.errors import StudyExistsError, StudyNotFoundError
-from tuner.spec.words import nearest, quoted
+from tuner.spec.words import listed, nearest, quoted
 from tuner.trials import NO_LABELS, Direction, Limits, Study, StudyState
 
 UNLIMITED = Limits()
@@ -23,23 +23,26 @@ _LOCK_NOT_AVAILABLE = "55P03"
 _CREATE = text("""
     INSERT INTO tuner.studies
         (name, family, spec, fingerprint, directions, metrics, max_trials, deadline, max_epochs,
-         max_seconds, trial_epochs, priority, max_concurrent, labels, system_attrs, launched_by)
+         max_seconds, trial_epochs, priority, max_concurrent, labels, system_attrs, launched_by,
+         experiment)
     VALUES
         (:name, :family, CAST(:spec AS jsonb), :fingerprint, :directions, :metrics, :max_trials,
          clock_timestamp() + CAST(:hours AS double precision) * interval '1 hour', :max_epochs,
          :max_seconds, :trial_epochs, :priority, :max_concurrent, CAST(:labels AS jsonb),
-         CAST(:system_attrs AS jsonb), :launched_by)
+         CAST(:system_attrs AS jsonb), :launched_by, :experiment)
     RETURNING id, pg_notify('tuner_work', CAST(id AS text))
 """)
 
 _SELECT = """
     SELECT id, name, state, reason, family, spec, fingerprint, directions, metrics, max_trials,
            issued, max_epochs, epochs_issued, max_seconds, seconds_issued, priority, max_concurrent,
-           labels, revision, user_attrs, system_attrs, created_at, finished_at, launched_by
+           labels, revision, user_attrs, system_attrs, created_at, finished_at, launched_by,
+           experiment
     FROM tuner.studies
 """
 _ALL = text(_SELECT + "ORDER BY id")
 _BY_NAME = text(_SELECT + "WHERE name = :name")
+_OF_EXPERIMENT = text(_SELECT + "WHERE experiment = :experiment ORDER BY id")
 _NAMES = text("SELECT name FROM tuner.studies ORDER BY id")
 _BY_ID = text(_SELECT + "WHERE id = :id")
 _ACTIVE = text("""
@@ -210,6 +213,7 @@ def create(
     limits: Limits = UNLIMITED,
     system_attrs: Mapping[str, Any] | None = None,
     launched_by: str | None = None,
+    experiment: str | None = None,
 ) -> int:
     """Insert a study; returns its id. StudyExistsError if the name is taken."""
     try:
@@ -225,6 +229,7 @@ def create(
                     "metrics": list(metrics),
                     "system_attrs": attributes.encode(system_attrs or {}),
                     "launched_by": launched_by,
+                    "experiment": experiment,
                     **_arguments(limits),
                 },
             ).one()
@@ -238,6 +243,13 @@ def create(
 def every(connection: Connection) -> list[Study]:
     """All studies, the oldest first."""
     return [_study(row) for row in connection.execute(_ALL)]
+
+
+def of_experiment(connection: Connection, experiment: str) -> list[Study]:
+    """The studies of an experiment, the oldest first; none where there is no such experiment."""
+    if not _storable(experiment):
+        return []
+    return [_study(row) for row in connection.execute(_OF_EXPERIMENT, {"experiment": experiment})]
 
 
 class Active(NamedTuple):
@@ -269,13 +281,20 @@ def in_turn(
 def by_name(connection: Connection, name: str) -> Study:
     """The study of that name; StudyNotFoundError, with the nearest name, without one."""
     row = None
-    if "\0" not in name and not any("\ud800" <= c <= "\udfff" for c in name):  # not to be stored
+    if _storable(name):
         row = connection.execute(_BY_NAME, {"name": name}).one_or_none()
     if row is None:
         close = nearest(name, names(connection))
         hint = "`tuner list` shows them" if close is None else f"did you mean {quoted(close)}?"
+        if parts := of_experiment(connection, name):
+            hint = f"it is an experiment: name one of {listed([part.name for part in parts])}"
         raise StudyNotFoundError(f"there is no study named {quoted(name)}; {hint}")
     return _study(row)
+
+
+def _storable(name: str) -> bool:
+    """Whether PostgreSQL can hold the name at all."""
+    return "\0" not in name and not any("\ud800" <= c <= "\udfff" for c in name)
 
 
 def names(connection: Connection) -> list[str]:
@@ -408,6 +427,7 @@ def _study(row: Row[Any]) -> Study:
         created_at=row.created_at,
         finished_at=row.finished_at,
         launched_by=row.launched_by,
+        experiment=row.experiment,
         user_attrs=attributes.decode(row.user_attrs),
         system_attrs=attributes.decode(row.system_attrs),
     )

@@ -71,6 +71,7 @@ studies = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("name", Text, nullable=False, unique=True),
+    Column("experiment", Text),  # NULL: the study stands for itself
     Column("state", Text, nullable=False, server_default="active"),
     Column("reason", Text),  # why it is paused, stopped or finished
     Column("family", Text),  # NULL: made through Optuna's own API

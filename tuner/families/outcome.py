@@ -1,10 +1,11 @@
 """How a trial of users' own code ends: by its reports, the answers to them and what it returns."""
 
 import math
+import time
 from collections.abc import Mapping
 
 from tuner.training.cohort import Cohort, Context, Decision, FailedError, Task
-from tuner.trials import Cause, Report, better
+from tuner.trials import TRAINING_SECONDS, Cause, Report, better
 
 
 class Outcome:
@@ -15,6 +16,8 @@ class Outcome:
         self._cohort = cohort
         self._context = context
         self._best: float | None = None
+        self._best_metrics: Mapping[str, float] = {}
+        self._started = time.monotonic()
         self.decision = Decision.GO_ON
         self.is_over = False  # it was pruned, stopped or has diverged: what comes now is too late
 
@@ -29,7 +32,7 @@ class Outcome:
             self._diverge(f"{self._cohort.metric} became {value} at step {step}")
             return False
         if self._best is None or better(self._cohort.direction, value, self._best):
-            self._best = value
+            self._best, self._best_metrics = value, metrics
         number = self._task.number
         self.decision = self._context.report({number: Report(step, value, metrics)})[number]
         self.is_over = self.decision is not Decision.GO_ON
@@ -49,7 +52,8 @@ class Outcome:
             self._diverge(f"the code returned {result}")
             return
         self.is_over = True
-        self._context.finish(self._task.number, result, None)
+        taken = {TRAINING_SECONDS: time.monotonic() - self._started}  # of this attempt
+        self._context.finish(self._task.number, result, None, {**taken, **self._best_metrics})
 
     def _diverge(self, sentence: str) -> None:
         self.is_over = True

@@ -160,7 +160,7 @@ def load(
 
 def train(cohort: Cohort, data: Prepared, context: Context) -> None:
     """Train a cohort."""
-    loop.train(cohort, data, context, build, load)
+    loop.train(cohort, data, context, build, load, upstream=features.cost)
 
 
 def export(

@@ -174,6 +174,11 @@ class Transduction:
         self._beam = int(params["beam"])  # type: ignore[arg-type]
         self._data = data
 
+    def answer(self, model: nn.Module, inputs: tuple[Tensor, Tensor]) -> Tensor:
+        """What the model writes for texts: ids [N, ≤ longest], 0 behind their ends."""
+        assert isinstance(model, Seq2Seq)
+        return self._written(model, inputs[0])
+
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of the tokens, in nats each."""
         return functional.cross_entropy(

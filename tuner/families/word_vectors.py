@@ -30,7 +30,7 @@ from tuner.spec.data import DataSpec
 from tuner.training import loop
 from tuner.training.cohort import Cohort, Context, Task
 from tuner.training.member import DivergedError
-from tuner.trials import ParamValue
+from tuner.trials import PARAMETERS, ParamValue
 
 NEAREST = 10  # words that a bundle names
 LARGEST_ALPHA = 1.0  # gensim's native code reads outside of its tables when numbers overflow
@@ -140,6 +140,11 @@ class _Learner:
             "words": float(len(vectors.words)),
             "words_per_second": len(self._sentences.ids) / seconds,
         }
+
+    def costs(self) -> dict[str, float]:
+        """Numbers in the vectors that are kept; to look one up takes no time worth the name."""
+        kept = self._kind.kept(self._model)
+        return {PARAMETERS: float(sum(array.size for array in kept.values()))}
 
     def weights(self) -> dict[str, Tensor]:
         """The vectors, and their words, one a line, as bytes."""

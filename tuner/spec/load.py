@@ -1,11 +1,12 @@
 """Study file → StudySpec, and the way back from an error to the line that caused it."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -13,6 +14,7 @@ from tuner.errors import DataError, Issue, SpecError, dotted, visible
 from tuner.spec import overrides as set_values
 from tuner.spec.code import OWN
 from tuner.spec.document import Loc, NotYamlError, parse
+from tuner.spec.experiment import Parameters, divided, is_experiment
 from tuner.spec.study import StudySpec
 from tuner.spec.words import a, issues
 
@@ -20,6 +22,9 @@ MAX_BYTES = 250_000  # of a study file; about a second to parse
 MAX_PROBLEMS = 20  # that one error lists
 
 _TOO_LARGE = f"is larger than {MAX_BYTES // 1000} kB, which no study file is"
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +62,69 @@ def load(path: Path, overrides: Sequence[str] = (), *, rename: str | None = None
     Relative data paths, in the file as in `overrides`, are taken from the file's folder.
     """
     name = str(path)
-    text = _read(path, name)
-    folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 - resolve() would follow links
-    return loads(text, name=name, folder=folder, overrides=overrides, rename=rename)
+    return loads(
+        _read(path, name), name=name, folder=_folder(path), overrides=overrides, rename=rename
+    )
+
+
+def _folder(path: Path) -> Path:
+    return Path(os.path.abspath(path)).parent  # noqa: PTH100 - resolve() would follow links
+
+
+def load_all(
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    rename: str | None = None,
+    parameters: Parameters,
+) -> tuple[str | None, list[Source]]:
+    """The name of an experiment and its studies, one a family; of any other file None and it.
+
+    `parameters` are those that a family searches; what the file says of them beside `family` is for
+    the families that have them.
+    """
+    name = str(path)
+    data, origins = _parsed(_read(path, name), name, overrides, rename)
+    return _divided(data, origins, name, _folder(path), parameters)
+
+
+def loads_all(text: str, *, parameters: Parameters) -> tuple[str | None, list[Source]]:
+    """The same for a text that is in no file."""
+    data, origins = _parsed(text, "study", (), None)
+    return _divided(data, origins, "study", Path.cwd(), parameters)
+
+
+def _divided(
+    data: Mapping[str, Any],
+    origins: Mapping[Loc, str],
+    name: str,
+    folder: Path,
+    parameters: Parameters,
+) -> tuple[str | None, list[Source]]:
+    if not is_experiment(data):
+        return None, [_validated(data, origins, name, folder)]
+    try:
+        studies = list(divided(data, origins, parameters))
+    except SpecError as error:
+        raise SpecError(_report(name, error.issues, data, origins), error.issues) from None
+    sources = together(
+        partial(_validated, data, origins, name, folder) for data, origins in studies
+    )
+    return str(data["name"]), sources
+
+
+def together(steps: Iterable[Callable[[], T]]) -> list[T]:
+    """What all of them return; a SpecError with the problems of all that raise one."""
+    done: list[T] = []
+    lines: dict[str, None] = {}
+    for step in steps:
+        try:
+            done.append(step())
+        except SpecError as error:
+            lines |= dict.fromkeys(str(error).split("\n"))
+    if lines:
+        raise SpecError(_lines(sorted(lines, key=_position)))
+    return done
 
 
 def loads(
@@ -71,6 +136,13 @@ def loads(
     rename: str | None = None,
 ) -> Source:
     """The same for a text that is in no file; `name` stands in the errors for the file's."""
+    data, origins = _parsed(text, name, overrides, rename)
+    return _validated(data, origins, name, folder or Path.cwd())
+
+
+def _parsed(
+    text: str, name: str, overrides: Sequence[str], rename: str | None
+) -> tuple[Mapping[str, Any], Mapping[Loc, str]]:
     if len(text) > MAX_BYTES:
         raise SpecError(f"{visible(name)}: {_TOO_LARGE}")
     try:
@@ -92,7 +164,7 @@ def loads(
     data, origins = set_values.apply(document.data, origins, overrides)
     if rename is not None:
         data, origins = {**data, "name": rename}, {**origins, ("name",): "--name"}
-    return _validated(data, origins, name, folder or Path.cwd())
+    return data, origins
 
 
 def from_mapping(data: Mapping[str, Any], *, folder: Path | None = None) -> Source:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tuner.spec.code import OWN
 from tuner.spec.data import PACKAGED
+from tuner.spec.experiment import SECTIONS
 from tuner.spec.study import StudySpec
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -53,6 +54,7 @@ def study_schema() -> Schema:
                 "anyOf": [section, _NOTHING],
                 **({} if default is None else {"default": default}),
             }
+    _experiment(schema)
     return {"$schema": DRAFT, **schema, "title": "tuner study"}
 
 
@@ -119,6 +121,35 @@ def _own_code(schema: Schema) -> None:
             },
         }
     )
+
+
+def _experiment(schema: Schema) -> None:
+    """Several families, in a list or with what differs in each."""
+    properties = schema["properties"]
+    own = {
+        "anyOf": [
+            {
+                "type": "object",
+                "properties": {name: properties[name] for name in SECTIONS},
+                "additionalProperties": False,
+            },
+            _NOTHING,
+        ]
+    }
+    name = {"type": "string", "not": {"enum": list(OWN)}}
+    properties["family"] = {
+        "anyOf": [
+            {"type": "string"},
+            {"type": "array", "items": name, "minItems": 1, "uniqueItems": True},
+            {
+                "type": "object",
+                "propertyNames": name,
+                "additionalProperties": own,
+                "minProperties": 1,
+            },
+        ],
+        "description": properties["family"]["description"],
+    }
 
 
 def _parameter(section: Schema) -> None:

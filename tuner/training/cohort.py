@@ -67,8 +67,13 @@ class Context(Protocol):
         """Send one report a trial (by number); returns what each shall do next."""
         ...
 
-    def finish(self, number: int, value: float, weights: Path | None) -> None:
-        """A trial trained to its end: `value` is the objective at the epoch of `weights`."""
+    def finish(
+        self, number: int, value: float, weights: Path | None, measured: Mapping[str, float]
+    ) -> None:
+        """A trial trained to its end: `value` is the objective at the epoch of `weights`.
+
+        `measured` is what else was measured there, and what the trial costs (`trials.COSTS`).
+        """
         ...
 
     def diverged(self, number: int, message: str) -> None:

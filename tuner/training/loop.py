@@ -18,7 +18,9 @@ from tuner.training.network import (
     Judge,
     Load,
     Network,
+    Upstream,
     load_resident,
+    nothing_upstream,
 )
 from tuner.trials import Report
 
@@ -30,17 +32,22 @@ def train(
     build: Build,
     load: Load = load_resident,
     judge: Judge = Classification,
+    upstream: Upstream = nothing_upstream,
 ) -> None:
     """Train a cohort of networks.
 
     `build` makes a trial's network, `load` gives the data as that network takes it, `judge` says
-    what it is trained for.
+    what it is trained for, `upstream` what it costs to make its inputs of an example.
     """
     torch.set_num_threads(cohort.threads)
     device = torch.device(cohort.device)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    run(cohort, context, lambda task: Network(task, cohort, data, device, build, load, judge))
+
+    def learner(task: Task) -> Network:
+        return Network(task, cohort, data, device, build, load, judge, upstream)
+
+    run(cohort, context, learner)
 
 
 def run(cohort: Cohort, context: Context, learner: Callable[[Task], Learner]) -> None:

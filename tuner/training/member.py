@@ -19,7 +19,7 @@ from tuner.artifacts import WEIGHTS_FILE
 from tuner.errors import DiskFullError
 from tuner.training import checkpoints, weights
 from tuner.training.cohort import Cohort, Context, Task
-from tuner.trials import Report, better
+from tuner.trials import TRAINING_SECONDS, Report, better
 
 CHECKPOINT_PERIOD = 5.0  # seconds of training that a killed trial loses at most, and an epoch
 _MIB = 2**20
@@ -39,6 +39,10 @@ class Learner(Protocol):
 
         DivergedError where measuring has no sense any more.
         """
+        ...
+
+    def costs(self) -> Mapping[str, float]:
+        """What it costs to keep and to use, of `trials.COSTS`; asked once, after an epoch."""
         ...
 
     def weights(self) -> Mapping[str, Tensor]:
@@ -67,22 +71,28 @@ class Member:
         self._saved = time.monotonic()
         self._best: float | None = None
         self._best_weights: dict[str, Tensor] = {}
+        self._best_measured: Mapping[str, float] = {}
         self._since_best = 0
+        self._seconds = 0.0  # of training and of measuring the validation part, in all attempts
+        self._costs: Mapping[str, float] | None = None
 
     def epoch(self) -> Report:
         """Train one epoch and measure it; DivergedError with a sentence."""
         epoch = self._epoch + 1
+        started = time.monotonic()
         try:
             measured = self._learner.epoch()
         except DivergedError as error:
             raise DivergedError(f"{error} in epoch {epoch}") from None
+        self._seconds += time.monotonic() - started
         value = measured.get(self._cohort.metric, math.nan)
         if not math.isfinite(value):
             raise DivergedError(f"{self._cohort.metric} became {value} in epoch {epoch}")
         self._epoch = epoch
-        self._remember(value)
+        self._remember(value, measured)
         memory = peak_memory(torch.device(self._cohort.device))
-        return Report(step=epoch, value=value, metrics={**measured, "peak_memory_mib": memory})
+        others = {"peak_memory_mib": memory, **self._cost()}
+        return Report(step=epoch, value=value, metrics={**measured, **others})
 
     def finish_if_done(self, context: Context) -> bool:
         """At its end, write the weights of the best epoch and say how good they were."""
@@ -93,8 +103,13 @@ class Member:
         assert self._best is not None
         path = self._task.folder / WEIGHTS_FILE
         weights.save(self._best_weights, path)
-        context.finish(self.number, self._best, path)
+        context.finish(self.number, self._best, path, {**self._best_measured, **self._cost()})
         return True
+
+    def _cost(self) -> dict[str, float]:
+        if self._costs is None:
+            self._costs = self._learner.costs()
+        return {**self._costs, TRAINING_SECONDS: self._seconds}
 
     def save_now_and_then(self) -> None:
         """Save if the last time is long enough ago: a small model's epoch is shorter than that."""
@@ -108,7 +123,13 @@ class Member:
         checkpoint = checkpoints.Checkpoint(
             self._epoch,
             {**tensors, **best},
-            {**values, "best": self._best, "since_best": self._since_best},
+            {
+                **values,
+                "best": self._best,
+                "best_measured": dict(self._best_measured),
+                "since_best": self._since_best,
+                "seconds": self._seconds,
+            },
         )
         try:
             checkpoints.save(self._task.folder, checkpoint)
@@ -129,13 +150,15 @@ class Member:
         }
         self._epoch = found.epoch
         self._best, self._since_best = found.values["best"], found.values["since_best"]
+        self._best_measured = found.values.get("best_measured", {})  # an older tuner wrote none
+        self._seconds = found.values.get("seconds", 0.0)
 
-    def _remember(self, value: float) -> None:
+    def _remember(self, value: float, measured: Mapping[str, float]) -> None:
         """Keep a copy of the weights if this epoch is the best so far."""
         if self._best is not None and not better(self._cohort.direction, value, self._best):
             self._since_best += 1
             return
-        self._best, self._since_best = value, 0
+        self._best, self._best_measured, self._since_best = value, measured, 0
         for name, tensor in self._learner.weights().items():
             if name in self._best_weights:
                 self._best_weights[name].copy_(tensor)

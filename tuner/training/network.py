@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -11,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tuner.data.prepared import PartName, Prepared
-from tuner.training import checkpoints, metrics, optimizers, resident, schedules
+from tuner.training import checkpoints, costs, metrics, optimizers, resident, schedules
 from tuner.training.cohort import Cohort, Task
 from tuner.training.member import DivergedError
-from tuner.trials import ParamValue
+from tuner.trials import LATENCY, PARAMETERS, ParamValue
 
 EVALUATION_BATCH = 1024  # rows; evaluation holds no gradients
 
@@ -43,6 +44,10 @@ class Batches(Protocol):
 class Objective(Protocol):
     """What a network is trained for, and how it is judged."""
 
+    def answer(self, model: nn.Module, inputs: Any) -> object:
+        """What the model says of a batch, as who uses it wants to know it."""
+        ...
+
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The mean loss of a batch, to be lowered."""
         ...
@@ -57,6 +62,7 @@ class Objective(Protocol):
 Autocast = Callable[[], torch.autocast | nullcontext[None]]
 Judge = Callable[[Mapping[str, ParamValue], Prepared, torch.device], Objective]
 Load = Callable[[Mapping[str, ParamValue], Prepared, PartName, torch.device], Batches]
+Upstream = Callable[[Mapping[str, ParamValue], Prepared, torch.device], Mapping[str, float]]
 
 
 def load_resident(
@@ -64,6 +70,13 @@ def load_resident(
 ) -> Batches:
     """The part as it was prepared, whatever the trial's parameters are."""
     return resident.load(data, name, device)
+
+
+def nothing_upstream(
+    _: Mapping[str, ParamValue], data: Prepared, device: torch.device
+) -> Mapping[str, float]:
+    """The network reads the examples themselves."""
+    return {}
 
 
 class Classification:
@@ -74,6 +87,10 @@ class Classification:
     ) -> None:
         self._smoothing = float(params.get("label_smoothing") or 0.0)
         self._weights = _class_weights(params, data, device)
+
+    def answer(self, model: nn.Module, inputs: Any) -> object:
+        """Logits [N, classes]."""
+        return model(inputs)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of logits [N, classes] and labels [N]."""
@@ -132,7 +149,9 @@ class Network:
         build: Build,
         load: Load,
         judge: Judge = Classification,
+        upstream: Upstream = nothing_upstream,
     ) -> None:
+        """`upstream` says what it costs to make the network's inputs of an example."""
         self._epochs = cohort.epochs_of(task)
         self._precision = cohort.precision
         self._device = device
@@ -152,6 +171,7 @@ class Network:
             group["base_lr"] = group["lr"]
         self._batch_size = int(task.params["batch_size"])  # type: ignore[arg-type]
         self._objective = judge(task.params, data, device)
+        self._upstream = partial(upstream, task.params, data, device)
         self._clip_norm = float(task.params.get("clip_norm") or 0.0)
         self._step = 0
 
@@ -169,6 +189,23 @@ class Network:
             "validation_loss": measured["log_loss"],
             **measured,
             "samples_per_second": len(self._train_part) / seconds,
+        }
+
+    def costs(self) -> dict[str, float]:
+        """Parameters, and the latency of validation examples one by one."""
+        part = self._validation_part
+        rows = torch.linspace(0, len(part) - 1, costs.WARM + costs.TIMED).long()
+        examples = (part.batch(row.to(part.labels.device))[0] for row in rows.split(1))
+
+        def answer(inputs: Any) -> None:
+            with self._autocast():
+                self._objective.answer(self._model, inputs)
+
+        before = self._upstream()
+        milliseconds = costs.latency(self._model, answer, examples, self._device)
+        return {
+            PARAMETERS: costs.parameters(self._model) + before.get(PARAMETERS, 0.0),
+            LATENCY: milliseconds + before.get(LATENCY, 0.0),
         }
 
     def weights(self) -> Mapping[str, Tensor]:

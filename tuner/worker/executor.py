@@ -61,8 +61,10 @@ class _Context:
             assert isinstance(answer, Stop)  # the answer says so too
         return answer.decisions
 
-    def finish(self, number: int, value: float, weights: Path | None) -> None:
-        send_to_worker(self._connection, Finished(number, value, self._peak()))
+    def finish(
+        self, number: int, value: float, weights: Path | None, measured: Mapping[str, float]
+    ) -> None:
+        send_to_worker(self._connection, Finished(number, value, measured, self._peak()))
 
     def diverged(self, number: int, message: str) -> None:
         send_to_worker(self._connection, Diverged(number, message))

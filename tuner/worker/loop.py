@@ -28,7 +28,7 @@ from tuner.spec.code import OWN
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.seeds import trial_seed
 from tuner.training.cohort import Cohort, Decision, Task
-from tuner.trials import NO_LABELS, Cause, Report, StudyState, TrialState
+from tuner.trials import COSTS, NO_LABELS, Cause, Report, StudyState, TrialState
 from tuner.worker.admission import Admission
 from tuner.worker.consent import Consent
 from tuner.worker.deadlines import Deadline, Limit
@@ -528,7 +528,7 @@ class Worker:
             if decisions[number] is Decision.PRUNE:
                 executor.held.pop(number, None)
                 values = [report.value] if math.isfinite(report.value) else None
-                attrs = self._attrs(executor, held, message.peak)
+                attrs = self._attrs(executor, held, report.metrics, message.peak)
                 self._finish(executor, held, TrialState.PRUNED, values=values, user_attrs=attrs)
 
     def _decide(self, executor: Executor, number: int, report: Report) -> Decision:
@@ -554,7 +554,7 @@ class Worker:
             held,
             TrialState.COMPLETE,
             values=[message.value],
-            user_attrs=self._attrs(executor, held, message.peak),
+            user_attrs=self._attrs(executor, held, message.measured, message.peak),
         )
         if search is not None:
             self._weights.add(
@@ -564,14 +564,17 @@ class Worker:
                 executor.folders[message.number],
             )
 
-    def _attrs(self, executor: Executor, held: Held, peak: int) -> dict[str, Any]:
-        """On what a trial ran and what it took of it."""
+    def _attrs(
+        self, executor: Executor, held: Held, measured: Mapping[str, float], peak: int
+    ) -> dict[str, Any]:
+        """On what a trial ran, what it took of it and what else it costs."""
         device = executor.slot.name
         search = self._searches.get(held.claimed.study_id)
         if search is not None:
             self._admission.learn(search, held.params, device, peak)
         taken = {"peak_bytes": peak} if peak else {}  # a command's is not known
-        return {"device": device, "threads": executor.threads, **taken}
+        costs = {name: measured[name] for name in COSTS if name in measured}
+        return {"device": device, "threads": executor.threads, **taken, **costs}
 
     def _on_failed(self, executor: Executor, number: int, cause: Cause, message: str) -> None:
         held = executor.held.pop(number, None)

@@ -80,6 +80,7 @@ class Finished:
 
     number: int
     value: float
+    measured: Mapping[str, float]  # what else, at the same epoch, and what the trial costs
     peak: int = 0  # bytes, as in `Reported`
     kind: Literal["finished"] = "finished"
 

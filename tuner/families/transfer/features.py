@@ -17,8 +17,11 @@ from tuner.data.arrays import array_file
 from tuner.data.prepared import PARTS, PartName
 from tuner.families.transfer import encoder as encoders
 from tuner.families.transfer import files
-from tuner.training import resident
+from tuner.training import costs, resident
 from tuner.training.network import predict
+from tuner.trials import LATENCY, PARAMETERS
+
+_costs: dict[tuple[Path, str, str, str], Mapping[str, float]] = {}  # the same for every head
 
 CHUNK = 4096  # texts that are tokenized at once
 TOKENS, FEATURES = 1, 1  # raise one when the same model would give other arrays
@@ -75,6 +78,29 @@ def features(params: Mapping[str, Any], data: Prepared, device: torch.device) ->
         "pooling": params["pooling"],
     }
     return derive(source, "features", settings, make)
+
+
+def cost(params: Mapping[str, Any], data: Prepared, device: torch.device) -> Mapping[str, float]:
+    """What a frozen encoder adds to what its head costs; one that is trained is the network's."""
+    if params["fine_tuning"] != "frozen":
+        return {}
+    source = inputs(params, data)
+    key = (source.folder, str(params["checkpoint"]), str(params["pooling"]), str(device))
+    if key not in _costs:
+        _costs[key] = _cost(params, source, device)
+    return _costs[key]
+
+
+def _cost(params: Mapping[str, Any], source: Prepared, device: torch.device) -> dict[str, float]:
+    folder = files.folder(params["checkpoint"])
+    encoder = encoders.load(folder, source.kind, params["pooling"]).to(device)
+    part = resident.load(source, "validation", device)
+    rows = torch.arange(min(len(part), costs.WARM + costs.TIMED))
+    examples = (part.batch(row.to(part.labels.device))[0] for row in rows.split(1))
+    return {
+        PARAMETERS: float(costs.parameters(encoder)),
+        LATENCY: costs.latency(encoder, encoder, examples, device),
+    }
 
 
 def _tokens(tokenizer: Any, texts: list[str], length: int) -> Iterator[list[int]]:

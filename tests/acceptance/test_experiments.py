@@ -1,0 +1,76 @@
+"""One file that names several families: a study of each, compared, the best exported."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import tuner
+from tests.unit.conftest import SENTENCES
+
+FILE = """
+name: reviews
+family:
+  tfidf:
+  bow: {budget: {trials: 2}, search: {analyzer: word}}
+data: {path: reviews.csv}
+budget: {trials: 3, epochs: 2}
+search: {hidden: 0, idf: true}
+resources: {device: cpu, threads: 1, workers: 1}
+"""
+
+
+def ok(*arguments: str, environment: dict[str, str], cwd: Path) -> str:
+    done = tuner(*arguments, environment=environment, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_families_are_tuned_compared_and_the_best_is_exported(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    rows = [
+        f'"{sentence} {number}",{label}'
+        for number in range(12)
+        for label, sentences in SENTENCES.items()
+        for sentence in sentences
+    ]
+    (tmp_path / "reviews.csv").write_text("text,label\n" + "\n".join(rows), encoding="utf-8")
+    file = tmp_path / "reviews.yaml"
+    file.write_text(FILE, encoding="utf-8")
+    run: Any = {"environment": environment, "cwd": tmp_path}
+
+    result = json.loads(ok("run", str(file), "--json", **run))
+    studies = result["experiment"]["studies"]
+    counts = {s["name"]: sum(s["counts"].values()) for s in studies}
+    assert counts == {"reviews-tfidf": 3, "reviews-bow": 2}
+    assert len({s["data_fingerprint"] for s in studies}) == 1
+    assert {s["experiment"] for s in studies} == {"reviews"}
+    values = [s["best"]["values"][0] for s in studies]
+    assert values == sorted(values, reverse=True)
+    assert all(s["top"][0] == s["best"]["values"][0] for s in studies)
+    assert all(s["parameters"] == s["best"]["user_attrs"]["parameters"] > 0 for s in studies)
+    assert result["study"]["name"] == studies[0]["name"]
+    exported = json.loads((tmp_path / "exports" / "reviews" / "result.json").read_text())
+    assert exported["study"] == studies[0]["name"]
+
+    shown = ok("show", "reviews", **run)
+    assert "2 families, maximize accuracy" in shown
+    assert shown.index(studies[0]["name"]) < shown.index(studies[1]["name"])
+    assert "reviews: tuner show reviews compares" in ok("show", "reviews-bow", **run)
+
+    again = tuner("run", str(file), "--set", "family.tfidf.budget.trials=4", **run)
+    assert again.returncode == 0, again.stderr
+    assert "changed: budget.trials: 3 → 4" in again.stderr
+
+    for arguments, expected in (
+        (("pause", "reviews"), "it is an experiment: name one of"),
+        (("launch", str(file)), "exists already"),
+        (("launch", str(file), "--set", "family=bow"), "an experiment is named `reviews`"),
+        (("launch", str(file), "--name", "reviews-bow"), "a study is named `reviews-bow`"),
+        (
+            ("run", str(file), "--set", "family=[rnn]", "--set", "objective.metric=f1_macro"),
+            "on other data or by another metric",
+        ),
+    ):
+        refused = tuner(*arguments, **run)
+        assert (refused.returncode, expected in refused.stderr) == (2, True), refused.stderr

@@ -1,0 +1,73 @@
+"""How the studies of an experiment compare, as a table and for scripts."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from tuner import records
+from tuner.cli.output import duration, number, out, shown, state, table
+from tuner.experiments import TOP, Compared
+from tuner.trials import finished
+
+
+def print_comparison(experiment: str, found: Sequence[Compared]) -> None:
+    """The table, the best study first."""
+    first = found[0].study
+    out.print(
+        f"[bold]{shown(experiment)}[/]  {len(found)} families, "
+        f"{first.direction} {shown(first.metric)} of the validation part"
+    )
+    best, spread = "best", f"best {TOP}"
+    right = frozenset({"trials", best, spread, "time", "size"})
+    made = table("family", "study", "state", "trials", best, spread, "time", "size", right=right)
+    for one in found:
+        study = one.study
+        made.add_row(
+            shown(study.family or ""),
+            shown(study.name),
+            state(study.state),
+            f"{finished(one.overview.counts)}/{study.max_trials or '∞'}",
+            number(one.top[0] if one.top else None),
+            _spread(one),
+            duration(one.seconds),
+            size(one.parameters),
+        )
+    out.print(made)
+    out.print(
+        f"[dim]best {TOP}: mean ± standard deviation of the {TOP} best trials; time: of all trials "
+        "together; size: parameters of the best trial's model[/]"
+    )
+
+
+def _spread(one: Compared) -> str:
+    if len(one.top) < 2:
+        return "–"
+    return f"{number(statistics.mean(one.top))} ± {number(statistics.stdev(one.top))}"
+
+
+def size(parameters: float | None) -> str:
+    """A count of parameters with three digits: `1.25 M`; `–` where it is not known."""
+    if parameters is None:
+        return "–"
+    for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if parameters >= unit:
+            return f"{parameters / unit:.3g}{name}"
+    return f"{parameters:.0f}"
+
+
+def comparison_record(experiment: str, found: Sequence[Compared]) -> dict[str, Any]:
+    """The same for scripts."""
+    return {
+        "experiment": experiment,
+        "studies": [
+            {
+                **records.of_study(one.study),
+                "counts": records.plain(one.overview.counts),
+                "best": None if one.best is None else records.of_trial(one.best),
+                "top": one.top,
+                "seconds": one.seconds,
+                "parameters": one.parameters,
+            }
+            for one in found
+        ],
+    }

@@ -1,0 +1,42 @@
+"""What a network costs to keep and to use, measured on the device that trains it."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+WARM, TIMED = 3, 10  # examples that are answered before time is taken, and while it is
+
+
+def parameters(model: nn.Module) -> int:
+    """Numbers that the model holds to answer with, whether they were trained or not."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@torch.inference_mode()
+def latency(
+    model: nn.Module, answer: Callable[[Any], object], examples: Iterable[Any], device: torch.device
+) -> float:
+    """Milliseconds that an answer to one example takes, from inputs that are on the device.
+
+    The median over the examples, without the first `WARM` of them.
+    """
+    model.eval()
+    seconds = []
+    for inputs in examples:
+        _wait(device)
+        started = time.perf_counter()
+        answer(inputs)
+        _wait(device)
+        seconds.append(time.perf_counter() - started)
+    return 1000.0 * statistics.median(seconds[WARM:] or seconds)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
