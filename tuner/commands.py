@@ -190,8 +190,8 @@ def _launch(connection: Connected, prepared: Prepared, *, resume: bool, by: str 
         study_id = studies.create(
             connection,
             spec.name,
-            [spec.objective.direction],
-            metrics=[spec.objective.metric],
+            spec.objective.directions,
+            metrics=spec.objective.metrics,
             family=spec.family,
             spec=spec.as_json(),
             fingerprint=prepared.fingerprint,
@@ -238,8 +238,8 @@ def _check_experiment(connection: Connected, prepared: Prepared) -> None:
     for other in studies.of_experiment(connection, name):
         if other.name != prepared.spec.name and (
             other.data_fingerprint != prepared.fingerprint
-            or other.metric != prepared.spec.objective.metric
-            or other.direction != prepared.spec.objective.direction
+            or other.metrics != prepared.spec.objective.metrics
+            or other.directions != prepared.spec.objective.directions
         ):
             raise StudyExistsError(
                 f"the experiment {quoted(name)} has a study, {quoted(other.name)}, on other data "

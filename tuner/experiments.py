@@ -18,6 +18,7 @@ from tuner.families import registry
 from tuner.settings import Settings
 from tuner.spec.load import Source, load_all, together
 from tuner.spec.resolved import ResolvedSpec
+from tuner.spec.words import listed
 from tuner.trials import PARAMETERS, Study, Trial, TrialState, best_trial, better
 
 TOP = 5  # trials whose spread tells how much the best one owes to luck
@@ -55,7 +56,7 @@ def searched(family: str) -> frozenset[str]:
 
 def _check_objective(source: Source, specs: Sequence[ResolvedSpec]) -> None:
     """SpecError if what the families are judged by differs, where the file leaves it to them."""
-    metrics = {spec.family: spec.objective.metric for spec in specs}
+    metrics = {spec.family: listed(spec.objective.metrics) for spec in specs}
     if len(set(metrics.values())) > 1:
         by = ", ".join(f"{family} by {metric}" for family, metric in metrics.items())
         sentence = f"is missing; by itself each family is judged by another one: {by}"

@@ -5,7 +5,7 @@ nothing here knows where they are stored.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -219,3 +219,29 @@ def best_so_far(trials: Iterable[Trial], direction: Direction) -> list[tuple[Tri
         best = value if not out or better(direction, value, out[-1][1]) else out[-1][1]
         out.append((trial, best))
     return out
+
+
+def pareto_front(trials: Iterable[Trial], directions: Sequence[Direction]) -> list[Trial]:
+    """The complete trials that no other beats: none is as good in all objectives, better in one.
+
+    By their first objective, the best first.
+    """
+    signs = [1.0 if direction == "minimize" else -1.0 for direction in directions]
+    points = [
+        (tuple(sign * value for sign, value in zip(signs, trial.values, strict=True)), trial)
+        for trial in trials
+        if trial.state is TrialState.COMPLETE
+        and trial.values is not None
+        and len(trial.values) == len(signs)
+        and all(map(math.isfinite, trial.values))
+    ]
+    points.sort(key=lambda entry: entry[0])  # whoever beats a point stands before it
+    front: list[tuple[tuple[float, ...], Trial]] = []
+    for point, trial in points:
+        beaten = (
+            other != point and all(a <= b for a, b in zip(other, point, strict=True))
+            for other, _ in front
+        )
+        if not any(beaten):
+            front.append((point, trial))
+    return [trial for _, trial in front]

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.acceptance.studies import quick
 from tests.conftest import tuner
 from tests.unit.conftest import SENTENCES
 
@@ -74,3 +75,32 @@ def test_families_are_tuned_compared_and_the_best_is_exported(
     ):
         refused = tuner(*arguments, **run)
         assert (refused.returncode, expected in refused.stderr) == (2, True), refused.stderr
+
+
+def test_several_objectives_have_a_front_and_every_trial_its_costs(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    file = quick(tmp_path, "both", trials=9, filters=0)
+    text = file.read_text(encoding="utf-8").replace("filters: 0", "filters: [2, 16]")
+    text = text.replace("pruner: {name: rungs, startup_trials: 3}", "sampler: {startup_trials: 4}")
+    file.write_text(text + "objective: {metric: [accuracy, parameters, peak_memory]}\n")
+    run: Any = {"environment": environment, "cwd": tmp_path}
+    ok("run", str(file), "--json", **run)
+    trials = json.loads(ok("trials", "both", "--json", **run))
+    assert {t["state"] for t in trials} == {"complete"}
+    for trial in trials:
+        _, parameters, memory = trial["values"]
+        costs = trial["user_attrs"]
+        assert (parameters, memory) == (costs["parameters"], costs["peak_memory"])
+        assert costs["latency"] > 0
+        assert costs["training_seconds"] > 0
+    sizes = {t["params"]["filters"]: t["values"][1] for t in trials}
+    assert len(sizes) == 2
+    assert sizes[2] < sizes[16]
+    shown = json.loads(ok("show", "both", "--json", **run))
+    front = [t["values"] for t in shown["pareto_front"]]
+    assert min(t["values"][1] for t in trials) in {values[1] for values in front}
+    assert max(t["values"][0] for t in trials) == front[0][0]
+    assert "Pareto front" in ok("show", "both", **run)
+    header = ok("trials", "both", "--format", "csv", **run).splitlines()[0]
+    assert header.startswith("number,state,accuracy,parameters,peak_memory,epochs")

@@ -27,6 +27,7 @@ TEXTS = {
     "seq2seq": "name: x\nfamily: seq2seq\ndata: {source: cmudict, examples: 99}",
     "word2vec": "name: x\nfamily: word2vec\ndata: lee\nbudget: {epochs: 9}",
     "fasttext": "name: x\nfamily: fasttext\ndata: {path: a.csv, word_pairs: p.tsv}",
+    "objectives": "name: x\nfamily: cnn\ndata: digits\nobjective: {metric: [accuracy, latency]}",
     "other conditions": "name: x\nfamily: cnn\ndata: digits\nobjective: {metric: log_loss}\n"
     "search: {dropout: {when: {batch_norm: false}}, depth: {high: 9}, kernel: 5, momentum: 0.9}\n"
     "training: {early_stop: 3}\nbudget: {epochs: 4}\nforbidden: [{optimizer: adam}]",

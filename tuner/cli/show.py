@@ -21,9 +21,10 @@ from tuner.cli.output import (
     typed,
 )
 from tuner.spec.resolved import ResolvedSpec
-from tuner.trials import Cause, Failures, Study, TrialState, finished
+from tuner.trials import Cause, Failures, Study, Trial, TrialState, finished, pareto_front
 
 SHOWN_LINES = 5  # of the output of a failed attempt
+SHOWN_FRONT = 30  # trials of the Pareto front
 
 
 def overview_record(one: commands.Overview) -> dict[str, Any]:
@@ -45,11 +46,16 @@ def show(name: str = StudyName, as_json: bool = AsJson) -> None:
             return
         one = commands.overview(database, name)
         study = one.study
-        found = commands.best_of(commands.load_trials(database, study), study)
+        trials = commands.load_trials(database, study)
+        found = commands.best_of(trials, study)
+        front = pareto_front(trials, study.directions) if len(study.directions) > 1 else []
         failures = commands.failures(database, study)
     if as_json:
         best = None if found is None else records.of_trial(found)
-        print_json({**overview_record(one), "best": best, "failures": failures})
+        record = {**overview_record(one), "best": best, "failures": failures}
+        if len(study.directions) > 1:
+            record["pareto_front"] = [records.of_trial(trial) for trial in front]
+        print_json(record)
         return
     reason = f" ({shown(study.reason)})" if study.reason else ""
     out.print(f"[bold]{shown(study.name)}[/]  {state(study.state)}{reason}")
@@ -65,6 +71,8 @@ def show(name: str = StudyName, as_json: bool = AsJson) -> None:
             f"[bold]{number(found.value)}[/]"
         )
         out.print(params_table(found.params))
+    if front:
+        _print_front(front, study)
     spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
     if spec is not None:
         out.print("\n[bold]search space[/]")
@@ -104,8 +112,27 @@ def _facts(one: commands.Overview) -> dict[str, str]:
     return facts
 
 
+def _print_front(front: Sequence[Trial], study: Study) -> None:
+    names = [shown(name) for name in metric_names(study)]
+    made = table("trial", *names, right=frozenset({"trial", *names}))
+    for trial in front[:SHOWN_FRONT]:
+        made.add_row(str(trial.number), *map(number, trial.values or ()))
+    out.print(f"\n[bold]Pareto front[/]: {len(front)} trials that no other beats in everything")
+    out.print(made)
+    if len(front) > SHOWN_FRONT:
+        out.print(f"[dim]{len(front) - SHOWN_FRONT} more; --json has them all[/]")
+
+
+def metric_names(study: Study) -> tuple[str, ...]:
+    """One an objective; a study made through Optuna's API may have none."""
+    known = len(study.directions)
+    return study.metrics or (
+        ("value",) if known == 1 else tuple(f"value {i}" for i in range(known))
+    )
+
+
 def _objectives(study: Study) -> str:
-    names = study.metrics or ("value",) * len(study.directions)
+    names = metric_names(study)
     return ", ".join(f"{d} {shown(n)}" for d, n in zip(study.directions, names, strict=False))
 
 

@@ -30,7 +30,7 @@ from tuner.cli.output import (
     table,
 )
 from tuner.cli.run import default_export, say_notes_of, test_in_words
-from tuner.cli.show import overview_record, say_which_objective, show
+from tuner.cli.show import metric_names, overview_record, say_which_objective, show
 from tuner.errors import BadInputError
 from tuner.families import registry
 from tuner.spec.resolved import ResolvedSpec
@@ -126,14 +126,14 @@ def _print_csv(every: list[Trial], study: Study) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
-        [records.cell(title) for title in (*_BEFORE, study.metric, *_AFTER)]
+        [records.cell(title) for title in (*_BEFORE, *metric_names(study), *_AFTER)]
         + [records.cell(f"param.{name}") for name in names]
     )
     for trial in every:
         cells = [
             trial.number,
             trial.state,
-            trial.value,
+            *_values(trial, study),
             trial.reports[-1].step if trial.reports else 0,
             trial.seconds,
             trial.attempt,
@@ -152,27 +152,36 @@ def _print_trials(every: list[Trial], study: Study, total: int) -> None:
     for trial in every:
         params = trial.params
         made.add_row(
-            *_trial_cells(trial), *(shown(param(params[n])) if n in params else "" for n in names)
+            *_trial_cells(trial, study),
+            *(shown(param(params[n])) if n in params else "" for n in names),
         )
     unlimited = out.options.update(max_width=PIPED)
     if Measurement.get(out, unlimited, made).maximum > out.width:
         made = _trials_table(study, "parameters")
         for trial in every:
             pairs = (f"[dim]{shown(n)}[/] {shown(param(v))}" for n, v in trial.params.items())
-            made.add_row(*_trial_cells(trial), "  ".join(pairs))
+            made.add_row(*_trial_cells(trial, study), "  ".join(pairs))
     out.print(made)
     if total > len(every):
         err.print(f"[dim]{total - len(every)} more; --top N or --format csv shows them[/]")
 
 
+def _values(trial: Trial, study: Study) -> list[float | None]:
+    """One an objective."""
+    found = list(trial.values or ())[: len(study.directions)]
+    return [*found, *(None for _ in range(len(study.directions) - len(found)))]
+
+
 def _trials_table(study: Study, *more: str) -> Table:
-    right = frozenset({"#", shown(study.metric), "epochs", "time"})
-    return table("#", "state", shown(study.metric), "epochs", "time", *more, right=right)
+    metrics = [shown(name) for name in metric_names(study)]
+    right = frozenset({"#", *metrics, "epochs", "time"})
+    return table("#", "state", *metrics, "epochs", "time", *more, right=right)
 
 
-def _trial_cells(trial: Trial) -> tuple[str, ...]:
+def _trial_cells(trial: Trial, study: Study) -> tuple[str, ...]:
     epochs = str(trial.reports[-1].step if trial.reports else 0)
-    cells = state(trial.state), number(trial.value), epochs, duration(trial.seconds)
+    values = map(number, _values(trial, study))
+    cells = state(trial.state), *values, epochs, duration(trial.seconds)
     return (str(trial.number), *cells)
 
 

@@ -123,7 +123,7 @@ def reproducing(
             if spec.code is not None
             else {}
         ),
-        "objective": spec.objective.model_dump(mode="json"),
+        "objective": spec.objective.as_written(),
         "budget": {"trials": 1, "epochs": spec.budget.epochs},
         "search": search,
         "pruner": "none",

@@ -41,6 +41,7 @@ def confirm(source: Source) -> ResolvedSpec:
             metrics=card.measured(spec.data),
             epochs=card.epochs,
             min_epochs=card.min_epochs,
+            costs=card.costs,
         )
         _check_nothing_left_open(resolved)
         return resolved
@@ -77,14 +78,15 @@ def check_data(spec: ResolvedSpec, prepared: Prepared) -> None:
             f"family `{spec.family}` needs {' or '.join(map(_WORDS.__getitem__, needed))}; "
             f"`data: {spec.data.source}` {_VERBS[prepared.kind]} {_WORDS[prepared.kind]}"
         )
-    if spec.objective.metric in ("bleu", "chrf") and find_spec("sacrebleu") is None:
-        raise DataError(
-            f"the metric `{spec.objective.metric}` needs the package sacrebleu, which is not "
-            "installed; install it with: pip install 'tuner[translation]'"
-        )
-    if spec.objective.metric in benchmarks.METRICS:
-        # torch-free, but with numpy, which a launch has imported for its data anyway
-        from tuner.data import corpus
+    for metric in spec.objective.metrics:
+        if metric in ("bleu", "chrf") and find_spec("sacrebleu") is None:
+            raise DataError(
+                f"the metric `{metric}` needs the package sacrebleu, which is not installed; "
+                "install it with: pip install 'tuner[translation]'"
+            )
+        if metric in benchmarks.METRICS:
+            # torch-free, but with numpy, which a launch has imported for its data anyway
+            from tuner.data import corpus
 
-        known = corpus.load(prepared, spec.data)["train"].words
-        benchmarks.check(spec.data, spec.objective.metric, frozenset(known))
+            known = corpus.load(prepared, spec.data)["train"].words
+            benchmarks.check(spec.data, metric, frozenset(known))

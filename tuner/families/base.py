@@ -38,6 +38,7 @@ from tuner.spec.data import CORPORA, DataSpec
 from tuner.spec.merge import complete
 from tuner.spec.parameters import FixedParameter, IntParameter, Parameter
 from tuner.spec.space import Space
+from tuner.trials import COSTS, LATENCY
 
 
 class Family(BaseModel):
@@ -126,6 +127,11 @@ class Family(BaseModel):
     def space(self) -> Space:
         """The default search space, parents before the parameters that depend on them."""
         return Space(parameters=self.search)
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """What tuner measures of its trials: word vectors are looked up, which takes no time."""
+        return tuple(name for name in COSTS if not (self.vectors and name == LATENCY))
 
     @property
     def open(self) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from tuner.spec.data import DataSpec
 from tuner.training import loop
 from tuner.training.cohort import Cohort, Context, Task
 from tuner.training.member import DivergedError
-from tuner.trials import PARAMETERS, ParamValue
+from tuner.trials import COSTS, PARAMETERS, ParamValue
 
 NEAREST = 10  # words that a bundle names
 LARGEST_ALPHA = 1.0  # gensim's native code reads outside of its tables when numbers overflow
@@ -112,7 +112,7 @@ class _Learner:
         kind: Kind,
     ) -> None:
         self._params = task.params
-        self._metric = cohort.metric
+        self._metrics = (cohort.metric, *(name for name in cohort.others if name not in COSTS))
         self._epochs = cohort.epochs_of(task)
         self._sentences = sentences
         self._tests = tests
@@ -135,8 +135,11 @@ class _Learner:
         if not np.isfinite(self._model.wv.vectors).all():
             raise DivergedError("vectors became NaN or infinite")
         vectors = self._kind.read(self._params, self._arrays())
+        measured: dict[str, float] = {}
+        for name in self._metrics:
+            measured |= self._tests.measure(vectors, "validation", name)
         return {
-            **self._tests.measure(vectors, "validation", self._metric),
+            **measured,
             "words": float(len(vectors.words)),
             "words_per_second": len(self._sentences.ids) / seconds,
         }

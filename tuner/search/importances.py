@@ -28,7 +28,13 @@ def importances(database: Database, of: Study) -> dict[str, float] | None:
 
 def _evaluate(view: optuna.Study) -> dict[str, float] | None:
     try:
-        found = optuna.importance.get_param_importances(view)
+        # of several objectives the first, as for everything that can speak of one alone
+        first = None if len(view.directions) == 1 else _first_value
+        found = optuna.importance.get_param_importances(view, target=first)
     except (RuntimeError, ValueError):
         return None
     return found or None
+
+
+def _first_value(trial: optuna.trial.FrozenTrial) -> float:
+    return float(trial.values[0])

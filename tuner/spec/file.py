@@ -27,7 +27,7 @@ def study_file(spec: ResolvedSpec) -> dict[str, Any]:
         "name": spec.name,
         "family": spec.family,
         **(_code(spec) if spec.data is None else {"data": _given(spec.data)}),
-        "objective": spec.objective.model_dump(mode="json"),
+        "objective": spec.objective.as_written(),
         "budget": {"trials": spec.budget.trials, **_given(spec.budget)},
         "search": {name: _parameter(p) for name, p in spec.space.parameters.items()},
         **{section: given for section, given in optional.items() if given},

@@ -13,11 +13,16 @@ from tuner.spec.code import OWN, Code, wrong_names, wrong_placeholders
 from tuner.spec.fit import NotFittingError, fit, in_range, numeric
 from tuner.spec.merge import merged
 from tuner.spec.parameters import FixedParameter, Parameter
-from tuner.spec.resolved import ResolvedBudget, ResolvedObjective, ResolvedSpec
+from tuner.spec.resolved import (
+    ResolvedBudget,
+    ResolvedObjective,
+    ResolvedSpec,
+    SecondaryObjective,
+)
 from tuner.spec.space import Range, Space
-from tuner.spec.study import METRICS, StudySpec
+from tuner.spec.study import METRICS, Pruner, StudySpec
 from tuner.spec.words import instead, issues, listed, one_of, quoted, written
-from tuner.trials import Direction, ParamValue
+from tuner.trials import COSTS, ParamValue
 
 
 def check_family(spec: StudySpec, families: Sequence[str]) -> None:
@@ -34,28 +39,29 @@ def resolve(
     metrics: Sequence[str],
     epochs: int | None,
     min_epochs: int = 1,
+    costs: Sequence[str] = tuple(COSTS),
 ) -> ResolvedSpec:
     """Merge the file's `search` over the family's default space and check what hangs together.
 
     `metrics` are the family's, the first of which is the default, as `epochs` is of the budget and
     `min_epochs` of the pruner. Families of own code have none of these: the file says it all.
+    `costs` are what tuner itself measures of such a family's trials.
     """
     found: list[Issue] = []
     parameters = _parameters(spec, default, found)
     code = _code(spec, parameters, found)
-    metric = spec.objective.metric or next(iter(metrics), "")
-    direction = _direction(metric, spec, metrics, found)
+    objective = _objective(spec, metrics, costs, found)
     epochs = spec.budget.epochs or epochs
     budget: ResolvedBudget | None = None
     try:
         budget = ResolvedBudget.model_validate({**spec.budget.model_dump(), "epochs": epochs})
     except ValidationError as error:
         found.extend(i._replace(loc=("budget", *i.loc)) for i in issues(error, ResolvedBudget))
-    pruner = spec.pruner
+    pruner = _pruner(spec, found)
     if "min_epochs" not in pruner.model_fields_set:
         pruner = pruner.model_copy(update={"min_epochs": min(min_epochs, epochs or min_epochs)})
     longest = epochs or spec.pruner.min_epochs
-    if spec.pruner.name != "none" and spec.pruner.min_epochs > longest:
+    if pruner.name != "none" and spec.pruner.min_epochs > longest:
         sentence = f"must be at most budget.epochs ({epochs}), is {spec.pruner.min_epochs}"
         found.append(Issue(("pruner", "min_epochs"), sentence))
     _check_conditions(spec, parameters, default, found)
@@ -67,14 +73,14 @@ def resolve(
         except ValidationError as error:
             found.extend(issues(error, Space))
     enqueue = _enqueue(spec, parameters, space, found)
-    if found or space is None or direction is None or budget is None:
+    if found or space is None or objective is None or budget is None:
         raise SpecError(issues=found)
     return ResolvedSpec(
         name=spec.name,
         family=spec.family,
         data=spec.data,
         code=code,
-        objective=ResolvedObjective(metric=metric, direction=direction),
+        objective=objective,
         budget=budget,
         space=space,
         sampler=spec.sampler,
@@ -126,21 +132,50 @@ def _parameters(
     return out
 
 
-def _direction(
-    metric: str, spec: StudySpec, metrics: Sequence[str], found: list[Issue]
-) -> Direction | None:
-    if not metric:
+def _objective(
+    spec: StudySpec, metrics: Sequence[str], costs: Sequence[str], found: list[Issue]
+) -> ResolvedObjective | None:
+    names, given = spec.objective.metric or tuple(metrics[:1]), spec.objective.direction
+    before = len(found)
+    if not names:
         sentence = "is missing; name the metric that your code reports"
         found.append(Issue(("objective", "metric"), sentence))
-        return None
-    if metrics and metric not in metrics:
-        found.append(Issue(("objective", "metric"), one_of(metric, metrics)))
-        return None
-    direction = spec.objective.direction or METRICS.get(metric)
-    if direction is None:
-        sentence = f"is missing; {quoted(metric)} has no usual one: write maximize or minimize"
+    if given is not None and len(given) != len(names):
+        sentence = f"must have one for each of the {len(names)} metrics, has {len(given)}"
         found.append(Issue(("objective", "direction"), sentence))
-    return direction
+    for place, name in enumerate(names):
+        loc = ("objective", "metric", place)
+        allowed = [*metrics, *costs] if place else metrics
+        if name in names[:place]:
+            found.append(Issue(loc, f"{quoted(name)} is named twice"))
+        elif place == 0 and name in COSTS:
+            sentence = f"{quoted(name)} is no metric of a trial's epochs; name one of these first"
+            found.append(Issue(loc, sentence))
+        elif metrics and name not in allowed:
+            found.append(Issue(loc, one_of(name, allowed)))
+        elif given is None and name not in METRICS:
+            sentence = f"is missing; {quoted(name)} has no usual one: write maximize or minimize"
+            found.append(Issue(("objective", "direction"), sentence))
+    if len(found) > before:
+        return None
+    directions = given or [METRICS[name] for name in names]
+    first, *others = (
+        SecondaryObjective(metric=name, direction=direction)
+        for name, direction in zip(names, directions, strict=True)
+    )
+    return ResolvedObjective(
+        metric=first.metric, direction=first.direction, secondary=tuple(others)
+    )
+
+
+def _pruner(spec: StudySpec, found: list[Issue]) -> Pruner:
+    """The file's, and none with several metrics: who is worse in one may be better in another."""
+    if len(spec.objective.metric or ()) < 2:
+        return spec.pruner
+    if "pruner" in spec.model_fields_set and spec.pruner.name != "none":
+        sentence = "must be none, or left out, where there are several metrics"
+        found.append(Issue(("pruner", "name"), sentence))
+    return Pruner(name="none")
 
 
 def _family_kind(

@@ -20,11 +20,39 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class ResolvedObjective(_Section):
-    """What is optimized; the direction is settled."""
+class SecondaryObjective(_Section):
+    """What is optimized beside the first metric."""
 
     metric: str
     direction: Direction
+
+
+class ResolvedObjective(_Section):
+    """What is optimized; the directions are settled.
+
+    The first metric is reported every epoch: it decides which epoch of a trial counts, when a trial
+    is stuck, and what is the best trial. With others beside it, nothing is pruned.
+    """
+
+    metric: str
+    direction: Direction
+    secondary: tuple[SecondaryObjective, ...] = ()
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of all objectives."""
+        return (self.metric, *(one.metric for one in self.secondary))
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Their directions."""
+        return (self.direction, *(one.direction for one in self.secondary))
+
+    def as_written(self) -> dict[str, Any]:
+        """As a study file says it."""
+        if not self.secondary:
+            return {"metric": self.metric, "direction": self.direction}
+        return {"metric": list(self.metrics), "direction": list(self.directions)}
 
 
 class ResolvedBudget(Budget):

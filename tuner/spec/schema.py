@@ -35,6 +35,10 @@ def study_schema() -> Schema:
     _parameter(definitions["ParameterSpec"])
     _values_as_lists(schema["properties"]["forbidden"]["items"])
     schema["properties"]["forbidden"]["items"]["minProperties"] = 1
+    for field in definitions["Objective"]["properties"].values():
+        # a list, or a single word in its place
+        several = field["anyOf"][0]
+        field["anyOf"] = [{**several, "minItems": 1}, several["items"], _NOTHING]
     for name, field in _SHORTHANDS.items():
         words = definitions[name]["properties"][field]["enum"]
         definitions[name] = _either(definitions[name], {"type": "string", "enum": words})

@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -20,9 +20,9 @@ from pydantic import (
 from tuner.spec.code import OWN, check_function, words_of
 from tuner.spec.data import DataSpec
 from tuner.spec.space import Combination
-from tuner.spec.values import Flag, Label, Number, Real, Value, Whole, some
+from tuner.spec.values import Flag, Label, Number, Real, Value, Whole, one_or_several, some
 from tuner.spec.words import problem
-from tuner.trials import Direction
+from tuner.trials import COSTS, Direction
 
 NAME_LENGTH = 100  # characters
 
@@ -44,6 +44,7 @@ METRICS: dict[str, Direction] = {
     "perplexity": "minimize",
     "bleu": "maximize",
     "chrf": "maximize",
+    **dict.fromkeys(COSTS, "minimize"),
 }
 
 
@@ -82,14 +83,22 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+T = TypeVar("T")
+_Several = Annotated[tuple[T, ...], AfterValidator(some)]
+
+
 class Objective(_Section):
     """What is optimized."""
 
-    metric: str | None = Field(
-        default=None, description="One of the family's metrics; by default its first."
+    metric: Annotated[_Several[str] | None, BeforeValidator(one_or_several)] = Field(
+        default=None,
+        description="One of the family's metrics, by default its first; or a list: that one, and "
+        "others that are optimized beside it.",
     )
-    direction: Direction | None = Field(
-        default=None, description="`maximize` or `minimize`; by default what the metric means."
+    direction: Annotated[_Several[Direction] | None, BeforeValidator(one_or_several)] = Field(
+        default=None,
+        description="`maximize` or `minimize`, a list where `metric` is one; by default what the "
+        "metric means.",
     )
 
 

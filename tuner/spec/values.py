@@ -75,3 +75,8 @@ Label = Annotated[str, BeforeValidator(label)]
 # the union's own validation is skipped: its type is there for the JSON schema
 Value = Annotated[ParamValue, WrapValidator(_value)]
 Number = Annotated[int | float, WrapValidator(_number)]
+
+
+def one_or_several(given: Any) -> Any:
+    """A single value as a list of one, for fields that take either."""
+    return given if given is None or isinstance(given, list | tuple) else (given,)

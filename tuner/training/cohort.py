@@ -45,6 +45,7 @@ class Cohort:
     cache: Path  # folder of prepared data
     tasks: tuple[Task, ...]
     code: Code | None = None  # of families `function` and `command`
+    others: tuple[str, ...] = ()  # metrics that are optimized beside the first
 
     def epochs_of(self, task: Task) -> int:
         """How long a trial is trained: as its family's parameter `epochs` says, if it has one."""

@@ -48,6 +48,7 @@ class Executor:
     cohorts: int = 0  # done
     is_worn: bool = False  # to be replaced by a fresh one when it is idle
     resources: Resources = field(default_factory=Resources)  # of the cohort's study
+    others: tuple[str, ...] = ()  # its metrics beside the first
     waiting: Train | None = None  # what it shall train once there is room on its device
     alone: bool = False  # the cohort wants the device to itself
     bound: int | None = None  # bytes of the device's memory that the cohort takes at most

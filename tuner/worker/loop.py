@@ -28,7 +28,7 @@ from tuner.spec.code import OWN
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.seeds import trial_seed
 from tuner.training.cohort import Cohort, Decision, Task
-from tuner.trials import COSTS, NO_LABELS, Cause, Report, StudyState, TrialState
+from tuner.trials import COSTS, NO_LABELS, PEAK_MEMORY, Cause, Report, StudyState, TrialState
 from tuner.worker.admission import Admission
 from tuner.worker.consent import Consent
 from tuner.worker.deadlines import Deadline, Limit
@@ -448,6 +448,7 @@ class Worker:
         folders = self._folders(held)
         executor.study_id = study.id
         executor.resources = spec.resources
+        executor.others = spec.objective.metrics[1:]
         executor.threads = spec.resources.threads or self._admission.threads(
             executor, self._pool.executors
         )
@@ -480,6 +481,7 @@ class Worker:
                     ),
                 ),
                 code=spec.code,
+                others=spec.objective.metrics[1:],
             )
         )
         self._hold(executor, held.sent_at, held.claimed.paid)
@@ -545,17 +547,21 @@ class Worker:
         return Decision.PRUNE if search.should_prune(held, report) else Decision.GO_ON
 
     def _on_finished(self, executor: Executor, message: Finished) -> None:
-        held = executor.held.pop(message.number, None)
+        held = executor.held.get(message.number)
         if held is None:
             return
+        attrs = self._attrs(executor, held, message.measured, message.peak)
+        values = [message.value]
+        for name in executor.others:
+            value = {**message.measured, **attrs}.get(name)
+            if value is None or not math.isfinite(value):
+                cause = Cause.USER_ERROR if value is None else Cause.DIVERGED
+                self._on_failed(executor, held.number, cause, _no_value(name, value))
+                return
+            values.append(value)
+        del executor.held[held.number]
         search = self._searches.get(held.claimed.study_id)
-        self._finish(
-            executor,
-            held,
-            TrialState.COMPLETE,
-            values=[message.value],
-            user_attrs=self._attrs(executor, held, message.measured, message.peak),
-        )
+        self._finish(executor, held, TrialState.COMPLETE, values=values, user_attrs=attrs)
         if search is not None:
             self._weights.add(
                 search.study.id,
@@ -574,6 +580,8 @@ class Worker:
             self._admission.learn(search, held.params, device, peak)
         taken = {"peak_bytes": peak} if peak else {}  # a command's is not known
         costs = {name: measured[name] for name in COSTS if name in measured}
+        if peak:
+            costs.setdefault(PEAK_MEMORY, peak / 2**20)
         return {"device": device, "threads": executor.threads, **taken, **costs}
 
     def _on_failed(self, executor: Executor, number: int, cause: Cause, message: str) -> None:
@@ -691,3 +699,10 @@ class Worker:
         with contextlib.suppress(DatabaseUnreachableError), self._database.statement() as c:
             workers.stopped(c, self.id)
         self._database.close()
+
+
+def _no_value(metric: str, value: float | None) -> str:
+    """Why a trial that ran to its end has no result: one of the further metrics is not there."""
+    if value is not None:
+        return f"{metric} became {value}"
+    return f"the trial has no {metric}, which is to be optimized too: its code must report it"

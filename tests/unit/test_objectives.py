@@ -1,0 +1,81 @@
+"""Several objectives: what a file may say, and which trials no other beats."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuner.errors import SpecError
+from tuner.families import confirm
+from tuner.spec.load import loads
+from tuner.spec.resolved import ResolvedSpec
+from tuner.trials import Direction, Trial, TrialState, pareto_front
+
+HEAD = "name: x\nfamily: cnn\ndata: digits\n"
+
+
+def resolved(text: str) -> ResolvedSpec:
+    return confirm(loads(HEAD + text))
+
+
+def test_a_list_of_metrics_is_optimized_together_and_nothing_is_pruned() -> None:
+    made = resolved("objective: {metric: [accuracy, log_loss, latency]}\n")
+    assert made.objective.metrics == ("accuracy", "log_loss", "latency")
+    assert made.objective.directions == ("maximize", "minimize", "minimize")
+    assert made.pruner.name == "none"
+    assert ResolvedSpec.from_json(made.as_json()) == made
+
+
+def test_directions_may_be_given() -> None:
+    made = resolved(
+        "objective: {metric: [accuracy, parameters], direction: [minimize, maximize]}\n"
+    )
+    assert made.objective.directions == ("minimize", "maximize")
+    assert resolved("objective: {metric: [accuracy]}\n").objective.secondary == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("objective: {metric: [latency, accuracy]}", "objective.metric[0]: `latency` is no metric"),
+        ("objective: {metric: latency}", "objective.metric: `latency` is no metric of a trial's"),
+        ("objective: {metric: [accuracy, latencyy]}", "did you mean `latency`?"),
+        ("objective: {metric: [accuracy, accuracy]}", "[1]: `accuracy` is named twice"),
+        ("objective: {metric: [accuracy, latency], direction: maximize}", "one for each of the 2"),
+        ("objective: {metric: [accuracy, latency]}\npruner: rungs", "must be none, or left out"),
+    ],
+)
+def test_what_cannot_be(text: str, expected: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        resolved(text)
+    assert expected in str(caught.value)
+    assert str(caught.value).startswith("study:")
+
+
+def test_word_vectors_have_no_latency() -> None:
+    text = "name: x\nfamily: word2vec\ndata: lee\nobjective: {metric: [gap_accuracy, latency]}\n"
+    with pytest.raises(SpecError, match=r"must be one of .*training_seconds, parameters"):
+        confirm(loads(text))
+
+
+_NUMBERS = st.integers(0, 5).map(float) | st.just(float("nan"))
+
+
+@given(st.lists(st.tuples(_NUMBERS, _NUMBERS), max_size=12), st.booleans(), st.booleans())
+def test_the_front_is_what_no_other_beats(
+    points: list[tuple[float, float]], first: bool, second: bool
+) -> None:
+    directions: list[Direction] = ["maximize" if up else "minimize" for up in (first, second)]
+    trials = [
+        Trial(number=n, state=TrialState.COMPLETE, params={}, values=point)
+        for n, point in enumerate(points)
+    ]
+    pruned = Trial(number=99, state=TrialState.PRUNED, params={}, values=(9.0,))
+    found = {t.number for t in pareto_front([*trials, pruned], directions)}
+    signs = [-1 if up else 1 for up in (first, second)]
+    costs = {n: [s * v for s, v in zip(signs, p, strict=True)] for n, p in enumerate(points)}
+    finite = {n: c for n, c in costs.items() if c == c and all(v == v for v in c)}
+    assert found == {
+        n
+        for n, c in finite.items()
+        if not any(o != c and o[0] <= c[0] and o[1] <= c[1] for o in finite.values())
+    }
