@@ -42,6 +42,7 @@ def confirm(source: Source) -> ResolvedSpec:
             epochs=card.epochs,
             min_epochs=card.min_epochs,
             costs=card.costs,
+            limits=card.hard_limits,
         )
         _check_nothing_left_open(resolved)
         return resolved

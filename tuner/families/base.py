@@ -35,6 +35,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from tuner.spec.code import OWN
 from tuner.spec.data import CORPORA, DataSpec
+from tuner.spec.limits import COMMON, Limit
 from tuner.spec.merge import complete
 from tuner.spec.parameters import FixedParameter, IntParameter, Parameter
 from tuner.spec.space import Space
@@ -74,6 +75,10 @@ class Family(BaseModel):
     search: dict[str, Parameter] = Field(default_factory=dict)
     search_with_vectors: dict[str, Parameter] = Field(
         default_factory=dict, description="Over `search`, where the data names word vectors."
+    )
+    limits: dict[str, Limit] = Field(
+        default_factory=dict,
+        description="What a parameter can be at all, where that is not as in `spec.limits`.",
     )
 
     @field_validator("data", mode="before")
@@ -127,6 +132,11 @@ class Family(BaseModel):
     def space(self) -> Space:
         """The default search space, parents before the parameters that depend on them."""
         return Space(parameters=self.search)
+
+    @property
+    def hard_limits(self) -> Mapping[str, Limit]:
+        """What its parameters can be at all; of own code, nobody knows."""
+        return {} if self.is_own else {**COMMON, **self.limits}
 
     @property
     def costs(self) -> tuple[str, ...]:

@@ -5,12 +5,14 @@ Source of the file turns these into lines (`Source.locating`).
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from pydantic import ValidationError
 
 from tuner.errors import Issue, SpecError
 from tuner.spec.code import OWN, Code, wrong_names, wrong_placeholders
 from tuner.spec.fit import NotFittingError, fit, in_range, numeric
+from tuner.spec.limits import Limit, outside
 from tuner.spec.merge import merged
 from tuner.spec.parameters import FixedParameter, Parameter
 from tuner.spec.resolved import (
@@ -40,15 +42,17 @@ def resolve(
     epochs: int | None,
     min_epochs: int = 1,
     costs: Sequence[str] = tuple(COSTS),
+    limits: Mapping[str, Limit] = MappingProxyType({}),
 ) -> ResolvedSpec:
     """Merge the file's `search` over the family's default space and check what hangs together.
 
     `metrics` are the family's, the first of which is the default, as `epochs` is of the budget and
     `min_epochs` of the pruner. Families of own code have none of these: the file says it all.
-    `costs` are what tuner itself measures of such a family's trials.
+    `costs` are what tuner itself measures of such a family's trials, `limits` what its parameters
+    can be at all.
     """
     found: list[Issue] = []
-    parameters = _parameters(spec, default, found)
+    parameters = _parameters(spec, default, limits, found)
     code = _code(spec, parameters, found)
     objective = _objective(spec, metrics, costs, found)
     epochs = spec.budget.epochs or epochs
@@ -116,7 +120,10 @@ def _unknown(name: str, options: Sequence[str], *loc: str | int) -> Issue:
 
 
 def _parameters(
-    spec: StudySpec, default: Mapping[str, Parameter], found: list[Issue]
+    spec: StudySpec,
+    default: Mapping[str, Parameter],
+    limits: Mapping[str, Limit],
+    found: list[Issue],
 ) -> dict[str, Parameter]:
     """The merged parameters; one that cannot be merged stays as the family has it."""
     out: dict[str, Parameter] = dict(default)
@@ -125,10 +132,10 @@ def _parameters(
             found.append(_unknown(name, list(default), "search"))
             continue
         made = merged(given, default.get(name))
-        if isinstance(made, list):
-            found.extend(issue._replace(loc=("search", name, *issue.loc)) for issue in made)
-        else:
+        if not isinstance(made, list):
             out[name] = made
+            made = list(outside(made, limits[name])) if name in limits else []
+        found.extend(issue._replace(loc=("search", name, *issue.loc)) for issue in made)
     return out
 
 

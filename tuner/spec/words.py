@@ -167,9 +167,20 @@ def _at(annotation: Any, loc: Loc) -> Any:
                 return None
             annotation = section.model_fields[str(part)].annotation
         else:
-            arguments = [x for x in get_args(annotation) if x not in (Ellipsis, type(None))]
+            arguments = [x for x in get_args(_bare(annotation)) if x is not Ellipsis]
             annotation = arguments[-1] if arguments else None
     return _model(annotation) or annotation
+
+
+def _bare(annotation: Any) -> Any:
+    """A type without what it is annotated with and without `| None`."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _bare(arguments[0])
+    if origin in (Union, UnionType):
+        others = [x for x in arguments if x is not type(None)]
+        return _bare(others[0]) if len(others) == 1 else annotation
+    return annotation
 
 
 def _model(annotation: Any) -> type[BaseModel] | None:
