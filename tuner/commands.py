@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import UUID
 
 from tuner import chained, families
-from tuner.data import prepare
+from tuner.data import entries, evict, prepare
 from tuner.database import feed, leases, notes, schema, studies, trials, workers
 from tuner.database.engine import Connected, Database, connect
 from tuner.errors import (
@@ -120,6 +120,7 @@ def prepare_source(database: Database, source: Source, settings: Settings) -> Pr
         families.check_data(spec, data)
     with source.locating("search", "checkpoint"):
         spec, left_out = costs.affordable(spec, data)
+    evict(settings.data_cache, settings.cache_bytes)
     notes = (*notes, *data.notes, *left_out)
     return Prepared(spec, data.fingerprint, dict(data.sizes.items()), notes)
 
@@ -312,6 +313,24 @@ def find(database: Database, name: str) -> Study:
     """The study of that name; StudyNotFoundError without one."""
     with database.statement() as connection:
         return studies.by_name(connection, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """What this machine's cache holds of a study's data."""
+
+    size: int  # bytes
+    seconds: float  # that making it took
+    saved: float  # seconds for which nobody had to wait, since it was made
+
+
+def cached(settings: Settings, study: Study) -> Cached | None:
+    """The prepared data of a study; None where this machine has none."""
+    found = [e for e in entries(settings.data_cache) if e.fingerprint == study.data_fingerprint]
+    if not found or study.data_fingerprint is None:
+        return None
+    size, seconds, saved = zip(*((e.size, e.seconds, e.saved) for e in found), strict=True)
+    return Cached(sum(size), sum(seconds), sum(saved))
 
 
 def of_experiment(database: Database, name: str) -> list[Study]:

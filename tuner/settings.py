@@ -55,6 +55,12 @@ class Settings(BaseSettings):
         validate_default=True,
         description="Folder of the embedded server, prepared data, checkpoints, weights and logs.",
     )
+    cache_gb: float = Field(
+        default=20.0,
+        ge=0,
+        description="GB of prepared data that are kept; what nobody has used for longest goes "
+        "first, never what is in use.",
+    )
     database_linger: float = Field(
         default=5.0,
         description="Seconds the embedded server stays up after the last process has left; "
@@ -96,6 +102,11 @@ class Settings(BaseSettings):
     def data_cache(self) -> Path:
         """Folder of prepared data sets, one sub-folder a fingerprint."""
         return self.home / "cache"
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of prepared data that are kept."""
+        return int(self.cache_gb * 1e9)
 
     @property
     def vectors(self) -> Path:

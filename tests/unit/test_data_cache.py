@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tuner.data import Prepared, build, prepare, raw
+from tuner.data import Prepared, build, entries, evict, prepare, raw
 from tuner.data.fingerprint import fingerprint, prepared_key
 from tuner.data.prepared import PARTS
 from tuner.errors import BadInputError, DataError, DiskFullError, TunerError
@@ -275,7 +275,8 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     (left / "train.inputs.npy").write_bytes(b"?")
     entry = prepare(spec(path), tmp_path / "cache")
     found = sorted(p.name for p in (tmp_path / "cache").iterdir())
-    assert found == [f".{entry.folder.name}.lock", entry.folder.name]
+    name = entry.folder.name
+    assert found == [f".{name}.lock", f".{name}.used", name]
 
 
 PREPARE = """
@@ -343,7 +344,8 @@ def test_a_killed_builder_is_succeeded(tmp_path: Path) -> None:
     assert results[1] == results[2]
     entry = prepare(spec(path), tmp_path / "cache")
     found = sorted(p.name for p in (tmp_path / "cache").iterdir())
-    assert found == [f".{entry.folder.name}.lock", entry.folder.name]
+    name = entry.folder.name
+    assert found == [f".{name}.lock", f".{name}.used", name]
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,7 +358,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         patched.setattr(build, "_encoded", full)
         with pytest.raises(DiskFullError, match="no space left on the device"):
             prepare(spec(path), tmp_path / "cache")
-    assert [p.suffix for p in (tmp_path / "cache").iterdir()] == [".lock"]
+    assert {p.suffix for p in (tmp_path / "cache").iterdir()} == {".lock", ".used"}
     assert prepare(spec(path), tmp_path / "cache").classes == ("a", "b")
 
 
@@ -446,3 +448,68 @@ def test_neither_importing_nor_opening_an_entry_imports_numpy(tmp_path: Path) ->
         timeout=60,
     )
     assert found.stdout.strip() == "[]"
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from tuner.data import prepare
+from tuner.spec.data import DataSpec
+
+data = prepare(DataSpec(source="text", path=Path(sys.argv[1])), Path(sys.argv[2]))
+print(data.folder.name, flush=True)
+sys.stdin.readline()
+print(len(data.part("train").inputs), flush=True)
+"""
+
+
+def test_of_a_cache_that_is_too_large_the_latest_used_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    files = [table(tmp_path / f"{name}.csv", words=name) for name in ("old", "used", "new")]
+    names = []
+    for file in files:
+        process = subprocess.run(
+            [sys.executable, "-c", HOLDER, str(file), str(cache)],
+            input="\n", capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        names.append(process.stdout.split()[0])
+    old, used, new = names
+    for place, name in enumerate((used, old, new)):  # in this order they were made, but …
+        os.utime(cache / f".{name}.used", (1_000 + place, 1_000 + place))
+        os.utime(cache / name / "meta.json", (1, 1))
+    os.utime(cache / f".{old}.used", (1, 1))
+    sizes = {entry.path.name: entry.size for entry in entries(cache)}
+    assert [entry.path.name for entry in entries(cache)] == [old, used, new]
+    assert evict(cache, sum(sizes.values())) == []
+    assert evict(cache, sizes[used] + sizes[new]) == [cache / old]
+    assert prepare(spec(files[2]), cache).folder.name == new  # this process holds it from now on
+    assert evict(cache, 0) == [cache / used]
+    assert {path.name for path in cache.iterdir() if path.is_dir()} == {new}
+    forget(monkeypatch)
+    assert prepare(spec(files[0]), cache).folder.name == old  # made anew
+
+
+def test_what_another_process_uses_is_not_removed(tmp_path: Path) -> None:
+    cache, file = tmp_path / "cache", table(tmp_path / "a.csv")
+    command = [sys.executable, "-c", HOLDER, str(file), str(cache)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as holder:  # type: ignore[call-overload]
+        name = holder.stdout.readline().strip()
+        assert evict(cache, 0) == []
+        holder.stdin.write("\n")
+        holder.stdin.flush()
+        assert int(holder.stdout.readline()) > 0
+    assert evict(cache, 0) == [cache / name]
+
+
+def test_uses_are_counted_with_what_they_save(tmp_path: Path) -> None:
+    cache, file = tmp_path / "cache", table(tmp_path / "a.csv")
+    for _ in range(3):
+        command = [sys.executable, "-c", HOLDER, str(file), str(cache)]
+        subprocess.run(command, input="\n", text=True, check=True, capture_output=True)
+    (entry,) = entries(cache)
+    assert entry.uses == 2
+    assert entry.fingerprint == fingerprint(spec(file))
+    assert entry.saved == 2 * entry.seconds > 0

@@ -8,6 +8,7 @@ from tuner.cli.comparison import comparison_record, print_comparison
 from tuner.cli.output import (
     AsJson,
     StudyName,
+    duration,
     err,
     moment,
     number,
@@ -37,7 +38,7 @@ def show(name: str = StudyName, as_json: bool = AsJson) -> None:
 
     Of an experiment: how its families compare.
     """
-    with opened() as (_, database):
+    with opened() as (settings, database):
         if compared := experiments.compare(database, name):
             if as_json:
                 print_json(comparison_record(name, compared))
@@ -50,9 +51,10 @@ def show(name: str = StudyName, as_json: bool = AsJson) -> None:
         found = commands.best_of(trials, study)
         front = pareto_front(trials, study.directions) if len(study.directions) > 1 else []
         failures = commands.failures(database, study)
+        cached = commands.cached(settings, study)
     if as_json:
         best = None if found is None else records.of_trial(found)
-        record = {**overview_record(one), "best": best, "failures": failures}
+        record = {**overview_record(one), "best": best, "failures": failures, "cached": cached}
         if len(study.directions) > 1:
             record["pareto_front"] = [records.of_trial(trial) for trial in front]
         print_json(record)
@@ -61,7 +63,7 @@ def show(name: str = StudyName, as_json: bool = AsJson) -> None:
     out.print(f"[bold]{shown(study.name)}[/]  {state(study.state)}{reason}")
     facts = table("", "")
     facts.show_header = False
-    for fact, value in _facts(one).items():
+    for fact, value in {**_facts(one), **_cached(cached)}.items():
         facts.add_row(fact, value)
     out.print(facts)
     if found is not None:
@@ -110,6 +112,15 @@ def _facts(one: commands.Overview) -> dict[str, str]:
     if study.data_fingerprint:
         facts["data"] = f"fingerprint {study.data_fingerprint}"
     return facts
+
+
+def _cached(found: commands.Cached | None) -> dict[str, str]:
+    if found is None:
+        return {}
+    size, made = f"{found.size / 1e6:.1f} MB", duration(found.seconds)
+    return {
+        "prepared": f"{size} on this machine, made in {made}; {duration(found.saved)} saved since"
+    }
 
 
 def _print_front(front: Sequence[Trial], study: Study) -> None:

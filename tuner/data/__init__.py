@@ -5,5 +5,6 @@ Importing this package costs nothing: numpy, pyarrow and pillow are imported by 
 
 from tuner.data.prepare import derive, prepare
 from tuner.data.prepared import Part, PartName, Prepared
+from tuner.data.uses import entries, evict
 
-__all__ = ["Part", "PartName", "Prepared", "derive", "prepare"]
+__all__ = ["Part", "PartName", "Prepared", "derive", "entries", "evict", "prepare"]

@@ -7,6 +7,7 @@
     CACHE/KEY/vectors.npy                     where word vectors were given
     CACHE/KEY-NAME-KEY/                       what was derived from an entry, in the same files
     CACHE/.KEY.lock                           held while the entry is built
+    CACHE/.KEY.used                           held by whoever uses it (`uses.py`)
 
 An entry appears whole. One that is damaged all the same (a disk that filled up, a file that was
 edited) is noticed when a process opens it for the first time, and built again.
@@ -19,6 +20,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,13 +30,14 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from tuner.data import uses
 from tuner.data.fingerprint import LENGTH, fingerprint, prepared_key
 from tuner.data.prepared import Prepared
+from tuner.data.uses import META
 from tuner.errors import BadInputError, DataError, DiskFullError
 from tuner.files import shown, whole_folder
 from tuner.spec.data import DataSpec
 
-META = "meta.json"
 BLOCK = 1 << 20  # bytes read at a time for a checksum
 BLOCKS = 64  # of a file that go into its checksum; larger files are sampled
 
@@ -82,6 +85,7 @@ def derive(
 
 def _open(path: Path) -> Prepared | None:
     """The entry at `path`; None where there is none or a damaged one."""
+    uses.hold(path)
     stamp = _stamp(path)
     known = _opened.get(path)
     if known is not None and known[0] == stamp:
@@ -89,6 +93,7 @@ def _open(path: Path) -> Prepared | None:
     entry = _checked(path)
     if entry is not None:
         _opened[path] = (stamp, entry)
+        uses.count(path)
     return entry
 
 
@@ -141,6 +146,7 @@ def _build(spec: DataSpec, path: Path) -> Prepared:
 
 def _write(path: Path, make: Callable[[Path], Prepared]) -> Prepared:
     """Let `make` fill the entry and put it into its place; the caller holds its lock."""
+    uses.hold(path)  # where this is the first entry, there was nothing to hold before
     for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
@@ -148,8 +154,9 @@ def _write(path: Path, make: Callable[[Path], Prepared]) -> Prepared:
         if path.is_file() or path.is_symlink():
             path.unlink()  # of somebody who does not know that this is a cache
         with whole_folder(path, replace=True) as aside:
+            started = time.monotonic()
             prepared = make(aside)
-            _write_meta(aside, prepared)
+            _write_meta(aside, prepared, time.monotonic() - started)
     except OSError as error:  # of the file that was in the way: whole_folder explains its own
         raise BadInputError(f"{path}: cannot be written ({error.strerror or error})") from error
     entry = replace(prepared, folder=path)
@@ -157,12 +164,12 @@ def _write(path: Path, make: Callable[[Path], Prepared]) -> Prepared:
     return entry
 
 
-def _write_meta(folder: Path, prepared: Prepared) -> None:
+def _write_meta(folder: Path, prepared: Prepared, seconds: float) -> None:
     content = {
         "files": {file.name: _checksum(file) for file in sorted(folder.iterdir())},
         "prepared": _adapter().dump_python(prepared, mode="json", exclude={"folder"}),
     }
-    meta = {"content": content, "checksum": _checksum_of(content)}
+    meta = {"content": content, "checksum": _checksum_of(content), "seconds": seconds}
     (folder / META).write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
 
 

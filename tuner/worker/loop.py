@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner import __version__, artifacts
+from tuner.data import evict
 from tuner.database import devices, hints, leases, studies, trials, workers
 from tuner.database.engine import Database, Write
 from tuner.errors import DatabaseUnreachableError, StudyNotFoundError
@@ -53,6 +54,7 @@ POLL = 1.0  # seconds between looks at the studies' states and for new work
 LISTENING_POLL = 5.0  # between looks at the studies' states while hints say when to look
 SAMPLE_PERIOD = 10.0  # seconds between samples of the devices
 FORGET_PERIOD = 3_600.0  # seconds between looks for samples that are too old
+CACHE_PERIOD = 600.0  # seconds between looks for prepared data that is too much
 PEAKS_PERIOD = 30.0  # seconds between looks at what the trials of other workers have taken
 HINT_PERIOD = 0.25  # seconds between hints that trials have changed
 SLACK = 0.001  # seconds by which rounding may shorten a lease
@@ -166,6 +168,7 @@ class Worker:
             ("peaks", PEAKS_PERIOD, self._look_at_peaks),
             ("sample", SAMPLE_PERIOD, self._sample),
             ("forget", FORGET_PERIOD, self._forget),
+            ("cache", CACHE_PERIOD, self._evict),
             ("renew", self._settings.lease_seconds / 3, self._renew),
             ("reap", self._settings.lease_seconds / 2, self._reap),
         ):
@@ -271,6 +274,10 @@ class Worker:
     def _forget(self) -> None:
         with self._database.statement() as connection:
             devices.forget(connection)
+
+    def _evict(self) -> None:
+        for removed in evict(self._settings.data_cache, self._settings.cache_bytes):
+            _log.info("%s: removed from the cache, which was too large", removed.name)
 
     def _renew(self) -> None:
         held = [h.claimed for executor in self._pool.executors for h in executor.held.values()]
