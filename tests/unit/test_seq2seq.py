@@ -267,7 +267,7 @@ def test_the_edit_distance_is_levenshteins(a: list[int], b: list[int]) -> None:
 
 def test_errors_are_counted_over_all_tokens() -> None:
     measured = sequences.errors([[1, 2, 3], [1], []], [[1, 2, 3], [1, 2, 3, 4], [5]])
-    assert measured == {"exact_match": 1 / 3, "token_error_rate": 4 / 8}
+    assert measured == {"exact_match": 1 / 3, "edit_distance": 4 / 3, "token_error_rate": 4 / 8}
 
 
 def test_bleu_and_chrf_are_those_of_sacrebleu() -> None:

@@ -41,9 +41,11 @@ METRICS: dict[str, Direction] = {
     "analogy_accuracy": "maximize",
     "exact_match": "maximize",
     "token_error_rate": "minimize",
+    "edit_distance": "minimize",
     "perplexity": "minimize",
     "bleu": "maximize",
     "chrf": "maximize",
+    **dict.fromkeys(("rmse", "mae", "mse"), "minimize"),  # of own code
     **dict.fromkeys(COSTS, "minimize"),
 }
 

@@ -18,14 +18,17 @@ def edit_distance(a: Tokens, b: Tokens) -> int:
 
 
 def errors(found: Sequence[Tokens], wanted: Sequence[Tokens]) -> dict[str, float]:
-    """`exact_match`: the share that is right as a whole; `token_error_rate`: edits a wanted token.
+    """How far sequences are from what they should be.
 
-    The rate is that of speech recognition: all edits by all wanted tokens; it can be above 1.
+    `exact_match`: the share that is right as a whole; `edit_distance`: edits of a sequence, the
+    mean; `token_error_rate`: all edits by all wanted tokens, as in speech recognition; it can be
+    above 1.
     """
     edits = [0 if a == b else edit_distance(a, b) for a, b in zip(found, wanted, strict=True)]
     tokens = sum(map(len, wanted))
     return {
         "exact_match": sum(edit == 0 for edit in edits) / len(edits),
+        "edit_distance": sum(edits) / len(edits),
         "token_error_rate": sum(edits) / max(tokens, 1),
     }
 
