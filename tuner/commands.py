@@ -120,6 +120,7 @@ def prepare_source(database: Database, source: Source, settings: Settings) -> Pr
         families.check_data(spec, data)
     with source.locating("search", "checkpoint"):
         spec, left_out = costs.affordable(spec, data)
+        spec = costs.with_digests(spec)
     evict(settings.data_cache, settings.cache_bytes)
     notes = (*notes, *data.notes, *left_out)
     return Prepared(spec, data.fingerprint, dict(data.sizes.items()), notes)
@@ -272,6 +273,8 @@ def _changes(existing: Study, prepared: Prepared, counts: Mapping[TrialState, in
     others = [line for line in different if not is_changeable(line.partition(":")[0])]
     if not counts[TrialState.COMPLETE] + counts[TrialState.PRUNED] + counts[TrialState.RUNNING]:
         others = [line for line in others if not line.startswith("code.fingerprint:")]
+    if not before.checkpoints:  # an older tuner noted none
+        others = [line for line in others if not line.startswith("checkpoints.")]
     if existing.data_fingerprint != prepared.fingerprint:
         others.append(f"data: fingerprint {existing.data_fingerprint} → {prepared.fingerprint}")
     if existing.experiment != prepared.experiment:

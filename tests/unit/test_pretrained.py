@@ -3,6 +3,7 @@
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import peft
@@ -233,6 +234,30 @@ def test_weights_belong_to_their_checkpoint(bert: str, reviews: Prepared, tmp_pa
         other = pretrained_models.bert(tmp_path / way, seed=1)
         with pytest.raises(DataError, match="is another one than when this was trained"):
             weights.load(pretrained.build(params(other, way), reviews), path)
+
+
+def test_a_frozen_encoder_counts_among_what_a_trial_costs(
+    bert: str, reviews: Prepared, tmp_path: Path
+) -> None:
+    context = Recorder()
+    tasks = [params(bert, way) for way in ("frozen", "full")]
+    pretrained.train(cohort(reviews, tmp_path, *tasks, epochs=1), reviews, context)
+    frozen, full = (context.measured[number]["parameters"] for number in (0, 1))
+    assert frozen == full == sum(p.numel() for p in classifier(bert, reviews, "full").parameters())
+    assert context.measured[0]["latency"] > 0
+
+
+def test_trials_are_trained_on_the_checkpoint_of_the_launch(
+    bert: str, reviews: Prepared, tmp_path: Path
+) -> None:
+    spec = costs.with_digests(confirmed(f"search: {{checkpoint: {bert}}}"))
+    assert spec.checkpoints == {bert: files.digest(Path(bert)).hex()}
+    asked = cohort(reviews, tmp_path, params(bert, "frozen"), epochs=1)
+    context = Recorder()
+    pretrained.train(replace(asked, checkpoints=spec.checkpoints), reviews, context)
+    assert context.finished
+    with pytest.raises(DataError, match="is another model than when the study was launched"):
+        pretrained.train(replace(asked, checkpoints={bert: "0" * 64}), reviews, context)
 
 
 @pytest.mark.parametrize("kind", ["bert", "vit"])

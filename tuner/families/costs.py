@@ -63,6 +63,15 @@ def affordable(spec: ResolvedSpec, data: Prepared) -> tuple[ResolvedSpec, tuple[
     return _without(spec, out, len(names), len(ways)), notes
 
 
+def with_digests(spec: ResolvedSpec) -> ResolvedSpec:
+    """The study with digests of its checkpoints: what is on a hub or in a folder may change."""
+    if "checkpoint" not in spec.space.parameters:
+        return spec
+    names = map(str, _values(spec.space.parameters["checkpoint"]))
+    digests = {name: checkpoints.digest(checkpoints.folder(name)).hex() for name in names}
+    return spec.model_copy(update={"checkpoints": digests})
+
+
 def _values(parameter: Searched) -> Sequence[ParamValue]:
     if isinstance(parameter, CategoricalParameter):
         return parameter.choices

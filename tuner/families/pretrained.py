@@ -24,6 +24,7 @@ from tuner.errors import DataError
 from tuner.families.transfer import encoder as encoders
 from tuner.families.transfer import features, files
 from tuner.families.transfer.encoder import EVALUATION_BATCH, Encoder
+from tuner.spec.words import quoted
 from tuner.training import loop, resident
 from tuner.training.cohort import Cohort, Context
 from tuner.training.network import Batches
@@ -159,7 +160,14 @@ def load(
 
 
 def train(cohort: Cohort, data: Prepared, context: Context) -> None:
-    """Train a cohort."""
+    """Train a cohort; DataError if a checkpoint is another one than at the study's launch."""
+    for name in {str(task.params["checkpoint"]) for task in cohort.tasks}:
+        known = cohort.checkpoints.get(name)  # none: a study of an older tuner
+        if known is not None and files.digest(files.folder(name)).hex() != known:
+            raise DataError(
+                f"{quoted(name)}: is another model than when the study was launched, so its trials "
+                "could not be compared; launch it anew under another name"
+            )
     loop.train(cohort, data, context, build, load, upstream=features.cost)
 
 

@@ -87,6 +87,7 @@ class ResolvedSpec(_Section):
     resources: Resources
     seed: Whole
     enqueue: tuple[dict[str, Value], ...] = ()
+    checkpoints: dict[str, str] = {}  # pretrained models → SHA-256 of their files at the launch
 
     @property
     def limits(self) -> Limits:

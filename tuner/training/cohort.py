@@ -5,7 +5,7 @@ JSON; the training loop speaks of a list of trials even where it holds one.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,6 +45,7 @@ class Cohort:
     cache: Path  # folder of prepared data
     tasks: tuple[Task, ...]
     code: Code | None = None  # of families `function` and `command`
+    checkpoints: Mapping[str, str] = field(default_factory=dict)  # → SHA-256 at the launch
     others: tuple[str, ...] = ()  # metrics that are optimized beside the first
 
     def epochs_of(self, task: Task) -> int:

@@ -488,6 +488,7 @@ class Worker:
                     ),
                 ),
                 code=spec.code,
+                checkpoints=spec.checkpoints,
                 others=spec.objective.metrics[1:],
             )
         )
