@@ -1,7 +1,7 @@
 """Launching and working: `run`, `launch`, `worker`."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,8 @@ def run(
         _say_notes(prepared)
         names = [one.spec.name for one in prepared]
         folder = to or default_export(experiment or names[0])
-        _refuse_taken(folder, names)  # now, not after hours of training
+        # now, not after hours of training
+        _refuse_taken(folder, {*names, *_rivals(database, experiment)})
         launched = commands.launch_all(database, prepared, resume=True, by=user())
         for one, done in zip(prepared, launched, strict=True):
             _say_launched(one, done)
@@ -141,7 +142,7 @@ def default_export(study: str) -> Path:
     return EXPORTS / files.safe_name(study)
 
 
-def _refuse_taken(folder: Path, studies: Sequence[str]) -> None:
+def _refuse_taken(folder: Path, studies: Collection[str]) -> None:
     """BadInputError if the folder holds anything but an earlier export of one of these."""
     if folder.exists() and not _is_export_of_one(folder, studies):
         raise BadInputError(
@@ -150,7 +151,14 @@ def _refuse_taken(folder: Path, studies: Sequence[str]) -> None:
         )
 
 
-def _is_export_of_one(folder: Path, studies: Sequence[str]) -> bool:
+def _rivals(database: Database, experiment: str | None) -> list[str]:
+    """The studies of an experiment: an earlier export is of the one that was the best then."""
+    if experiment is None:
+        return []
+    return [study.name for study in commands.of_experiment(database, experiment)]
+
+
+def _is_export_of_one(folder: Path, studies: Collection[str]) -> bool:
     return any(export.is_export_of(folder, study) for study in studies)
 
 
@@ -214,9 +222,7 @@ def _conclude(
     except NothingToExportError as error:  # the study is at fault, not the command
         complain(str(error))
         raise typer.Exit(1) from None
-    rivals = [study.name]
-    if study.experiment is not None:  # an earlier export may be of one that was better then
-        rivals = [one.name for one in commands.of_experiment(database, study.experiment)]
+    rivals = {study.name, *_rivals(database, study.experiment)}
     _refuse_taken(folder, rivals)
     force = _is_export_of_one(folder, rivals)
     exported = winner.export_trial(database, settings, study, best, folder, force=force)

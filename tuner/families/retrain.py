@@ -34,7 +34,9 @@ class _Context:
         """Go on."""
         return dict.fromkeys(reports, Decision.GO_ON)
 
-    def finish(self, _: int, value: float, weights: Path | None) -> None:
+    def finish(
+        self, _: int, value: float, weights: Path | None, measured: Mapping[str, float]
+    ) -> None:
         """Note the result."""
         self.answer = {"value": value, "weights": None if weights is None else str(weights)}
 

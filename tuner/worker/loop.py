@@ -559,9 +559,10 @@ class Worker:
         if held is None:
             return
         attrs = self._attrs(executor, held, message.measured, message.peak)
+        measured = {**message.measured, **{name: attrs[name] for name in COSTS if name in attrs}}
         values = [message.value]
         for name in executor.others:
-            value = {**message.measured, **attrs}.get(name)
+            value = measured.get(name)
             if value is None or not math.isfinite(value):
                 cause = Cause.USER_ERROR if value is None else Cause.DIVERGED
                 self._on_failed(executor, held.number, cause, _no_value(name, value))
