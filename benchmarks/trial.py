@@ -35,6 +35,7 @@ class Runner:
     close: Callable[[], None]
     engine: Engine | None = None
     search: Any = None
+    database: Any = None  # tuner's
 
     def trial(self) -> None:
         """One trial from its claim to its result."""
@@ -70,7 +71,7 @@ def tuner_runner(url: str, name: str, sampler: str = "random") -> Runner:
         with database.statement() as connection:
             search.finish(connection, held, TrialState.COMPLETE, [value])
 
-    return Runner(claim, end, database.close, database.engine, search)
+    return Runner(claim, end, database.close, database.engine, search, database)
 
 
 def optuna_runner(storage: BaseStorage, name: str) -> Runner:

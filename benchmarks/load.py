@@ -1,0 +1,97 @@
+"""Sixty-four workers on one PostgreSQL: how many claims and reports a second, and how fast.
+
+Each worker is a process with a connection of its own that claims, reports ten times and finishes,
+so often that all together should make 200 claims and 2,000 reports a second on a study of 10,000
+trials. Who is late does not wait. Executors and training are left out: they would take the
+processors that are asked about.
+
+    python -m benchmarks.load                     half a minute, and as much for the start
+    python -m benchmarks.load --claims 400        more than it can: what does it reach?
+"""
+
+import argparse
+import random
+import statistics
+import time
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+import psutil
+
+from benchmarks import fill
+from benchmarks.storage import SPAWN, Bench
+from benchmarks.trial import LEASE, tuner_runner
+from tuner.trials import Report, TrialState
+
+WORKERS, REPORTS, TRIALS = 64, 10, 10_000
+
+
+def work(url: str, study: str, seconds: float, pause: float, start: Barrier, results: Any) -> None:
+    """A worker process: how long its claims and its reports took, and its processor time."""
+    runner = tuner_runner(url, study)
+    runner.trial()  # connections, caches, imports
+    claims, reports = [], []
+    start.wait()
+    used, now = time.process_time(), time.monotonic()
+    due, until = now + random.uniform(0, pause), now + seconds
+    while due < until:
+        if (early := due - time.monotonic()) > 0:
+            time.sleep(early)
+        due += pause
+        began = time.monotonic()
+        held = runner.claim()
+        claims.append(time.monotonic() - began)
+        for step in range(1, REPORTS + 1):
+            began, report = time.monotonic(), Report(step, random.random())
+            runner.search.should_prune(held, report)
+            with runner.database.statement() as connection:
+                runner.search.report(connection, held, report, lease=LEASE)
+            reports.append(time.monotonic() - began)
+        with runner.database.statement() as connection:
+            runner.search.finish(connection, held, TrialState.COMPLETE, [0.5])
+    results.put((claims, reports, time.process_time() - used))
+
+
+def spread(took: list[float]) -> str:
+    """Median and 95th percentile in milliseconds."""
+    ordered = sorted(took)
+    p95 = ordered[int(0.95 * len(ordered))]
+    return f"{statistics.median(ordered) * 1e3:.2g}, {p95 * 1e3:.2g}"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--claims", type=float, default=200, help="wanted in a second")
+    parser.add_argument("--seconds", type=float, default=30)
+    given = parser.parse_args()
+    bench = Bench()
+    try:
+        fill.tuner_study(bench.url, "load", TRIALS)
+        start, results = SPAWN.Barrier(WORKERS + 1), SPAWN.Queue()
+        arguments = (bench.url, "load", given.seconds, WORKERS / given.claims, start, results)
+        processes = [SPAWN.Process(target=work, args=arguments) for _ in range(WORKERS)]
+        for process in processes:
+            process.start()
+        start.wait(timeout=300)
+        server, began = bench.server_seconds(), time.monotonic()
+        found = [results.get(timeout=300) for _ in processes]
+        took, server = time.monotonic() - began, bench.server_seconds() - server
+        for process in processes:
+            process.join()
+    finally:
+        bench.close()
+    claims = [seconds for each, _, _ in found for seconds in each]
+    reports = [seconds for _, each, _ in found for seconds in each]
+    clients = sum(used for _, _, used in found)
+    print(f"\n{WORKERS} workers, {TRIALS:,} trials before, {psutil.cpu_count()} processors\n")
+    print("| | |\n|---|---|")
+    print(f"| claims/s (wanted {given.claims:g}) | {len(claims) / took:.0f} |")
+    print(f"| reports/s | {len(reports) / took:,.0f} |")
+    print(f"| claim p50, p95 ms | {spread(claims)} |")
+    print(f"| report p50, p95 ms | {spread(reports)} |")
+    print(f"| processors used by server, by workers | {server / took:.2f}, {clients / took:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
