@@ -154,3 +154,11 @@ def tuner(
         timeout=timeout,
         check=False,
     )
+
+
+@pytest.fixture(autouse=True)
+def denormal_numbers() -> Iterator[None]:
+    """Undo what training sets for its process, and hypothesis and NumPy complain about."""
+    yield
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_flush_denormal(False)

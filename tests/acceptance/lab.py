@@ -115,7 +115,7 @@ class Lab:
         """A worker's executors."""
         found: list[psutil.Process] = psutil.Process(worker).children(recursive=True)
         self._seen.update(found)  # guards, and what user code has started, too
-        return [p for p in found if "tuner.worker.executor" in " ".join(p.cmdline())]
+        return [p for p in found if "tuner.worker.executor" in _command(p)]
 
     def worker_of(self, executor: int) -> psutil.Process:
         """The worker whose executor it is."""
@@ -218,3 +218,10 @@ def past_the_lease() -> None:
 def taken_over(lab: Lab, moment: str, number: int) -> bool:
     """Whether somebody else has the trial."""
     return lab.trials(moment)[number].attempt > 1
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has just ended
+        return ""
