@@ -142,13 +142,18 @@ def eventually(condition: Callable[[], Any], *, within: float = 15.0) -> None:
 
 
 def tuner(
-    *arguments: str, environment: dict[str, str], cwd: Path | None = None, timeout: float = 240
+    *arguments: str,
+    environment: dict[str, str],
+    cwd: Path | None = None,
+    timeout: float = 240,
+    typed: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user does."""
     return subprocess.run(
         [sys.executable, "-m", "tuner", *arguments],
         env=environment,
         cwd=cwd,
+        input=typed,
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -1,0 +1,86 @@
+"""Where the dashboard may listen, and what that needs."""
+
+import json
+import subprocess
+import threading
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import tuner
+from tuner import accounts
+from tuner.accounts import Role
+from tuner.dashboard.server import Place, Server
+from tuner.database.engine import Database
+from tuner.errors import BadInputError
+from tuner.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("place", "alone"),
+    [
+        (Place(), True),
+        (Place(host="localhost"), True),
+        (Place(host="::1"), True),
+        (Place(host="127.0.0.2"), True),
+        (Place(host="0.0.0.0"), False),
+        (Place(host="tuner.example.org"), False),
+        (Place(behind_tls=True), False),
+        (Place(names=["tuner.example.org"]), False),
+    ],
+)
+def test_only_who_is_reached_by_nobody_else_asks_for_no_login(place: Place, alone: bool) -> None:
+    assert place.is_loopback == alone
+    assert place.access.login != alone
+
+
+def test_beyond_this_machine_it_needs_https_and_somebody_to_log_in(
+    database: Database, tmp_path: Path
+) -> None:
+    settings = Settings(home=tmp_path)
+    with pytest.raises(BadInputError, match="need HTTPS"):
+        Server(database, settings, Place(host="0.0.0.0"))
+    with pytest.raises(BadInputError, match="tuner user add NAME --role admin"):
+        Server(database, settings, Place(behind_tls=True))
+    accounts.add(database, "eve", "a long enough password", Role.VIEWER)
+    with pytest.raises(BadInputError, match="nobody could log in"):
+        Server(database, settings, Place(login=True))
+    with pytest.raises(BadInputError, match="--key: belongs to a `--certificate`"):
+        Server(database, settings, Place(key=tmp_path))
+    with pytest.raises(BadInputError, match="none\\.pem cannot be used"):
+        accounts.change(database, "eve", role=Role.ADMIN)
+        Server(database, settings, Place(certificate=tmp_path / "none.pem"))
+
+
+def test_a_taken_port_is_told(database: Database, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    first = Server(database, settings, Place())
+    port = int(first.address.rsplit(":", 1)[1])
+    with pytest.raises(BadInputError, match="`--port` names another port"):
+        Server(database, settings, Place(port=port))
+    thread = threading.Thread(target=first.run)
+    thread.start()
+    with urllib.request.urlopen(f"{first.address}/healthz") as answer:
+        assert json.load(answer) == {"status": "ok"}
+    first.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_accounts_and_tokens_from_the_command_line(environment: dict[str, str]) -> None:
+    def said(*words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+        return tuner(*words, environment=environment, typed=typed)
+
+    assert said("user", "add", "ada", "--role", "admin", typed="a long enough password\n").stdout
+    again = said("user", "add", "ada", typed="a long enough password\n")
+    assert (again.returncode, again.stderr) == (
+        2,
+        "error: there is an account named `ada` already\n",
+    )
+    secret = said("token", "create", "ada", "--name", "ci", "--role", "viewer").stdout.strip()
+    assert secret.startswith("tuner_")
+    (token,) = json.loads(said("token", "list", "--json").stdout)
+    assert (token["account"], token["name"], token["role"]) == ("ada", "ci", "viewer")
+    assert secret not in json.dumps(token)
+    assert said("token", "revoke", str(token["id"])).returncode == 0
