@@ -17,8 +17,8 @@ MAX_BODY = 1_000_000  # bytes
 TOO_LARGE = f"a request may have {MAX_BODY:,} bytes at most"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
-# Plotly sets the attribute `style` of what it draws, and adds its rules one by one to a style element
-# that is empty in the page: the digest is that of nothing. All other styles and scripts are files.
+# Plotly sets the attribute `style` of what it draws, and adds its rules one by one to a style
+# element that is empty in the page: the digest is that of nothing. All else are files of ours.
 _EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
 POLICY = "; ".join(
     (
