@@ -286,3 +286,28 @@ def test_tutorials_are_tuned_on_real_digits(
     assert 0.05 < result["best"]["metric"]["validation"] <= 1
     accuracies = {trial["values"][0] for trial in trials}
     assert len(accuracies) == 2  # the parameters have arrived
+
+
+def test_own_code_reports_what_is_optimized_beside_its_metric(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    body = (
+        "def train(trial):\n    x = trial.params['x']\n"
+        "    trial.report(x * x, cost=(x - 1) ** 2)\n    trial.report(x * x + 1, cost=9.0)\n"
+        "    if trial.params['kind'] == 'b':\n        trial.report(-1.0)\n"
+    )
+    objective = (
+        "{metric: [loss, cost, training_seconds], direction: [minimize, minimize, minimize]}"
+    )
+    study = STUDY.replace("{metric: loss, direction: minimize}", objective)
+    study = study.replace("trials: 6", "trials: 3") + "enqueue: [{kind: a}, {kind: a}, {kind: b}]\n"
+    run: Any = {"environment": environment, "cwd": tmp_path}
+    ok("run", str(write(tmp_path, body, study)), **run)
+    trials = json.loads(tuner("trials", "own", "--json", **run).stdout)
+    for trial in trials[:2]:
+        loss, cost, seconds = trial["values"]
+        assert loss == trial["params"]["x"] ** 2  # of the best report …
+        assert cost == (trial["params"]["x"] - 1) ** 2  # … as what stands beside it
+        assert 0 < seconds == trial["user_attrs"]["training_seconds"]
+    assert (trials[2]["state"], trials[2]["cause"]) == ("failed", "user_error")
+    assert "has no cost, which is to be optimized too" in trials[2]["message"]

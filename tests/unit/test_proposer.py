@@ -437,3 +437,22 @@ def test_the_last_step_is_one_that_optuna_takes(
         trial(proposes, number, {"x": value}, 0.0)  # Optuna refuses what its distribution lacks
     drawn = {at(space.parameters["x"], share / 1000) for share in range(1000)}
     assert drawn == set(every)
+
+
+def test_two_objectives_are_searched_between_their_optima() -> None:
+    """The front of x² and (x - 1)² is [0, 1], a twentieth of the range."""
+    space = Space(parameters={"x": FloatParameter(low=-10, high=10)})
+    spec = Sampler.model_validate({"name": "tpe", "startup_trials": 10})
+    history = History(1)
+    proposes = Proposer(space, spec, ["minimize", "maximize"], 0, history)
+    found = []
+    for number in range(60):
+        params = proposes.propose(number)
+        x = params["x"]
+        assert isinstance(x, float)
+        made = trial(proposes, number, params, None)
+        made.values = [x * x, -((x - 1) ** 2)]
+        history.put(made)
+        found.append(x)
+    near = sum(-0.5 <= x <= 1.5 for x in found[20:])
+    assert near >= 11  # of 40; of random draws it would be four
