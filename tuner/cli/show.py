@@ -128,7 +128,8 @@ def _print_front(front: Sequence[Trial], study: Study) -> None:
     made = table("trial", *names, right=frozenset({"trial", *names}))
     for trial in front[:SHOWN_FRONT]:
         made.add_row(str(trial.number), *map(number, trial.values or ()))
-    out.print(f"\n[bold]Pareto front[/]: {len(front)} trials that no other beats in everything")
+    said = "1 trial" if len(front) == 1 else f"{len(front)} trials"
+    out.print(f"\n[bold]Pareto front[/]: {said} that no other beats in everything")
     out.print(made)
     if len(front) > SHOWN_FRONT:
         out.print(f"[dim]{len(front) - SHOWN_FRONT} more; --json has them all[/]")
