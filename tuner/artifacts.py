@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tuner.trials import beats
 
 if TYPE_CHECKING:  # users' own code imports this file without what settings need
     from tuner.settings import Settings
@@ -56,19 +58,29 @@ def remove_own_files(folders: Iterable[Path]) -> None:
 class KeptWeights:
     """Removes the weights of trials that fell behind: only the best `KEEP` of a study stay.
 
-    What is not among the best of the trials that one worker has seen is not among the best of all.
+    Of several objectives the first counts, and whatever no other trial beats stays too. What is not
+    among the best of the trials that one worker has seen is not among the best of all.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[int, list[tuple[float, Path]]] = {}
+        self._kept: dict[int, list[tuple[Sequence[float], Path]]] = {}
 
-    def add(self, study_id: int, direction: Direction, value: float, folder: Path) -> None:
+    def add(
+        self,
+        study_id: int,
+        directions: Sequence[Direction],
+        values: Sequence[float],
+        folder: Path,
+    ) -> None:
         """Take note of a finished trial; removes the weights that are not needed any more."""
-        kept = self._kept.setdefault(study_id, [])
-        kept.append((value, folder))
-        kept.sort(key=lambda entry: entry[0], reverse=direction == "maximize")
-        _remove(folder for _, folder in kept[KEEP:])
-        del kept[KEEP:]
+        known = [*self._kept.get(study_id, []), (values, folder)]
+        known.sort(key=lambda entry: entry[0][0], reverse=directions[0] == "maximize")
+        kept, others = known[:KEEP], known[KEEP:]
+        if len(directions) > 1:
+            beaten = [any(beats(directions, v, values) for v, _ in known) for values, _ in others]
+            kept += [entry for entry, is_ in zip(others, beaten, strict=True) if not is_]
+        _remove(folder for _, folder in known if all(folder != stays for _, stays in kept))
+        self._kept[study_id] = kept
 
 
 def _remove(folders: Iterable[Path]) -> None:

@@ -221,27 +221,30 @@ def best_so_far(trials: Iterable[Trial], direction: Direction) -> list[tuple[Tri
     return out
 
 
-def pareto_front(trials: Iterable[Trial], directions: Sequence[Direction]) -> list[Trial]:
-    """The complete trials that no other beats: none is as good in all objectives, better in one.
+def beats(directions: Sequence[Direction], a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether `a` is as good as `b` in every objective and better in one."""
+    pairs = [
+        (x, y) if direction == "minimize" else (y, x)
+        for direction, x, y in zip(directions, a, b, strict=True)
+    ]
+    return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
 
-    By their first objective, the best first.
-    """
-    signs = [1.0 if direction == "minimize" else -1.0 for direction in directions]
+
+def pareto_front(trials: Iterable[Trial], directions: Sequence[Direction]) -> list[Trial]:
+    """The complete trials that no other beats, by their first objective, the best first."""
     points = [
-        (tuple(sign * value for sign, value in zip(signs, trial.values, strict=True)), trial)
+        (trial.values, trial)
         for trial in trials
         if trial.state is TrialState.COMPLETE
         and trial.values is not None
-        and len(trial.values) == len(signs)
+        and len(trial.values) == len(directions)
         and all(map(math.isfinite, trial.values))
     ]
-    points.sort(key=lambda entry: entry[0])  # whoever beats a point stands before it
+    signs = [1.0 if direction == "minimize" else -1.0 for direction in directions]
+    # whoever beats a point stands before it
+    points.sort(key=lambda entry: [s * v for s, v in zip(signs, entry[0], strict=True)])
     front: list[tuple[tuple[float, ...], Trial]] = []
-    for point, trial in points:
-        beaten = (
-            other != point and all(a <= b for a, b in zip(other, point, strict=True))
-            for other, _ in front
-        )
-        if not any(beaten):
-            front.append((point, trial))
+    for values, trial in points:
+        if not any(beats(directions, other, values) for other, _ in front):
+            front.append((values, trial))
     return [trial for _, trial in front]

@@ -104,3 +104,6 @@ def test_several_objectives_have_a_front_and_every_trial_its_costs(
     assert "Pareto front" in ok("show", "both", **run)
     header = ok("trials", "both", "--format", "csv", **run).splitlines()[0]
     assert header.startswith("number,state,accuracy,parameters,peak_memory,epochs")
+    smallest = shown["pareto_front"][-1]["number"]
+    exported = ok("export", "both", "--trial", str(smallest), "--to", "small", "--json", **run)
+    assert json.loads(exported)["trial"] == smallest

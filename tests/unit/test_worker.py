@@ -103,9 +103,21 @@ def test_only_the_best_weights_stay(direction: str, tmp_path: Path) -> None:
         folder = tmp_path / str(value)
         folder.mkdir()
         (folder / artifacts.WEIGHTS_FILE).touch()
-        kept.add(1, direction, float(value), folder)  # type: ignore[arg-type]
+        kept.add(1, [direction], [float(value)], folder)  # type: ignore[list-item]
     left = sorted(int(p.parent.name) for p in tmp_path.glob("*/weights.safetensors"))
     assert left == ([3, 5, 7, 8, 9] if direction == "maximize" else [1, 2, 3, 5, 7])
+
+
+def test_weights_that_no_other_trial_beats_stay_too(tmp_path: Path) -> None:
+    kept = artifacts.KeptWeights()
+    #                 worse in the first, better in the second; and one that is worse in both
+    for value, cost in ((9, 9), (8, 9), (7, 9), (6, 9), (5, 9), (4, 9), (3, 2), (2, 3), (1, 1)):
+        folder = tmp_path / str(value)
+        folder.mkdir()
+        (folder / artifacts.WEIGHTS_FILE).touch()
+        kept.add(1, ["maximize", "minimize"], [float(value), float(cost)], folder)
+    left = sorted(int(p.parent.name) for p in tmp_path.glob("*/weights.safetensors"))
+    assert left == [1, 3, 5, 6, 7, 8, 9]
 
 
 def test_causes() -> None:

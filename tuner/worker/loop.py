@@ -574,8 +574,8 @@ class Worker:
         if search is not None:
             self._weights.add(
                 search.study.id,
-                search.study.direction,
-                message.value,
+                search.study.directions,
+                values,
                 executor.folders[message.number],
             )
 
