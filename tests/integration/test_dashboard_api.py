@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.integration.test_claims import Bench
 from tuner.dashboard.app import create_app
 from tuner.dashboard.context import Board
-from tuner.database import leases, trials
+from tuner.database import leases, studies, trials
 from tuner.database.engine import Database
 from tuner.settings import Settings
 from tuner.trials import Cause, Report, TrialState
@@ -151,3 +151,24 @@ def test_metrics_count_what_there_is(client: TestClient, database: Database) -> 
     assert 'tuner_trials{state="waiting"} 1' in lines
     assert "tuner_workers 0" in lines
     assert client.get("/healthz").json() == {"status": "ok"}
+
+
+def test_the_front_of_several_objectives_is_exported(
+    client: TestClient, database: Database
+) -> None:
+    with database.transaction() as connection:
+        study = studies.create(
+            connection, "both", ["maximize", "minimize"], metrics=["accuracy", "seconds"]
+        )
+    bench = Bench(database)
+    bench.id = study
+    for values in ([0.9, 5.0], [0.8, 1.0], [0.7, 2.0]):
+        bench.do(trials.finish, bench.held(), TrialState.COMPLETE, values)
+    here = f"/studies/{study}/export/file"
+    said = client.get(here, params={"front": True}).text
+    assert "# accuracy 0.9, seconds 5.0, trial 0 of both" in said
+    assert "trial 1 of both" in said
+    assert "trial 2 of both" not in said
+    only = client.get(here, params={"format": "json"})
+    assert only.json() == {"x": 0.5}
+    assert only.headers["content-disposition"].startswith("attachment")

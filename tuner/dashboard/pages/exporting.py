@@ -18,12 +18,12 @@ from tuner import commands, export, files, records, report, winner
 from tuner.dashboard import views
 from tuner.dashboard.access import Who, operator
 from tuner.dashboard.audited import note
-from tuner.dashboard.context import Context, StudyId, leading
+from tuner.dashboard.context import Board, Context, StudyId, leading
 from tuner.dashboard.facts import params_of, spec_of
 from tuner.dashboard.snippets import command_line
 from tuner.errors import visible
 from tuner.search.importances import importances
-from tuner.trials import Study, Trial
+from tuner.trials import Study, Trial, pareto_front
 
 MOST = 50  # configurations
 FORMATS: Mapping[str, str] = {
@@ -63,13 +63,15 @@ def page(
     study_id: StudyId,
     top: Top = 1,
     format: Format = "yaml",
+    front: bool = False,
 ) -> Response:
-    """What would be exported."""
+    """What would be exported; `front`: of several objectives, the trials that none beats in all."""
     study = commands.study_of(board.database, study_id)
-    chosen = leading(board, study, top)
+    chosen = _chosen(board, study, top, front=front)
     context = {
         "study": study,
         "top": top,
+        "front": front,
         "format": format,
         "formats": FORMATS,
         "most": MOST,
@@ -85,14 +87,16 @@ def file(
     study_id: StudyId,
     top: Top = 1,
     format: Format = "yaml",
+    front: bool = False,
 ) -> Response:
     """The same as a file to save."""
     study = commands.study_of(board.database, study_id)
-    chosen = leading(board, study, top)
+    chosen = _chosen(board, study, top, front=front)
     if not chosen:
         commands.best(board.database, study)  # says why there is none
     own = _OWN_FILES.get(format) or export.FORMATS[format][0]
-    name = f"{files.safe_name(study.name)}-{'best' if top == 1 else f'top-{top}'}-{own}"
+    which = "front" if front else "best" if top == 1 else f"top-{top}"
+    name = f"{files.safe_name(study.name)}-{which}-{own}"
     return _attachment(_text(study, chosen, format).encode(), "text/plain", name)
 
 
@@ -137,6 +141,12 @@ def bundle(request: Request, board: Context, who: Who, study_id: StudyId) -> Res
     )
 
 
+def _chosen(board: Board, study: Study, top: int, *, front: bool) -> list[Trial]:
+    if front and len(study.directions) > 1:
+        return pareto_front(commands.load_trials(board.database, study), study.directions)[:MOST]
+    return leading(board, study, top)
+
+
 def _text(study: Study, chosen: list[Trial], form: str) -> str:
     """One configuration as the tool reads it; several one after the other."""
     if form == "csv":
@@ -158,9 +168,11 @@ def _written(study: Study, trial: Trial, form: str) -> str:
 
 
 def _head(study: Study, trial: Trial) -> str:
-    return (
-        f"# {visible(study.metric)} {trial.value}, trial {trial.number} of {visible(study.name)}\n"
+    values = ", ".join(
+        f"{visible(name)} {value}"
+        for name, value in zip(study.metrics or ("value",), trial.values or (), strict=False)
     )
+    return f"# {values}, trial {trial.number} of {visible(study.name)}\n"
 
 
 def _record(study: Study, trial: Trial) -> dict[str, Any]:
