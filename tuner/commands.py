@@ -36,7 +36,16 @@ from tuner.spec.load import Source, load
 from tuner.spec.resolve import fitted
 from tuner.spec.resolved import ResolvedSpec, differences
 from tuner.spec.words import quoted
-from tuner.trials import Failures, ParamValue, Study, StudyState, Trial, TrialState, best_trial
+from tuner.trials import (
+    Failures,
+    ParamValue,
+    Study,
+    StudyState,
+    Trial,
+    TrialState,
+    best_trial,
+    pareto_front,
+)
 
 _EXTENDABLE = (StudyState.FINISHED, StudyState.ACTIVE)  # what it is, what it shall be
 _EXTEND = ": raise its budget with `tuner change` to go on"
@@ -417,7 +426,12 @@ def best(database: Database, study: Study) -> Trial:
 
 
 def best_of(trials: Sequence[Trial], study: Study) -> Trial | None:
-    """The best complete trial of these; None without one."""
+    """The best complete trial of these; None without one.
+
+    Of several objectives the first counts, and the others between trials that are equal in it.
+    """
+    if len(study.directions) > 1:
+        return next(iter(pareto_front(trials, study.directions)), None)
     return best_trial(trials, study.direction)
 
 

@@ -19,7 +19,7 @@ from tuner.settings import Settings
 from tuner.spec.load import Source, load_all, together
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.words import listed
-from tuner.trials import PARAMETERS, Study, Trial, TrialState, best_trial, better
+from tuner.trials import PARAMETERS, Study, Trial, TrialState, better
 
 TOP = 5  # trials whose spread tells how much the best one owes to luck
 
@@ -108,7 +108,8 @@ def compared(overview: Overview, trials: Sequence[Trial]) -> Compared:
         reverse=better(direction, 1.0, 0.0),
     )
     seconds = sum(trial.seconds or 0.0 for trial in trials)
-    return Compared(overview, best_trial(trials, direction), tuple(values[:TOP]), seconds)
+    best = commands.best_of(trials, overview.study)
+    return Compared(overview, best, tuple(values[:TOP]), seconds)
 
 
 def _order(one: Compared) -> float:

@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tuner import commands
 from tuner.errors import SpecError
 from tuner.families import confirm
 from tuner.spec.load import loads
 from tuner.spec.resolved import ResolvedSpec
-from tuner.trials import Direction, Trial, TrialState, pareto_front
+from tuner.trials import Direction, Study, StudyState, Trial, TrialState, pareto_front
 
 HEAD = "name: x\nfamily: cnn\ndata: digits\n"
 
@@ -79,3 +80,18 @@ def test_the_front_is_what_no_other_beats(
         for n, c in finite.items()
         if not any(o != c and o[0] <= c[0] and o[1] <= c[1] for o in finite.values())
     }
+
+
+def test_between_equal_trials_the_other_objectives_decide_which_is_the_best() -> None:
+    trials = [
+        Trial(number=n, state=TrialState.COMPLETE, params={}, values=values)
+        for n, values in enumerate([(0.8, 1.0), (0.9, 5.0), (0.9, 3.0)])
+    ]
+    study = Study(
+        name="x", state=StudyState.FINISHED, directions=("maximize", "minimize"),
+        metrics=("accuracy", "latency"), family="cnn", spec=None, max_trials=3,
+    )  # fmt: skip
+    best = commands.best_of(trials, study)
+    assert best is not None
+    assert best.number == 2
+    assert commands.best_of([], study) is None
