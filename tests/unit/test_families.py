@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -313,21 +315,55 @@ BAG: dict[str, ParamValue] = {
 }
 
 
+SETTINGS: list[dict[str, ParamValue]] = [
+    {},
+    {"word_ngrams": "1-3", "sublinear_tf": False, "idf": False, "binary": True, "max_df": 0.4},
+    {"min_df": 2, "max_terms": 9, "sublinear_tf": False},
+    {"max_terms": 7, "binary": True, "max_df": 0.9},
+    {"analyzer": "character", "character_ngrams": "2-5", "max_terms": 200, "min_df": 3},
+]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("name", ["train", "validation"])
-def test_terms_are_those_of_scikit_learn(name: PartName, reviews: Prepared) -> None:
+def test_terms_are_those_of_scikit_learn(
+    name: PartName, setting: dict[str, ParamValue], reviews: Prepared
+) -> None:
+    params: dict[str, Any] = {**BAG, **setting}
+    by_word = params["analyzer"] == "word"
+    low, high = params["word_ngrams" if by_word else "character_ngrams"].split("-")
     vectorizer = TfidfVectorizer(
-        tokenizer=partial(words.tokens, lowercase=False),
+        analyzer="word" if by_word else "char_wb",
+        tokenizer=partial(words.tokens, lowercase=False) if by_word else None,
         token_pattern=None,
-        ngram_range=(1, 2),
-        sublinear_tf=True,
+        ngram_range=(int(low), int(high)),
+        min_df=params["min_df"],
+        max_df=params["max_df"],
+        max_features=params["max_terms"],
+        binary=params["binary"],
+        use_idf=params["idf"],
+        sublinear_tf=params["sublinear_tf"],
+        dtype=np.float32,
     )
     train = vectorizer.fit_transform(reviews.texts("train"))
     expected = train if name == "train" else vectorizer.transform(reviews.texts(name))
-    terms = bag.load(BAG, reviews, name, torch.device("cpu"))
+    terms = bag.load(params, reviews, name, torch.device("cpu"))
     (ids, weights), labels = terms.batch(torch.arange(len(terms)))
     dense = torch.zeros(len(terms), terms.count + 1).scatter_add_(1, ids.long(), weights)
-    assert torch.allclose(dense[:, 1:], torch.tensor(expected.toarray()).float(), atol=1e-6)
+    assert torch.equal(dense[:, 1:], torch.tensor(expected.toarray()))
     assert labels.tolist() == reviews.part(name).labels.tolist()
+    described = bag.export(params, reviews, Path(), Path())["terms"]
+    assert described["names"] == vectorizer.get_feature_names_out().tolist()
+    assert described["idf"] == (vectorizer.idf_.tolist() if params["idf"] else None)
+
+
+def test_texts_are_counted_once_for_all_settings(
+    reviews: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = torch.device("cpu")
+    bag.load({**BAG, "word_ngrams": "2-2"}, reviews, "train", device)
+    monkeypatch.setattr(Prepared, "texts", None)  # nobody reads them again
+    bag.load({**BAG, "word_ngrams": "2-2", "min_df": 2, "binary": True}, reviews, "test", device)
 
 
 def test_a_linear_bag_is_a_matrix_product(reviews: Prepared) -> None:

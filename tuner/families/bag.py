@@ -1,8 +1,8 @@
 """What `bow` and `tfidf` share: texts → weighted terms → a linear layer or one hidden layer.
 
-Terms are scikit-learn's: its vectorizers count words or characters and learn which to keep from the
-training part alone. A text's weights are scaled to unit length. Vectorizing is done once a process
-for each setting: trials that differ in nothing else share it.
+Terms are scikit-learn's: words or characters, of which those to keep are learned from the training
+part alone (`terms.py`). A text's weights are scaled to unit length. That is done once a process for
+each setting: trials that differ in nothing else share it.
 """
 
 from collections import OrderedDict
@@ -15,13 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tuner.data import words
 from tuner.data.prepared import PartName, Prepared
-from tuner.errors import DataError
+from tuner.families.terms import Weighing
 from tuner.training import resident
 from tuner.trials import ParamValue
 
@@ -113,7 +111,7 @@ def export(
 ) -> dict[str, dict[str, Any]]:
     """The terms in the order of their ids and how texts are cut into them, for a bundle."""
     load(params, data, "train", torch.device("cpu"))
-    return {"terms": _fitted[_key(params, data)].described()}
+    return {"terms": _fitted[_key(params, data)].weighing.described()}
 
 
 def _key(params: Mapping[str, ParamValue], data: Prepared) -> tuple[object, ...]:
@@ -121,62 +119,22 @@ def _key(params: Mapping[str, ParamValue], data: Prepared) -> tuple[object, ...]
 
 
 class _Fitted:
-    """A vectorizer that has seen the training part, and the parts that were asked of it."""
+    """The terms of a setting, and the parts that were asked of it."""
 
     def __init__(self, params: Mapping[str, Any], data: Prepared) -> None:
+        self.weighing = Weighing(params, data)
         self._data = data
         self._parts: dict[tuple[PartName, str], Terms] = {}
-        by_word = params["analyzer"] == "word"
-        ngrams = params["word_ngrams"] if by_word else params["character_ngrams"]
-        low, high = (int(n) for n in str(ngrams).split("-"))
-        self._vectorizer = TfidfVectorizer(
-            analyzer="word" if by_word else "char_wb",
-            tokenizer=_tokens if by_word else None,
-            token_pattern=None,
-            ngram_range=(low, high),
-            min_df=params["min_df"],
-            max_df=float(params["max_df"]),
-            max_features=params["max_terms"],
-            binary=bool(params["binary"]),
-            use_idf=bool(params["idf"]),
-            sublinear_tf=bool(params["sublinear_tf"]),
-            norm="l2",
-            dtype=np.float32,
-        )
-        try:
-            self._vectorizer.fit(data.texts("train"))
-        except ValueError as error:  # "After pruning, no terms remain", "empty vocabulary"
-            raise DataError(
-                f"no term is left with min_df {params['min_df']} and max_df {params['max_df']}: "
-                "widen them"
-            ) from error
-
-    def described(self) -> dict[str, Any]:
-        vectorizer = self._vectorizer
-        places: dict[str, int] = vectorizer.vocabulary_
-        return {
-            "names": sorted(places, key=places.__getitem__),
-            "idf": vectorizer.idf_.tolist() if vectorizer.use_idf else None,
-            "analyzer": "word" if vectorizer.analyzer == "word" else "character",
-            "ngrams": vectorizer.ngram_range,
-            "binary": vectorizer.binary,
-            "sublinear_tf": vectorizer.sublinear_tf,
-        }
 
     def part(self, name: PartName, device: torch.device) -> Terms:
         key = (name, str(device))
         if key not in self._parts:
-            matrix = self._vectorizer.transform(self._data.texts(name))
-            self._parts[key] = _terms(matrix, self._data.part(name).labels, device)
+            labels = self._data.part(name).labels
+            self._parts[key] = _terms(self.weighing.part(name), labels, device)
         return self._parts[key]
 
 
-def _tokens(text: str) -> list[str]:
-    return words.tokens(text, lowercase=False)  # the vectorizer has folded case already
-
-
-def _terms(matrix: Any, labels: npt.NDArray[np.int64], device: torch.device) -> Terms:
-    matrix = csr_matrix(matrix)
+def _terms(matrix: csr_matrix, labels: npt.NDArray[np.int64], device: torch.device) -> Terms:
     lengths = np.diff(matrix.indptr)
     shape = (matrix.shape[0], max(int(lengths.max(initial=0)), 1))
     ids, weights = np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.float32)
