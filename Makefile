@@ -24,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint unit format lock clean distclean
+.PHONY: help demo test lint unit format lock plotly clean distclean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ lock: $(VENV)/.runtime ## Pin what pyproject.toml names anew (all to their newes
 	{ echo '# Every package that tuner and its developers need, pinned. Made by `make lock`.'; \
 	  sed '/^nvidia-ml-py/b; /^\(nvidia-\|cuda-\|triton\)/d; /^#/d' $(LOCK); } > $(LOCK).new
 	mv $(LOCK).new $(LOCK)
+
+plotly: ## Build the dashboard's plotly.js anew (needs Node.js 20 or newer)
+	cd tools/plotly && npm ci --ignore-scripts && npm run build
 
 clean: ## Remove caches and builds; what is installed and every study stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
