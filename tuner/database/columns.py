@@ -6,7 +6,7 @@ the snapshot that the columns were read with.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from tuner.errors import StudyNotFoundError
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+NOBODY = bytes(16)  # the worker of a trial that none had
 NEVER = np.iinfo(np.int64).min  # a time that is not known
 _EPOCH = 946_684_800_000_000  # 2000-01-01, from which PostgreSQL counts, in µs since 1970
 _ARRAY_HEADER = 20  # bytes of a one-dimensional array's binary format, before its elements
@@ -29,6 +30,7 @@ _FINISHED = text(f"""
     LEFT JOIN (
         SELECT state, space_id, cardinality(params) AS width,
                state = 'failed' AND cause = 'out_of_memory' AS infeasible,
+               CASE WHEN :details THEN cause END AS cause,
                coalesce(cardinality(objective_values), 0) AS objectives,
                string_agg(int8send(id), '') AS ids,
                string_agg(int4send(number), '') AS numbers,
@@ -39,12 +41,26 @@ _FINISHED = text(f"""
                CASE WHEN :attributes THEN CAST(json_object_agg(number, user_attrs)
                    FILTER (WHERE user_attrs <> '{{}}') AS text) END AS user_attrs,
                CASE WHEN :attributes THEN CAST(json_object_agg(number, system_attrs)
-                   FILTER (WHERE system_attrs <> '{{}}') AS text) END AS system_attrs
+                   FILTER (WHERE system_attrs <> '{{}}') AS text) END AS system_attrs,
+               CASE WHEN :details THEN string_agg(timestamptz_send(created_at), '') END AS created,
+               CASE WHEN :details THEN string_agg(int4send(attempt), '') END AS attempts,
+               CASE WHEN :details THEN
+                   string_agg(coalesce(uuid_send(worker_id), :nobody), '') END AS workers,
+               CASE WHEN :details THEN json_object_agg(number, system_attrs) FILTER (
+                   WHERE CAST(system_attrs AS text) LIKE '%"constraints:%'
+               ) END AS constrained
         FROM tuner.trials
         WHERE study_id = :study AND state IN ('complete', 'pruned', 'failed')
-        GROUP BY 1, 2, 3, 4, 5
+        GROUP BY 1, 2, 3, 4, 5, 6
     ) packed ON TRUE
 """)  # noqa: S608 - constants
+_REPORTS_OF = text("""
+    SELECT string_agg(int4send(t.number), '') AS numbers,
+           string_agg(int8send(r.step), '') AS steps,
+           string_agg(float8send(r.value), '') AS values
+    FROM tuner.trials t JOIN tuner.reports r ON r.trial_id = t.id
+    WHERE t.study_id = :study AND t.number = ANY(CAST(:numbers AS integer[]))
+""")
 _REPORTS = text("""
     SELECT string_agg(int4send(t.number), '') AS numbers,
            string_agg(int8send(r.step), '') AS steps,
@@ -52,6 +68,16 @@ _REPORTS = text("""
     FROM tuner.trials t JOIN tuner.reports r ON r.trial_id = t.id
     WHERE t.study_id = :study AND t.state IN ('complete', 'pruned', 'failed')
 """)
+
+
+class Details(NamedTuple):
+    """What people want to see of trials and samplers do not need, in the order of the numbers."""
+
+    cause: str | None
+    created: Integers  # µs since 1970
+    attempts: Integers
+    workers: list[bytes]  # 16 bytes each, `NOBODY` where none had it
+    constraints: Mapping[str, dict[str, str]]  # system attributes of those that have any, by number
 
 
 class Columns(NamedTuple):
@@ -68,6 +94,7 @@ class Columns(NamedTuple):
     finished: Integers
     user_attrs: Mapping[str, dict[str, str]]  # by number as text; trials that have none are not in
     system_attrs: Mapping[str, dict[str, str]]
+    details: Details | None = None
 
 
 class Reports(NamedTuple):
@@ -84,7 +111,7 @@ class Reports(NamedTuple):
 
 
 def finished(
-    connection: Connection, study_id: int, *, with_attributes: bool
+    connection: Connection, study_id: int, *, with_attributes: bool, with_details: bool = False
 ) -> tuple[Snapshot, list[Columns]]:
     """All finished trials of a study, and the snapshot that they were read with.
 
@@ -92,7 +119,14 @@ def finished(
     """
     never = (0).to_bytes(8, "big")  # nothing ran in the first microsecond of 2000
     rows = connection.execute(
-        _FINISHED, {"study": study_id, "attributes": with_attributes, "never": never}
+        _FINISHED,
+        {
+            "study": study_id,
+            "attributes": with_attributes,
+            "details": with_details,
+            "never": never,
+            "nobody": NOBODY,
+        },
     ).all()
     if not rows[0].exists:
         raise StudyNotFoundError(f"there is no study with the id {study_id}")
@@ -102,7 +136,16 @@ def finished(
 
 def reports(connection: Connection, study_id: int) -> Reports:
     """All reports of a study's finished trials; of those that `finished` gave at least."""
-    row = connection.execute(_REPORTS, {"study": study_id}).one()
+    return _reports(connection.execute(_REPORTS, {"study": study_id}).one())
+
+
+def reports_of(connection: Connection, study_id: int, numbers: Sequence[int]) -> Reports:
+    """All reports of the trials with these numbers, in whatever state they are."""
+    arguments = {"study": study_id, "numbers": list(numbers)}
+    return _reports(connection.execute(_REPORTS_OF, arguments).one())
+
+
+def _reports(row: Any) -> Reports:
     numbers = _plain(row.numbers, ">i4")
     steps = _plain(row.steps, ">i8")
     order = np.lexsort((steps, numbers))
@@ -127,6 +170,18 @@ def _columns(row: Any) -> Columns:
         finished=_times(row.finished)[order],
         user_attrs=json.loads(row.user_attrs or "{}"),
         system_attrs=json.loads(row.system_attrs or "{}"),
+        details=None if row.created is None else _details(row, order),
+    )
+
+
+def _details(row: Any, order: Integers) -> Details:
+    packed = bytes(row.workers)
+    return Details(
+        cause=row.cause,
+        created=_times(row.created)[order],
+        attempts=_plain(row.attempts, ">i4").astype(np.int64)[order],
+        workers=[packed[16 * i : 16 * i + 16] for i in order.tolist()],
+        constraints=row.constrained or {},
     )
 
 
