@@ -10,6 +10,11 @@
     importance.py  each parameter's share of the differences
     parallel.py    parallel coordinates
     slices.py      value against each parameter
+    pairs.py       two parameters: rank, contour, heat map
+    edf.py         the distribution of values
+    pareto.py      what no other trial beats in every objective
+    timeline.py    when each trial ran, a lane for each that a worker has at a time
+    burndown.py    what is left of the budget
     captions.py    the sentences beside them
 
 Nothing here knows where trials are stored. Every figure's file has `info` (what is drawn, as plain

@@ -1,9 +1,28 @@
 """What stands beside each figure, as plain sentences: whoever shows them escapes them."""
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
-from tuner.figures import curves, history, importance, parallel, slices, text
-from tuner.trials import Trial, TrialState
+from tuner.figures import (
+    burndown,
+    curves,
+    history,
+    importance,
+    parallel,
+    pareto,
+    slices,
+    text,
+    timeline,
+)
+from tuner.trials import Study, Trial, TrialState
+
+OF_PAIRS = MappingProxyType(
+    {
+        "rank": "Each mark is a complete trial, coloured by its rank among those shown.",
+        "contour": "Values smoothed over the trials nearby; blank where none was.",
+        "heat": "The median of the trials in each cell, with how many there are.",
+    }
+)
 
 
 def of_history(found: history.Info) -> str:
@@ -67,7 +86,11 @@ def of_importance(metric: str) -> str:
 
 def why_no_importance(trials: Sequence[Trial]) -> str:
     """Why there are no importances: too few complete trials, or all alike."""
-    complete = sum(t.state is TrialState.COMPLETE for t in trials)
+    return why_no_importance_of(sum(t.state is TrialState.COMPLETE for t in trials))
+
+
+def why_no_importance_of(complete: int) -> str:
+    """The same from the number of complete trials."""
     if complete < importance.MIN_TRIALS:
         so_far = f"{'is' if complete == 1 else 'are'} {complete or 'none'} so far"
         return (
@@ -75,3 +98,45 @@ def why_no_importance(trials: Sequence[Trial]) -> str:
             f"any ranking would be noise. There {so_far}."
         )
     return "The complete trials do not differ enough to tell what matters."
+
+
+def of_importance_intervals(metric: str) -> str:
+    """What the shares, the bars of error and the line are."""
+    return (
+        f"{of_importance(metric)} Whiskers hold 80 % of bootstrap samples; what does not "
+        "reach beyond the dashed line explains no more than a random number."
+    )
+
+
+def of_burndown(found: burndown.Info) -> str:
+    """What is left."""
+    if found.budget is None:
+        return f"{text.count(found.ended, 'trial')} ended; the study has no budget of trials."
+    left = max(found.budget - found.ended, 0)
+    return f"{left:,} of {text.count(found.budget, 'trial')} left." + (
+        " Dashed: at the pace of the latest trials." if found.forecast is not None else ""
+    )
+
+
+def of_edf(study: Study) -> str:
+    """How to read the distribution."""
+    good = "the further right" if study.direction == "maximize" else "the further left"
+    return f"The share of complete trials with at most that {study.metric}: {good}, the better."
+
+
+def of_pareto(found: pareto.Info) -> str:
+    """What the front is."""
+    return (
+        f"{text.count(len(found.front), 'trial')} that no other beats in every objective, "
+        f"and {len(found.others):,} others."
+    )
+
+
+def of_timeline(found: timeline.Info, total: int) -> str:
+    """What the bars are, and what is left out."""
+    parts = ["Each bar is the latest attempt of a trial, in a lane of its worker."]
+    if len(found.bars) < total and found.bars:
+        parts.append(f"Drawn are {len(found.bars):,} of {total:,}.")
+    if found.left_out:
+        parts.append(f"{text.count(found.left_out, 'further lane')} not shown.")
+    return " ".join(parts)

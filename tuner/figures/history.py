@@ -205,6 +205,19 @@ def _scatter(
     metric = text.escape(found.metric, 40)
     last = "" if state is TrialState.COMPLETE else " (last report)"
     hover = f"<b>trial %{{customdata[0]}}</b> {state}<br>{metric}: <b>%{{customdata[1]}}</b>{last}"
+    if with_params:
+        about: dict[str, Any] = {
+            "customdata": [
+                [p.trial.number, text.number(p.value), text.params(p.trial.params)] for p in points
+            ],
+            "hovertemplate": hover + "<br>%{customdata[2]}<extra></extra>",
+        }
+    else:  # numbers alone, which are packed where it counts
+        about = {
+            "customdata": [p.trial.number for p in points],
+            "hovertemplate": f"<b>trial %{{customdata}}</b> {state}<br>{metric}: "
+            f"<b>%{{y:.4~g}}</b>{last}<extra></extra>",
+        }
     return {
         "type": "scatter",
         "mode": "markers",
@@ -213,15 +226,7 @@ def _scatter(
         "legendrank": LEGEND_RANK[state],
         "x": [p.x for p in points],
         "y": [p.value for p in points],
-        "customdata": [
-            [
-                p.trial.number,
-                text.number(p.value),
-                text.params(p.trial.params) if with_params else "",
-            ]
-            for p in points
-        ],
-        "hovertemplate": hover + "<br>%{customdata[2]}<extra></extra>",
+        **about,
         "marker": _marker(state, len(points)),
     }
 

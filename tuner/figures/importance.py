@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -19,6 +20,8 @@ class Info:
     bars: list[tuple[str, float]]
     left_out: int  # parameters beyond `MAX_BARS`
     left_out_share: float
+    intervals: list[tuple[float, float]] | None = None  # of the bars, where they are known
+    baseline: float | None = None  # what a random number would seem to explain
 
     @property
     def nothing(self) -> str | None:
@@ -26,7 +29,11 @@ class Info:
         return None if self.bars else "Nothing can be said about importance yet."
 
 
-def info(importances: Mapping[str, float] | None) -> Info:
+def info(
+    importances: Mapping[str, float] | None,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+    baseline: float | None = None,
+) -> Info:
     """Shares as they were computed; what is not finite or negative counts as 0."""
     shares = {
         name: share if math.isfinite(share) and share > 0 else 0.0
@@ -34,7 +41,14 @@ def info(importances: Mapping[str, float] | None) -> Info:
     }
     ordered = sorted(shares.items(), key=lambda pair: -pair[1])
     rest = ordered[MAX_BARS:]
-    return Info(ordered[:MAX_BARS], len(rest), sum(share for _, share in rest))
+    bars = ordered[:MAX_BARS]
+    return Info(
+        bars,
+        len(rest),
+        sum(share for _, share in rest),
+        None if intervals is None else [intervals[name] for name, _ in bars],
+        baseline,
+    )
 
 
 def figure(importances: Mapping[str, float] | None) -> go.Figure:
@@ -65,7 +79,21 @@ def draw(found: Info) -> go.Figure:
         "hovertemplate": "<b>%{customdata}</b><br>%{text} of the differences<extra></extra>",
         "showlegend": False,
     }
-    layout = {
+    most = max(most, *(high for _, high in found.intervals or ()), found.baseline or 0.0)
+    if found.intervals is not None:
+        # the share stands beside the whisker, not below it
+        trace["error_x"] = {
+            "type": "data",
+            "array": [max(h - s, 0.0) for (_, h), s in zip(found.intervals, shares, strict=True)],
+            "arrayminus": [
+                max(s - low, 0.0) for (low, _), s in zip(found.intervals, shares, strict=True)
+            ],
+            "color": theme.LIGHT.muted,
+            "thickness": 1.5,
+            "width": 4,
+        }
+        trace["textposition"] = "none"
+    layout: dict[str, Any] = {
         "height": 56 + 34 * len(shares),
         "margin": {"l": 16, "r": 16, "t": 16, "b": 16},
         "xaxis": {"visible": False, "range": [0, most * 1.14], "fixedrange": True},
@@ -78,6 +106,31 @@ def draw(found: Info) -> go.Figure:
             "fixedrange": True,
         },
     }
+    if found.intervals is not None:
+        layout["annotations"] = [
+            {
+                "text": f"{percent(share)}",
+                "x": high,
+                "y": i,
+                "xanchor": "left",
+                "xshift": 8,
+                "showarrow": False,
+                "font": {"color": theme.LIGHT.ink, "size": 12.5},
+            }
+            for i, (share, (_, high)) in enumerate(zip(shares, found.intervals, strict=True))
+        ]
+    if found.baseline is not None:
+        layout["shapes"] = [
+            {
+                "type": "line",
+                "x0": found.baseline,
+                "x1": found.baseline,
+                "y0": 0,
+                "y1": 1,
+                "yref": "paper",
+                "line": {"color": theme.LIGHT.muted, "width": 1.5, "dash": "dash"},
+            }
+        ]
     return theme.figure([trace], layout)
 
 

@@ -15,6 +15,7 @@ from tuner.figures import axes, text, theme, thin, values
 from tuner.trials import Direction, ParamValue, Study, Trial, best_trial, better
 
 MAX_PANELS = 18
+HOVER_PARAMS_UP_TO = 1_000  # trials; with more, hover texts would outweigh the page
 COLUMNS = 3
 ROW_HEIGHT = 250  # pixels
 GAP = 0.035  # of the width, between columns
@@ -217,6 +218,14 @@ def _traces(found: Info, panel: Panel, suffix: str) -> list[dict[str, Any]]:
         f"{text.escape(found.metric, 40)}: <b>%{{customdata[2]}}</b><extra></extra>"
     )
     numbers = [p.trial.number for p in panel.points]
+    many = found.drawn > HOVER_PARAMS_UP_TO
+    if many:  # numbers alone, which are packed where it counts
+        categories = panel.axis.kind == "categories"  # whose marks are spread around their place
+        given = "" if categories else f"{text.escape(panel.axis.name, 32)}: %{{x:.4~g}}<br>"
+        hover = (
+            f"<b>trial %{{customdata}}</b><br>{given}"
+            f"{text.escape(found.metric, 40)}: <b>%{{y:.4~g}}</b><extra></extra>"
+        )
     points = {
         "type": "scatter",
         "mode": "markers",
@@ -225,7 +234,7 @@ def _traces(found: Info, panel: Panel, suffix: str) -> list[dict[str, Any]]:
         "yaxis": f"y{suffix}",
         "x": [p.x for p in panel.points],
         "y": [p.value for p in panel.points],
-        "customdata": [_about(panel, p) for p in panel.points],
+        "customdata": numbers if many else [_about(panel, p) for p in panel.points],
         "hovertemplate": hover,
         "marker": {
             "color": numbers,
@@ -245,7 +254,7 @@ def _traces(found: Info, panel: Panel, suffix: str) -> list[dict[str, Any]]:
             "name": "best",
             "x": [p.x for p in star],
             "y": [p.value for p in star],
-            "customdata": [_about(panel, p) for p in star],
+            "customdata": [star[0].trial.number] if many else [_about(panel, p) for p in star],
             "marker": {
                 "color": theme.LIGHT.best,
                 "symbol": theme.BEST_SYMBOL,

@@ -1,0 +1,190 @@
+"""Pareto front, planes of two parameters, distribution, timeline, budget, importance."""
+
+import math
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit import synthetic
+from tuner.figures import burndown, edf, importance, pairs, pareto, timeline
+from tuner.trials import Direction, StudyState, Trial, TrialState
+
+STUDY = synthetic.study()
+TWO = replace(STUDY, directions=("maximize", "minimize"), metrics=("accuracy", "seconds"))
+HOSTILE = "<b>%{x}</b>"
+
+
+def two(how_many: int) -> list[Trial]:
+    return [
+        replace(t, values=(t.values[0], 10 * t.values[0] + t.number % 7))
+        if t.state is TrialState.COMPLETE and t.values
+        else t
+        for t in synthetic.trials(how_many)
+    ]
+
+
+@given(
+    st.lists(st.tuples(*[st.integers(0, 4)] * 3), max_size=25),
+    st.tuples(*[st.sampled_from(["minimize", "maximize"])] * 3),
+)
+def test_the_front_is_what_none_dominates(
+    points: list[tuple[int, ...]], directions: tuple[Direction, ...]
+) -> None:
+    def dominates(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+        signed = [
+            (x, y) if d == "minimize" else (-x, -y)
+            for x, y, d in zip(a, b, directions, strict=True)
+        ]
+        return all(x <= y for x, y in signed) and any(x < y for x, y in signed)
+
+    expected = [i for i, p in enumerate(points) if not any(dominates(q, p) for q in points)]
+    array = np.array(points, dtype=np.float64).reshape(-1, 3)
+    assert pareto.front(array, directions).tolist() == expected
+
+
+def test_the_front_is_kept_whole_where_points_are_thinned() -> None:
+    every = pareto.info(two(300), TWO)
+    few = pareto.info(two(300), TWO, limit=20)
+    assert few.front == every.front
+    assert len(few.front) + len(few.others) <= max(20, len(few.front))
+    line = pareto.draw(every).data[1]
+    assert list(line.x) == sorted(line.x)
+
+
+def test_one_objective_has_no_front() -> None:
+    assert pareto.info(synthetic.trials(40), STUDY).nothing
+
+
+def plane(how_many: int = 200, **more: str) -> pairs.Info:
+    return pairs.info(
+        synthetic.trials(how_many),
+        STUDY,
+        log_params=synthetic.LOG,
+        importances=synthetic.IMPORTANCES,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def test_a_plane_has_the_most_important_parameters_unless_others_are_wanted() -> None:
+    found = plane()
+    assert found.axes is not None
+    assert [axis.name for axis in found.axes] == ["learning_rate", "optimizer"]
+    other = plane(x="dropout", y="nothing of that name")
+    assert other.axes is not None
+    assert [axis.name for axis in other.axes] == ["dropout", "learning_rate"]
+
+
+def test_the_best_rank_is_that_of_the_best_value() -> None:
+    found = plane()
+    ranks = pairs.ranks(found)
+    assert ranks[int(np.argmax(found.reached))] == 1.0
+    assert ranks[int(np.argmin(found.reached))] == 0.0
+    colours = pairs.draw_rank(found).data[0].marker.color
+    assert list(colours) == sorted(colours)  # the best are drawn last
+
+
+def test_the_contour_is_blank_where_nothing_was_tried_and_near_the_values_elsewhere() -> None:
+    found = plane(x="dropout", y="learning_rate")
+    assert found.axes is not None
+    gx, gy, z = pairs.surface(found)
+    assert np.isnan(z).any()
+    finite = z[np.isfinite(z)]
+    assert min(found.reached) <= finite.min() <= finite.max() <= max(found.reached)
+    row, column = np.argwhere(np.isnan(z))[0]
+    apart = [
+        math.hypot(
+            (x - gx[column]) / (found.axes[0].high - found.axes[0].low),
+            (y - gy[row]) / (found.axes[1].high - found.axes[1].low),
+        )
+        for x, y in zip(found.x, found.y, strict=True)
+    ]
+    assert min(apart) > 0.05
+
+
+def test_every_trial_is_in_one_cell_of_the_heat_map() -> None:
+    found = plane()
+    cells = pairs.heat(found)
+    assert sum(map(len, cells.values())) == len(found.trials)
+    drawn = pairs.draw_heat(found).data[0]
+    assert sum(int(n) for row in drawn.text for n in row if n) == len(found.trials)
+
+
+@pytest.mark.parametrize("kind", ["rank", "contour", "heat"])
+def test_planes_of_odd_studies(kind: str) -> None:
+    draw = getattr(pairs, f"draw_{kind}")
+    for trials in ([], synthetic.trials(2), synthetic.trials(1)):
+        found = pairs.info(trials, STUDY)
+        draw(found)
+        pairs.table(found)
+    hostile = [replace(t, params={HOSTILE: t.number, "b": 1.5}) for t in synthetic.trials(40)]
+    drawn = draw(pairs.info(hostile, STUDY))
+    assert "<b>" not in str(drawn.layout.xaxis.title.text)
+    equal = [replace(t, values=(0.5,)) if t.values else t for t in synthetic.trials(40)]
+    draw(pairs.info(equal, STUDY))
+
+
+def test_the_distribution_is_exact_at_its_steps() -> None:
+    reached = [float(i % 97) for i in range(5_000)]
+    (curve,) = edf.info({"s": reached}, STUDY).curves
+    assert len(curve.values) <= edf.MAX_STEPS
+    assert curve.shares[-1] == 1.0
+    for value, share in zip(curve.values, curve.shares, strict=True):
+        assert abs(share - sum(v <= value for v in reached) / 5_000) < 1 / 90
+    assert edf.info({"s": [math.nan]}, STUDY).nothing
+    edf.table(edf.info({"a": reached, HOSTILE: [1.0]}, STUDY))
+
+
+def test_lanes_hold_one_trial_at_a_time() -> None:
+    trials = synthetic.trials(120, running=3)
+    now = synthetic.START + timedelta(hours=2)
+    found = timeline.info(trials, now)
+    assert {b.trial.number for b in found.bars} == {t.number for t in trials}
+    for lane in range(len(found.lanes)):
+        bars = sorted((b for b in found.bars if b.lane == lane), key=lambda b: b.start)
+        assert bars
+        assert all(a.end <= b.start for a, b in pairwise(bars))
+        assert {b.trial.worker for b in bars} == {found.lanes[lane][0]}
+    running = [b for b in found.bars if b.trial.state is TrialState.RUNNING]
+    assert {b.end for b in running} == {now}
+    assert [t.name for t in timeline.draw(found).data] == [
+        "complete",
+        "pruned",
+        "failed",
+        "running",
+    ]
+    timeline.table(found)
+    assert timeline.info([], now).nothing
+
+
+def test_the_budget_burns_down_to_its_forecast() -> None:
+    ended = [t.finished_at for t in synthetic.trials(30) if t.finished_at]
+    active = synthetic.study(state=StudyState.ACTIVE, max_trials=60)
+    found = burndown.info(ended, active)
+    assert found.line[0][1] == 60
+    assert found.line[-1][1] == 30
+    assert [n for _, n in found.line] == sorted((n for _, n in found.line), reverse=True)
+    assert found.forecast is not None
+    assert found.forecast > max(ended)
+    assert burndown.info(ended, synthetic.study(max_trials=60)).forecast is None
+    free = burndown.info(ended, synthetic.study(max_trials=None))
+    assert free.line[-1][1] == 30
+    assert len(burndown.draw(free).data) == 1
+    assert burndown.info([], active).nothing
+    burndown.table(found)
+
+
+def test_importance_has_whiskers_and_a_baseline() -> None:
+    intervals = {name: (s * 0.8, s * 1.3) for name, s in synthetic.IMPORTANCES.items()}
+    found = importance.info(synthetic.IMPORTANCES, intervals, 0.04)
+    drawn = importance.draw(found)
+    (bar,) = drawn.data
+    assert bar.error_x.array[0] == pytest.approx(0.534 * 0.3)
+    assert bar.error_x.arrayminus[0] == pytest.approx(0.534 * 0.2)
+    assert drawn.layout.shapes[0].x0 == 0.04
+    assert drawn.layout.annotations[0].text == "53 %"
+    assert drawn.layout.xaxis.range[1] > 0.534 * 1.3

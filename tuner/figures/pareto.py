@@ -1,0 +1,147 @@
+"""The trials that no other trial beats in every objective, among all others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from tuner.figures import text, theme, thin, values
+from tuner.trials import Direction, Study, Trial, TrialState
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """Two of the objectives; the front is that of all objectives."""
+
+    metrics: tuple[str, str]
+    x: int  # which objectives
+    y: int
+    front: list[Trial]  # by the first of the two
+    others: list[Trial]
+    objectives: int
+
+    @property
+    def nothing(self) -> str | None:
+        """Why there is nothing to draw; None where there is."""
+        if self.objectives < 2:
+            return "The study has one objective: its best trial is the front."
+        return None if self.front else "No trial is complete yet."
+
+
+def front(points: NDArray[np.float64], directions: Sequence[Direction]) -> NDArray[np.int64]:
+    """Indices of the points (points, objectives) that none is better than, in order.
+
+    Better: at least as good in every objective and better in one. Equal points are all in it.
+    """
+    signs = np.array([1.0 if d == "minimize" else -1.0 for d in directions])
+    signed = points * signs
+    order = np.lexsort(signed.T[::-1])  # whoever dominates a point stands before it
+    kept = np.empty((0, signed.shape[1]))
+    found: list[int] = []
+    for i in order:
+        point = signed[i]
+        beaten = (kept <= point).all(axis=1) & (kept < point).any(axis=1)
+        if not beaten.any():
+            found.append(int(i))
+            kept = np.vstack([kept, point])
+    return np.array(sorted(found), dtype=np.int64)
+
+
+def info(
+    trials: Sequence[Trial], study: Study, x: int = 0, y: int = 1, limit: int = thin.MAX_POINTS
+) -> Info:
+    """Complete trials with a finite value of every objective; the front is never thinned out."""
+    objectives = len(study.directions)
+    metrics = [*study.metrics, *(f"value {i}" for i in range(len(study.metrics), objectives))]
+    if objectives < 2:
+        return Info((study.metric, ""), 0, 0, [], [], objectives)
+    complete = [
+        t
+        for t in trials
+        if t.state is TrialState.COMPLETE
+        and t.values is not None
+        and len(t.values) == objectives
+        and all(values.finite(v) is not None for v in t.values)
+    ]
+    points = np.array([t.values for t in complete]).reshape(-1, objectives)
+    best = set(front(points, study.directions).tolist())
+    others = [t for i, t in enumerate(complete) if i not in best]
+    return Info(
+        (metrics[x], metrics[y]),
+        x,
+        y,
+        sorted((complete[i] for i in best), key=lambda t: (_at(t, x), _at(t, y))),
+        thin.evenly(others, max(limit - len(best), 0)),
+        objectives,
+    )
+
+
+def _at(trial: Trial, objective: int) -> float:
+    assert trial.values is not None
+    return trial.values[objective]
+
+
+def figure(trials: Sequence[Trial], study: Study, x: int = 0, y: int = 1) -> go.Figure:
+    """The drawing."""
+    return draw(info(trials, study, x, y))
+
+
+def draw(found: Info) -> go.Figure:
+    """The drawing of what `info` found."""
+    if found.nothing:
+        return theme.empty(found.nothing)
+    few = len(found.others) <= 300
+    others = _points(found, found.others, "dominated") | {
+        "marker": {
+            "color": theme.LIGHT.complete,
+            "size": 8 if few else 5,
+            "opacity": 0.7 if few else 0.4,
+        }
+    }
+    best = _points(found, found.front, "Pareto front") | {
+        # a line would claim what lies between when there are more than two objectives
+        "mode": "lines+markers" if found.objectives == 2 else "markers",
+        "line": {"color": theme.LIGHT.best, "width": 1.5, "dash": "dot"},
+        "marker": {
+            "color": theme.LIGHT.best,
+            "symbol": theme.BEST_SYMBOL,
+            "size": 12,
+            "line": {"width": 1, "color": theme.LIGHT.surface},
+        },
+    }
+    return theme.figure(
+        [others, best],
+        {
+            "xaxis": {"title": {"text": text.escape(found.metrics[0], 40)}},
+            "yaxis": {"title": {"text": text.escape(found.metrics[1], 40)}},
+        },
+    )
+
+
+def _points(found: Info, trials: Sequence[Trial], name: str) -> dict[str, Any]:
+    x, y = (text.escape(metric, 40) for metric in found.metrics)
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": [_at(t, found.x) for t in trials],
+        "y": [_at(t, found.y) for t in trials],
+        "customdata": [t.number for t in trials],
+        "hovertemplate": f"<b>trial %{{customdata}}</b><br>{x}: <b>%{{x:.4~g}}</b>"
+        f"<br>{y}: <b>%{{y:.4~g}}</b><extra></extra>",
+    }
+
+
+def table(found: Info) -> text.Table:
+    """The front."""
+    return text.Table(
+        columns=("trial", *map(text.clean, found.metrics)),
+        rows=tuple(
+            (str(t.number), text.number(_at(t, found.x)), text.number(_at(t, found.y)))
+            for t in found.front
+        ),
+        note="Trials that no other beats in every objective.",
+    )

@@ -1,0 +1,147 @@
+"""When each trial ran and where: a lane for each trial that a worker has at a time, by state."""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import plotly.graph_objects as go
+
+from tuner.figures import text, theme, thin
+from tuner.trials import Trial, TrialState
+
+MAX_LANES = 48
+UNKNOWN = "worker not known"
+DRAWN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED, TrialState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """The latest attempt of a trial."""
+
+    trial: Trial
+    lane: int
+    start: datetime
+    end: datetime  # of one that runs: now
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What the timeline shows."""
+
+    lanes: list[tuple[str, int]]  # worker, which of its lanes, from 1
+    bars: list[Bar]
+    left_out: int  # lanes beyond `MAX_LANES`
+    total: int  # trials that have started
+
+    @property
+    def nothing(self) -> str | None:
+        """Why there is nothing to draw; None where there is."""
+        return None if self.bars else "No trial has started yet."
+
+
+def info(trials: Sequence[Trial], now: datetime, limit: int = thin.MAX_POINTS // 2) -> Info:
+    """Put the trials into lanes: each into the first one of its worker that is free."""
+    started = [t for t in trials if t.started_at is not None and t.state in DRAWN]
+    started.sort(key=lambda t: (t.started_at or now, t.number))
+    kept = thin.evenly(started, limit)
+    free: dict[str, list[tuple[datetime, int]]] = {}  # worker → when its lanes end
+    counts: dict[str, int] = {}
+    placed: list[tuple[Trial, str, int, datetime, datetime]] = []
+    for trial in kept:
+        assert trial.started_at is not None
+        worker = trial.worker or UNKNOWN
+        end = max(trial.finished_at or now, trial.started_at)
+        lanes = free.setdefault(worker, [])
+        if lanes and lanes[0][0] <= trial.started_at:
+            _, lane = heapq.heappop(lanes)
+        else:
+            lane = counts[worker] = counts.get(worker, 0) + 1
+        heapq.heappush(lanes, (end, lane))
+        placed.append((trial, worker, lane, trial.started_at, end))
+    every = sorted((worker, i + 1) for worker, n in counts.items() for i in range(n))
+    index = {lane: i for i, lane in enumerate(every[:MAX_LANES])}
+    bars = [
+        Bar(trial, index[worker, lane], start, end)
+        for trial, worker, lane, start, end in placed
+        if (worker, lane) in index
+    ]
+    return Info(every[:MAX_LANES], bars, max(len(every) - MAX_LANES, 0), len(started))
+
+
+def draw(found: Info) -> go.Figure:
+    """The drawing of what `info` found."""
+    if found.nothing:
+        return theme.empty(found.nothing)
+    traces = [
+        _bars(state, bars)
+        for state in DRAWN
+        if (bars := [b for b in found.bars if b.trial.state is state])
+    ]
+    first_of = [i for i, (_, lane) in enumerate(found.lanes) if lane == 1]
+    layout = {
+        "height": 110 + max(len(found.lanes), 2) * 30,
+        "barmode": "overlay",
+        "bargap": 0.25,
+        "xaxis": {"type": "date", "title": {"text": "UTC"}},
+        "yaxis": {
+            "tickvals": first_of,
+            "ticktext": [text.escape(found.lanes[i][0], 24) for i in first_of],
+            "range": [len(found.lanes) - 0.4, -0.6],
+            "showgrid": False,
+            "fixedrange": True,
+        },
+        "legend": {"traceorder": "normal"},
+    }
+    return theme.figure(traces, layout)
+
+
+def _bars(state: TrialState, bars: Sequence[Bar]) -> dict[str, Any]:
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": state.value,
+        "base": [_utc(b.start).isoformat() for b in bars],
+        "x": [max((b.end - b.start).total_seconds() * 1000, 1.0) for b in bars],  # ms
+        "y": [b.lane for b in bars],
+        "marker": {
+            "color": theme.LIGHT.of(state),
+            "line": {"width": 0.5, "color": theme.LIGHT.surface},
+        },
+        "customdata": [[b.trial.number, text.duration(_seconds(b)), _about(b.trial)] for b in bars],
+        "hovertemplate": f"<b>trial %{{customdata[0]}}</b> {state}<br>%{{customdata[1]}}"
+        "%{customdata[2]}<extra></extra>",
+    }
+
+
+def _about(trial: Trial) -> str:
+    parts = [f"<br>attempt {trial.attempt}"] if trial.attempt > 1 else []
+    if trial.cause is not None:
+        parts.append(f"<br>{trial.cause.value.replace('_', ' ')}")
+    return "".join(parts)
+
+
+def _seconds(bar: Bar) -> float:
+    return (bar.end - bar.start).total_seconds()
+
+
+def _utc(given: datetime) -> datetime:
+    return given.astimezone(UTC).replace(tzinfo=None)
+
+
+def table(found: Info) -> text.Table:
+    """How busy each lane was."""
+    rows = []
+    for i, (worker, lane) in enumerate(found.lanes):
+        bars = [b for b in found.bars if b.lane == i]
+        first, last = min(b.start for b in bars), max(b.end for b in bars)
+        whole = (last - first).total_seconds()
+        busy = sum(map(_seconds, bars)) / whole if whole else 1.0
+        rows.append((text.clean(worker), str(lane), str(len(bars)), f"{min(busy, 1.0):.0%}"))
+    return text.Table(
+        columns=("worker", "lane", "trials", "busy"),
+        rows=tuple(rows),
+        note="Busy: of the time between its first and last trial."
+        + (" Of trials that were tried again, the latest attempt." if rows else ""),
+    )
