@@ -1,5 +1,5 @@
-// Writes tuner/dashboard/static/vendor/plotly.min.js and the licences of all that is in it.
-import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+// Writes plotly.min.js, its style sheet and the licences of all that is in it to the dashboard's vendor folder.
+import { copyFileSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -25,6 +25,9 @@ const { metafile } = await build({
   metafile: true,
   logLevel: "warning",
 });
+
+// plotly.js would add these rules with a style element, which the policy forbids
+copyFileSync(here("node_modules/plotly.js/dist/plotly.css"), `${vendor}plotly.css`);
 
 const packageOf = (input) => /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1];
 const folders = [...new Set(Object.keys(metafile.inputs).map(packageOf))].filter(Boolean).sort();

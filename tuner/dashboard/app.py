@@ -1,7 +1,9 @@
 """The application: routers, guards, and what becomes of errors."""
 
+import asyncio
 import json
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -73,9 +75,11 @@ def create_app(board: Board, *, hosts: Collection[str] = LOOPBACK) -> FastAPI:
         docs_url=None,  # it would load its scripts from elsewhere
         redoc_url=None,
         default_response_class=AsciiResponse,
+        lifespan=_lifespan,
         openapi_url=None,  # served by a route of ours, which asks who wants it
     )
     app.state.board = board
+    app.state.figures = api.figures.Cache()
     app.state.attempts = Attempts()
     for public in (assets.router, health.router, login.router):
         app.include_router(public, include_in_schema=False)
@@ -97,6 +101,7 @@ def create_app(board: Board, *, hosts: Collection[str] = LOOPBACK) -> FastAPI:
         api.studies.router,
         api.trials.router,
         api.fleet.router,
+        api.figures.router,
     ):
         app.include_router(resource, prefix=API, dependencies=[viewer])
     app.add_exception_handler(TunerError, _explain)
@@ -105,6 +110,16 @@ def create_app(board: Board, *, hosts: Collection[str] = LOOPBACK) -> FastAPI:
     app.add_middleware(Audited, board=board)
     app.add_middleware(Guards, hosts=hosts, tls=board.access.tls)
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Listen to what changes for as long as the application serves."""
+    stream = app.state.board.stream
+    stream.start()
+    asyncio.get_running_loop().run_in_executor(None, api.figures.warm)
+    yield
+    await asyncio.to_thread(stream.close)
 
 
 def _explain(request: Request, error: Exception) -> Response:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
+from tuner.dashboard.plots.stream import Stream
+from tuner.dashboard.plots.watched import Watched
 from tuner.database import feed
 from tuner.database.engine import Database
 from tuner.database.progress import Overviews, Progress, Series
@@ -57,9 +59,14 @@ class Board:
     settings: Settings
     access: Access = field(default_factory=Access)
     progresses: Progresses = field(init=False)
+    watched: Watched = field(init=False)
+    stream: Stream = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "progresses", Progresses(self.database))
+        object.__setattr__(self, "watched", Watched(self.database))
+        stream = Stream(self.database, self.watched, listen=self.settings.listen)
+        object.__setattr__(self, "stream", stream)
 
 
 def board(request: Request) -> Board:

@@ -5,6 +5,7 @@ Beyond it, it starts only with HTTPS (its own certificate, or a proxy in front t
 with an account that could log in.
 """
 
+import asyncio
 import ipaddress
 import socket
 import ssl
@@ -61,6 +62,18 @@ class Place:
         return (*LOOPBACK, host, *self.names)
 
 
+class _Uvicorn(uvicorn.Server):
+    """Ends the pages' streams first, for which it would wait otherwise."""
+
+    def __init__(self, config: uvicorn.Config, board: Board) -> None:
+        super().__init__(config)
+        self._board = board
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await asyncio.to_thread(self._board.stream.close)
+        await super().shutdown(sockets)
+
+
 class Server:
     """A dashboard in this process."""
 
@@ -72,8 +85,9 @@ class Server:
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
         scheme = "https" if place.certificate is not None else "http"
         self.address = f"{scheme}://{shown}:{port}"
+        board = Board(database, settings, place.access)
         config = uvicorn.Config(
-            create_app(Board(database, settings, place.access), hosts=place.hosts),
+            create_app(board, hosts=place.hosts),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -82,7 +96,7 @@ class Server:
             ssl_keyfile=place.key,
             timeout_graceful_shutdown=GRACE,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Uvicorn(config, board)
 
     def run(self) -> None:
         """Serve until stopped by a signal."""

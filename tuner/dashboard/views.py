@@ -1,5 +1,6 @@
 """Templates, and how values look in them: as in the report and on the command line."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -15,6 +16,7 @@ from tuner.accounts import Role
 from tuner.dashboard import assets
 from tuner.dashboard.context import Board
 from tuner.figures import text, theme
+from tuner.report import script_safe
 from tuner.trials import StudyState
 
 STATE_COLOUR: Mapping[str, str] = {
@@ -62,6 +64,12 @@ def _visible(value: object) -> object:
     return value
 
 
+def _plot_settings() -> Markup:
+    """What scripts need to draw figures: Plotly's settings, and each light colour's dark one."""
+    config = {**theme.CONFIG, "modeBarButtonsToRemove": ["lasso2d", "autoScale2d"]}
+    return script_safe(json.dumps({"config": config, "dark": theme.dark_of()}))
+
+
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -85,6 +93,7 @@ def _environment() -> jinja2.Environment:
         "state_colour": STATE_COLOUR,
         "version": __version__,
         "places": PLACES,
+        "plot_settings": _plot_settings(),
         "page_colours": (theme.LIGHT.page, theme.DARK.page),
     }
     return environment

@@ -32,10 +32,16 @@ class Tab:
     context: Callable[[Board, Study], Mapping[str, Any]] = _nothing_more
 
 
+def _parameters(board: Board, study: Study) -> Mapping[str, Any]:
+    """The names of the parameters that trials have, for choices."""
+    with board.watched.looking(study.id) as (_, seen):
+        return {"names": list(seen.live.params)}
+
+
 TABS: Mapping[str, Tab] = MappingProxyType(
     {
         "overview": Tab("Overview"),
-        "analyse": Tab("Analyse"),
+        "analyse": Tab("Analyse", _parameters),
         "trials": Tab("Trials"),
         "timeline": Tab("Timeline"),
         "log": Tab("Log", log.context),

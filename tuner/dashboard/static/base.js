@@ -1,6 +1,8 @@
 // What every page does: times in the viewer's zone, sentences of what was done, dialogs, copying,
 // and which rows of a list are selected.
 
+import "./stream.js";
+
 const MINUTE = 60, HOUR = 3600, DAY = 86400; // seconds
 const STEPS = [[MINUTE, 1, "second"], [HOUR, MINUTE, "minute"], [DAY, HOUR, "hour"], [30 * DAY, DAY, "day"]];
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });

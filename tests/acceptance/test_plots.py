@@ -1,0 +1,187 @@
+"""A study's figures and table in a browser: what is painted, brushed, sorted and told live."""
+
+import io
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, expect
+from sqlalchemy.engine import URL
+
+from benchmarks import fill
+from tests.acceptance.browsing import browsing, needs_chromium, opened, serving
+from tests.conftest import admin, new_home, remove_home
+from tests.integration.test_dashboard_figures import finished_trial
+from tuner.database.engine import Database
+from tuner.figures import theme
+from tuner.trials import TrialState
+
+pytestmark = needs_chromium
+
+SIZE = 300
+expect.set_options(timeout=15_000)
+DRAWN = re.compile(".")
+
+
+@dataclass
+class Served:
+    """A dashboard over a study of `SIZE` trials."""
+
+    address: str
+    database: Database
+    study: int
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with browsing() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def served(server: URL, template: str) -> Iterator[Served]:
+    name = f"plots_{uuid.uuid4().hex}"
+    admin(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    url = server.set(database=name)
+    study = fill.shown_study(url.render_as_string(hide_password=False), "s", SIZE)
+    database, home = Database(url), new_home()
+    with serving(database, home) as address:
+        yield Served(address, database, study)
+    database.close()
+    admin(server, f"DROP DATABASE {name} WITH (FORCE)")
+    remove_home(home)
+
+
+@pytest.fixture
+def page(browser: Browser, served: Served) -> Iterator[Page]:
+    with opened(browser, served.address, viewport={"width": 1300, "height": 1000}) as found:
+        yield found
+
+
+def figure(page: Page, name: str) -> Locator:
+    """A figure that has been drawn."""
+    found = page.locator(f"[data-figure={name}]")
+    found.scroll_into_view_if_needed()
+    expect(found).to_have_attribute("data-drawn", DRAWN)
+    return found
+
+
+def painted(drawing: Locator, colour: str, near: int = 40) -> int:
+    """How many pixels are of about this colour."""
+    pixels = np.asarray(Image.open(io.BytesIO(drawing.screenshot())).convert("RGB"), dtype=int)
+    wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+    return int((np.abs(pixels - wanted).sum(axis=2) < near).sum())
+
+
+def test_figures_are_painted_in_the_colours_of_the_scheme(browser: Browser, served: Served) -> None:
+    view = {"width": 1300, "height": 1000}
+    for scheme, palette in (("light", theme.LIGHT), ("dark", theme.DARK)):
+        with opened(browser, served.address, color_scheme=scheme, viewport=view) as page:
+            page.goto(f"/studies/{served.study}/overview")
+            for name, colour in (
+                ("history", palette.of(TrialState.COMPLETE)),
+                ("curves", palette.best),
+                ("importance", palette.complete),
+                ("burndown", palette.complete),
+            ):
+                assert painted(figure(page, name).locator(".drawing"), colour) > 150, name
+
+
+def test_figures_for_analysis_are_painted(page: Page, served: Served) -> None:
+    page.goto(f"/studies/{served.study}/analyse")
+    # parallel coordinates are WebGL, which a policy could break without a trace in the elements
+    for name in ("parallel", "slices", "contour", "heat"):
+        drawing = figure(page, name).locator(".drawing")
+        assert painted(drawing, theme.LIGHT.scale[3]) > 150, name
+
+
+def total(page: Page) -> int:
+    text = page.locator("[data-table] .count").first.inner_text()
+    found = re.match(r"([\d,]+) trials?", text)
+    return int(found[1].replace(",", "")) if found else -1
+
+
+def drag(
+    page: Page, drawing: Locator, start: tuple[float, float], end: tuple[float, float]
+) -> None:
+    """From and to shares of the plot's area, with the button down."""
+    box = drawing.locator(".nsewdrag").first.bounding_box()
+    assert box is not None
+    at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
+    page.mouse.move(*at[0])
+    page.mouse.down()
+    page.mouse.move((at[0][0] + at[1][0]) / 2, (at[0][1] + at[1][1]) / 2)
+    page.mouse.move(*at[1])
+    page.mouse.up()
+
+
+def test_a_brush_filters_the_other_figures_and_the_table(page: Page, served: Served) -> None:
+    page.goto(f"/studies/{served.study}/analyse")
+    count = page.locator("[data-table] .count")
+    expect(count).to_have_text(re.compile(r"\d+ trials"))
+    every = total(page)  # complete ones, as the slices
+    assert 0.5 * SIZE < every < 0.7 * SIZE
+    history = figure(page, "history")
+    whole = figure(page, "slices").locator(".points path").count()
+    history.scroll_into_view_if_needed()
+    drag(page, history.locator(".drawing"), (0.02, 0.02), (0.5, 0.6))
+    expect(page.locator(".chip")).to_have_count(2)
+    expect(count).not_to_have_text(f"{every} trials")
+    chosen = total(page)
+    assert 0 < chosen < 0.6 * every
+    few = figure(page, "slices").locator(".points path")
+    expect(few).not_to_have_count(whole)
+    page.reload()  # the address has it
+    expect(count).to_have_text(f"{chosen} trials")
+    page.get_by_role("button", name="Show all").click()
+    expect(count).to_have_text(f"{every} trials")
+    expect(page.locator(".chip")).to_have_count(0)
+
+
+def test_the_table_scrolls_sorts_filters_and_compares(page: Page, served: Served) -> None:
+    page.goto(f"/studies/{served.study}/trials")
+    rows = page.locator("[data-table] tbody.rows tr")
+    expect(rows.first.locator("a")).to_have_text(str(SIZE - 1))  # the newest first
+    assert rows.count() < 60  # only those that are seen
+    page.locator(".grid").evaluate("(grid) => { grid.scrollTop = grid.scrollHeight }")
+    expect(rows.last.locator("a")).to_have_text("0")
+    page.get_by_role("button", name="accuracy").click()
+    expect(page.locator("th[aria-sort=descending]")).to_have_text("accuracy")
+    values = [float(t) for t in rows.locator("td:nth-child(4)").all_inner_texts()[:10]]
+    assert values == sorted(values, reverse=True)
+    page.get_by_label("failed").check()
+    expect(rows.first).to_contain_text("diverged")
+    count = total(page)
+    assert 0 < count < SIZE / 5
+    assert "state=failed" in str(page.get_by_role("link", name="CSV").get_attribute("href"))
+    for row in (0, 1):
+        rows.nth(row).get_by_role("checkbox").check()
+    compared = page.locator(".compared")
+    expect(compared.locator("thead th")).to_have_count(3)
+    expect(compared.locator("tr.differs").first).to_be_visible()
+
+
+def test_what_is_committed_appears_in_seven_tabs(browser: Browser, served: Served) -> None:
+    with opened(browser, served.address) as page:
+        page.goto(f"/studies/{served.study}/overview")
+        figure(page, "history")
+        others = [page.context.new_page() for _ in range(6)]
+        for other in others:
+            other.goto(f"/studies/{served.study}/trials")
+        expect(others[-1].locator("[data-table][data-drawn]")).to_be_visible()
+        page.bring_to_front()
+        number = finished_trial(served.database, served.study)
+        # a mark at once, or already the whole figure that has taken it in
+        page.wait_for_function(
+            """(number) => document.querySelector(`.tail [data-number="${number}"]`)
+            || document.querySelector("[data-figure=history] .drawing").calcdata
+                .some((trace) => trace.some((point) => point.x === number))""",
+            arg=number,
+        )
+        for other in (others[0], others[-1]):
+            other.bring_to_front()
+            expect(other.locator("tbody.rows tr").first.locator("a")).to_have_text(str(number))

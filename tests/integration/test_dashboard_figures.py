@@ -1,0 +1,204 @@
+"""Figures, table, CSV and the stream of a study, asked as a page asks."""
+
+import asyncio
+import csv
+import io
+import json
+import math
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from benchmarks import fill
+from tests.conftest import eventually
+from tuner.dashboard.app import create_app
+from tuner.dashboard.context import Board
+from tuner.dashboard.plots import selection
+from tuner.dashboard.plots.drawn import FIGURES
+from tuner.dashboard.plots.selection import Filter, Where
+from tuner.database import hints, spaces, trials
+from tuner.database.engine import Database
+from tuner.database.live import STATES
+from tuner.search import importances
+from tuner.search.distributions import as_json, distribution
+from tuner.settings import Settings
+from tuner.trials import Report, TrialState
+
+SIZE = 600
+
+
+@pytest.fixture
+def study(database: Database) -> int:
+    url = database.url.render_as_string(hide_password=False)
+    return fill.shown_study(url, "s", SIZE, reports=5)
+
+
+@pytest.fixture
+def board(database: Database, tmp_path: Path) -> Board:
+    return Board(database, Settings(home=tmp_path / "home"))
+
+
+@pytest.fixture
+def client(board: Board) -> Iterator[TestClient]:
+    yield TestClient(create_app(board), base_url="http://localhost")
+
+
+def test_every_figure_is_drawn_and_told_apart_by_version_and_filter(
+    client: TestClient, study: int
+) -> None:
+    for name in FIGURES:
+        answer = client.get(f"/api/v1/studies/{study}/figures/{name}")
+        assert answer.status_code == 200, answer.text
+        found = answer.json()
+        if name == "pareto":
+            assert "one objective" in found["caption"]
+            continue
+        assert found["figure"]["data"], name
+        assert found["table"]["rows"], name
+        assert len(answer.content) < 400_000
+        again = client.get(
+            f"/api/v1/studies/{study}/figures/{name}",
+            headers={"if-none-match": answer.headers["etag"]},
+        )
+        assert again.status_code == 304
+    assert client.get(f"/api/v1/studies/{study}/figures/none").status_code == 404
+    assert client.get("/api/v1/studies/999/figures/history").status_code == 404
+
+
+def test_a_filter_is_exact_and_the_same_for_figure_table_and_csv(
+    client: TestClient, board: Board, study: int
+) -> None:
+    query: dict[str, Any] = {
+        "state": ["complete", "pruned"],
+        "where": ['["value", [0.9, null]]', '["params.optimizer", "adam", "sgd"]'],
+    }
+    with board.watched.looking(study) as (_, seen):
+        live = seen.live
+        optimizer = live.params["optimizer"]
+        codes = [i for i, c in enumerate(optimizer.choices) if c in ("adam", "sgd")]
+        expected = np.flatnonzero(
+            np.isin(live.state, [STATES.index(TrialState(s)) for s in query["state"]])
+            & (live.values[:, 0] >= 0.9)
+            & np.isin(live.column("optimizer"), codes)
+        ).tolist()
+    assert 20 < len(expected) < 0.7 * SIZE
+    at = f"/api/v1/studies/{study}"
+    table = client.get(f"{at}/table", params={**query, "limit": 200}).json()
+    assert table["total"] == len(expected)
+    assert [row[0] for row in table["rows"]] == expected[:200]
+    text = client.get(f"{at}/trials.csv", params=query).text.removeprefix("\ufeff")
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert [int(line["trial"]) for line in lines] == expected
+    assert {line["optimizer"] for line in lines} == {"adam", "sgd"}
+    shown = client.get(f"{at}/figures/rank", params=query).json()
+    assert "figure" in shown
+    bad = client.get(f"{at}/table", params={"where": '["nothing", [1, 2]]'})
+    assert (bad.status_code, "nothing" in bad.text) == (422, True)
+
+
+def test_the_table_is_sorted_with_what_is_missing_last(client: TestClient, study: int) -> None:
+    at = f"/api/v1/studies/{study}/table"
+    for descending in (False, True):
+        params = {"sort": "value", "descending": descending, "limit": 200, "offset": SIZE - 200}
+        rows = client.get(at, params=params).json()["rows"]
+        reached = [row[2] for row in rows]
+        known = [v for v in reached if v is not None]
+        assert reached == [*sorted(known, reverse=descending), *[None] * (200 - len(known))]
+        assert 0 < len(known) < 200
+    names = [c["name"] for c in client.get(at).json()["columns"]]
+    sizes = names.index("params.batch_size")
+    rows = client.get(at, params={"sort": "params.batch_size"}).json()["rows"]
+    assert {row[sizes] for row in rows} == {32}  # not sorted as words
+
+
+def test_what_matters_survives_thinning(board: Board, study: int) -> None:
+    with board.watched.looking(study) as (_, seen):
+        live = seen.live
+        every = selection.mask(live, Filter())
+        picked = set(selection.pick(live, every, 60))
+        complete = np.flatnonzero(live.complete)
+        reached = live.values[complete, 0]
+        records = set(complete[selection.records(reached, maximize=True)].tolist())
+        assert len(picked) <= 60
+        assert records | {int(complete[reached.argmin()])} <= picked
+        best = selection.ranked(live, live.complete)[:25].tolist()
+        top = selection.mask(live, Filter(top=25))
+        assert sorted(best) == np.flatnonzero(top).tolist()
+        none = selection.mask(live, Filter(where=(Where("number", ((math.inf, math.inf),)),)))
+        assert not none.any()
+
+
+def test_a_commit_is_told_to_open_pages(board: Board, database: Database, study: int) -> None:
+    with board.watched.looking(study):
+        pass
+    events: list[str] = []
+    ready = threading.Event()
+
+    async def read() -> None:
+        async for event in board.stream.events():
+            events.append(event)
+            ready.set()
+
+    reader = threading.Thread(target=asyncio.run, args=(read(),))
+    reader.start()
+    board.stream.start()
+    try:
+        assert ready.wait(10)
+        hello = json.loads(events[0].split("data: ")[1])
+        assert hello["versions"][str(study)]
+        claimed = finished_trial(database, study)
+        eventually(lambda: any(f"[{claimed}," in e and '"complete"' in e for e in events))
+        told = [json.loads(e.split("data: ")[1]) for e in events if e.startswith("event: trials")]
+        last = told[-1]
+        assert last["trials"][-1] == [claimed, "complete", 0.75]
+        with board.watched.looking(study) as (_, seen):
+            assert last["counts"] == {s.value: n for s, n in seen.live.counts.items()}
+        assert last["version"] != hello["versions"][str(study)]
+        assert max(len(e) for e in events) < 1_000
+    finally:
+        board.stream.close()
+        reader.join(10)
+    assert not reader.is_alive()
+
+
+def test_a_parameter_without_effect_explains_no_more_than_a_random_number(
+    database: Database, board: Board, study: int
+) -> None:
+    with board.watched.looking(study) as (record, seen):
+        numbers = np.flatnonzero(seen.live.complete).tolist()
+    found = importances.shares(database, record, numbers)
+    assert found is not None
+    shares, baseline = found
+    assert next(iter(shares)) == "learning_rate"
+    assert shares["learning_rate"].low > 5 * baseline
+    assert shares["weight_decay"].low < 2 * baseline
+    assert all(s.low <= s.value <= s.high for s in shares.values())
+    assert importances.shares(database, record, numbers[:5]) is None
+
+
+def finished_trial(database: Database, study: int) -> int:
+    """A trial from its claim to its result, told as a worker tells."""
+    space = {name: distribution(parameter) for name, parameter in fill.SHOWN.items()}
+    with database.transaction() as connection:
+        claimed = trials.claim(
+            connection,
+            study,
+            worker_id=uuid.uuid4(),
+            key=uuid.uuid4(),
+            lease=60.0,
+            space_id=spaces.ensure(connection, study, as_json(space)),
+            params=[0.001, 0.0001, 0.2, 2, 1, 0],
+        )
+    assert claimed is not None
+    with database.statement() as connection:
+        trials.report(connection, claimed, Report(1, 0.5), lease=60.0)
+    with database.statement() as connection:
+        trials.finish(connection, claimed, TrialState.COMPLETE, [0.75])
+        hints.send(connection, hints.TRIALS, [study])
+    return claimed.number
