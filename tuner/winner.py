@@ -1,4 +1,4 @@
-"""Which trial of a study wins, and its export."""
+"""Which trial of a study wins, by its value or by a confirmation, and its export."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -16,7 +16,8 @@ from tuner.settings import Settings
 from tuner.spec.words import quoted
 from tuner.trials import Study, StudyState, Trial, TrialState
 
-LOOKS = "tuner:test_looks"  # attribute of a study
+LOOKS = "tuner:test_looks"  # attributes of a study
+CONFIRMATION = "tuner:confirmation"
 
 
 def leading(database: Database, study: Study, top: int) -> list[Trial]:
@@ -43,7 +44,9 @@ def chosen(
 ) -> list[Trial]:
     """The winner, so many of the best, or the trial of a number.
 
-    NothingToExportError without any; TrialNotFoundError where that trial is not complete.
+    The winner is the one that a confirmation has found, unless a better trial came after it; else
+    it is the best. NothingToExportError without any; TrialNotFoundError where that trial is not
+    complete.
     """
     if number is not None:
         found = commands.trial(database, study, number)
@@ -55,7 +58,21 @@ def chosen(
         return [found]
     if top is not None:
         return leading(database, study, top)
-    return [commands.best(database, study)]
+    best = commands.best(database, study)
+    confirmed = confirmation(study)
+    if confirmed is None or best.number not in _numbers(confirmed):
+        return [best]
+    return [commands.trial(database, study, confirmed["winner"])]
+
+
+def confirmation(study: Study) -> Mapping[str, Any] | None:
+    """What a confirmation of the study has shown, as it was kept; None without one."""
+    found: Mapping[str, Any] | None = study.user_attrs.get(CONFIRMATION)
+    return found
+
+
+def _numbers(confirmed: Mapping[str, Any]) -> set[int]:
+    return {candidate["number"] for candidate in confirmed["candidates"]}
 
 
 def export_trial(
@@ -86,24 +103,28 @@ def export_trial(
         importances=None if study.spec is None else importances(database, study),
         look=may_look,
         test=None if known is None else Measured(known["metrics"], known["intervals"]),
-        notes=[*_of_state(study), *_of_looks(looks, trial, may_look=may_look)],
+        confirmed=_confirmed(study, trial),
+        notes=[*_of_state(study, trial), *_of_looks(looks, trial, may_look=may_look)],
     )
     exported = export(study, trial, folder, settings, force=force, plan=plan)
     if exported.test is not None:
         look = {
             "trial": trial.number,
-            "at": _today(),
+            "at": today(),
             "metrics": exported.test.metrics,
             "intervals": exported.test.intervals,
         }
-        _keep(database, study, LOOKS, [*looks, look])
+        keep(database, study, LOOKS, [*looks, look])
     return exported
 
 
-def _of_state(study: Study) -> list[str]:
+def _of_state(study: Study, trial: Trial) -> list[str]:
     notes = []
     if study.state is StudyState.ACTIVE:
         notes.append("the study was still running: this is the choice so far")
+    confirmed = confirmation(study)
+    if confirmed is not None and trial.number not in _numbers(confirmed):
+        notes.append(f"the confirmation of {confirmed['at']} does not know this trial")
     return notes
 
 
@@ -123,10 +144,30 @@ def _of_looks(looks: Sequence[Mapping[str, Any]], trial: Trial, *, may_look: boo
     ]
 
 
-def _keep(database: Database, study: Study, key: str, value: Any) -> None:
+def _confirmed(study: Study, trial: Trial) -> dict[str, Any] | None:
+    """What a confirmation says of this trial."""
+    confirmed = confirmation(study)
+    if confirmed is None:
+        return None
+    for candidate in confirmed["candidates"]:
+        if candidate["number"] == trial.number:
+            return {
+                "mean": candidate["mean"],
+                "interval": candidate["interval"],
+                "seeds": len(candidate["values"]),
+                "overstated_by": candidate["overstated_by"],
+                "won": confirmed["winner"] == trial.number,
+                "tied_with": [n for n in confirmed["tied"] if n != trial.number],
+            }
+    return None
+
+
+def keep(database: Database, study: Study, key: str, value: Any) -> None:
+    """Keep something with a study."""
     with database.transaction() as connection:
         studies.set_attribute(connection, study.id, "user_attrs", key, value)
 
 
-def _today() -> str:
+def today() -> str:
+    """The date, in UTC."""
     return datetime.now(UTC).date().isoformat()

@@ -13,6 +13,7 @@ import typer
 from tuner import __version__
 from tuner.cli import (
     accounts,
+    confirm,
     dashboard,
     database,
     exchange,
@@ -37,6 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 run.add_to(app)
+confirm.add_to(app)
 studies.add_to(app)
 verify.add_to(app)
 logs.add_to(app)

@@ -105,7 +105,7 @@ def run(
                 threads or resources.threads,
             )
             with beside(wanted=dashboard):
-                interrupted = _work(database, settings, active, chosen)
+                interrupted = work_here(database, settings, active, chosen)
         found = [commands.find(database, name) for name in names]
         if interrupted:
             for study in found:
@@ -162,7 +162,7 @@ def _is_export_of_one(folder: Path, studies: Collection[str]) -> bool:
     return any(export.is_export_of(folder, study) for study in studies)
 
 
-def _work(
+def work_here(
     database: Database,
     settings: Settings,
     studies: Sequence[Study],

@@ -51,7 +51,9 @@ def _figures(content: Mapping[str, Any], trials: Sequence[Trial]) -> str:
         rows.append(("test, read after the choice", _with_interval(metric, "test")))
     said = _table((_plain(metric["name"]), "value (95 % interval)"), rows)
     complete = sum(t.state is TrialState.COMPLETE for t in trials)
-    if complete > 1:
+    if "confirmed" in metric:
+        said += f"\n\n{_confirmed(metric)}"
+    elif complete > 1:
         said += (
             f"\n\nIt is the best of {complete} results on the validation part, which flatters "
             "it: the best of many noisy figures is partly luck. "
@@ -63,6 +65,26 @@ def _figures(content: Mapping[str, Any], trials: Sequence[Trial]) -> str:
             "tell, not how much a training with another seed would differ."
         )
     return said
+
+
+def _confirmed(metric: Mapping[str, Any]) -> str:
+    """What fresh seeds have shown."""
+    found = metric["confirmed"]
+    if found["mean"] is None:
+        return "Trained again with fresh seeds, it gave no value."
+    interval = "" if found["interval"] is None else " ({:.4g} … {:.4g})".format(*found["interval"])
+    tied = ", ".join(map(str, found["tied_with"]))
+    said = f" Trials that it could not be told apart from: {tied}." if tied else ""
+    if tied and found["won"]:
+        said += " It is the cheapest of them."
+    if not found["won"]:
+        said += " Another configuration won the confirmation."
+    return (
+        f"Trained again with {found['seeds']} fresh seeds, it reaches "
+        f"{found['mean']:.4g}{interval} on average (the 95 % interval is of the mean over "
+        "seeds). The search overstated it by "
+        f"{found['overstated_by']:.4g} (the winner's curse)." + said
+    )
 
 
 def _with_interval(metric: Mapping[str, Any], part: str) -> str:

@@ -36,6 +36,7 @@ class Plan:
     importances: Mapping[str, float] | None = None
     look: bool = True  # whether the test part may be read
     test: Measured | None = None  # what an earlier look has shown of these weights
+    confirmed: Mapping[str, Any] | None = None  # what fresh seeds have shown of the trial
     notes: Sequence[str] = ()  # what the card must say about the choice or the test part
 
 
@@ -146,6 +147,8 @@ def _write(
     plan: Plan,
     folder: Path,
 ) -> None:
+    if plan.confirmed is not None:
+        content["metric"]["confirmed"] = dict(plan.confirmed)
     if plan.notes:
         content["notes"] = list(plan.notes)
     params = content["params"]

@@ -121,7 +121,10 @@ def answer(
     """
     parser = argparse.ArgumentParser(description=f"Print a prediction, a line of JSON, for {what}.")
     parser.add_argument("path", nargs="*", default=["-"], help=f"{what}; `-`: standard input")
-    parser.add_argument("--column", default=column, help="of tables (default: %(default)s)")
+    if column:
+        parser.add_argument("--column", default=column, help="of tables (default: %(default)s)")
+    else:
+        parser.set_defaults(column="")
     chosen = parser.parse_args()
     inputs = [one for path in chosen.path for one in read(path, chosen.column)]
     for start in range(0, len(inputs), BATCH):
