@@ -5,10 +5,50 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tuner.api import Study
     from tuner.own.trial import Trial as Trial
     from tuner.search.storage import Storage
 
 __version__ = "0.1.0"
+
+
+def run(
+    study: str | Path | Mapping[str, Any],
+    *,
+    overrides: Sequence[str] = (),
+    name: str | None = None,
+    workers: int | None = None,
+) -> Study:
+    """Launch a study, a file or its content, and work on it here until it is done.
+
+    As `tuner run`: a study of this name that is there already goes on; Ctrl-C (a notebook's Stop)
+    pauses it. In a notebook its progress is shown live. `overrides` are those of `--set`.
+    """
+    from tuner.api import run
+
+    return run(study, overrides=overrides, name=name, workers=workers)
+
+
+def launch(
+    study: str | Path | Mapping[str, Any],
+    *,
+    overrides: Sequence[str] = (),
+    name: str | None = None,
+) -> Study:
+    """Launch a study, a file or its content, for workers elsewhere (`tuner worker`)."""
+    from tuner.api import launch
+
+    return launch(study, overrides=overrides, name=name)
+
+
+def study(name: str) -> Study:
+    """A study that is there: its trials, its best, its figures; StudyNotFoundError without one."""
+    from tuner.api import study
+
+    return study(name)
 
 
 def storage() -> Storage:

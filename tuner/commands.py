@@ -37,6 +37,7 @@ from tuner.spec.resolve import fitted
 from tuner.spec.resolved import ResolvedSpec, differences
 from tuner.spec.words import quoted
 from tuner.trials import (
+    Attempt,
     Failures,
     ParamValue,
     Study,
@@ -399,6 +400,12 @@ def failures(database: Database, study: Study) -> list[Failures]:
     """What went wrong in a study, an entry a cause."""
     with database.statement() as connection:
         return trials.failures(connection, study.id)
+
+
+def attempts(database: Database, study: Study) -> list[Attempt]:
+    """Every attempt of a study's trials, by trial."""
+    with database.statement() as connection:
+        return trials.attempts(connection, study.id)
 
 
 def trial(database: Database, study: Study, number: int) -> Trial:

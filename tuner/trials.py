@@ -95,6 +95,18 @@ class Failures:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at a trial."""
+
+    number: int  # of the trial
+    attempt: int
+    outcome: str  # the cause for which another one followed or the trial failed, else its state
+    message: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One report of a trial: the objective and whatever else was measured after `step` epochs."""
 

@@ -60,6 +60,10 @@ def test_from_a_study_file_to_a_verified_export(
     rows = list(csv.DictReader(io.StringIO(ok("trials", "first", "-f", "csv", **run))))
     assert [int(row["number"]) for row in rows] == list(range(8))
     assert {row["param.optimizer"] for row in rows} <= {"adam", "adamw"}
+    said = ok("trials", "first", "-f", "jsonl", "--rows", "attempts", **run)
+    attempts = [json.loads(line) for line in said.splitlines()]
+    assert [(one["trial"], one["attempt"]) for one in attempts] == [(n, 1) for n in range(8)]
+    assert {one["outcome"] for one in attempts} <= {"complete", "pruned"}
     assert "learning_rate" in ok("trials", "first", "--top", "3", "--sort", "value", **run)
     assert yaml.safe_load(ok("best", "first", **run)) == best["params"]
     assert ok("best", "first", "--json", **run)["params"] == best["params"]

@@ -22,6 +22,7 @@ from tuner.cli.output import (
     typed,
 )
 from tuner.spec.resolved import ResolvedSpec
+from tuner.tables import metric_names
 from tuner.trials import Cause, Failures, Study, Trial, TrialState, finished, pareto_front
 
 SHOWN_LINES = 5  # of the output of a failed attempt
@@ -133,14 +134,6 @@ def _print_front(front: Sequence[Trial], study: Study) -> None:
     out.print(made)
     if len(front) > SHOWN_FRONT:
         out.print(f"[dim]{len(front) - SHOWN_FRONT} more; --json has them all[/]")
-
-
-def metric_names(study: Study) -> tuple[str, ...]:
-    """One an objective; a study made through Optuna's API may have none."""
-    known = len(study.directions)
-    return study.metrics or (
-        ("value",) if known == 1 else tuple(f"value {i}" for i in range(known))
-    )
 
 
 def _objectives(study: Study) -> str:

@@ -1,7 +1,5 @@
 """Looking at studies: `list`, `show`, `trials`, `best`, `export`, `report`, `families`."""
 
-import csv
-import io
 import math
 from pathlib import Path
 from typing import Literal
@@ -10,7 +8,7 @@ import typer
 from rich.measure import Measurement
 from rich.table import Table
 
-from tuner import commands, export, files, records, winner
+from tuner import commands, export, files, records, tables, winner
 from tuner.cli.exchange import As, to_optuna
 from tuner.cli.output import (
     PIPED,
@@ -30,15 +28,18 @@ from tuner.cli.output import (
     table,
 )
 from tuner.cli.run import default_export, say_notes_of, test_in_words
-from tuner.cli.show import metric_names, overview_record, say_which_objective, show
+from tuner.cli.show import overview_record, say_which_objective, show
+from tuner.database.engine import Database
 from tuner.errors import BadInputError
 from tuner.families import registry
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.words import instead, quoted
-from tuner.trials import Study, Trial, TrialState, better, finished
+from tuner.trials import Attempt, Study, Trial, TrialState, better, finished
 
 REPORTS = Path("reports")
 SHOWN_TRIALS = 50
+NONE = Trial(0, TrialState.WAITING, {})  # these two only have their columns
+NO_ATTEMPT = Attempt(0, 0, "", None, None, None)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -83,27 +84,68 @@ def list_(as_json: bool = AsJson) -> None:
 
 def trials(
     name: str = StudyName,
-    form: Literal["table", "csv", "json"] = typer.Option("table", "--format", "-f"),
+    form: Literal["table", "csv", "json", "jsonl", "parquet"] = typer.Option(
+        "table", "--format", "-f"
+    ),
     only: TrialState | None = typer.Option(None, "--state", help="Only trials in this state."),
     sort: Literal["number", "value"] = typer.Option("number", "--sort"),
     top: int | None = typer.Option(None, "--top", "-n", min=1, help="Only so many."),
+    kind: Literal["trials", "reports", "attempts"] = typer.Option(
+        "trials", "--rows", help="What a row is, in csv, jsonl and parquet."
+    ),
+    to: Path | None = typer.Option(None, "--to", help="Write this file; parquet needs it."),
     as_json: bool = AsJson,
 ) -> None:
-    """Print a study's trials as a table, CSV or JSON."""
+    """Print a study's trials as a table, CSV, JSON or JSON lines, or write them to a file."""
+    form = "json" if as_json else form
+    if kind != "trials" and form in ("table", "json"):
+        raise BadInputError(f"--rows {kind}: needs `--format csv`, `jsonl` or `parquet`")
+    if to is None and form == "parquet":
+        raise BadInputError("--format parquet: is no text; name a file with `--to`")
+    if to is not None and form in ("table", "json"):
+        raise BadInputError("--to: needs `--format csv`, `jsonl` or `parquet`")
     with opened() as (_, database):
         study = commands.find(database, name)
         every = [
             t for t in commands.load_trials(database, study) if only is None or t.state is only
         ]
-    if sort == "value":
-        every.sort(key=lambda t: _order(t, study))
-    chosen = every[:top]
-    if as_json or form == "json":
-        print_json([records.of_trial(t) for t in chosen])
-    elif form == "csv":
-        _print_csv(chosen, study)
+        if sort == "value":
+            every.sort(key=lambda t: _order(t, study))
+        chosen = every[:top]
+        if form == "json":
+            print_json([records.of_trial(t) for t in chosen])
+        elif form == "table":
+            _print_trials(chosen[: top or SHOWN_TRIALS], study, len(every))
+        else:
+            _put_rows(_rows(database, study, chosen, kind), form, to)
+
+
+_Rows = tuple[list[tables.Row], list[str]]  # and the names of their columns
+
+
+def _rows(database: Database, study: Study, every: list[Trial], kind: str) -> _Rows:
+    """Without any row, the columns are those that there would be."""
+    if kind == "trials":
+        rows = tables.of_trials(study, every)
+        return rows, tables.columns_of(rows or tables.of_trials(study, [NONE]))
+    if kind == "reports":
+        rows = tables.of_reports(study, every)
+        return rows, tables.columns_of(rows) or ["trial", "step", study.metric]
+    numbers = {trial.number for trial in every}
+    found = [a for a in commands.attempts(database, study) if a.number in numbers]
+    return tables.of_attempts(found), list(tables.of_attempts([NO_ATTEMPT])[0])
+
+
+def _put_rows(found: _Rows, form: str, to: Path | None) -> None:
+    if form == "parquet":
+        assert to is not None
+        tables.write_parquet(*found, to)
+        return
+    text = tables.csv_text(*found) if form == "csv" else tables.json_lines(found[0])
+    if to is None:
+        typer.echo(text, nl=False)
     else:
-        _print_trials(chosen[: top or SHOWN_TRIALS], study, len(every))
+        files.write(to, text)
 
 
 def _order(trial: Trial, study: Study) -> float:
@@ -115,34 +157,6 @@ def _order(trial: Trial, study: Study) -> float:
 
 def _param_names(every: list[Trial]) -> list[str]:
     return list(dict.fromkeys(name for trial in every for name in trial.params))
-
-
-_BEFORE = ("number", "state")
-_AFTER = ("epochs", "seconds", "attempt", "cause", "message")
-
-
-def _print_csv(every: list[Trial], study: Study) -> None:
-    names = _param_names(every)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [records.cell(title) for title in (*_BEFORE, *metric_names(study), *_AFTER)]
-        + [records.cell(f"param.{name}") for name in names]
-    )
-    for trial in every:
-        cells = [
-            trial.number,
-            trial.state,
-            *_values(trial, study),
-            trial.reports[-1].step if trial.reports else 0,
-            trial.seconds,
-            trial.attempt,
-            trial.cause,
-            trial.message,
-            *(trial.params.get(name) for name in names),
-        ]
-        writer.writerow([records.cell(cell) for cell in cells])
-    typer.echo(text.getvalue(), nl=False)
 
 
 def _print_trials(every: list[Trial], study: Study, total: int) -> None:
@@ -166,21 +180,15 @@ def _print_trials(every: list[Trial], study: Study, total: int) -> None:
         err.print(f"[dim]{total - len(every)} more; --top N or --format csv shows them[/]")
 
 
-def _values(trial: Trial, study: Study) -> list[float | None]:
-    """One an objective."""
-    found = list(trial.values or ())[: len(study.directions)]
-    return [*found, *(None for _ in range(len(study.directions) - len(found)))]
-
-
 def _trials_table(study: Study, *more: str) -> Table:
-    metrics = [shown(name) for name in metric_names(study)]
+    metrics = [shown(name) for name in tables.metric_names(study)]
     right = frozenset({"#", *metrics, "epochs", "time"})
     return table("#", "state", *metrics, "epochs", "time", *more, right=right)
 
 
 def _trial_cells(trial: Trial, study: Study) -> tuple[str, ...]:
     epochs = str(trial.reports[-1].step if trial.reports else 0)
-    values = map(number, _values(trial, study))
+    values = map(number, tables.values(trial, study))
     cells = state(trial.state), *values, epochs, duration(trial.seconds)
     return (str(trial.number), *cells)
 

@@ -25,7 +25,7 @@ from sqlalchemy import Connection, text
 from tuner.database import attributes
 from tuner.database.prepared import Prepared
 from tuner.errors import LeaseLostError, StudyNotFoundError
-from tuner.trials import NO_LABELS, Cause, Failures, Report, TrialState
+from tuner.trials import NO_LABELS, Attempt, Cause, Failures, Report, TrialState
 
 # System attribute of a trial that no device had the memory for, in Optuna's words: above 0, the
 # constraint is violated.
@@ -225,6 +225,14 @@ _FAILURES = text("""
     GROUP BY cause ORDER BY failed DESC, again DESC, cause
 """)
 
+_ATTEMPTS = text("""
+    SELECT t.number, a.attempt, a.cause, a.message, a.started_at, a.ended_at
+    FROM tuner.attempts a JOIN tuner.trials t ON t.id = a.trial_id WHERE t.study_id = :study
+    UNION ALL
+    SELECT number, attempt, coalesce(cause, state), message, started_at, finished_at
+    FROM tuner.trials WHERE study_id = :study AND attempt > 0 AND state <> 'waiting'
+    ORDER BY 1, 2
+""")
 
 # Runs one of these statements with its arguments; whether it hit its row.
 Via = Callable[[Connection, str, Mapping[str, Any]], bool]
@@ -402,6 +410,11 @@ def failures(connection: Connection, study_id: int) -> list[Failures]:
         Failures(Cause(row.cause), row.failed, row.again, row.number, row.message, row.log_tail)
         for row in connection.execute(_FAILURES, {"study": study_id})
     ]
+
+
+def attempts(connection: Connection, study_id: int) -> list[Attempt]:
+    """Every attempt of a study's trials, by trial; those that go on have not ended."""
+    return [Attempt(*row) for row in connection.execute(_ATTEMPTS, {"study": study_id})]
 
 
 def fence(held: Claimed) -> dict[str, object]:

@@ -1,0 +1,124 @@
+"""tuner from Python and notebooks."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+import tuner
+from tuner import api, settings
+from tuner.errors import (
+    BadInputError,
+    ExecutorError,
+    NothingToExportError,
+    SpecError,
+    StudyExistsError,
+    StudyNotFoundError,
+    TunerError,
+)
+from tuner.trials import StudyState
+
+MODULE = """
+def train(trial):
+    for step in range(1, 4):
+        trial.report(trial.params["x"] * step, step=step)
+"""
+STUDY: dict[str, Any] = {
+    "name": "<b>mine</b>",
+    "family": "function",
+    "function": "code_for_api:train",
+    "objective": {"metric": "loss", "direction": "minimize"},
+    "search": {"x": {"low": 0.0, "high": 1.0}},
+    "budget": {"trials": 12, "epochs": 3},
+    "pruner": "none",
+    "resources": {"workers": 1},
+}
+
+
+@pytest.fixture
+def here(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """This process works on the test's database, in a folder with the code."""
+    (tmp_path / "code_for_api.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    for key in ("TUNER_DATABASE_URL", "TUNER_HOME"):
+        monkeypatch.setenv(key, environment[key])
+    settings.settings.cache_clear()
+    api._database.cache_clear()
+    yield tmp_path
+    api._database().close()
+    api._database.cache_clear()
+    settings.settings.cache_clear()
+
+
+def test_a_study_is_run_looked_at_and_exported(here: Path) -> None:
+    study = tuner.run({**STUDY, "name": "mine"}, overrides=["seed=3"], workers=1)
+    assert study.state is StudyState.FINISHED
+    frame = study.trials
+    assert list(frame["number"]) == list(range(12))
+    assert set(frame["state"]) == {"complete"}
+    assert frame["loss"].min() == study.best.value
+    assert frame["param.x"].between(0, 1).all()
+    assert study.best.params["x"] == frame.loc[study.best.number, "param.x"]
+    for figure in (study.plot.history(), study.plot.curves(), study.plot.parallel()):
+        assert figure.data
+    assert study.plot.slices().data
+    assert study.plot.importance().data
+    exported = study.export(formats=["toml"])
+    assert exported.folder == Path("exports/mine")
+    assert (here / "exports" / "mine" / "config.toml").read_text().startswith("x = ")
+    assert "12 of 12 done" in repr(study)
+    assert repr(tuner.study("mine")) == repr(study)
+    assert str(study.best.number) in repr(study.best)
+    with pytest.raises(StudyExistsError):
+        tuner.launch({**STUDY, "name": "mine"}, overrides=["seed=3"])
+    longer = tuner.run({**STUDY, "name": "mine", "seed": 3}, overrides=["budget.trials=13"])
+    assert len(longer.all_trials) == 13
+
+
+def test_a_notebook_sees_it_live_and_names_run_nothing(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    handle = SimpleNamespace(update=lambda study: seen.append(study._repr_html_()))
+    modules = {"IPython": ModuleType("IPython"), "IPython.display": ModuleType("display")}
+    modules["IPython"].get_ipython = object  # type: ignore[attr-defined]
+    modules["IPython.display"].display = lambda *_, **__: handle  # type: ignore[attr-defined]
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    tuner.run({**STUDY, "name": "<i>x<i>"}, overrides=["budget.trials=2"])
+    assert "2 of 2 done" in seen[-1]
+    assert "best loss" in seen[-1]
+    assert "&lt;i&gt;x&lt;i&gt;" in seen[-1]
+    assert "<i>" not in seen[-1]
+
+
+def test_mistakes_are_errors_with_a_sentence(here: Path) -> None:
+    with pytest.raises(SpecError, match="unknown key `tirals`; did you mean `trials`"):
+        tuner.launch({**STUDY, "name": "a", "budget": {"tirals": 3}})
+    with pytest.raises(BadInputError, match=r"nowhere\.yaml"):
+        tuner.run("nowhere.yaml")
+    with pytest.raises(StudyNotFoundError):
+        tuner.study("nothing")
+    empty = tuner.launch({**STUDY, "name": "empty"})
+    with pytest.raises(NothingToExportError, match="has no complete trial"):
+        empty.best  # noqa: B018
+    with pytest.raises(TunerError):
+        empty.plot.history()
+    assert len(empty.trials) == 0
+    assert "0 of 12 done" in empty._repr_html_()
+
+
+def test_a_worker_that_cannot_start_is_told(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ExecutorError, match=r"the worker ended with code 2: .*--workers: must be"):
+        tuner.run({**STUDY, "name": "never"}, workers=0)
+
+
+def test_without_pandas_it_is_said(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "find_spec", lambda _: None)
+    with pytest.raises(BadInputError, match=r"pip install 'tuner\[notebook\]'"):
+        tuner.launch({**STUDY, "name": "b"}).trials  # noqa: B018
