@@ -8,7 +8,7 @@ is kept with the study, where exports find it.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from tuner import commands, winner
 from tuner.database import studies, trials
@@ -91,22 +91,22 @@ class Confirmation:
             studies.set_state(connection, self.study.id, StudyState.ACTIVE, allowed=ended)
 
     def judge(self, seeds: int) -> Verdict | None:
-        """Who is out after this round; what is shown is kept with the study when it is the end."""
+        """Who is out after this round; None where nothing gave two values."""
         known = commands.load_trials(self._database, self.study)
         by_trial = _by_trial(self.study)
-        candidates = [_candidate(trial, known, by_trial) for trial in self._leading]
-        left = [c for c in candidates if c.number not in self._out]
         verdict = judged(
-            left, self._direction, rounds=len(self.rounds()), is_last=seeds == self._seeds
+            [_candidate(trial, known, by_trial) for trial in self._leading],
+            self._direction,
+            rounds=len(self.rounds()),
+            is_last=seeds == self._seeds,
+            out=self._out,
         )
-        if verdict is None:
-            return None
-        self._out |= {c.number for c in verdict.dropped}
-        dropped = tuple(c for c in candidates if c.number in self._out)
-        return replace(verdict, dropped=dropped)
+        if verdict is not None:
+            self._out |= {candidate.number for candidate in verdict.dropped}
+        return verdict
 
     def keep(self, verdict: Verdict) -> None:
-        """Store with the study what the last round has shown: exports and reports read it there."""
+        """Store with the study what the last round has shown, where exports find it."""
         sign = 1.0 if self._direction == "maximize" else -1.0
         candidates = [
             {

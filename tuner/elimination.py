@@ -7,7 +7,7 @@ the cheapest is chosen. Pure functions over values; how trials are run is somebo
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -57,17 +57,22 @@ class Verdict:
 
 
 def judged(
-    candidates: Sequence[Candidate], direction: Direction, *, rounds: int, is_last: bool
+    candidates: Sequence[Candidate],
+    direction: Direction,
+    *,
+    rounds: int,
+    is_last: bool,
+    out: Collection[int] = (),
 ) -> Verdict | None:
     """Who is out, who is tied, who wins; None where no candidate has two values.
 
-    `rounds` are those planned in all. A candidate of which trainings have failed is out as soon as
-    another one has none that failed.
+    `rounds` are those planned in all, `out` the numbers of candidates that earlier ones have
+    dropped. A candidate of which trainings have failed is out as soon as another one has none.
     """
-    fit = [c for c in candidates if len(c.values) > 1]
-    if not fit:
+    left = [c for c in candidates if c.number not in out and len(c.values) > 1]
+    if not left:
         return None
-    sound = [c for c in fit if not c.failed] or fit
+    sound = [c for c in left if not c.failed] or left
     sign = 1.0 if direction == "maximize" else -1.0
     leader = max(sound, key=lambda c: (sign * c.mean, -c.number))
     alpha = ALPHA if rounds == 1 else ALPHA * ((1 - EARLY) if is_last else EARLY / (rounds - 1))

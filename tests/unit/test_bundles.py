@@ -233,7 +233,13 @@ def test_what_is_no_image_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(images, "_with_pillow", lambda *_: None)
     path = tmp_path / "x.png"
     path.write_bytes(b"GIF89a")
-    for content, expected in ((b"GIF89a", "is no PNG file"), (b"\x89PNG\r\n\x1a\n", "is damaged")):
+    header = b"\x89PNG\r\n\x1a\n"
+    without_pixels = header + b"\0\0\0\x0dIHDR\0\0\0\x08\0\0\0\x08\x08\0\0\0\0crc_"
+    for content, expected in (
+        (b"GIF89a", "is no PNG file"),
+        (header, "is damaged"),
+        (without_pixels, "is damaged"),
+    ):
         path.write_bytes(content)
         with pytest.raises(SystemExit, match=expected):
             images._image(path, (1, 8, 8))

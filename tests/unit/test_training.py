@@ -66,6 +66,19 @@ def test_metrics_are_those_of_scikit_learn(seed: int) -> None:
     )
 
 
+@pytest.mark.parametrize("most", [metrics.MOST_ROWS, 100])
+def test_the_interval_of_an_accuracy_is_that_of_a_share(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "MOST_ROWS", most)  # of a large part fewer rows are drawn
+    right = torch.arange(400) < 320
+    logits = torch.stack([right.float(), 1 - right.float()], dim=1)
+    low, high = metrics.interval(logits, torch.zeros(400, dtype=torch.int64), "accuracy")
+    reach = 1.96 * math.sqrt(0.8 * 0.2 / 400)
+    assert low == pytest.approx(0.8 - reach, abs=0.01)
+    assert high == pytest.approx(0.8 + reach, abs=0.01)
+
+
 @pytest.mark.parametrize("classes", [2, 3, 7])
 def test_roc_auc_is_that_of_scikit_learn(classes: int) -> None:
     rng = np.random.default_rng(classes)

@@ -218,7 +218,7 @@ def _conclude(
         )
         raise typer.Exit(1)
     try:
-        best = commands.best(database, study)
+        (best,) = winner.chosen(database, study)
     except NothingToExportError as error:  # the study is at fault, not the command
         complain(str(error))
         raise typer.Exit(1) from None

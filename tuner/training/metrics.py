@@ -5,7 +5,8 @@ from torch import Tensor
 from torch.nn import functional
 
 RESAMPLED = 1_000_000  # examples of the bootstrap in all
-FEWEST, MOST = 100, 1000  # draws of it
+MOST_ROWS = 20_000  # examples of a draw
+FEWEST, MOST = 100, 1000  # draws
 TAILS = (0.025, 0.975)
 
 
@@ -16,10 +17,22 @@ def classification(logits: Tensor, labels: Tensor) -> dict[str, float]:
     the other means (`_macro`) are of those that occur or are predicted; `f1_micro` pools all
     decisions, which makes it the accuracy where each example has one class. `log_loss` is in nats.
     """
-    classes = logits.shape[1]
     labels = labels.to(logits.device)  # those of a part that is too large for it are in memory
-    predicted = logits.argmax(dim=1)
-    confusion = torch.bincount(labels * classes + predicted, minlength=classes * classes)
+    return {
+        **_of_decisions(_cells(logits, labels), logits.shape[1]),
+        "roc_auc": roc_auc(logits, labels),
+        "log_loss": log_loss(logits, labels),
+    }
+
+
+def _cells(logits: Tensor, labels: Tensor) -> Tensor:
+    """Where each example stands in the confusion matrix, row after row."""
+    return labels * logits.shape[1] + logits.argmax(dim=1)
+
+
+def _of_decisions(cells: Tensor, classes: int) -> dict[str, float]:
+    """The metrics that count decisions."""
+    confusion = torch.bincount(cells, minlength=classes * classes)
     confusion = confusion.view(classes, classes).double().cpu()
     right = confusion.diagonal()
     actual, guessed = confusion.sum(dim=1), confusion.sum(dim=0)
@@ -37,28 +50,36 @@ def classification(logits: Tensor, labels: Tensor) -> dict[str, float]:
         "f1_micro": accuracy,
         "precision_macro": macro(guessed),
         "recall_macro": macro(actual),
-        "roc_auc": roc_auc(logits, labels),
-        "log_loss": float(functional.cross_entropy(logits.float(), labels)),
     }
+
+
+def log_loss(logits: Tensor, labels: Tensor) -> float:
+    """The mean cross-entropy, in nats."""
+    return float(functional.cross_entropy(logits.float(), labels))
 
 
 def interval(logits: Tensor, labels: Tensor, name: str) -> list[float]:
     """The 95 % interval of a metric as the bootstrap gives it: percentiles of resampled examples.
 
-    How much a part of this size can tell, not how much training varies (Efron, 1979).
+    How much a part of this size can tell, not how much training varies (Efron, 1979). Of a large
+    part fewer are drawn than it has, and their spread is scaled (Bickel, Götze & van Zwet, 1997).
     """
     total = len(labels)
-    draws = min(max(RESAMPLED // total, FEWEST), MOST)
+    rows = min(total, MOST_ROWS)
+    draws = min(max(RESAMPLED // rows, FEWEST), MOST)
     generator = torch.Generator().manual_seed(0)
+    cells, alone = _cells(logits, labels), {"roc_auc": roc_auc, "log_loss": log_loss}.get(name)
     found = []
     for _ in range(draws):
-        rows = torch.randint(total, (total,), generator=generator)
-        found.append(classification(logits[rows], labels[rows])[name])
-    low, high = (
-        torch.tensor(found, dtype=torch.float64)
-        .quantile(torch.tensor(TAILS, dtype=torch.float64))
-        .tolist()
-    )
+        drawn = torch.randint(total, (rows,), generator=generator)
+        if alone is not None:
+            found.append(alone(logits[drawn], labels[drawn]))
+        else:
+            found.append(_of_decisions(cells[drawn], logits.shape[1])[name])
+    values = torch.tensor(found, dtype=torch.float64)
+    middle = values.mean()
+    scaled = middle + (values - middle) * (rows / total) ** 0.5
+    low, high = scaled.quantile(torch.tensor(TAILS, dtype=torch.float64)).tolist()
     return [low, high]
 
 

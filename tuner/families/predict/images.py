@@ -47,8 +47,11 @@ def serve(model: nn.Module, content: Mapping[str, Any]) -> None:
                 print(f"{told}training data to {highest}", file=sys.stderr)
             yield image
             return
-        with sys.stdin if path == "-" else Path(path).open(encoding="utf-8-sig") as file:
-            yield from _rows(csv.reader(file), path, shape)
+        try:
+            with sys.stdin if path == "-" else Path(path).open(encoding="utf-8-sig") as file:
+                yield from _rows(csv.reader(file), path, shape)
+        except (OSError, ValueError, csv.Error) as error:
+            sys.exit(f"{path}: cannot be read ({error})")
 
     def answers(images: Sequence[Tensor]) -> Iterator[Answer]:
         inputs = (torch.stack(list(images)).float() - mean) / std
@@ -83,8 +86,9 @@ def _image(path: Path, shape: tuple[int, ...]) -> Tensor:
             pixels = _png(path.read_bytes())
     except OSError as error:
         sys.exit(f"{path}: cannot be read ({error.strerror or error})")
-    except (ValueError, IndexError, zlib.error) as error:
-        sys.exit(f"{path}: {error}; with pillow (pip install pillow) more formats can be read")
+    except (ValueError, LookupError, zlib.error) as error:
+        said = error if isinstance(error, ValueError) else "is damaged"
+        sys.exit(f"{path}: {said}; with pillow (pip install pillow) more formats can be read")
     if pixels.shape[0] != shape[0]:
         pixels = _gray(pixels) if shape[0] == 1 else pixels[:1].expand(shape[0], -1, -1)
     if tuple(pixels.shape[1:]) != shape[1:]:
