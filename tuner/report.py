@@ -24,6 +24,7 @@ from tuner import report_facts as facts
 from tuner.figures import axes, captions, curves, history, importance, parallel, slices, text, theme
 from tuner.trials import Study, StudyState, Trial
 
+WIDTH = 900  # pixels of a figure that stands alone
 STATE_COLOUR: Mapping[StudyState, str] = {
     StudyState.ACTIVE: "running",
     StudyState.PAUSED: "pruned",
@@ -108,6 +109,21 @@ def render(
     )
     # lone surrogates cannot be written as UTF-8
     return page.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def figures(
+    study: Study,
+    trials: Sequence[Trial],
+    importances: Mapping[str, float] | None,
+    log_params: Collection[str],
+) -> dict[str, go.Figure]:
+    """The page's figures that have something to show, by name, as wide as they need."""
+    plots = _plots(study, trials, importances, log_params)
+    return {
+        name: go.Figure(plot.drawn).update_layout(width=max(WIDTH, plot.wide))
+        for name, plot in plots.items()
+        if plot.drawn is not None
+    }
 
 
 def _plots(

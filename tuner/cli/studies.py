@@ -1,8 +1,9 @@
 """Looking at studies: `list`, `show`, `trials`, `best`, `export`, `report`, `families`."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import typer
 from rich.measure import Measurement
@@ -285,10 +286,15 @@ def export_(
 
 def report_(
     name: str = StudyName,
-    to: Path | None = typer.Option(None, "--to", help="The file; by default reports/NAME.html."),
+    to: Path | None = typer.Option(
+        None, "--to", help="The file, by default reports/NAME.html; with --figures the folder."
+    ),
+    figures: Literal["pdf", "png", "svg"] | None = typer.Option(
+        None, "--figures", help="Write each figure as a picture instead."
+    ),
     as_json: bool = AsJson,
 ) -> None:
-    """Write one self-contained HTML page with figures and tables."""
+    """Write one self-contained HTML page with figures and tables, or the figures as pictures."""
     # Plotly and Optuna, which no other command of this file waits for
     from tuner import report
     from tuner.search.importances import importances
@@ -298,23 +304,45 @@ def report_(
         every = commands.load_trials(database, study)
         spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
         found = commands.best_of(every, study)
-        page = report.render(
-            study,
-            every,
-            importances=importances(database, study),
-            log_params=spec.space.log_parameters if spec else frozenset(),
-            space=spec.space.describe() if spec else {},
-            export_yaml=None
-            if found is None
-            else export.yaml_text(export.all_params(study, found)),
-            versions=export.versions(),
-        )
+        mattered = importances(database, study)
+    log = spec.space.log_parameters if spec else frozenset()
+    if figures is not None:
+        _put_pictures(report.figures(study, every, mattered, log), study, to, figures, as_json)
+        return
+    page = report.render(
+        study,
+        every,
+        importances=mattered,
+        log_params=log,
+        space=spec.space.describe() if spec else {},
+        export_yaml=None if found is None else export.yaml_text(export.all_params(study, found)),
+        versions=export.versions(),
+    )
     path = to or REPORTS / f"{files.safe_name(name)}.html"
     files.write(path, page)
     if as_json:
         print_json({"study": name, "report": path})
     else:
         out.print(f"wrote [bold]{shown(path)}[/]")
+
+
+def _put_pictures(
+    drawn: Mapping[str, Any],
+    study: Study,
+    to: Path | None,
+    form: Literal["pdf", "png", "svg"],
+    as_json: bool,
+) -> None:
+    from tuner import pictures
+
+    folder = to or REPORTS / files.safe_name(study.name)
+    if not drawn:
+        raise BadInputError(f"the study {quoted(study.name)} has nothing to draw yet")
+    names = pictures.write(drawn, folder, form)
+    if as_json:
+        print_json({"study": study.name, "folder": folder, "figures": names})
+    else:
+        out.print(f"wrote {', '.join(names)} to [bold]{shown(folder)}[/]")
 
 
 OPEN = "to be named in the study file"
