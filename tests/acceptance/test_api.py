@@ -1,5 +1,7 @@
 """tuner from Python and notebooks."""
 
+import ast
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,3 +124,21 @@ def test_without_pandas_it_is_said(here: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(api, "find_spec", lambda _: None)
     with pytest.raises(BadInputError, match=r"pip install 'tuner\[notebook\]'"):
         tuner.launch({**STUDY, "name": "b"}).trials  # noqa: B018
+
+
+def test_the_notebook_of_the_documentation_runs_and_shows_what_it_says(here: Path) -> None:
+    path = Path(__file__).parents[2] / "docs" / "own-function.ipynb"
+    space: dict[str, Any] = {}
+    compared = 0
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        body = ast.parse("".join(cell["source"])).body
+        last = body.pop() if isinstance(body[-1], ast.Expr) else None
+        exec(compile(ast.Module(body, []), str(path), "exec"), space)
+        found = None if last is None else eval(compile(ast.unparse(last), str(path), "eval"), space)
+        for output in cell["outputs"]:
+            if output["output_type"] == "execute_result":
+                assert repr(found) == "".join(output["data"]["text/plain"])
+                compared += 1
+    assert compared == 3
