@@ -134,11 +134,11 @@ def in_optuna(database: Database, name: str, **more: Any) -> optuna.Study:
     )
 
 
-def add_trial(database: Database, name: str, **trial: Any) -> None:
+def add_trial(database: Database, name: str, learning_rate: float = 0.01, **trial: Any) -> None:
     """A trial of a study as if a worker had trained it."""
     in_optuna(database, name, direction="maximize").add_trial(
         optuna.create_trial(
-            params={"learning_rate": 0.01},
+            params={"learning_rate": learning_rate},
             distributions={"learning_rate": optuna.distributions.FloatDistribution(0.001, 0.1)},
             **trial,
         )
@@ -506,7 +506,7 @@ def test_the_test_part_is_read_for_one_trial_and_another_look_is_recorded(
     line: Line, weights: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tuner.export.measure.evaluate", measured)
-    add_trial(database, "small", value=0.4)
+    add_trial(database, "small", 0.02, value=0.4)
     second = weights.parent.with_name("1.1") / artifacts.WEIGHTS_FILE
     second.parent.mkdir()
     second.write_bytes(b"no weights")
