@@ -105,7 +105,10 @@ def test_a_function_is_tuned_exported_and_repeated(
     repeated = ok("run", str(folder / "reproduce.yaml"), **run)
     assert repeated["best"]["metric"]["validation"] == best["metric"]["validation"]
     assert repeated["best"]["seed"] == best["seed"]
-    verified = ok("verify", str(folder), **run)  # it ends its process here too
+    refused = tuner("verify", str(folder), **run)
+    assert refused.returncode == 2
+    assert "training it runs code of its own" in refused.stderr
+    verified = ok("verify", str(folder), "--allow-code", **run)  # it ends its process here too
     assert [check["passed"] for check in verified["checks"]] == [True, True]
     assert verified["checks"][1]["found"] == best["metric"]["validation"]
 
@@ -114,7 +117,7 @@ def test_a_function_is_tuned_exported_and_repeated(
     refused = tuner("run", str(tmp_path / "own.yaml"), **run)
     assert refused.returncode == 2
     assert "code.fingerprint: " in refused.stderr
-    refused = tuner("verify", str(folder), **run)
+    refused = tuner("verify", str(folder), "--allow-code", **run)
     assert refused.returncode == 1
     assert "has changed since the study was launched" in refused.stdout
 

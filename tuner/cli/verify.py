@@ -24,6 +24,9 @@ def verify(
     predict: bool = typer.Option(
         False, "--predict", help="Compare predict.py's predictions with those of training."
     ),
+    allow_code: bool = typer.Option(
+        False, "--allow-code", help="Run the code of families function and command."
+    ),
     overrides: list[str] = typer.Option(
         [], "--set", help="Where the data lies now: --set data.path=... (repeatable)."
     ),
@@ -35,7 +38,8 @@ def verify(
     """
     logs.configure(settings().log_level)
     made = []
-    for check in checks(bundle, train=train, predict=predict, overrides=overrides):
+    found = checks(bundle, train=train, predict=predict, allow_code=allow_code, overrides=overrides)
+    for check in found:
         made.append(check)
         if not as_json:
             mark = "[green]ok[/]    " if check.passed else "[bold red]failed[/]"

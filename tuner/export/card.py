@@ -151,9 +151,12 @@ def _curve(study: Study, trial: Trial) -> str:
 
 
 def _use(spec: ResolvedSpec, content: Mapping[str, Any]) -> str:
-    lines = ["```sh", "tuner verify .             # is it what it claims to be?"]
     if spec.code is None:
+        lines = ["tuner verify .             # is it what it claims to be?"]
         lines.append("python predict.py --help   # predictions, without tuner")
+    else:
+        lines = ["tuner verify . --allow-code   # is it what it claims to be? runs the code"]
+    lines.insert(0, "```sh")
     lines += ["tuner run reproduce.yaml   # train it again", "```"]
     made = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
     return "\n".join([*lines, "", f"Made with {made}; `lock.txt` has every package."])

@@ -49,9 +49,17 @@ class Check:
 
 
 def verify(
-    bundle: Path, *, train: bool = True, predict: bool = False, overrides: Sequence[str] = ()
+    bundle: Path,
+    *,
+    train: bool = True,
+    predict: bool = False,
+    allow_code: bool = False,
+    overrides: Sequence[str] = (),
 ) -> Iterator[Check]:
     """The checks, each as soon as it is made.
+
+    Training users' own code and predicting run programs that the bundle names or holds:
+    `allow_code` allows the one, `predict` asks for the other.
 
     `overrides` change the study file, as where the data has moved to. BadInputError where the
     folder is no bundle, was changed, or where its data is not there.
@@ -64,6 +72,12 @@ def verify(
         claimed = _Claimed(bundle, claims, families.confirm(load(bundle / STUDY_FILE, overrides)))
     except (ValueError, KeyError, TypeError) as error:
         raise BadInputError(f"{shown(bundle)}: its {RESULT} cannot be read ({error})") from None
+    if claimed.spec.code is not None and train and not allow_code:
+        raise BadInputError(
+            f"{shown(bundle)}: training it runs code of its own, in "
+            f"{shown(claimed.spec.code.folder)}: `--allow-code` allows it, `--no-train` leaves it "
+            "out"
+        )
     with tempfile.TemporaryDirectory(prefix="tuner-verify-") as work:
         folder = Path(work)
         if claimed.spec.data is not None:
