@@ -59,10 +59,10 @@ def chosen(
     if top is not None:
         return leading(database, study, top)
     best = commands.best(database, study)
-    confirmed = confirmation(study)
-    if confirmed is None or best.number not in _numbers(confirmed):
+    contest = confirmation(study)
+    if contest is None or best.number not in _numbers(contest):
         return [best]
-    return [commands.trial(database, study, confirmed["winner"])]
+    return [commands.trial(database, study, contest["winner"])]
 
 
 def confirmation(study: Study) -> Mapping[str, Any] | None:
@@ -71,8 +71,8 @@ def confirmation(study: Study) -> Mapping[str, Any] | None:
     return found
 
 
-def _numbers(confirmed: Mapping[str, Any]) -> set[int]:
-    return {candidate["number"] for candidate in confirmed["candidates"]}
+def _numbers(contest: Mapping[str, Any]) -> set[int]:
+    return {candidate["number"] for candidate in contest["candidates"]}
 
 
 def export_trial(
@@ -103,7 +103,7 @@ def export_trial(
         importances=None if study.spec is None else importances(database, study),
         look=may_look,
         test=None if known is None else Measured(known["metrics"], known["intervals"]),
-        confirmed=_confirmed(study, trial),
+        confirmed=confirmed(study, trial),
         notes=[*_of_state(study, trial), *_of_looks(looks, trial, may_look=may_look)],
     )
     exported = export(study, trial, folder, settings, force=force, plan=plan)
@@ -122,9 +122,9 @@ def _of_state(study: Study, trial: Trial) -> list[str]:
     notes = []
     if study.state is StudyState.ACTIVE:
         notes.append("the study was still running: this is the choice so far")
-    confirmed = confirmation(study)
-    if confirmed is not None and trial.number not in _numbers(confirmed):
-        notes.append(f"the confirmation of {confirmed['at']} does not know this trial")
+    contest = confirmation(study)
+    if contest is not None and trial.number not in _numbers(contest):
+        notes.append(f"the confirmation of {contest['at']} does not know this trial")
     return notes
 
 
@@ -144,20 +144,20 @@ def _of_looks(looks: Sequence[Mapping[str, Any]], trial: Trial, *, may_look: boo
     ]
 
 
-def _confirmed(study: Study, trial: Trial) -> dict[str, Any] | None:
-    """What a confirmation says of this trial."""
-    confirmed = confirmation(study)
-    if confirmed is None:
+def confirmed(study: Study, trial: Trial) -> dict[str, Any] | None:
+    """What a confirmation says of this trial; None where it says nothing."""
+    found = confirmation(study)
+    if found is None:
         return None
-    for candidate in confirmed["candidates"]:
+    for candidate in found["candidates"]:
         if candidate["number"] == trial.number:
             return {
                 "mean": candidate["mean"],
                 "interval": candidate["interval"],
                 "seeds": len(candidate["values"]),
                 "overstated_by": candidate["overstated_by"],
-                "won": confirmed["winner"] == trial.number,
-                "tied_with": [n for n in confirmed["tied"] if n != trial.number],
+                "won": found["winner"] == trial.number,
+                "tied_with": [n for n in found["tied"] if n != trial.number],
             }
     return None
 

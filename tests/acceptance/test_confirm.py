@@ -64,6 +64,7 @@ def test_the_truly_better_configuration_wins_and_is_exported(
     # the search knows nothing of it
     assert commands.load_trials(database, commands.find(database, "luck")) == before
 
+    assert ok("best", "luck", **finished)["params"] == {"kind": "better"}
     exported = ok("export", "luck", "--force", **finished)
     assert exported["params"]["kind"] == "better"
     confirmed = exported["metric"]["confirmed"]

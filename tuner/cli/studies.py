@@ -198,8 +198,9 @@ def best(name: str = StudyName, as_json: bool = AsJson) -> None:
     """Print the best configuration as YAML (or JSON)."""
     with opened() as (_, database):
         study = commands.find(database, name)
-        found = commands.best(database, study)
+        (found,) = winner.chosen(database, study)
         params = export.all_params(study, found)
+        confirmed = winner.confirmed(study, found)
         if as_json:
             print_json(
                 {
@@ -208,12 +209,14 @@ def best(name: str = StudyName, as_json: bool = AsJson) -> None:
                     "value": found.value,
                     "metric": study.metric,
                     "params": params,
+                    **({} if confirmed is None else {"confirmed": confirmed}),
                 }
             )
             return
         say_which_objective(study)
-        head = f"# {shown(name)}, trial {found.number}: {shown(study.metric)}"
-        out.print(f"{head} {number(found.value)}")
+        head = f"# {shown(name)}, trial {found.number}: {shown(study.metric)} {number(found.value)}"
+        mean = "" if confirmed is None else f", with fresh seeds {number(confirmed['mean'])}"
+        out.print(f"{head}{mean}")
         typer.echo(export.yaml_text(params), nl=False)  # YAML escapes what would steer a terminal
 
 

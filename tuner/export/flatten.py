@@ -29,7 +29,7 @@ class _Flat:
     """What has been taken so far."""
 
     modules: dict[str, _Module] = field(default_factory=dict)
-    imports: set[str] = field(default_factory=set)
+    imports: dict[str, set[str]] = field(default_factory=dict)  # of each module; of "", modules
     taken: dict[str, str] = field(default_factory=dict)  # name → the module that it is of
     pieces: list[str] = field(default_factory=list)
 
@@ -71,11 +71,8 @@ class _Flat:
     def _import(self, statement: ast.Import | ast.ImportFrom, alias: ast.alias) -> None:
         source = getattr(statement, "module", None) or alias.name
         if not _is_ours(statement, alias):
-            one = ast.alias(alias.name, alias.asname)
-            if isinstance(statement, ast.Import):
-                self.imports.add(ast.unparse(ast.Import([one])))
-            else:
-                self.imports.add(ast.unparse(ast.ImportFrom(statement.module, [one], 0)))
+            of = "" if isinstance(statement, ast.Import) else source
+            self.imports.setdefault(of, set()).add(ast.unparse(alias))
         elif isinstance(statement, ast.Import) or alias.asname is not None:
             raise ValueError(f"{ast.unparse(statement)}: only names can be taken, without another")
         else:
@@ -91,7 +88,8 @@ def flattened(program: str) -> str:
         if not isinstance(statement, ast.Import | ast.ImportFrom):
             flat.take_used(main, statement, "__main__")
             rest.append(_text(main, statement))
-    head = sorted(flat.imports, key=lambda line: (line.startswith("from "), line))
+    head = [f"import {name}" for name in sorted(flat.imports.pop("", ()))]
+    head += [f"from {of} import {', '.join(sorted(n))}" for of, n in sorted(flat.imports.items())]
     text = "from __future__ import annotations\n\n" + "\n".join(head)
     for piece in (*flat.pieces, *rest):
         text += (
