@@ -215,7 +215,7 @@ def in_process(
     }
 
     def stand_in(arguments: list[str], **rest: Any) -> subprocess.CompletedProcess[str]:
-        if arguments[-2].endswith("predict.py"):
+        if len(arguments) > 1 and str(arguments[-2]).endswith("predict.py"):
             return subprocess.CompletedProcess(arguments, 0, _said(arguments[-2:]), "")
         function = functions.get(arguments[-1])
         if function is None:
