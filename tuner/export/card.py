@@ -55,7 +55,7 @@ def _figures(content: Mapping[str, Any], trials: Sequence[Trial]) -> str:
         said += f"\n\n{_confirmed(metric)}"
     elif complete > 1:
         said += (
-            f"\n\nIt is the best of {complete} results on the validation part, which flatters "
+            f"\n\nIt was chosen among {complete} results by the validation part, which flatters "
             "it: the best of many noisy figures is partly luck. "
             + ("The test figure had no part in the choice." if "test" in metric else "")
         ).rstrip()
