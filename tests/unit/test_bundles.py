@@ -134,6 +134,9 @@ def test_what_was_changed_is_refused(copy: Path) -> None:
         with pytest.raises(BadInputError, match=f"is not as exported: {expected}"):
             checks(copy)
         path.unlink() if before is None else path.write_bytes(before)
+    (copy / "__pycache__").mkdir()  # as after `from config import PARAMS`
+    (copy / "__pycache__" / "config.pyc").write_bytes(b"")
+    assert checks(copy, train=False)["figures"].passed
     (copy / "predict.py").unlink()
     with pytest.raises(BadInputError, match=r"predict\.py is missing"):
         checks(copy)

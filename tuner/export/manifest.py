@@ -71,13 +71,13 @@ def holds_nothing_else(folder: Path) -> bool:
 
 
 def _names(folder: Path) -> list[str]:
-    """All files below the folder but the manifest."""
+    """All files below the folder but the manifest, and what Python leaves beside `config.py`."""
     found = [
         Path(root, name).relative_to(folder).as_posix()
         for root, folders, names in os.walk(folder)
         for name in (*names, *(f for f in folders if Path(root, f).is_symlink()))
     ]
-    return sorted(name for name in found if name != NAME)
+    return sorted(n for n in found if n != NAME and "__pycache__" not in n.split("/"))
 
 
 def _digest(path: Path) -> str:
