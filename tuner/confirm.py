@@ -38,6 +38,11 @@ class Confirmation:
             raise BadInputError(
                 f"the study {quoted(study.name)} was made through Optuna: tuner cannot train it"
             )
+        if len(study.directions) > 1:
+            raise BadInputError(
+                f"the study {quoted(study.name)} has several objectives, so there is no single "
+                "winner to confirm; `tuner show` names its Pareto front"
+            )
         if study.state is StudyState.ACTIVE:
             raise BadInputError(
                 f"the study {quoted(study.name)} is active: its best may still change; confirm it "
