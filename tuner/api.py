@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner import commands, tables, winner
+from tuner import commands, experiments, tables, winner
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, ExecutorError, TunerError
 from tuner.export import Exported, all_params
@@ -113,9 +113,11 @@ def _launched(
         source = loads(json.dumps(dict(given)), overrides=overrides, rename=name)
         prepared = commands.prepare_source(database, source, chosen)
     else:
-        prepared = commands.prepare_study(
+        prepared, *others = experiments.prepare(
             database, Path(given), chosen, overrides=overrides, name=name
         )
+        if others:
+            raise BadInputError(f"{given}: names several families; `tuner run` launches those")
     return commands.launch(database, prepared, resume=resume).study
 
 
