@@ -11,7 +11,7 @@ which does not depend on what the search happened to try. Interleaved rounds; pr
     python -m benchmarks.study ENVIRONMENTS              three rounds, about 15 minutes
 
 Processor time and memory are of all processes, servers too (their proportional share of memory),
-looked at each half second. PostgreSQL runs already for Optuna; tuner starts its own.
+looked at each half second. PostgreSQL runs already for tuner and for Optuna.
 """
 
 import argparse
@@ -112,6 +112,8 @@ def contest(contestant: str, environments: Path, folder: Path) -> dict[str, floa
     """One run of a contestant, and the replay of what it trained."""
     log, hold = folder / "log.jsonl", None
     more = {}
+    if contestant in ("tuner", "Optuna RDBStorage"):
+        hold = embedded.hold(folder / "home", linger=0.0)
     if contestant == "tuner":
         more = {"TUNER_HOME": str(folder / "home")}
         command = [
@@ -124,7 +126,7 @@ def contest(contestant: str, environments: Path, folder: Path) -> dict[str, floa
             str(folder / "best"),
         ]
     elif contestant == "Optuna RDBStorage":
-        hold = embedded.hold(folder / "home", linger=0.0)
+        assert hold is not None
         command = [sys.executable, "optuna_rdb.py", hold.url]
     elif contestant == "Ray Tune":
         command = [str(environments / "ray/bin/python"), "ray_tune.py", str(folder)]
