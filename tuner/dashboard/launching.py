@@ -15,10 +15,9 @@ from tuner.families import registry
 from tuner.families.base import Family
 from tuner.figures.text import duration
 from tuner.spec.code import OWN
-from tuner.spec.data import PACKAGED
 from tuner.spec.document import NotYamlError, parse
 from tuner.spec.load import Source, loads
-from tuner.spec.parameters import CategoricalParameter, FixedParameter, describe
+from tuner.spec.parameters import FixedParameter, describe
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.words import quoted, written
 from tuner.trials import Study
@@ -51,7 +50,6 @@ class Row:
     log: bool = False
     choices: str = ""
     value: str = ""
-    is_list: bool = False  # its default lists choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +111,21 @@ def _rows(card: Family | None, data: Mapping[str, Any]) -> tuple[Row, ...]:
     for name in dict.fromkeys([*defaults, *given]):
         default = defaults.get(name)
         said = "" if default is None else describe(default)
-        is_list = isinstance(default, CategoricalParameter)
-        rows.append(_row(str(name), said, is_list, given.get(name), name in given))
+        rows.append(_row(str(name), said, given.get(name), name in given))
     return tuple(rows)
 
 
-def _row(name: str, default: str, is_list: bool, value: Any, is_given: bool) -> Row:
+def _row(name: str, default: str, value: Any, is_given: bool) -> Row:
     if not is_given:
-        return Row(name, default, "default", is_list=is_list)
+        return Row(name, default, "default")
     if isinstance(value, list):
-        return Row(name, default, "choices", choices=_list(value), is_list=is_list)
+        return Row(name, default, "choices", choices=_list(value))
     if not isinstance(value, dict):
-        return Row(name, default, "value", value=_text(value), is_list=is_list)
+        return Row(name, default, "value", value=_text(value))
     if "value" in value:
-        return Row(name, default, "value", value=_text(value["value"]), is_list=is_list)
+        return Row(name, default, "value", value=_text(value["value"]))
     if isinstance(value.get("choices"), list):
-        return Row(name, default, "choices", choices=_list(value["choices"]), is_list=is_list)
+        return Row(name, default, "choices", choices=_list(value["choices"]))
     return Row(
         name,
         default,
@@ -136,7 +133,6 @@ def _row(name: str, default: str, is_list: bool, value: Any, is_given: bool) -> 
         low=_text(value.get("low")),
         high=_text(value.get("high")),
         log=value.get("log") is True,
-        is_list=is_list,
     )
 
 
@@ -225,11 +221,6 @@ def _is_like(study: Study, spec: ResolvedSpec) -> bool:
     given = study.spec.get("data") or {}
     path = None if spec.data.path is None else str(spec.data.path)
     return (given.get("source"), given.get("path")) == (spec.data.source, path)
-
-
-def packaged() -> tuple[str, ...]:
-    """Data sets that come with packages."""
-    return PACKAGED
 
 
 def _at(data: Any, path: str) -> Any:

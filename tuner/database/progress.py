@@ -61,7 +61,6 @@ class Progress:
     spark: tuple[float, ...]  # the best so far, over the trials by number
     seconds: float  # that trials' latest attempts have taken
     pace: float | None  # trials that end a second, by the last `RECENT`; None: nothing to go by
-    running_since: tuple[float, ...]  # seconds since 1970, of the trials that run
     last_end: float | None  # seconds since 1970
 
     @property
@@ -117,7 +116,6 @@ class _Numbers:
         sign = 1.0 if direction == "maximize" else -1.0
         scores = np.where(complete, sign * self.values, -np.inf)
         best = int(np.argmax(scores)) if complete.any() else None
-        running = self.started[self.states == _code(TrialState.RUNNING)]
         ended = self.finished[np.isfinite(self.finished)]
         return Progress(
             counts={state: int(counted[_code(state)]) for state in STATES},
@@ -126,7 +124,6 @@ class _Numbers:
             spark=_spark(sign * np.maximum.accumulate(scores)) if best is not None else (),
             seconds=float(np.nansum(self.finished - self.started)),
             pace=_pace(ended),
-            running_since=tuple(running[np.isfinite(running)].tolist()),
             last_end=float(ended.max()) if len(ended) else None,
         )
 

@@ -14,6 +14,7 @@ from tuner.dashboard.context import ID, Board, Context
 from tuner.errors import BadInputError, StudyExistsError
 from tuner.families import registry
 from tuner.spec import edit, overrides
+from tuner.spec.data import PACKAGED
 from tuner.spec.file import study_file
 from tuner.spec.parameters import CategoricalParameter, FixedParameter, Parameter, at
 from tuner.spec.resolved import ResolvedSpec
@@ -112,7 +113,7 @@ def _rendered(
         "form": launching.form(text),
         "verdict": launching.verdict(board, text, who),
         "families": registry.NAMES,
-        "packaged": launching.packaged(),
+        "packaged": PACKAGED,
         **(more or {}),
     }
     return views.render(request, template, context)
