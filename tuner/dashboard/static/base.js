@@ -1,7 +1,5 @@
 // What every page does: times in the viewer's zone, sentences of what was done, dialogs, copying,
-// and which rows of a list are selected.
-
-import "./stream.js";
+// and which rows of a list are selected. What changes elsewhere comes as events (stream.js).
 
 const MINUTE = 60, HOUR = 3600, DAY = 86400; // seconds
 const STEPS = [[MINUTE, 1, "second"], [HOUR, MINUTE, "minute"], [DAY, HOUR, "hour"], [30 * DAY, DAY, "day"]];
@@ -119,5 +117,15 @@ document.addEventListener("tuner:done", (event) => {
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   selected.clear();
 });
+
+// What changes elsewhere: `tuner:here` says that it concerns this page. Who is not logged in yet gets
+// no stream.
+if (document.querySelector("nav.main")) import("./stream.js");
+for (const name of ["tuner:hello", "tuner:trials", "tuner:study"])
+  document.addEventListener(name, ({ detail }) => {
+    const { study } = document.body.dataset;
+    if (!study || !detail?.study || Number(study) === detail.study)
+      document.dispatchEvent(new CustomEvent("tuner:here"));
+  });
 showTimes(document);
 setInterval(() => showTimes(document), 20000);
