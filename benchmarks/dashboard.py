@@ -276,6 +276,8 @@ def live(
     page.wait_for_timeout(5000)
     seen = page.evaluate("window.__seen")
     waits = sorted(seen[str(n)] / 1000 - at for n, at in committed.items() if str(n) in seen)
+    if not waits:
+        return {"drawn": 0.0}
     return {
         "drawn": len(waits) / len(committed),
         "commit to drawn p50 ms": 1000 * statistics.median(waits),

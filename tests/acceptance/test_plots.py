@@ -165,6 +165,15 @@ def test_the_table_scrolls_sorts_filters_and_compares(page: Page, served: Served
     expect(compared.locator("tr.differs").first).to_be_visible()
 
 
+# Takes note of the trials that ever had a mark above the drawing
+MARKS = """() => {
+    window.marks = new Set();
+    const look = () => document.querySelectorAll(".tail [data-number]")
+        .forEach((mark) => window.marks.add(Number(mark.dataset.number)));
+    new MutationObserver(look).observe(document.body, { subtree: true, childList: true });
+}"""
+
+
 def test_what_is_committed_appears_in_seven_tabs(browser: Browser, served: Served) -> None:
     with opened(browser, served.address) as page:
         page.goto(f"/studies/{served.study}/overview")
@@ -174,14 +183,10 @@ def test_what_is_committed_appears_in_seven_tabs(browser: Browser, served: Serve
             other.goto(f"/studies/{served.study}/trials")
         expect(others[-1].locator("[data-table][data-drawn]")).to_be_visible()
         page.bring_to_front()
+        page.evaluate(MARKS)
         number = finished_trial(served.database, served.study)
-        # a mark at once, or already the whole figure that has taken it in
-        page.wait_for_function(
-            """(number) => document.querySelector(`.tail [data-number="${number}"]`)
-            || document.querySelector("[data-figure=history] .drawing").calcdata
-                .some((trace) => trace.some((point) => point.x === number))""",
-            arg=number,
-        )
+        # at once, before the whole figure takes it in
+        page.wait_for_function("(number) => window.marks.has(number)", arg=number)
         for other in (others[0], others[-1]):
             other.bring_to_front()
             expect(other.locator("tbody.rows tr").first.locator("a")).to_have_text(str(number))

@@ -33,7 +33,7 @@ export class Tail {
 
   show() {
     this.box.querySelector(".tail")?.remove();
-    const layout = this.box._fullLayout, plot = this.box.querySelector(".cartesianlayer .xy .plot");
+    const layout = this.box._fullLayout, plot = this.box.querySelector(".cartesianlayer .overplot > .xy");
     if (!layout?.xaxis || !plot || !this.points.size) return;
     const [left, right] = layout.xaxis.range, last = Math.max(...this.points.keys());
     if (last > right && this.follows !== last) {
