@@ -42,7 +42,7 @@ lint: $(VENV)/.dev ## Check style, types and the import contracts
 
 # after lint even under `make -j`: two cores, and a typing error is the faster news
 unit: $(VENV)/.dev | lint
-	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/pytest -n 3 --dist worksteal $(PYTEST_ARGS)
 
 format: $(VENV)/.dev ## Format the code and repair what ruff can
 	$(BIN)/ruff check --fix
