@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from tuner.trials import NO_LABELS
 
@@ -109,35 +110,18 @@ def stopped(connection: Connection, worker_id: UUID) -> None:
 
 def alive(connection: Connection, *, within: float = SEEN_WITHIN) -> list[WorkerRecord]:
     """The workers that were seen in the last `within` seconds."""
-    return [
-        WorkerRecord(
-            id=row.id,
-            host=row.host,
-            pid=row.pid,
-            slots=row.slots,
-            devices=tuple(row.devices),
-            version=row.version,
-            labels=row.labels,
-            started_at=row.started_at,
-            seen_at=row.seen_at,
-        )
-        for row in connection.execute(_ALIVE, {"within": within})
-    ]
+    rows = connection.execute(_ALIVE, {"within": within})
+    return [WorkerRecord(**_columns(row)) for row in rows]
+
+
+def _columns(row: Row[Any]) -> dict[str, Any]:
+    return {**row._mapping, "devices": tuple(row.devices)}
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(WorkerRecord):
     """A worker that is there, or was lately."""
 
-    id: UUID
-    host: str
-    pid: int
-    slots: int
-    devices: tuple[str, ...]
-    version: str
-    labels: Mapping[str, str]
-    started_at: datetime
-    seen_at: datetime
     stopped_at: datetime | None  # it ended on its own
     drain_at: datetime | None  # somebody has asked it to stop
     alive: bool
@@ -159,23 +143,7 @@ def recent(
 ) -> list[Seen]:
     """The workers that were there in the last hours, those that are there first."""
     rows = connection.execute(_RECENT, {"within": within, "hours": hours, "limit": limit})
-    return [
-        Seen(
-            id=row.id,
-            host=row.host,
-            pid=row.pid,
-            slots=row.slots,
-            devices=tuple(row.devices),
-            version=row.version,
-            labels=row.labels,
-            started_at=row.started_at,
-            seen_at=row.seen_at,
-            stopped_at=row.stopped_at,
-            drain_at=row.drain_at,
-            alive=row.alive,
-        )
-        for row in rows
-    ]
+    return [Seen(**_columns(row)) for row in rows]
 
 
 def running(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, list[Running]]:
