@@ -8,7 +8,7 @@ slipped through the escaping still could not run or load anything.
 import base64
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -263,24 +263,30 @@ def _visible(value: object) -> object:
     return value
 
 
-@cache
-def _template() -> jinja2.Template:
+def template_environment(package: str, **filters: Callable[..., Any]) -> jinja2.Environment:
+    """A package's templates: escaped, strict, with the product's looks of values as filters."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tuner", "templates"),
+        loader=jinja2.PackageLoader(package, "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_visible,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
     environment.filters |= {
         "number": text.number,
         "param": text.value,
         "short": text.short,
-        "moment": facts.moment,
         "duration": text.duration,
-        "percent": importance.percent,
+        **filters,
     }
+    return environment
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = template_environment("tuner", moment=facts.moment, percent=importance.percent)
     return environment.get_template("report.html.j2")
 
 

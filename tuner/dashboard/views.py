@@ -15,16 +15,8 @@ from tuner import __version__
 from tuner.accounts import Role
 from tuner.dashboard import assets
 from tuner.dashboard.context import Board
-from tuner.figures import text, theme
-from tuner.report import script_safe
-from tuner.trials import StudyState
-
-STATE_COLOUR: Mapping[str, str] = {
-    StudyState.ACTIVE: "running",
-    StudyState.PAUSED: "pruned",
-    StudyState.STOPPED: "failed",
-    StudyState.FINISHED: "complete",
-}
+from tuner.figures import theme
+from tuner.report import STATE_COLOUR, script_safe, template_environment
 
 PLACES = (  # path, title, the role that it needs
     ("/studies", "Studies", Role.VIEWER),
@@ -57,13 +49,6 @@ def moment(given: datetime | None) -> Markup:
     )
 
 
-def _visible(value: object) -> object:
-    """What Jinja prints: nothing unprintable but line ends."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return "\n".join(map(text.clean, value.expandtabs(2).split("\n")))
-    return value
-
-
 def _plot_settings() -> Markup:
     """What scripts need to draw figures: Plotly's settings, and each light colour's dark one."""
     config = {**theme.CONFIG, "modeBarButtonsToRemove": ["lasso2d", "autoScale2d"]}
@@ -72,22 +57,7 @@ def _plot_settings() -> Markup:
 
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tuner.dashboard", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
-    environment.filters |= {
-        "number": text.number,
-        "param": text.value,
-        "short": text.short,
-        "duration": text.duration,
-        "moment": moment,
-    }
+    environment = template_environment("tuner.dashboard", moment=moment)
     environment.globals |= {
         "static": assets.url,
         "state_colour": STATE_COLOUR,
