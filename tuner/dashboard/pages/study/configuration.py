@@ -1,0 +1,24 @@
+"""The tab Configuration: the study file with nothing left open, its data, its versions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tuner import export
+from tuner.dashboard.context import Board
+from tuner.dashboard.facts import spec_of
+from tuner.report import facts
+from tuner.spec.file import study_file
+from tuner.trials import Study
+
+
+def context(board: Board, study: Study) -> Mapping[str, Any]:
+    """What the tab's template is given."""
+    spec = spec_of(study)
+    return {
+        "file": None if spec is None else export.yaml_text(study_file(spec)),
+        "space": {} if spec is None else spec.space.describe(),
+        "method": facts.method(study),
+        "data": facts.data(study),
+        "own_code": None if spec is None or spec.code is None else spec.code.fingerprint,
+        "versions": export.versions(),
+    }

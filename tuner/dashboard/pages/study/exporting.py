@@ -1,0 +1,207 @@
+"""The page Export: configurations as text, the bundle with weights, the report."""
+
+import csv
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse
+from starlette.background import BackgroundTask
+
+from tuner import commands, export, files, records
+from tuner.dashboard import views
+from tuner.dashboard.context import Board, Context, StudyId, leading
+from tuner.dashboard.facts import params_of, spec_of
+from tuner.dashboard.pages.study.snippets import command_line
+from tuner.dashboard.security.access import Who, operator
+from tuner.dashboard.security.audited import note
+from tuner.errors import visible
+from tuner.report import document
+from tuner.search.importances import importances
+from tuner.trials import Study, Trial, pareto_front
+from tuner.winner import choice
+
+MOST = 50  # configurations
+FORMATS: Mapping[str, str] = {
+    "yaml": "YAML",
+    "json": "JSON",
+    "toml": "TOML",
+    "python": "Python",
+    "csv": "CSV",
+    "flags": "options of a command",
+    "hydra": "Hydra",
+    "transformers": "transformers' TrainingArguments",
+    "optuna": "Optuna",
+    "enqueue": "tuner enqueue",
+}
+_OWN_FILES = {"yaml": "config.yaml", "csv": "configurations.csv", "enqueue": "enqueue.sh"}
+
+router = APIRouter(prefix="/studies/{study_id:int}/export")
+Top = Annotated[int, Query(ge=1, le=MOST)]
+Format = Literal[
+    "yaml",
+    "json",
+    "toml",
+    "python",
+    "csv",
+    "flags",
+    "hydra",
+    "transformers",
+    "optuna",
+    "enqueue",
+]
+
+
+@router.get("")
+def page(
+    request: Request,
+    board: Context,
+    study_id: StudyId,
+    top: Top = 1,
+    format: Format = "yaml",
+    front: bool = False,
+) -> Response:
+    """What would be exported; `front`: of several objectives, the trials that none beats in all."""
+    study = commands.study_of(board.database, study_id)
+    chosen = _chosen(board, study, top, front=front)
+    context = {
+        "study": study,
+        "top": top,
+        "front": front,
+        "format": format,
+        "formats": FORMATS,
+        "most": MOST,
+        "chosen": chosen,
+        "text": _text(study, chosen, format) if chosen else "",
+    }
+    return views.render(request, "export.html", context)
+
+
+@router.get("/file")
+def file(
+    board: Context,
+    study_id: StudyId,
+    top: Top = 1,
+    format: Format = "yaml",
+    front: bool = False,
+) -> Response:
+    """The same as a file to save."""
+    study = commands.study_of(board.database, study_id)
+    chosen = _chosen(board, study, top, front=front)
+    if not chosen:
+        commands.best(board.database, study)  # says why there is none
+    own = _OWN_FILES.get(format) or export.FORMATS[format][0]
+    which = "front" if front else "best" if top == 1 else f"top-{top}"
+    name = f"{files.safe_name(study.name)}-{which}-{own}"
+    return _attachment(_text(study, chosen, format).encode(), "text/plain", name)
+
+
+@router.get("/report")
+def report_file(board: Context, study_id: StudyId) -> Response:
+    """The study's report, as `tuner report` writes it."""
+    study = commands.study_of(board.database, study_id)
+    every = commands.load_trials(board.database, study)
+    spec = spec_of(study)
+    found = commands.best_of(every, study)
+    html = document.render(
+        study,
+        every,
+        importances=importances(board.database, study),
+        log_params=spec.space.log_parameters if spec else frozenset(),
+        space=spec.space.describe() if spec else {},
+        export_yaml=None if found is None else export.yaml_text(params_of(study, found)),
+        versions=export.versions(),
+    )
+    return _attachment(html.encode(), "text/html", f"{files.safe_name(study.name)}.html")
+
+
+@router.post("/bundle", dependencies=[operator])
+def bundle(request: Request, board: Context, who: Who, study_id: StudyId) -> Response:
+    """The best configuration with its weights, measured on the test part, as an archive."""
+    study = commands.study_of(board.database, study_id)
+    found = commands.best(board.database, study)
+    note(request, f"exported trial {found.number} of {study.name}")
+    aside = Path(tempfile.mkdtemp(prefix="tuner-export-"))
+    try:
+        name = files.safe_name(study.name)
+        choice.export_trial(board.database, board.settings, study, found, aside / name)
+        archive = shutil.make_archive(str(aside / "bundle"), "zip", aside, name)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return FileResponse(
+        archive,
+        media_type="application/zip",
+        filename=f"{name}.zip",
+        background=BackgroundTask(shutil.rmtree, aside, ignore_errors=True),
+    )
+
+
+def _chosen(board: Board, study: Study, top: int, *, front: bool) -> list[Trial]:
+    if front and len(study.directions) > 1:
+        return pareto_front(commands.load_trials(board.database, study), study.directions)[:MOST]
+    return leading(board, study, top)
+
+
+def _text(study: Study, chosen: list[Trial], form: str) -> str:
+    """One configuration as the tool reads it; several one after the other."""
+    if form == "csv":
+        return _csv(study, chosen)
+    if form == "json" and len(chosen) > 1:
+        return json.dumps([_record(study, trial) for trial in chosen], indent=2) + "\n"
+    if len(chosen) == 1 and form != "yaml":
+        return _written(study, chosen[0], form)
+    return "\n".join(f"{_head(study, trial)}{_written(study, trial, form)}" for trial in chosen)
+
+
+def _written(study: Study, trial: Trial, form: str) -> str:
+    params = params_of(study, trial)
+    if form == "yaml":
+        return export.yaml_text(dict(params))
+    if form == "enqueue":
+        return command_line(study.name, params) + "\n"
+    return export.FORMATS[form][1](params)
+
+
+def _head(study: Study, trial: Trial) -> str:
+    values = ", ".join(
+        f"{visible(name)} {value}"
+        for name, value in zip(study.metrics or ("value",), trial.values or (), strict=False)
+    )
+    return f"# {values}, trial {trial.number} of {visible(study.name)}\n"
+
+
+def _record(study: Study, trial: Trial) -> dict[str, Any]:
+    return {
+        "trial": trial.number,
+        study.metric: trial.value,
+        "params": dict(params_of(study, trial)),
+    }
+
+
+def _csv(study: Study, chosen: list[Trial]) -> str:
+    params = [params_of(study, trial) for trial in chosen]
+    names = list(dict.fromkeys(name for one in params for name in one))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(records.cell, ["trial", study.metric, *names]))
+    for trial, one in zip(chosen, params, strict=True):
+        writer.writerow(
+            map(records.cell, [trial.number, trial.value, *(one.get(name) for name in names)])
+        )
+    return text.getvalue()
+
+
+def _attachment(content: bytes, media_type: str, name: str) -> Response:
+    """Saved and never shown: what users have named must not become a page of ours."""
+    headers = {
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+    }
+    return Response(content, media_type=media_type, headers=headers)

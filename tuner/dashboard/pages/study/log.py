@@ -1,0 +1,26 @@
+"""The tab Log: what went wrong, by cause and one by one, and who has steered the study."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tuner import commands
+from tuner.dashboard.context import Board
+from tuner.database import attempts, audit
+from tuner.report import facts
+from tuner.trials import Study
+
+SHOWN = 25  # attempts and changes
+
+
+def context(board: Board, study: Study) -> Mapping[str, Any]:
+    """What the tab's template is given."""
+    with board.database.statement() as connection:
+        wrong = attempts.wrong(connection, study.id, limit=SHOWN)
+        changes = audit.of_study(connection, study.id, limit=SHOWN)
+    return {
+        "failures": commands.failures(board.database, study),
+        "wrong": wrong,
+        "changes": changes,
+        "causes": facts.CAUSES,
+        "shown": SHOWN,
+    }

@@ -1,0 +1,46 @@
+"""A configuration as text to paste."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tuner import export
+from tuner.spec.words import written
+from tuner.trials import ParamValue
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """One form of it."""
+
+    id: str
+    title: str
+    text: str
+
+
+def snippets(study: str, params: Mapping[str, ParamValue]) -> list[Snippet]:
+    """The forms in which people want the best configuration."""
+    plain = dict(params)
+    return [
+        Snippet("yaml", "YAML", export.yaml_text(plain).rstrip("\n")),
+        *(
+            Snippet(form, {"json": "JSON"}.get(form, form.title()), _as(form, plain))
+            for form in ("python", "json")
+        ),
+        Snippet("shell", "Command line", command_line(study, plain)),
+    ]
+
+
+def _as(form: str, params: Mapping[str, ParamValue]) -> str:
+    return export.FORMATS[form][1](params).rstrip("\n")
+
+
+def command_line(study: str, params: Mapping[str, ParamValue]) -> str:
+    """The command that tries just this configuration again in the study."""
+    pairs = (f"{name}={_exact(value)}" for name, value in params.items())
+    return " \\\n  ".join([shlex.join(["tuner", "enqueue", study]), *map(shlex.quote, pairs)])
+
+
+def _exact(value: ParamValue) -> str:
+    """As a study file has it, with every digit."""
+    return repr(value) if isinstance(value, float) else written(value)

@@ -1,0 +1,157 @@
+"""What the controls of a study's page do."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Form, Request, Response
+
+from tuner import commands
+from tuner.dashboard import steering
+from tuner.dashboard.context import Context, StudyId, TrialNumber
+from tuner.dashboard.security.access import Who, admin, operator
+from tuner.figures.text import count
+from tuner.spec import overrides
+
+LIMITS = {
+    "trials": "budget.trials",
+    "hours": "budget.hours",
+    "total_epochs": "budget.total_epochs",
+    "gpu_seconds": "budget.gpu_seconds",
+    "priority": "resources.priority",
+    "max_concurrent": "resources.max_concurrent",
+}
+MAX_TEXT = 20_000  # characters of parameters
+
+router = APIRouter(dependencies=[operator])
+Limit = Annotated[str | None, Form(max_length=40)]
+
+
+@router.post("/studies/{study_id:int}/pause")
+def pause(request: Request, board: Context, study_id: StudyId) -> Response:
+    """No new claims; running trials go back to the queue."""
+    study = commands.study_of(board.database, study_id)
+    commands.pause(board.database, study.name)
+    return _done(request, study_id, f"paused {study.name}: running trials go back to the queue")
+
+
+@router.post("/studies/{study_id:int}/resume")
+def resume(request: Request, board: Context, study_id: StudyId) -> Response:
+    """Let workers claim again."""
+    study = commands.study_of(board.database, study_id)
+    commands.resume(board.database, study.name)
+    return _done(request, study_id, f"{study.name} is active: workers go on with it")
+
+
+@router.post("/studies/{study_id:int}/stop")
+def stop(request: Request, board: Context, study_id: StudyId) -> Response:
+    """End a study before its budget is used."""
+    study = commands.study_of(board.database, study_id)
+    commands.stop(board.database, study.name)
+    return _done(request, study_id, f"stopped {study.name}; resuming goes on with it")
+
+
+@router.post("/studies/{study_id:int}/change")
+def change(
+    request: Request,
+    board: Context,
+    study_id: StudyId,
+    trials: Limit = None,
+    hours: Limit = None,
+    total_epochs: Limit = None,
+    gpu_seconds: Limit = None,
+    priority: Limit = None,
+    max_concurrent: Limit = None,
+) -> Response:
+    """Change budgets and limits, from the next claim on.
+
+    An empty field is no limit, one that is not sent stays as it is.
+    """
+    study = commands.study_of(board.database, study_id)
+    given = {
+        "trials": trials,
+        "hours": hours,
+        "total_epochs": total_epochs,
+        "gpu_seconds": gpu_seconds,
+        "priority": priority,
+        "max_concurrent": max_concurrent,
+    }
+    assignments = [
+        f"{LIMITS[name]}={value.strip() or 'null'}"
+        for name, value in given.items()
+        if value is not None
+    ]
+    done = commands.change(board.database, study.name, assignments)
+    said = "\n".join(done.changes) or "nothing has changed: it is so already"
+    return _done(request, study_id, said)
+
+
+@router.post("/studies/{study_id:int}/enqueue")
+def enqueue(
+    request: Request,
+    board: Context,
+    study_id: StudyId,
+    params: Annotated[str, Form(max_length=MAX_TEXT)],
+) -> Response:
+    """Queue a configuration, given as lines `name: value`."""
+    study = commands.study_of(board.database, study_id)
+    number = commands.enqueue(board.database, study.name, overrides.configuration(params))
+    return _done(request, study_id, f"queued as trial {number}")
+
+
+@router.post("/studies/{study_id:int}/retry")
+def retry(request: Request, board: Context, study_id: StudyId) -> Response:
+    """Queue all failed trials again."""
+    study = commands.study_of(board.database, study_id)
+    numbers = commands.retry(board.database, study.name)
+    said = f"queued again: {count(len(numbers), 'trial')}" if numbers else "none has failed"
+    return _done(request, study_id, said)
+
+
+@router.post("/studies/{study_id:int}/delete", dependencies=[admin])
+def delete(
+    request: Request,
+    board: Context,
+    study_id: StudyId,
+    typed: Annotated[str, Form(max_length=500)],
+) -> Response:
+    """Delete the study for good, if its name was typed."""
+    study = commands.study_of(board.database, study_id)
+    steering.check_name(typed, study.name)
+    commands.delete(board.database, board.settings, study.name)
+    answer = steering.answer(request, "/studies", f"deleted {study.name}")
+    if request.headers.get("hx-request"):
+        answer.headers["HX-Redirect"] = "/studies"
+    return answer
+
+
+@router.post("/studies/{study_id:int}/trials/{number:int}/retry")
+def retry_one(request: Request, board: Context, study_id: StudyId, number: TrialNumber) -> Response:
+    """Queue a failed trial again."""
+    study = commands.study_of(board.database, study_id)
+    commands.retry(board.database, study.name, number)
+    return steering.answer(request, _trial(study_id, number), f"queued trial {number} again")
+
+
+@router.post("/studies/{study_id:int}/trials/{number:int}/kill")
+def kill(
+    request: Request, board: Context, who: Who, study_id: StudyId, number: TrialNumber
+) -> Response:
+    """Fail a running trial, or one that was enqueued and has not begun."""
+    study = commands.study_of(board.database, study_id)
+    commands.kill(board.database, study.name, number, by=who.name)
+    return steering.answer(request, _trial(study_id, number), f"killed trial {number}")
+
+
+@router.post("/workers/{worker_id}/drain")
+def drain(request: Request, board: Context, worker_id: UUID) -> Response:
+    """Ask a worker to stop: its trials finish or go back to the queue."""
+    commands.drain(board.database, worker_id)
+    return steering.answer(request, "/fleet", "draining: its trials finish or go back to the queue")
+
+
+def _done(request: Request, study_id: int, said: str) -> Response:
+    return steering.answer(request, f"/studies/{study_id}/overview", said)
+
+
+def _trial(study_id: int, number: int) -> str:
+    return f"/studies/{study_id}/trials/{number}"

@@ -1,0 +1,1 @@
+"""What keeps out whom: guards of every request, who asks, what is written down of it."""

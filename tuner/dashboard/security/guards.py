@@ -1,0 +1,126 @@
+"""What every request passes before a route sees it, and every answer on its way out.
+
+Plain ASGI, for streams must pass through unbuffered. A page of another site cannot read our answers
+(no CORS), cannot be answered under a name of its own (Host, against DNS rebinding) and cannot make
+us change anything (Origin); what slips through our escaping cannot run (Content-Security-Policy).
+"""
+
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BODY = 1_000_000  # bytes
+TOO_LARGE = f"a request may have {MAX_BODY:,} bytes at most"
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+# Plotly sets the attribute `style` of what it draws, and adds its rules one by one to a style
+# element that is empty in the page: the digest is that of nothing. All else are files of ours.
+_EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "worker-src 'self'",
+        f"style-src 'self' {_EMPTY}",
+        "style-src-attr 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "manifest-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+HSTS = {"Strict-Transport-Security": "max-age=31536000"}
+
+
+class Guards:
+    """The outermost layer of the application."""
+
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str], tls: bool = False) -> None:
+        """`hosts`: the names under which this server may be asked, without ports.
+
+        `tls`: browsers reach it by HTTPS, and shall never again try it without.
+        """
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._headers = {**HEADERS, **(HSTS if tls else {})}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        refused = self._refused(scope)
+        if refused is not None:
+            await refused(scope, receive, guarded)
+            return
+        await self._app(scope, _limited(receive), guarded)
+
+    def _refused(self, scope: Scope) -> PlainTextResponse | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if _name(host) not in self._hosts:
+            return PlainTextResponse(
+                "This server does not answer to that name; `--host-name` allows it.\n", 421
+            )
+        if scope["method"] not in SAFE_METHODS and not _is_own(headers, host):
+            return PlainTextResponse("A page of another site may not do that.\n", 403)
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > MAX_BODY:
+            return PlainTextResponse(f"{TOO_LARGE}.\n", 413)
+        return None
+
+
+def _is_own(headers: Headers, host: str) -> bool:
+    """Whether a page of ours, or no page at all, has sent this."""
+    origin = headers.get("origin")
+    if origin is not None:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    # a program sends neither; every browser of today sends this one
+    return headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
+
+
+def _name(host: str) -> str:
+    """`localhost:8080` and `[::1]:8080` without the port."""
+    host = host.lower()
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0].rstrip(".")
+
+
+def _limited(receive: Receive) -> Receive:
+    read = 0
+
+    async def limited() -> Message:
+        nonlocal read
+        message = await receive()
+        read += len(message.get("body", b""))
+        if read > MAX_BODY:
+            raise HTTPException(413, TOO_LARGE)
+        return message
+
+    return limited

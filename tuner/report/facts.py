@@ -1,0 +1,299 @@
+"""What a report says in words and numbers: pure functions over a study and its trials.
+
+Texts are plain; whoever shows them escapes them. Times are UTC.
+"""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+from tuner.figures import text, values
+from tuner.trials import Study, Trial, TrialState, best_trial, better, finished
+
+TOP = 20  # trials in the table
+SHOWN_NUMBERS = 12  # of failed trials of one cause
+
+CAUSES: Mapping[str, str] = {
+    "user_error": "error in code or data",
+    "out_of_memory": "out of memory",
+    "diverged": "diverged",
+    "timeout": "timeout",
+    "lost": "worker lost",
+    "preempted": "preempted",
+    "killed": "killed by a user",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many trials are in which state, and how many the budget has."""
+
+    by_state: Mapping[TrialState, int]
+    total: int
+    budget: int | None  # None: no limit
+
+    @property
+    def finished(self) -> int:
+        """Trials that have ended, however."""
+        return finished(self.by_state)
+
+    @property
+    def bar(self) -> list[tuple[TrialState, int, float]]:
+        """State, trials, share of the budget (of all trials where there is no limit) in percent."""
+        whole = max(self.budget or 0, self.total, 1)
+        return [(state, n, 100 * n / whole) for state, n in self.by_state.items() if n]
+
+
+@dataclass(frozen=True, slots=True)
+class Savings:
+    """Epochs that complete and pruned trials ran, against all of them trained to the full."""
+
+    run: int
+    full: int
+    pruned: int  # not run because of pruning
+    stopped_early: int  # not run by complete trials (early stopping)
+
+    @property
+    def share(self) -> float:
+        """What pruning saved, of the full cost."""
+        return self.pruned / self.full if self.full else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Trials that failed from one cause."""
+
+    cause: str
+    how_many: int
+    message: str  # of the latest
+    numbers: str
+
+
+def counts(study: Study, trials: Sequence[Trial]) -> Counts:
+    """Trials by state, in the order in which people ask for them."""
+    order = (
+        TrialState.COMPLETE,
+        TrialState.PRUNED,
+        TrialState.FAILED,
+        TrialState.RUNNING,
+        TrialState.WAITING,
+    )
+    found = dict.fromkeys(order, 0)
+    for trial in trials:
+        found[trial.state] += 1
+    return Counts(found, len(trials), study.max_trials)
+
+
+def best(study: Study, trials: Sequence[Trial]) -> Trial | None:
+    """The best complete trial with a finite value."""
+    return best_trial((t for t, _ in values.complete(trials)), study.direction)
+
+
+def top(study: Study, trials: Sequence[Trial], how_many: int = TOP) -> list[Trial]:
+    """The best complete trials, the earlier of equal ones first."""
+    sign = -1 if study.direction == "maximize" else 1
+    ranked = sorted(values.complete(trials), key=lambda pair: (sign * pair[1], pair[0].number))
+    return [trial for trial, _ in ranked[:how_many]]
+
+
+def epochs(trial: Trial) -> int:
+    """How many epochs a trial has trained."""
+    return trial.reports[-1].step if trial.reports else 0
+
+
+def savings(study: Study, trials: Sequence[Trial]) -> Savings | None:
+    """What pruning saved; None where the study has no number of epochs or no trial has ended."""
+    each = at(study.spec, "budget", "epochs")
+    if not isinstance(each, int) or isinstance(each, bool) or each < 1:
+        return None
+    ended = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    if not ended:
+        return None
+    saved = {TrialState.COMPLETE: 0, TrialState.PRUNED: 0}
+    for trial in ended:
+        saved[trial.state] += max(each - epochs(trial), 0)
+    return Savings(
+        run=sum(map(epochs, ended)),
+        full=each * len(ended),
+        pruned=saved[TrialState.PRUNED],
+        stopped_early=saved[TrialState.COMPLETE],
+    )
+
+
+def failures(trials: Sequence[Trial]) -> list[Failures]:
+    """Failed trials by cause, the most frequent first."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        if trial.state is TrialState.FAILED:
+            groups.setdefault(trial.cause.value if trial.cause else "", []).append(trial)
+    found = []
+    for cause, group in sorted(groups.items(), key=lambda pair: -len(pair[1])):
+        latest = max(group, key=lambda t: (_timestamp(t.finished_at), t.number))
+        numbers = ", ".join(str(t.number) for t in group[:SHOWN_NUMBERS])
+        if len(group) > SHOWN_NUMBERS:
+            numbers += f" and {len(group) - SHOWN_NUMBERS} more"
+        found.append(
+            Failures(
+                CAUSES.get(cause, cause.replace("_", " ")) or "not recorded",
+                len(group),
+                latest.message or "no message",
+                numbers,
+            )
+        )
+    return found
+
+
+def how_found(study: Study, trials: Sequence[Trial], found: Trial) -> list[str]:
+    """Sentences on how the best trial came about."""
+    lines = []
+    if found.finished_at is not None:
+        ended = [t for t in trials if t.state.is_finished and t.finished_at is not None]
+        place = sum(_timestamp(t.finished_at) <= _timestamp(found.finished_at) for t in ended)
+        line = f"Finished {moment(found.finished_at)}, as number {place:,} of {len(ended):,}"
+        if study.created_at is not None:
+            passed = (found.finished_at - study.created_at).total_seconds()
+            line += f", {text.duration(passed)} after the start"
+        lines.append(f"{line}.")
+    if found.reports:
+        at_best = next((r.step for r in found.reports if r.value == found.value), None)
+        line = f"Trained {text.count(epochs(found), 'epoch')}"
+        if found.seconds is not None:
+            line += f" in {text.duration(found.seconds)}"
+        if at_best is not None:
+            line += f"; reached its value after epoch {at_best:,}"
+        lines.append(f"{line}.")
+    lines += _lead(study, trials, found)
+    if found.attempt > 1:
+        lines.append(f"Took {found.attempt} attempts.")
+    return lines
+
+
+def _lead(study: Study, trials: Sequence[Trial], found: Trial) -> list[str]:
+    """How far the best is ahead of the others."""
+    value = found.value
+    ranked = top(study, trials, how_many=2)
+    if value is None or len(ranked) < 2 or ranked[1].value is None:
+        return []
+    second = ranked[1]
+    middle = median(v for _, v in values.complete(trials))
+    gap = abs(value - ranked[1].value)
+    line = (
+        f"Level with trial {second.number}, which came later"
+        if gap == 0
+        else f"Ahead of the next, trial {second.number}, by {text.number(gap)}"
+    )
+    if better(study.direction, value, middle):
+        line += f", and of the median complete trial by {text.number(abs(value - middle))}"
+    return [f"{line}."]
+
+
+def method(study: Study) -> list[tuple[str, str]]:
+    """How it was searched, as label and text."""
+    spec = study.spec
+    if spec is None:
+        return [("search", "made through Optuna's own API; its settings are not recorded")]
+    sampler, pruner = at(spec, "sampler", "name"), at(spec, "pruner", "name")
+    names = {
+        "tpe": "TPE",
+        "random": "random",
+        "gp": "Gaussian process",
+        "cmaes": "CMA-ES",
+        "qmc": "quasi-random",
+    }
+    search = names.get(sampler, str(sampler or ""))
+    startup = at(spec, "sampler", "startup_trials")
+    if search and sampler not in ("random", "qmc") and startup:
+        search += f", after {text.count(startup, 'random trial')}"
+    rows = [("sampler", search), ("pruning", _pruning(spec, pruner)), ("budget", _budget(spec))]
+    training = at(spec, "training")
+    if isinstance(training, Mapping):
+        set_ones = {k: v for k, v in training.items() if v is not None}
+        rows.append(
+            ("training", ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in set_ones.items()))
+        )
+    seed = at(spec, "seed")
+    if seed is not None:
+        rows.append(("seed", str(seed)))
+    return [(label, shown) for label, shown in rows if shown]
+
+
+def _pruning(spec: Mapping[str, Any], pruner: object) -> str:
+    if pruner in (None, "none"):
+        return str(pruner or "")
+    since = at(spec, "pruner", "min_epochs")
+    tail = f", not before epoch {since}" if since else ""
+    if pruner == "rungs":
+        return f"rungs: the best 1/{at(spec, 'pruner', 'reduction')} of each go on{tail}"
+    return f"{pruner}{tail}"
+
+
+def _budget(spec: Mapping[str, Any]) -> str:
+    budget = at(spec, "budget")
+    if not isinstance(budget, Mapping):
+        return ""
+    parts = []
+    if budget.get("trials") is not None:
+        parts.append(text.count(budget["trials"], "trial"))
+    if budget.get("epochs") is not None:
+        parts.append(f"{text.count(budget['epochs'], 'epoch')} each")
+    if budget.get("hours") is not None:
+        parts.append(f"{text.number(budget['hours'])} h")
+    if budget.get("target") is not None:
+        parts.append(f"until {text.number(budget['target'])} is reached")
+    if budget.get("patience") is not None:
+        parts.append(f"until {text.count(budget['patience'], 'trial')} bring nothing better")
+    return ", ".join(parts)
+
+
+def data(study: Study) -> list[tuple[str, str]]:
+    """What the study was trained on, as label and text."""
+    section = at(study.spec, "data")
+    rows: list[tuple[str, str]] = []
+    if isinstance(section, Mapping):
+        rows += [
+            (key.replace("_", " "), str(section[key]))
+            for key in ("source", "path", "validation_path", "test_path")
+            if section.get(key) is not None
+        ]
+        split = section.get("split")
+        if isinstance(split, Mapping):
+            parts = [f"{k} {text.number(split[k])}" for k in ("validation", "test") if k in split]
+            rows.append(("split", ", ".join([*parts, f"seed {split.get('seed', 0)}"])))
+    if study.data_fingerprint:
+        rows.append(("fingerprint", study.data_fingerprint))
+    return rows
+
+
+def reproduce(study: Study, found: Trial | None) -> str | None:
+    """The commands that train the best configuration again; None where there is none to train."""
+    if found is None or study.spec is None:
+        return None
+    name = shlex.quote(text.clean(study.name))
+    path = shlex.quote(text.clean(f"exports/{study.name}/reproduce.yaml"))
+    return f"tuner export {name}\ntuner run {path}"
+
+
+def ended(study: Study, trials: Sequence[Trial]) -> datetime | None:
+    """When the study ended; of one that goes on, when its latest trial did."""
+    if study.finished_at is not None:
+        return study.finished_at
+    return max((t.finished_at for t in trials if t.finished_at is not None), default=None)
+
+
+def at(spec: Any, *keys: str) -> Any:
+    """A nested value of a stored study; None where there is none."""
+    for key in keys:
+        spec = spec.get(key) if isinstance(spec, Mapping) else None
+    return spec
+
+
+def moment(given: datetime | None) -> str:
+    """`2026-11-03 09:30 UTC`."""
+    return "–" if given is None else given.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _timestamp(given: datetime | None) -> float:
+    return given.timestamp() if given is not None else 0.0

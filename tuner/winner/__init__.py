@@ -1,0 +1,6 @@
+"""Which trial of a study wins: by its value, or proven by trainings with fresh seeds.
+
+choice.py       which trial is exported, what of it is claimed, the one look at the test part
+confirm.py      the study that trains the leading configurations again
+elimination.py  the statistics: who is out after a round, and who has won
+"""
