@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner import commands, experiments, tables, winner
+from tuner import commands, experiments, tables
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, ExecutorError, TunerError
 from tuner.export import Exported, all_params
@@ -34,6 +34,7 @@ from tuner.spec.load import loads
 from tuner.spec.resolved import ResolvedSpec
 from tuner.trials import ParamValue, StudyState, Trial, finished
 from tuner.trials import Study as Record
+from tuner.winner import choice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,7 +165,7 @@ class Study:
         NothingToExportError without any.
         """
         record = self.record
-        (trial,) = winner.chosen(_database(), record)
+        (trial,) = choice.chosen(_database(), record)
         return Best(trial, all_params(record, trial))
 
     @property
@@ -182,9 +183,9 @@ class Study:
     ) -> Exported:
         """Write the winner's bundle, or that of a trial, by default to `exports/NAME`."""
         record = self.record
-        (chosen,) = winner.chosen(_database(), record, number=trial)
+        (chosen,) = choice.chosen(_database(), record, number=trial)
         folder = Path("exports") / safe_name(self.name) if to is None else Path(to)
-        return winner.export_trial(
+        return choice.export_trial(
             _database(), settings(), record, chosen, folder, force=force, formats=formats
         )
 

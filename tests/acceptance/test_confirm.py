@@ -8,9 +8,10 @@ import pytest
 
 from tests.acceptance.test_own_code import ok
 from tests.conftest import tuner
-from tuner import commands, winner
+from tuner import commands
 from tuner.database.engine import Database
 from tuner.spec.seeds import derived_seed
+from tuner.winner import choice
 
 LUCKY = derived_seed(0, "trial", 0)  # of the first trial
 MODULE = f"""
@@ -77,7 +78,7 @@ def test_the_truly_better_configuration_wins_and_is_exported(
 
     # asked for more seeds it goes on with those it has
     said = tuner("confirm", "luck", "--seeds", "4", **finished).stdout
-    kept = winner.confirmation(commands.find(database, "luck"))
+    kept = choice.confirmation(commands.find(database, "luck"))
     assert kept is not None
     values = {candidate["number"]: candidate["values"] for candidate in kept["candidates"]}
     assert values[1][:3] == by_number[1]["values"]

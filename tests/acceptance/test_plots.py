@@ -151,7 +151,9 @@ def test_the_table_scrolls_sorts_filters_and_compares(page: Page, served: Served
     expect(rows.last.locator("a")).to_have_text("0")
     page.get_by_role("button", name="accuracy").click()
     expect(page.locator("th[aria-sort=descending]")).to_have_text("accuracy")
-    values = [float(t) for t in rows.locator("td:nth-child(4)").all_inner_texts()[:10]]
+    sorted_by = rows.locator("td:nth-child(4)")
+    expect(sorted_by.filter(has_text="…")).to_have_count(0)  # rows that are still being fetched
+    values = [float(t) for t in sorted_by.all_inner_texts()[:10]]
     assert values == sorted(values, reverse=True)
     page.get_by_label("failed").check()
     expect(rows.first).to_contain_text("diverged")

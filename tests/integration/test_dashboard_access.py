@@ -15,9 +15,9 @@ from sqlalchemy import text
 
 from tuner import accounts
 from tuner.accounts import Role
-from tuner.dashboard.access import COOKIE
 from tuner.dashboard.app import create_app
 from tuner.dashboard.context import Access, Board
+from tuner.dashboard.security.access import COOKIE
 from tuner.database import audit, studies
 from tuner.database.engine import Database
 from tuner.errors import AccountError

@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import pytest
 
-from tuner.elimination import Candidate, judged
+from tuner.winner.elimination import Candidate, judged
 
 
 def candidate(number: int, *values: float, searched: float = 0.9, **more: float) -> Candidate:

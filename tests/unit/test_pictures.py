@@ -8,14 +8,14 @@ import plotly.io
 import pytest
 
 from tests.unit import synthetic
-from tuner import pictures, report
 from tuner.errors import BadInputError
+from tuner.report import document, pictures
 
 FIGURES = {"a": go.Figure(), "b": go.Figure()}
 
 
 def test_each_figure_of_a_report_is_one() -> None:
-    drawn = report.figures(synthetic.study(), synthetic.trials(40), synthetic.IMPORTANCES, [])
+    drawn = document.figures(synthetic.study(), synthetic.trials(40), synthetic.IMPORTANCES, [])
     assert list(drawn) == ["history", "curves", "importance", "parallel", "slices"]
 
 

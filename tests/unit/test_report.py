@@ -13,8 +13,8 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from tests.unit import synthetic
-from tuner import report
 from tuner.figures import theme
+from tuner.report import document
 from tuner.trials import Study, StudyState, Trial, TrialState
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -78,7 +78,7 @@ def _render(study: Study, trials: Sequence[Trial], **changes: Any) -> str:
         "versions": synthetic.VERSIONS,
         "now": NOW,
     }
-    return report.render(study, trials, **{**given, **changes})
+    return document.render(study, trials, **{**given, **changes})
 
 
 def _parsed(html: str) -> Page:

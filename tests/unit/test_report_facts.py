@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from tests.unit import synthetic
-from tuner import report_facts as facts
 from tuner.figures import text
+from tuner.report import facts
 from tuner.trials import Cause, Report, Trial, TrialState
 
 STUDY = synthetic.study()

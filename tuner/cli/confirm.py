@@ -18,12 +18,12 @@ from tuner.cli.output import (
     typed,
 )
 from tuner.cli.run import PANEL, Threads, Workers, work_here
-from tuner.confirm import Confirmation
-from tuner.elimination import Candidate, Verdict
 from tuner.errors import TunerError
 from tuner.spec.resolved import ResolvedSpec
 from tuner.trials import Study, StudyState
-from tuner.winner import confirmation
+from tuner.winner.choice import confirmation
+from tuner.winner.confirm import Confirmation
+from tuner.winner.elimination import Candidate, Verdict
 from tuner.worker import devices
 
 MANY = 1000  # a typing error must not queue more

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from tuner import commands, experiments, export, files, records, winner
+from tuner import commands, experiments, export, files, records
 from tuner.cli.comparison import comparison_record, print_comparison
 from tuner.cli.dashboard import beside
 from tuner.cli.live import LiveView
@@ -34,6 +34,7 @@ from tuner.settings import Settings
 from tuner.spec.overrides import labels as labels_of
 from tuner.spec.words import quoted
 from tuner.trials import Study, StudyState, TrialState, finished
+from tuner.winner import choice
 from tuner.worker import devices
 
 EXPORTS = Path("exports")
@@ -218,14 +219,14 @@ def _conclude(
         )
         raise typer.Exit(1)
     try:
-        (best,) = winner.chosen(database, study)
+        (best,) = choice.chosen(database, study)
     except NothingToExportError as error:  # the study is at fault, not the command
         complain(str(error))
         raise typer.Exit(1) from None
     rivals = {study.name, *_rivals(database, study.experiment)}
     _refuse_taken(folder, rivals)
     force = _is_export_of_one(folder, rivals)
-    exported = winner.export_trial(database, settings, study, best, folder, force=force)
+    exported = choice.export_trial(database, settings, study, best, folder, force=force)
     say_notes_of(exported)
     metric = exported.content["metric"]
     if as_json:

@@ -9,7 +9,7 @@ import typer
 from rich.measure import Measurement
 from rich.table import Table
 
-from tuner import commands, export, files, records, tables, winner
+from tuner import commands, export, files, records, tables
 from tuner.cli.exchange import As, to_optuna
 from tuner.cli.output import (
     PIPED,
@@ -36,6 +36,7 @@ from tuner.families import registry
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.words import instead, quoted
 from tuner.trials import Attempt, Study, Trial, TrialState, better, finished
+from tuner.winner import choice
 
 REPORTS = Path("reports")
 SHOWN_TRIALS = 50
@@ -198,9 +199,9 @@ def best(name: str = StudyName, as_json: bool = AsJson) -> None:
     """Print the best configuration as YAML (or JSON)."""
     with opened() as (_, database):
         study = commands.find(database, name)
-        (found,) = winner.chosen(database, study)
+        (found,) = choice.chosen(database, study)
         params = export.all_params(study, found)
-        confirmed = winner.confirmed(study, found)
+        confirmed = choice.confirmed(study, found)
         if as_json:
             print_json(
                 {
@@ -260,11 +261,11 @@ def export_(
             to_optuna(database, name, optuna, rename, as_json)
             return
         study = commands.find(database, name)
-        chosen = winner.chosen(database, study, top, trial)
+        chosen = choice.chosen(database, study, top, trial)
         folder = to or default_export(name)
         made = []
         for one in chosen:
-            exported = winner.export_trial(
+            exported = choice.export_trial(
                 database,
                 settings,
                 commands.find(database, name),
@@ -299,7 +300,7 @@ def report_(
 ) -> None:
     """Write one self-contained HTML page with figures and tables, or the figures as pictures."""
     # Plotly and Optuna, which no other command of this file waits for
-    from tuner import report
+    from tuner.report import document
     from tuner.search.importances import importances
 
     with opened() as (_, database):
@@ -310,9 +311,9 @@ def report_(
         mattered = importances(database, study)
     log = spec.space.log_parameters if spec else frozenset()
     if figures is not None:
-        _put_pictures(report.figures(study, every, mattered, log), study, to, figures, as_json)
+        _put_pictures(document.figures(study, every, mattered, log), study, to, figures, as_json)
         return
-    page = report.render(
+    page = document.render(
         study,
         every,
         importances=mattered,
@@ -336,7 +337,7 @@ def _put_pictures(
     form: Literal["pdf", "png", "svg"],
     as_json: bool,
 ) -> None:
-    from tuner import pictures
+    from tuner.report import pictures
 
     folder = to or REPORTS / files.safe_name(study.name)
     if not drawn:

@@ -13,24 +13,13 @@ from starlette.exceptions import HTTPException
 
 from tuner import __version__
 from tuner.dashboard import api, assets, health, views
-from tuner.dashboard.access import viewer
-from tuner.dashboard.audited import Audited
 from tuner.dashboard.context import Board
-from tuner.dashboard.guards import Guards
-from tuner.dashboard.limits import Attempts
-from tuner.dashboard.pages import (
-    activity,
-    compare,
-    exporting,
-    fleet,
-    launch,
-    login,
-    notes,
-    steer,
-    studies,
-    study,
-    trial,
-)
+from tuner.dashboard.pages import activity, compare, fleet, launch, login, studies
+from tuner.dashboard.pages.study import exporting, notes, page, steer, trial
+from tuner.dashboard.security.access import viewer
+from tuner.dashboard.security.audited import Audited
+from tuner.dashboard.security.guards import Guards
+from tuner.dashboard.security.limits import Attempts
 from tuner.errors import (
     BadInputError,
     DatabaseUnreachableError,
@@ -93,7 +82,7 @@ def create_app(board: Board, *, hosts: Collection[str] = LOOPBACK) -> FastAPI:
         steer.router,
         notes.router,
         trial.router,
-        study.router,
+        page.router,
     ):
         app.include_router(pages, dependencies=[viewer], include_in_schema=False)
     for resource in (

@@ -5,8 +5,8 @@ from collections import Counter
 from fastapi import APIRouter, Response
 
 from tuner import commands
-from tuner.dashboard.access import viewer
 from tuner.dashboard.context import Context
+from tuner.dashboard.security.access import viewer
 from tuner.database import health, workers
 from tuner.trials import StudyState, TrialState
 

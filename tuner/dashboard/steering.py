@@ -10,8 +10,8 @@ from fastapi.responses import RedirectResponse
 
 from tuner import commands
 from tuner.accounts import Role, User
-from tuner.dashboard.audited import note
 from tuner.dashboard.context import Board
+from tuner.dashboard.security.audited import note
 from tuner.errors import BadInputError
 from tuner.spec.words import quoted
 from tuner.trials import Study

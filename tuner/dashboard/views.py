@@ -16,7 +16,8 @@ from tuner.accounts import Role
 from tuner.dashboard import assets
 from tuner.dashboard.context import Board
 from tuner.figures import theme
-from tuner.report import STATE_COLOUR, script_safe, template_environment
+from tuner.report.document import STATE_COLOUR
+from tuner.report.templating import script_safe, template_environment
 
 PLACES = (  # path, title, the role that it needs
     ("/studies", "Studies", Role.VIEWER),

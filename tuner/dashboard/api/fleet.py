@@ -6,8 +6,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from tuner import commands, records
-from tuner.dashboard.access import admin, operator
 from tuner.dashboard.context import ID, Context
+from tuner.dashboard.security.access import admin, operator
 from tuner.database import audit, devices, workers
 
 router = APIRouter(tags=["fleet"])

@@ -7,10 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tuner import commands, families, records
 from tuner.dashboard import launching, steering
-from tuner.dashboard.access import Who, admin, operator
-from tuner.dashboard.audited import note
 from tuner.dashboard.context import Board, Context, StudyId, leading
 from tuner.dashboard.facts import params_of
+from tuner.dashboard.security.access import Who, admin, operator
+from tuner.dashboard.security.audited import note
 from tuner.database import notes
 from tuner.database.progress import Progress
 from tuner.spec.values import Value

@@ -5,9 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from tuner import commands, records
-from tuner.dashboard.access import Who, operator
-from tuner.dashboard.audited import note
 from tuner.dashboard.context import Context, StudyId, TrialNumber
+from tuner.dashboard.security.access import Who, operator
+from tuner.dashboard.security.audited import note
 from tuner.database import attempts
 
 router = APIRouter(prefix="/studies/{study_id:int}/trials/{number:int}", tags=["trials"])

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from tuner.dashboard import views
-from tuner.dashboard.access import admin
 from tuner.dashboard.context import ID, Context
+from tuner.dashboard.security.access import admin
 from tuner.database import audit
 
 PAGE = 100  # entries

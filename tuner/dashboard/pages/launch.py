@@ -8,9 +8,9 @@ from fastapi.responses import RedirectResponse
 
 from tuner import commands, export, families, files
 from tuner.dashboard import launching, views
-from tuner.dashboard.access import Who, operator
-from tuner.dashboard.audited import note
 from tuner.dashboard.context import ID, Board, Context
+from tuner.dashboard.security.access import Who, operator
+from tuner.dashboard.security.audited import note
 from tuner.errors import BadInputError, StudyExistsError
 from tuner.families import registry
 from tuner.spec import edit, overrides

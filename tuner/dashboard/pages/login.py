@@ -8,9 +8,9 @@ from fastapi.responses import RedirectResponse
 
 from tuner import accounts
 from tuner.dashboard import views
-from tuner.dashboard.access import cookie_name, viewer
-from tuner.dashboard.audited import note
 from tuner.dashboard.context import Context
+from tuner.dashboard.security.access import cookie_name, viewer
+from tuner.dashboard.security.audited import note
 from tuner.errors import AccountError
 
 router = APIRouter()

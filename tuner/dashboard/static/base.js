@@ -88,12 +88,14 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   const isRefresh = event.target.id === "header" && event.detail.requestConfig.verb === "get";
   if (isRefresh && event.target.querySelector("details.menu[open]")) event.preventDefault();
 });
-// What is as before is left alone: text stays selected, and nothing flickers.
+// What is as before is left alone: text stays selected, and nothing flickers. An address that goes
+// with it is set by the swap alone.
 const before = new Map();
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { target, xhr, requestConfig } = event.detail;
   if (requestConfig.verb !== "get" || !target.id || xhr.status !== 200) return;
-  if (before.get(target.id) === xhr.responseText) event.detail.shouldSwap = false;
+  const isAsBefore = before.get(target.id) === xhr.responseText;
+  if (isAsBefore && !requestConfig.elt.closest("[hx-push-url]")) event.detail.shouldSwap = false;
   before.set(target.id, xhr.responseText);
 });
 document.addEventListener("htmx:afterSettle", (event) => {
