@@ -19,6 +19,7 @@ VECTORS_FILE = "vectors.txt"  # of an export, beside the weights: in the text fo
 CHECKPOINT_SUFFIX = ".checkpoint"
 CHECKPOINT_FOLDER = "checkpoint"  # of users' own code
 ARTIFACTS_FOLDER = "artifacts"
+REPORTS_FILE = "reports.jsonl"
 LOG_FILE = "log.txt"
 LOG_BYTES = 8 * 2**20  # of an attempt's log; of a longer one the last half stays
 
@@ -31,10 +32,16 @@ def attempt_folder(settings: Settings, study_id: int, number: int, attempt: int)
 def remove_checkpoints(folders: Iterable[Path]) -> None:
     """Remove a network's checkpoints, damaged ones too, in the folders of a trial's attempts.
 
-    And what was being written, there or by own code, when an attempt was killed.
+    And what goes with them: notes of reports, and what was being written, there or by own code,
+    when an attempt was killed.
     """
     for folder in folders:
-        for pattern in (f"*{CHECKPOINT_SUFFIX}", f"*{CHECKPOINT_SUFFIX}.corrupt", ".*"):
+        for pattern in (
+            f"*{CHECKPOINT_SUFFIX}",
+            f"*{CHECKPOINT_SUFFIX}.corrupt",
+            REPORTS_FILE,
+            ".*",
+        ):
             for path in folder.glob(pattern):
                 _remove_any(path)
         for path in folder.glob(f"{CHECKPOINT_FOLDER}/.{'[0-9]' * 6}.*"):

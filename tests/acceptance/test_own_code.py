@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+from sqlalchemy import text
 
 from tests.conftest import eventually, tuner
 from tuner import commands
@@ -203,12 +204,14 @@ def test_the_documented_example_in_bash(environment: dict[str, str], tmp_path: P
     assert all("slope" in report["metrics"] for trial in trials for report in trial["reports"])
 
 
-def test_a_paused_command_saves_and_goes_on(environment: dict[str, str], tmp_path: Path) -> None:
-    """One that never reports and says nothing until SIGTERM comes."""
+def test_a_paused_command_saves_and_goes_on(
+    environment: dict[str, str], database: Database, tmp_path: Path
+) -> None:
+    """It says nothing after its first report until SIGTERM comes; the server forgets that one."""
     (tmp_path / "slow.sh").write_text(
-        'if [ -f "$TUNER_CHECKPOINT/saved" ]; then tuner report 1 7; exit; fi\n'
+        'if [ -f "$TUNER_CHECKPOINT/saved" ]; then tuner report 2 7; exit; fi\n'
         "trap 'echo > \"$TUNER_CHECKPOINT/saved\"; exit' TERM\n"
-        "touch started; sleep 1000 & wait\n"
+        "tuner report 1 5; touch started; sleep 1000 & wait\n"
     )
     study = STUDY.replace(
         "family: function\nfunction: own_code:train", "family: command\ncommand: [bash, slow.sh]"
@@ -220,10 +223,14 @@ def test_a_paused_command_saves_and_goes_on(environment: dict[str, str], tmp_pat
         eventually((tmp_path / "started").exists, within=60)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
+    with database.statement() as connection:
+        assert connection.execute(text("DELETE FROM tuner.reports")).rowcount == 1
     result = ok("run", "own.yaml", environment=environment, cwd=tmp_path)
     assert result["best"]["metric"]["validation"] == 7
     (trial,) = ok("trials", "own", environment=environment, cwd=tmp_path)
     assert trial["attempt"] == 2
+    (record,) = commands.load_trials(database, commands.find(database, "own"))
+    assert [(r.step, r.value) for r in record.reports] == [(1, 5), (2, 7)]
 
 
 def test_a_function_that_does_not_listen_is_ended_with_its_process(

@@ -18,7 +18,7 @@ from tuner.settings import executor_environment
 from tuner.training.causes import cause
 from tuner.training.cohort import Cohort, Decision, Task
 from tuner.trials import Cause, Report
-from tuner.worker import devices, executor, executors, messages
+from tuner.worker import devices, executor, executors, journal, messages
 from tuner.worker.executors import ending, tail
 from tuner.worker.pool import Pool
 
@@ -194,3 +194,19 @@ def test_a_device_that_torch_cannot_use_ends_the_worker_before_it_claims() -> No
         while True:
             pool.wait(30)
     pool.kill()
+
+
+def test_what_attempts_have_reported_is_noted(tmp_path: Path) -> None:
+    first, second = tmp_path / "0.1", tmp_path / "0.2"
+    for folder, report in (
+        (first, Report(1, 0.1)),
+        (first, Report(2, 0.2, {"loss": math.nan})),
+        (second, Report(2, 0.3, {"loss": 1.0})),
+        (second, Report(3, math.inf)),
+    ):
+        journal.note(folder, report)
+    with (second / "reports.jsonl").open("a") as file:
+        file.write('{"step": 4, "val')  # killed in the middle
+    noted = journal.noted([tmp_path / "0.3", second, first])
+    assert noted == [Report(1, 0.1), Report(2, 0.3, {"loss": 1.0}), Report(3, math.inf)]
+    journal.note(second / "reports.jsonl", Report(1, 0.1))  # no folder can be there: only logged

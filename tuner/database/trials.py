@@ -139,6 +139,8 @@ _REPORT = """
     )
 """
 
+_STEPS = text("SELECT step FROM tuner.reports WHERE trial_id = :id")
+
 # What an ended attempt did not use goes back to the study, and only where it had reserved something
 # is the study's row touched: others wait for its lock. `paid_until` stays, for it tells how much.
 _FINISH = """
@@ -345,6 +347,16 @@ def report(
     }
     if not via(connection, _REPORT, arguments):
         raise _lost(held)
+
+
+def report_missing(
+    connection: Connection, held: Claimed, made: Sequence[Report], *, lease: float
+) -> None:
+    """Store those of a trial's reports that are not: earlier attempts made them."""
+    stored = set(connection.execute(_STEPS, {"id": held.id}).scalars())
+    for one in made:
+        if one.step not in stored:
+            report(connection, held, one, lease=lease)
 
 
 def finish(

@@ -30,6 +30,7 @@ from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.seeds import trial_seed
 from tuner.training.cohort import Cohort, Decision, Task
 from tuner.trials import COSTS, NO_LABELS, PEAK_MEMORY, Cause, Report, StudyState, TrialState
+from tuner.worker import journal
 from tuner.worker.admission import Admission
 from tuner.worker.consent import Consent
 from tuner.worker.deadlines import Deadline, Limit
@@ -493,6 +494,14 @@ class Worker:
             )
         )
         self._hold(executor, held.sent_at, held.claimed.paid)
+        if made := journal.noted(folders[1:]):
+            missing = partial(
+                trials.report_missing,
+                held=held.claimed,
+                made=made,
+                lease=self._settings.lease_seconds,
+            )
+            self._write(executor, held, missing)
         self._start_if_it_fits(executor)
 
     def _folders(self, held: Held) -> list[Path]:
@@ -522,6 +531,9 @@ class Worker:
             for number, report in message.reports.items()
         }
         executor.taken = message.peak
+        for number, report in message.reports.items():
+            if number in executor.held:
+                journal.note(executor.folders[number], report)
         executor.send(Decided(decisions))  # first: training goes on while the reports are stored
         for number, report in message.reports.items():
             held = executor.held.get(number)
