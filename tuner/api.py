@@ -180,13 +180,21 @@ class Study:
         force: bool = False,
         trial: int | None = None,
         formats: Sequence[str] = (),
+        onnx: bool = False,
     ) -> Exported:
         """Write the winner's bundle, or that of a trial, by default to `exports/NAME`."""
         record = self.record
         (chosen,) = choice.chosen(_database(), record, number=trial)
         folder = Path("exports") / safe_name(self.name) if to is None else Path(to)
         return choice.export_trial(
-            _database(), settings(), record, chosen, folder, force=force, formats=formats
+            _database(),
+            settings(),
+            record,
+            chosen,
+            folder,
+            force=force,
+            formats=formats,
+            onnx=onnx,
         )
 
     def __repr__(self) -> str:

@@ -7,18 +7,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from tests.unit import bundles
 from tests.unit.bundles import STUDIES, Made
 from tests.unit.fresh import Fresh
+from tuner.data import prepare
 from tuner.errors import BadInputError, TunerError
-from tuner.export import manifest, verify
+from tuner.export import Plan, export, folder, manifest, verify
 from tuner.export.verify import Check
-from tuner.families import registry
+from tuner.families import onnx, registry
 from tuner.families.predict import images
+from tuner.spec.resolved import ResolvedSpec
 
 FAMILIES = [name for name in registry.NAMES if not registry.card(name).is_own]
 
@@ -115,6 +119,70 @@ def test_a_bundle_is_verified_to_the_last_bit(name: str, made: Callable[[str], M
     training = found["training"]
     assert training.claimed == training.found
     assert training.detail == "equal, to the last digit"
+
+
+def with_onnx(one: Made, bundle: Path) -> Path:
+    plan = Plan(onnx=True, look=False)
+    return export(one.study, one.trial, bundle, one.settings, plan=plan).folder
+
+
+def from_onnx(bundle: Path, one: Made, rows: slice) -> NDArray[np.float32]:
+    """What onnxruntime says of rows of the validation part, fed as docs/exports.md has it."""
+    session = onnxruntime.InferenceSession(bundle / "model.onnx")
+    data = prepare(ResolvedSpec.from_json(one.study.spec).data, one.settings.data_cache)
+    inputs = data.part("validation").inputs[rows]
+    known = json.loads((bundle / "preprocessing.json").read_text())
+    name = "tokens"
+    if known["kind"] == "images":
+        mean, std = (np.array(known[key]).reshape(-1, 1, 1) for key in ("mean", "std"))
+        name, inputs = "images", ((inputs - mean) / std).astype(np.float32)
+    found: NDArray[np.float32] = session.run(["probabilities"], {name: inputs})[0]
+    return found
+
+
+@pytest.mark.parametrize(
+    "name", ["cnn", "text_cnn", "rnn", "static vectors", "transformer", "bow", "words"]
+)
+def test_onnx_says_what_training_says(
+    name: str, made: Callable[[str], Made], tmp_path: Path
+) -> None:
+    one = made(name)
+    bundle = with_onnx(one, tmp_path / "bundle")
+    said = json.loads((bundle / "result.json").read_text())["onnx"]
+    assert 0 <= said["largest_difference"] < onnx.TOLERANCE
+    assert "`model.onnx` (opset 18) takes " in (bundle / "card.md").read_text()
+    assert "model.onnx" in manifest.read(bundle)
+    manifest.check(bundle)
+    if "tokens" in said["inputs"] or "images" in said["inputs"]:
+        expected = [
+            list(answer["probabilities"].values())
+            for answer in bundles.predictions(one, tmp_path / "inputs.csv")
+        ]
+        for rows in (slice(0, 1), slice(0, 20)):
+            assert from_onnx(bundle, one, rows) == pytest.approx(np.array(expected[rows]), abs=1e-4)
+
+
+def test_onnx_that_says_something_else_is_refused(
+    made: Callable[[str], Made], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = onnx._Gathered.forward
+    monkeypatch.setattr(
+        onnx._Gathered, "forward", lambda *given, **named: 1.1 * right(*given, **named)
+    )
+    with pytest.raises(TunerError, match="its probabilities differ by "):
+        with_onnx(made("bow"), tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+
+
+def test_onnx_that_cannot_be_is_refused(
+    made: Callable[[str], Made], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BadInputError, match=r"seq2seq has no ONNX form: it writes token by token"):
+        with_onnx(made("seq2seq"), tmp_path / "bundle")
+    monkeypatch.setattr(folder, "find_spec", lambda _: None)
+    with pytest.raises(BadInputError, match=r"are not installed.*pip install 'tuner\[onnx\]'"):
+        with_onnx(made("cnn"), tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture

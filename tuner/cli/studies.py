@@ -235,6 +235,9 @@ def export_(
         None, "--top", "-n", min=1, help="So many of the best, each into a folder of its own."
     ),
     formats: list[str] = Formats,
+    onnx: bool = typer.Option(
+        False, "--onnx", help="With the network as ONNX too, compared with torch's answers."
+    ),
     look_again: bool = typer.Option(
         False, "--look-again", help="Read the test part for this trial too; it is recorded."
     ),
@@ -246,7 +249,7 @@ def export_(
 ) -> None:
     """Export the best configuration as a bundle: configuration, weights, predictions, proofs."""
     names_one = any(given is not None for given in (to, trial, top))
-    if optuna is not None and (names_one or force or formats or look_again):
+    if optuna is not None and (names_one or force or formats or onnx or look_again):
         raise BadInputError("`--optuna` copies the study; all other options are for bundles")
     if optuna is None and rename is not None:
         raise BadInputError("`--as` renames the copy that `--optuna` makes")
@@ -273,6 +276,7 @@ def export_(
                 folder if top is None else folder / f"trial-{one.number}",
                 force=force,
                 formats=formats,
+                onnx=onnx,
                 look_again=look_again,
             )
             made.append({**exported.content, "export": str(exported.folder)})

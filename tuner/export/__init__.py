@@ -5,6 +5,7 @@ result.json            what is claimed: metrics, their intervals, data, seed, ve
 reproduce.yaml         a study file that trains just this configuration again
 weights.safetensors    the trial's weights at its best epoch
 preprocessing.json     vocabulary, classes, statistics: what inputs are made into
+model.onnx             on request: the network for ONNX runtimes
 predict.py             predicts with these files and torch alone; needs no tuner
 vectors.txt            of word vectors, the same as gensim and others read them
 encoder/               of pretrained models, the checkpoint

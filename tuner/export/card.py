@@ -158,8 +158,19 @@ def _use(spec: ResolvedSpec, content: Mapping[str, Any]) -> str:
         lines = ["tuner verify . --allow-code   # is it what it claims to be? runs the code"]
     lines.insert(0, "```sh")
     lines += ["tuner run reproduce.yaml   # train it again", "```"]
+    if "onnx" in content:
+        lines += ["", _onnx(content["onnx"])]
     made = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
     return "\n".join([*lines, "", f"Made with {made}; `lock.txt` has every package."])
+
+
+def _onnx(found: Mapping[str, Any]) -> str:
+    takes = ", ".join(f"`{name}` {_plain(kind)}" for name, kind in found["inputs"].items())
+    return (
+        f"`model.onnx` (opset {found['opset']}) takes {takes} and gives `probabilities`: in "
+        f"onnxruntime {found['onnxruntime']}, those of torch within "
+        f"{found['largest_difference']:.1e}, on all {found['examples']} validation examples."
+    )
 
 
 def _section(title: str, body: str) -> str:

@@ -27,6 +27,7 @@ class Measured:
 
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    onnx: Mapping[str, Any] | None = None  # how `model.onnx` compares, as `families.onnx` says it
 
 
 def content(
@@ -49,6 +50,7 @@ def content(
             "epoch": best_step,
         },
         **({"test": dict(test)} if test else {}),
+        **({"onnx": measured.onnx} if measured is not None and measured.onnx is not None else {}),
         **_what_was_run(study, spec, params),
         "seed": trial_seed(spec, trial.number),
         "epochs": spec.budget.epochs,

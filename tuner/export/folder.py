@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +16,7 @@ from tuner.export.facts import Measured
 from tuner.export.flatten import flattened
 from tuner.export.formats import FORMATS
 from tuner.families import registry
+from tuner.families.base import Family
 from tuner.families.transfer.files import BUNDLED
 from tuner.files import shown
 from tuner.own import kept
@@ -25,6 +27,7 @@ from tuner.trials import Study, Trial
 
 RESULT, CONFIG, STUDY_FILE = "result.json", "config.yaml", "reproduce.yaml"
 PREDICT = "predict.py"
+ONNX_PACKAGES = ("onnx", "onnxruntime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class Plan:
     importances: Mapping[str, float] | None = None
     look: bool = True  # whether the test part may be read
     test: Measured | None = None  # what an earlier look has shown of these weights
+    onnx: bool = False  # whether it shall hold the network as ONNX too
     confirmed: Mapping[str, Any] | None = None  # what fresh seeds have shown of the trial
     notes: Sequence[str] = ()  # what the card must say about the choice or the test part
 
@@ -60,8 +64,9 @@ def export(
 ) -> Exported:
     """Write the bundle of a complete trial.
 
-    BadInputError if the folder exists and `force` is not set, or holds anything but a bundle;
-    NothingToExportError where the trial's weights are not on this machine.
+    BadInputError if the folder exists and `force` is not set, or holds anything but a bundle, or
+    where ONNX is wanted and the family or the installation has none; NothingToExportError where the
+    trial's weights are not on this machine.
     """
     if study.spec is None:
         raise NothingToExportError(
@@ -71,6 +76,8 @@ def export(
     _refuse_taken(folder, force=force)
     spec = ResolvedSpec.from_json(study.spec)
     plan = plan or Plan()
+    if plan.onnx:
+        _check_onnx(registry.card(spec.family))
     attempts = [
         artifacts.attempt_folder(settings, study.id, trial.number, attempt)
         for attempt in range(trial.attempt, 0, -1)
@@ -92,7 +99,7 @@ def export(
         with (aside / artifacts.WEIGHTS_FILE).open("wb") as copy:
             shutil.copyfileobj(source, copy)
         looks = plan.look and plan.test is None
-        measured = _measured(study, spec, trial, settings, aside, weights, looks=looks)
+        measured = _measured(study, spec, trial, settings, plan, aside, weights, looks=looks)
         shown_ = measured if plan.test is None else _with_test(measured, plan.test)
         content = facts.content(study, spec, trial, shown_)
         _write(content, study, spec, trial, plan, aside)
@@ -104,6 +111,7 @@ def _measured(
     spec: ResolvedSpec,
     trial: Trial,
     settings: Settings,
+    plan: Plan,
     aside: Path,
     weights: Path,
     *,
@@ -120,6 +128,7 @@ def _measured(
             parts=["validation", "test"] if looks else ["validation"],
             named=weights,
             bundle=str(aside),
+            onnx=plan.onnx,
         )
     )
 
@@ -207,6 +216,21 @@ def _refuse_taken(folder: Path, *, force: bool) -> None:
         raise BadInputError(
             f"{shown(folder)}: holds more than an export and is not replaced; name another folder "
             "with `--to`"
+        )
+
+
+def _check_onnx(card: Family) -> None:
+    """BadInputError if the family has no ONNX form, or this installation cannot make it."""
+    if card.no_onnx is not None:
+        able = ", ".join(n for n in registry.NAMES if registry.card(n).no_onnx is None)
+        raise BadInputError(
+            f"--onnx: the family {card.name} has no ONNX form: {card.no_onnx}; {able} have one"
+        )
+    missing = [name for name in ONNX_PACKAGES if find_spec(name) is None]
+    if missing:
+        raise BadInputError(
+            f"--onnx: {' and '.join(missing)} {'are' if missing[1:] else 'is'} not installed; "
+            "install them with: pip install 'tuner[onnx]'"
         )
 
 

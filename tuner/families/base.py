@@ -60,6 +60,9 @@ class Family(BaseModel):
     predictor: str | None = Field(
         default=None, description="The module of `families/predict` that predicts with its bundles."
     )
+    no_onnx: str | None = Field(
+        default=None, description="Why its bundles hold no `model.onnx`, as a clause; else none."
+    )
     metrics: tuple[str, ...] = Field(
         default=(), description="The first is the default; own code has none but the study's."
     )

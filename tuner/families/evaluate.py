@@ -3,7 +3,8 @@
 A process of its own, so that the command line never imports torch. The request and the answer are
 JSON: what to build, which weights to load and which parts to measure; all metrics of each part, and
 an interval of the objective's. Into the folder `bundle` it puts what predictions need besides the
-weights; of `sample` rows of the validation part it gives the predictions and writes the `inputs`.
+weights, with `onnx` the network as ONNX too; of `sample` rows of the validation part it gives the
+predictions and writes the `inputs`.
 """
 
 import contextlib
@@ -52,6 +53,9 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
     except (SafetensorError, RuntimeError, KeyError, UnicodeDecodeError) as error:
         reason = (str(error).strip().splitlines() or ["?"])[-1].strip()
         raise TunerError(f"the file is damaged ({reason})") from error
+    if request.get("onnx"):
+        onnx = importlib.import_module("tuner.families.onnx")  # needs an extra
+        answer["onnx"] = onnx.write(family, params, data, path, Path(request["bundle"]))
     return answer
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from torch import Tensor, device
+from torch import Tensor, device, nn
 
 from tuner.data import PartName, Prepared
 from tuner.spec.data import DataSpec
 from tuner.training import weights
-from tuner.training.network import load_resident, predict
+from tuner.training.network import Batches, load_resident, predict
 from tuner.trials import ParamValue
 
 PART: PartName = "validation"
@@ -29,11 +29,25 @@ def outputs(
     part: PartName,
 ) -> tuple[Tensor, Tensor]:
     """Logits [N, classes] of a network with the weights in a file, and labels [N]."""
-    model = family.build(params, data)
+    found = part_of(family, params, data, part)
+    return predict(network(family, params, data, path), found), found.labels
+
+
+def network(
+    family: ModuleType, params: Mapping[str, ParamValue], data: Prepared, path: Path
+) -> nn.Module:
+    """A family's network with the weights in a file."""
+    model: nn.Module = family.build(params, data)
     weights.load(model, path)
-    load = getattr(family, "load", load_resident)
-    found = load(params, data, part, device("cpu"))
-    return predict(model, found), found.labels
+    return model
+
+
+def part_of(
+    family: ModuleType, params: Mapping[str, ParamValue], data: Prepared, name: PartName
+) -> Batches:
+    """A part as the family's networks take it."""
+    part: Batches = getattr(family, "load", load_resident)(params, data, name, device("cpu"))
+    return part
 
 
 def expected(

@@ -84,6 +84,7 @@ def export_trial(
     *,
     force: bool = False,
     formats: Collection[str] = (),
+    onnx: bool = False,
     look_again: bool = False,
 ) -> Exported:
     """Write the bundle of a complete trial.
@@ -99,6 +100,7 @@ def export_trial(
     may_look = not looks or look_again
     plan = Plan(
         formats=formats,
+        onnx=onnx,
         trials=commands.load_trials(database, study),
         importances=None if study.spec is None else importances(database, study),
         look=may_look,
