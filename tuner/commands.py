@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -406,6 +407,12 @@ def attempts(database: Database, study: Study) -> list[Attempt]:
     """Every attempt of a study's trials, by trial."""
     with database.statement() as connection:
         return trials.attempts(connection, study.id)
+
+
+def report_times(database: Database, study: Study) -> dict[tuple[int, int], datetime]:
+    """When each report of a study came: number of the trial, step → time."""
+    with database.statement() as connection:
+        return trials.report_times(connection, study.id)
 
 
 def trial(database: Database, study: Study, number: int) -> Trial:

@@ -166,6 +166,16 @@ def executor_environment(threads: int, cuda_device: str | None) -> dict[str, str
     return environment
 
 
+def prepare_mlflow() -> None:
+    """How MLflow's client behaves here, unless the user says otherwise; before it is imported."""
+    for name, value in (
+        ("MLFLOW_DISABLE_TELEMETRY", "true"),
+        ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"),  # its own 7 take minutes
+        ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"),  # which is for `--json`
+    ):
+        os.environ.setdefault(name, value)
+
+
 def command_environment() -> dict[str, str]:
     """The environment of users' commands: nothing of tuner's, and this Python's programs first.
 

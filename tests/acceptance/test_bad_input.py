@@ -552,6 +552,10 @@ def test_the_test_part_is_read_for_one_trial_and_another_look_is_recorded(
         (["trials", "x", "--format", "parquet"], "--format parquet: is no text; name a file with"),
         (["trials", "x", "--rows", "reports"], "--rows reports: needs `--format csv`, `jsonl` or"),
         (["trials", "x", "--to", "y"], "--to: needs `--format csv`, `jsonl` or `parquet`"),
+        (
+            ["trials", "x", "--tensorboard", "y", "--rows", "reports"],
+            "`--tensorboard` and `--mlflow`",
+        ),
         (["trials", "x", "--state", "done"], "--state: must be one of `waiting`, `running`, `com"),
         (["trials", "x", "--sort", "size"], "--sort: must be one of `number`, `value`, is `size`"),
         (["trials"], "NAME is missing (see `tuner trials --help`)"),

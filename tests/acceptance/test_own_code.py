@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import psutil
 import pytest
 import yaml
 from sqlalchemy import text
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.conftest import eventually, tuner
 from tuner import commands
@@ -85,6 +87,12 @@ def test_a_function_is_tuned_exported_and_repeated(
     assert (trials[0]["attempt"], len(trials[0]["reports"])) == (2, 9)
     assert tuner("logs", "own", "0", **run).stdout.startswith("from 4 seed ")
     assert trials[0]["reports"][8]["metrics"] == {"twice": 2 * trials[0]["values"][0]}
+    logged = Path(ok("trials", "own", "--tensorboard", "logs", **run)["tensorboard"])
+    scalars = EventAccumulator(str(tmp_path / logged / "trial-00000")).Reload().Scalars("twice")
+    assert [e.step for e in scalars] == list(range(1, 10))
+    at = [e.wall_time for e in scalars]
+    assert at == sorted(at)
+    assert at[0] >= datetime.fromisoformat(trials[0]["created_at"]).timestamp()
 
     folder = tmp_path / "exports" / "own"
     assert (folder / "checkpoint" / "step").read_text() == "9"

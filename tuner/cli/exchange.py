@@ -1,10 +1,15 @@
-"""Both ways with Optuna: `import`, and what `export --optuna` does."""
+"""Studies for other tools and from them: `import`, `export --optuna`, `trials --tensorboard`."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 
-from tuner import commands
+from tuner import commands, loggers
 from tuner.cli.output import AsJson, err, opened, out, print_json, shown, typed
 from tuner.database.engine import Database
+from tuner.settings import prepare_mlflow
+from tuner.trials import Study, Trial
 
 As = typer.Option(None, "--as", metavar="NAME", help="The copy's name; by default the same.")
 
@@ -62,6 +67,43 @@ def to_optuna(database: Database, name: str, url: str, rename: str | None, as_js
         err.print(f"[yellow]{_trials(copied.were_running)} had not ended, failed in the copy[/]")
     if copied.renumbered:
         err.print("[yellow]numbers were missing; Optuna counts the trials without gaps[/]")
+
+
+def to_logs(
+    database: Database,
+    study: Study,
+    trials: Sequence[Trial],
+    *,
+    tensorboard: Path | None,
+    mlflow: str | None,
+    as_json: bool,
+) -> None:
+    """Log trials to TensorBoard's files, to MLflow or to both, and say so."""
+    if tensorboard is not None:
+        loggers.need("--tensorboard", "tensorboard", "tensorboard")
+    if mlflow is not None:
+        loggers.need("--mlflow", "mlflow", "mlflow")
+    times = commands.report_times(database, study)
+    said: dict[str, object] = {"study": study.name}
+    if tensorboard is not None:
+        from tuner.loggers import tensorboard as event_files  # an extra, and slow to import
+
+        folder = event_files.write(study, trials, times, tensorboard)
+        said["tensorboard"] = folder
+        if not as_json:
+            out.print(f"wrote event files to [bold]{shown(folder)}[/]")
+    if mlflow is not None:
+        prepare_mlflow()
+        from tuner.loggers import mlflow as tracking
+
+        with err.status(f"logging {shown(study.name)}"):
+            said["mlflow"] = count = tracking.write(study, trials, times, mlflow)
+        if not as_json:
+            out.print(
+                f"logged {_trials(count)} to MLflow's experiment [bold]{shown(study.name)}[/]"
+            )
+    if as_json:
+        print_json(said)
 
 
 def _trials(count: int) -> str:

@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from tuner import commands, export, files, records, tables
-from tuner.cli.exchange import As, to_optuna
+from tuner.cli.exchange import As, to_logs, to_optuna
 from tuner.cli.output import (
     PIPED,
     AsJson,
@@ -96,9 +96,23 @@ def trials(
         "trials", "--rows", help="What a row is, in csv, jsonl and parquet."
     ),
     to: Path | None = typer.Option(None, "--to", help="Write this file; parquet needs it."),
+    tensorboard: Path | None = typer.Option(
+        None, "--tensorboard", metavar="FOLDER", help="Write TensorBoard's event files instead."
+    ),
+    mlflow: str | None = typer.Option(
+        None, "--mlflow", metavar="URI", help="Log them to this MLflow server instead."
+    ),
     as_json: bool = AsJson,
 ) -> None:
-    """Print a study's trials as a table, CSV, JSON or JSON lines, or write them to a file."""
+    """Print a study's trials, write them to a file, or log them to TensorBoard or MLflow."""
+    logs = tensorboard is not None or mlflow is not None
+    if logs and (form != "table" or kind != "trials" or to is not None):
+        raise BadInputError(
+            "`--tensorboard` and `--mlflow` log trials; `--format`, `--rows` and `--to` are for "
+            "what is printed or written to one file"
+        )
+    if mlflow == "":
+        raise BadInputError("--mlflow: is empty; name a server, as http://127.0.0.1:5000")
     form = "json" if as_json else form
     if kind != "trials" and form in ("table", "json"):
         raise BadInputError(f"--rows {kind}: needs `--format csv`, `jsonl` or `parquet`")
@@ -114,7 +128,14 @@ def trials(
         if sort == "value":
             every.sort(key=lambda t: _order(t, study))
         chosen = every[:top]
-        if form == "json":
+        if logs:
+            to_logs(
+                *(database, study, chosen),
+                tensorboard=tensorboard,
+                mlflow=mlflow,
+                as_json=as_json,
+            )
+        elif form == "json":
             print_json([records.of_trial(t) for t in chosen])
         elif form == "table":
             _print_trials(chosen[: top or SHOWN_TRIALS], study, len(every))

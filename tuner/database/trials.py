@@ -16,6 +16,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -236,6 +237,11 @@ _ATTEMPTS = text("""
     ORDER BY 1, 2
 """)
 
+_REPORT_TIMES = text("""
+    SELECT t.number, r.step, r.reported_at
+    FROM tuner.reports r JOIN tuner.trials t ON t.id = r.trial_id WHERE t.study_id = :study
+""")
+
 # Runs one of these statements with its arguments; whether it hit its row.
 Via = Callable[[Connection, str, Mapping[str, Any]], bool]
 
@@ -427,6 +433,12 @@ def failures(connection: Connection, study_id: int) -> list[Failures]:
 def attempts(connection: Connection, study_id: int) -> list[Attempt]:
     """Every attempt of a study's trials, by trial; those that go on have not ended."""
     return [Attempt(*row) for row in connection.execute(_ATTEMPTS, {"study": study_id})]
+
+
+def report_times(connection: Connection, study_id: int) -> dict[tuple[int, int], datetime]:
+    """When each report of a study came: number of the trial, step → time."""
+    rows = connection.execute(_REPORT_TIMES, {"study": study_id})
+    return {(number, step): at for number, step, at in rows}
 
 
 def fence(held: Claimed) -> dict[str, object]:
