@@ -14,6 +14,7 @@ from datetime import datetime
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from tuner.errors import BadInputError, visible
 from tuner.loggers import FINAL, Times, as_text, begun, measured
@@ -50,9 +51,10 @@ def write(study: Study, trials: Sequence[Trial], times: Times, uri: str) -> int:
             for trial in begun(trials)
         )
         return sum(logs)
-    except MlflowException as error:
+    # the latter ones of a database that MLflow was to open itself
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         reason = (str(error).strip().splitlines() or ["?"])[0]
-        raise BadInputError(f"--mlflow: {visible(reason)}") from error
+        raise BadInputError(f"--mlflow: MLflow says: {visible(_without_secret(reason))}") from error
 
 
 def _experiment(client: MlflowClient, study: Study) -> str:
@@ -146,6 +148,11 @@ def _tags(trial: Trial) -> list[RunTag]:
             for name, value in trial.user_attrs.items()
         ),
     ]
+
+
+def _without_secret(text: str) -> str:
+    """The text, where URLs may stand in it with a user's password."""
+    return re.sub(r"//[^/@\s]*@", "//…@", text)
 
 
 def _name(name: str) -> str:
