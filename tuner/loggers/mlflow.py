@@ -152,7 +152,7 @@ def _tags(trial: Trial) -> list[RunTag]:
 
 def _without_secret(text: str) -> str:
     """The text, where URLs may stand in it with a user's password."""
-    return re.sub(r"//[^/@\s]*@", "//…@", text)
+    return re.sub(r"//[^/\s]*@", "//…@", text)
 
 
 def _name(name: str) -> str:
