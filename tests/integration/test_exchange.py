@@ -22,7 +22,7 @@ from tests.conftest import tuner
 from tests.integration import optuna_studies as theirs
 from tests.integration.optuna_studies import make, opened, sqlite_url, study_facts, trial
 from tuner import commands
-from tuner.database import bulk
+from tuner.database import bulk, optuna_rows
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, StudyExistsError
 from tuner.search.exchange import Copied, export_study, import_studies
@@ -171,12 +171,27 @@ def test_local_times_become_moments(
     assert study_facts(target, back(database, "times", target)) == study_facts(source, first)
 
 
+@pytest.mark.parametrize("zone", ["America/New_York"], indirect=True)
+def test_the_hour_that_comes_twice_is_told_apart(
+    database: Database, source: RDBStorage, zone: str
+) -> None:
+    twice = datetime(2026, 11, 1, 1, 30)
+    times = [{"datetime_start": twice.replace(fold=fold)} for fold in (0, 1)]
+    make(source, "twice", *(trial(**one, datetime_complete=None) for one in times))
+    there(database, source)
+    stored = commands.load_trials(database, commands.find(database, "twice"))
+    assert [t.started_at for t in stored] == [
+        datetime(2026, 11, 1, hour, 30, tzinfo=UTC) for hour in (5, 6)
+    ], zone
+
+
 @pytest.mark.parametrize("trusted", [True, False])
 def test_many_batches_keep_every_trial_and_report(
     database: Database, source: RDBStorage, monkeypatch: pytest.MonkeyPatch, trusted: bool
 ) -> None:
     """With foreign keys checked, as for an ordinary role, and without."""
     monkeypatch.setattr(bulk, "BATCH", 3)
+    monkeypatch.setattr(optuna_rows, "BATCH", 4)
     monkeypatch.setattr(bulk, "_MAY_TRUST", text(f"SELECT {trusted}"))
     wide = FloatDistribution(0.0, 2.0)
     first = make(

@@ -9,49 +9,64 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    distribution_to_json,
+    json_to_distribution,
+)
 from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
 
 from tuner.database import spaces
 from tuner.database.bulk import NewTrial
 from tuner.database.feed import TrialRow
+from tuner.database.optuna_rows import OptunaTrial
 from tuner.database.spaces import StoredSpace
-from tuner.search.distributions import OUR_STATE, aware, frozen
+from tuner.search.distributions import OUR_STATE, frozen
 from tuner.trials import Cause, TrialState
 
 CAUSE, MESSAGE = "tuner:cause", "tuner:message"  # system attributes: why a trial failed, here
 WAS_RUNNING = "it was running when the study was copied"
 
 
-def new_trials(trials: Iterable[FrozenTrial], now: datetime) -> Iterator[NewTrial]:
+def new_trials(trials: Iterable[OptunaTrial], now: datetime) -> Iterator[NewTrial]:
     """Optuna's trials as the database stores them; those that run end at `now`."""
-    known = _Spaces()
+    sets: dict[tuple[tuple[str, str], ...], StoredSpace] = {}
     for trial in trials:
-        state = OUR_STATE[trial.state]
+        state = OUR_STATE[OptunaState[trial.state]]
         cause: Cause | None = None
         message: str | None = None
-        finished_at = aware(trial.datetime_complete)
+        finished_at = trial.finished_at
         system_attrs: Mapping[str, Any] = trial.system_attrs
         if state is TrialState.RUNNING:
             state, cause, message = TrialState.FAILED, Cause.LOST, WAS_RUNNING
             finished_at = now
         elif CAUSE in system_attrs or MESSAGE in system_attrs:
             cause, message, system_attrs = _reason(system_attrs)
-        space, params = known.stored(trial)
+        names = tuple([(name, distribution) for name, _, distribution in trial.params])
+        if names and names not in sets:
+            sets[names] = spaces.stored([(name, _current(text)) for name, text in names])
         yield NewTrial(
             number=trial.number,
             state=state,
-            space=space,
-            params=params,
-            values=trial.values,
-            reports=trial.intermediate_values,
+            space=sets[names] if names else None,
+            params=[param.value for param in trial.params],
+            values=trial.values or None,
+            reports=trial.reports,
             user_attrs=trial.user_attrs,
             system_attrs=system_attrs,
-            started_at=aware(trial.datetime_start),
+            started_at=trial.started_at,
             finished_at=finished_at,
             cause=cause,
             message=message,
         )
+
+
+def _current(distribution: str) -> dict[str, Any]:
+    """A distribution's JSON as this version of Optuna writes it."""
+    found: dict[str, Any] = json.loads(distribution_to_json(json_to_distribution(distribution)))
+    return found
 
 
 def _reason(attrs: Mapping[str, Any]) -> tuple[Cause | None, str | None, Mapping[str, Any]]:
@@ -61,50 +76,6 @@ def _reason(attrs: Mapping[str, Any]) -> tuple[Cause | None, str | None, Mapping
     if cause not in (None, *Cause) or not isinstance(message, str | None):
         return None, None, attrs  # somebody else's
     return None if cause is None else Cause(cause), message, others
-
-
-class _Spaces:
-    """Turns thousands of trials' distributions, each an object of its own, into the few sets."""
-
-    def __init__(self) -> None:
-        self._sets: dict[tuple[Any, ...], StoredSpace] = {}
-        self._choices: dict[str, dict[str, int]] = {}  # choices → choice → its index, by repr
-
-    def stored(self, trial: FrozenTrial) -> tuple[StoredSpace | None, list[float]]:
-        """The set that a trial's parameters were drawn from, and the parameters in its order."""
-        if not trial.distributions:
-            return None, []
-        values = trial.params
-        params: list[float] = []
-        key: list[Any] = []
-        for name, distribution in trial.distributions.items():
-            kind = type(distribution)
-            if kind is CategoricalDistribution:
-                choices = repr(distribution.__dict__["choices"])
-                key += (name, choices)
-                params.append(self._index(choices, distribution, values[name]))
-            else:
-                key += (name, kind, *distribution.__dict__.values())
-                params.append(values[name])
-        found = self._sets.get(whole := tuple(key))
-        if found is None:
-            found = self._sets[whole] = spaces.stored(
-                [
-                    (name, json.loads(distribution_to_json(d)))
-                    for name, d in trial.distributions.items()
-                ]
-            )
-        return found, params
-
-    def _index(self, choices: str, distribution: BaseDistribution, value: Any) -> float:
-        """The choice's index; Optuna itself takes True for 1 and 1.0 for 1."""
-        known = self._choices.get(choices)
-        if known is None:
-            known = self._choices[choices] = {}
-            for index, choice in enumerate(distribution.__dict__["choices"]):
-                known.setdefault(repr(choice), index)
-        index_ = known.get(repr(value))
-        return distribution.to_internal_repr(value) if index_ is None else index_
 
 
 def template(

@@ -1,7 +1,7 @@
 """Copying studies between Optuna's RDB storages and tuner's database, with all that they hold.
 
-Optuna's side is read and written through its storage API, and that gives times as local ones
-without a zone: of the hour that a clock repeats in autumn the copy does not know which it was.
+Optuna's side is written through its storage API, and that takes times as local ones without a zone:
+of the hour that a clock repeats in autumn a copy there does not know which it was.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,9 +15,10 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Connection
 
-from tuner.database import attributes, bulk, foreign, studies
+from tuner.database import attributes, bulk, foreign, optuna_rows, studies
 from tuner.database.engine import Database
 from tuner.database.feed import Feed
+from tuner.database.optuna_rows import OptunaTrial
 from tuner.errors import BadInputError, StudyExistsError, StudyNotFoundError
 from tuner.search.copies import new_trials, template
 from tuner.search.directions import optuna_direction, our_direction
@@ -44,9 +45,15 @@ def import_studies(
 
     StudyExistsError if a name is taken; `rename` is the name to give to a single study.
     """
-    with _opened(url, make=False) as storage, database.transaction() as connection:
+    with (
+        _opened(url, make=False) as storage,
+        storage.engine.connect() as source,
+        database.transaction() as connection,
+    ):
         with _refusals(url):
             every = storage.get_all_studies()
+            if source.dialect.name != "sqlite":  # what runs there meanwhile is not seen by halves
+                source.execution_options(isolation_level="REPEATABLE READ")
         found = [study for study in every if name in (None, study.study_name)]
         _check_choice(found, name, rename)
         taken = {study.name for study in studies.every(connection)}
@@ -56,13 +63,21 @@ def import_studies(
         copied = []
         for study in found:
             with _refusals(url):
-                trials = storage.get_all_trials(study._study_id, deepcopy=False)
+                heads = optuna_rows.heads(source, study._study_id)
             target = rename or study.study_name
             study_id = _make_study(connection, study, target)
-            bulk.insert(connection, study_id, new_trials(trials, now), count=len(trials))
-            running = sum(trial.state is OptunaState.RUNNING for trial in trials)
-            copied.append(Copied(target, len(trials), running))
+            trials = new_trials(_read(url, source, study._study_id, heads), now)
+            bulk.insert(connection, study_id, trials, count=len(heads))
+            running = sum(head.state == OptunaState.RUNNING.name for head in heads)
+            copied.append(Copied(target, len(heads), running))
     return copied
+
+
+def _read(
+    url: str, source: Connection, study_id: int, heads: Sequence[optuna_rows.Head]
+) -> Iterator[OptunaTrial]:
+    with _refusals(url):
+        yield from optuna_rows.trials(source, study_id, heads)
 
 
 def _check_choice(found: Sequence[FrozenStudy], name: str | None, rename: str | None) -> None:
