@@ -353,6 +353,14 @@ def of_experiment(database: Database, name: str) -> list[Study]:
         return studies.of_experiment(connection, name)
 
 
+def named(database: Database, name: str) -> list[Study]:
+    """The study of that name, or the studies of the experiment of that name, the oldest first.
+
+    StudyNotFoundError where there is neither: no name means two things.
+    """
+    return of_experiment(database, name) or [find(database, name)]
+
+
 def studies_of(database: Database) -> list[Study]:
     """All studies, the oldest first."""
     with database.statement() as connection:
@@ -589,14 +597,21 @@ def write_note(database: Database, study_id: int, note: str, *, author: str, rev
             )
 
 
-def delete(database: Database, settings: Settings, name: str) -> None:
-    """Delete a study with its trials, weights and logs, for good; refuses while it is active."""
+def delete(database: Database, settings: Settings, *names: str) -> None:
+    """Delete studies with their trials, weights and logs, for good: all of them or none.
+
+    StudyStateError while one is active.
+    """
+    deleted = []
     with database.transaction() as connection:
-        study = studies.by_name(connection, name)
-        if study.state is StudyState.ACTIVE and study.spec is not None:
-            raise StudyStateError(
-                f"the study {quoted(name)} is active; stop it first: "
-                f"`tuner stop {shlex.quote(name)}`"
-            )
-        studies.delete(connection, study.id)
-    shutil.rmtree(settings.artifacts / str(study.id), ignore_errors=True)
+        for name in names:
+            study = studies.by_name(connection, name)
+            if study.state is StudyState.ACTIVE and study.spec is not None:
+                raise StudyStateError(
+                    f"the study {quoted(name)} is active; stop it first: "
+                    f"`tuner stop {shlex.quote(name)}`"
+                )
+            studies.delete(connection, study.id)
+            deleted.append(study.id)
+    for study_id in deleted:
+        shutil.rmtree(settings.artifacts / str(study_id), ignore_errors=True)

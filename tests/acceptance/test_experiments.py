@@ -64,7 +64,8 @@ def test_families_are_tuned_compared_and_the_best_is_exported(
     assert "changed: budget.trials: 3 → 4" in again.stderr
 
     for arguments, expected in (
-        (("pause", "reviews"), "it is an experiment: name one of"),
+        (("enqueue", "reviews", "hidden=0"), "it is an experiment: name one of"),
+        (("pause", "reviews"), "is finished"),
         (("launch", str(file)), "exists already"),
         (("launch", str(file), "--set", "family=bow"), "an experiment is named `reviews`"),
         (("launch", str(file), "--name", "reviews-bow"), "a study is named `reviews-bow`"),
@@ -75,6 +76,17 @@ def test_families_are_tuned_compared_and_the_best_is_exported(
     ):
         refused = tuner(*arguments, **run)
         assert (refused.returncode, expected in refused.stderr) == (2, True), refused.stderr
+
+    ok("launch", str(file), "--name", "again", **run)
+    ok("stop", "again-bow", **run)
+    paused = json.loads(ok("pause", "again", "--json", **run))
+    assert [s["name"] for s in paused["studies"]] == ["again-tfidf"]
+    assert ok("resume", "again", **run).startswith("again-tfidf: active; ")
+    refused = tuner("delete", "again", "--yes", **run)  # one is active: none is deleted
+    assert (refused.returncode, "is active" in refused.stderr) == (2, True), refused.stderr
+    ok("stop", "again", **run)
+    assert "deleted again-bow with 0 trials" in ok("delete", "again", "--yes", **run)
+    assert "again" not in ok("list", **run)
 
 
 def test_several_objectives_have_a_front_and_every_trial_its_costs(

@@ -1,8 +1,12 @@
 """Steering studies: `change`, `enqueue`, `retry`, `kill`, `pause`, `resume`, `stop`, `delete`."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import typer
 
 from tuner import commands, records
+from tuner.cli import names
 from tuner.cli.output import (
     AsJson,
     StudyName,
@@ -14,9 +18,16 @@ from tuner.cli.output import (
     typed,
     user,
 )
-from tuner.errors import BadInputError
+from tuner.database.engine import Database
+from tuner.errors import BadInputError, StudyStateError
 from tuner.spec.overrides import assigned
 from tuner.trials import Study, StudyState
+
+Named = typer.Argument(
+    help="The name of a study or an experiment.",
+    show_default=False,
+    autocompletion=names.study_names,
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -104,51 +115,84 @@ def kill(
             out.print(f"killed trial {trial}; {typed('retry', name, str(trial))} queues it again")
 
 
-def pause(name: str = StudyName, as_json: bool = AsJson) -> None:
+def pause(name: str = Named, as_json: bool = AsJson) -> None:
     """Pause: no new claims; running trials go back to the queue."""
-    with opened() as (_, database):
-        study = commands.pause(database, name)
-        _say(study, f"paused; {typed('resume', name)} continues", as_json=as_json)
+    how = f"paused; {typed('resume', name)} continues"
+    _steer(name, commands.pause, lambda _: how, as_json=as_json)
 
 
-def resume(name: str = StudyName, as_json: bool = AsJson) -> None:
+def resume(name: str = Named, as_json: bool = AsJson) -> None:
     """Let workers continue a paused or stopped study."""
-    with opened() as (_, database):
-        study = commands.resume(database, name)
-        _say(study, f"active; workers ({typed('worker')}) continue with it", as_json=as_json)
+    how = f"active; workers ({typed('worker')}) continue with it"
+    _steer(name, commands.resume, lambda _: how, as_json=as_json)
 
 
-def stop(name: str = StudyName, as_json: bool = AsJson) -> None:
+def stop(name: str = Named, as_json: bool = AsJson) -> None:
     """End a study before its budget is used."""
+
+    def how(study: Study) -> str:
+        exports = f"; {typed('export', study.name)} exports the best so far" if study.spec else ""
+        return f"stopped{exports}"
+
+    _steer(name, commands.stop, how, as_json=as_json)
+
+
+def _steer(
+    name: str,
+    do: Callable[[Database, str], Study],
+    sentence: Callable[[Study], str],
+    *,
+    as_json: bool,
+) -> None:
+    """Do it to a study, or to those of an experiment that are in a state for it, if any is."""
     with opened() as (_, database):
-        study = commands.stop(database, name)
-        exports = f"; {typed('export', name)} exports the best so far" if study.spec else ""
-        _say(study, f"stopped{exports}", as_json=as_json)
+        found = commands.named(database, name)
+        done, refused = [], []
+        for study in found:
+            try:
+                done.append(do(database, study.name))
+            except StudyStateError as error:
+                refused.append(error)
+        if not done:
+            raise refused[0]
+        if as_json:
+            print_json(_record(name, found, [records.of_study(study) for study in done]))
+            return
+        for study in done:
+            whose = "" if study.name == name else f"{shown(study.name)}: "
+            out.print(f"{whose}{sentence(study)}")
+        for why in refused:
+            err.print(f"[yellow]{shown(str(why))}[/]")
 
 
-def _say(study: Study, sentence: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json(records.of_study(study))
-    else:
-        out.print(sentence)
+def _record(name: str, found: Sequence[Study], records: list[dict[str, Any]]) -> dict[str, Any]:
+    """What scripts read: of a study its record, of an experiment those of its studies."""
+    if [study.name for study in found] == [name]:
+        return records[0]
+    return {"experiment": name, "studies": records}
 
 
 def delete(
-    name: str = StudyName,
+    name: str = Named,
     yes: bool = typer.Option(False, "--yes", help="Do not ask."),
     as_json: bool = AsJson,
 ) -> None:
-    """Delete a study with its trials and weights, for good."""
+    """Delete a study, or all of an experiment, with trials and weights, for good."""
     with opened() as (settings, database):
-        one = commands.overview(database, name)
-        total = sum(one.counts.values())
+        found = commands.named(database, name)
+        totals = {
+            study.name: sum(commands.overview(database, study.name).counts.values())
+            for study in found
+        }
         if not yes:
-            _ask(name, total)
-        commands.delete(database, settings, name)
+            _ask(name, sum(totals.values()))
+        commands.delete(database, settings, *totals)
         if as_json:
-            print_json({"study": name, "deleted_trials": total})
-        else:
-            out.print(f"deleted {shown(name)} with {total} trials")
+            deleted = [{"study": of, "deleted_trials": total} for of, total in totals.items()]
+            print_json(_record(name, found, deleted))
+            return
+        for of, total in totals.items():
+            out.print(f"deleted {shown(of)} with {total} trials")
 
 
 def _ask(name: str, total: int) -> None:
