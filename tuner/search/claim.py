@@ -11,7 +11,8 @@ trip: a trial costs one statement for its claim, one a report and one for its fi
 import math
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +34,8 @@ from tuner.spec.resolved import ResolvedSpec
 from tuner.trials import NO_LABELS, Cause, ParamValue, Report, Study, TrialState
 
 FRESH = 0.1  # seconds that what is known of other workers may be old when something is written
+SHARE = 0.1  # of a worker's time that reading may take where many workers share few processors
+STALE = 2.0  # seconds after which it is read however long that takes
 CLAIM_RETRIES = 3
 CLAIM_BACKOFF = 0.5  # seconds, doubled at each retry
 
@@ -69,12 +72,12 @@ class Search:
         self._space_ids: dict[tuple[str, ...], int] = {}
         self._sent_at = 0.0  # monotonic clock: when the latest claim was sent
         self._known_at = -math.inf  # monotonic clock: when the history was last read
+        self._patience = 0.0  # seconds until it is read again, if that is more than `FRESH`
 
     def refresh(self) -> None:
         """Learn what other workers have done since the last time."""
-        with self._database.statement() as connection:
+        with self._database.statement() as connection, self._reading():
             self._history.refresh(connection)
-        self._known_at = time.monotonic()
 
     def refresh_if_old(self) -> None:
         """`refresh`, unless that was done or came with a write just now."""
@@ -82,7 +85,14 @@ class Search:
             self.refresh()
 
     def _is_old(self) -> bool:
-        return time.monotonic() - self._known_at > FRESH
+        return time.monotonic() - self._known_at > max(FRESH, self._patience)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._known_at = time.monotonic()
+        self._patience = min((self._known_at - began) / SHARE, STALE)
 
     def params(self, numbers: Sequence[int]) -> dict[int, Mapping[str, ParamValue]]:
         """Number → parameters, pinned ones included, of those of these trials that are known."""
@@ -176,9 +186,8 @@ class Search:
     def _write_and_read(
         self, connection: Connection, write: str, arguments: Mapping[str, Any]
     ) -> bool:
-        written = self._history.after(connection, write, arguments)
-        self._known_at = time.monotonic()
-        return written
+        with self._reading():
+            return self._history.after(connection, write, arguments)
 
     def _insert(
         self,
