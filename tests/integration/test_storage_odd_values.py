@@ -139,7 +139,7 @@ def test_names_that_postgresql_has_no_text_for(storage: Storage, odd: str) -> No
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(theirs.studies())
 def test_any_study(storage: Storage, elsewhere: Storage, study: Any) -> None:

@@ -89,15 +89,15 @@ def _batch(connection: Connection, study_id: int, rows: Sequence[Head]) -> dict[
         for row in rows
     }
     bounds = {"study": study_id, "first": rows[0].trial_id, "last": rows[-1].trial_id}
-    for id_, name, value, distribution in connection.execute(_PARAMS, bounds):
+    for id_, name, value, distribution in connection.execute(_PARAMS, bounds).all():
         made[id_].params.append(OptunaParam(name, value, distribution))
-    for id_, value, kind in connection.execute(_VALUES, bounds):
+    for id_, value, kind in connection.execute(_VALUES, bounds).all():
         made[id_].values.append(_NOT_FINITE.get(kind, value))
-    for id_, step, value, kind in connection.execute(_REPORTS, bounds):
+    for id_, step, value, kind in connection.execute(_REPORTS, bounds).all():
         made[id_].reports[step] = _NOT_FINITE.get(kind, value)
-    for id_, key, value in connection.execute(_USER_ATTRS, bounds):
+    for id_, key, value in connection.execute(_USER_ATTRS, bounds).all():
         made[id_].user_attrs[key] = json.loads(value)
-    for id_, key, value in connection.execute(_SYSTEM_ATTRS, bounds):
+    for id_, key, value in connection.execute(_SYSTEM_ATTRS, bounds).all():
         made[id_].system_attrs[key] = json.loads(value)
     return made
 

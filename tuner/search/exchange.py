@@ -23,6 +23,7 @@ from tuner.errors import BadInputError, StudyExistsError, StudyNotFoundError
 from tuner.search.copies import new_trials, template
 from tuner.search.directions import optuna_direction, our_direction
 from tuner.search.distributions import from_json
+from tuner.search.garbage import no_collection
 from tuner.trials import Study, TrialState
 
 METRIC_NAMES = "study:metric_names"  # system attribute of `Study.set_metric_names`
@@ -67,7 +68,8 @@ def import_studies(
             target = rename or study.study_name
             study_id = _make_study(connection, study, target)
             trials = new_trials(_read(url, source, study._study_id, heads), now)
-            bulk.insert(connection, study_id, trials, count=len(heads))
+            with no_collection():
+                bulk.insert(connection, study_id, trials, count=len(heads))
             running = sum(head.state == OptunaState.RUNNING.name for head in heads)
             copied.append(Copied(target, len(heads), running))
     return copied

@@ -5,9 +5,7 @@ ends) is kept by watchers, who are told of each change: nothing here or there lo
 history again. Optuna's records are made when somebody asks for them: a random search never does.
 """
 
-import gc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +17,7 @@ from tuner.database import columns
 from tuner.database.columns import Columns, Reports
 from tuner.database.feed import Feed, TrialRow
 from tuner.search import distributions as convert
+from tuner.search.garbage import no_collection
 from tuner.search.record import Record, Space, many
 
 _NO_REPORTS = Reports(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
@@ -153,7 +152,7 @@ class History:
         """All trials by number."""
         if self._all is None:
             made: dict[int, FrozenTrial] = {}
-            with _no_collection():
+            with no_collection():
                 for finished, space in self._columns:
                     made.update((t.number, t) for t in many(finished, space, self.reports))
             made.update((number, record.frozen) for number, record in self._records.items())
@@ -169,15 +168,3 @@ class History:
     def _interned(self, space: Mapping[str, BaseDistribution]) -> Space:
         """One object for equal spaces: watchers tell them apart by identity."""
         return self._spaces.setdefault(tuple(space.items()), dict(space))
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Do not look for garbage among many new objects, of which none is: that took half the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
