@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,13 +96,20 @@ def template(server: URL) -> Iterator[str]:
     admin(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.fixture
-def database_url(server: URL, template: str) -> Iterator[URL]:
-    """A fresh database of this test's own."""
+@contextmanager
+def cloned(server: URL, template: str) -> Iterator[URL]:
+    """A fresh database with tuner's schema, dropped afterwards."""
     name = f"test_{uuid.uuid4().hex}"
     admin(server, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield server.set(database=name)
     admin(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(server: URL, template: str) -> Iterator[URL]:
+    """A fresh database of this test's own."""
+    with cloned(server, template) as url:
+        yield url
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy.engine import URL
 
-from tests.acceptance.browsing import browsing, needs_chromium, opened, serving
+from tests.acceptance.browsing import needs_chromium, opened, serving
 from tests.acceptance.studies import quick
-from tests.conftest import admin, new_home, remove_home, tuner
+from tests.conftest import cloned, new_home, remove_home, tuner
 from tests.integration.test_claims import Bench
 from tuner import accounts, commands
 from tuner.accounts import Role
@@ -48,26 +48,17 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def served(server: URL, template: str) -> Iterator[Served]:
-    name = f"dashboard_{uuid.uuid4().hex}"
-    admin(server, f"CREATE DATABASE {name} TEMPLATE {template}")
-    url = server.set(database=name)
-    database, home = Database(url), new_home()
-    environment = {
-        "TUNER_DATABASE_URL": url.render_as_string(hide_password=False),
-        "TUNER_HOME": str(home),
-        "PATH": "/usr/bin:/bin",
-    }
-    with serving(database, home) as address:
-        yield Served(address, database, home, environment)
-    database.close()
-    admin(server, f"DROP DATABASE {name} WITH (FORCE)")
+    with cloned(server, template) as url:
+        database, home = Database(url), new_home()
+        environment = {
+            "TUNER_DATABASE_URL": url.render_as_string(hide_password=False),
+            "TUNER_HOME": str(home),
+            "PATH": "/usr/bin:/bin",
+        }
+        with serving(database, home) as address:
+            yield Served(address, database, home, environment)
+        database.close()
     remove_home(home)
 
 

@@ -2,7 +2,6 @@
 
 import io
 import re
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,8 +12,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from sqlalchemy.engine import URL
 
 from benchmarks import fill
-from tests.acceptance.browsing import browsing, needs_chromium, opened, serving
-from tests.conftest import admin, new_home, remove_home
+from tests.acceptance.browsing import needs_chromium, opened, serving
+from tests.conftest import cloned, new_home, remove_home
 from tests.integration.test_dashboard_figures import finished_trial
 from tuner.database.engine import Database
 from tuner.figures import theme
@@ -37,22 +36,13 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def served(server: URL, template: str) -> Iterator[Served]:
-    name = f"plots_{uuid.uuid4().hex}"
-    admin(server, f"CREATE DATABASE {name} TEMPLATE {template}")
-    url = server.set(database=name)
-    study = fill.shown_study(url.render_as_string(hide_password=False), "s", SIZE)
-    database, home = Database(url), new_home()
-    with serving(database, home) as address:
-        yield Served(address, database, study)
-    database.close()
-    admin(server, f"DROP DATABASE {name} WITH (FORCE)")
+    with cloned(server, template) as url:
+        study = fill.shown_study(url.render_as_string(hide_password=False), "s", SIZE)
+        database, home = Database(url), new_home()
+        with serving(database, home) as address:
+            yield Served(address, database, study)
+        database.close()
     remove_home(home)
 
 
