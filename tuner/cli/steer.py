@@ -165,11 +165,11 @@ def _steer(
             err.print(f"[yellow]{shown(str(why))}[/]")
 
 
-def _record(name: str, found: Sequence[Study], records: list[dict[str, Any]]) -> dict[str, Any]:
+def _record(name: str, found: Sequence[Study], each: list[dict[str, Any]]) -> dict[str, Any]:
     """What scripts read: of a study its record, of an experiment those of its studies."""
     if [study.name for study in found] == [name]:
-        return records[0]
-    return {"experiment": name, "studies": records}
+        return each[0]
+    return {"experiment": name, "studies": each}
 
 
 def delete(

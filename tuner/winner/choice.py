@@ -25,12 +25,13 @@ def leading(database: Database, study: Study, top: int) -> list[Trial]:
 
     NothingToExportError without any.
     """
-    commands.best(database, study)
     finite = [
         t
         for t in commands.load_trials(database, study)
         if t.state is TrialState.COMPLETE and t.value is not None and math.isfinite(t.value)
     ]
+    if not finite:
+        commands.best(database, study)  # says why there is none
     finite.sort(key=lambda t: t.value or 0.0, reverse=study.direction == "maximize")
     different: list[Trial] = []
     for trial in finite:
