@@ -218,6 +218,30 @@ def test_many_batches_keep_every_trial_and_report(
     assert (spaces, checked) == (2, "origin")
 
 
+@pytest.mark.parametrize("others", [1, 3])
+def test_trials_of_other_studies_lie_between(
+    database: Database, source: RDBStorage, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    """Few strangers are read and passed over, many are left to the source."""
+    monkeypatch.setattr(optuna_rows, "BATCH", 4)
+    studies = [make(source, f"study-{which}") for which in range(1 + others)]
+    for i in range(10):
+        for which, study in enumerate(studies):
+            one = trial(
+                params={"x": i / 10, f"y{i % 2}": which / 10},
+                distributions={"x": X, f"y{i % 2}": X},
+                intermediate_values={0: float(which), i: float(i)},
+                user_attrs={"which": which, "i": i},
+                system_attrs={"of": which},
+            )
+            source.create_new_trial(study, one)
+    ours = Storage(database)
+    there(database, source)
+    for which, study in enumerate(studies):
+        copy = ours.get_study_id_from_name(f"study-{which}")
+        assert study_facts(ours, copy) == study_facts(source, study)
+
+
 def test_what_ran_fails_in_the_copy_and_can_be_tried_again(
     database: Database, source: RDBStorage, target: RDBStorage
 ) -> None:

@@ -7,33 +7,59 @@ opened. Times are UTC without a zone there, floats that are not finite a null wi
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, DateTime, Row, text
+from sqlalchemy import Connection, DateTime, Integer, Row, String, TextClause, bindparam, text
 
-BATCH = 10_000  # trials whose rows are in memory at once
+BATCH = 10_000  # trials, of which two batches are in memory at once
 
 _TRIALS = text("""
     SELECT trial_id, number, state, datetime_start, datetime_complete
     FROM trials WHERE study_id = :study ORDER BY trial_id
 """).columns(datetime_start=DateTime(), datetime_complete=DateTime())
-_ROWS = """
-    SELECT r.trial_id, {columns} FROM {table} r JOIN trials t ON t.trial_id = r.trial_id
-    WHERE t.study_id = :study AND t.trial_id BETWEEN :first AND :last
-    ORDER BY r.trial_id, {order}
+_DISTRIBUTIONS = text("""
+    SELECT param_name, distribution_json
+    FROM trial_params r JOIN trials t ON t.trial_id = r.trial_id
+    WHERE t.study_id = :study GROUP BY param_name, distribution_json
+""")
+# A distribution is most of a parameter's bytes, and nearly always that of all trials
+_DISTRIBUTION = """
+    CASE WHEN param_name IN :varied OR r.trial_id IN :changing THEN distribution_json END
 """
-_PARAMS, _VALUES, _REPORTS, _USER_ATTRS, _SYSTEM_ATTRS = (
-    text(_ROWS.format(table=table, columns=columns, order=order))
-    for table, columns, order in (
-        ("trial_params", "param_name, param_value, distribution_json", "param_id"),
-        ("trial_values", "value, value_type", "objective"),
-        ("trial_intermediate_values", "step, intermediate_value, intermediate_value_type", "step"),
-        ("trial_user_attributes", "r.key, value_json", "trial_user_attribute_id"),
-        ("trial_system_attributes", "r.key, value_json", "trial_system_attribute_id"),
-    )
+_TABLES = (
+    ("trial_params", f"param_name, param_value, {_DISTRIBUTION}", "param_id"),
+    ("trial_values", "value, value_type", "objective"),
+    ("trial_intermediate_values", "step, intermediate_value, intermediate_value_type", "step"),
+    ("trial_user_attributes", "r.key, value_json", "trial_user_attribute_id"),
+    ("trial_system_attributes", "r.key, value_json", "trial_system_attribute_id"),
 )
+
+
+_ROWS = """
+    SELECT r.trial_id, {columns} FROM {table} r {of}
+    WHERE r.trial_id BETWEEN :first AND :last ORDER BY r.trial_id, {order}
+"""
+
+
+def _queries(of: str) -> list[TextClause]:
+    made = [
+        text(_ROWS.format(columns=columns, table=table, of=of, order=order))
+        for table, columns, order in _TABLES
+    ]
+    params = made[0].bindparams(
+        bindparam("varied", expanding=True, type_=String()),
+        bindparam("changing", expanding=True, type_=Integer()),
+    )
+    return [params, *made[1:]]
+
+
+_OF_STUDY = _queries("JOIN trials t ON t.trial_id = r.trial_id AND t.study_id = :study")
+_OF_ANY = _queries("")  # half the work, where few trials between are another study's
+_UNFINISHED = ("RUNNING", "WAITING")  # somebody may suggest more for these meanwhile
 _NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
 
 
@@ -68,12 +94,46 @@ def heads(connection: Connection, study_id: int) -> Sequence[Head]:
 
 
 def trials(connection: Connection, study_id: int, rows: Sequence[Head]) -> Iterator[OptunaTrial]:
-    """Trials with all that they hold, of what `heads` has found."""
-    for start in range(0, len(rows), BATCH):
-        yield from _batch(connection, study_id, rows[start : start + BATCH]).values()
+    """Trials with all that they hold, of what `heads` has found.
+
+    A thread has the source look up the next batch's rows while this one's trials are used.
+    """
+    distributions: dict[str, list[str]] = {}
+    for name, distribution in connection.execute(_DISTRIBUTIONS, {"study": study_id}):
+        distributions.setdefault(name, []).append(distribution)
+    same = {name: found[0] for name, found in distributions.items() if len(found) == 1}
+    asked = {"study": study_id, "varied": [name for name in distributions if name not in same]}
+    batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        ahead = [pool.submit(_held, connection, asked, batch) for batch in batches[:1]]
+        for batch, following in zip_longest(batches, batches[1:]):
+            held = ahead.pop().result()
+            if following is not None:
+                ahead.append(pool.submit(_held, connection, asked, following))
+            yield from _made(batch, held, same)
 
 
-def _batch(connection: Connection, study_id: int, rows: Sequence[Head]) -> dict[int, OptunaTrial]:
+Rows = Sequence[Any]  # of a query, as its cursor gives them
+
+
+def _held(
+    connection: Connection, asked: Mapping[str, Any], heads: Sequence[Head]
+) -> Iterator[Rows]:
+    """What the tables hold of some trials, and perhaps of another study's between them."""
+    first, last = heads[0].trial_id, heads[-1].trial_id
+    queries = _OF_ANY if last - first < 2 * len(heads) else _OF_STUDY
+    bounds = {
+        **asked,
+        "first": first,
+        "last": last,
+        "changing": [row.trial_id for row in heads if row.state in _UNFINISHED],
+    }
+    return iter([connection.execute(query, bounds).all() for query in queries])
+
+
+def _made(
+    heads: Sequence[Head], held: Iterator[Rows], same: Mapping[str, str]
+) -> Iterable[OptunaTrial]:
     made = {
         row.trial_id: OptunaTrial(
             number=row.number,
@@ -86,20 +146,24 @@ def _batch(connection: Connection, study_id: int, rows: Sequence[Head]) -> dict[
             user_attrs={},
             system_attrs={},
         )
-        for row in rows
+        for row in heads
     }
-    bounds = {"study": study_id, "first": rows[0].trial_id, "last": rows[-1].trial_id}
-    for id_, name, value, distribution in connection.execute(_PARAMS, bounds).all():
-        made[id_].params.append(OptunaParam(name, value, distribution))
-    for id_, value, kind in connection.execute(_VALUES, bounds).all():
-        made[id_].values.append(_NOT_FINITE.get(kind, value))
-    for id_, step, value, kind in connection.execute(_REPORTS, bounds).all():
-        made[id_].reports[step] = _NOT_FINITE.get(kind, value)
-    for id_, key, value in connection.execute(_USER_ATTRS, bounds).all():
-        made[id_].user_attrs[key] = json.loads(value)
-    for id_, key, value in connection.execute(_SYSTEM_ATTRS, bounds).all():
-        made[id_].system_attrs[key] = json.loads(value)
-    return made
+    for id_, name, value, distribution in next(held):
+        if id_ in made:
+            made[id_].params.append(OptunaParam(name, value, distribution or same[name]))
+    for id_, value, kind in next(held):
+        if id_ in made:
+            made[id_].values.append(_NOT_FINITE.get(kind, value))
+    for id_, step, value, kind in next(held):
+        if id_ in made:
+            made[id_].reports[step] = _NOT_FINITE.get(kind, value)
+    for id_, key, value in next(held):
+        if id_ in made:
+            made[id_].user_attrs[key] = json.loads(value)
+    for id_, key, value in next(held):
+        if id_ in made:
+            made[id_].system_attrs[key] = json.loads(value)
+    return made.values()
 
 
 def _utc(moment: datetime | None) -> datetime | None:
