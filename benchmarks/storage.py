@@ -290,7 +290,7 @@ def measure(bench: Bench, rounds: int, *, quick: bool) -> dict[tuple[str, str], 
         note(worker, model_asks(bench, 10_000, "filled-10000", 10 if quick else 30))
         for contestant in (api, rdb):
             note(contestant, asks(bench, contestant, 1_000, "filled-1000", 20))
-        for contestant in (api, rdb):
+        for contestant in (worker, api, rdb):
             note(contestant, cold(bench, contestant, 5_000, "filled-5000"))
         note(worker, cold(bench, worker, 100_000, "filled-100000"))
         note(worker, imported(bench))
