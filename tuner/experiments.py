@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean, stdev
 
 from tuner import commands, families
 from tuner.commands import Overview, Prepared
@@ -79,6 +80,11 @@ class Compared:
         return self.overview.study
 
     @property
+    def spread(self) -> tuple[float, float] | None:
+        """Mean and standard deviation of `top`; None where there are fewer than two."""
+        return (fmean(self.top), stdev(self.top)) if len(self.top) > 1 else None
+
+    @property
     def parameters(self) -> float | None:
         """Numbers that the best trial's model holds; None where that is not known."""
         found = None if self.best is None else self.best.user_attrs.get(PARAMETERS)
@@ -87,11 +93,16 @@ class Compared:
 
 def compare(database: Database, experiment: str) -> list[Compared]:
     """The studies of an experiment, the best first; none where there is none of that name."""
-    found = [
-        compared(commands.overview_of(database, study.id), commands.load_trials(database, study))
-        for study in commands.of_experiment(database, experiment)
-    ]
-    return sorted(found, key=_order)
+    return [one for one, _ in with_trials(database, experiment)]
+
+
+def with_trials(database: Database, experiment: str) -> list[tuple[Compared, list[Trial]]]:
+    """The same with all trials of each."""
+    found = []
+    for study in commands.of_experiment(database, experiment):
+        trials = commands.load_trials(database, study)
+        found.append((compared(commands.overview_of(database, study.id), trials), trials))
+    return sorted(found, key=lambda pair: _order(pair[0]))
 
 
 def compared(overview: Overview, trials: Sequence[Trial]) -> Compared:

@@ -6,11 +6,13 @@ trials(...)  deterministic; the sampler "learns", so later trials are better
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tuner.trials import (
+    Attempt,
     Cause,
     Direction,
     ParamValue,
@@ -171,6 +173,14 @@ def trials(
             )
         )
     return made
+
+
+def attempts(trials: Sequence[Trial]) -> list[Attempt]:
+    """One of each trial."""
+    return [
+        Attempt(t.number, 1, t.cause or t.state, t.message, t.started_at, t.finished_at)
+        for t in trials
+    ]
 
 
 def _params(rng: random.Random, focus: float) -> dict[str, ParamValue]:

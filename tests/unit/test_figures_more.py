@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit import synthetic
-from tuner.figures import burndown, edf, importance, pairs, pareto, timeline
+from tuner.figures import burndown, edf, importance, pairs, pareto, rivals, spending, timeline
 from tuner.trials import Direction, StudyState, Trial, TrialState
 
 STUDY = synthetic.study()
@@ -188,3 +188,56 @@ def test_importance_has_whiskers_and_a_baseline() -> None:
     assert drawn.layout.shapes[0].x0 == 0.04
     assert drawn.layout.annotations[0].text == "53 %"
     assert drawn.layout.xaxis.range[1] > 0.534 * 1.3
+
+
+def test_spending_is_all_of_the_time_in_few_bars() -> None:
+    trials = synthetic.trials(60, running=2)
+    now = synthetic.START + timedelta(hours=3)
+    attempts = synthetic.attempts(trials)
+    attempts.append(replace(attempts[0], outcome="lost"))
+    for stretch in (1, 60, 100_000):
+        far = [
+            replace(
+                a,
+                started_at=synthetic.START + stretch * (a.started_at - synthetic.START),
+                ended_at=a.ended_at and synthetic.START + stretch * (a.ended_at - synthetic.START),
+            )
+            for a in attempts
+            if a.started_at
+        ]
+        found = spending.info(far, now)
+        expected = sum(
+            (max(a.ended_at or now, a.started_at) - a.started_at).total_seconds()
+            for a in far
+            if a.started_at
+        )
+        assert found.total() == pytest.approx(expected)
+        assert len(found.bars) <= spending.MOST_BARS
+        lost = found.total(TrialState.FAILED)
+        assert lost > stretch * (trials[0].seconds or 0)
+        spending.draw(found)
+        assert len(spending.table(found).rows) == len(found.bars)
+    assert spending.info([], now).nothing
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_the_best_so_far_of_rivals_only_improves(direction: Direction) -> None:
+    study = synthetic.study(direction=direction)
+    every = [
+        rivals.Rival(name, study, synthetic.trials(n, seed=n, direction=direction))
+        for name, n in (("a", 40), (HOSTILE, 25), ("none", 0))
+    ]
+    for by in ("trials", "time"):
+        found = rivals.info(every, by)  # type: ignore[arg-type]
+        for line, rival in zip(found.lines, every, strict=True):
+            values = [y for _, y in line.points]
+            assert values == sorted(values, reverse=direction == "minimize")
+            ended = [t for t in rival.trials if t.state.is_finished]
+            end = len(ended) if by == "trials" else sum(t.seconds or 0 for t in ended)
+            assert not line.points or line.points[-1][0] == pytest.approx(end)
+        rivals.draw(found)
+        assert len(rivals.table(found).rows) == 2
+    boxes = rivals.spread(every)
+    assert [box.name for box in boxes.boxes] == ["a", HOSTILE]
+    assert "<b>" not in str(rivals.draw_spread(boxes).layout.yaxis.ticktext)
+    rivals.table_spread(boxes)

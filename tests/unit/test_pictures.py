@@ -10,13 +10,17 @@ import pytest
 from tests.unit import synthetic
 from tuner.errors import BadInputError
 from tuner.report import document, pictures
+from tuner.report.material import Material
 
 FIGURES = {"a": go.Figure(), "b": go.Figure()}
 
 
 def test_each_figure_of_a_report_is_one() -> None:
-    drawn = document.figures(synthetic.study(), synthetic.trials(40), synthetic.IMPORTANCES, [])
-    assert list(drawn) == ["history", "curves", "importance", "parallel", "slices"]
+    one = Material(synthetic.study(), synthetic.trials(40), importances=synthetic.IMPORTANCES)
+    pairs = ["pair-1", "pair-2", "pair-3"]
+    assert list(document.figures(one)) == [
+        *("history", "curves", "importance", *pairs, "parallel", "slices")
+    ]
 
 
 def test_files_appear_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

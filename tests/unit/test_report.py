@@ -13,15 +13,19 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from tests.unit import synthetic
+from tuner.commands import Overview
+from tuner.experiments import compared
 from tuner.figures import theme
 from tuner.report import document
-from tuner.trials import Study, StudyState, Trial, TrialState
+from tuner.report.material import Material
+from tuner.trials import Study, StudyState, Trial, TrialState, best_trial
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SCRIPT = "</script><script>alert(1)</script>"
 IMAGE = '<img src="https://evil.example/x" onerror="alert(1)">'
 VOID = {"meta", "br", "img", "link", "input", "path", "circle", "hr", "base", "source"}
-FIGURES = ["history", "curves", "importance", "parallel", "slices"]
+PAIRS = ["pair-1", "pair-2", "pair-3"]
+FIGURES = ["history", "curves", "spending", "importance", *PAIRS, "parallel", "slices"]
 
 
 @dataclass
@@ -69,16 +73,26 @@ class Page(HTMLParser):
         return next(e for e in self.elements if e.attributes.get("id") == id_)
 
 
-def _render(study: Study, trials: Sequence[Trial], **changes: Any) -> str:
+def _material(study: Study, trials: Sequence[Trial], **changes: Any) -> Material:
     given: dict[str, Any] = {
+        "best": best_trial(trials, study.direction),
+        "best_yaml": synthetic.BEST_YAML,
         "importances": synthetic.IMPORTANCES,
         "log_params": synthetic.LOG,
         "space": synthetic.SPACE,
-        "export_yaml": synthetic.BEST_YAML,
-        "versions": synthetic.VERSIONS,
+        "attempts": synthetic.attempts(trials),
         "now": NOW,
     }
-    return document.render(study, trials, **{**given, **changes})
+    return Material(study, trials, **{**given, **changes})
+
+
+def _render(
+    study: Study,
+    trials: Sequence[Trial],
+    versions: Mapping[str, str] = synthetic.VERSIONS,
+    **changes: Any,
+) -> str:
+    return document.render(_material(study, trials, **changes), versions=versions)
 
 
 def _parsed(html: str) -> Page:
@@ -137,7 +151,7 @@ def hostile() -> Page:
             [_hostile(t) for t in synthetic.trials(40)],
             importances={"<!--": 0.5, names: 0.4, "<script>": 0.1},
             space={names: names},
-            export_yaml=names,
+            best_yaml=names,
             versions={names: names},
         )
     )
@@ -269,7 +283,7 @@ def test_hostile_names_do_not_end_the_payload(hostile: Page) -> None:
 
 def test_lone_surrogates_can_be_written() -> None:
     study = synthetic.study(name="a\ud800b", reason="\udfff")
-    html = _render(study, [], export_yaml="x: \ud800\n")
+    html = _render(study, [], best_yaml="x: \ud800\n")
     assert "a�b" in _parsed(html).all("h1")[0].text
     html.encode()
 
@@ -289,7 +303,7 @@ def test_importance_may_fail_with_many_trials() -> None:
 
 def test_a_study_without_trials() -> None:
     study = synthetic.study(state=StudyState.ACTIVE, finished_at=None)
-    page = _parsed(_render(study, [], importances=None, export_yaml=None))
+    page = _parsed(_render(study, [], importances=None, best_yaml=None))
     assert _payload(page)["figures"] == {}
     text = page.all("main")[0].text
     assert "no best configuration" in text
@@ -300,7 +314,7 @@ def test_a_study_without_trials() -> None:
 @pytest.mark.parametrize("state", [TrialState.FAILED, TrialState.PRUNED, TrialState.RUNNING])
 def test_a_study_without_complete_trials(state: TrialState) -> None:
     trials = [replace(t, state=state) for t in synthetic.trials(12)]
-    page = _parsed(_render(synthetic.study(), trials, importances=None, export_yaml=None))
+    page = _parsed(_render(synthetic.study(), trials, importances=None, best_yaml=None))
     assert "no best configuration" in page.all("main")[0].text
     assert "history" in _payload(page)["figures"]
 
@@ -347,3 +361,76 @@ def test_5000_trials_stay_quick_and_small() -> None:
 
 def test_the_page_is_the_same_for_the_same_study(html: str) -> None:
     assert _render(synthetic.study(), synthetic.trials(40)) == html
+
+
+CONTEST = {
+    "at": "2026-11-20",
+    "study": "digits-cnn-confirm",
+    "winner": 7,
+    "tied": [7, 3],
+    "candidates": [
+        {
+            "number": number,
+            "searched": searched,
+            "values": values,
+            "failed": failed,
+            "seconds": 20.0,
+            "mean": sum(values) / len(values) if values else None,
+            "interval": None if len(values) < 2 else [min(values) - 0.01, max(values) + 0.01],
+            "overstated_by": None,
+        }
+        for number, searched, values, failed in (
+            (7, 0.971, [0.96, 0.965], 0),
+            (3, 0.977, [0.957, 0.963], 0),
+            (9, 0.97, [], 2),
+        )
+    ],
+}
+
+
+def test_a_confirmation_and_a_front_are_told() -> None:
+    study = synthetic.study(directions=("maximize", "minimize"), metrics=("accuracy", IMAGE))
+    trials = [
+        replace(t, values=(t.values[0], float(t.number % 5))) if t.values else t
+        for t in synthetic.trials(40)
+    ]
+    page = _parsed(_render(study, trials, confirmation=CONTEST))
+    assert list(_payload(page)["figures"])[:2] == ["confirmation", "pareto-1"]
+    said = page.by_id("confirmation").text
+    assert "trial 7 wins. It is the cheapest of 2 that are not told apart." in said
+    assert "overstated its best accuracy by 0.017 (the winner's curse)" in said
+    assert "2 failed" in said
+    assert "open" in next(e for e in page.all("details")).attributes
+    assert IMAGE in page.by_id("pareto-1").text
+    assert IMAGE in next(e for e in page.all("table") if e.attributes.get("class") == "top").text
+
+
+def test_an_experiment_compares_its_families_and_has_a_part_of_each() -> None:
+    found = []
+    for family, seed in (("cnn", 0), ("rnn", 1), (f"{SCRIPT}{IMAGE}", 2)):
+        study = synthetic.study(name=f"digits-{family}", family=family, experiment="digits")
+        trials = synthetic.trials(40, seed=seed)
+        counts = {s: sum(t.state is s for t in trials) for s in TrialState}
+        one = compared(Overview(study, counts), trials)
+        found.append((one, _material(study, trials, confirmation=CONTEST if seed else None)))
+    html = document.render_experiment("digits", found, versions=synthetic.VERSIONS)
+    page = _parsed(html)
+    assert html.count(get_plotlyjs()) == 1
+    assert not page.all("img")
+    figures = list(_payload(page)["figures"])
+    assert figures[:4] == ["by-trials", "by-time", "spread", "study-1-history"]
+    assert [f"study-1-{name}" for name in FIGURES] == figures[3 : 3 + len(FIGURES)]
+    assert "study-3-confirmation" in figures
+    ids = [e.attributes["id"] for e in page.elements if "id" in e.attributes]
+    assert len(ids) == len(set(ids))
+    for link in page.all("a"):
+        assert (link.attributes["href"] or "").removeprefix("#") in ids
+    rows = page.by_id("comparison").text
+    assert "0.9771" in rows
+    assert f"{SCRIPT}{IMAGE}" in rows
+    none = [
+        (compared(Overview(one.study, dict.fromkeys(TrialState, 0)), []), Material(one.study, []))
+        for one, _ in found
+    ]
+    page = _parsed(document.render_experiment("digits", none, versions={}))
+    assert "No trial is complete yet." in page.by_id("spread").text

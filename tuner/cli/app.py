@@ -19,6 +19,7 @@ from tuner.cli import (
     exchange,
     logs,
     mistakes,
+    report,
     run,
     steer,
     studies,
@@ -40,6 +41,7 @@ app = typer.Typer(
 run.add_to(app)
 confirm.add_to(app)
 studies.add_to(app)
+report.add_to(app)
 verify.add_to(app)
 logs.add_to(app)
 dashboard.add_to(app)

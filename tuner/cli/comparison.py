@@ -1,12 +1,12 @@
 """How the studies of an experiment compare, as a table and for scripts."""
 
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
 from tuner import records
 from tuner.cli.output import duration, number, out, shown, state, table
 from tuner.experiments import TOP, Compared
+from tuner.figures import text
 from tuner.trials import finished
 
 
@@ -30,7 +30,7 @@ def print_comparison(experiment: str, found: Sequence[Compared]) -> None:
             number(one.top[0] if one.top else None),
             _spread(one),
             duration(one.seconds),
-            size(one.parameters),
+            text.size(one.parameters),
         )
     out.print(made)
     out.print(
@@ -40,19 +40,7 @@ def print_comparison(experiment: str, found: Sequence[Compared]) -> None:
 
 
 def _spread(one: Compared) -> str:
-    if len(one.top) < 2:
-        return "–"
-    return f"{number(statistics.mean(one.top))} ± {number(statistics.stdev(one.top))}"
-
-
-def size(parameters: float | None) -> str:
-    """A count of parameters with three digits: `1.25 M`; `–` where it is not known."""
-    if parameters is None:
-        return "–"
-    for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if parameters >= unit:
-            return f"{parameters / unit:.3g}{name}"
-    return f"{parameters:.0f}"
+    return "–" if one.spread is None else " ± ".join(map(number, one.spread))
 
 
 def comparison_record(experiment: str, found: Sequence[Compared]) -> dict[str, Any]:

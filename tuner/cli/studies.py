@@ -1,9 +1,8 @@
-"""Looking at studies: `list`, `show`, `trials`, `best`, `export`, `report`, `families`."""
+"""Looking at studies: `list`, `show`, `trials`, `best`, `export`, `families`."""
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import typer
 from rich.measure import Measurement
@@ -33,12 +32,10 @@ from tuner.cli.show import overview_record, say_which_objective, show
 from tuner.database.engine import Database
 from tuner.errors import BadInputError
 from tuner.families import registry
-from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.words import instead, quoted
 from tuner.trials import Attempt, Study, Trial, TrialState, better, finished
 from tuner.winner import choice
 
-REPORTS = Path("reports")
 SHOWN_TRIALS = 50
 NONE = Trial(0, TrialState.WAITING, {})  # these two only have their columns
 NO_ATTEMPT = Attempt(0, 0, "", None, None, None)
@@ -52,7 +49,6 @@ def add_to(app: typer.Typer) -> None:
         ("trials", trials),
         ("best", best),
         ("export", export_),
-        ("report", report_),
         ("families", families),
     ):
         app.command(name, rich_help_panel="Look")(command)
@@ -311,67 +307,6 @@ def export_(
                 )
         if as_json:
             print_json(made if top is not None else made[0])
-
-
-def report_(
-    name: str = StudyName,
-    to: Path | None = typer.Option(
-        None, "--to", help="The file, by default reports/NAME.html; with --figures the folder."
-    ),
-    figures: Literal["pdf", "png", "svg"] | None = typer.Option(
-        None, "--figures", help="Write each figure as a picture instead."
-    ),
-    as_json: bool = AsJson,
-) -> None:
-    """Write one self-contained HTML page with figures and tables, or the figures as pictures."""
-    # Plotly and Optuna, which no other command of this file waits for
-    from tuner.report import document
-    from tuner.search.importances import importances
-
-    with opened() as (_, database):
-        study = commands.find(database, name)
-        every = commands.load_trials(database, study)
-        spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
-        found = commands.best_of(every, study)
-        mattered = importances(database, study)
-    log = spec.space.log_parameters if spec else frozenset()
-    if figures is not None:
-        _put_pictures(document.figures(study, every, mattered, log), study, to, figures, as_json)
-        return
-    page = document.render(
-        study,
-        every,
-        importances=mattered,
-        log_params=log,
-        space=spec.space.describe() if spec else {},
-        export_yaml=None if found is None else export.yaml_text(export.all_params(study, found)),
-        versions=export.versions(),
-    )
-    path = to or REPORTS / f"{files.safe_name(name)}.html"
-    files.write(path, page)
-    if as_json:
-        print_json({"study": name, "report": path})
-    else:
-        out.print(f"wrote [bold]{shown(path)}[/]")
-
-
-def _put_pictures(
-    drawn: Mapping[str, Any],
-    study: Study,
-    to: Path | None,
-    form: Literal["pdf", "png", "svg"],
-    as_json: bool,
-) -> None:
-    from tuner.report import pictures
-
-    folder = to or REPORTS / files.safe_name(study.name)
-    if not drawn:
-        raise BadInputError(f"the study {quoted(study.name)} has nothing to draw yet")
-    names = pictures.write(drawn, folder, form)
-    if as_json:
-        print_json({"study": study.name, "folder": folder, "figures": names})
-    else:
-        out.print(f"wrote {', '.join(names)} to [bold]{shown(folder)}[/]")
 
 
 OPEN = "to be named in the study file"

@@ -15,6 +15,9 @@
     pareto.py      what no other trial beats in every objective
     timeline.py    when each trial ran, a lane for each that a worker has at a time
     burndown.py    what is left of the budget
+    spending.py    hours of trials by the clock
+    rivals.py      several studies: best so far, spread
+    confirmation.py  the leading configurations with fresh seeds
     captions.py    the sentences beside them
 
 Nothing here knows where trials are stored. Every figure's file has `info` (what is drawn, as plain

@@ -5,12 +5,14 @@ from types import MappingProxyType
 
 from tuner.figures import (
     burndown,
+    confirmation,
     curves,
     history,
     importance,
     parallel,
     pareto,
     slices,
+    spending,
     text,
     timeline,
 )
@@ -22,6 +24,14 @@ OF_PAIRS = MappingProxyType(
         "contour": "Values smoothed over the trials nearby; blank where none was.",
         "heat": "The median of the trials in each cell, with how many there are.",
     }
+)
+
+
+BY_TRIALS = "The best value of each family after so many trials have ended, pruned ones among them."
+BY_TIME = "The same by the time that these trials have taken together: what a family costs to tune."
+SPREAD = (
+    "Quartiles and range of the values that complete trials have reached; the star is the best. "
+    "A best far from its box may be luck."
 )
 
 
@@ -139,4 +149,29 @@ def of_timeline(found: timeline.Info, total: int) -> str:
         parts.append(f"Drawn are {len(found.bars):,} of {total:,}.")
     if found.left_out:
         parts.append(f"{text.count(found.left_out, 'further lane')} not shown.")
+    return " ".join(parts)
+
+
+def of_confirmation(found: confirmation.Info) -> str:
+    """Who has won, and what luck there was in the search."""
+    told = f" It is the cheapest of {found.tied} that are not told apart." if found.tied > 1 else ""
+    parts = [
+        "The leading configurations, trained again with fresh seeds: "
+        f"trial {found.winner} wins.{told}"
+    ]
+    if found.gap is not None:
+        by = f"overstated its best {found.metric} by {text.number(found.gap)} (the winner's curse)"
+        parts.append(
+            f"The search {by}." if found.gap > 0 else "The search did not overstate its best."
+        )
+    return " ".join(parts)
+
+
+def of_spending(found: spending.Info) -> str:
+    """How much it was, and what of it brought nothing."""
+    total = found.total()
+    parts = [f"{text.duration(total)} of trials, every attempt counted."]
+    lost = found.total(TrialState.FAILED)
+    if lost and total:
+        parts.append(f"{importance.percent(lost / total)} of it failed or was done again.")
     return " ".join(parts)

@@ -1,4 +1,4 @@
-"""One HTML file that shows a study to somebody who has neither tuner nor a network.
+"""One HTML file that shows a study or an experiment without tuner and without a network.
 
 Everything is inside: style, plotly.js once, the figures' data. Its content security policy allows
 exactly the two scripts it was written with (by their hashes) and no connection, so that a name that
@@ -8,11 +8,11 @@ slipped through the escaping still could not run or load anything.
 import base64
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
+from itertools import combinations
 from typing import Any
 
 import jinja2
@@ -20,12 +20,31 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from tuner.figures import axes, captions, curves, history, importance, parallel, slices, text, theme
+from tuner import tables
+from tuner.experiments import TOP, Compared
+from tuner.figures import (
+    axes,
+    captions,
+    confirmation,
+    curves,
+    history,
+    importance,
+    pairs,
+    parallel,
+    pareto,
+    rivals,
+    slices,
+    spending,
+    text,
+    theme,
+)
 from tuner.report import facts
+from tuner.report.material import Material
 from tuner.report.templating import script_safe, template_environment
-from tuner.trials import Study, StudyState, Trial
+from tuner.trials import Study, StudyState, Trial, TrialState, finished
 
 WIDTH = 900  # pixels of a figure that stands alone
+INTERACTING = 3  # parameters of which every two have a figure
 STATE_COLOUR: Mapping[StudyState, str] = {
     StudyState.ACTIVE: "running",
     StudyState.PAUSED: "pruned",
@@ -45,6 +64,7 @@ class Plot:
     table: text.Table | None
     nothing: str = ""
     wide: int = 0  # pixels below which it scrolls rather than shrinks
+    open: bool = False  # whether its table is shown at once
 
     @property
     def height(self) -> int:
@@ -61,87 +81,163 @@ class Card:
     detail: str
 
 
-def render(
-    study: Study,
-    trials: Sequence[Trial],
-    *,
-    importances: Mapping[str, float] | None,
-    log_params: Collection[str],
-    space: Mapping[str, str],
-    export_yaml: str | None,
-    versions: Mapping[str, str],
-    now: datetime | None = None,
-) -> str:
-    """The page.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What the page says of one study; `prefix` keeps its ids apart from those of others."""
 
-    `space` maps each parameter to its range in words; `export_yaml` is the best configuration;
-    `now` is printed as the time of the report.
-    """
-    found = facts.best(study, trials)
-    counts = facts.counts(study, trials)
-    plots = _plots(study, trials, importances, log_params)
-    names = _names(trials, importances)
-    page = _template().render(
-        study=study,
-        state_colour=STATE_COLOUR[study.state],
-        subtitle=_subtitle(study),
-        counts=counts,
-        cards=_cards(study, trials, found),
-        best=found,
-        how_found=[] if found is None else facts.how_found(study, trials, found),
-        export_yaml=export_yaml,
-        space=_space(space, trials, found),
-        plots=plots,
-        top=facts.top(study, trials),
-        names=names,
-        failures=facts.failures(trials),
-        method=facts.method(study),
-        savings=facts.savings(study, trials),
-        data=facts.data(study),
+    prefix: str
+    of: Material
+    counts: facts.Counts
+    cards: list[Card]
+    how_found: list[str]
+    space: list[tuple[str, str, str]]
+    plots: dict[str, Plot]  # by what they show
+    top: list[Trial]
+    names: list[str]
+    failures: list[facts.Failures]
+    method: list[tuple[str, str]]
+    savings: facts.Savings | None
+    data: list[tuple[str, str]]
+    reproduce: str | None
+    spec: str | None
+    compared: Compared | None = None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """A name an objective."""
+        return tables.metric_names(self.of.study)
+
+    @property
+    def fronts(self) -> list[Plot]:
+        """The Pareto front, of several objectives."""
+        return [plot for name, plot in self.plots.items() if name.startswith("pareto-")]
+
+    @property
+    def planes(self) -> list[Plot]:
+        """Two parameters each."""
+        return [plot for name, plot in self.plots.items() if name.startswith("pair-")]
+
+    @property
+    def confirmed(self) -> float | None:
+        """The winner's mean over fresh seeds, if it was confirmed."""
+        rows = confirmation.info(self.of.confirmation, self.of.study).rows
+        return next(
+            (r.mean for r in rows if self.of.best and r.number == self.of.best.number), None
+        )
+
+
+def render(one: Material, *, versions: Mapping[str, str]) -> str:
+    """The page of a study; its time is that of the material."""
+    part = _part(one)
+    return _page(
+        "report.html.j2",
+        part.plots.values(),
+        title=one.study.name,
+        part=part,
+        subtitle=_subtitle(one.study),
         versions=versions,
-        reproduce=facts.reproduce(study, found),
-        spec=None if study.spec is None else json.dumps(study.spec, indent=2, ensure_ascii=False),
-        now=facts.moment(now or datetime.now(UTC)),
+        now=facts.moment(one.now),
+    )
+
+
+def render_experiment(
+    name: str, found: Sequence[tuple[Compared, Material]], *, versions: Mapping[str, str]
+) -> str:
+    """The page of an experiment: its families compared, the best first, and a part of each."""
+    parts = [
+        replace(_part(one, f"study-{place}-"), compared=compared)
+        for place, (compared, one) in enumerate(found, start=1)
+    ]
+    plots = _comparison(found)
+    first = found[0][1]
+    every = [*plots.values(), *(plot for part in parts for plot in part.plots.values())]
+    return _page(
+        "experiment.html.j2",
+        every,
+        title=name,
+        parts=parts,
+        plots=plots,
+        cards=_experiment_cards(found),
+        subtitle=_subtitle(first.study, text.count(len(found), "family", "families")),
+        data=facts.data(first.study),
+        top=TOP,
+        versions=versions,
+        now=facts.moment(first.now),
+    )
+
+
+def _page(template: str, drawn: Iterable[Plot], /, **content: Any) -> str:
+    page = _template(template).render(
         epochs=facts.epochs,
+        state_colour=STATE_COLOUR,
         palettes={"light": theme.LIGHT.variables(), "dark": theme.DARK.variables()},
         fonts={"text": theme.FONT, "monospace": theme.MONOSPACE},
-        payload=_payload(plots),
+        payload=_payload(drawn),
+        **content,
         **_assets(),
     )
     # lone surrogates cannot be written as UTF-8
     return page.encode("utf-8", errors="replace").decode("utf-8")
 
 
-def figures(
-    study: Study,
-    trials: Sequence[Trial],
-    importances: Mapping[str, float] | None,
-    log_params: Collection[str],
-) -> dict[str, go.Figure]:
+def _part(one: Material, prefix: str = "") -> Part:
+    study, trials = one.study, one.trials
+    return Part(
+        prefix=prefix,
+        of=one,
+        counts=facts.counts(study, trials),
+        cards=_cards(study, trials, one.best),
+        how_found=[] if one.best is None else facts.how_found(study, trials, one.best),
+        space=_space(one.space, trials, one.best),
+        plots=_plots(one, prefix),
+        top=facts.top(study, trials),
+        names=_names(trials, one.importances),
+        failures=facts.failures(trials),
+        method=facts.method(study),
+        savings=facts.savings(study, trials),
+        data=facts.data(study),
+        reproduce=facts.reproduce(study, one.best),
+        spec=None if study.spec is None else json.dumps(study.spec, indent=2, ensure_ascii=False),
+    )
+
+
+def figures(one: Material) -> dict[str, go.Figure]:
     """The page's figures that have something to show, by name, as wide as they need."""
-    plots = _plots(study, trials, importances, log_params)
+    return _drawn(_plots(one))
+
+
+def figures_of_experiment(found: Sequence[tuple[Compared, Material]]) -> dict[str, go.Figure]:
+    """The same of an experiment: those that compare, and each family's with its name before."""
+    drawn = _drawn(_comparison(found))
+    for _, one in found:
+        drawn |= _drawn(_plots(one, f"{one.study.family}-"))
+    return drawn
+
+
+def _drawn(plots: Mapping[str, Plot]) -> dict[str, go.Figure]:
     return {
-        name: go.Figure(plot.drawn).update_layout(width=max(WIDTH, plot.wide))
-        for name, plot in plots.items()
+        plot.id: go.Figure(plot.drawn).update_layout(width=max(WIDTH, plot.wide))
+        for plot in plots.values()
         if plot.drawn is not None
     }
 
 
-def _plots(
-    study: Study,
-    trials: Sequence[Trial],
-    importances: Mapping[str, float] | None,
-    log_params: Collection[str],
-) -> dict[str, Plot]:
+def _plots(one: Material, prefix: str = "") -> dict[str, Plot]:
+    """The figures in the order of the page; some are there only where they have a meaning."""
+    study, trials = one.study, one.trials
     of_history = history.info(trials, study)
     of_curves = curves.info(trials, study)
-    of_importance = importance.info(importances)
-    by_axis = {"log_params": log_params, "importances": importances}
+    of_importance = importance.info(one.importances)
+    of_spending = spending.info(one.attempts, one.now)
+    by_axis = {"log_params": one.log_params, "importances": one.importances}
     of_parallel = parallel.info(trials, study, **by_axis)  # type: ignore[arg-type]
     of_slices = slices.info(trials, study, **by_axis)  # type: ignore[arg-type]
-    made = (
+    made = [
+        *_confirmation(one),
+        *_fronts(study, trials),
         _plot("history", "History", captions.of_history(of_history), of_history, history),
         _plot("curves", "Learning curves", captions.of_curves(of_curves), of_curves, curves),
+        _plot("spending", "Spending", captions.of_spending(of_spending), of_spending, spending),
         _plot(
             "importance",
             "Importance",
@@ -150,6 +246,7 @@ def _plots(
             importance,
             nothing=captions.why_no_importance(trials),
         ),
+        *_planes(one),
         _plot(
             "parallel",
             "Parallel coordinates",
@@ -159,8 +256,89 @@ def _plots(
             wide=96 * (len(of_parallel.dimensions) + 1),
         ),
         _plot("slices", "Slices", captions.of_slices(of_slices), of_slices, slices),
+    ]
+    return {plot.id: replace(plot, id=f"{prefix}{plot.id}") for plot in made}
+
+
+def _confirmation(one: Material) -> list[Plot]:
+    found = confirmation.info(one.confirmation, one.study)
+    if found.nothing:
+        return []
+    plot = _plot(
+        "confirmation", "Confirmation", captions.of_confirmation(found), found, confirmation
+    )
+    return [replace(plot, open=True)]
+
+
+def _fronts(study: Study, trials: Sequence[Trial]) -> list[Plot]:
+    """The Pareto front, in the plane of the first objective and each other one."""
+    made = []
+    for other in range(1, len(study.directions)):
+        found = pareto.info(trials, study, 0, other)
+        title = f"Pareto front: {found.metrics[0]} and {found.metrics[1]}"
+        made.append(_plot(f"pareto-{other}", title, captions.of_pareto(found), found, pareto))
+    return made
+
+
+def _planes(one: Material) -> list[Plot]:
+    """Every two of the most important parameters."""
+    kept = [t for t in one.trials if t.state is TrialState.COMPLETE]
+    every = axes.axes(kept, one.study, one.log_params, one.importances)
+    names = [axis.name for axis in every if len(axis.categories) != 1][:INTERACTING]
+    made: list[Plot] = []
+    for x, y in combinations(names, 2):
+        found = pairs.info(
+            kept, one.study, log_params=one.log_params, x=x, y=y, limit=pairs.CONTOUR_POINTS
+        )
+        if len(found.trials) >= importance.MIN_TRIALS:
+            title = f"{text.short(x, 24)} and {text.short(y, 24)}"
+            drawn = pairs.draw_contour(found)
+            table = pairs.table(found)
+            made.append(Plot(f"pair-{len(made) + 1}", title, "", drawn, table))
+    return made
+
+
+def _comparison(found: Sequence[tuple[Compared, Material]]) -> dict[str, Plot]:
+    rivals_ = [rivals.Rival(one.study.family or "", one.study, one.trials) for _, one in found]
+    by_trials, by_time = rivals.info(rivals_, "trials"), rivals.info(rivals_, "time")
+    boxes = rivals.spread(rivals_)
+    made = (
+        _plot("by-trials", "Best so far by trials", captions.BY_TRIALS, by_trials, rivals),
+        _plot("by-time", "Best so far by time", captions.BY_TIME, by_time, rivals),
+        Plot(
+            "spread",
+            "Spread",
+            "" if boxes.nothing else captions.SPREAD,
+            None if boxes.nothing else rivals.draw_spread(boxes),
+            rivals.table_spread(boxes),
+            boxes.nothing or "",
+        ),
     )
     return {plot.id: plot for plot in made}
+
+
+def _experiment_cards(found: Sequence[tuple[Compared, Material]]) -> list[Card]:
+    compared, first = found[0]
+    trials = sum(finished(one.overview.counts) for one, _ in found)
+    cards = [
+        Card(
+            f"Best {first.study.metric}",
+            text.number(compared.top[0] if compared.top else None),
+            f"{first.study.family}, trial {compared.best.number}"
+            if compared.best is not None
+            else "no trial is complete yet",
+        )
+    ]
+    if len(found) > 1 and compared.top and found[1][0].top:
+        gap = abs(compared.top[0] - found[1][0].top[0])
+        family = found[1][1].study.family
+        cards.append(Card("Ahead of the next", text.number(gap), f"{family}"))
+    seconds = sum(one.seconds for one, _ in found)
+    cards.append(
+        Card("Trials ended", f"{trials:,}", f"in {text.count(len(found), 'study', 'studies')}")
+    )
+    cards.append(Card("Time of trials", text.duration(seconds), "of all studies together"))
+    return cards
 
 
 def _plot(
@@ -171,8 +349,9 @@ def _plot(
     return Plot(id_, title, caption, module.draw(found), module.table(found), wide=wide)
 
 
-def _subtitle(study: Study) -> str:
-    parts = [study.family or "made through Optuna", f"{study.direction} {study.metric}"]
+def _subtitle(study: Study, who: str | None = None) -> str:
+    who = who or study.family or "made through Optuna"
+    parts = [who, f"{study.direction} {study.metric}"]
     source = facts.at(study.spec, "data", "source")
     if source:
         parts.append(f"on {source}")
@@ -239,23 +418,21 @@ def _names(trials: Sequence[Trial], importances: Mapping[str, float] | None) -> 
     return names
 
 
-def _payload(plots: Mapping[str, Plot]) -> Markup:
+def _payload(plots: Iterable[Plot]) -> Markup:
     """The figures as JSON that cannot end its script element, whatever names it holds."""
     figures = ",".join(
-        f"{json.dumps(plot.id)}:{plot.drawn.to_json()}"
-        for plot in plots.values()
-        if plot.drawn is not None
+        f"{json.dumps(plot.id)}:{plot.drawn.to_json()}" for plot in plots if plot.drawn is not None
     )
     rest = json.dumps({"config": dict(theme.CONFIG), "dark": theme.dark_of()})
     return script_safe(f'{{"figures":{{{figures}}},{rest[1:]}')
 
 
 @cache
-def _template() -> jinja2.Template:
+def _template(name: str) -> jinja2.Template:
     environment = template_environment(
-        "tuner.report", moment=facts.moment, percent=importance.percent
+        "tuner.report", moment=facts.moment, percent=importance.percent, size=text.size
     )
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
 @cache

@@ -60,10 +60,24 @@ def chosen(
     if top is not None:
         return leading(database, study, top)
     best = commands.best(database, study)
+    winner = _winner(study, best)
+    return [best if winner == best.number else commands.trial(database, study, winner)]
+
+
+def winner_of(trials: Sequence[Trial], study: Study) -> Trial | None:
+    """The winner among all trials of a study; None where none is complete."""
+    best = commands.best_of(trials, study)
+    if best is None:
+        return None
+    winner = _winner(study, best)
+    return next((trial for trial in trials if trial.number == winner), best)
+
+
+def _winner(study: Study, best: Trial) -> int:
     contest = confirmation(study)
     if contest is None or best.number not in _numbers(contest):
-        return [best]
-    return [commands.trial(database, study, contest["winner"])]
+        return best.number
+    return int(contest["winner"])
 
 
 def confirmation(study: Study) -> Mapping[str, Any] | None:

@@ -9,7 +9,9 @@
   const DATA = new Set(["x", "y", "text", "hovertext", "customdata", "values"]);
   // parallel coordinates need WebGL, which takes seconds without a GPU: the others come first
   const boxes = [...document.querySelectorAll("[data-figure]")]
-    .sort((a, b) => (a.dataset.figure === "parallel") - (b.dataset.figure === "parallel"));
+    .sort((a, b) => a.dataset.figure.endsWith("parallel") - b.dataset.figure.endsWith("parallel"));
+  // a family's part that is closed has no size, and browsers keep few WebGL contexts alive
+  const isShown = (box) => !box.closest("details.family:not([open])");
   let printing = false;
 
   // a text in the data that looks like a colour is not one
@@ -51,7 +53,7 @@
       toImageButtonOptions: { ...config.toImageButtonOptions, filename: box.dataset.figure },
     });
   };
-  const drawAll = () => boxes.forEach(draw);
+  const drawAll = () => boxes.filter(isShown).forEach(draw);
 
   const print = (now) => {
     if (printing === now) return;
@@ -62,17 +64,34 @@
   addEventListener("afterprint", () => print(false));
   schemeQuery.addEventListener("change", drawAll);
   addEventListener("resize", () => {
-    if (!printing) boxes.filter((b) => Number(b.dataset.columns) !== columns(b.clientWidth)).forEach(draw);
+    if (!printing) boxes.filter(isShown).filter((b) => Number(b.dataset.columns) !== columns(b.clientWidth)).forEach(draw);
   });
 
   // one after the other, so that the page can be scrolled while the later ones are drawn
-  (async () => {
-    for (const box of boxes) {
-      await draw(box);
+  const drawInTurn = async (some) => {
+    for (const box of some) {
+      if (isShown(box)) await draw(box);
       await new Promise((resolve) => setTimeout(resolve));
     }
+  };
+  for (const part of document.querySelectorAll("details.family"))
+    part.addEventListener("toggle", () => {
+      const inside = boxes.filter((box) => part.contains(box));
+      if (part.open) drawInTurn(inside).then(() => { part.dataset.drawn = "true"; });
+      else inside.forEach((box) => { Plotly.purge(box); delete part.dataset.drawn; });
+    });
+  const follow = () => { // a link to a part, or to what is inside one, opens it
+    const part = document.getElementById(location.hash.slice(1))?.closest("details.family");
+    if (part && !part.open) {
+      part.open = true;
+      part.scrollIntoView();
+    }
+  };
+  addEventListener("hashchange", follow);
+  drawInTurn(boxes).then(() => {
     document.documentElement.dataset.drawn = "true";
-  })();
+    follow();
+  });
 
   for (const button of document.querySelectorAll("button[data-copy]"))
     button.addEventListener("click", async () => {

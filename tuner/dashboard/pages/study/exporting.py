@@ -17,13 +17,12 @@ from starlette.background import BackgroundTask
 from tuner import commands, export, files, records
 from tuner.dashboard import views
 from tuner.dashboard.context import Board, Context, StudyId, leading
-from tuner.dashboard.facts import params_of, spec_of
+from tuner.dashboard.facts import params_of
 from tuner.dashboard.pages.study.snippets import command_line
 from tuner.dashboard.security.access import Who, operator
 from tuner.dashboard.security.audited import note
 from tuner.errors import visible
-from tuner.report import document
-from tuner.search.importances import importances
+from tuner.report import document, material
 from tuner.trials import Study, Trial, pareto_front
 from tuner.winner import choice
 
@@ -106,18 +105,7 @@ def file(
 def report_file(board: Context, study_id: StudyId) -> Response:
     """The study's report, as `tuner report` writes it."""
     study = commands.study_of(board.database, study_id)
-    every = commands.load_trials(board.database, study)
-    spec = spec_of(study)
-    found = commands.best_of(every, study)
-    html = document.render(
-        study,
-        every,
-        importances=importances(board.database, study),
-        log_params=spec.space.log_parameters if spec else frozenset(),
-        space=spec.space.describe() if spec else {},
-        export_yaml=None if found is None else export.yaml_text(params_of(study, found)),
-        versions=export.versions(),
-    )
+    html = document.render(material.of_study(board.database, study), versions=export.versions())
     return _attachment(html.encode(), "text/html", f"{files.safe_name(study.name)}.html")
 
 

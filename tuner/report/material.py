@@ -1,0 +1,57 @@
+"""What a report is made of, read from the database once."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from tuner import commands, experiments
+from tuner.database.engine import Database
+from tuner.experiments import Compared
+from tuner.export import all_params, yaml_text
+from tuner.search.importances import importances
+from tuner.spec.resolved import ResolvedSpec
+from tuner.trials import Attempt, Study, Trial
+from tuner.winner import choice
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """A study with all that is said of it."""
+
+    study: Study
+    trials: Sequence[Trial]
+    best: Trial | None = None  # the winner: by its value, or by a confirmation
+    best_yaml: str | None = None  # its configuration
+    importances: Mapping[str, float] | None = None
+    log_params: Collection[str] = frozenset()
+    space: Mapping[str, str] = field(default_factory=dict)  # parameter → its range in words
+    attempts: Sequence[Attempt] = ()
+    confirmation: Mapping[str, Any] | None = None
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+def of_study(database: Database, study: Study, trials: Sequence[Trial] | None = None) -> Material:
+    """All of a study; `trials` where they are known already."""
+    every = commands.load_trials(database, study) if trials is None else trials
+    spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
+    best = choice.winner_of(every, study)
+    return Material(
+        study,
+        every,
+        best=best,
+        best_yaml=None if best is None else yaml_text(all_params(study, best)),
+        importances=importances(database, study),
+        log_params=spec.space.log_parameters if spec else frozenset(),
+        space=spec.space.describe() if spec else {},
+        attempts=commands.attempts(database, study),
+        confirmation=choice.confirmation(study),
+    )
+
+
+def of_experiment(database: Database, name: str) -> list[tuple[Compared, Material]]:
+    """The studies of an experiment, the best first; none where there is none of that name."""
+    return [
+        (one, of_study(database, one.study, trials))
+        for one, trials in experiments.with_trials(database, name)
+    ]
