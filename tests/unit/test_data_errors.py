@@ -310,6 +310,7 @@ def test_given_npz_files_must_be_alike(tmp_path: Path, other: np.ndarray, expect
         {"source": "lee", "path": "x"},
         {"source": "corpus", "path": "x", "vocabulary": 100},
         {"source": "digits", "word_pairs": "x"},
+        {"source": "pairs", "path": "x", "stress": False},
     ],
     ids=str,
 )

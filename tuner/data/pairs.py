@@ -3,12 +3,13 @@
 PART.inputs.npy     int32 [N, longest], ids of the text's tokens, padded with 0
 PART.labels.npy     int64 [N, longest + 1], ids of its counterpart's tokens and `END`, padded
 PART.texts.jsonl, PART.targets.jsonl    the texts themselves
+PART.alternatives.jsonl    what counts as right as well, for each text a list of ids as in `labels`
 """
 
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,15 @@ def write(chosen: Mapping[PartName, Chosen[Pairs]], spec: DataSpec, folder: Path
                 ids[row, : len(kept)] = kept
             with array_file(folder / f"{name}.{array}.npy", ids.dtype, ids.shape) as file:
                 file.write(ids.tobytes())
-            with (folder / f"{name}.{texts}.jsonl").open("w", encoding="utf-8") as lines:
-                lines.writelines(json.dumps(text) + "\n" for text in side[name])
+            _write_lines(folder / f"{name}.{texts}.jsonl", side[name])
         vocabularies.append(known)
         longest.append(width + number)
+    for name, (examples, rows) in chosen.items():
+        others = (
+            [[index.get(token, words.UNKNOWN) for token in tokens(text, kind)] for text in texts]
+            for texts in (examples.alternatives[row] for row in rows)
+        )
+        _write_lines(folder / f"{name}.alternatives.jsonl", others)
     notes = [f"{cut:,} texts are longer than {most} tokens and were cut"] if cut else []
     return {
         "kind": "pairs",
@@ -88,3 +94,8 @@ def write(chosen: Mapping[PartName, Chosen[Pairs]], spec: DataSpec, folder: Path
         "target_tokens": kinds(spec)[1],
         "notes": notes,
     }
+
+
+def _write_lines(path: Path, values: Iterable[object]) -> None:
+    with path.open("w", encoding="utf-8") as lines:
+        lines.writelines(json.dumps(value) + "\n" for value in values)

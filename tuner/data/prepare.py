@@ -2,7 +2,7 @@
 
     CACHE/KEY/meta.json                       what was learned, and the checksum of every file
     CACHE/KEY/PART.inputs.npy, .labels.npy    for train, validation and test
-    CACHE/KEY/PART.texts.jsonl                the texts themselves
+    CACHE/KEY/PART.texts.jsonl                the texts themselves; of pairs more of them (pairs.py)
     CACHE/KEY/PART.tokens.npy, .ends.npy      of a corpus, in place of all of these
     CACHE/KEY/vectors.npy                     where word vectors were given
     CACHE/KEY-NAME-KEY/                       what was derived from an entry, in the same files

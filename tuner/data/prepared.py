@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:  # the command line reads sizes and fingerprints, never arrays
     import numpy as np
@@ -63,12 +63,24 @@ class Prepared:
 
         FileNotFoundError where the data is no text.
         """
-        with (self.folder / f"{name}.texts.jsonl").open(encoding="utf-8") as lines:
-            return [json.loads(line) for line in lines]
+        found: list[str] = self._lines(f"{name}.texts.jsonl")
+        return found
 
     def targets(self, name: PartName) -> list[str]:
         """What the texts of a part become, as it was given; FileNotFoundError if no pairs."""
-        with (self.folder / f"{name}.targets.jsonl").open(encoding="utf-8") as lines:
+        found: list[str] = self._lines(f"{name}.targets.jsonl")
+        return found
+
+    def alternatives(self, name: PartName) -> list[list[list[int]]]:
+        """What counts as right beside its target, for each text of a part: lists of token ids.
+
+        FileNotFoundError if no pairs.
+        """
+        found: list[list[list[int]]] = self._lines(f"{name}.alternatives.jsonl")
+        return found
+
+    def _lines(self, name: str) -> list[Any]:
+        with (self.folder / name).open(encoding="utf-8") as lines:
             return [json.loads(line) for line in lines]
 
     def sentences(self, name: PartName) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:

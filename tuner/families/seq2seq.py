@@ -35,6 +35,8 @@ CELLS: Mapping[str, Callable[..., nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM
 EVALUATION_BATCH = 256  # rows
 LENGTH_POWER = 0.6  # of beam search (Wu et al., 2016)
 
+Rights = Sequence[Sequence[int]]
+
 
 class Seq2Seq(nn.Module):
     """(texts [N, S], targets [N, T]), ids padded with 0 → logits [N, T, target vocabulary].
@@ -148,8 +150,10 @@ def _attended(memory: Tensor, scores: Tensor, inside: Tensor) -> Tensor:
 class PairBatches:
     """A part of the pairs; the model is called with both sides."""
 
-    def __init__(self, part: resident.Resident) -> None:
+    def __init__(self, part: resident.Resident, alternatives: Sequence[Rights]) -> None:
+        """`alternatives`: what is right of each text beside its target."""
         self._part = part
+        self.alternatives = alternatives
         self.labels, self.lengths = part.labels, part.lengths
 
     def __len__(self) -> int:
@@ -198,7 +202,7 @@ class Transduction:
         assert part.lengths is not None
         model.eval()
         found: dict[int, list[int]] = {}
-        wanted: dict[int, list[int]] = {}
+        wanted: dict[int, Rights] = {}
         loss, count = 0.0, 0
         for indices in part.lengths.argsort(stable=True).split(EVALUATION_BATCH):
             (texts, targets), _ = part.batch(indices.to(part.labels.device))
@@ -212,17 +216,19 @@ class Transduction:
             count += int((targets != 0).sum())
             rows = indices.tolist()
             found |= zip(rows, map(_tokens, written.tolist()), strict=True)
-            wanted |= zip(rows, map(_tokens, targets.tolist()), strict=True)
+            for row, target in zip(rows, targets.tolist(), strict=True):
+                wanted[row] = [_tokens(target), *part.alternatives[row]]
         order = range(len(part))
         log_loss = loss / count
         return {
             **sequences.errors([found[row] for row in order], [wanted[row] for row in order]),
             "log_loss": log_loss,
             "perplexity": math.exp(min(log_loss, 700.0)),
-            **sequences.translation(*(
-                [self._text(side[row]) for row in order] for side in (found, wanted)
-            )),
-        }  # fmt: skip
+            **sequences.translation(
+                [self._text(found[row]) for row in order],
+                [[self._text(right) for right in wanted[row]] for row in order],
+            ),
+        }
 
     def _written(self, model: Seq2Seq, texts: Tensor) -> Tensor:
         state, most = model.encode(texts), self._data.input_shape[1]
@@ -271,7 +277,7 @@ def load(
     _: Mapping[str, ParamValue], data: Prepared, name: PartName, device: torch.device
 ) -> PairBatches:
     """The part as the network takes it."""
-    return PairBatches(resident.load(data, name, device))
+    return PairBatches(resident.load(data, name, device), data.alternatives(name))
 
 
 def train(cohort: Cohort, data: Prepared, context: Context) -> None:

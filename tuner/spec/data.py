@@ -25,6 +25,7 @@ _MEANT_WITH = {
     **dict.fromkeys(("vocabulary", "min_count", "max_length"), ("text", *PAIRS)),
     "vectors": ("text",),
     **dict.fromkeys(("text_tokens", "label_tokens", "examples"), PAIRS),
+    **dict.fromkeys(("stress", "pronunciations"), ("cmudict",)),
     "image_size": ("images",),
 }
 _STUDY = "study:"
@@ -87,6 +88,14 @@ class DataSpec(_Section):
     examples: Annotated[Whole, Field(ge=3)] | None = Field(
         default=None,
         description="Pairs: so many of them, drawn by their content. By default all.",
+    )
+    stress: Flag = Field(
+        default=True, description="cmudict: keep the marks of stress, as in `AH0`."
+    )
+    pronunciations: Literal["first", "any"] = Field(
+        default="first",
+        description="cmudict: what counts as right of a word that has several; its first is what "
+        "is trained on.",
     )
     lowercase: Flag = Field(default=True, description="Text: fold case before counting words.")
     vocabulary: Whole = Field(default=20_000, ge=10, description="Text: most frequent words kept.")

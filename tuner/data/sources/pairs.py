@@ -2,16 +2,24 @@
 
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 from tuner.data import raw, words
 from tuner.data.examples import Pairs, counted, key_of
 from tuner.data.sources import table
 from tuner.errors import DataError
 from tuner.files import shown
-from tuner.spec.data import TEXT_SUFFIXES
+from tuner.spec.data import TEXT_SUFFIXES, DataSpec
 from tuner.spec.words import listed, quoted
 
 CLASS = "pairs"  # of all of them: splits are not stratified
+STRESS = str.maketrans("", "", "012")  # on vowels: none, primary, secondary
+
+
+class _Pair(NamedTuple):
+    text: str
+    target: str
+    alternatives: tuple[str, ...] = ()
 
 
 def read(path: Path, text: str, label: str) -> Pairs:
@@ -29,24 +37,32 @@ def read(path: Path, text: str, label: str) -> Pairs:
         if left is None or right is None:
             blank += 1
         else:
-            found.append((left, right))
+            found.append(_Pair(left, right))
     if not found:
         raise DataError(f"{where}: has no row of which both sides are texts")
     notes = (f"{counted(blank, 'row')} with a blank side left out",) if blank else ()
     return _pairs(where, "row", found, notes)
 
 
-def cmudict() -> Pairs:
-    """Each word of the CMU Pronouncing Dictionary with the first of its pronunciations."""
+def cmudict(spec: DataSpec) -> Pairs:
+    """Each word of the CMU Pronouncing Dictionary with the first of its pronunciations.
+
+    The others, where they count as right, are its alternatives.
+    """
     where = "cmudict"
-    found: dict[str, str] = {}
+    listed_: dict[str, list[str]] = {}
     for line in raw.unpacked("cmudict").decode("utf-8").splitlines():
         word, _, phonemes = line.partition("#")[0].strip().partition(" ")
-        if phonemes and "(" not in word:  # `read(2)`: another pronunciation
-            found.setdefault(word, phonemes)
-    if not found:
+        if phonemes:  # `read(2)`: another pronunciation of `read`
+            spoken = phonemes if spec.stress else phonemes.translate(STRESS)
+            listed_.setdefault(word.partition("(")[0], []).append(spoken)
+    if not listed_:
         raise DataError(f"{where}: is damaged; reinstall its package")
-    return _pairs(where, "word", list(found.items()), ())
+    found = []
+    for word, spoken_ in listed_.items():
+        first, *others = dict.fromkeys(spoken_)  # without marks of stress some are the same
+        found.append(_Pair(word, first, tuple(others) if spec.pronunciations == "any" else ()))
+    return _pairs(where, "word", found, ())
 
 
 def drawn(pairs: Pairs, count: int | None) -> Pairs:
@@ -58,17 +74,18 @@ def drawn(pairs: Pairs, count: int | None) -> Pairs:
         key=lambda row: hashlib.sha256(pairs.keys[row] + pairs.targets[row].encode()).digest(),
     )
     rows = sorted(by_digest[:count])
-    found = [(pairs.texts[row], pairs.targets[row]) for row in rows]
+    found = [_Pair(pairs.texts[n], pairs.targets[n], tuple(pairs.alternatives[n])) for n in rows]
     return _pairs(pairs.where, pairs.unit, found, pairs.notes)
 
 
-def _pairs(where: str, unit: str, found: list[tuple[str, str]], notes: tuple[str, ...]) -> Pairs:
+def _pairs(where: str, unit: str, found: list[_Pair], notes: tuple[str, ...]) -> Pairs:
     return Pairs(
         where=where,
         unit=unit,
         labels=[CLASS] * len(found),
-        keys=[key_of(words.same_text(left)) for left, _ in found],
+        keys=[key_of(words.same_text(pair.text)) for pair in found],
         notes=notes,
-        texts=[left for left, _ in found],
-        targets=[right for _, right in found],
+        texts=[pair.text for pair in found],
+        targets=[pair.target for pair in found],
+        alternatives=[pair.alternatives for pair in found],
     )

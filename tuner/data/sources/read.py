@@ -19,7 +19,7 @@ def read(spec: DataSpec) -> dict[PartName, Examples]:
     if spec.source == "cmudict":
         from tuner.data.sources import pairs
 
-        return {"train": pairs.drawn(pairs.cmudict(), spec.examples)}
+        return {"train": pairs.drawn(pairs.cmudict(spec), spec.examples)}
     paths: dict[PartName, Path | None] = {
         "train": spec.path,
         "validation": spec.validation_path,
