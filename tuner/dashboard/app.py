@@ -106,9 +106,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Listen to what changes for as long as the application serves."""
     stream = app.state.board.stream
     stream.start()
-    asyncio.get_running_loop().run_in_executor(None, api.figures.warm)
+    # whoever asks meanwhile waits a moment: beside a first page it would take longer
+    await asyncio.to_thread(_warm)
     yield
     await asyncio.to_thread(stream.close)
+
+
+def _warm() -> None:
+    """Import and read what the first page needs."""
+    assets.version()
+    views.warm()
+    api.figures.warm()
 
 
 def _explain(request: Request, error: Exception) -> Response:

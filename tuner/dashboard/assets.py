@@ -18,6 +18,8 @@ from tuner.figures import theme
 
 _FOREVER = "public, max-age=31536000, immutable"
 _COMPRESSES = ("text/", "application/json", "image/svg")
+# a sheet that pages ask for → the files that it is made of: each request of a first load costs time
+SHEETS = {"base.css": ("base.css",), "plots.css": ("vendor/plotly.css", "plots.css")}
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".svg": "image/svg+xml"}
 
 router = APIRouter(include_in_schema=False)
@@ -36,7 +38,9 @@ class Asset:
 def assets() -> dict[str, Asset]:
     """Path below `static` → the file."""
     found = dict(_read(files("tuner.dashboard") / "static", ""))
-    found["theme.css"] = _asset("theme.css", _theme().encode())
+    for name, parts in SHEETS.items():
+        joined = b"\n".join(found.pop(part).content for part in parts)
+        found[name] = _asset(name, _theme().encode() + joined if name == "base.css" else joined)
     return found
 
 
@@ -57,7 +61,7 @@ def url(path: str) -> str:
 
 
 @router.get("/static/{_version}/{path:path}")
-def static(_version: str, path: str, request: Request) -> Response:
+async def static(_version: str, path: str, request: Request) -> Response:
     """A static file; of an older version too, for pages that were open before."""
     asset = assets().get(path)
     if asset is None:

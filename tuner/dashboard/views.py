@@ -1,5 +1,6 @@
 """Templates, and how values look in them: as in the report and on the command line."""
 
+import gzip
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from tuner.figures import theme
 from tuner.report.document import STATE_COLOUR
 from tuner.report.templating import script_safe, template_environment
 
+SMALL = 1_000  # bytes of a page below which compressing saves no packet
+
 PLACES = (  # path, title, the role that it needs
     ("/studies", "Studies", Role.VIEWER),
     ("/compare", "Compare", Role.VIEWER),
@@ -35,9 +38,13 @@ def render(
     user = getattr(request.state, "user", None)
     board: Board = request.app.state.board
     given = {"request": request, "user": user, "login": board.access.login, **context}
-    page = _environment().get_template(name).render(given)
     # lone surrogates cannot be written as UTF-8
-    return HTMLResponse(page.encode("utf-8", errors="replace"), status_code=status)
+    page = _environment().get_template(name).render(given).encode("utf-8", errors="replace")
+    headers = {"Vary": "Accept-Encoding"}
+    if "gzip" in request.headers.get("accept-encoding", "") and len(page) > SMALL:
+        headers["Content-Encoding"] = "gzip"
+        page = gzip.compress(page, 5)
+    return HTMLResponse(page, status_code=status, headers=headers)
 
 
 def moment(given: datetime | None) -> Markup:
@@ -54,6 +61,13 @@ def _plot_settings() -> Markup:
     """What scripts need to draw figures: Plotly's settings, and each light colour's dark one."""
     config = {**theme.CONFIG, "modeBarButtonsToRemove": ["lasso2d", "autoScale2d"]}
     return script_safe(json.dumps({"config": config, "dark": theme.dark_of()}))
+
+
+def warm() -> None:
+    """Compile the templates, which the first of each page would wait for."""
+    environment = _environment()
+    for name in environment.list_templates():
+        environment.get_template(name)
 
 
 @cache

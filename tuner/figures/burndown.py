@@ -94,7 +94,7 @@ def draw(found: Info) -> go.Figure:
         traces,
         {
             "height": 260,
-            "margin": {"l": 56, "r": 16, "t": 16, "b": 40},
+            "margin": {"l": 68, "r": 20, "t": 16, "b": 48},
             "xaxis": {"type": "date"},
             "yaxis": {"title": {"text": what}, "range": [0, max(most, 1) * 1.06]},
         },

@@ -161,7 +161,8 @@ def _template(palette: Palette) -> go.layout.Template:
                 "itemwidth": 30,
                 "bgcolor": CLEAR,
             },
-            "margin": {"l": 56, "r": 16, "t": 40, "b": 48},
+            # enough for usual labels: where a margin has to grow, plotly.js draws all a second time
+            "margin": {"l": 68, "r": 20, "t": 44, "b": 48},
             "modebar": {
                 "bgcolor": CLEAR,
                 "color": palette.waiting,

@@ -36,6 +36,7 @@ from tuner.search.importances import Share
 from tuner.trials import Report, Study, Trial, TrialState
 
 POINTS = 4_000  # of a scatter: more say nothing in a plot of this size, and weigh on every refresh
+HISTORY = 2_000  # of what a page shows first
 PLANE = 2_500
 LINES = 1_200
 BARS = 2_000
@@ -108,7 +109,7 @@ def _axis(axis: axes.Axis, *, positions: bool = True) -> dict[str, Any]:
 
 
 def _history(look: Look) -> Drawing:
-    trials, total = look.picked(POINTS), int(look.chosen.sum())
+    trials, total = look.picked(HISTORY), int(look.chosen.sum())
 
     def draw() -> Drawn:
         found = history.info(trials, look.study)

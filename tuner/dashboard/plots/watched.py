@@ -4,14 +4,14 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import uuid4
 
 from tuner.database import studies
 from tuner.database.engine import Database
 from tuner.database.live import LiveTrials
-from tuner.errors import StudyNotFoundError
+from tuner.errors import StudyNotFoundError, TunerError
 from tuner.trials import Study
 
 MOST = 16  # studies; 100,000 trials with ten parameters are 15 MB
@@ -61,6 +61,12 @@ class Watched:
             if time.monotonic() - seen.read_at > FRESH:
                 self._refresh(study_id, seen, self._database)
             yield study, seen
+
+    def expect(self, study_id: int) -> None:
+        """Begin with a study that a page is about to ask for, if it is not known yet."""
+        if study_id not in self._seen:
+            with suppress(TunerError), self.looking(study_id):
+                pass
 
     def refresh(self, study_id: int, database: Database) -> bool:
         """Read what changed in a study, if it is one that is looked at."""

@@ -122,12 +122,23 @@ document.addEventListener("tuner:done", (event) => {
 
 // What changes elsewhere: `tuner:here` says that it concerns this page. Who is not logged in yet gets
 // no stream.
-if (document.querySelector("nav.main")) import("./stream.js");
+const APART = 2000; // ms at least from one `tuner:here` to the next: each asks for a part of the page anew
+let told = -APART, telling = null;
+const here = () => {
+  telling = null;
+  told = performance.now();
+  document.dispatchEvent(new CustomEvent("tuner:here"));
+};
 for (const name of ["tuner:hello", "tuner:trials", "tuner:study"])
   document.addEventListener(name, ({ detail }) => {
     const { study } = document.body.dataset;
     if (!study || !detail?.study || Number(study) === detail.study)
-      document.dispatchEvent(new CustomEvent("tuner:here"));
+      telling ??= setTimeout(here, name === "tuner:trials" ? Math.max(told + APART - performance.now(), 0) : 0);
   });
-showTimes(document);
-setInterval(() => showTimes(document), 20000);
+// after what the page draws: neither changes what is to be read at once
+const idle = window.requestIdleCallback ?? ((begin) => setTimeout(begin, 200));
+idle(() => {
+  showTimes(document);
+  setInterval(() => showTimes(document), 20000);
+  if (document.querySelector("nav.main")) import("./stream.js");
+}, { timeout: 1000 });

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
+from starlette.background import BackgroundTask
 
 from tuner import commands
 from tuner.accounts import Role
@@ -50,6 +51,7 @@ TABS: Mapping[str, Tab] = MappingProxyType(
         "notes": Tab("Notes", notes.context),
     }
 )
+WATCHING = frozenset({"overview", "analyse", "trials", "timeline"})  # ask for columns at once
 
 router = APIRouter(prefix="/studies/{study_id:int}")
 
@@ -79,7 +81,10 @@ def tab(request: Request, board: Context, who: Who, study_id: StudyId, tab: str)
         "tab": tab,
         **TABS[tab].context(board, study),
     }
-    return views.render(request, f"study/{tab}.html", context)
+    page = views.render(request, f"study/{tab}.html", context)
+    if tab in WATCHING:  # while the browser reads the scripts
+        page.background = BackgroundTask(board.watched.expect, study_id)
+    return page
 
 
 def _context(board: Board, study: Study, role: Role) -> dict[str, Any]:

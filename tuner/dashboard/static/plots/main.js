@@ -11,10 +11,27 @@ const study = Number(document.body.dataset.study);
 const BRUSHED = new Set(["history", "parallel", "slices", "rank", "contour", "heat", "edf", "pareto"]);
 const PLANES = new Set(["rank", "contour", "heat"]);
 // ms between whole figures while trials keep coming; a history's new marks come at once
-const AGAIN = { history: 3000, curves: 3000, burndown: 5000, timeline: 5000 }, OTHERS = 15000;
+const AGAIN = { history: 15000, curves: 3000, burndown: 5000, timeline: 5000 }, OTHERS = 15000;
 const SOON = 1000; // ms at least from what is new to the whole figure
 const IDLE = 15; // times as long as the last drawing took: what is new leaves the page time to be used
+const RATE = 1.5; // bytes a ms that a figure may take from the network while trials keep coming
 const isAnalysis = document.body.querySelector("[data-analyse]") !== null;
+
+// One after the other: the first figure is there before the server begins with the second, and is
+// painted before the page draws the second.
+const lane = (pause) => {
+  let before = Promise.resolve();
+  return (act) => {
+    const done = before.then(act);
+    before = done.catch(() => {}).then(pause);
+    return done;
+  };
+};
+const asking = lane(() => {});
+const drawing = lane(() => new Promise((done) => {
+  requestAnimationFrame(() => setTimeout(done));
+  setTimeout(done, 200); // there are no frames where nobody looks
+}));
 
 class Figure {
   constructor(root) {
@@ -28,6 +45,7 @@ class Figure {
     this.stale = true;
     this.drawnAt = 0;
     this.took = 0; // ms
+    this.size = 0; // bytes, compressed
     this.tail = this.name === "history" ? new Tail(this.box, colour) : null;
     this.log = false;
     root.querySelector("[data-log]")?.addEventListener("click", (event) => {
@@ -53,7 +71,7 @@ class Figure {
 
   later() {
     clearTimeout(this.timer);
-    const apart = Math.max(AGAIN[this.name] ?? OTHERS, IDLE * this.took);
+    const apart = Math.max(AGAIN[this.name] ?? OTHERS, IDLE * this.took, this.size / RATE);
     const wait = this.shown === this.address() ? Math.max(apart - (performance.now() - this.drawnAt), SOON) : 0;
     this.timer = setTimeout(() => this.update(), wait);
   }
@@ -62,7 +80,8 @@ class Figure {
     const address = this.address();
     let payload;
     try {
-      const answer = await fetch(address);
+      const answer = await asking(() => fetch(address));
+      this.size = Number(answer.headers.get("content-length"));
       payload = await answer.json();
       if (!answer.ok) payload = { caption: payload.error, version: null };
     } catch {
@@ -72,10 +91,12 @@ class Figure {
     if (address !== this.address()) { this.stale = true; return; }
     this.payload = payload;
     this.shown = address;
-    const began = performance.now();
-    await this.render();
-    this.drawnAt = performance.now();
-    this.took = this.drawnAt - began;
+    await drawing(async () => {
+      const began = performance.now();
+      await this.render();
+      this.drawnAt = performance.now();
+      this.took = this.drawnAt - began;
+    });
     this.root.dataset.drawn = payload.version ?? "none";
   }
 
