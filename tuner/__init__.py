@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from tuner.api import Study
+    from tuner.api import Experiment, Study
     from tuner.own.trial import Trial as Trial
     from tuner.search.storage import Storage
 
@@ -21,11 +21,12 @@ def run(
     overrides: Sequence[str] = (),
     name: str | None = None,
     workers: int | None = None,
-) -> Study:
+) -> Study | Experiment:
     """Launch a study, a file or its content, and work on it here until it is done.
 
-    As `tuner run`: a study of this name that is there already goes on; Ctrl-C (a notebook's Stop)
-    pauses it. In a notebook its progress is shown live. `overrides` are those of `--set`.
+    Of a file that names several families, an experiment: a study of each. As `tuner run`: what
+    is there already by that name goes on; Ctrl-C (a notebook's Stop) pauses it. In a notebook its
+    progress is shown live. `overrides` are those of `--set`.
     """
     from tuner.api import run
 
@@ -37,7 +38,7 @@ def launch(
     *,
     overrides: Sequence[str] = (),
     name: str | None = None,
-) -> Study:
+) -> Study | Experiment:
     """Launch a study, a file or its content, for workers elsewhere (`tuner worker`)."""
     from tuner.api import launch
 
@@ -49,6 +50,13 @@ def study(name: str) -> Study:
     from tuner.api import study
 
     return study(name)
+
+
+def experiment(name: str) -> Experiment:
+    """An experiment that is there: its studies, how they compare; StudyNotFoundError without."""
+    from tuner.api import experiment
+
+    return experiment(name)
 
 
 def storage() -> Storage:

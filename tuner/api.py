@@ -1,4 +1,4 @@
-"""tuner from Python and notebooks: `tuner.run`, `tuner.launch`, `tuner.study`.
+"""tuner from Python and notebooks: `tuner.run`, `tuner.launch`, `tuner.study` …
 
     study = tuner.run("studies/digits-cnn.yaml")
     study.trials            # a pandas DataFrame
@@ -25,16 +25,17 @@ from typing import TYPE_CHECKING, Any
 
 from tuner import commands, experiments, tables
 from tuner.database.engine import Database
-from tuner.errors import BadInputError, ExecutorError, TunerError
+from tuner.errors import BadInputError, ExecutorError, StudyNotFoundError, TunerError
 from tuner.export import Exported, all_params
 from tuner.figures import curves, history, importance, parallel, slices, text
 from tuner.files import safe_name
 from tuner.settings import settings
-from tuner.spec.load import loads
 from tuner.spec.resolved import ResolvedSpec
+from tuner.spec.words import quoted
 from tuner.trials import ParamValue, StudyState, Trial, finished
 from tuner.trials import Study as Record
 from tuner.winner import choice
+from tuner.winner.together import export_each
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,12 +54,12 @@ def _database() -> Database:
 
 def launch(
     given: str | Path | Mapping[str, Any], *, overrides: Sequence[str] = (), name: str | None = None
-) -> "Study":
-    """Launch a study, a file or its content, for workers elsewhere.
+) -> "Study | Experiment":
+    """Launch a study, a file or its content, for workers elsewhere; of several families, of each.
 
     SpecError and DataError where it cannot be, StudyExistsError if its name is taken.
     """
-    return Study(_launched(given, overrides, name, resume=False).name)
+    return _launched(given, overrides, name, resume=False)
 
 
 def run(
@@ -67,14 +68,16 @@ def run(
     overrides: Sequence[str] = (),
     name: str | None = None,
     workers: int | None = None,
-) -> "Study":
+) -> "Study | Experiment":
     """Launch a study and work on it here until it is done; one that is there goes on.
 
-    ExecutorError where the worker fails.
+    Of several families a study of each. ExecutorError where the worker fails.
     """
-    made = Study(_launched(given, overrides, name, resume=True).name)
-    words = [sys.executable, "-m", "tuner", "worker", "--study", made.name, "--until-done"]
-    words += ["--allow-code", *([] if workers is None else ["--workers", str(workers)])]
+    made = _launched(given, overrides, name, resume=True)
+    names = [made.name] if isinstance(made, Study) else [s.name for s in made.studies.values()]
+    words = [sys.executable, "-m", "tuner", "worker", "--until-done", "--allow-code"]
+    words += [word for one in names for word in ("--study", one)]
+    words += [] if workers is None else ["--workers", str(workers)]
     # its own session: a terminal's Ctrl-C is this process's business
     with _Progress(made) as progress, tempfile.TemporaryFile("w+") as said:
         worker = subprocess.Popen(words, stderr=said, start_new_session=True)
@@ -86,8 +89,9 @@ def run(
         except BaseException:
             worker.terminate()  # it drains: what runs goes back to the queue
             worker.wait()
-            if made.state is StudyState.ACTIVE:
-                commands.pause(_database(), made.name)
+            for one in names:
+                if commands.find(_database(), one).state is StudyState.ACTIVE:
+                    commands.pause(_database(), one)
             raise
         if worker.returncode != 0:
             said.seek(0)
@@ -101,25 +105,26 @@ def study(name: str) -> "Study":
     return Study(commands.find(_database(), name).name)
 
 
+def experiment(name: str) -> "Experiment":
+    """An experiment that is there; StudyNotFoundError without one."""
+    if not commands.of_experiment(_database(), name):
+        raise StudyNotFoundError(f"there is no experiment named {quoted(name)}")
+    return Experiment(name)
+
+
 def _launched(
     given: str | Path | Mapping[str, Any],
     overrides: Sequence[str],
     name: str | None,
     *,
     resume: bool,
-) -> Record:
-    database, chosen = _database(), settings()
-    if isinstance(given, Mapping):
-        # through text, so that overrides and mistakes are those of files
-        source = loads(json.dumps(dict(given)), overrides=overrides, rename=name)
-        prepared = commands.prepare_source(database, source, chosen)
-    else:
-        prepared, *others = experiments.prepare(
-            database, Path(given), chosen, overrides=overrides, name=name
-        )
-        if others:
-            raise BadInputError(f"{given}: names several families; `tuner run` launches those")
-    return commands.launch(database, prepared, resume=resume).study
+) -> "Study | Experiment":
+    # a mapping through text, so that overrides and mistakes are those of files
+    file = json.dumps(dict(given)) if isinstance(given, Mapping) else Path(given)
+    prepared = experiments.prepare(_database(), file, settings(), overrides=overrides, name=name)
+    launched = commands.launch_all(_database(), prepared, resume=resume)
+    found = prepared[0].experiment
+    return Study(launched[0].study.name) if found is None else Experiment(found)
 
 
 class Study:
@@ -149,14 +154,8 @@ class Study:
 
         BadInputError where pandas is not installed.
         """
-        if find_spec("pandas") is None:
-            raise BadInputError(
-                "`study.trials` is a DataFrame of pandas, which is not installed; install it with: "
-                "pip install 'tuner[notebook]' (`study.all_trials` does without)"
-            )
-        import pandas as pd
-
-        return pd.DataFrame(tables.of_trials(self.record, self.all_trials))
+        rows = tables.of_trials(self.record, self.all_trials)
+        return _frame(rows, "study.trials", "study.all_trials")
 
     @property
     def best(self) -> "Best":
@@ -220,6 +219,105 @@ class Study:
             for name, value in rows
         )
         return f"<b>{html.escape(self.name)}</b><table>{cells}</table>"
+
+
+class Experiment:
+    """Studies of several families on the same data, as they stand whenever it is asked."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def studies(self) -> dict[str, Study]:
+        """Family → its study, as they were launched."""
+        found = commands.of_experiment(_database(), self.name)
+        return {record.family or record.name: Study(record.name) for record in found}
+
+    @property
+    def comparison(self) -> "pd.DataFrame":
+        """A row a family, the best first: best, mean and deviation of the best five, time, size.
+
+        BadInputError where pandas is not installed.
+        """
+        return _frame(self._rows(), "experiment.comparison", "experiment.studies")
+
+    @property
+    def trials(self) -> "pd.DataFrame":
+        """A row a trial of every study, with its family; BadInputError without pandas."""
+        rows = [
+            {"family": family, **row}
+            for family, one in self.studies.items()
+            for row in tables.of_trials(one.record, one.all_trials)
+        ]
+        return _frame(rows, "experiment.trials", "experiment.studies")
+
+    @property
+    def best(self) -> "Best":
+        """The winner of the best family; NothingToExportError without any."""
+        first = experiments.compare(_database(), self.name)[0]
+        return Study(first.study.name).best
+
+    def export(
+        self,
+        to: str | Path | None = None,
+        *,
+        force: bool = False,
+        formats: Sequence[str] = (),
+        onnx: bool = False,
+    ) -> list[Exported]:
+        """Write the bundle of each family's winner, by default into `exports/NAME-families`.
+
+        The folder appears whole or not at all.
+        """
+        folder = Path("exports") / safe_name(f"{self.name}-families") if to is None else Path(to)
+        found = commands.of_experiment(_database(), self.name)
+        return export_each(
+            _database(), settings(), found, folder, force=force, formats=formats, onnx=onnx
+        )
+
+    def __repr__(self) -> str:
+        studies = "; ".join(f"{f}: {_progress(one.record)}" for f, one in self.studies.items())
+        return f"<experiment {self.name!r}: {studies}>"
+
+    def _repr_html_(self) -> str:
+        rows = self._rows()
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(_shown(v))}</td>" for v in row.values()) + "</tr>"
+            for row in rows
+        )
+        return f"<b>{html.escape(self.name)}</b><table><tr>{head}</tr>{body}</table>"
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "family": one.study.family,
+                "study": one.study.name,
+                "state": str(one.study.state),
+                "trials": finished(one.overview.counts),
+                "best": one.top[0] if one.top else None,
+                "mean of the best": None if one.spread is None else one.spread[0],
+                "deviation": None if one.spread is None else one.spread[1],
+                "seconds": one.seconds,
+                "parameters": one.parameters,
+            }
+            for one in experiments.compare(_database(), self.name)
+        ]
+
+
+def _shown(value: object) -> str:
+    return text.number(value) if isinstance(value, float | None) else str(value)
+
+
+def _frame(rows: Sequence[Mapping[str, Any]], what: str, without: str) -> "pd.DataFrame":
+    if find_spec("pandas") is None:
+        raise BadInputError(
+            f"`{what}` is a DataFrame of pandas, which is not installed; install it with: "
+            f"pip install 'tuner[notebook]' (`{without}` does without)"
+        )
+    import pandas as pd
+
+    return pd.DataFrame(rows)
 
 
 class Best:
@@ -301,7 +399,7 @@ def _progress(record: Record) -> str:
 class _Progress:
     """The study's own view, kept up to date in a notebook; nothing elsewhere."""
 
-    def __init__(self, of: Study) -> None:
+    def __init__(self, of: Study | Experiment) -> None:
         self._of = of
         self._handle: Any = None
 

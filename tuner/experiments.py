@@ -17,7 +17,7 @@ from tuner.database.engine import Database
 from tuner.errors import Issue, SpecError
 from tuner.families import registry
 from tuner.settings import Settings
-from tuner.spec.load import Source, load_all, together
+from tuner.spec.load import Source, load_all, loads_all, together
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.words import listed
 from tuner.trials import PARAMETERS, Study, Trial, TrialState, better
@@ -27,17 +27,18 @@ TOP = 5  # trials whose spread tells how much the best one owes to luck
 
 def prepare(
     database: Database,
-    path: Path,
+    file: Path | str,
     settings: Settings,
     *,
     overrides: Sequence[str] = (),
     name: str | None = None,
 ) -> list[Prepared]:
-    """Read and check a study file: of an experiment a study a family, else the one that it is.
+    """Read and check a study file, given by its path or as text: of an experiment a study a family.
 
-    Writes as little as `commands.prepare_study`.
+    Else the one that it is. Writes as little as `commands.prepare_study`.
     """
-    experiment, sources = load_all(path, overrides, rename=name, parameters=searched)
+    read = load_all if isinstance(file, Path) else loads_all
+    experiment, sources = read(file, overrides, rename=name, parameters=searched)  # type: ignore[arg-type]
     specs = together(partial(families.confirm, source) for source in sources)
     if experiment is not None:
         _check_objective(sources[0], specs)

@@ -82,6 +82,33 @@ def test_a_study_is_run_looked_at_and_exported(here: Path) -> None:
     assert len(longer.all_trials) == 13
 
 
+def test_several_families_are_an_experiment(here: Path) -> None:
+    rows = [f"{word} {number},{word}" for number in range(20) for word in ("good", "bad")]
+    (here / "reviews.csv").write_text("text,label\n" + "\n".join(rows))
+    given: dict[str, Any] = {
+        "name": "words",
+        "family": {"tfidf": None, "bow": {"budget": {"trials": 1}}},
+        "data": {"path": "reviews.csv"},
+        "budget": {"trials": 2, "epochs": 1},
+        "search": {"hidden": 0},
+        "resources": {"workers": 1, "device": "cpu", "threads": 1},
+    }
+    made = tuner.run(given)
+    assert repr(made) == repr(tuner.experiment("words"))
+    assert {f: len(s.all_trials) for f, s in made.studies.items()} == {"tfidf": 2, "bow": 1}
+    assert list(made.trials["family"]) == ["tfidf", "tfidf", "bow"]
+    assert list(made.comparison["trials"].sort_values()) == [1, 2]
+    assert made.best.value == made.comparison["best"][0] == made.comparison["best"].max()
+    assert "words-bow" in made._repr_html_()
+    exported = made.export()
+    assert [e.folder for e in exported] == [
+        Path("exports/words-families/tfidf"), Path("exports/words-families/bow"),
+    ]  # fmt: skip
+    assert all((e.folder / "manifest.json").is_file() for e in exported)
+    with pytest.raises(StudyNotFoundError):
+        tuner.experiment("words-bow")
+
+
 def test_a_notebook_sees_it_live_and_names_run_nothing(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,19 @@ def test_families_are_tuned_compared_and_the_best_is_exported(
     exported = json.loads((tmp_path / "exports" / "reviews" / "result.json").read_text())
     assert exported["study"] == studies[0]["name"]
 
+    each = json.loads(ok("export", "reviews", "--json", **run))
+    assert [one["family"] for one in each] == ["tfidf", "bow"]
+    assert all("test" in one["metric"] for one in each)
+    for one in each:
+        told = json.loads((tmp_path / one["export"] / "result.json").read_text())
+        assert told == {k: v for k, v in one.items() if k != "export"}
+    families = tmp_path / "exports" / "reviews-families"
+    assert sorted(f.name for f in families.iterdir()) == ["bow", "tfidf"]
+    ok("export", "reviews", "--force", **run)
+    (families / "mine").write_text("")
+    page = tmp_path / json.loads(ok("report", "reviews", "--json", **run))["report"]
+    assert "best so far by trials" in page.read_text(encoding="utf-8").lower()
+
     shown = ok("show", "reviews", **run)
     assert "2 families, maximize accuracy" in shown
     assert shown.index(studies[0]["name"]) < shown.index(studies[1]["name"])
@@ -65,6 +78,8 @@ def test_families_are_tuned_compared_and_the_best_is_exported(
 
     for arguments, expected in (
         (("enqueue", "reviews", "hidden=0"), "it is an experiment: name one of"),
+        (("export", "reviews", "--force"), "holds more than an export"),
+        (("export", "reviews", "--top", "2"), "of which the best of each family is exported"),
         (("pause", "reviews"), "is finished"),
         (("launch", str(file)), "exists already"),
         (("launch", str(file), "--set", "family=bow"), "an experiment is named `reviews`"),
@@ -78,6 +93,11 @@ def test_families_are_tuned_compared_and_the_best_is_exported(
         assert (refused.returncode, expected in refused.stderr) == (2, True), refused.stderr
 
     ok("launch", str(file), "--name", "again", **run)
+    nothing = tuner("export", "again", "--to", "again", **run)
+    assert (nothing.returncode, (tmp_path / "again").exists()) == (2, False)
+    assert "has no complete trial, so there is no best one (no trials at all); the others" in (
+        nothing.stderr
+    )
     ok("stop", "again-bow", **run)
     paused = json.loads(ok("pause", "again", "--json", **run))
     assert [s["name"] for s in paused["studies"]] == ["again-tfidf"]

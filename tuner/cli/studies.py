@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import typer
 from rich.measure import Measurement
@@ -32,9 +32,10 @@ from tuner.cli.show import overview_record, say_which_objective, show
 from tuner.database.engine import Database
 from tuner.errors import BadInputError
 from tuner.families import registry
-from tuner.spec.words import instead, quoted
+from tuner.spec.words import instead, listed, quoted
 from tuner.trials import Attempt, Study, Trial, TrialState, better, finished
 from tuner.winner import choice
+from tuner.winner.together import export_each
 
 SHOWN_TRIALS = 50
 NONE = Trial(0, TrialState.WAITING, {})  # these two only have their columns
@@ -264,7 +265,10 @@ def export_(
     rename: str | None = As,
     as_json: bool = AsJson,
 ) -> None:
-    """Export the best configuration as a bundle: configuration, weights, predictions, proofs."""
+    """Export the best configuration as a bundle: configuration, weights, predictions, proofs.
+
+    Of an experiment: the best of each family, together.
+    """
     names_one = any(given is not None for given in (to, trial, top))
     if optuna is not None and (names_one or force or formats or onnx or look_again):
         raise BadInputError("`--optuna` copies the study; all other options are for bundles")
@@ -279,6 +283,29 @@ def export_(
     with opened() as (settings, database):
         if optuna is not None:
             to_optuna(database, name, optuna, rename, as_json)
+            return
+        if rivals := commands.of_experiment(database, name):
+            if trial is not None or top is not None:
+                raise BadInputError(
+                    f"{quoted(name)} is an experiment, of which the best of each family is "
+                    f"exported; `--trial` and `--top` are for one of its studies: "
+                    f"{listed([quoted(study.name) for study in rivals])}"
+                )
+            folder = to or default_export(f"{name}-families")
+            each = export_each(
+                database,
+                settings,
+                rivals,
+                folder,
+                force=force,
+                formats=formats,
+                onnx=onnx,
+                look_again=look_again,
+            )
+            for exported in each:
+                _say_exported(exported, as_json)
+            if as_json:
+                print_json([_export_record(exported) for exported in each])
             return
         study = commands.find(database, name)
         chosen = choice.chosen(database, study, top, trial)
@@ -296,17 +323,27 @@ def export_(
                 onnx=onnx,
                 look_again=look_again,
             )
-            made.append({**exported.content, "export": str(exported.folder)})
-            say_notes_of(exported)
-            metric = exported.content["metric"]
-            if not as_json:
-                out.print(
-                    f"exported trial {one.number} to [bold]{shown(str(exported.folder))}[/]: "
-                    f"validation {shown(metric['name'])} {number(metric['validation'])}, "
-                    f"{test_in_words(exported)}"
-                )
+            made.append(_export_record(exported))
+            _say_exported(exported, as_json)
         if as_json:
             print_json(made if top is not None else made[0])
+
+
+def _export_record(exported: export.Exported) -> dict[str, Any]:
+    return {**exported.content, "export": str(exported.folder)}
+
+
+def _say_exported(exported: export.Exported, as_json: bool) -> None:
+    say_notes_of(exported)
+    if as_json:
+        return
+    content = exported.content
+    metric = content["metric"]
+    out.print(
+        f"exported trial {content['trial']} of {shown(content['study'])} to "
+        f"[bold]{shown(str(exported.folder))}[/]: validation {shown(metric['name'])} "
+        f"{number(metric['validation'])}, {test_in_words(exported)}"
+    )
 
 
 OPEN = "to be named in the study file"

@@ -73,7 +73,7 @@ def export(
             f"the study {quoted(study.name)} was made through Optuna: tuner has no family, data "
             "and weights of it (`tuner best` prints its best parameters)"
         )
-    _refuse_taken(folder, force=force)
+    refuse_taken(folder, force=force)
     spec = ResolvedSpec.from_json(study.spec)
     plan = plan or Plan()
     if plan.onnx:
@@ -203,8 +203,11 @@ def is_export_of(folder: Path, study: str) -> bool:
         return False
 
 
-def _refuse_taken(folder: Path, *, force: bool) -> None:
-    """BadInputError if the folder must stay as it is: `--force` is no `rm -r` of what is there."""
+def refuse_taken(folder: Path, *, force: bool, several: bool = False) -> None:
+    """BadInputError if the folder must stay as it is: `--force` is no `rm -r` of what is there.
+
+    `several`: an earlier export is a folder of bundles.
+    """
     if not os.path.lexists(folder):
         return
     if not force:
@@ -212,7 +215,8 @@ def _refuse_taken(folder: Path, *, force: bool) -> None:
             f"{shown(folder)}: exists already; name another folder with `--to`, or replace an "
             "earlier export with `--force`"
         )
-    if folder.is_dir() and any(folder.iterdir()) and not manifest.holds_nothing_else(folder):
+    holds_exports = manifest.holds_bundles_alone if several else manifest.holds_nothing_else
+    if folder.is_dir() and any(folder.iterdir()) and not holds_exports(folder):
         raise BadInputError(
             f"{shown(folder)}: holds more than an export and is not replaced; name another folder "
             "with `--to`"

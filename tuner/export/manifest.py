@@ -70,6 +70,14 @@ def holds_nothing_else(folder: Path) -> bool:
         return False
 
 
+def holds_bundles_alone(folder: Path) -> bool:
+    """Whether all that the folder holds are bundles."""
+    return all(
+        inner.is_dir() and not inner.is_symlink() and holds_nothing_else(inner)
+        for inner in folder.iterdir()
+    )
+
+
 def _names(folder: Path) -> list[str]:
     """All files below the folder but the manifest, and what Python leaves beside `config.py`."""
     found = [

@@ -88,9 +88,15 @@ def load_all(
     return _divided(data, origins, name, _folder(path), parameters)
 
 
-def loads_all(text: str, *, parameters: Parameters) -> tuple[str | None, list[Source]]:
+def loads_all(
+    text: str,
+    overrides: Sequence[str] = (),
+    *,
+    rename: str | None = None,
+    parameters: Parameters,
+) -> tuple[str | None, list[Source]]:
     """The same for a text that is in no file."""
-    data, origins = _parsed(text, "study", (), None)
+    data, origins = _parsed(text, "study", overrides, rename)
     return _divided(data, origins, "study", Path.cwd(), parameters)
 
 
