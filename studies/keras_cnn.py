@@ -10,8 +10,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 trial = tuner.current_trial()
-learning_rate = trial.params.get("learning_rate", 0.001)
-dropout = trial.params.get("dropout", 0.5)
+keras.utils.set_random_seed(trial.seed)
+learning_rate, dropout = trial.params.get("learning_rate", 0.001), trial.params.get("dropout", 0.5)
 epochs = 15
 
 # Prepare the data: pixels between 0 and 1, classes as vectors

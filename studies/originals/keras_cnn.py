@@ -8,8 +8,7 @@ from keras import callbacks, layers
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-learning_rate = 0.001
-dropout = 0.5
+learning_rate, dropout = 0.001, 0.5
 epochs = 15
 
 # Prepare the data: pixels between 0 and 1, classes as vectors

@@ -208,6 +208,11 @@ def test_the_documented_example_in_bash(environment: dict[str, str], tmp_path: P
     assert (folder / "artifacts" / "line.txt").read_text().startswith("y = ")
     assert (folder / "checkpoint" / "state").read_text().endswith(" 9\n")
     assert result["best"]["code"]["command"][:2] == ["bash", "fit.sh"]
+    verified = ok("verify", str(folder), "--allow-code", environment=environment, cwd=tmp_path)
+    assert [(c["name"], c["passed"]) for c in verified["checks"]] == [
+        ("files", True), ("training", True),
+    ]  # fmt: skip
+    assert verified["checks"][1]["found"] == result["best"]["metric"]["validation"]
     trials = ok("trials", "bash-line", environment=environment, cwd=tmp_path)
     assert all("slope" in report["metrics"] for trial in trials for report in trial["reports"])
 
@@ -330,3 +335,13 @@ def test_own_code_reports_what_is_optimized_beside_its_metric(
         assert 0 < seconds == trial["user_attrs"]["training_seconds"]
     assert (trials[2]["state"], trials[2]["cause"]) == ("failed", "user_error")
     assert "has no cost, which is to be optimized too" in trials[2]["message"]
+
+    # the front is confirmed by the first objective; the companion has all of them
+    found = ok("confirm", "own", "--top", "2", "--seeds", "2", **run)
+    shown = ok("show", "own", **run)
+    front = {trial["number"] for trial in shown["pareto_front"]}
+    assert {c["number"] for c in found["candidates"]} <= front
+    assert found["winner"] in front
+    again = ok("trials", "own-confirm", **run)
+    assert all(len(trial["values"]) == 3 for trial in again)
+    assert ok("best", "own", **run)["trial"] == found["winner"]

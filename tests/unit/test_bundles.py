@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx as onnx_model
 import onnxruntime
 import pytest
 import torch
@@ -152,7 +153,8 @@ def test_onnx_says_what_training_says(
     assert 0 <= said["largest_difference"] < onnx.TOLERANCE
     assert "`model.onnx` (opset 18) takes " in (bundle / "card.md").read_text()
     assert "model.onnx" in manifest.read(bundle)
-    manifest.check(bundle)
+    found = checks(bundle, train=False)["onnx"]
+    assert (found.passed, found.claimed) == (True, said["largest_difference"])
     if "tokens" in said["inputs"] or "images" in said["inputs"]:
         expected = [
             list(answer["probabilities"].values())
@@ -160,6 +162,22 @@ def test_onnx_says_what_training_says(
         ]
         for rows in (slice(0, 1), slice(0, 20)):
             assert from_onnx(bundle, one, rows) == pytest.approx(np.array(expected[rows]), abs=1e-4)
+
+
+def test_another_network_as_onnx_is_found(made: Callable[[str], Made], tmp_path: Path) -> None:
+    bundle = with_onnx(made("words"), tmp_path / "bundle")
+    other = onnx_model.load(bundle / "model.onnx")
+    for tensor in other.graph.initializer:
+        values = onnx_model.numpy_helper.to_array(tensor)
+        if values.dtype == np.float32:
+            tensor.CopyFrom(onnx_model.numpy_helper.from_array(2 * values, tensor.name))
+    onnx_model.save(other, bundle / "model.onnx")
+    manifest.write(bundle)
+    assert not checks(bundle, train=False)["onnx"].passed
+    (bundle / "model.onnx").write_bytes(b"nothing")
+    manifest.write(bundle)
+    with pytest.raises(TunerError, match=r"model\.onnx cannot be run"):
+        checks(bundle, train=False)
 
 
 def test_onnx_that_says_something_else_is_refused(

@@ -331,10 +331,16 @@ def test_it_learns_to_spell_backwards(spelled: Prepared, tmp_path: Path) -> None
     value, path = context.finished[0]
     assert value >= 0.6
     assert path is not None
-    measured = seq2seq.measure(asked, DataSpec(source="cmudict"), spelled, path, ["validation"])
+    judged = seq2seq.measure(asked, DataSpec(source="cmudict"), spelled, path, ["validation"])
+    measured = {"validation": judged["validation"].metrics()}
+    for name, found in measured["validation"].items():
+        low, high = judged["validation"].interval(name)
+        # that of a corpus lies around the mean of its samples
+        assert low <= found <= high or (name in ("bleu", "chrf") and low <= high), name
     assert measured["validation"]["exact_match"] == value
     by_beam = {**asked, "beam": 4}
-    measured = seq2seq.measure(by_beam, DataSpec(source="cmudict"), spelled, path, ["validation"])
+    judged = seq2seq.measure(by_beam, DataSpec(source="cmudict"), spelled, path, ["validation"])
+    measured = {"validation": judged["validation"].metrics()}
     assert measured["validation"]["exact_match"] >= value - 0.1
 
 

@@ -177,7 +177,8 @@ def test_the_exported_weights_measure_what_the_trial_did(
     context = train(name, news, tmp_path)
     value, path = context.finished[0]
     assert path is not None
-    measured = module.measure(params, LEE, news, path, ["validation", "test"])
+    judged = module.measure(params, LEE, news, path, ["validation", "test"])
+    measured = {part: found.metrics() for part, found in judged.items()}
     assert measured["validation"]["gap_accuracy"] == value
     assert measured["test"].keys() == {
         "gap_accuracy",
@@ -205,7 +206,12 @@ def test_a_probe_reads_labelled_texts(reviews: Prepared, tmp_path: Path) -> None
         module.train(asked, reviews, context)
         value, path = context.finished[0]
         assert path is not None
-        measured = module.measure(params, spec, reviews, path, ["validation", "test"])
+        judged = module.measure(params, spec, reviews, path, ["validation", "test"])
+        measured = {part: found.metrics() for part, found in judged.items()}
+        for name, found in measured["validation"].items():
+            if not name.endswith("_coverage"):
+                low, high = judged["validation"].interval(name)
+                assert low <= found <= high
         assert measured["validation"]["probe_accuracy"] == value
         assert measured["test"]["probe_accuracy"] >= 0.7
 

@@ -44,7 +44,8 @@ def confirm(
 ) -> None:
     """Train the leading configurations again with fresh seeds; the truly better one wins.
 
-    Those that are clearly worse drop out early. Ctrl-C pauses; run again, it goes on.
+    Those that are clearly worse drop out early. Ctrl-C pauses; run again, it goes on. Of several
+    objectives the first is judged, of the configurations on the Pareto front.
     """
     with opened() as (settings, database):
         study = commands.find(database, name)

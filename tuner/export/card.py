@@ -61,7 +61,7 @@ def _figures(content: Mapping[str, Any], trials: Sequence[Trial]) -> str:
         ).rstrip()
     if "validation_interval" in metric:
         said += (
-            "\n\nThe intervals are bootstraps of the examples: what a part of this size can "
+            f"\n\nThe intervals ({metric['interval_method']}) are what a part of this size can "
             "tell, not how much a training with another seed would differ."
         )
     return said

@@ -18,6 +18,7 @@ from tuner.spec.study import NAME_LENGTH
 from tuner.trials import ParamValue, Study, Trial
 
 SUFFIX = "-reproduced"  # of the study in reproduce.yaml
+METHOD = "bootstrap of the part's examples"  # of intervals
 PACKAGES = ("torch", "numpy", "optuna", "gensim", "safetensors")
 
 
@@ -66,6 +67,8 @@ def _figures(metric: str, measured: Measured) -> dict[str, Any]:
         found["test"] = measured.metrics["test"][metric]
     for part, interval in measured.intervals.items():
         found[f"{part}_interval"] = list(interval)
+    if measured.intervals:
+        found["interval_method"] = f"95 %, {METHOD}"
     return found
 
 

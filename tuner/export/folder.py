@@ -27,6 +27,7 @@ from tuner.trials import Study, Trial
 
 RESULT, CONFIG, STUDY_FILE = "result.json", "config.yaml", "reproduce.yaml"
 PREDICT = "predict.py"
+ONNX_FILE = "model.onnx"
 ONNX_PACKAGES = ("onnx", "onnxruntime")
 
 

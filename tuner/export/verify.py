@@ -3,6 +3,7 @@
     files         as the manifest has them, to the last byte
     figures       the metric of the weights, measured again
     training      `reproduce.yaml` trained in a clean process, without a study or a database
+    onnx          what onnxruntime says with `model.onnx`, if there is one, against torch
     predictions   what `predict.py` says, in a process that knows no tuner, against what tuner says
 
 On a CPU, with the same versions and one thread, training must give the very same value; a bundle
@@ -16,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from tuner.artifacts import WEIGHTS_FILE
 from tuner.errors import BadInputError, ExecutorError, visible
 from tuner.export import manifest, measure
 from tuner.export.facts import versions
-from tuner.export.folder import PREDICT, RESULT, STUDY_FILE
+from tuner.export.folder import ONNX_FILE, PREDICT, RESULT, STUDY_FILE
 from tuner.files import shown
 from tuner.settings import executor_environment
 from tuner.spec.load import load
@@ -102,6 +104,7 @@ class _Claimed:
         self._study = claims["study"]
         self._device = str(claims["trained_on"].get("device", ""))
         self._fingerprint = (claims.get("data") or {}).get("fingerprint")
+        self._onnx_difference = (claims.get("onnx") or {}).get("largest_difference")
         self._code = (claims.get("code") or {}).get("fingerprint")
         self._params = {
             name: parameter.value
@@ -113,6 +116,10 @@ class _Claimed:
         """The metric of the weights, and where asked for the predictions of `predict.py`."""
         inputs = work / "inputs.csv"
         more: dict[str, Any] = {"inputs": str(inputs), "sample": SAMPLE} if predict else {}
+        served = self.bundle / ONNX_FILE
+        if served.exists():
+            _needs_onnxruntime(self.bundle)
+            more["compared"] = str(served)
         answer = measure.evaluate(
             self.spec,
             self._params,
@@ -126,8 +133,21 @@ class _Claimed:
         found = answer["measured"]["validation"][self.spec.objective.metric]
         passed = math.isclose(claimed, found, rel_tol=FIGURES, abs_tol=FIGURES)
         yield Check("figures", passed, claimed, found, "of the exported weights, measured again")
+        if served.exists():
+            yield self._onnx(answer["onnx"])
         if predict:
             yield self._predictions(inputs, answer["predictions"])
+
+    def _onnx(self, found: dict[str, Any]) -> Check:
+        """Whether `model.onnx` gives the probabilities that torch gives."""
+        claimed, difference = self._onnx_difference, found["largest_difference"]
+        detail = (
+            f"onnxruntime and torch say the same of all {found['examples']} validation examples"
+            if difference <= TOLERANCE
+            else f"onnxruntime and torch differ by more than {TOLERANCE:g}"
+        )
+        detail += "; the largest difference of a probability:"
+        return Check("onnx", difference <= TOLERANCE, claimed, difference, detail)
 
     def _predictions(self, inputs: Path, expected: list[dict[str, Any]]) -> Check:
         process = subprocess.run(
@@ -164,9 +184,10 @@ class _Claimed:
         other = self._what_differs()
         interval = self._metric.get("validation_interval")
         if interval is None:
-            why = (
-                f"differs; {other or 'nothing else does'}, and there is no interval to compare with"
-            )
+            otherwise = "nothing else does"
+            if self.spec.code is not None:
+                otherwise = "does the code seed its random numbers, with the trial's seed?"
+            why = f"differs; {other or otherwise}; there is no interval to compare with"
             return replace(check, detail=why)
         inside = interval[0] <= found <= interval[1]
         where = f"{'within' if inside else 'outside of'} {interval[0]:.4g} … {interval[1]:.4g}"
@@ -228,6 +249,14 @@ class _Claimed:
                 lines = process.stderr.strip().splitlines()
                 ended = f"its process ended with code {process.returncode}"
                 raise ExecutorError(f"{shown(self.bundle)}: {lines[-1] if lines else ended}")
+
+
+def _needs_onnxruntime(bundle: Path) -> None:
+    if find_spec("onnxruntime") is None:
+        raise BadInputError(
+            f"{shown(bundle)}: its {ONNX_FILE} is run by onnxruntime, which is not installed; "
+            "install it with: pip install 'tuner[onnx]'"
+        )
 
 
 def alike(found: dict[str, Any], expected: dict[str, Any]) -> bool:

@@ -12,9 +12,10 @@ A family whose models are no networks defines instead of `build`
     def measure(
         params: Mapping[str, ParamValue], spec: DataSpec, data: Prepared, weights: Path,
         parts: Sequence[PartName],
-    ) -> dict[str, dict[str, float]]
+    ) -> dict[str, Judged]
 
-part → metric → value of the weights in that file, and `predictions`, what these say about examples.
+part → what the weights in that file are worth on it: `metrics()`, each by its name, and
+`interval(metric)`, which has 95 %. And `predictions`, what these weights say about examples.
 
 A bundle's `predict.py` is made of the module of `families/predict` that the card names and of the
 family's `build`. Where it needs more than weights and vocabulary, the family defines

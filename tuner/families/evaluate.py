@@ -3,8 +3,8 @@
 A process of its own, so that the command line never imports torch. The request and the answer are
 JSON: what to build, which weights to load and which parts to measure; all metrics of each part, and
 an interval of the objective's. Into the folder `bundle` it puts what predictions need besides the
-weights, with `onnx` the network as ONNX too; of `sample` rows of the validation part it gives the
-predictions and writes the `inputs`.
+weights, with `onnx` the network as ONNX too; a file of that format is `compared` with torch. Of
+`sample` rows of the validation part it gives the predictions and writes the `inputs`.
 """
 
 import contextlib
@@ -53,9 +53,13 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
     except (SafetensorError, RuntimeError, KeyError, UnicodeDecodeError) as error:
         reason = (str(error).strip().splitlines() or ["?"])[-1].strip()
         raise TunerError(f"the file is damaged ({reason})") from error
-    if request.get("onnx"):
+    if request.get("onnx") or request.get("compared"):
         onnx = importlib.import_module("tuner.families.onnx")  # needs an extra
-        answer["onnx"] = onnx.write(family, params, data, path, Path(request["bundle"]))
+        if request.get("onnx"):
+            answer["onnx"] = onnx.write(family, params, data, path, Path(request["bundle"]))
+        else:
+            served = Path(request["compared"])
+            answer["onnx"] = onnx.compare(family, params, data, path, served)
     return answer
 
 
@@ -69,13 +73,18 @@ def _measured(
 ) -> dict[str, Any]:
     """`measured`, part → metric → value, and `intervals`, part → the objective's, where known."""
     parts: Sequence[PartName] = request["parts"]
+    metric = request["metric"]
     if hasattr(family, "measure"):
-        return {"measured": family.measure(params, spec, data, path, parts), "intervals": {}}
+        judged = family.measure(params, spec, data, path, parts)
+        return {
+            "measured": {name: found.metrics() for name, found in judged.items()},
+            "intervals": {name: found.interval(metric) for name, found in judged.items()},
+        }
     measured, intervals = {}, {}
     for name in parts:
         logits, labels = sample.outputs(family, params, data, path, name)
         measured[name] = metrics.classification(logits, labels)
-        intervals[name] = metrics.interval(logits, labels, request["metric"])
+        intervals[name] = metrics.interval(logits, labels, metric)
     return {"measured": measured, "intervals": intervals}
 
 

@@ -66,6 +66,27 @@ def write(
     }
 
 
+def compare(
+    family: ModuleType,
+    params: Mapping[str, ParamValue],
+    data: Prepared,
+    weights: Path,
+    path: Path,
+) -> dict[str, Any]:
+    """How far a file is from torch with the same weights, on the whole validation part.
+
+    TunerError if onnxruntime cannot run it.
+    """
+    model = _Served(sample.network(family, params, data, weights)).eval()
+    part = sample.part_of(family, params, data, sample.PART)
+    try:
+        difference, _ = _compared(path, model, part)
+    except Exception as error:  # of onnxruntime: a class for each of its codes, of no common kind
+        reason = (str(error).strip().splitlines() or ["?"])[0]
+        raise TunerError(f"{FILE} cannot be run ({reason})") from error
+    return {"examples": len(part), "largest_difference": difference}
+
+
 class _Served(nn.Module):
     """A network's inputs, each a tensor [N, …] → probabilities [N, classes]."""
 

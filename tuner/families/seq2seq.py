@@ -197,38 +197,42 @@ class Transduction:
         self, model: nn.Module, part: Batches, autocast: Autocast = nullcontext
     ) -> dict[str, float]:
         """Metrics of what is written by itself, and of the odds given to the right tokens."""
+        return self.judge(model, part, autocast).metrics()
+
+    @torch.inference_mode()
+    def judge(
+        self, model: nn.Module, part: Batches, autocast: Autocast = nullcontext
+    ) -> sequences.Judged:
+        """The same of each example."""
         assert isinstance(model, Seq2Seq)
         assert isinstance(part, PairBatches)
         assert part.lengths is not None
         model.eval()
         found: dict[int, list[int]] = {}
         wanted: dict[int, Rights] = {}
-        loss, count = 0.0, 0
+        losses: dict[int, float] = {}
+        counts: dict[int, int] = {}
         for indices in part.lengths.argsort(stable=True).split(EVALUATION_BATCH):
             (texts, targets), _ = part.batch(indices.to(part.labels.device))
             with autocast():
                 logits, written = model((texts, targets)).float(), self._written(model, texts)
-            loss += float(
-                functional.cross_entropy(
-                    logits.flatten(0, 1), targets.flatten(), ignore_index=0, reduction="sum"
-                )
+            loss = functional.cross_entropy(
+                logits.flatten(0, 1), targets.flatten(), ignore_index=0, reduction="none"
             )
-            count += int((targets != 0).sum())
             rows = indices.tolist()
+            losses |= zip(rows, loss.view_as(targets).sum(dim=1).tolist(), strict=True)
+            counts |= zip(rows, (targets != 0).sum(dim=1).tolist(), strict=True)
             found |= zip(rows, map(_tokens, written.tolist()), strict=True)
             for row, target in zip(rows, targets.tolist(), strict=True):
                 wanted[row] = [_tokens(target), *part.alternatives[row]]
         order = range(len(part))
-        log_loss = loss / count
-        return {
-            **sequences.errors([found[row] for row in order], [wanted[row] for row in order]),
-            "log_loss": log_loss,
-            "perplexity": math.exp(min(log_loss, 700.0)),
-            **sequences.translation(
-                [self._text(found[row]) for row in order],
-                [[self._text(right) for right in wanted[row]] for row in order],
-            ),
-        }
+        return sequences.Judged(
+            sequences.nearest([found[row] for row in order], [wanted[row] for row in order]),
+            [losses[row] for row in order],
+            [counts[row] for row in order],
+            [self._text(found[row]) for row in order],
+            [[self._text(right) for right in wanted[row]] for row in order],
+        )
 
     def _written(self, model: Seq2Seq, texts: Tensor) -> Tensor:
         state, most = model.encode(texts), self._data.input_shape[1]
@@ -301,11 +305,11 @@ def measure(
     data: Prepared,
     path: Path,
     parts: Sequence[PartName],
-) -> dict[str, dict[str, float]]:
-    """Part → metric → value of exported weights."""
+) -> dict[str, sequences.Judged]:
+    """Part → what exported weights write for it, judged."""
     model, judge = _judged(params, data, path)
     cpu = torch.device("cpu")
-    return {name: judge.measure(model, load(params, data, name, cpu)) for name in parts}
+    return {name: judge.judge(model, load(params, data, name, cpu)) for name in parts}
 
 
 def predictions(

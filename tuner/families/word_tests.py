@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy.sparse import csr_matrix
 from scipy.stats import spearmanr
 from sklearn.exceptions import ConvergenceWarning
@@ -23,6 +24,7 @@ from tuner.data import benchmarks, corpus
 from tuner.data.corpus import Corpus
 from tuner.data.prepared import PartName, Prepared
 from tuner.spec.data import DataSpec
+from tuner.training import bootstrap
 
 CANDIDATES = 30_000  # most frequent words among which an analogy's answer is sought, as gensim does
 GAPS = 5_000  # of a part
@@ -34,6 +36,7 @@ PROBE_STEPS = 200  # of its optimizer
 QUESTIONS = 512  # analogies at a time
 
 Floats = npt.NDArray[np.float32]
+Right = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,16 +83,34 @@ class Tests:
     def measure(self, vectors: Vectors, part: PartName, name: str) -> dict[str, float]:
         """The metric, and for pairs and questions the share of which all words have a vector."""
         if name == "probe_accuracy":
-            return {name: self._probe(vectors, part)}
+            return {name: float(self._probe(vectors, part).mean())}
         if name == "gap_accuracy":
-            if part not in self._gaps:
-                self._gaps[part] = Gaps(self._sentences["train"], self._sentences[part])
-            return {name: self._gaps[part].accuracy(vectors)}
+            return {name: self._of_gaps(part).accuracy(vectors)}
         if name == "word_similarity":
             value, coverage = word_similarity(vectors, self._pairs[part])
         else:
             value, coverage = analogy_accuracy(vectors, self._questions[part])
         return {name: value, f"{name}_coverage": coverage}
+
+    def interval(self, vectors: Vectors, part: PartName, name: str) -> list[float]:
+        """The 95 % interval of a metric, by `bootstrap.interval` over what it is made of."""
+        if name == "word_similarity":
+            cosines, people, _ = _similarities(vectors, self._pairs[part])
+            return bootstrap.interval(
+                len(people), lambda rows: _correlation(cosines[rows.numpy()], people[rows.numpy()])
+            )
+        if name == "probe_accuracy":
+            right = self._probe(vectors, part)
+        elif name == "gap_accuracy":
+            right = self._of_gaps(part).right(vectors)
+        else:
+            right, _ = _answers(vectors, self._questions[part])
+        return bootstrap.of_mean(torch.from_numpy(right))
+
+    def _of_gaps(self, part: PartName) -> "Gaps":
+        if part not in self._gaps:
+            self._gaps[part] = Gaps(self._sentences["train"], self._sentences[part])
+        return self._gaps[part]
 
     @cached_property
     def _pairs(self) -> dict[PartName, list[benchmarks.WordPair]]:
@@ -103,7 +124,7 @@ class Tests:
     def _words(self) -> frozenset[str]:
         return frozenset(self._sentences["train"].words)
 
-    def _probe(self, vectors: Vectors, part: PartName) -> float:
+    def _probe(self, vectors: Vectors, part: PartName) -> Right:
         train, other = self._bag("train"), self._bag(part)
         scaler = StandardScaler()
         # vectors of any length shall be regularized alike
@@ -112,7 +133,8 @@ class Tests:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             probe.fit(inputs, train.labels)
-        return float(probe.score(scaler.transform(other.averages(vectors)), other.labels))
+        right: Right = probe.predict(scaler.transform(other.averages(vectors))) == other.labels
+        return right
 
     def _bag(self, name: PartName) -> "_Bag":
         if name not in self._bags:
@@ -149,10 +171,14 @@ class Gaps:
 
     def accuracy(self, vectors: Vectors) -> float:
         """The share of gaps that are filled with the right word; 0 without any gap."""
+        return int(self.right(vectors).sum()) / max(len(self._right), 1)
+
+    def right(self, vectors: Vectors) -> Right:
+        """Which gaps are filled with the right word."""
         unit = _unit(vectors.of(self._words))
         known = ~np.isnan(unit[:, 0])
         padded = np.vstack([np.where(known[:, None], unit, 0), np.zeros_like(unit[:1])])
-        right = 0
+        right = np.zeros(len(self._right), dtype=np.bool_)
         for start in range(0, len(self._right), QUESTIONS):
             rows = slice(start, start + QUESTIONS)
             context = padded[self._around[rows]].sum(axis=1)
@@ -160,8 +186,8 @@ class Gaps:
             others = np.einsum("gd,god->go", context, padded[self._offered[rows]])
             # a word without a vector scores 0, and wins against nothing that has one
             others[~known[self._offered[rows]] | self._stands_there[rows]] = -np.inf
-            right += int(((score > others.max(axis=1)) & known[self._right[rows]]).sum())
-        return right / max(len(self._right), 1)
+            right[rows] = (score > others.max(axis=1)) & known[self._right[rows]]
+        return right
 
 
 def _nearby(
@@ -189,17 +215,26 @@ def word_similarity(vectors: Vectors, pairs: Sequence[benchmarks.WordPair]) -> t
 
     0 where nothing can be ranked: no pairs, or all alike.
     """
+    cosines, people, known = _similarities(vectors, pairs)
+    return _correlation(cosines, people), float(known.mean()) if len(known) else 0.0
+
+
+def _similarities(
+    vectors: Vectors, pairs: Sequence[benchmarks.WordPair]
+) -> tuple[Floats, npt.NDArray[np.float64], Right]:
+    """Cosines, what people say, and which pairs are known."""
     first = _unit(vectors.of([pair.first for pair in pairs]))
     second = _unit(vectors.of([pair.second for pair in pairs]))
-    cosines = (first * second).sum(axis=1)
-    known = ~np.isnan(cosines)
-    if not known.any():
-        return 0.0, 0.0
-    cosines[~known] = cosines[known].mean()
-    people = np.array([pair.similarity for pair in pairs])
-    if np.ptp(cosines) == 0 or np.ptp(people) == 0:
-        return 0.0, float(known.mean())
-    return float(spearmanr(cosines, people).statistic), float(known.mean())
+    cosines: Floats = (first * second).sum(axis=1)
+    known: Right = ~np.isnan(cosines)
+    cosines[~known] = cosines[known].mean() if known.any() else 0.0
+    return cosines, np.array([pair.similarity for pair in pairs], dtype=np.float64), known
+
+
+def _correlation(cosines: Floats, people: npt.NDArray[np.float64]) -> float:
+    if not len(people) or np.ptp(cosines) == 0 or np.ptp(people) == 0:
+        return 0.0
+    return float(spearmanr(cosines, people).statistic)
 
 
 def analogy_accuracy(
@@ -211,8 +246,15 @@ def analogy_accuracy(
     """
     if not questions:
         return 0.0, 0.0
+    right, known = _answers(vectors, questions)
+    return int(right.sum()) / len(questions), known / len(questions)
+
+
+def _answers(vectors: Vectors, questions: Sequence[benchmarks.Analogy]) -> tuple[Right, int]:
+    """Which questions are answered rightly, and how many are known."""
     candidates = _unit(vectors.matrix[:CANDIDATES])
-    right = known = 0
+    right = np.zeros(len(questions), dtype=np.bool_)
+    known = 0
     for start in range(0, len(questions), QUESTIONS):
         some = questions[start : start + QUESTIONS]
         given = [_unit(vectors.of([q[place] for q in some])) for place in range(3)]
@@ -226,8 +268,8 @@ def analogy_accuracy(
                 if place < len(candidates):
                     scores[row, place] = -math.inf
             known += question.fourth in vectors.index
-            right += vectors.words[int(scores[row].argmax())] == question.fourth
-    return right / len(questions), known / len(questions)
+            right[start + row] = vectors.words[int(scores[row].argmax())] == question.fourth
+    return right, known
 
 
 def _unit(vectors: Floats) -> Floats:

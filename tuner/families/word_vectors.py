@@ -180,6 +180,26 @@ class _Learner:
         return {**self._kind.kept(self._model), "words": packed(self._model.wv.index_to_key)}
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Vectors on a part."""
+
+    tests: Tests
+    vectors: Vectors
+    part: PartName
+
+    def metrics(self) -> dict[str, float]:
+        """Every metric that the data allows."""
+        found: dict[str, float] = {}
+        for name in self.tests.names():
+            found |= self.tests.measure(self.vectors, self.part, name)
+        return found
+
+    def interval(self, name: str) -> list[float]:
+        """The 95 % interval of a metric, over gaps, texts, pairs or questions."""
+        return self.tests.interval(self.vectors, self.part, name)
+
+
 def measure(
     params: Params,
     spec: DataSpec,
@@ -188,16 +208,11 @@ def measure(
     parts: Sequence[PartName],
     *,
     kind: Kind,
-) -> dict[str, dict[str, float]]:
-    """Part → every metric that the data allows, of the vectors in a file."""
+) -> dict[str, Judged]:
+    """Part → the vectors in a file, to be judged on it."""
     vectors = kind.read(params, safetensors.numpy.load_file(weights))
     tests = Tests(spec, data, corpus.load(data, spec))
-    measured: dict[str, dict[str, float]] = {}
-    for part in parts:
-        measured[part] = {}
-        for name in tests.names():
-            measured[part] |= tests.measure(vectors, part, name)
-    return measured
+    return {part: Judged(tests, vectors, part) for part in parts}
 
 
 def export(_: Params, __: Prepared, weights: Path, folder: Path) -> dict[str, Any]:

@@ -4,10 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-RESAMPLED = 1_000_000  # examples of the bootstrap in all
-MOST_ROWS = 20_000  # examples of a draw
-FEWEST, MOST = 100, 1000  # draws
-TAILS = (0.025, 0.975)
+from tuner.training import bootstrap
 
 
 def classification(logits: Tensor, labels: Tensor) -> dict[str, float]:
@@ -59,28 +56,15 @@ def log_loss(logits: Tensor, labels: Tensor) -> float:
 
 
 def interval(logits: Tensor, labels: Tensor, name: str) -> list[float]:
-    """The 95 % interval of a metric as the bootstrap gives it: percentiles of resampled examples.
-
-    How much a part of this size can tell, not how much training varies (Efron, 1979). Of a large
-    part fewer are drawn than it has, and their spread is scaled (Bickel, Götze & van Zwet, 1997).
-    """
-    total = len(labels)
-    rows = min(total, MOST_ROWS)
-    draws = min(max(RESAMPLED // rows, FEWEST), MOST)
-    generator = torch.Generator().manual_seed(0)
+    """The 95 % interval of a metric, by `bootstrap.interval`."""
     cells, alone = _cells(logits, labels), {"roc_auc": roc_auc, "log_loss": log_loss}.get(name)
-    found = []
-    for _ in range(draws):
-        drawn = torch.randint(total, (rows,), generator=generator)
+
+    def value(rows: Tensor) -> float:
         if alone is not None:
-            found.append(alone(logits[drawn], labels[drawn]))
-        else:
-            found.append(_of_decisions(cells[drawn], logits.shape[1])[name])
-    values = torch.tensor(found, dtype=torch.float64)
-    middle = values.mean()
-    scaled = middle + (values - middle) * (rows / total) ** 0.5
-    low, high = scaled.quantile(torch.tensor(TAILS, dtype=torch.float64)).tolist()
-    return [low, high]
+            return alone(logits[rows], labels[rows])
+        return _of_decisions(cells[rows], logits.shape[1])[name]
+
+    return bootstrap.interval(len(labels), value)
 
 
 def roc_auc(logits: Tensor, labels: Tensor) -> float:

@@ -14,20 +14,21 @@ from tuner.export.facts import Measured
 from tuner.export.folder import Exported, Plan, export
 from tuner.settings import Settings
 from tuner.spec.words import quoted
-from tuner.trials import Study, StudyState, Trial, TrialState
+from tuner.trials import Study, StudyState, Trial, TrialState, pareto_front
 
 LOOKS = "tuner:test_looks"  # attributes of a study
 CONFIRMATION = "tuner:confirmation"
 
 
-def leading(database: Database, study: Study, top: int) -> list[Trial]:
+def leading(database: Database, study: Study, top: int, *, front: bool = False) -> list[Trial]:
     """So many of the best complete trials, of different configurations; the best first.
 
-    NothingToExportError without any.
+    `front`: only those that no other beats in every objective. NothingToExportError without any.
     """
+    every = commands.load_trials(database, study)
     finite = [
         t
-        for t in commands.load_trials(database, study)
+        for t in (pareto_front(every, study.directions) if front else every)
         if t.state is TrialState.COMPLETE and t.value is not None and math.isfinite(t.value)
     ]
     if not finite:

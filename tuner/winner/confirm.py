@@ -33,16 +33,12 @@ class Confirmation:
     def __init__(self, database: Database, study: Study, top: int, seeds: int) -> None:
         """BadInputError where the study cannot be trained again; NothingToExportError without any.
 
-        `top` configurations, each with `seeds` trainings at most, at least 2.
+        `top` configurations, each with `seeds` trainings at most, at least 2. Of several objectives
+        they are those of the Pareto front that lead in the first one, which alone is judged.
         """
         if study.spec is None:
             raise BadInputError(
                 f"the study {quoted(study.name)} was made through Optuna: tuner cannot train it"
-            )
-        if len(study.directions) > 1:
-            raise BadInputError(
-                f"the study {quoted(study.name)} has several objectives, so there is no single "
-                "winner to confirm; `tuner show` names its Pareto front"
             )
         if study.state is StudyState.ACTIVE:
             raise BadInputError(
@@ -51,7 +47,7 @@ class Confirmation:
             )
         self._database = database
         self._of = study
-        self._leading = choice.leading(database, study, top)
+        self._leading = choice.leading(database, study, top, front=len(study.directions) > 1)
         self._direction = study.direction
         self._seeds = seeds
         self.study = _companion(database, study)
@@ -160,8 +156,8 @@ def _companion(database: Database, study: Study) -> Study:
             made = studies.create(
                 connection,
                 name,
-                [study.direction],
-                metrics=[study.metric],
+                study.directions,
+                metrics=study.metrics,
                 family=study.family,
                 spec=confirming.as_json(),
                 fingerprint=study.data_fingerprint,
