@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 from urllib.parse import quote
 
 from fastapi import HTTPException, Request, Response
@@ -14,7 +15,7 @@ from tuner.dashboard.context import Board
 from tuner.dashboard.security.audited import note
 from tuner.errors import BadInputError
 from tuner.spec.words import quoted
-from tuner.trials import Study
+from tuner.trials import Study, StudyState
 
 Bulk = Literal["pause", "resume", "stop", "delete"]
 
@@ -45,11 +46,35 @@ def check_name(typed: str, wanted: str) -> None:
         raise BadInputError(f"type {quoted(wanted)} to delete for good; nothing was deleted")
 
 
-def answer(request: Request, path: str, said: str, *, is_bad: bool = False) -> Response:
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """What a page asks for to undo what was done."""
+
+    path: str  # to post to
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def undo(action: Bulk, before: StudyState) -> Bulk | None:
+    """What sets a study back that was in another state before; None where nothing does."""
+    if action == "resume":
+        return "pause" if before is StudyState.PAUSED else "stop"
+    return "resume" if action != "delete" and before is StudyState.ACTIVE else None
+
+
+def answer(
+    request: Request,
+    path: str,
+    said: str,
+    *,
+    is_bad: bool = False,
+    undo: Undo | None = None,
+) -> Response:
     """What was done: as an event for a page that is open, or by leading to `path`."""
     note(request, said)
     if not request.headers.get("hx-request"):
         return RedirectResponse(path, 303)
     # headers are Latin-1
-    event = {"tuner:done": {"said": quote(said[:2_000]), "bad": is_bad}}
-    return Response(status_code=204, headers={"HX-Trigger": json.dumps(event)})
+    event: dict[str, Any] = {"said": quote(said[:2_000]), "bad": is_bad}
+    if undo is not None:
+        event["undo"] = {"path": undo.path, "values": undo.values}
+    return Response(status_code=204, headers={"HX-Trigger": json.dumps({"tuner:done": event})})

@@ -37,6 +37,8 @@ _KEYS: dict[Sort, Callable[[Facts], Any]] = {
     "left": lambda one: math.inf if one.seconds_left is None else one.seconds_left,
 }
 
+UNDO: dict[steering.Bulk, steering.Bulk] = {"pause": "resume", "stop": "resume", "resume": "pause"}
+
 router = APIRouter()
 
 
@@ -103,7 +105,7 @@ def bulk(
     typed: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
     """Do the same to several studies; what cannot be done to one is said and does not stop it."""
-    done, wrong = [], []
+    done, wrong, back = [], [], list[int]()
     if action == "delete":
         steering.check_typed(who, typed, f"delete {len(ids)}")
     for study_id in ids:
@@ -111,9 +113,14 @@ def bulk(
             study = commands.study_of(board.database, study_id)
             steering.BULK[action](board, study)
             done.append(study.name)
+            undone = steering.undo(action, study.state)
+            if undone is not None and undone == UNDO[action]:  # the same for all of them
+                back.append(study.id)
         except TunerError as error:
             wrong.append(str(error))
-    return steering.answer(request, "/studies", _sentence(action, done, wrong), is_bad=bool(wrong))
+    undo = steering.Undo("/studies/bulk", {"action": UNDO[action], "ids": back}) if back else None
+    said = _sentence(action, done, wrong)
+    return steering.answer(request, "/studies", said, is_bad=bool(wrong), undo=undo)
 
 
 def _sentence(action: steering.Bulk, done: Sequence[str], wrong: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 // What every page does: times in the viewer's zone, sentences of what was done, dialogs, copying,
 // and which rows of a list are selected. What changes elsewhere comes as events (stream.js).
+/* global htmx */
 
 const MINUTE = 60, HOUR = 3600, DAY = 86400; // seconds
 const STEPS = [[MINUTE, 1, "second"], [HOUR, MINUTE, "minute"], [DAY, HOUR, "hour"], [30 * DAY, DAY, "day"]];
@@ -21,12 +22,22 @@ const showTimes = (root) => {
   }
 };
 
-export const say = (text, kind = "") => {
+const say = (text, kind = "", undo = null) => {
   const toast = document.createElement("p");
   toast.className = `toast ${kind}`;
   toast.textContent = text;
+  if (undo) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "Undo";
+    button.addEventListener("click", () => {
+      toast.remove();
+      htmx.ajax("POST", undo.path, { swap: "none", values: undo.values });
+    });
+    toast.append(" ", button);
+  }
   document.getElementById("toasts").append(toast);
-  setTimeout(() => toast.remove(), kind === "error" ? 12000 : 6000);
+  setTimeout(() => toast.remove(), kind === "error" || undo ? 12000 : 6000);
 };
 
 const copy = async (button) => {
@@ -94,6 +105,8 @@ const before = new Map();
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { target, xhr, requestConfig } = event.detail;
   if (requestConfig.verb !== "get" || !target.id || xhr.status !== 200) return;
+  // an element that is gone could not say what its request has done; after that comes a refresh anyway
+  if (target.querySelector("button.htmx-request, form.htmx-request")) { event.detail.shouldSwap = false; return; }
   const isAsBefore = before.get(target.id) === xhr.responseText;
   if (isAsBefore && !requestConfig.elt.closest("[hx-push-url]")) event.detail.shouldSwap = false;
   before.set(target.id, xhr.responseText);
@@ -115,7 +128,7 @@ document.addEventListener("htmx:sendError", (event) => {
   if (event.detail.requestConfig.verb !== "get") say("The dashboard does not answer.", "error");
 });
 document.addEventListener("tuner:done", (event) => {
-  say(decodeURIComponent(event.detail.said), event.detail.bad ? "error" : "");
+  say(decodeURIComponent(event.detail.said), event.detail.bad ? "error" : "", event.detail.undo);
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   selected.clear();
 });

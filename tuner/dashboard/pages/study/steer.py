@@ -31,7 +31,8 @@ def pause(request: Request, board: Context, study_id: StudyId) -> Response:
     """No new claims; running trials go back to the queue."""
     study = commands.study_of(board.database, study_id)
     commands.pause(board.database, study.name)
-    return _done(request, study_id, f"paused {study.name}: running trials go back to the queue")
+    said = f"paused {study.name}: running trials go back to the queue"
+    return _done(request, study_id, said, steering.undo("pause", study.state))
 
 
 @router.post("/studies/{study_id:int}/resume")
@@ -39,7 +40,8 @@ def resume(request: Request, board: Context, study_id: StudyId) -> Response:
     """Let workers claim again."""
     study = commands.study_of(board.database, study_id)
     commands.resume(board.database, study.name)
-    return _done(request, study_id, f"{study.name} is active: workers go on with it")
+    said = f"{study.name} is active: workers go on with it"
+    return _done(request, study_id, said, steering.undo("resume", study.state))
 
 
 @router.post("/studies/{study_id:int}/stop")
@@ -47,7 +49,8 @@ def stop(request: Request, board: Context, study_id: StudyId) -> Response:
     """End a study before its budget is used."""
     study = commands.study_of(board.database, study_id)
     commands.stop(board.database, study.name)
-    return _done(request, study_id, f"stopped {study.name}; resuming goes on with it")
+    said = f"stopped {study.name}; resuming goes on with it"
+    return _done(request, study_id, said, steering.undo("stop", study.state))
 
 
 @router.post("/studies/{study_id:int}/change")
@@ -149,8 +152,11 @@ def drain(request: Request, board: Context, worker_id: UUID) -> Response:
     return steering.answer(request, "/fleet", "draining: its trials finish or go back to the queue")
 
 
-def _done(request: Request, study_id: int, said: str) -> Response:
-    return steering.answer(request, f"/studies/{study_id}/overview", said)
+def _done(
+    request: Request, study_id: int, said: str, undo: steering.Bulk | None = None
+) -> Response:
+    back = None if undo is None else steering.Undo(f"/studies/{study_id}/{undo}")
+    return steering.answer(request, f"/studies/{study_id}/overview", said, undo=back)
 
 
 def _trial(study_id: int, number: int) -> str:
