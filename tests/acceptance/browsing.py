@@ -20,11 +20,17 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromi
 @contextmanager
 def serving(database: Database, home: Path, **place: object) -> Iterator[str]:
     """A dashboard on the loopback; yields its address."""
-    server = Server(database, Settings(home=home), Place(**place))  # type: ignore[arg-type]
+    with running(Server(database, Settings(home=home), Place(**place))) as server:  # type: ignore[arg-type]
+        yield server.address
+
+
+@contextmanager
+def running(server: Server) -> Iterator[Server]:
+    """A dashboard while it serves."""
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        yield server.address
+        yield server
     finally:
         server.stop()
         thread.join()

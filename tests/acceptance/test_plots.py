@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from sqlalchemy.engine import URL
 
 from benchmarks import fill
-from tests.acceptance.browsing import needs_chromium, opened, serving
+from tests.acceptance.browsing import needs_chromium, opened, running, serving
 from tests.conftest import cloned, new_home, remove_home
 from tests.integration.test_dashboard_figures import finished_trial
+from tuner.dashboard.server import Place, Server
 from tuner.database.engine import Database
 from tuner.figures import theme
+from tuner.settings import Settings
 from tuner.trials import TrialState
 
 pytestmark = needs_chromium
@@ -33,6 +36,7 @@ class Served:
     address: str
     database: Database
     study: int
+    home: Path
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +45,7 @@ def served(server: URL, template: str) -> Iterator[Served]:
         study = fill.shown_study(url.render_as_string(hide_password=False), "s", SIZE)
         database, home = Database(url), new_home()
         with serving(database, home) as address:
-            yield Served(address, database, study)
+            yield Served(address, database, study, home)
         database.close()
     remove_home(home)
 
@@ -182,3 +186,59 @@ def test_what_is_committed_appears_in_seven_tabs(browser: Browser, served: Serve
         for other in (others[0], others[-1]):
             other.bring_to_front()
             expect(other.locator("tbody.rows tr").first.locator("a")).to_have_text(str(number))
+
+
+# Counts what the page is told, also while a test looks elsewhere
+TOLD = """() => {
+    window.told = 0;
+    document.addEventListener("tuner:trials", () => { window.told += 1; });
+}"""
+EVENTS, AT_ONCE = 3_000, 100  # an hour with a trial about every second; below what a page may lag
+
+
+def in_use(page: Page) -> tuple[float, float]:
+    """Bytes that scripts hold and nodes that there are, after what can be collected is gone."""
+    tools = page.context.new_cdp_session(page)
+    for _ in range(2):
+        tools.send("HeapProfiler.collectGarbage")
+    heap = tools.send("Runtime.getHeapUsage")["usedSize"]
+    nodes = tools.send("Memory.getDOMCounters")["nodes"]
+    tools.detach()
+    return heap, nodes
+
+
+def test_a_page_left_open_does_not_grow_and_misses_nothing_of_a_restart(
+    browser: Browser, served: Served
+) -> None:
+    server = Server(served.database, Settings(home=served.home), Place())
+    port = int(server.address.rsplit(":", 1)[1])
+    with opened(browser, server.address, quiet=True) as page:
+        with running(server):
+            page.goto(f"/studies/{served.study}/overview")
+            for name in ("curves", "importance", "burndown", "history"):
+                figure(page, name)
+            page.evaluate(TOLD)
+            stream = server.board.stream
+            before = None
+            for sent in range(AT_ONCE, EVENTS + AT_ONCE + 1, AT_ONCE):
+                with server.board.watched.looking(served.study) as (_, seen):
+                    for i in range(AT_ONCE):
+                        stream.tell_trials(served.study, seen, [(sent + i) % SIZE])
+                page.wait_for_function("(sent) => window.told >= sent", arg=sent)
+                before = before or in_use(page)
+            assert before is not None
+            after = in_use(page)
+            assert after[0] - before[0] < 1_500_000, f"{after[0] - before[0]:,} bytes more"
+            assert after[1] < 1.5 * before[1], f"{after[1]} nodes instead of {before[1]}"
+            shown = page.locator("[data-figure=history]").get_attribute("data-drawn")
+        expect(page.locator("html[data-silent]")).to_have_count(1)
+        number = finished_trial(served.database, served.study)  # while nobody tells
+        with running(Server(served.database, Settings(home=served.home), Place(port=port))):
+            expect(page.locator("html[data-silent]")).to_have_count(0)
+            history = page.locator("[data-figure=history]")
+            expect(history).not_to_have_attribute("data-drawn", shown or "")
+            drawn = history.locator(".drawing").evaluate(
+                "(box) => box.calcdata.flat().map((point) => point.x)"
+            )
+            assert number in drawn
+            expect(page.locator("#header")).to_contain_text(f"{number + 1}")

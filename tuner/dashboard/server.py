@@ -85,9 +85,9 @@ class Server:
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
         scheme = "https" if place.certificate is not None else "http"
         self.address = f"{scheme}://{shown}:{port}"
-        board = Board(database, settings, place.access)
+        self.board = Board(database, settings, place.access)
         config = uvicorn.Config(
-            create_app(board, hosts=place.hosts),
+            create_app(self.board, hosts=place.hosts),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -96,7 +96,7 @@ class Server:
             ssl_keyfile=place.key,
             timeout_graceful_shutdown=GRACE,
         )
-        self._server = _Uvicorn(config, board)
+        self._server = _Uvicorn(config, self.board)
 
     def run(self) -> None:
         """Serve until stopped by a signal."""

@@ -47,7 +47,7 @@ class Stream:
         self._ended = threading.Event()
         self._wakes = os.eventfd(0, os.EFD_CLOEXEC)  # what ends the thread's waiting
         self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
-        watched.on_change(self._tell_trials)
+        watched.on_change(self.tell_trials)
 
     def start(self) -> None:
         """Begin to listen."""
@@ -91,7 +91,8 @@ class Stream:
 
     # What happens
 
-    def _tell_trials(self, study_id: int, seen: Seen, changed: Sequence[int]) -> None:
+    def tell_trials(self, study_id: int, seen: Seen, changed: Sequence[int]) -> None:
+        """Tell every page what changed in a study, whose lock the caller holds."""
         live = seen.live
         best = ranked(live, live.complete)[:1].tolist()
         told: dict[str, Any] = {

@@ -46,6 +46,8 @@ class Figure {
     this.drawnAt = 0;
     this.took = 0; // ms
     this.size = 0; // bytes, compressed
+    this.timer = null;
+    this.due = 0; // when it ends
     this.tail = this.name === "history" ? new Tail(this.box, colour) : null;
     this.log = false;
     root.querySelector("[data-log]")?.addEventListener("click", (event) => {
@@ -69,11 +71,15 @@ class Figure {
     if (this.stale) this.later();
   }
 
-  later() {
+  // `soon`: what came meanwhile was not told one by one. What is due earlier stays so.
+  later(soon = false) {
+    const now = performance.now();
+    const apart = soon ? SOON : Math.max(AGAIN[this.name] ?? OTHERS, IDLE * this.took, this.size / RATE);
+    const due = this.shown === this.address() ? Math.max(this.drawnAt + apart, now + SOON) : now;
+    if (this.timer && this.due <= due) return;
     clearTimeout(this.timer);
-    const apart = Math.max(AGAIN[this.name] ?? OTHERS, IDLE * this.took, this.size / RATE);
-    const wait = this.shown === this.address() ? Math.max(apart - (performance.now() - this.drawnAt), SOON) : 0;
-    this.timer = setTimeout(() => this.update(), wait);
+    this.due = due;
+    this.timer = setTimeout(() => { this.timer = null; this.update(); }, due - now);
   }
 
   async load() {
@@ -178,7 +184,7 @@ for (const figure of figures) {
   watch.observe(figure.root);
 }
 
-const changed = () => figures.forEach((figure) => { figure.stale = true; if (figure.seen) figure.later(); });
+const changed = (soon) => figures.forEach((figure) => { figure.stale = true; if (figure.seen) figure.later(soon); });
 
 document.addEventListener("tuner:filter", () => figures.forEach((figure) => {
   if (figure.shown !== figure.address()) { figure.stale = true; figure.update(); }
@@ -186,13 +192,13 @@ document.addEventListener("tuner:filter", () => figures.forEach((figure) => {
 document.addEventListener("tuner:trials", ({ detail }) => {
   if (detail.study !== study) return;
   for (const figure of figures) if (figure.tail && filter.isEmpty() && detail.trials) figure.tail.add(detail);
-  changed();
+  changed(false);
 });
-document.addEventListener("tuner:study", ({ detail }) => { if (detail.study === study) changed(); });
-document.addEventListener("tuner:resync", changed);
+document.addEventListener("tuner:study", ({ detail }) => { if (detail.study === study) changed(true); });
+document.addEventListener("tuner:resync", () => changed(true));
 document.addEventListener("tuner:hello", ({ detail }) => {
   const version = detail.versions[study];
-  if (figures.some((figure) => figure.payload && figure.payload.version !== version)) changed();
+  if (figures.some((figure) => figure.payload && figure.payload.version !== version)) changed(true);
 });
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) figures.forEach((figure) => { if (figure.seen && figure.stale) figure.update(); });
