@@ -76,20 +76,22 @@ WATCH = """
 
 
 class Bench:
-    """A server of PostgreSQL with studies of both."""
+    """A server of PostgreSQL with studies of both, or of tuner alone."""
 
-    def __init__(self, sizes: list[int]) -> None:
+    def __init__(self, sizes: list[int], *, alone: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="tuner-bench-"))
         self.folder.chmod(0o755)  # root's server runs as another user
         self.hold = embedded.hold(self.folder / "home", linger=0.0)
         self.url = self.hold.url
         self.database = Database(make_url(self.url))
         schema.upgrade(self.database)
+        self.ours = {n: fill.shown_study(self.url, f"size {n}", n, REPORTS) for n in sizes}
+        self.theirs: dict[int, int] = {}
+        if alone:
+            return
         self.optuna_url = make_url(self.url).set(database="optuna").render_as_string(False)
         with create_engine(self.url, isolation_level="AUTOCOMMIT").connect() as connection:
             connection.execute(text("CREATE DATABASE optuna"))
-        self.ours = {n: fill.shown_study(self.url, f"size {n}", n, REPORTS) for n in sizes}
-        self.theirs = {}
         for size in sizes:
             fill.optuna_study(self.optuna_url, f"size {size}", size, REPORTS)
             storage = RDBStorage(self.optuna_url)
@@ -312,7 +314,7 @@ def main() -> None:
     given = parser.parse_args()
     contestants = [given.only] if given.only else ["tuner", "optuna-dashboard"]
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    bench = Bench(given.sizes)
+    bench = Bench(given.sizes, alone=given.only == "tuner")
     results: dict[tuple[str, int], list[dict[str, float]]] = {}
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     try:

@@ -1,0 +1,126 @@
+"""Lighthouse's scores of the dashboard's pages, over a study of 5,000 trials with 20 reports each.
+
+Needs Node.js and Chromium. `npx` fetches Lighthouse from npm, unless `--lighthouse` names one that
+is there. Prints a table.
+
+    python -m benchmarks.lighthouse
+    python -m benchmarks.lighthouse --only compare fleet
+
+The preset is `desktop`, without a network's latency or a slower processor simulated (`provided`):
+what is measured is this machine.
+
+Not measured: a phone over a slow network, where a page with figures waits for half a megabyte.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.dashboard import Bench
+
+SIZE = 5_000
+CATEGORIES = ("performance", "accessibility", "best-practices")
+METRICS = {
+    "first-contentful-paint": "first paint s",
+    "largest-contentful-paint": "largest paint s",
+    "total-blocking-time": "blocked ms",
+    "cumulative-layout-shift": "layout shift",
+}
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def pages(study: int) -> dict[str, str]:
+    """Name → path."""
+    return {
+        "studies": "/studies",
+        "study": f"/studies/{study}/overview",
+        "analyse": f"/studies/{study}/analyse",
+        "trials": f"/studies/{study}/trials",
+        "trial": f"/studies/{study}/trials/7",
+        "compare": f"/compare?studies={study}",
+        "fleet": "/fleet",
+        "launch": "/launch",
+        "export": f"/studies/{study}/export",
+    }
+
+
+def audit(command: Sequence[str], address: str, aside: Path) -> dict[str, Any]:
+    """Lighthouse's report of one page."""
+    wanted = aside / "report.json"
+    subprocess.run(
+        [
+            *command,
+            address,
+            "--quiet",
+            "--output=json",
+            f"--output-path={wanted}",
+            "--preset=desktop",
+            "--throttling-method=provided",
+            f"--only-categories={','.join(CATEGORIES)}",
+            "--chrome-flags=--headless=new --no-sandbox --disable-dev-shm-usage",
+        ],
+        check=True,
+        env={**os.environ, "CHROME_PATH": CHROMIUM or ""},
+        stdout=subprocess.DEVNULL,
+    )
+    found: dict[str, Any] = json.loads(wanted.read_text())
+    return found
+
+
+def wrong(report: dict[str, Any]) -> list[str]:
+    """The audits of accessibility and practices that do not pass, each with where."""
+    said = []
+    for category in CATEGORIES[1:]:
+        for reference in report["categories"][category]["auditRefs"]:
+            one = report["audits"][reference["id"]]
+            if reference["weight"] and one["score"] is not None and one["score"] < 1:
+                items = (one.get("details") or {}).get("items") or []
+                said.append(f"{one['title']}: {json.dumps(items)[:400]}")
+    return said
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", nargs="+", choices=list(pages(0)), default=list(pages(0)))
+    parser.add_argument("--lighthouse", default="npx --yes lighthouse@12", metavar="COMMAND")
+    given = parser.parse_args()
+    bench = Bench([SIZE], alone=True)
+    aside = Path(tempfile.mkdtemp(prefix="tuner-lighthouse-"))
+    rows = []
+    try:
+        with bench.server("tuner") as (address, _):
+            for name in given.only:
+                path = pages(bench.ours[SIZE])[name]
+                urllib.request.urlopen(address + path).read()
+                report = audit(shlex.split(given.lighthouse), address + path, aside)
+                scores = [f"{report['categories'][c]['score']:.2f}" for c in CATEGORIES]
+                measured = [report["audits"][m]["numericValue"] for m in METRICS]
+                measured = [
+                    v / 1000 if n.endswith(" s") else v
+                    for v, n in zip(measured, METRICS.values(), strict=True)
+                ]
+                rows.append([name, *scores, *(f"{v:.3g}" for v in measured)])
+                for line in wrong(report):
+                    print(f"{name}: {line}", file=sys.stderr, flush=True)
+    finally:
+        bench.close()
+        shutil.rmtree(aside, ignore_errors=True)
+    head = ["page", *CATEGORIES, *METRICS.values()]
+    print(f"| {' | '.join(head)} |")
+    print(f"|---|{'---:|' * (len(head) - 1)}")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+
+
+if __name__ == "__main__":
+    main()
