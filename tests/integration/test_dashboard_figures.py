@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
 from benchmarks import fill
 from tests.conftest import eventually
@@ -25,6 +26,7 @@ from tuner.dashboard.plots.selection import Filter, Where
 from tuner.database import hints, spaces, trials
 from tuner.database.engine import Database
 from tuner.database.live import STATES
+from tuner.figures import theme
 from tuner.search import importances
 from tuner.search.distributions import as_json, distribution
 from tuner.settings import Settings
@@ -202,3 +204,55 @@ def finished_trial(database: Database, study: int) -> int:
         trials.finish(connection, claimed, TrialState.COMPLETE, [0.75])
         hints.send(connection, hints.TRIALS, [study])
     return claimed.number
+
+
+def test_what_trials_note_of_themselves_is_marked_and_compared(
+    client: TestClient, database: Database, study: int
+) -> None:
+    with database.transaction() as connection:
+        connection.execute(
+            text("""
+                UPDATE tuner.trials SET
+                    system_attrs = CASE WHEN number % 3 = 0 THEN
+                        jsonb_build_object('constraints:size', '1.0') ELSE '{}' END,
+                    user_attrs = jsonb_build_object(
+                        'device', CASE WHEN number % 2 = 0 THEN '"cuda:0"' ELSE '"cuda:1"' END,
+                        'latency', CAST(1 + (number * 7) % 50 AS text),
+                        'parameters', '"many"')
+                WHERE study_id = :study AND state IN ('complete', 'pruned', 'failed')
+            """),
+            {"study": study},
+        )
+    here = f"/api/v1/studies/{study}"
+    for name in ("history", "slices"):
+        found = client.get(f"{here}/figures/{name}").json()
+        assert "Hollow grey marks violate a constraint." in found["caption"]
+        grey = [t for t in found["figure"]["data"] if t["name"] == theme.INFEASIBLE]
+        assert grey
+        assert {t["marker"]["color"] for t in grey} == {theme.LIGHT.waiting}
+    lanes = {row[0] for row in client.get(f"{here}/figures/timeline").json()["table"]["rows"]}
+    assert any(lane.endswith(" cuda:0") for lane in lanes)
+    assert any(lane.endswith(" cuda:1") for lane in lanes)
+
+    answer = client.get("/api/v1/compare", params={"studies": [study, study]})
+    assert answer.status_code == 200, answer.text
+    [one] = answer.json()["studies"]
+    assert set(one["paid"]) == {"training_seconds", "latency"}  # "many" is no number
+    with database.statement() as connection:
+        rows = connection.execute(
+            text("""
+                SELECT number, objective_values[1], 1 + (number * 7) % 50 FROM tuner.trials
+                WHERE study_id = :study AND state = 'complete' ORDER BY 3, 2 DESC
+            """),
+            {"study": study},
+        ).all()
+    expected, best = [], -math.inf
+    for number, value, latency in rows:
+        if value > best:
+            best = value
+            expected.append({"trial": number, "cost": latency, "best": value})
+    assert one["paid"]["latency"] == expected
+    assert one["best"] == best
+    page = client.get("/compare", params={"studies": study}).text
+    assert "Best by latency" in page
+    assert "Best by size" not in page

@@ -88,6 +88,7 @@ def create_app(board: Board, *, hosts: Collection[str] = LOOPBACK) -> FastAPI:
     for resource in (
         api.schema.router,
         api.studies.router,
+        api.compare.router,
         api.trials.router,
         api.fleet.router,
         api.figures.router,

@@ -5,7 +5,7 @@ trials without a finite value and of those far worse than the rest, which would 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -45,6 +45,7 @@ class Info:
     records: list[tuple[Point, float]]  # each trial that set a new best, with its value
     line: list[tuple[int | datetime, float]]  # best so far: at each record, and at the last x
     shown: tuple[float, float] | None  # range of values; None: all
+    infeasible: Collection[int] = frozenset()  # numbers of trials that violate a constraint
 
     @property
     def every(self) -> list[Point]:
@@ -57,7 +58,12 @@ class Info:
         return None if self.every else "No trial has reported a value yet."
 
 
-def info(trials: Sequence[Trial], study: Study, by: By = "number") -> Info:
+def info(
+    trials: Sequence[Trial],
+    study: Study,
+    by: By = "number",
+    infeasible: Collection[int] = frozenset(),
+) -> Info:
     """Sort the trials into points; by finish, trials that have not ended are left out."""
     with_value: list[Point] = []
     without: list[Point] = []
@@ -89,7 +95,7 @@ def info(trials: Sequence[Trial], study: Study, by: By = "number") -> Info:
     last = max((p.x for p in (*with_value, *without)), default=None)
     if line and last is not None and last != line[-1][0]:
         line.append((last, line[-1][1]))
-    return Info(study.metric, study.direction, by, points, strip, records, line, shown)
+    return Info(study.metric, study.direction, by, points, strip, records, line, shown, infeasible)
 
 
 def _range(
@@ -138,10 +144,12 @@ def draw(found: Info) -> go.Figure:
     if found.nothing:
         return theme.empty(found.nothing)
     total = sum(map(len, found.points.values()))
+    few = total <= HOVER_PARAMS_UP_TO
     traces = [
-        _scatter(found, state, shown, with_params=total <= HOVER_PARAMS_UP_TO)
+        _scatter(found, state, shown, with_params=few, infeasible=infeasible)
         for state in DRAWN
-        if (shown := _thinned(found, state, total))
+        for infeasible, shown in _by_feasibility(found, _thinned(found, state, total))
+        if shown
     ]
     if found.line:
         traces += _best(found)
@@ -199,12 +207,33 @@ def _thinned(found: Info, state: TrialState, total: int) -> list[Point]:
     )
 
 
+def _by_feasibility(
+    found: Info, points: Sequence[Point]
+) -> tuple[tuple[bool, list[Point]], tuple[bool, list[Point]]]:
+    """Those that violate a constraint, which lie below the others, and those that do not."""
+    violating = [
+        p
+        for p in points
+        if p.trial.number in found.infeasible and p.trial.state is TrialState.COMPLETE
+    ]
+    if not violating:
+        return (True, []), (False, list(points))
+    numbers = {p.trial.number for p in violating}
+    return (True, violating), (False, [p for p in points if p.trial.number not in numbers])
+
+
 def _scatter(
-    found: Info, state: TrialState, points: Sequence[Point], *, with_params: bool
+    found: Info,
+    state: TrialState,
+    points: Sequence[Point],
+    *,
+    with_params: bool,
+    infeasible: bool,
 ) -> dict[str, Any]:
     metric = text.escape(found.metric, 40)
     last = "" if state is TrialState.COMPLETE else " (last report)"
-    hover = f"<b>trial %{{customdata[0]}}</b> {state}<br>{metric}: <b>%{{customdata[1]}}</b>{last}"
+    name = theme.INFEASIBLE if infeasible else state.value
+    hover = f"<b>trial %{{customdata[0]}}</b> {name}<br>{metric}: <b>%{{customdata[1]}}</b>{last}"
     if with_params:
         about: dict[str, Any] = {
             "customdata": [
@@ -215,19 +244,19 @@ def _scatter(
     else:  # numbers alone, which are packed where it counts
         about = {
             "customdata": [p.trial.number for p in points],
-            "hovertemplate": f"<b>trial %{{customdata}}</b> {state}<br>{metric}: "
+            "hovertemplate": f"<b>trial %{{customdata}}</b> {name}<br>{metric}: "
             f"<b>%{{y:.4~g}}</b>{last}<extra></extra>",
         }
     return {
         "type": "scatter",
         "mode": "markers",
-        "name": state.value,
-        "legendgroup": state.value,
+        "name": name,
+        "legendgroup": name,
         "legendrank": LEGEND_RANK[state],
         "x": [p.x for p in points],
         "y": [p.value for p in points],
         **about,
-        "marker": _marker(state, len(points)),
+        "marker": theme.infeasible(len(points)) if infeasible else _marker(state, len(points)),
     }
 
 

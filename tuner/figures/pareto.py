@@ -1,6 +1,6 @@
 """The trials that no other trial beats in every objective, among all others."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ class Info:
     front: list[Trial]  # by the first of the two
     others: list[Trial]
     objectives: int
+    infeasible: Collection[int] = frozenset()  # numbers of trials that violate a constraint
 
     @property
     def nothing(self) -> str | None:
@@ -51,7 +52,12 @@ def front(points: NDArray[np.float64], directions: Sequence[Direction]) -> NDArr
 
 
 def info(
-    trials: Sequence[Trial], study: Study, x: int = 0, y: int = 1, limit: int = thin.MAX_POINTS
+    trials: Sequence[Trial],
+    study: Study,
+    x: int = 0,
+    y: int = 1,
+    limit: int = thin.MAX_POINTS,
+    infeasible: Collection[int] = frozenset(),
 ) -> Info:
     """Complete trials with a finite value of every objective; the front is never thinned out."""
     objectives = len(study.directions)
@@ -76,6 +82,7 @@ def info(
         sorted((complete[i] for i in best), key=lambda t: (_at(t, x), _at(t, y))),
         thin.evenly(others, max(limit - len(best), 0)),
         objectives,
+        infeasible,
     )
 
 
@@ -94,7 +101,10 @@ def draw(found: Info) -> go.Figure:
     if found.nothing:
         return theme.empty(found.nothing)
     few = len(found.others) <= 300
-    others = _points(found, found.others, "dominated") | {
+    beside = [t for t in found.others if t.number in found.infeasible]
+    others = _points(
+        found, [t for t in found.others if t.number not in found.infeasible], "dominated"
+    ) | {
         "marker": {
             "color": theme.LIGHT.complete,
             "size": 8 if few else 5,
@@ -112,8 +122,9 @@ def draw(found: Info) -> go.Figure:
             "line": {"width": 1, "color": theme.LIGHT.surface},
         },
     }
+    violating = _points(found, beside, theme.INFEASIBLE) | {"marker": theme.infeasible(len(beside))}
     return theme.figure(
-        [others, best],
+        [*([violating] if beside else []), others, best],
         {
             "xaxis": {"title": {"text": text.escape(found.metrics[0], 40)}},
             "yaxis": {"title": {"text": text.escape(found.metrics[1], 40)}},

@@ -53,6 +53,7 @@ class Info:
     total: int  # complete trials with a finite value
     shown: tuple[float, float] | None
     outside: int
+    infeasible: Collection[int] = frozenset()  # numbers of trials that violate a constraint
 
     @property
     def nothing(self) -> str | None:
@@ -69,6 +70,7 @@ def info(
     log_params: Collection[str] = frozenset(),
     importances: Mapping[str, float] | None = None,
     limit: int = thin.MAX_POINTS,
+    infeasible: Collection[int] = frozenset(),
 ) -> Info:
     """Place complete trials with a finite value; at most `limit` points over all panels."""
     found = values.complete(trials)
@@ -89,6 +91,7 @@ def info(
         total=len(found),
         shown=shown,
         outside=values.outside(reached, shown),
+        infeasible=infeasible,
     )
 
 
@@ -217,7 +220,6 @@ def _traces(found: Info, panel: Panel, suffix: str) -> list[dict[str, Any]]:
         f"{text.escape(panel.axis.name, 32)}: %{{customdata[1]}}<br>"
         f"{text.escape(found.metric, 40)}: <b>%{{customdata[2]}}</b><extra></extra>"
     )
-    numbers = [p.trial.number for p in panel.points]
     many = found.drawn > HOVER_PARAMS_UP_TO
     if many:  # numbers alone, which are packed where it counts
         categories = panel.axis.kind == "categories"  # whose marks are spread around their place
@@ -226,43 +228,44 @@ def _traces(found: Info, panel: Panel, suffix: str) -> list[dict[str, Any]]:
             f"<b>trial %{{customdata}}</b><br>{given}"
             f"{text.escape(found.metric, 40)}: <b>%{{y:.4~g}}</b><extra></extra>"
         )
-    points = {
-        "type": "scatter",
-        "mode": "markers",
-        "name": "complete",
-        "xaxis": f"x{suffix}",
-        "yaxis": f"y{suffix}",
-        "x": [p.x for p in panel.points],
-        "y": [p.value for p in panel.points],
-        "customdata": numbers if many else [_about(panel, p) for p in panel.points],
-        "hovertemplate": hover,
-        "marker": {
-            "color": numbers,
-            "colorscale": theme.scale(start=1),
-            "size": 7 if len(numbers) <= 300 else 4,
-            "opacity": 0.85 if len(numbers) <= 300 else 0.6,
-            "line": {"width": 0.5, "color": theme.LIGHT.surface},
-        },
-    }
+
+    def marks(name: str, points: Sequence[Point], marker: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "type": "scatter",
+            "mode": "markers",
+            "name": name,
+            "xaxis": f"x{suffix}",
+            "yaxis": f"y{suffix}",
+            "x": [p.x for p in points],
+            "y": [p.value for p in points],
+            "customdata": [p.trial.number if many else _about(panel, p) for p in points],
+            "hovertemplate": hover,
+            "marker": marker,
+        }
+
+    few = len(panel.points) <= 300
+    feasible = [p for p in panel.points if p.trial.number not in found.infeasible]
+    violating = [p for p in panel.points if p.trial.number in found.infeasible]
     star = [p for p in panel.points if best is not None and p.trial.number == best.number]
-    if not star:
-        return [points]
-    return [
-        points,
-        {
-            **points,
-            "name": "best",
-            "x": [p.x for p in star],
-            "y": [p.value for p in star],
-            "customdata": [star[0].trial.number] if many else [_about(panel, p) for p in star],
-            "marker": {
-                "color": theme.LIGHT.best,
-                "symbol": theme.BEST_SYMBOL,
-                "size": 14,
-                "line": {"width": 1.2, "color": theme.LIGHT.surface},
-            },
-        },
+    colours = {
+        "color": [p.trial.number for p in feasible],
+        "colorscale": theme.scale(start=1),
+        "size": 7 if few else 4,
+        "opacity": 0.85 if few else 0.6,
+        "line": {"width": 0.5, "color": theme.LIGHT.surface},
+    }
+    of_best = {
+        "color": theme.LIGHT.best,
+        "symbol": theme.BEST_SYMBOL,
+        "size": 14,
+        "line": {"width": 1.2, "color": theme.LIGHT.surface},
+    }
+    drawn = [
+        (theme.INFEASIBLE, violating, theme.infeasible(len(violating))),
+        ("complete", feasible, colours),
+        ("best", star, of_best),
     ]
+    return [marks(*one) for one in drawn if one[1]]
 
 
 def _about(panel: Panel, point: Point) -> list[Any]:

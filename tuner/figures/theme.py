@@ -24,6 +24,7 @@ FONT = (
     '"Noto Sans", "Liberation Sans", Arial, sans-serif'
 )
 MONOSPACE = 'ui-monospace, "SF Mono", SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace'
+INFEASIBLE = "infeasible"
 CLEAR = "rgba(0,0,0,0)"
 
 
@@ -212,6 +213,18 @@ def empty(sentence: str) -> go.Figure:
             ],
         },
     )
+
+
+def infeasible(how_many: int) -> dict[str, Any]:
+    """The mark of complete trials that violate a constraint: hollow and grey."""
+    few = how_many <= 300
+    return {
+        "color": LIGHT.waiting,
+        "symbol": "circle-open",
+        "size": 9 if few else 6,
+        "opacity": 0.9 if few else 0.6,
+        "line": {"width": 1.5, "color": LIGHT.waiting},
+    }
 
 
 def outside_note(how_many: int, direction: Direction) -> dict[str, Any]:

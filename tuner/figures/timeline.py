@@ -1,9 +1,10 @@
-"""When each trial ran and where: a lane for each trial that a worker has at a time, by state."""
+"""When each trial ran and where: a lane for each trial that a device has at a time, by state."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import plotly.graph_objects as go
@@ -13,7 +14,11 @@ from tuner.trials import Trial, TrialState
 
 MAX_LANES = 48
 UNKNOWN = "worker not known"
+PROCESSOR = "cpu"  # goes without saying
 DRAWN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED, TrialState.RUNNING)
+
+
+_NONE: Mapping[int, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,7 @@ class Bar:
 class Info:
     """What the timeline shows."""
 
-    lanes: list[tuple[str, int]]  # worker, which of its lanes, from 1
+    lanes: list[tuple[str, int]]  # worker and device, which of its lanes, from 1
     bars: list[Bar]
     left_out: int  # lanes beyond `MAX_LANES`
     total: int  # trials that have started
@@ -41,17 +46,26 @@ class Info:
         return None if self.bars else "No trial has started yet."
 
 
-def info(trials: Sequence[Trial], now: datetime, limit: int = thin.MAX_POINTS // 2) -> Info:
-    """Put the trials into lanes: each into the first one of its worker that is free."""
+def info(
+    trials: Sequence[Trial],
+    now: datetime,
+    limit: int = thin.MAX_POINTS // 2,
+    devices: Mapping[int, str] = _NONE,
+) -> Info:
+    """Put the trials into lanes: each into the first one of its worker's device that is free.
+
+    `devices`: of trials by number, where they are known.
+    """
     started = [t for t in trials if t.started_at is not None and t.state in DRAWN]
     started.sort(key=lambda t: (t.started_at or now, t.number))
     kept = thin.evenly(started, limit)
+    where = _where(kept, devices)
     free: dict[str, list[tuple[datetime, int]]] = {}  # worker → when its lanes end
     counts: dict[str, int] = {}
     placed: list[tuple[Trial, str, int, datetime, datetime]] = []
     for trial in kept:
         assert trial.started_at is not None
-        worker = trial.worker or UNKNOWN
+        worker = where[trial.number]
         end = max(trial.finished_at or now, trial.started_at)
         lanes = free.setdefault(worker, [])
         if lanes and lanes[0][0] <= trial.started_at:
@@ -68,6 +82,21 @@ def info(trials: Sequence[Trial], now: datetime, limit: int = thin.MAX_POINTS //
         if (worker, lane) in index
     ]
     return Info(every[:MAX_LANES], bars, max(len(every) - MAX_LANES, 0), len(started))
+
+
+def _where(trials: Sequence[Trial], devices: Mapping[int, str]) -> dict[int, str]:
+    """Number → worker and device; one that runs still is on its worker's only device."""
+    of_worker: dict[str | None, set[str]] = {}
+    for trial in trials:
+        if trial.number in devices:
+            of_worker.setdefault(trial.worker, set()).add(devices[trial.number])
+    found = {}
+    for trial in trials:
+        known = of_worker.get(trial.worker, set())
+        device = devices.get(trial.number) or (next(iter(known)) if len(known) == 1 else "")
+        parts = [trial.worker or UNKNOWN, "" if device == PROCESSOR else device]
+        found[trial.number] = " ".join(filter(None, parts))
+    return found
 
 
 def draw(found: Info) -> go.Figure:
@@ -87,7 +116,7 @@ def draw(found: Info) -> go.Figure:
         "xaxis": {"type": "date", "title": {"text": "UTC"}},
         "yaxis": {
             "tickvals": first_of,
-            "ticktext": [text.escape(found.lanes[i][0], 24) for i in first_of],
+            "ticktext": [text.escape(found.lanes[i][0], 32) for i in first_of],
             "range": [len(found.lanes) - 0.4, -0.6],
             "showgrid": False,
             "fixedrange": True,

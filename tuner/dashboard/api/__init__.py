@@ -1,5 +1,5 @@
 """The REST API under /api/v1: a file a resource."""
 
-from tuner.dashboard.api import figures, fleet, schema, studies, trials
+from tuner.dashboard.api import compare, figures, fleet, schema, studies, trials
 
-__all__ = ["figures", "fleet", "schema", "studies", "trials"]
+__all__ = ["compare", "figures", "fleet", "schema", "studies", "trials"]

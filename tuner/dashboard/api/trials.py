@@ -1,11 +1,12 @@
 """Trials: look at one, retry it, kill it."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 
 from tuner import commands, records
 from tuner.dashboard.context import Context, StudyId, TrialNumber
+from tuner.dashboard.pages.study import files
 from tuner.dashboard.security.access import Who, operator
 from tuner.dashboard.security.audited import note
 from tuner.database import attempts
@@ -21,6 +22,23 @@ def one(board: Context, study_id: StudyId, number: TrialNumber) -> dict[str, Any
     with board.database.statement() as connection:
         tried = attempts.of_trial(connection, trial.id)
     return dict(records.plain({**records.of_trial(trial), "attempts": tried}))
+
+
+@router.get("/log")
+def log(
+    board: Context,
+    study_id: StudyId,
+    number: TrialNumber,
+    attempt: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+    start: Annotated[int | None, Query(ge=0, le=2**40)] = None,
+) -> dict[str, Any]:
+    """A part of an attempt's log on the dashboard's machine, by default the end of the latest's.
+
+    `end` is the byte to go on from; `running`: more will come.
+    """
+    study = commands.study_of(board.database, study_id)
+    trial = commands.trial(board.database, study, number)
+    return files.log_part(board, study_id, trial, attempt or max(trial.attempt, 1), start)
 
 
 @router.post("/retry", dependencies=[operator])

@@ -3,7 +3,7 @@
 Each function takes what it needs while nobody changes the columns, and returns what draws it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tuner.dashboard.plots import selection
-from tuner.database import columns
+from tuner.database import columns, costs
 from tuner.database.columns import NEVER
 from tuner.database.engine import Database
 from tuner.database.live import STATES, LiveTrials, moment
@@ -66,6 +66,12 @@ class Look:
         logs = frozenset(name for name, p in self.live.params.items() if p.log)
         return {"log_params": logs, "importances": self.importances}
 
+    @property
+    def infeasible(self) -> frozenset[int]:
+        """Numbers of the chosen complete trials that violate a constraint."""
+        found = self.chosen & self.live.complete & self.live.violated
+        return frozenset(np.flatnonzero(found).tolist())
+
     def picked(self, limit: int, *states: TrialState) -> list[Trial]:
         """Few enough of the chosen trials, of these states if any are named."""
         chosen = self.chosen
@@ -110,13 +116,18 @@ def _axis(axis: axes.Axis, *, positions: bool = True) -> dict[str, Any]:
 
 def _history(look: Look) -> Drawing:
     trials, total = look.picked(HISTORY), int(look.chosen.sum())
+    infeasible = look.infeasible
 
     def draw() -> Drawn:
-        found = history.info(trials, look.study)
-        caption = captions.of_history(found) + _part(len(trials), total)
+        found = history.info(trials, look.study, infeasible=infeasible)
+        caption = captions.of_history(found) + _part(len(trials), total) + _grey(infeasible)
         return _drawn(found, history, caption, [{"x": _column("number"), "y": _column("value")}])
 
     return draw
+
+
+def _grey(infeasible: Collection[int]) -> str:
+    return " Hollow grey marks violate a constraint." if infeasible else ""
 
 
 def _part(drawn: int, total: int) -> str:
@@ -194,15 +205,17 @@ def _parallel(look: Look) -> Drawing:
 def _slices(look: Look) -> Drawing:
     trials = look.picked(POINTS, TrialState.COMPLETE)
     total = int((look.chosen & look.live.complete).sum())
+    infeasible = look.infeasible
 
     def draw() -> Drawn:
-        found = slices.info(trials, look.study, limit=3 * POINTS // 2, **look.axes)
+        limit = 3 * POINTS // 2
+        found = slices.info(trials, look.study, limit=limit, infeasible=infeasible, **look.axes)
         found = replace(found, total=total)
         brush = [
             {"x": _axis(panel.axis, positions=False), "y": _column("value")}
             for panel in found.panels
         ]
-        return _drawn(found, slices, captions.of_slices(found), brush)
+        return _drawn(found, slices, captions.of_slices(found) + _grey(infeasible), brush)
 
     return draw
 
@@ -234,11 +247,12 @@ def _edf(look: Look) -> Drawing:
 def _pareto(look: Look) -> Drawing:
     trials = look.picked(POINTS, TrialState.COMPLETE)
     x, y = _objective(look, look.x, 0), _objective(look, look.y, 1)
+    infeasible = look.infeasible
 
     def draw() -> Drawn:
-        found = pareto.info(trials, look.study, x, y)
+        found = pareto.info(trials, look.study, x, y, infeasible=infeasible)
         brush = [{"x": _column(f"value.{x}"), "y": _column(f"value.{y}")}]
-        return _drawn(found, pareto, captions.of_pareto(found), brush)
+        return _drawn(found, pareto, captions.of_pareto(found) + _grey(infeasible), brush)
 
     return draw
 
@@ -254,7 +268,9 @@ def _timeline(look: Look) -> Drawing:
     total = int(look.chosen.sum())
 
     def draw() -> Drawn:
-        found = timeline.info(trials, now)
+        with look.database.statement() as connection:
+            devices = costs.devices(connection, look.study.id, [t.number for t in trials])
+        found = timeline.info(trials, now, devices=devices)
         caption = captions.of_timeline(found, total)
         return _drawn(found, timeline, caption)
 

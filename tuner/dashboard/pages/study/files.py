@@ -6,9 +6,12 @@ given: no path of a client's is ever opened.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tuner import artifacts
 from tuner.dashboard.context import Board
+from tuner.figures import text
+from tuner.trials import Trial, TrialState
 
 CHUNK = 64_000  # bytes of a log that one answer has
 MOST = 200  # files that are listed
@@ -67,6 +70,22 @@ def log(
         begin, content = begin + skipped, content[skipped:]
     whole = _whole(content)
     return Chunk(whole.decode("utf-8", "replace"), begin, begin + len(whole), size)
+
+
+def log_part(
+    board: Board, study_id: int, trial: Trial, attempt: int, start: int | None
+) -> dict[str, Any]:
+    """The same for programs and scripts, as text that can be shown, and whether more will come."""
+    running = trial.state is TrialState.RUNNING and trial.attempt == attempt
+    chunk = log(board, study_id, trial.number, attempt, start=start) or Chunk("", 0, 0, 0)
+    shown = "\n".join(text.clean(line.expandtabs(4)) for line in chunk.text.split("\n"))
+    return {
+        "text": shown,
+        "start": chunk.start,
+        "end": chunk.end,
+        "size": chunk.size,
+        "running": running,
+    }
 
 
 def _whole(content: bytes) -> bytes:

@@ -20,7 +20,7 @@ from tuner.database import attempts, devices, feed
 from tuner.database.attempts import Attempt
 from tuner.figures import text
 from tuner.report import facts
-from tuner.trials import ParamValue, Study, Trial, TrialState
+from tuner.trials import ParamValue, Study, Trial
 
 GIB = 2**30
 OF_RESOURCES = ("peak_memory_mib", "samples_per_second")  # reported, but no curve of learning
@@ -179,18 +179,7 @@ def log(
     """A part of an attempt's log, and whether more will come."""
     study = commands.study_of(board.database, study_id)
     trial = commands.trial(board.database, study, number)
-    running = trial.state is TrialState.RUNNING and trial.attempt == attempt
-    chunk = files.log(board, study_id, number, attempt, start=start)
-    if chunk is None:
-        return {"text": "", "start": 0, "end": 0, "size": 0, "running": running}
-    shown = "\n".join(text.clean(line.expandtabs(4)) for line in chunk.text.split("\n"))
-    return {
-        "text": shown,
-        "start": chunk.start,
-        "end": chunk.end,
-        "size": chunk.size,
-        "running": running,
-    }
+    return files.log_part(board, study_id, trial, attempt, start)
 
 
 @router.get("/files/{attempt}/{name:path}")

@@ -1,0 +1,71 @@
+"""What trials have cost, and where, of what workers note as their attributes."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, text
+
+from tuner.trials import TRAINING_SECONDS
+
+_OF_COMPLETE = text("""
+    SELECT number, objective_values[1] AS value,
+           CAST(extract(epoch FROM finished_at - started_at) AS double precision) AS seconds,
+           ARRAY(SELECT user_attrs ->> name FROM unnest(CAST(:names AS text[])) WITH ORDINALITY
+                 AS wanted (name, place) ORDER BY place) AS costs
+    FROM tuner.trials
+    WHERE study_id = :study AND state = 'complete'
+    ORDER BY number
+""")
+
+
+_DEVICES = text("""
+    SELECT number, user_attrs ->> 'device' AS device FROM tuner.trials
+    WHERE study_id = :study AND number = ANY(CAST(:numbers AS integer[]))
+      AND user_attrs ->> 'device' LIKE '"%"'
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Complete trials, by number."""
+
+    numbers: NDArray[np.int64]
+    values: NDArray[np.float64]  # of the first objective
+    costs: NDArray[np.float64]  # (trials, names); NaN where none was measured
+
+
+def of_complete(connection: Connection, study_id: int, names: Sequence[str]) -> Measured:
+    """The costs of these names (`trials.COSTS`) of all complete trials of a study.
+
+    Where a trial has not measured how long it trained, how long it ran stands for that.
+    """
+    rows = connection.execute(_OF_COMPLETE, {"study": study_id, "names": list(names)}).all()
+    costs = np.array([[_number(cost) for cost in row.costs] for row in rows], np.float64)
+    costs = costs.reshape(len(rows), len(names))
+    if TRAINING_SECONDS in names:
+        place = list(names).index(TRAINING_SECONDS)
+        ran = np.array([row.seconds for row in rows], np.float64)
+        costs[:, place] = np.where(np.isfinite(costs[:, place]), costs[:, place], ran)
+    return Measured(
+        np.array([row.number for row in rows], np.int64),
+        np.array([row.value for row in rows], np.float64),
+        costs,
+    )
+
+
+def devices(connection: Connection, study_id: int, numbers: Sequence[int]) -> dict[int, str]:
+    """Number → the device that the trial ran on, where its worker has noted one."""
+    rows = connection.execute(_DEVICES, {"study": study_id, "numbers": list(numbers)})
+    return {row.number: str(json.loads(row.device)) for row in rows}
+
+
+def _number(stored: str | None) -> float:
+    """An attribute as a number; NaN where it is none: programs may write what they like."""
+    try:
+        found = json.loads(stored or "null")
+    except ValueError:
+        return float("nan")
+    return float(found) if type(found) in (int, float) else float("nan")
