@@ -113,10 +113,13 @@ class Chaos:
     def start(self) -> None:
         """Start a worker."""
         command = [sys.executable, "-m", "tuner", "worker", "--workers", "1"]
-        with (self._folder / "workers.log").open("a") as log:
+        with self._log(len(self.workers)).open("w") as log:
             self.workers.append(
                 subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
             )
+
+    def _log(self, index: int) -> Path:
+        return self._folder / f"worker-{index}.log"
 
     def strike(self) -> None:
         """One fault."""
@@ -184,9 +187,13 @@ class Chaos:
         self._server.start()
         self.back.append(time.monotonic())
 
-    def dead(self) -> list[int]:
-        """Workers that ended though nobody ended them."""
-        return [w.pid for w in self.workers if w.poll() is not None and w.pid not in self._expected]
+    def dead(self) -> list[str]:
+        """What workers said last that ended though nobody ended them, and their exit codes."""
+        return [
+            f"{worker.returncode}: {self._log(index).read_text()[-2000:]}"
+            for index, worker in enumerate(self.workers)
+            if worker.poll() is not None and worker.pid not in self._expected
+        ]
 
     def has_ended(self) -> bool:
         """Whether the study is finished."""
@@ -233,6 +240,8 @@ def recoveries(chaos: Chaos, found: list[tuple[str, int, int, int, float]]) -> l
 def judge(chaos: Chaos, folder: Path, trials: int) -> list[tuple[str, str]]:
     """The verdict, line by line."""
     dead = chaos.dead()
+    for said in dead:
+        print(f"a worker ended with {said}", file=sys.stderr)
     orphans = chaos.stop()
     study = commands.find(chaos.database, "chaos")
     rows = commands.load_trials(chaos.database, study)

@@ -14,9 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -54,6 +53,18 @@ class Row:
     test: float
     sizes: tuple[int, int]  # of these two parts
 
+    @classmethod
+    def pooled(cls, rows: Sequence["Row"]) -> "Row":
+        """The same on several splits; their parts overlap a little, the intervals ignore it."""
+        sizes = [sum(row.sizes[part] for row in rows) for part in (0, 1)]
+        return cls(
+            rows[0].name,
+            rows[0].budget if len(rows) == 1 else f"{len(rows)} splits of {rows[0].budget}",
+            sum(row.validation * row.sizes[0] for row in rows) / sizes[0],
+            sum(row.test * row.sizes[1] for row in rows) / sizes[1],
+            (sizes[0], sizes[1]),
+        )
+
     def __str__(self) -> str:
         shares = zip((self.validation, self.test), self.sizes, strict=True)
         return f"| {self.name} | {self.budget} | {' | '.join(_shown(*s) for s in shares)} |"
@@ -71,21 +82,22 @@ def _shown(share: float, total: int) -> str:
     return f"{share:.3f} ({low:.3f} to {high:.3f})"
 
 
-def data_of(family: str, reviews: Path | None) -> dict[str, Any]:
-    """The section `data` of a study of this family."""
+def data_of(family: str, reviews: Path | None, seed: int) -> dict[str, Any]:
+    """The section `data` of a study of this family, with its split drawn by `seed`."""
+    split = {**SPLIT, "seed": seed}
     if family == "cnn":
-        return {"source": "mnist5k", "split": SPLIT}
+        return {"source": "mnist5k", "split": split}
     if family == "seq2seq":
-        return {"source": "cmudict", "examples": 20_000, "split": SPLIT, **AS_THE_FIELD}
-    return {"source": "text", "path": str(reviews), "split": SPLIT}
+        return {"source": "cmudict", "examples": 20_000, "split": split, **AS_THE_FIELD}
+    return {"source": "text", "path": str(reviews), "split": split}
 
 
-def tuned(folder: Path, family: str, asked: argparse.Namespace) -> Row:
+def tuned(folder: Path, family: str, asked: argparse.Namespace, seed: int) -> Row:
     """Tune a family; what its export says."""
-    data, trials = data_of(family, asked.reviews), asked.trials or TRIALS.get(family, 40)
+    data, trials = data_of(family, asked.reviews, seed), asked.trials or TRIALS.get(family, 40)
     epochs = asked.epochs or EPOCHS.get(family)
     study = {
-        "name": family,
+        "name": f"{family}-{seed}",
         "family": family,
         "data": data,
         "budget": {
@@ -96,7 +108,7 @@ def tuned(folder: Path, family: str, asked: argparse.Namespace) -> Row:
         "search": SEARCH.get(family, {}),
         "resources": {"threads": 1, "workers": asked.workers},
     }
-    file = folder / f"{family}.yaml"
+    file = folder / f"{family}-{seed}.yaml"
     file.write_text(json.dumps(study), encoding="utf-8")
     started = time.monotonic()
     done = subprocess.run(
@@ -125,12 +137,9 @@ def _prepared(folder: Path, data: Mapping[str, Any]) -> Prepared:
     return prepare(DataSpec.model_validate(data), folder / "home" / "cache")
 
 
-@cache
-def reference(folder: Path, family: str, reviews: Path | None) -> Row | None:
-    """Logistic regression on the same parts; None for pairs, of which it knows nothing."""
-    if family == "seq2seq":
-        return None
-    data = _prepared(folder, data_of(family, reviews))
+def reference(folder: Path, family: str, reviews: Path | None, seed: int) -> Row:
+    """Logistic regression on the same parts."""
+    data = _prepared(folder, data_of(family, reviews, seed))
     parts = {name: data.part(name) for name in PARTS}
     if data.kind == "text":
         vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
@@ -161,11 +170,11 @@ def rows(folder: Path, asked: argparse.Namespace) -> Iterator[Row]:
             print(f"{family}: passed over, for {NEEDS[family]} is missing", file=sys.stderr)
             continue
         kind = "text" if family in TEXT else family
-        simple = reference(folder, kind, asked.reviews)
-        if simple is not None and kind not in known:
-            yield simple
+        splits = range(asked.splits)
+        if kind not in known and kind != "seq2seq":  # it knows nothing of pairs
+            yield Row.pooled([reference(folder, kind, asked.reviews, seed) for seed in splits])
         known.add(kind)
-        yield tuned(folder, family, asked)
+        yield Row.pooled([tuned(folder, family, asked, seed) for seed in splits])
 
 
 def main() -> None:
@@ -177,6 +186,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="of a trial; by default the family's")
     parser.add_argument("--minutes", type=float, default=10.0, help="no trial begins after these")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--splits", type=int, default=1, help="drawn anew; shares are pooled")
     asked = parser.parse_args()
     if asked.reviews is not None:
         asked.reviews = asked.reviews.resolve()

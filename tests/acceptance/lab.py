@@ -102,12 +102,17 @@ class Lab:
         self.told: set[int] = set()  # workers that were asked to end
         self._seen: set[psutil.Process] = set()  # executors
 
-    def start_worker(self, *wrapper: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Start one and wait until it has an executor."""
+    def spawn_worker(self, *wrapper: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start one."""
         command = [*wrapper, sys.executable, "-m", "tuner", "worker", "--workers", "1"]
         with (self.folder / "workers.log").open("ab") as log:
             worker = subprocess.Popen(command, env={**self.environment, **environment}, stderr=log)
         self.workers.append(worker)
+        return worker
+
+    def start_worker(self, *wrapper: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start one and wait until it has an executor."""
+        worker = self.spawn_worker(*wrapper, **environment)
         eventually(lambda: self.executors(worker.pid), within=WITHIN)
         return worker
 

@@ -16,6 +16,7 @@ import pytest
 from tests.acceptance.lab import LEASE, WITHIN, Lab, past_the_lease, taken_over
 from tests.acceptance.postgres import Server, separate_server
 from tests.conftest import eventually
+from tuner.database import workers
 
 pytestmark = pytest.mark.timeout(600)  # four studies, on a busy machine
 MOMENTS = ("epoch", "checkpoint", "tell")
@@ -107,6 +108,18 @@ def test_connection(lab: Lab, server: Server, fault: signal.Signals) -> None:
         return lambda: backend.send_signal(SIGCONT)
 
     strike_four_times(lab, strike)
+
+
+def test_a_worker_may_start_before_the_database(lab: Lab, server: Server) -> None:
+    server.stop(SIGINT)
+    worker = lab.spawn_worker()
+    log = lab.folder / "workers.log"
+    eventually(lambda: "does not answer" in log.read_text(), within=WITHIN)
+    server.start()
+    eventually(lambda: lab.executors(worker.pid), within=WITHIN)
+    with lab.database.statement() as connection:
+        assert [alive.pid for alive in workers.alive(connection)] == [worker.pid]
+    lab.close()
 
 
 def strike_four_times(lab: Lab, strike: Strike) -> None:

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import socket
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -21,7 +22,7 @@ from rich.table import Table
 from tuner import commands, logs
 from tuner.cli.names import study_names
 from tuner.database.engine import Database
-from tuner.errors import visible
+from tuner.errors import DatabaseUnreachableError, visible
 from tuner.figures import text
 from tuner.records import plain
 from tuner.settings import Settings, settings
@@ -87,15 +88,33 @@ def user() -> str:
 
 
 @contextmanager
-def opened() -> Iterator[tuple[Settings, Database]]:
-    """The settings and the open database of this process."""
+def opened(patience: float = 0.0) -> Iterator[tuple[Settings, Database]]:
+    """The settings and the open database of this process.
+
+    A server that does not answer yet is waited for, `patience` seconds at most.
+    """
     chosen = settings()
     logs.configure(chosen.log_level)
-    database = commands.open_database(chosen)
+    database = _database(chosen, patience)
     try:
         yield chosen, database
     finally:
         database.close()
+
+
+def _database(chosen: Settings, patience: float) -> Database:
+    until = time.monotonic() + patience
+    said = False
+    while True:
+        try:
+            return commands.open_database(chosen)
+        except DatabaseUnreachableError as error:
+            if time.monotonic() >= until:
+                raise
+            if not said:
+                err.print(f"[dim]{shown(str(error))}; waiting for it[/]")
+                said = True
+        time.sleep(1.0)
 
 
 def print_json(value: Any) -> None:

@@ -40,6 +40,7 @@ from tuner.worker import devices
 EXPORTS = Path("exports")
 MAX_EXECUTORS = 1024  # a typing error must not start more processes than a machine can have
 MAX_THREADS = 1024
+PATIENCE = 60.0  # seconds that a worker waits at its start for a database that does not answer
 DEVICES = f"{', '.join(devices.CHOICES[:-1])} or {devices.CHOICES[-1]}"
 PANEL = "Launch and work"
 OWN_FIGURE = "as its own code reported it: tuner has no test part of it"
@@ -372,7 +373,7 @@ def worker(
     if device not in devices.CHOICES:
         raise BadInputError(f"--device: must be {DEVICES}, is {quoted(device)}")
     has = labels_of(labels)
-    with opened() as (settings, database):
+    with opened(PATIENCE) as (settings, database):
         allow = allow_code or settings.allow_code
         if allow is None:
             allow = database.is_embedded

@@ -18,6 +18,7 @@ _REGISTER = text("""
     SELECT :worker, name, model, memory
     FROM unnest(CAST(:names AS text[]), CAST(:models AS text[]), CAST(:memories AS bigint[]))
          AS device (name, model, memory)
+    ON CONFLICT (worker_id, name) DO NOTHING
 """)
 
 _SAMPLE = text("""

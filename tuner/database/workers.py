@@ -16,6 +16,7 @@ SEEN_WITHIN = 30.0  # seconds: who was not seen for so long is not there
 _REGISTER = text("""
     INSERT INTO tuner.workers (id, host, pid, slots, devices, version, labels)
     VALUES (:id, :host, :pid, :slots, :devices, :version, CAST(:labels AS jsonb))
+    ON CONFLICT (id) DO NOTHING
 """)
 # Idle workers do this again and again: no disk is to wait for it.
 _SEEN = text("""

@@ -112,24 +112,14 @@ class Worker:
     def run(self) -> None:
         """Work until stopped by SIGTERM or SIGINT, or until done."""
         host, pid = socket.gethostname(), os.getpid()
-        with self._database.statement() as connection:
-            workers.register(
-                connection,
-                self.id,
-                host=host,
-                pid=pid,
-                slots=sum(not slot.spare for slot in self._slots),
-                devices=[slot.name for slot in self._slots if not slot.spare],
-                version=__version__,
-                labels=self._labels,
-            )
-            devices.register(connection, self.id, self._sampler.devices())
         with (
             log_context(worker=f"{host}:{pid}"),
             self._pool.deadlines,
             self._pool.signals(self.drain),
         ):
             try:
+                while not self._register(host, pid) and self._stop_by is None:
+                    self._pool.wait(POLL)
                 self._unless_unreachable(self._look_at_studies)
                 for slot in self._slots:
                     if not slot.spare:
@@ -139,6 +129,26 @@ class Worker:
                     self._pool.wait(self._until_next_timer(), self._database.fileno())
             finally:
                 self._shut_down()
+
+    def _register(self, host: str, pid: int) -> bool:
+        """Tell who works here; False where the database, which answered before, does not."""
+        try:
+            with self._database.transaction() as connection:
+                workers.register(
+                    connection,
+                    self.id,
+                    host=host,
+                    pid=pid,
+                    slots=sum(not slot.spare for slot in self._slots),
+                    devices=[slot.name for slot in self._slots if not slot.spare],
+                    version=__version__,
+                    labels=self._labels,
+                )
+                devices.register(connection, self.id, self._sampler.devices())
+        except DatabaseUnreachableError as error:
+            _log.warning("%s", error)
+            return False
+        return True
 
     def drain(self) -> None:
         """Stop: no new claims; running trials finish or go back to the queue within a grace time.
