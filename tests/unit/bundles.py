@@ -76,6 +76,19 @@ STUDIES = {
         *("seq2seq", "{source: cmudict, examples: 200}"),
         "learning_rate: 0.01, batch_size: 32, hidden: 16, layers: 2, beam: 1, attention: luong",
     ),
+    "numbers": (
+        *("text_cnn", "{path: reviews.csv, label: length, task: regression}"),
+        f"{NETWORK}, filters: 8",
+    ),
+    "numbers of terms": ("bow", "{path: reviews.csv, label: length, task: regression}", BAG),
+    "numbers of images": (
+        *("cnn", "{path: images.npz, task: regression}"),
+        f"{NETWORK}, depth: 1, filters: 16, kernel: 3",
+    ),
+    "numbers of a frozen encoder": (
+        *("pretrained", "{path: reviews.csv, label: length, task: regression}"),
+        TUNED.format(model="./bert") + ", fine_tuning: frozen",
+    ),
     "words of texts": ("fasttext", "{path: reviews.csv}", f"{WORDS}, bucket: 500"),
 }
 
@@ -97,12 +110,12 @@ def write_data(folder: Path) -> None:
     import numpy as np
 
     rows = [
-        f'"{text} {number}, Ça va?",{label}'
+        f'"{text} {number}, Ça va?",{label},{len(text) / 7}'
         for number in range(12)
         for label, texts in SENTENCES.items()
         for text in texts
     ]
-    (folder / "reviews.csv").write_text("text,label\n" + "\n".join(rows), encoding="utf-8")
+    (folder / "reviews.csv").write_text("text,label,length\n" + "\n".join(rows), encoding="utf-8")
     lines = packaged("lee").read_bytes().splitlines(keepends=True)
     (folder / "news.txt").write_bytes(b"".join(lines[:60]))
     words = pretrained_models.WORDS.split()[4:]

@@ -137,12 +137,16 @@ def from_onnx(bundle: Path, one: Made, rows: slice) -> NDArray[np.float32]:
     if known["kind"] == "images":
         mean, std = (np.array(known[key]).reshape(-1, 1, 1) for key in ("mean", "std"))
         name, inputs = "images", ((inputs - mean) / std).astype(np.float32)
-    found: NDArray[np.float32] = session.run(["probabilities"], {name: inputs})[0]
+    found: NDArray[np.float32] = session.run(None, {name: inputs})[0]
     return found
 
 
 @pytest.mark.parametrize(
-    "name", ["cnn", "text_cnn", "rnn", "static vectors", "transformer", "bow", "words"]
+    "name",
+    [
+        *("cnn", "text_cnn", "rnn", "static vectors", "transformer", "bow", "words"),
+        *("numbers", "numbers of terms", "numbers of images"),
+    ],
 )
 def test_onnx_says_what_training_says(
     name: str, made: Callable[[str], Made], tmp_path: Path
@@ -158,6 +162,8 @@ def test_onnx_says_what_training_says(
     if "tokens" in said["inputs"] or "images" in said["inputs"]:
         expected = [
             list(answer["probabilities"].values())
+            if said["output"] == "probabilities"
+            else answer["prediction"]
             for answer in bundles.predictions(one, tmp_path / "inputs.csv")
         ]
         for rows in (slice(0, 1), slice(0, 20)):
@@ -178,6 +184,19 @@ def test_another_network_as_onnx_is_found(made: Callable[[str], Made], tmp_path:
     manifest.write(bundle)
     with pytest.raises(TunerError, match=r"model\.onnx cannot be run"):
         checks(bundle, train=False)
+
+
+def test_the_card_of_numbers_says_their_spread(made: Callable[[str], Made]) -> None:
+    one = made("numbers")
+    content = one.exported.content
+    labels, metric = content["labels"], content["metric"]
+    assert f"standard deviation {labels['standard_deviation']:.4g}" in (
+        one.folder / "card.md"
+    ).read_text(encoding="utf-8")
+    for part in ("validation", "test"):
+        low, high = metric[f"{part}_interval"]
+        assert low < metric[part] < high
+    assert content["test"].keys() == {"rmse", "mae", "r2"}
 
 
 def test_onnx_that_says_something_else_is_refused(

@@ -165,7 +165,8 @@ GOOD = "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(20))
         (HEAD + GOOD + "one,c\n" * 5, "class `c` has 5 rows, only 1 of them with an input of its"),
         (
             HEAD + "".join(f"text,{n}\n" for n in range(50)),
-            "(there are 50 different labels in 50 rows: is that the right column?)",
+            "(there are 50 different labels in 50 rows: is that the right column? Numbers are "
+            "predicted with `task: regression`)",
         ),
     ],
     ids=itertools.count(),  # some contents are a megabyte

@@ -113,8 +113,8 @@ def test_good_names(name: str) -> None:
         ("objective: {direction: up}", "objective.direction: must be one of minimize, maximize; "
          "is the text `up`"),
         ("objective: {metric: acuracy}", "objective.metric: must be one of accuracy, "
-         "balanced_accuracy, f1_macro, f1_micro, precision_macro, recall_macro, roc_auc, log_loss; "
-         "is the text `acuracy`; did you mean `accuracy`?"),
+         "balanced_accuracy, f1_macro, f1_micro, precision_macro, recall_macro, roc_auc, log_loss, "
+         "rmse, mae, r2; is the text `acuracy`; did you mean `accuracy`?"),
         ("sampler: cmaes", "sampler: must be one of tpe, random, gp, qmc; is the text `cmaes`"),
         ("sampler: {name: tpee}", "sampler.name: must be one of tpe, random, gp, qmc; "
          "is the text `tpee`; did you mean `tpe`?"),

@@ -4,7 +4,7 @@ import json
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tuner.data import corpus, pairs, split, vectors, words
 from tuner.data.arrays import array_file
-from tuner.data.examples import Examples, Images, Pairs, Texts
+from tuner.data.examples import Examples, Images, Pairs, Texts, counted
 from tuner.data.prepared import PARTS, PartName, Prepared
 from tuner.data.sources.corpus import sentences
 from tuner.data.sources.read import read
@@ -38,17 +38,12 @@ def build(spec: DataSpec, folder: Path, fingerprint: str) -> Prepared:
     if isinstance(given["train"], Pairs):
         learned = pairs.write(cast(Mapping[PartName, Chosen[Pairs]], chosen), spec, folder)
         return _prepared(given, chosen, folder, fingerprint, learned)
-    classes = split.classes(chosen["train"].labels())
-    counts = Counter(chosen["train"].labels())
-    for name, part in chosen.items():
-        _write_labels(folder / f"{name}.labels.npy", part.labels(), classes)
+    labels = (_numbers if spec.is_regression else _classes)(chosen, folder)
     if isinstance(given["train"], Texts):
         learned = _texts(cast(Mapping[PartName, Chosen[Texts]], chosen), spec, folder)
     else:
         learned = _images(cast(Mapping[PartName, Chosen[Images]], chosen), folder)
-    learned["classes"] = classes
-    learned["class_counts"] = {name: counts[name] for name in classes}
-    return _prepared(given, chosen, folder, fingerprint, learned)
+    return _prepared(given, chosen, folder, fingerprint, {**learned, **labels})
 
 
 def _prepared(
@@ -182,8 +177,36 @@ def _statistics(
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
-def _write_labels(path: Path, labels: Iterable[str], classes: Sequence[str]) -> None:
+def _classes(chosen: Mapping[PartName, Chosen[Examples]], folder: Path) -> dict[str, Any]:
+    """Write each label as the place of its class."""
+    counts = Counter(chosen["train"].labels())
+    classes = split.classes(counts)
     index = {name: number for number, name in enumerate(classes)}
-    numbers = np.array([index[label] for label in labels], dtype="<i8")
-    with array_file(path, numbers.dtype, numbers.shape) as file:
-        file.write(numbers.tobytes())
+    for name, part in chosen.items():
+        labels = np.array([index[label] for label in part.labels()], dtype="<i8")
+        _write_labels(folder / f"{name}.labels.npy", labels)
+    return {"classes": classes, "class_counts": {name: counts[name] for name in classes}}
+
+
+def _numbers(chosen: Mapping[PartName, Chosen[Examples]], folder: Path) -> dict[str, Any]:
+    """Write each label in standard deviations from the mean of the training part."""
+    train = np.array(chosen["train"].values())
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, std = float(train.mean()), float(train.std())
+    if not (math.isfinite(std) and std > 1e-12 * abs(mean)):  # else it is what rounding left
+        examples = chosen["train"].examples
+        same = f"all {counted(len(train), examples.unit)} to learn from have the label {train[0]:g}"
+        why = same if (train == train[0]).all() else "its labels are too large or too close"
+        raise DataError(f"{examples.where}: {why}; there is nothing to learn")
+    for name, part in chosen.items():
+        with np.errstate(over="ignore"):
+            labels = ((np.array(part.values()) - mean) / std).astype("<f4")
+        if not np.isfinite(labels).all():
+            raise DataError(f"{part.examples.where}: has labels that are too large to be learned")
+        _write_labels(folder / f"{name}.labels.npy", labels)
+    return {"scale": (mean, std)}
+
+
+def _write_labels(path: Path, labels: npt.NDArray[np.generic]) -> None:
+    with array_file(path, labels.dtype, labels.shape) as file:
+        file.write(labels.tobytes())

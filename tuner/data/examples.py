@@ -3,12 +3,18 @@
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from tuner.spec.words import quoted, written
+from tuner.spec.words import a, quoted, written
+
+LabelName = Callable[[object], str]  # how a label is read: `class_name` or `number_name`
+UNCLASSED = "\0"  # the label of examples that have no classes; no file can name it
+
+E = TypeVar("E", bound="Examples")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +26,7 @@ class Examples:
     labels: Sequence[str]
     keys: Sequence[bytes]  # examples with equal inputs have equal keys
     notes: tuple[str, ...] = ()
+    values: Sequence[float] = ()  # in place of classes, numbers to be predicted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +38,7 @@ class Texts(Examples):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pairs(Texts):
-    """Texts and what each of them becomes; all are of one class."""
+    """Texts and what each of them becomes; they have no classes."""
 
     targets: Sequence[str]
     alternatives: Sequence[Sequence[str]]  # what each of them may become as well; mostly nothing
@@ -47,7 +54,7 @@ class Images(Examples):
 
 
 class LabelError(ValueError):
-    """A value that cannot be a class; the message continues the sentence `the label …`."""
+    """A value that cannot be a label; the message continues the sentence `the label …`."""
 
 
 def class_name(value: object) -> str:
@@ -73,13 +80,37 @@ def class_name(value: object) -> str:
             raise LabelError("is too large a number") from None
     if not isinstance(value, str):
         raise LabelError(
-            f"must be text or a whole number to name a class, is {quoted(written(value))}"
+            f"must be text or a whole number to name a class, is {quoted(written(value))}{_HINT}"
         )
     if not value.strip():
         raise LabelError("is missing")
     if (bad := unwritable(value)) is not None:
         raise LabelError(f"holds {bad}")
     return value.strip()
+
+
+_HINT = "; `task: regression` in the study file's data section says that labels are numbers"
+
+
+def number_name(value: object) -> str:
+    """A label as a number, written with all its digits; LabelError if it is none."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or (isinstance(value, str | bytes) and not value.strip()):
+        raise LabelError("is missing")
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        raise LabelError(f"must be a number (`task: regression`), is {a(value)}") from None
+    if not math.isfinite(number):
+        raise LabelError(f"must be a finite number (`task: regression`), is {a(value)}")
+    return repr(number)
+
+
+def numbered(examples: E) -> E:
+    """Examples whose labels were read by `number_name`, with these as values."""
+    values = [float(label) for label in examples.labels]
+    return replace(examples, labels=[UNCLASSED] * len(values), values=values)
 
 
 def unwritable(text: str) -> str | None:

@@ -21,9 +21,9 @@ _folders: dict[Path, tuple[bytes, str]] = {}  # path → stamp, digest of what i
 
 
 def fingerprint(spec: DataSpec) -> str:
-    """SHA-256, shortened, of content, split, columns and vectors; DataError if it cannot be read.
+    """SHA-256, shortened, of content, split, columns, task and vectors.
 
-    Reads the files at the speed of the disk and parses nothing.
+    DataError if it cannot be read. Reads the files at the speed of the disk and parses nothing.
     """
     identity: dict[str, Any] = {
         "splitting": SPLITTING,
@@ -43,6 +43,8 @@ def fingerprint(spec: DataSpec) -> str:
     for name, usual in (("stress", True), ("pronunciations", "first")):
         if getattr(spec, name) != usual:
             identity[name] = getattr(spec, name)
+    if spec.is_regression:
+        identity["task"] = spec.task
     for name in ("vectors", "word_pairs", "analogies"):
         path = getattr(spec, name)
         if path is not None:

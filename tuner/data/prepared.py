@@ -22,11 +22,12 @@ class Part:
 
     Images: `inputs` is uint8 or float32 [N, C, H, W]. Text: int32 [N, max_length], token ids padded
     with 0. Features: float32 [N, width]. `labels` is int64 [N], indices into `Prepared.classes`;
-    of pairs [N, longest], token ids of what the text becomes and of its end, padded with 0.
+    numbers float32 [N], standardized by `Prepared.scale`; of pairs int64 [N, longest], token ids of
+    what the text becomes and of its end, padded with 0.
     """
 
     inputs: npt.NDArray[np.generic]
-    labels: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64] | npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,17 @@ class Prepared:
     target_tokens: Literal["characters", "words"] = "words"  # pairs: what that consists of
     has_vectors: bool = False  # text: word vectors were given
     class_counts: Mapping[str, int] = field(default_factory=dict)  # in the training part
+    # labels that are numbers: their mean and standard deviation in the training part, else none
+    scale: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()  # what the user should know: dropped rows, parts that overlap
+
+    @property
+    def outputs(self) -> int:
+        """What a network says of an example: a number for each class, or the one to be predicted.
+
+        0 where the data has no labels, and of pairs.
+        """
+        return len(self.classes) if self.scale is None else 1
 
     def part(self, name: PartName) -> Part:
         """The arrays of a part, memory-mapped; what is written to them never reaches the files."""

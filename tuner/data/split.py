@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from tuner.data.examples import Examples, Pairs, counted
+from tuner.data.examples import UNCLASSED, Examples, counted
 from tuner.data.prepared import PARTS, PartName
 from tuner.errors import DataError
 from tuner.spec.data import Split
@@ -32,6 +32,10 @@ class Chosen(NamedTuple, Generic[E]):
         """Their labels, in the order of `rows`."""
         return [self.examples.labels[row] for row in self.rows]
 
+    def values(self) -> list[float]:
+        """Their numbers, in the order of `rows`; IndexError where they have classes."""
+        return [self.examples.values[row] for row in self.rows]
+
     def keys(self) -> list[bytes]:
         """Their inputs' keys, in the order of `rows`."""
         return [self.examples.keys[row] for row in self.rows]
@@ -44,8 +48,7 @@ def parts(given: Mapping[PartName, E], split: Split) -> dict[PartName, Chosen[E]
     that the training part lacks.
     """
     examples = given["train"]
-    if not isinstance(examples, Pairs):
-        _check_classes(examples)
+    _check_classes(examples)
     shares: dict[PartName, float] = {}
     if "test" not in given:
         shares["test"] = split.test
@@ -98,7 +101,7 @@ def notes(chosen: Mapping[PartName, Chosen[E]]) -> list[str]:
 
 def _check_classes(examples: Examples) -> None:
     names = set(examples.labels)
-    if len(names) < 2:
+    if len(names) < 2 and names != {UNCLASSED}:
         raise DataError(
             f"{examples.where}: all {counted(len(examples.labels), examples.unit)} have the label "
             f"{quoted(next(iter(names)))}; at least 2 classes are needed"
@@ -169,12 +172,23 @@ def _groups(examples: Examples, seed: int) -> dict[str, list[list[int]]]:
 def _too_few(examples: Examples, label: str, size: int, different: int, needed: int) -> str:
     number = {2: "two", 3: "three"}[needed]
     copies = "" if different == size else f", only {different:,} of them with an input of its own"
+    who, kind = (f"class {quoted(label)} ", "a stratified") if label != UNCLASSED else ("", "a")
     sentence = (
-        f"{examples.where}: class {quoted(label)} has {counted(size, examples.unit)}{copies}; "
-        f"a stratified split into {number} parts needs at least {needed}"
+        f"{examples.where}: {who}has {counted(size, examples.unit)}{copies}; "
+        f"{kind} split into {number} parts needs at least {needed}"
     )
     names = len(set(examples.labels))
     if names > 20 and names > len(examples.labels) / 3:
         rows = counted(len(examples.labels), examples.unit)
-        sentence += f" (there are {names:,} different labels in {rows}: is that the right column?)"
+        hint = f"there are {names:,} different labels in {rows}: is that the right column?"
+        if all(map(_is_number, set(examples.labels))):
+            hint += " Numbers are predicted with `task: regression`"
+        sentence += f" ({hint})"
     return sentence
+
+
+def _is_number(label: str) -> bool:
+    try:
+        return math.isfinite(float(label))
+    except ValueError:
+        return False

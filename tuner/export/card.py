@@ -115,6 +115,12 @@ def _data(spec: ResolvedSpec, content: Mapping[str, Any]) -> str:
         ("split", f"validation {split.validation:g}, test {split.test:g}, seed {split.seed}"),
         ("fingerprint", str(content["data"]["fingerprint"])),
     ]
+    if "labels" in content:
+        mean, spread = content["labels"]["mean"], content["labels"]["standard_deviation"]
+        said = (
+            f"numbers, {mean:.4g} on average in the training part, standard deviation {spread:.4g}"
+        )
+        rows.append(("labels", f"{said}: about the rmse of whoever always says the average"))
     return _table(("data", ""), rows)
 
 
@@ -166,10 +172,11 @@ def _use(spec: ResolvedSpec, content: Mapping[str, Any]) -> str:
 
 def _onnx(found: Mapping[str, Any]) -> str:
     takes = ", ".join(f"`{name}` {_plain(kind)}" for name, kind in found["inputs"].items())
+    unit = " of the labels' standard deviation" if found["output"] == "numbers" else ""
     return (
-        f"`model.onnx` (opset {found['opset']}) takes {takes} and gives `probabilities`: in "
+        f"`model.onnx` (opset {found['opset']}) takes {takes} and gives `{found['output']}`: in "
         f"onnxruntime {found['onnxruntime']}, those of torch within "
-        f"{found['largest_difference']:.1e}, on all {found['examples']} validation examples."
+        f"{found['largest_difference']:.1e}{unit}, on all {found['examples']} validation examples."
     )
 
 

@@ -28,6 +28,7 @@ class Measured:
 
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    scale: tuple[float, float] | None = None  # labels that are numbers: mean, standard deviation
     onnx: Mapping[str, Any] | None = None  # how `model.onnx` compares, as `families.onnx` says it
 
 
@@ -53,6 +54,11 @@ def content(
         **({"test": dict(test)} if test else {}),
         **({"onnx": measured.onnx} if measured is not None and measured.onnx is not None else {}),
         **_what_was_run(study, spec, params),
+        **(
+            {"labels": dict(zip(("mean", "standard_deviation"), measured.scale, strict=True))}
+            if measured is not None and measured.scale is not None
+            else {}
+        ),
         "seed": trial_seed(spec, trial.number),
         "epochs": spec.budget.epochs,
         "trained_on": dict(trial.user_attrs),

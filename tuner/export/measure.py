@@ -64,4 +64,6 @@ def evaluate(
 
 def measured(answer: Mapping[str, Any]) -> Measured:
     """The figures of such an answer."""
-    return Measured(answer["measured"], answer["intervals"], answer.get("onnx"))
+    return Measured(
+        answer["measured"], answer["intervals"], answer.get("scale"), answer.get("onnx")
+    )

@@ -35,7 +35,7 @@ from tuner.spec.resolved import ResolvedSpec
 
 ATTEMPTS = 3  # of a training, as in a study
 SAMPLE = 200  # rows of the validation part that predictions are compared on
-TOLERANCE = 1e-4  # of probabilities and similarities: sums differ with the batch around a row
+TOLERANCE = 1e-4  # of probabilities, similarities, labels' deviations: sums differ with batches
 FIGURES = 1e-6  # of a metric that the same weights have on another machine
 
 
@@ -139,14 +139,14 @@ class _Claimed:
             yield self._predictions(inputs, answer["predictions"])
 
     def _onnx(self, found: dict[str, Any]) -> Check:
-        """Whether `model.onnx` gives the probabilities that torch gives."""
+        """Whether `model.onnx` gives what torch gives."""
         claimed, difference = self._onnx_difference, found["largest_difference"]
         detail = (
             f"onnxruntime and torch say the same of all {found['examples']} validation examples"
             if difference <= TOLERANCE
             else f"onnxruntime and torch differ by more than {TOLERANCE:g}"
         )
-        detail += "; the largest difference of a probability:"
+        detail += "; the largest difference:"
         return Check("onnx", difference <= TOLERANCE, claimed, difference, detail)
 
     def _predictions(self, inputs: Path, expected: list[dict[str, Any]]) -> Check:
@@ -265,6 +265,9 @@ def alike(found: dict[str, Any], expected: dict[str, Any]) -> bool:
         return found["words"] == expected["words"] and _close(
             found["nearest"].values(), expected["nearest"].values()
         )
+    if "spread" in expected:
+        apart = abs(found["prediction"] - expected["prediction"])
+        return bool(apart <= TOLERANCE * expected["spread"])
     if "probabilities" not in expected:
         return bool(found == expected)
     theirs = expected["probabilities"]

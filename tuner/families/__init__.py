@@ -13,11 +13,13 @@ from tuner.errors import DataError, Issue, SpecError
 from tuner.families import registry
 from tuner.families.base import Family
 from tuner.families.transfer import files
+from tuner.spec.data import Task
 from tuner.spec.load import Source
 from tuner.spec.parameters import FixedParameter
 from tuner.spec.resolve import check_family, resolve
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.study import StudySpec
+from tuner.spec.words import quoted
 
 if TYPE_CHECKING:
     from tuner.data.prepared import Prepared
@@ -34,11 +36,12 @@ def confirm(source: Source) -> ResolvedSpec:
     with source.locating():
         check_family(spec, registry.NAMES)
         card = registry.card(spec.family)
+        spec = _with_task(spec, card)
         _check_meaningful(spec, card)
         resolved = resolve(
             spec,
             default=card.defaults(spec.data, spec.budget.epochs),
-            metrics=card.measured(spec.data),
+            metrics=card.measured(spec.data) + _also(spec, card),
             epochs=card.epochs,
             min_epochs=card.min_epochs,
             costs=card.costs,
@@ -46,6 +49,42 @@ def confirm(source: Source) -> ResolvedSpec:
         )
         _check_nothing_left_open(resolved)
         return resolved
+
+
+def _with_task(spec: StudySpec, card: Family) -> StudySpec:
+    """The study with its task settled: its data says it, or else its first metric.
+
+    SpecError if the family or another metric does not suit it.
+    """
+    if spec.data is None:
+        return spec
+    names = spec.objective.metric or ()
+    said = spec.data.task
+    implied = said is None and names[:1] and names[0] in card.metrics_of_numbers
+    task: Task = "regression" if implied else said or "classification"
+    if task == "regression" and not card.metrics_of_numbers:
+        able = ", ".join(n for n in registry.NAMES if registry.card(n).metrics_of_numbers)
+        sentence = f"family `{card.name}` does not learn numbers; {able} do"
+        raise SpecError(issues=[Issue(("data", "task"), sentence)])
+    others = card.metrics if task == "regression" else card.metrics_of_numbers
+    kind, whose = ("classes", "numbers") if task == "regression" else ("numbers", "classes")
+    why = f"`metric: {names[0]}` means" if implied else "labels are by default"
+    why = f"`data.task: {said}` means" if said is not None else why
+    sentences = [
+        Issue(("objective", "metric", place), f"{quoted(name)} is of {kind}, and {why} {whose}")
+        for place, name in enumerate(names)
+        if name in others
+    ]
+    if sentences:
+        raise SpecError(issues=sentences)
+    # classes are the usual thing, which data need not say
+    data = spec.data.model_copy(update={"task": "regression" if task == "regression" else None})
+    return spec.model_copy(update={"data": data})
+
+
+def _also(spec: StudySpec, card: Family) -> tuple[str, ...]:
+    """Metrics that would be possible too, for the sentence about one that is not."""
+    return card.metrics_of_numbers if spec.data is not None and spec.data.task is None else ()
 
 
 def _check_meaningful(spec: StudySpec, card: Family) -> None:

@@ -90,7 +90,7 @@ def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
     """The classifier that a trial's parameters describe, for this data."""
     p: Mapping[str, Any] = params
     terms = load(params, data, "train", torch.device("cpu")).count
-    return Bag(terms, len(data.classes), hidden=p["hidden"], dropout=p["dropout"])
+    return Bag(terms, data.outputs, hidden=p["hidden"], dropout=p["dropout"])
 
 
 def load(
@@ -134,7 +134,7 @@ class _Fitted:
         return self._parts[key]
 
 
-def _terms(matrix: csr_matrix, labels: npt.NDArray[np.int64], device: torch.device) -> Terms:
+def _terms(matrix: csr_matrix, labels: npt.NDArray[np.generic], device: torch.device) -> Terms:
     lengths = np.diff(matrix.indptr)
     shape = (matrix.shape[0], max(int(lengths.max(initial=0)), 1))
     ids, weights = np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.float32)

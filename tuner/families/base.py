@@ -42,6 +42,8 @@ from tuner.spec.parameters import FixedParameter, IntParameter, Parameter
 from tuner.spec.space import Space
 from tuner.trials import COSTS, LATENCY
 
+OF_CLASSES = ("label_smoothing", "class_weights")  # parameters without a meaning for numbers
+
 
 class Family(BaseModel):
     """A family's card."""
@@ -69,6 +71,9 @@ class Family(BaseModel):
     )
     metrics_with_labels: tuple[str, ...] = Field(
         default=(), description="In place of `metrics`, where the data has labels."
+    )
+    metrics_of_numbers: tuple[str, ...] = Field(
+        default=(), description="In place of `metrics`, where labels are numbers, if it can that."
     )
     epochs: int | None = Field(
         default=None, ge=1, description="A usual number of epochs of a trial."
@@ -120,6 +125,8 @@ class Family(BaseModel):
         """
         has_vectors = data is not None and data.vectors is not None
         space = self.search | (self.search_with_vectors if has_vectors else {})
+        if data is not None and data.is_regression:
+            space = {name: p for name, p in space.items() if name not in OF_CLASSES}
         searched = space.get("epochs")
         if epochs is None or not isinstance(searched, IntParameter):
             return space
@@ -129,6 +136,8 @@ class Family(BaseModel):
 
     def measured(self, data: DataSpec | None) -> tuple[str, ...]:
         """The metrics for this data, the first of which is the default."""
+        if data is not None and data.is_regression:
+            return self.metrics_of_numbers
         has_labels = data is not None and data.source not in CORPORA
         return (has_labels and self.metrics_with_labels) or self.metrics
 

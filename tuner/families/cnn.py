@@ -143,7 +143,7 @@ def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
         channels,
         height,
         width,
-        len(data.classes),
+        data.outputs,
         depth=p["depth"],
         filters=p["filters"],
         kernel=p["kernel"],

@@ -23,8 +23,8 @@ from tuner.data import PartName, Prepared, prepare
 from tuner.errors import TunerError
 from tuner.families import preprocessing, registry, sample
 from tuner.spec.data import DataSpec
-from tuner.training import metrics
 from tuner.training.device import warm_up
+from tuner.training.network import supervision
 from tuner.trials import ParamValue
 
 
@@ -43,6 +43,7 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
     path, params = Path(request["weights"]), request["params"]
     try:
         answer = _measured(family, request, params, spec, data, path)
+        answer["scale"] = data.scale
         if "bundle" in request:
             preprocessing.write(family, params, spec, data, path, Path(request["bundle"]))
         if "inputs" in request:
@@ -81,10 +82,11 @@ def _measured(
             "intervals": {name: found.interval(metric) for name, found in judged.items()},
         }
     measured, intervals = {}, {}
+    judge = supervision(params, data, sample.CPU)
     for name in parts:
-        logits, labels = sample.outputs(family, params, data, path, name)
-        measured[name] = metrics.classification(logits, labels)
-        intervals[name] = metrics.interval(logits, labels, metric)
+        outputs, labels = sample.outputs(family, params, data, path, name)
+        measured[name] = judge.metrics(outputs, labels)
+        intervals[name] = judge.interval(outputs, labels, metric)
     return {"measured": measured, "intervals": intervals}
 
 

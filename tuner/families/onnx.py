@@ -1,8 +1,8 @@
 """A network in the ONNX format, which runtimes in any language read: a bundle's `model.onnx`.
 
 It takes what the network takes, in batches and, of texts, lengths of any size, and gives the
-probabilities that `predict.py` gives. onnxruntime must say of the whole validation part what torch
-says of it.
+probabilities or the numbers that `predict.py` gives. onnxruntime must say of the whole validation
+part what torch says of it.
 
 The exporter is torch's tracing one: the newer one, by `torch.export`, has no form for the packed
 sequences that recurrent networks read.
@@ -30,8 +30,8 @@ from tuner.trials import ParamValue
 
 FILE = "model.onnx"
 OPSET = 18
-OUTPUT = "probabilities"
-TOLERANCE = 1e-4  # of probabilities: sums differ with the order of their terms
+PROBABILITIES, NUMBERS = "probabilities", "numbers"  # names of the output
+TOLERANCE = 1e-4  # of probabilities, and of labels' deviation: sums differ with their terms' order
 TRACED = 2  # rows of the batch that is traced
 CHECKED = 64  # rows of a batch that is compared; the last one has fewer
 ERRORS_ALONE = 3  # severity of what onnxruntime prints
@@ -48,18 +48,20 @@ def write(
 
     TunerError if that is more than `TOLERANCE`.
     """
-    model = _Served(sample.network(family, params, data, weights)).eval()
+    model = _Served(sample.network(family, params, data, weights), data.scale).eval()
     part = sample.part_of(family, params, data, sample.PART)
     path = folder / FILE
     _export(model, part, data, path)
     difference, inputs = _compared(path, model, part)
     if not difference <= TOLERANCE:
         raise TunerError(
-            f"as ONNX the network says something else: its probabilities differ by {difference:.2g}"
+            f"as ONNX the network says something else: its {model.output} differ by "
+            f"{difference:.2g}{model.unit}"
         )
     return {
         "opset": OPSET,
         "inputs": inputs,
+        "output": model.output,
         "examples": len(part),
         "largest_difference": difference,
         "onnxruntime": onnxruntime.__version__,
@@ -77,7 +79,7 @@ def compare(
 
     TunerError if onnxruntime cannot run it.
     """
-    model = _Served(sample.network(family, params, data, weights)).eval()
+    model = _Served(sample.network(family, params, data, weights), data.scale).eval()
     part = sample.part_of(family, params, data, sample.PART)
     try:
         difference, _ = _compared(path, model, part)
@@ -88,16 +90,22 @@ def compare(
 
 
 class _Served(nn.Module):
-    """A network's inputs, each a tensor [N, …] → probabilities [N, classes]."""
+    """A network's inputs, each a tensor [N, …] → probabilities [N, classes], or numbers [N]."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, scale: tuple[float, float] | None) -> None:
         super().__init__()
         self.network = network
+        self.scale = scale
+        self.output = PROBABILITIES if scale is None else NUMBERS
+        self.unit = "" if scale is None else " standard deviations of the labels"
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Probabilities of a batch."""
-        logits: Tensor = self.network(inputs if len(inputs) > 1 else inputs[0])
-        return logits.softmax(dim=1)
+        """What is served of a batch."""
+        said: Tensor = self.network(inputs if len(inputs) > 1 else inputs[0])
+        if self.scale is None:
+            return said.softmax(dim=1)
+        mean, spread = self.scale
+        return mean + spread * said.squeeze(1).double()
 
 
 class _Gathered(nn.Module):
@@ -139,8 +147,8 @@ def _export(model: _Served, part: Batches, data: Prepared, path: Path) -> None:
             inputs,
             path,
             input_names=names,
-            output_names=[OUTPUT],
-            dynamic_axes={**dict.fromkeys(names, free), OUTPUT: {0: "batch"}},
+            output_names=[model.output],
+            dynamic_axes={**dict.fromkeys(names, free), model.output: {0: "batch"}},
             opset_version=OPSET,
             dynamo=False,
         )
@@ -175,7 +183,7 @@ def _expressible(model: _Served) -> Iterator[None]:
 
 @torch.inference_mode()
 def _compared(path: Path, model: _Served, part: Batches) -> tuple[float, dict[str, str]]:
-    """The largest difference of a probability, and what the inputs are: name → type and shape."""
+    """The largest difference, of numbers in deviations, and what the inputs are: name → type."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = ERRORS_ALONE
@@ -185,8 +193,9 @@ def _compared(path: Path, model: _Served, part: Batches) -> tuple[float, dict[st
     for rows in torch.arange(len(part)).split(CHECKED):
         inputs = _inputs(part, rows)
         given = {one.name: tensor.numpy() for one, tensor in zip(named, inputs, strict=True)}
-        (found,) = session.run([OUTPUT], given)
+        (found,) = session.run([model.output], given)
         apart = (torch.from_numpy(found) - model(*inputs)).abs().max()
+        apart = apart if model.scale is None else apart / model.scale[1]
         difference = max(difference, float(apart.nan_to_num(torch.inf)))
     return difference, {one.name: f"{one.type} {one.shape}" for one in named}
 

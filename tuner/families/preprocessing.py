@@ -32,6 +32,7 @@ def _described(spec: DataSpec, data: Prepared) -> dict[str, Any]:
     common = {
         "kind": data.kind,
         "classes": data.classes,
+        "scale": data.scale,
         "input_shape": data.input_shape,
         # of a corpus, the words stand with their vectors
         "vocabulary": () if data.kind == "corpus" else data.vocabulary,

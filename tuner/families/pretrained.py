@@ -137,7 +137,7 @@ def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
     base = files.digest(folder)
     if p["fine_tuning"] == "frozen":
         seen = torch.tensor(features.features(p, data, torch.device("cpu")).part("train").inputs)
-        return FrozenClassifier(seen, _head(p, seen.shape[1], len(data.classes)), base)
+        return FrozenClassifier(seen, _head(p, seen.shape[1], data.outputs), base)
     encoder = encoders.load(folder, data.kind, p["pooling"])
     if data.kind == "images":
         channels = data.input_shape[0]
@@ -147,7 +147,7 @@ def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
                 f"{encoder.model.config.num_channels}"
             )
     _unfreeze(encoder, p)
-    return Classifier(encoder, _head(p, encoder.width, len(data.classes)), base)
+    return Classifier(encoder, _head(p, encoder.width, data.outputs), base)
 
 
 def load(

@@ -103,7 +103,7 @@ def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
     p: Mapping[str, Any] = params
     return RNN(
         embedding(p, data),
-        len(data.classes),
+        data.outputs,
         cell=p["cell"],
         hidden=p["hidden"],
         layers=p["layers"],

@@ -10,15 +10,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from torch import Tensor, device, nn
+import torch
+from torch import Tensor, nn
 
 from tuner.data import PartName, Prepared
 from tuner.spec.data import DataSpec
 from tuner.training import weights
-from tuner.training.network import Batches, load_resident, predict
+from tuner.training.network import Batches, load_resident, predict, supervision
 from tuner.trials import ParamValue
 
 PART: PartName = "validation"
+CPU = torch.device("cpu")
 
 
 def outputs(
@@ -28,7 +30,7 @@ def outputs(
     path: Path,
     part: PartName,
 ) -> tuple[Tensor, Tensor]:
-    """Logits [N, classes] of a network with the weights in a file, and labels [N]."""
+    """What a network with the weights in a file says, [N, outputs], and labels [N]."""
     found = part_of(family, params, data, part)
     return predict(network(family, params, data, path), found), found.labels
 
@@ -46,7 +48,7 @@ def part_of(
     family: ModuleType, params: Mapping[str, ParamValue], data: Prepared, name: PartName
 ) -> Batches:
     """A part as the family's networks take it."""
-    part: Batches = getattr(family, "load", load_resident)(params, data, name, device("cpu"))
+    part: Batches = getattr(family, "load", load_resident)(params, data, name, CPU)
     return part
 
 
@@ -62,14 +64,8 @@ def expected(
     if hasattr(family, "predictions"):
         found: list[dict[str, Any]] = family.predictions(params, spec, data, path, PART, rows)
         return found
-    logits, _ = outputs(family, params, data, path, PART)
-    return [
-        {
-            "prediction": data.classes[max(range(len(odds)), key=odds.__getitem__)],
-            "probabilities": dict(zip(data.classes, odds, strict=True)),
-        }
-        for odds in logits[:rows].softmax(dim=1).tolist()
-    ]
+    said, _ = outputs(family, params, data, path, PART)
+    return supervision(params, data, CPU).words(said[:rows])
 
 
 def write_inputs(spec: DataSpec, data: Prepared, rows: int, path: Path) -> None:

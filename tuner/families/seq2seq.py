@@ -234,6 +234,10 @@ class Transduction:
             [[self._text(right) for right in wanted[row]] for row in order],
         )
 
+    def loss_in(self, measured: Mapping[str, float]) -> float:
+        """Cross-entropy, without smoothing."""
+        return measured["log_loss"]
+
     def _written(self, model: Seq2Seq, texts: Tensor) -> Tensor:
         state, most = model.encode(texts), self._data.input_shape[1]
         if self._beam > 1:

@@ -77,7 +77,7 @@ def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
     words = embedding(p, data)
     return TextCNN(
         Channels(words.weight.detach()) if p["embeddings"] == "multichannel" else words,
-        len(data.classes),
+        data.outputs,
         widths=[int(width) for width in str(p["filter_widths"]).split("+")],
         filters=p["filters"],
         dropout=p["dropout"],

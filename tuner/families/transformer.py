@@ -89,7 +89,7 @@ def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
     p: Mapping[str, Any] = params
     return Transformer(
         embedding(p, data),
-        len(data.classes),
+        data.outputs,
         data.input_shape[0],
         layers=p["layers"],
         heads=p["heads"],

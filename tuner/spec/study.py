@@ -45,7 +45,9 @@ METRICS: dict[str, Direction] = {
     "perplexity": "minimize",
     "bleu": "maximize",
     "chrf": "maximize",
-    **dict.fromkeys(("rmse", "mae", "mse"), "minimize"),  # of own code
+    **dict.fromkeys(("rmse", "mae"), "minimize"),
+    "r2": "maximize",
+    "mse": "minimize",  # of own code
     **dict.fromkeys(COSTS, "minimize"),
 }
 

@@ -14,13 +14,13 @@ from tuner.training.cohort import Cohort, Context, Decision, Task
 from tuner.training.member import DivergedError, Learner, Member
 from tuner.training.network import (
     Build,
-    Classification,
     Judge,
     Load,
     Network,
     Upstream,
     load_resident,
     nothing_upstream,
+    supervision,
 )
 from tuner.trials import Report
 
@@ -31,7 +31,7 @@ def train(
     context: Context,
     build: Build,
     load: Load = load_resident,
-    judge: Judge = Classification,
+    judge: Judge = supervision,
     upstream: Upstream = nothing_upstream,
 ) -> None:
     """Train a cohort of networks.

@@ -1,4 +1,4 @@
-"""Classification metrics from logits and labels, on any device, without scikit-learn's start-up."""
+"""Metrics of classes and of numbers, on any device, without scikit-learn's start-up."""
 
 import torch
 from torch import Tensor
@@ -85,3 +85,43 @@ def roc_auc(logits: Tensor, labels: Tensor) -> float:
     above = (ranks * of_class).sum(dim=1) - inside * (inside + 1) / 2
     judged = pairs > 0
     return float((above[judged] / pairs[judged]).mean()) if judged.any() else 0.5
+
+
+def regression(predicted: Tensor, labels: Tensor, spread: float) -> dict[str, float]:
+    """`rmse`, `mae` and `r2` of numbers [N] against those that are right; N is at least 1.
+
+    Both are in standard deviations, each of `spread` units; rmse and mae are in units. As
+    scikit-learn defines them, but that `r2` is 0 where all labels are the same.
+    """
+    labels = labels.to(predicted.device)
+    found, right = predicted.double(), labels.double()
+    return {name: measure(found, right, spread) for name, measure in _OF_NUMBERS.items()}
+
+
+def _rmse(found: Tensor, right: Tensor, spread: float) -> float:
+    return spread * float((found - right).square().mean().sqrt())
+
+
+def _mae(found: Tensor, right: Tensor, spread: float) -> float:
+    return spread * float((found - right).abs().mean())
+
+
+def _r2(found: Tensor, right: Tensor, _: float) -> float:
+    all_ = float((right - right.mean()).square().sum())
+    return 1.0 - float((found - right).square().sum()) / all_ if all_ > 0 else 0.0
+
+
+_OF_NUMBERS = {"rmse": _rmse, "mae": _mae, "r2": _r2}
+
+
+def interval_of_numbers(predicted: Tensor, labels: Tensor, name: str, spread: float) -> list[float]:
+    """The 95 % interval of one of these metrics, by `bootstrap.interval` too.
+
+    That of a normal distribution's deviation (χ²) is too narrow where a few errors are large.
+    """
+    found, right = predicted.double(), labels.double()
+
+    def value(rows: Tensor) -> float:
+        return _OF_NUMBERS[name](found[rows], right[rows], spread)
+
+    return bootstrap.interval(len(labels), value)

@@ -27,7 +27,7 @@ class Batches(Protocol):
 
     @property
     def labels(self) -> Tensor:
-        """int64 [N] on the device."""
+        """int64 [N], or float32 [N] where they are numbers, on the device."""
         ...
 
     def __len__(self) -> int: ...
@@ -55,7 +55,27 @@ class Objective(Protocol):
     def measure(
         self, model: nn.Module, part: Batches, autocast: "Autocast" = nullcontext
     ) -> dict[str, float]:
-        """All metrics on a part, `log_loss` among them."""
+        """All metrics on a part."""
+        ...
+
+    def loss_in(self, measured: Mapping[str, float]) -> float:
+        """The loss that these metrics mean, without what training adds to it."""
+        ...
+
+
+class Supervision(Objective, Protocol):
+    """Each example has one label, which the network answers with a row of numbers."""
+
+    def metrics(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
+        """All metrics of outputs [N, …] of a network."""
+        ...
+
+    def interval(self, outputs: Tensor, labels: Tensor, name: str) -> list[float]:
+        """The 95 % interval of one of them."""
+        ...
+
+    def words(self, outputs: Tensor) -> list[dict[str, Any]]:
+        """Predictions, as `predict.py` words them."""
         ...
 
 
@@ -79,12 +99,20 @@ def nothing_upstream(
     return {}
 
 
+def supervision(
+    params: Mapping[str, ParamValue], data: Prepared, device: torch.device
+) -> Supervision:
+    """What the labels ask for; the usual objective."""
+    return (Classification if data.scale is None else Regression)(params, data, device)
+
+
 class Classification:
-    """One class of several; the usual objective."""
+    """One class of several."""
 
     def __init__(
         self, params: Mapping[str, ParamValue], data: Prepared, device: torch.device
     ) -> None:
+        self._classes = data.classes
         self._smoothing = float(params.get("label_smoothing") or 0.0)
         self._weights = _class_weights(params, data, device)
 
@@ -102,7 +130,70 @@ class Classification:
         self, model: nn.Module, part: Batches, autocast: Autocast = nullcontext
     ) -> dict[str, float]:
         """Metrics of classification."""
-        return metrics.classification(predict(model, part, autocast), part.labels)
+        return self.metrics(predict(model, part, autocast), part.labels)
+
+    def loss_in(self, measured: Mapping[str, float]) -> float:
+        """Cross-entropy, without weights and smoothing."""
+        return measured["log_loss"]
+
+    def metrics(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
+        """Metrics of logits [N, classes]."""
+        return metrics.classification(outputs, labels)
+
+    def interval(self, outputs: Tensor, labels: Tensor, name: str) -> list[float]:
+        """The 95 % interval of one of them."""
+        return metrics.interval(outputs, labels, name)
+
+    def words(self, outputs: Tensor) -> list[dict[str, Any]]:
+        """The likeliest class and how likely each is."""
+        return [
+            {
+                "prediction": self._classes[max(range(len(odds)), key=odds.__getitem__)],
+                "probabilities": dict(zip(self._classes, odds, strict=True)),
+            }
+            for odds in outputs.softmax(dim=1).tolist()
+        ]
+
+
+class Regression:
+    """A number, which is learned in standard deviations from its mean."""
+
+    def __init__(
+        self, params: Mapping[str, ParamValue], data: Prepared, device: torch.device
+    ) -> None:
+        assert data.scale is not None
+        self._mean, self._spread = data.scale
+
+    def answer(self, model: nn.Module, inputs: Any) -> object:
+        """Numbers [N, 1]."""
+        return model(inputs)
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The mean squared error, in squared standard deviations."""
+        return functional.mse_loss(outputs.float().squeeze(1), labels)
+
+    def measure(
+        self, model: nn.Module, part: Batches, autocast: Autocast = nullcontext
+    ) -> dict[str, float]:
+        """Metrics of regression, in the labels' own unit."""
+        return self.metrics(predict(model, part, autocast), part.labels)
+
+    def loss_in(self, measured: Mapping[str, float]) -> float:
+        """The mean squared error, in squared standard deviations."""
+        return (measured["rmse"] / self._spread) ** 2
+
+    def metrics(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
+        """Metrics of numbers [N, 1]."""
+        return metrics.regression(outputs.squeeze(1), labels, self._spread)
+
+    def interval(self, outputs: Tensor, labels: Tensor, name: str) -> list[float]:
+        """The 95 % interval of one of them."""
+        return metrics.interval_of_numbers(outputs.squeeze(1), labels, name, self._spread)
+
+    def words(self, outputs: Tensor) -> list[dict[str, Any]]:
+        """The number in its own unit, and the unit that labels vary by."""
+        found = (self._mean + self._spread * outputs.squeeze(1).double()).tolist()
+        return [{"prediction": number, "spread": self._spread} for number in found]
 
 
 def _class_weights(
@@ -148,7 +239,7 @@ class Network:
         device: torch.device,
         build: Build,
         load: Load,
-        judge: Judge = Classification,
+        judge: Judge = supervision,
         upstream: Upstream = nothing_upstream,
     ) -> None:
         """`upstream` says what it costs to make the network's inputs of an example."""
@@ -186,7 +277,7 @@ class Network:
         measured = self._objective.measure(self._model, self._validation_part, self._autocast)
         return {
             "train_loss": train_loss,
-            "validation_loss": measured["log_loss"],
+            "validation_loss": self._objective.loss_in(measured),
             **measured,
             "samples_per_second": len(self._train_part) / seconds,
         }

@@ -26,7 +26,7 @@ _loaded: dict[tuple[Path, PartName, str], "Resident"] = {}
 class Resident:
     """One part. Inputs: images [N, C, H, W], text token ids [N, max_length], features [N, width].
 
-    Labels: int64 [N].
+    Labels: int64 [N], or float32 [N] where they are numbers.
     """
 
     inputs: Tensor

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tuner.data import raw
-from tuner.data.examples import Images, LabelError, class_name, key_of
+from tuner.data.examples import Images, LabelError, LabelName, class_name, key_of
 from tuner.data.prepared import PartName
 from tuner.errors import DataError
 from tuner.files import shown
@@ -32,28 +32,32 @@ class _Form(NamedTuple):
     width: int
 
 
-def read(given: Mapping[PartName, Path], size: tuple[int, int] | None) -> dict[PartName, Images]:
+def read(
+    given: Mapping[PartName, Path], size: tuple[int, int] | None, name: LabelName = class_name
+) -> dict[PartName, Images]:
     """The images of each folder, uint8; DataError names the first image that is damaged.
 
     All are resized to `size` (height, width), or to the first image of the training part. Where
     every image of it is gray they have one channel, else three: red, green, blue. Photographs are
     turned upright; of animations the first frame counts; transparency is dropped.
     """
-    found = {name: raw.image_files(folder) for name, folder in given.items()}
+    found = {part: raw.image_files(folder) for part, folder in given.items()}
     files = [file for images in found["train"].values() for file in images]
     with _threads() as pool:
         headers = list(pool.map(_header, files))
     gray = all(is_gray for is_gray, _ in headers)
     form = _Form(1 if gray else 3, *(size or headers[0][1]))
-    return {name: _images(given[name], images, form) for name, images in found.items()}
+    return {part: _images(given[part], images, form, name) for part, images in found.items()}
 
 
-def _images(folder: Path, found: Mapping[str, Sequence[Path]], form: _Form) -> Images:
+def _images(
+    folder: Path, found: Mapping[str, Sequence[Path]], form: _Form, name: LabelName
+) -> Images:
     labels: list[str] = []
     files: list[Path] = []
-    for name, images in found.items():
+    for folder_name, images in found.items():
         try:
-            label = class_name(name)
+            label = name(folder_name)
         except LabelError as error:
             raise DataError(f"{shown(folder)}: the name of a sub-folder {error}") from None
         labels += [label] * len(images)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data import raw
-from tuner.data.examples import Images, LabelError, class_name, key_of
+from tuner.data.examples import Images, LabelError, LabelName, class_name, key_of
 from tuner.data.prepared import PartName
 from tuner.errors import DataError
 from tuner.files import shown
@@ -20,14 +20,15 @@ CHANNELS = 16  # at most; more are a sign that an axis is something else
 _SHAPES = "[N, H, W], [N, H, W, C] or [N, C, H, W]"
 
 
-def read(given: Mapping[PartName, Path]) -> dict[PartName, Images]:
+def read(given: Mapping[PartName, Path], name: LabelName = class_name) -> dict[PartName, Images]:
     """The images of each file; DataError if one is unfit or not like those of the training part.
 
     `x` is uint8 or float of shape [N, H, W], [N, H, W, C] or [N, C, H, W], where C is the shorter
     of the two axes that it can be; other whole numbers and truth values become uint8 where they fit
-    and float32 where they do not. `y` is [N]: whole numbers or texts.
+    and float32 where they do not. `y` is [N]: whole numbers or texts, or
+    whatever else `name` can read.
     """
-    found = {name: _images(path) for name, path in given.items()}
+    found = {part: _images(path, name) for part, path in given.items()}
     first = found["train"]
     for images in found.values():
         if images.shape != first.shape:
@@ -43,7 +44,7 @@ def read(given: Mapping[PartName, Path]) -> dict[PartName, Images]:
     return found
 
 
-def _images(path: Path) -> Images:
+def _images(path: Path, name: LabelName) -> Images:
     where = shown(path)
     x, y = _arrays(path, where)
     if y.ndim != 1:
@@ -55,7 +56,7 @@ def _images(path: Path) -> Images:
     labels = []
     for row, value in enumerate(y.tolist()):
         try:
-            labels.append(class_name(value))
+            labels.append(name(value))
         except LabelError as error:
             raise DataError(f"{where}: the label y[{row}] {error}") from None
     return Images(

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tuner.data import raw, words
-from tuner.data.examples import Pairs, counted, key_of
+from tuner.data.examples import UNCLASSED, Pairs, counted, key_of
 from tuner.data.sources import table
 from tuner.errors import DataError
 from tuner.files import shown
 from tuner.spec.data import TEXT_SUFFIXES, DataSpec
 from tuner.spec.words import listed, quoted
 
-CLASS = "pairs"  # of all of them: splits are not stratified
 STRESS = str.maketrans("", "", "012")  # on vowels: none, primary, secondary
 
 
@@ -82,7 +81,7 @@ def _pairs(where: str, unit: str, found: list[_Pair], notes: tuple[str, ...]) ->
     return Pairs(
         where=where,
         unit=unit,
-        labels=[CLASS] * len(found),
+        labels=[UNCLASSED] * len(found),
         keys=[key_of(words.same_text(pair.text)) for pair in found],
         notes=notes,
         texts=[pair.text for pair in found],

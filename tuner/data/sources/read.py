@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tuner.data.examples import Examples
+from tuner.data.examples import Examples, class_name, number_name, numbered
 from tuner.data.prepared import PartName
 from tuner.spec.data import DataSpec
 
@@ -12,6 +12,12 @@ def read(spec: DataSpec) -> dict[PartName, Examples]:
 
     The first is the training part, or what it is split off from.
     """
+    found = _read(spec)
+    return {n: numbered(e) for n, e in found.items()} if spec.is_regression else found
+
+
+def _read(spec: DataSpec) -> dict[PartName, Examples]:
+    name = number_name if spec.is_regression else class_name
     if spec.source in ("digits", "mnist5k"):
         from tuner.data.sources import packaged
 
@@ -29,11 +35,11 @@ def read(spec: DataSpec) -> dict[PartName, Examples]:
     if spec.source == "images":
         from tuner.data.sources import image_folder
 
-        return {**image_folder.read(given, spec.image_size)}
+        return {**image_folder.read(given, spec.image_size, name)}
     if spec.source == "npz":
         from tuner.data.sources import npz
 
-        return {**npz.read(given)}
+        return {**npz.read(given, name)}
     if spec.source == "pairs":
         from tuner.data.sources import pairs
 
@@ -41,4 +47,4 @@ def read(spec: DataSpec) -> dict[PartName, Examples]:
         return {**read_all, "train": pairs.drawn(read_all["train"], spec.examples)}
     from tuner.data.sources import table
 
-    return {name: table.read(path, spec.text, spec.label) for name, path in given.items()}
+    return {n: table.read(path, spec.text, spec.label, name) for n, path in given.items()}

@@ -1,4 +1,4 @@
-"""Tables of texts: a CSV, TSV, JSONL or Parquet file with a column of texts and one of classes."""
+"""Tables of texts: a CSV, TSV, JSONL or Parquet file with a column of texts and one of labels."""
 
 import csv
 import io
@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tuner.data import raw, words
-from tuner.data.examples import LabelError, Texts, class_name, counted, key_of, unwritable
+from tuner.data.examples import (
+    LabelError,
+    LabelName,
+    Texts,
+    class_name,
+    counted,
+    key_of,
+    unwritable,
+)
 from tuner.data.sources.columns import column
 from tuner.errors import DataError
 from tuner.files import shown
@@ -26,7 +34,7 @@ class Row(NamedTuple):
     label: object
 
 
-def read(path: Path, text: str, label: str) -> Texts:
+def read(path: Path, text: str, label: str, name: LabelName = class_name) -> Texts:
     """The texts of a table, without its blank ones; DataError names the first row that is wrong."""
     where = shown(path)
     suffix = path.suffix.lower()
@@ -34,7 +42,7 @@ def read(path: Path, text: str, label: str) -> Texts:
         raise DataError(f"{where}: its name must end in one of {listed(TEXT_SUFFIXES)}")
     if text == label:
         raise DataError(f"{where}: the text and the label cannot both be the column {quoted(text)}")
-    return _texts(where, rows(path, text, label))
+    return _texts(where, rows(path, text, label), name)
 
 
 def rows(path: Path, text: str, label: str | None) -> Iterator[Row]:
@@ -64,7 +72,7 @@ def usable(where: str, row: Row) -> str | None:
     return row.text
 
 
-def _texts(where: str, rows: Iterable[Row]) -> Texts:
+def _texts(where: str, rows: Iterable[Row], name: LabelName) -> Texts:
     texts, labels, keys, blank = [], [], [], 0
     for row in rows:
         text = usable(where, row)
@@ -72,7 +80,7 @@ def _texts(where: str, rows: Iterable[Row]) -> Texts:
             blank += 1
             continue
         try:
-            labels.append(class_name(row.label))
+            labels.append(name(row.label))
         except LabelError as error:
             raise DataError(f"{where}, {row.at}: the label {error}") from None
         texts.append(text)

@@ -1,4 +1,4 @@
-"""Texts → classes, by weighted n-grams of words or characters, as scikit-learn makes them."""
+"""Texts → labels, by weighted n-grams of words or characters, as scikit-learn has them."""
 
 import math
 import re
@@ -14,9 +14,10 @@ from tuner.families.bag import Bag
 from tuner.families.predict.common import (
     Answer,
     answer,
-    classified,
     lines_of,
     opened,
+    outputs,
+    predicted,
     read_tensors,
 )
 
@@ -24,9 +25,9 @@ from tuner.families.predict.common import (
 def run(folder: Path) -> None:
     """The program."""
     content, params = opened(folder)
-    terms, classes = content["terms"], content["classes"]
+    terms = content["terms"]
     index = {term: number for number, term in enumerate(terms["names"])}
-    model = Bag(len(index), len(classes), hidden=params["hidden"], dropout=params["dropout"])
+    model = Bag(len(index), outputs(content), hidden=params["hidden"], dropout=params["dropout"])
     model.load_state_dict(read_tensors(folder / "weights.safetensors"))
     model.eval()
 
@@ -38,7 +39,7 @@ def run(folder: Path) -> None:
         for row, numbers in enumerate(found):
             for place, (number, weight) in enumerate(sorted(numbers.items())):
                 ids[row, place], weights[row, place] = number + 1, weight
-        yield from classified(model, (ids, weights), classes)
+        yield from predicted(model, (ids, weights), content)
 
     answer(answers, lines_of, content["column"], "texts: tables, or files with one a line")
 

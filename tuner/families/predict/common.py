@@ -28,7 +28,7 @@ class Description:
 
     def __init__(self, content: Mapping[str, Any], dimension: int) -> None:
         self.kind: str = content["kind"]
-        self.classes: list[str] = content["classes"]
+        self.outputs: int = outputs(content)
         self.input_shape: list[int] = content["input_shape"]
         self.vocabulary: list[str] = content["vocabulary"]
         self.target_vocabulary: list[str] = content["target_vocabulary"]
@@ -37,6 +37,11 @@ class Description:
     def vectors(self) -> list[list[float]]:
         """Where word vectors were given: zeros, which the weights replace."""
         return [[0.0] * self._dimension for _ in self.vocabulary]
+
+
+def outputs(content: Mapping[str, Any]) -> int:
+    """What a network says of an example: a number for each class, or one."""
+    return len(content["classes"]) if content["scale"] is None else 1
 
 
 def description(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Description:
@@ -103,9 +108,15 @@ def lines_of(path: str, column: str) -> Iterator[str]:
 
 
 @torch.inference_mode()
-def classified(model: nn.Module, inputs: Any, classes: Sequence[str]) -> Iterator[Answer]:
-    """The class of each input and how likely it is."""
-    odds = model(inputs).float().softmax(dim=1)
+def predicted(model: nn.Module, inputs: Any, content: Mapping[str, Any]) -> Iterator[Answer]:
+    """The class of each input and how likely it is, or its number."""
+    said = model(inputs).float()
+    if content["scale"] is not None:
+        mean, spread = content["scale"]
+        for number in (mean + spread * said.squeeze(1).double()).tolist():
+            yield {"prediction": number}
+        return
+    classes, odds = content["classes"], said.softmax(dim=1)
     likely, order = odds.sort(dim=1, descending=True, stable=True)
     for shares, places in zip(likely[:, :SHOWN].tolist(), order[:, :SHOWN].tolist(), strict=True):
         named = {classes[place]: share for place, share in zip(places, shares, strict=True)}

@@ -1,4 +1,4 @@
-"""Images → classes. PNG is read here; for other formats pillow must be installed."""
+"""Images → labels. PNG is read here; for other formats pillow must be installed."""
 
 import csv
 import sys
@@ -14,9 +14,9 @@ from torch.nn import functional
 from tuner.families.predict.common import (
     Answer,
     answer,
-    classified,
     description,
     opened,
+    predicted,
     read_tensors,
 )
 
@@ -55,7 +55,7 @@ def serve(model: nn.Module, content: Mapping[str, Any]) -> None:
 
     def answers(images: Sequence[Tensor]) -> Iterator[Answer]:
         inputs = (torch.stack(list(images)).float() - mean) / std
-        yield from classified(model, inputs, content["classes"])
+        yield from predicted(model, inputs, content)
 
     size = "×".join(map(str, shape))
     answer(answers, read, "", f"images: files, or tables with the {size} numbers of one a row")

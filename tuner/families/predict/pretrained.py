@@ -1,4 +1,4 @@
-"""Texts or images → classes, by a pretrained encoder of transformers and what was trained of it."""
+"""Texts or images → labels, by a pretrained encoder of transformers and what was trained of it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,9 +12,10 @@ from transformers.pytorch_utils import Conv1D
 from tuner.families.predict.common import (
     Answer,
     answer,
-    classified,
     lines_of,
     opened,
+    outputs,
+    predicted,
     read_tensors,
 )
 from tuner.families.predict.images import serve
@@ -56,7 +57,7 @@ def run(folder: Path) -> None:
         encoder = ImageEncoder(model, pooling, size=None if size is None else tuple(size))
     else:
         encoder = TextEncoder(model, pooling, reads_forward=content["encoder"]["reads_forward"])
-    head = _head(params, encoder.width, len(content["classes"]))
+    head = _head(params, encoder.width, outputs(content))
     classifier = Classifier(encoder, head, state)
     _take_on(classifier, state, params)
     classifier.eval()
@@ -75,7 +76,7 @@ def run(folder: Path) -> None:
         padded = torch.zeros(len(found), max(map(len, found)), dtype=torch.int64)
         for row, ids in enumerate(found):
             padded[row, : len(ids)] = torch.tensor(ids) + 1  # 0 is padding
-        yield from classified(classifier, padded, content["classes"])
+        yield from predicted(classifier, padded, content)
 
     answer(answers, lines_of, content["column"], "texts: tables, or files with one a line")
 

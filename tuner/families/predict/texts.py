@@ -1,4 +1,4 @@
-"""Texts → classes, by a network that reads word numbers."""
+"""Texts → labels, by a network that reads word numbers."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,10 +11,10 @@ from tuner.data.words import PADDING, UNKNOWN, tokens
 from tuner.families.predict.common import (
     Answer,
     answer,
-    classified,
     description,
     lines_of,
     opened,
+    predicted,
     read_tensors,
 )
 
@@ -37,6 +37,6 @@ def run(build: Callable[[Any, Any], nn.Module], folder: Path) -> None:
         ]
         width = min(max(1, *map(len, found)), longest)
         padded = [(ids + [PADDING] * width)[:width] for ids in found]
-        yield from classified(model, torch.tensor(padded), described.classes)
+        yield from predicted(model, torch.tensor(padded), content)
 
     answer(answers, lines_of, content["column"], "texts: tables, or files with one a line")
