@@ -361,6 +361,8 @@ def families(as_json: bool = AsJson) -> None:
             out.print("  metric, search space and data: your own")
             continue
         metrics = ", ".join(card.metrics_with_labels or card.metrics)
+        if card.metrics_of_numbers:
+            metrics += f"; of numbers {', '.join(card.metrics_of_numbers)}"
         out.print(f"  metrics {metrics}; data: {' or '.join(card.data)}")
         space = {**card.space.describe(), **dict.fromkeys(card.open, OPEN)}
         out.print(params_table(space, indent=4))

@@ -99,7 +99,9 @@ def form(text: str) -> Form | None:
         short = given if isinstance(given, str) else _at(data, f"{section}.{key}")
         values[section] = _text(short)
     values["data.path"] = _text(_at(data, "data.path"))
-    metrics = () if card is None else (*card.metrics, *card.metrics_with_labels)
+    metrics = (
+        () if card is None else (*card.metrics, *card.metrics_with_labels, *card.metrics_of_numbers)
+    )
     return Form(values, family, card, tuple(dict.fromkeys(metrics)), _rows(card, data))
 
 
