@@ -9,6 +9,7 @@ import { Tail } from "./tail.js";
 
 const study = Number(document.body.dataset.study);
 const BRUSHED = new Set(["history", "parallel", "slices", "rank", "contour", "heat", "edf", "pareto"]);
+const SLOW = new Set(["importance", "parallel", "slices", "rank", "contour", "heat"]); // need importance
 const PLANES = new Set(["rank", "contour", "heat"]);
 // ms between whole figures while trials keep coming; a history's new marks come at once
 const AGAIN = { history: 15000, curves: 3000, burndown: 5000, timeline: 5000 }, OTHERS = 15000;
@@ -86,7 +87,10 @@ class Figure {
     const address = this.address();
     let payload;
     try {
-      const answer = await asking(() => fetch(address));
+      let asked;
+      // what takes the server long does not keep the others waiting
+      await asking(() => { asked = fetch(address); return SLOW.has(this.name) ? null : asked; });
+      const answer = await asked;
       this.size = Number(answer.headers.get("content-length"));
       payload = await answer.json();
       if (!answer.ok) payload = { caption: payload.error, version: null };
