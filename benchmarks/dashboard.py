@@ -322,7 +322,7 @@ def main() -> None:
             browser = playwright.chromium.launch(
                 executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"]
             )
-            with opened(browser) as (page, _):  # a browser's first page costs what no later one does
+            with opened(browser) as (page, _):  # the very first one costs more
                 page.goto("data:text/html,<p>ready")
             for _ in range(given.rounds):
                 for size in given.sizes:
