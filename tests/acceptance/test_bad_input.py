@@ -539,6 +539,8 @@ def test_the_test_part_is_read_for_one_trial_and_another_look_is_recorded(
     both = export("--top", "2", "--to", "both")
     assert [one["trial"] for one in both] == [0, 1]
     assert {path.name for path in Path("both").iterdir()} == {"trial-0", "trial-1"}
+    again = line("export", "small", "--top", "2", "--to", "both")
+    assert refused(again).startswith("both: exists already")
 
 
 # The command line itself

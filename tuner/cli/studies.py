@@ -35,7 +35,7 @@ from tuner.families import registry
 from tuner.spec.words import instead, listed, quoted
 from tuner.trials import Attempt, Study, Trial, TrialState, better, finished
 from tuner.winner import choice
-from tuner.winner.together import export_each
+from tuner.winner.together import export_each, export_leading
 
 SHOWN_TRIALS = 50
 NONE = Trial(0, TrialState.WAITING, {})  # these two only have their columns
@@ -308,25 +308,39 @@ def export_(
                 print_json([_export_record(exported) for exported in each])
             return
         study = commands.find(database, name)
-        chosen = choice.chosen(database, study, top, trial)
-        folder = to or default_export(name)
-        made = []
-        for one in chosen:
-            exported = choice.export_trial(
+        folder = to or default_export(name if top is None else f"{name}-top")
+        if top is not None:
+            made = export_leading(
                 database,
                 settings,
-                commands.find(database, name),
-                one,
-                folder if top is None else folder / f"trial-{one.number}",
+                study,
+                top,
+                folder,
                 force=force,
                 formats=formats,
                 onnx=onnx,
                 look_again=look_again,
             )
-            made.append(_export_record(exported))
+        else:
+            (chosen,) = choice.chosen(database, study, number=trial)
+            made = [
+                choice.export_trial(
+                    database,
+                    settings,
+                    study,
+                    chosen,
+                    folder,
+                    force=force,
+                    formats=formats,
+                    onnx=onnx,
+                    look_again=look_again,
+                )
+            ]
+        for exported in made:
             _say_exported(exported, as_json)
         if as_json:
-            print_json(made if top is not None else made[0])
+            records = [_export_record(exported) for exported in made]
+            print_json(records if top is not None else records[0])
 
 
 def _export_record(exported: export.Exported) -> dict[str, Any]:

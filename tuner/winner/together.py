@@ -1,16 +1,16 @@
-"""The winners of several studies in one folder, which appears whole or not at all."""
+"""Several bundles in one folder, which appears whole or not at all."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tuner import files
+from tuner import commands, files
 from tuner.database.engine import Database
 from tuner.errors import NothingToExportError
 from tuner.export import Exported
 from tuner.export.folder import refuse_taken
 from tuner.settings import Settings
-from tuner.trials import Study
+from tuner.trials import Study, Trial
 from tuner.winner import choice
 
 
@@ -37,19 +37,75 @@ def export_each(
         raise NothingToExportError(
             f"{error}; the others can be exported one by one, by their studies' names"
         ) from None
+    wanted = {
+        study.family or study.name: (study.name, winner)
+        for study, winner in zip(studies, winners, strict=True)
+    }
+    return _together(
+        database,
+        settings,
+        wanted,
+        folder,
+        force=force,
+        formats=formats,
+        onnx=onnx,
+        look_again=look_again,
+    )
+
+
+def export_leading(
+    database: Database,
+    settings: Settings,
+    study: Study,
+    top: int,
+    folder: Path,
+    *,
+    force: bool = False,
+    formats: Collection[str] = (),
+    onnx: bool = False,
+    look_again: bool = False,
+) -> list[Exported]:
+    """Write the bundles of so many of a study's best trials, each into a folder `trial-N`.
+
+    Errors and looks at the test part as of `export_each`.
+    """
+    refuse_taken(folder, force=force, several=True)
+    leaders = choice.chosen(database, study, top)
+    return _together(
+        database,
+        settings,
+        {f"trial-{trial.number}": (study.name, trial) for trial in leaders},
+        folder,
+        force=force,
+        formats=formats,
+        onnx=onnx,
+        look_again=look_again,
+    )
+
+
+def _together(
+    database: Database,
+    settings: Settings,
+    wanted: Mapping[str, tuple[str, Trial]],  # name of the bundle's folder → study, trial
+    folder: Path,
+    *,
+    force: bool,
+    formats: Collection[str],
+    onnx: bool,
+    look_again: bool,
+) -> list[Exported]:
     made = []
     with files.whole_folder(folder, replace=force) as aside:
-        for study, winner in zip(studies, winners, strict=True):
-            family = study.family or study.name
+        for name, (study, trial) in wanted.items():
             exported = choice.export_trial(
                 database,
                 settings,
-                study,
-                winner,
-                aside / family,
+                commands.find(database, study),  # anew: it knows of the look before
+                trial,
+                aside / name,
                 formats=formats,
                 onnx=onnx,
                 look_again=look_again,
             )
-            made.append(replace(exported, folder=folder / family))
+            made.append(replace(exported, folder=folder / name))
     return made
