@@ -43,6 +43,14 @@ def test_a_card_has_limits_of_its_own() -> None:
     assert confirm(loads(text)).space.parameters["hidden"].structural
 
 
+def test_a_card_knows_choices_that_it_does_not_search() -> None:
+    assert "1-1" not in registry.card("tfidf").search["word_ngrams"].choices
+    text = "name: x\nfamily: tfidf\ndata: {path: a.csv}\nsearch: {word_ngrams: [1-1, 1-2]}\n"
+    assert confirm(loads(text)).space.parameters["word_ngrams"].choices == ("1-1", "1-2")
+    said = refusal("tfidf", "word_ngrams: 1-4")
+    assert "word_ngrams: must be one of 1-2, 1-3, 1-1; is the text `1-4`" in said
+
+
 def test_own_code_knows_best() -> None:
     text = (
         "name: x\nfamily: function\nfunction: a:b\nsearch: {dropout: 1.5}\n"

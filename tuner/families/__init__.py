@@ -46,6 +46,7 @@ def confirm(source: Source) -> ResolvedSpec:
             min_epochs=card.min_epochs,
             costs=card.costs,
             limits=card.hard_limits,
+            also=card.also,
         )
         _check_nothing_left_open(resolved)
         return resolved

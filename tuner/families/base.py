@@ -40,7 +40,7 @@ from tuner.spec.limits import COMMON, Limit
 from tuner.spec.merge import complete
 from tuner.spec.parameters import FixedParameter, IntParameter, Parameter
 from tuner.spec.space import Space
-from tuner.trials import COSTS, LATENCY
+from tuner.trials import COSTS, LATENCY, ParamValue
 
 OF_CLASSES = ("label_smoothing", "class_weights")  # parameters without a meaning for numbers
 
@@ -84,6 +84,9 @@ class Family(BaseModel):
     search: dict[str, Parameter] = Field(default_factory=dict)
     search_with_vectors: dict[str, Parameter] = Field(
         default_factory=dict, description="Over `search`, where the data names word vectors."
+    )
+    also: dict[str, tuple[ParamValue, ...]] = Field(
+        default_factory=dict, description="Choices that it knows and does not search by default."
     )
     limits: dict[str, Limit] = Field(
         default_factory=dict,

@@ -1,5 +1,6 @@
 """One parameter of a study file over the family's default of the same name."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -34,9 +35,17 @@ def complete(name: str, written: object) -> Parameter:
     raise ValueError("; ".join(f"{name}.{issue}" for issue in made))
 
 
-def merged(given: ParameterSpec, default: Searched | None) -> Parameter | list[Issue]:
-    """The complete parameter, or everything that is wrong with it; without a default, by itself."""
+def merged(
+    given: ParameterSpec, default: Searched | None, also: Sequence[ParamValue] = ()
+) -> Parameter | list[Issue]:
+    """The complete parameter, or everything that is wrong with it; without a default, by itself.
+
+    `also` are choices that the family knows besides those which it searches by default.
+    """
     keys = given.given
+    known = default
+    if isinstance(default, CategoricalParameter):
+        known = default.model_copy(update={"choices": (*default.choices, *also)})
     common: dict[str, Any] = {
         "structural": default.structural if default is not None else False,
         "when": dict(default.when) if default is not None else {},
@@ -46,13 +55,13 @@ def merged(given: ParameterSpec, default: Searched | None) -> Parameter | list[I
     if given.when is not None:
         common["when"] = given.when
     if "value" in keys:
-        return _pinned(given.value, default, common)
+        return _pinned(given.value, known, common)
     if given.choices is not None:
-        return _chosen(given.choices, default, common)
+        return _chosen(given.choices, known, common)
     ranged = [key for key in RANGE_KEYS if key in keys]
     if not ranged and default is not None and given.type in (None, default.type):
         return default.model_copy(update=common)
-    return _ranged(given, default, common)
+    return _ranged(given, known, common)
 
 
 def _pinned(

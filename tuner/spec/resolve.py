@@ -43,16 +43,17 @@ def resolve(
     min_epochs: int = 1,
     costs: Sequence[str] = tuple(COSTS),
     limits: Mapping[str, Limit] = MappingProxyType({}),
+    also: Mapping[str, Sequence[ParamValue]] = MappingProxyType({}),
 ) -> ResolvedSpec:
     """Merge the file's `search` over the family's default space and check what hangs together.
 
     `metrics` are the family's, the first of which is the default, as `epochs` is of the budget and
     `min_epochs` of the pruner. Families of own code have none of these: the file says it all.
     `costs` are what tuner itself measures of such a family's trials, `limits` what its parameters
-    can be at all.
+    can be at all, `also` choices that it knows besides those of the default space.
     """
     found: list[Issue] = []
-    parameters = _parameters(spec, default, limits, found)
+    parameters = _parameters(spec, default, also, limits, found)
     code = _code(spec, parameters, found)
     objective = _objective(spec, metrics, costs, found)
     epochs = spec.budget.epochs or epochs
@@ -122,6 +123,7 @@ def _unknown(name: str, options: Sequence[str], *loc: str | int) -> Issue:
 def _parameters(
     spec: StudySpec,
     default: Mapping[str, Parameter],
+    also: Mapping[str, Sequence[ParamValue]],
     limits: Mapping[str, Limit],
     found: list[Issue],
 ) -> dict[str, Parameter]:
@@ -131,7 +133,7 @@ def _parameters(
         if name not in default and spec.family not in OWN:
             found.append(_unknown(name, list(default), "search"))
             continue
-        made = merged(given, default.get(name))
+        made = merged(given, default.get(name), also.get(name, ()))
         if not isinstance(made, list):
             out[name] = made
             made = list(outside(made, limits[name])) if name in limits else []
