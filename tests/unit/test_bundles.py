@@ -301,7 +301,7 @@ def test_data_that_has_moved_or_changed(
         with pytest.raises(BadInputError, match=r"reviews\.csv: there is no such file"):
             checks(bundle)
         assert all(c.passed for c in verify.verify(bundle, overrides=[f"data.path={moved}"]))
-        data.write_text(moved.read_text() + '\n"a new book",positive\n')
+        data.write_text(moved.read_text() + '\n"a new book",positive,1.5\n')
         with pytest.raises(TunerError, match="the data has changed since the study was launched"):
             checks(bundle)
     finally:
