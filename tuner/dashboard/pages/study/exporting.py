@@ -111,9 +111,9 @@ def report_file(board: Context, study_id: StudyId) -> Response:
 
 @router.post("/bundle", dependencies=[operator])
 def bundle(request: Request, board: Context, who: Who, study_id: StudyId) -> Response:
-    """The best configuration with its weights, measured on the test part, as an archive."""
+    """The winner with its weights, measured on the test part, as an archive."""
     study = commands.study_of(board.database, study_id)
-    found = commands.best(board.database, study)
+    (found,) = choice.chosen(board.database, study)
     note(request, f"exported trial {found.number} of {study.name}")
     aside = Path(tempfile.mkdtemp(prefix="tuner-export-"))
     try:
