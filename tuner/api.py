@@ -192,8 +192,7 @@ class Study:
             chosen,
             folder,
             force=force,
-            formats=formats,
-            onnx=onnx,
+            wanted=choice.Wanted(formats, onnx),
         )
 
     def __repr__(self) -> str:
@@ -271,9 +270,8 @@ class Experiment:
         """
         folder = Path("exports") / safe_name(f"{self.name}-families") if to is None else Path(to)
         found = commands.of_experiment(_database(), self.name)
-        return export_each(
-            _database(), settings(), found, folder, force=force, formats=formats, onnx=onnx
-        )
+        wanted = choice.Wanted(formats, onnx)
+        return export_each(_database(), settings(), found, folder, force=force, wanted=wanted)
 
     def __repr__(self) -> str:
         studies = "; ".join(f"{f}: {_progress(one.record)}" for f, one in self.studies.items())

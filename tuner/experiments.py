@@ -37,8 +37,10 @@ def prepare(
 
     Else the one that it is. Writes as little as `commands.prepare_study`.
     """
-    read = load_all if isinstance(file, Path) else loads_all
-    experiment, sources = read(file, overrides, rename=name, parameters=searched)  # type: ignore[arg-type]
+    if isinstance(file, Path):
+        experiment, sources = load_all(file, overrides, rename=name, parameters=searched)
+    else:
+        experiment, sources = loads_all(file, overrides, rename=name, parameters=searched)
     specs = together(partial(families.confirm, source) for source in sources)
     if experiment is not None:
         _check_objective(sources[0], specs)

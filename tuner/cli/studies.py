@@ -284,6 +284,7 @@ def export_(
         if optuna is not None:
             to_optuna(database, name, optuna, rename, as_json)
             return
+        wanted = choice.Wanted(formats, onnx, look_again)
         if rivals := commands.of_experiment(database, name):
             if trial is not None or top is not None:
                 raise BadInputError(
@@ -292,55 +293,27 @@ def export_(
                     f"{listed([quoted(study.name) for study in rivals])}"
                 )
             folder = to or default_export(f"{name}-families")
-            each = export_each(
-                database,
-                settings,
-                rivals,
-                folder,
-                force=force,
-                formats=formats,
-                onnx=onnx,
-                look_again=look_again,
-            )
-            for exported in each:
-                _say_exported(exported, as_json)
-            if as_json:
-                print_json([_export_record(exported) for exported in each])
-            return
-        study = commands.find(database, name)
-        folder = to or default_export(name if top is None else f"{name}-top")
-        if top is not None:
+            made = export_each(database, settings, rivals, folder, force=force, wanted=wanted)
+        elif top is not None:
+            study = commands.find(database, name)
+            folder = to or default_export(f"{name}-top")
             made = export_leading(
-                database,
-                settings,
-                study,
-                top,
-                folder,
-                force=force,
-                formats=formats,
-                onnx=onnx,
-                look_again=look_again,
+                database, settings, study, top, folder, force=force, wanted=wanted
             )
         else:
+            study = commands.find(database, name)
             (chosen,) = choice.chosen(database, study, number=trial)
+            folder = to or default_export(name)
             made = [
                 choice.export_trial(
-                    database,
-                    settings,
-                    study,
-                    chosen,
-                    folder,
-                    force=force,
-                    formats=formats,
-                    onnx=onnx,
-                    look_again=look_again,
+                    database, settings, study, chosen, folder, force=force, wanted=wanted
                 )
             ]
         for exported in made:
             _say_exported(exported, as_json)
         if as_json:
             records = [_export_record(exported) for exported in made]
-            print_json(records if top is not None else records[0])
+            print_json(records if rivals or top is not None else records[0])
 
 
 def _export_record(exported: export.Exported) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,17 @@ def _numbers(contest: Mapping[str, Any]) -> set[int]:
     return {candidate["number"] for candidate in contest["candidates"]}
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of an export besides its trials and its folder."""
+
+    formats: Collection[str] = ()  # of the configuration, names of `FORMATS`
+    onnx: bool = False  # whether it shall hold the network as ONNX too
+    look_again: bool = (
+        False  # whether the test part is read for another trial too; the card says so
+    )
+
+
 def export_trial(
     database: Database,
     settings: Settings,
@@ -99,24 +111,22 @@ def export_trial(
     folder: Path,
     *,
     force: bool = False,
-    formats: Collection[str] = (),
-    onnx: bool = False,
-    look_again: bool = False,
+    wanted: Wanted | None = None,
 ) -> Exported:
     """Write the bundle of a complete trial.
 
     The test part is read once a study, for the first trial that is exported, and what it has shown
-    is kept with the study. `look_again` reads it for another trial too, which the card then says.
-    Errors as of `export.export`.
+    is kept with the study. Errors as of `export.export`.
     """
     from tuner.search.importances import importances  # with Optuna
 
     looks: list[dict[str, Any]] = list(study.user_attrs.get(LOOKS, ()))
     known = next((look for look in looks if look["trial"] == trial.number), None)
-    may_look = not looks or look_again
+    wanted = wanted or Wanted()
+    may_look = not looks or wanted.look_again
     plan = Plan(
-        formats=formats,
-        onnx=onnx,
+        formats=wanted.formats,
+        onnx=wanted.onnx,
         trials=commands.load_trials(database, study),
         importances=None if study.spec is None else importances(database, study),
         look=may_look,

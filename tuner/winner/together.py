@@ -1,6 +1,6 @@
 """Several bundles in one folder, which appears whole or not at all."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from tuner.export.folder import refuse_taken
 from tuner.settings import Settings
 from tuner.trials import Study, Trial
 from tuner.winner import choice
+from tuner.winner.choice import Wanted
 
 
 def export_each(
@@ -21,9 +22,7 @@ def export_each(
     folder: Path,
     *,
     force: bool = False,
-    formats: Collection[str] = (),
-    onnx: bool = False,
-    look_again: bool = False,
+    wanted: Wanted | None = None,
 ) -> list[Exported]:
     """Write the bundle of each study's winner into a folder of its family's name.
 
@@ -37,19 +36,17 @@ def export_each(
         raise NothingToExportError(
             f"{error}; the others can be exported one by one, by their studies' names"
         ) from None
-    wanted = {
+    bundles = {
         study.family or study.name: (study.name, winner)
         for study, winner in zip(studies, winners, strict=True)
     }
     return _together(
         database,
         settings,
-        wanted,
+        bundles,
         folder,
         force=force,
-        formats=formats,
-        onnx=onnx,
-        look_again=look_again,
+        wanted=wanted,
     )
 
 
@@ -61,9 +58,7 @@ def export_leading(
     folder: Path,
     *,
     force: bool = False,
-    formats: Collection[str] = (),
-    onnx: bool = False,
-    look_again: bool = False,
+    wanted: Wanted | None = None,
 ) -> list[Exported]:
     """Write the bundles of so many of a study's best trials, each into a folder `trial-N`.
 
@@ -77,35 +72,29 @@ def export_leading(
         {f"trial-{trial.number}": (study.name, trial) for trial in leaders},
         folder,
         force=force,
-        formats=formats,
-        onnx=onnx,
-        look_again=look_again,
+        wanted=wanted,
     )
 
 
 def _together(
     database: Database,
     settings: Settings,
-    wanted: Mapping[str, tuple[str, Trial]],  # name of the bundle's folder → study, trial
+    bundles: Mapping[str, tuple[str, Trial]],  # name of the bundle's folder → study, trial
     folder: Path,
     *,
     force: bool,
-    formats: Collection[str],
-    onnx: bool,
-    look_again: bool,
+    wanted: Wanted | None,
 ) -> list[Exported]:
     made = []
     with files.whole_folder(folder, replace=force) as aside:
-        for name, (study, trial) in wanted.items():
+        for name, (study, trial) in bundles.items():
             exported = choice.export_trial(
                 database,
                 settings,
                 commands.find(database, study),  # anew: it knows of the look before
                 trial,
                 aside / name,
-                formats=formats,
-                onnx=onnx,
-                look_again=look_again,
+                wanted=wanted,
             )
             made.append(replace(exported, folder=folder / name))
     return made
