@@ -5,7 +5,7 @@ transaction or not at all.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from tuner.database import attributes, binary
+from tuner.database.ahead import ahead
 from tuner.database.binary import Field, copy
 from tuner.database.spaces import StoredSpace
 from tuner.errors import BadInputError
@@ -87,10 +88,8 @@ def insert(
     trusted = connection.execute(_MAY_TRUST).scalar_one()
     if trusted:
         connection.execute(_TRUST)
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        ahead = pool.submit(_batch, remaining, ids)
-        while (batch := ahead.result()).ids:
-            ahead = pool.submit(_batch, remaining, ids)
+    with closing(ahead(_batches(remaining, ids))) as batches:
+        for batch in batches:
             _store_spaces(connection, study_id, batch.spaces, spaces)
             rows = zip(batch.ids, batch.digests, batch.trials, strict=True)
             study = binary.int8(study_id)
@@ -123,6 +122,11 @@ class _Batch(NamedTuple):
     trials: list[Sequence[Field]]  # without the columns before `number`
     reports: bytes
     top: int  # one more than the largest number
+
+
+def _batches(trials: Iterator[NewTrial], ids: Iterator[int]) -> Iterator[_Batch]:
+    while (batch := _batch(trials, ids)).ids:
+        yield batch
 
 
 def _batch(trials: Iterator[NewTrial], ids: Iterator[int]) -> _Batch:

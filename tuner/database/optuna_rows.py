@@ -8,12 +8,12 @@ opened. Times are UTC without a zone there, floats that are not finite a null wi
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, DateTime, Integer, Row, String, TextClause, bindparam, text
+
+from tuner.database.ahead import ahead
 
 BATCH = 10_000  # trials, of which two batches are in memory at once
 
@@ -104,13 +104,8 @@ def trials(connection: Connection, study_id: int, rows: Sequence[Head]) -> Itera
     same = {name: found[0] for name, found in distributions.items() if len(found) == 1}
     asked = {"study": study_id, "varied": [name for name in distributions if name not in same]}
     batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        ahead = [pool.submit(_held, connection, asked, batch) for batch in batches[:1]]
-        for batch, following in zip_longest(batches, batches[1:]):
-            held = ahead.pop().result()
-            if following is not None:
-                ahead.append(pool.submit(_held, connection, asked, following))
-            yield from _made(batch, held, same)
+    for batch, held in ahead((batch, _held(connection, asked, batch)) for batch in batches):
+        yield from _made(batch, held, same)
 
 
 Rows = Sequence[Any]  # of a query, as its cursor gives them
@@ -118,7 +113,7 @@ Rows = Sequence[Any]  # of a query, as its cursor gives them
 
 def _held(
     connection: Connection, asked: Mapping[str, Any], heads: Sequence[Head]
-) -> Iterator[Rows]:
+) -> Sequence[Rows]:
     """What the tables hold of some trials, and perhaps of another study's between them."""
     first, last = heads[0].trial_id, heads[-1].trial_id
     queries = _OF_ANY if last - first < 2 * len(heads) else _OF_STUDY
@@ -128,11 +123,11 @@ def _held(
         "last": last,
         "changing": [row.trial_id for row in heads if row.state in _UNFINISHED],
     }
-    return iter([connection.execute(query, bounds).all() for query in queries])
+    return [connection.execute(query, bounds).all() for query in queries]
 
 
 def _made(
-    heads: Sequence[Head], held: Iterator[Rows], same: Mapping[str, str]
+    heads: Sequence[Head], held: Sequence[Rows], same: Mapping[str, str]
 ) -> Iterable[OptunaTrial]:
     made = {
         row.trial_id: OptunaTrial(
@@ -148,19 +143,20 @@ def _made(
         )
         for row in heads
     }
-    for id_, name, value, distribution in next(held):
+    params, values, reports, user_attrs, system_attrs = held
+    for id_, name, value, distribution in params:
         if id_ in made:
             made[id_].params.append(OptunaParam(name, value, distribution or same[name]))
-    for id_, value, kind in next(held):
+    for id_, value, kind in values:
         if id_ in made:
             made[id_].values.append(_NOT_FINITE.get(kind, value))
-    for id_, step, value, kind in next(held):
+    for id_, step, value, kind in reports:
         if id_ in made:
             made[id_].reports[step] = _NOT_FINITE.get(kind, value)
-    for id_, key, value in next(held):
+    for id_, key, value in user_attrs:
         if id_ in made:
             made[id_].user_attrs[key] = json.loads(value)
-    for id_, key, value in next(held):
+    for id_, key, value in system_attrs:
         if id_ in made:
             made[id_].system_attrs[key] = json.loads(value)
     return made.values()

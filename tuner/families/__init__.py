@@ -41,7 +41,7 @@ def confirm(source: Source) -> ResolvedSpec:
         resolved = resolve(
             spec,
             default=card.defaults(spec.data, spec.budget.epochs),
-            metrics=card.measured(spec.data) + _also(spec, card),
+            metrics=card.measured(spec.data) + _others(spec, card),
             epochs=card.epochs,
             min_epochs=card.min_epochs,
             costs=card.costs,
@@ -83,7 +83,7 @@ def _with_task(spec: StudySpec, card: Family) -> StudySpec:
     return spec.model_copy(update={"data": data})
 
 
-def _also(spec: StudySpec, card: Family) -> tuple[str, ...]:
+def _others(spec: StudySpec, card: Family) -> tuple[str, ...]:
     """Metrics that would be possible too, for the sentence about one that is not."""
     return card.metrics_of_numbers if spec.data is not None and spec.data.task is None else ()
 
