@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tuner.trials import ParamValue
@@ -37,6 +37,7 @@ def test_the_bound_of_a_shape_that_was_tried_is_above_all_that_it_took(
 
 
 @given(seen=shapes, peak=peaks, batch=sizes, width=sizes)
+@example(seen={"batch_size": 980, "width": 108, "optimizer": "sgd"}, peak=1, batch=1101, width=150)
 def test_bounds_hold_for_what_grows_with_batch_and_squared_width(
     seen: dict[str, ParamValue], peak: int, batch: int, width: int
 ) -> None:

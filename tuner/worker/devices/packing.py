@@ -6,6 +6,7 @@ that was not: activations grow with the batch size, weights at most with the squ
 text that differs (`optimizer: sgd` and `adam`) says nothing about the other.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,13 +34,13 @@ class Peaks:
         """What a trial of this shape will take at most; None if nothing comparable was tried."""
         key = tuple(sorted(shape.items()))
         if key in self._peaks:
-            return round(self._peaks[key] * MARGIN)
+            return math.ceil(self._peaks[key] * MARGIN)
         bounds = [
             peak * growth
             for seen, peak in self._peaks.items()
             if (growth := _growth(dict(seen), shape)) is not None
         ]
-        return round(min(bounds) * MARGIN) if bounds else None
+        return math.ceil(min(bounds) * MARGIN) if bounds else None
 
     def least(self) -> int | None:
         """What the smallest of the trials has taken; None if there is none."""
