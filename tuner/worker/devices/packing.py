@@ -34,17 +34,22 @@ class Peaks:
         """What a trial of this shape will take at most; None if nothing comparable was tried."""
         key = tuple(sorted(shape.items()))
         if key in self._peaks:
-            return math.ceil(self._peaks[key] * MARGIN)
+            return _with_margin(self._peaks[key])
         bounds = [
             peak * growth
             for seen, peak in self._peaks.items()
             if (growth := _growth(dict(seen), shape)) is not None
         ]
-        return math.ceil(min(bounds) * MARGIN) if bounds else None
+        return _with_margin(min(bounds)) if bounds else None
 
     def least(self) -> int | None:
         """What the smallest of the trials has taken; None if there is none."""
         return min(self._peaks.values(), default=None)
+
+
+def _with_margin(peak: float) -> int:
+    """Whole bytes, of few of which the margin must not be rounded away."""
+    return max(round(peak * MARGIN), math.ceil(peak))
 
 
 def _growth(seen: Shape, wanted: Shape) -> float | None:
