@@ -130,6 +130,7 @@ def optuna_study(url: str, name: str, size: int, reports: int = 5) -> None:
             connection.execute(
                 text(statement), {"study": study._study_id, "size": size, "reports": reports}
             )
+            connection.execute(text("ANALYZE"))  # else the next one is planned for a small table
     _analyze(url)
 
 
