@@ -162,7 +162,7 @@ class Bench:
         assert claimed is not None
         for step in range(1, 4):
             with self.database.statement() as connection:
-                trials.report(connection, claimed, Report(step, value), lease=60.0)
+                trials.report(connection, claimed, [Report(step, value)], lease=60.0)
         with self.database.statement() as connection:
             trials.finish(connection, claimed, TrialState.COMPLETE, [value])
         return int(claimed.number)

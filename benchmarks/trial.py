@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
-from tuner.database import studies
+from tuner.database import hints, studies
 from tuner.database.engine import Database
 from tuner.search.claim import Held, Search
 from tuner.search.storage import Storage
@@ -19,11 +20,16 @@ from tuner.spec.parameters import FloatParameter
 from tuner.spec.space import Space
 from tuner.spec.study import Budget, Pruner, Sampler
 from tuner.trials import Report, TrialState
+from tuner.worker.outbox import Outbox
 
 NAMES = tuple(f"x{i}" for i in range(5))
 REPORTS = range(1, 6)
 LEASE = 60.0  # seconds
 SPACE = Space(parameters={name: FloatParameter(low=0.0, high=1.0) for name in NAMES})
+
+
+def _lost() -> None:
+    raise AssertionError("a lease was lost")
 
 
 @dataclass
@@ -34,8 +40,8 @@ class Runner:
     end: Callable[[Any], None]  # reports and the result of what `claim` gave
     close: Callable[[], None]
     engine: Engine | None = None
-    search: Any = None
-    database: Any = None  # tuner's
+    search: Any = None  # tuner's, as its
+    outbox: Any = None
 
     def trial(self) -> None:
         """One trial from its claim to its result."""
@@ -44,7 +50,7 @@ class Runner:
 
 def tuner_runner(url: str, name: str, sampler: str = "random") -> Runner:
     """What tuner's worker does, without executors."""
-    database = Database(make_url(url))
+    database = hints.ListeningDatabase(Database(make_url(url)), hints.WORK, listen=False)
     with database.statement() as connection:
         study = studies.by_name(connection, name)
     spec: Any = SimpleNamespace(
@@ -55,6 +61,7 @@ def tuner_runner(url: str, name: str, sampler: str = "random") -> Runner:
         budget=Budget(),
     )
     search, worker = Search(database, study, spec), uuid.uuid4()
+    outbox = Outbox(database, keep=LEASE)
 
     def claim() -> Held:
         held = search.claim(worker, LEASE)
@@ -63,15 +70,15 @@ def tuner_runner(url: str, name: str, sampler: str = "random") -> Runner:
 
     def end(held: Held) -> None:
         value = sum(float(str(v)) for v in held.params.values())
+        write = partial(search.report, held=held, lease=LEASE)
         for step in REPORTS:
             report = Report(step, value * step)
             search.should_prune(held, report)
-            with database.statement() as connection:
-                search.report(connection, held, report, lease=LEASE)
-        with database.statement() as connection:
-            search.finish(connection, held, TrialState.COMPLETE, [value])
+            outbox.report(held.claimed.id, report, write, _lost)
+        finish = partial(search.finish, held=held, state=TrialState.COMPLETE, values=[value])
+        outbox.end(held.claimed.id, finish, _lost)
 
-    return Runner(claim, end, database.close, database.engine, search, database)
+    return Runner(claim, end, database.close, database.engine, search, outbox)
 
 
 def optuna_runner(storage: BaseStorage, name: str) -> Runner:

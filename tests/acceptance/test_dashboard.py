@@ -74,7 +74,7 @@ def hold(served: Served, study: Study) -> trials.Claimed:
     bench.database, bench.id = served.database, study.id
     bench.space = Bench(served.database, f"space of {study.name}").space
     held = bench.held()
-    bench.do(trials.report, held, Report(1, 0.5, {"loss": 1.0, "train_loss": 0.8}), lease=60.0)
+    bench.do(trials.report, held, [Report(1, 0.5, {"loss": 1.0, "train_loss": 0.8})], lease=60.0)
     return held
 
 
@@ -223,8 +223,8 @@ def hostile(served: Served) -> int:
     held = bench.held()
     bench.finish(held, TrialState.FAILED, cause=Cause.USER_ERROR, message=HOSTILE, log_tail=HOSTILE)
     done = bench.held()
-    bench.do(trials.report, done, Report(1, 0.5, {HOSTILE: 0.5}), lease=60.0)
-    bench.do(trials.report, done, Report(2, 0.6, {HOSTILE: 0.6}), lease=60.0)
+    bench.do(trials.report, done, [Report(1, 0.5, {HOSTILE: 0.5})], lease=60.0)
+    bench.do(trials.report, done, [Report(2, 0.6, {HOSTILE: 0.6})], lease=60.0)
     bench.finish(done, user_attrs={HOSTILE: HOSTILE})
     with served.database.statement() as connection:
         worker = uuid.uuid4()

@@ -56,7 +56,7 @@ class Trainer:
         report = Report(step, value)
         pruned = self.search.should_prune(held, report)
         with self._database.statement() as connection:
-            self.search.report(connection, held, report, lease=LEASE)
+            self.search.report(connection, held, [report], lease=LEASE)
         return pruned
 
     def finish(self, held: Held, state: TrialState = TrialState.COMPLETE, **result: Any) -> None:

@@ -136,13 +136,13 @@ def test_eight_workers_claim_exactly_the_budget(database: Database) -> None:
 def test_a_lost_lease_refuses_every_write(database: Database) -> None:
     bench = Bench(database, max_trials=1)
     stale = bench.held(x=0.25)
-    bench.do(trials.report, stale, Report(1, 0.1), lease=LEASE)
+    bench.do(trials.report, stale, [Report(1, 0.1)], lease=LEASE)
     bench.lose(stale)
     again = bench.held()
     assert (again.number, again.attempt, again.params) == (stale.number, 2, (0.25,))
     assert bench.study().issued == 1
     with pytest.raises(LeaseLostError):
-        bench.do(trials.report, stale, Report(2, 0.9), lease=LEASE)
+        bench.do(trials.report, stale, [Report(2, 0.9)], lease=LEASE)
     with pytest.raises(LeaseLostError):
         bench.finish(stale)
     assert bench.do(leases.give_back, stale, Cause.PREEMPTED) is None
@@ -251,7 +251,7 @@ def test_a_report_with_nan_is_kept(database: Database) -> None:
     bench = Bench(database, max_trials=1)
     held = bench.held()
     nan = float("nan")
-    bench.do(trials.report, held, Report(1, nan, {"train_loss": nan, "f1": 0.5}), lease=LEASE)
+    bench.do(trials.report, held, [Report(1, nan, {"train_loss": nan, "f1": 0.5})], lease=LEASE)
     report = bench.trials()[0].reports[0]
     assert report.value != report.value
     assert report.metrics["train_loss"] != report.metrics["train_loss"]

@@ -173,11 +173,11 @@ class Machine(RuleBasedStateMachine):
     def report(self, held: Claimed, step: int) -> None:
         trial = self.of(held)
         if trial is not None and trial.is_held(held):
-            self.bench.do(trials.report, held, Report(step, 0.5), lease=LEASE)
+            self.bench.do(trials.report, held, [Report(step, 0.5)], lease=LEASE)
             trial.reported = max(trial.reported, step)
         else:
             with pytest.raises(LeaseLostError):
-                self.bench.do(trials.report, held, Report(step, 9.9), lease=LEASE)
+                self.bench.do(trials.report, held, [Report(step, 9.9)], lease=LEASE)
 
     @rule(held=handles)
     def renew(self, held: Claimed) -> None:

@@ -1,6 +1,7 @@
 """PostgreSQL is killed under load: what was acknowledged is there, once, and work goes on."""
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -48,12 +49,9 @@ class Load:
         while (held := self._claim(trainer)) is not None:
             for step in (1, 2, 3):
                 report = Report(step, 0.5)
-                outbox.put(
-                    partial(trainer.search.report, held=held, made=report, lease=LEASE),
-                    _never,
-                    is_report=True,
-                )
-            outbox.put(partial(self._finish, trainer, held), _never)
+                write = partial(trainer.search.report, held=held, lease=LEASE)
+                outbox.report(held.claimed.id, report, write, _never)
+            outbox.end(held.claimed.id, partial(self._finish, trainer, held), _never)
             eventually(outbox.deliver, within=60)
         return trainer
 
@@ -70,9 +68,11 @@ class Load:
         eventually(answered, within=60)
         return found[0]
 
-    def _finish(self, trainer: Trainer, held: Held, connection: Connection) -> None:
+    def _finish(
+        self, trainer: Trainer, held: Held, connection: Connection, /, *, made: Sequence[Report]
+    ) -> None:
         value = held.number / TRIALS
-        trainer.search.finish(connection, held, TrialState.COMPLETE, [value])
+        trainer.search.finish(connection, held, TrialState.COMPLETE, [value], made=made)
         with self._lock:
             assert held.number not in self.acknowledged
             self.acknowledged[held.number] = value

@@ -30,7 +30,7 @@ def client(database: Database, tmp_path: Path) -> Iterator[TestClient]:
 def schema(client: TestClient, database: Database) -> schemathesis.BaseSchema:
     bench = Bench(database)
     held = bench.held()
-    bench.do(trials.report, held, Report(1, 0.5), lease=60.0)
+    bench.do(trials.report, held, [Report(1, 0.5)], lease=60.0)
     bench.finish(held, TrialState.FAILED, cause=Cause.DIVERGED, message="\x1b[31m<b>NaN</b>")
     bench.held()
     found = schemathesis.openapi.from_asgi("/api/v1/openapi.json", client.app)

@@ -199,7 +199,7 @@ def finished_trial(database: Database, study: int) -> int:
         )
     assert claimed is not None
     with database.statement() as connection:
-        trials.report(connection, claimed, Report(1, 0.5), lease=60.0)
+        trials.report(connection, claimed, [Report(1, 0.5)], lease=60.0)
     with database.statement() as connection:
         trials.finish(connection, claimed, TrialState.COMPLETE, [0.75])
         hints.send(connection, hints.TRIALS, [study])

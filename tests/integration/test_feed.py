@@ -46,7 +46,7 @@ def one_trial(bench: Bench, rng: random.Random) -> None:
         if claimed is None:
             return
     for step in range(1, rng.randint(1, 4)):
-        bench.do(trials.report, claimed, Report(step, rng.random()), lease=LEASE)
+        bench.do(trials.report, claimed, [Report(step, rng.random())], lease=LEASE)
     if rng.random() < 0.3:
         with suppress(ZeroDivisionError), bench.database.transaction() as connection:
             trials.finish(
@@ -127,7 +127,7 @@ def test_new_reports_join_those_that_are_known(database: Database) -> None:
     reader = Feed(bench.id)
     held = bench.held()
     for step in range(1, 6):
-        bench.do(trials.report, held, Report(step, step / 10, {"loss": -step}), lease=LEASE)
+        bench.do(trials.report, held, [Report(step, step / 10, {"loss": -step})], lease=LEASE)
         (row,) = poll(database, reader)
         assert [r.step for r in reader.trial(row).reports] == list(range(1, step + 1))
         assert [r.metrics["loss"] for r in reader.trial(row).reports][-1] == -step
@@ -140,12 +140,12 @@ def test_what_a_later_attempt_reports_again_is_read_again(database: Database) ->
     reader = Feed(bench.id)
     first = bench.held()
     for step in (1, 2, 3):
-        bench.do(trials.report, first, Report(step, 0.1), lease=LEASE)
+        bench.do(trials.report, first, [Report(step, 0.1)], lease=LEASE)
     poll(database, reader)
     bench.lose(first)
     second = bench.held()
     poll(database, reader)
-    bench.do(trials.report, second, Report(2, 0.9), lease=LEASE)  # its checkpoint was of step 1
+    bench.do(trials.report, second, [Report(2, 0.9)], lease=LEASE)  # its checkpoint was of step 1
     (row,) = poll(database, reader)
     assert row.report_values == [0.1, 0.9, 0.1]
 
@@ -155,11 +155,11 @@ def test_a_write_that_reads_along_says_whether_it_hit(database: Database) -> Non
     history = History(bench.id)
     mine, others = bench.held(), bench.held()
     bench.finish(others)
-    bench.do(trials.report, mine, Report(1, 0.5), lease=LEASE, via=history.after)
+    bench.do(trials.report, mine, [Report(1, 0.5)], lease=LEASE, via=history.after)
     assert [t.state for t in history.trials] == [OptunaState.RUNNING, OptunaState.COMPLETE]
     bench.lose(mine)
     with pytest.raises(LeaseLostError):
-        bench.do(trials.report, mine, Report(2, 0.5), lease=LEASE, via=history.after)
+        bench.do(trials.report, mine, [Report(2, 0.5)], lease=LEASE, via=history.after)
     assert history.trials[0].state is OptunaState.WAITING  # learnt although nothing was written
 
 
@@ -170,7 +170,7 @@ def filled(database: Database) -> Bench:
     for number in range(12):
         held = bench.held(x=number / 12)
         for step in range(1, 1 + number % 4):
-            bench.do(trials.report, held, Report(step, number / step), lease=LEASE)
+            bench.do(trials.report, held, [Report(step, number / step)], lease=LEASE)
         if number % 5 == 1:
             storage.set_trial_system_attr(held.id, "note", {"n": number})
         if number % 4 == 0:

@@ -19,10 +19,10 @@ def kill(bench: Bench, number: int) -> None:
 def test_a_killed_trial_has_failed_for_good_and_its_worker_learns_of_it(database: Database) -> None:
     bench = Bench(database, max_trials=2)
     held = bench.held()
-    bench.do(trials.report, held, Report(1, 0.5), lease=LEASE)
+    bench.do(trials.report, held, [Report(1, 0.5)], lease=LEASE)
     kill(bench, held.number)
     with pytest.raises(LeaseLostError):
-        bench.do(trials.report, held, Report(2, 0.6), lease=LEASE)
+        bench.do(trials.report, held, [Report(2, 0.6)], lease=LEASE)
     with pytest.raises(LeaseLostError):
         bench.finish(held)
     assert bench.do(leases.renew, [held.id], worker_id=held.worker_id, lease=LEASE) == {}
@@ -41,7 +41,7 @@ def test_a_killed_trial_has_failed_for_good_and_its_worker_learns_of_it(database
 def test_killing_gives_the_rest_of_the_epochs_back(database: Database) -> None:
     bench = Bench(database, max_epochs=20, trial_epochs=10)
     held = bench.held()
-    bench.do(trials.report, held, Report(3, 0.5), lease=LEASE)
+    bench.do(trials.report, held, [Report(3, 0.5)], lease=LEASE)
     kill(bench, held.number)
     assert bench.study().epochs_issued == 3
 

@@ -40,7 +40,7 @@ def work(url: str, study: int, space: int, seed: int) -> None:
                 continue
             try:
                 for step in range(1, rng.randint(1, EPOCHS) + 1):
-                    trials.report(connection, held, Report(step, 0.5), lease=LEASE)
+                    trials.report(connection, held, [Report(step, 0.5)], lease=LEASE)
                 trials.finish(connection, held, TrialState.PRUNED, [0.5])
             except LeaseLostError:  # a slow machine
                 continue

@@ -90,7 +90,7 @@ def test_a_study_that_workers_are_writing(database: Database, views: str) -> Non
     assert {t.state for t in seen.trials} == {OptunaState.RUNNING}
     for step in (1, 2):
         for held in (done, running):
-            bench.do(trials.report, held, Report(step, step / 10), lease=60.0)
+            bench.do(trials.report, held, [Report(step, step / 10)], lease=60.0)
     bench.finish(done)
     bench.do(trials.finish, lost, TrialState.FAILED, cause=Cause.DIVERGED, message="x is NaN")
     first, second, third = seen.trials
@@ -278,7 +278,7 @@ def get(address: str) -> Any:
 def test_optuna_dashboard_shows_live_studies(database: Database, dashboard: str) -> None:
     bench = Bench(database)
     running = bench.held(x=0.25)
-    bench.do(trials.report, running, Report(1, math.nan), lease=60.0)
+    bench.do(trials.report, running, [Report(1, math.nan)], lease=60.0)
     constrained = optuna.create_study(study_name="constrained", storage=Storage(database))
     constrained.optimize(objective, n_trials=3)
     (first, second) = get(f"{dashboard}/api/studies")["study_summaries"]

@@ -27,7 +27,8 @@ class Prepared:
         numbered = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", statement)
         self._name = f"tuner_{hashlib.sha256(statement.encode()).hexdigest()[:16]}"
         self._prepare = f"PREPARE {self._name} AS {numbered}"
-        self._execute = text(f"EXECUTE {self._name}({', '.join(f':{name}' for name in names)})")
+        # as the driver takes it: SQLAlchemy's text would cost half of a short statement's time
+        self._execute = f"EXECUTE {self._name}({', '.join(f'%({name})s' for name in names)})"
 
     def run(self, connection: Connection, arguments: Mapping[str, Any]) -> CursorResult[Any]:
         """Execute it; as an ordinary statement in a transaction, which an error would end."""
@@ -39,7 +40,7 @@ class Prepared:
             self._make(connection)
             known.add(self._name)
         try:
-            return connection.execute(self._execute, arguments)
+            return connection.exec_driver_sql(self._execute, dict(arguments))
         except DBAPIError as error:
             if _code(error) != _MISSING:
                 raise

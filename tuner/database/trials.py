@@ -119,26 +119,29 @@ _SET_PARAMS = Prepared("""
     RETURNING id
 """)
 
+# Of a trial that is `held`. A later report of a step replaces the one before.
+_STORE_REPORTS = """
+    INSERT INTO tuner.reports (trial_id, step, value, metrics)
+    SELECT held.id, made.step, made.value, CAST(made.metrics AS jsonb)
+    FROM held, unnest(
+        CAST(:steps AS bigint[]), CAST(:reported AS double precision[]), CAST(:metrics AS text[])
+    ) AS made(step, value, metrics)
+    ON CONFLICT (trial_id, step) DO UPDATE SET value = excluded.value, metrics = excluded.metrics
+    RETURNING trial_id
+"""
+
 # A report need not be flushed at once: the trial's finish, which is, flushes what went before it.
-_REPORT = """
+_REPORT = f"""
     WITH asynchronous AS MATERIALIZED (
         SELECT set_config('synchronous_commit', 'off', TRUE)
-    ), renewed AS (
+    ), held AS (
         UPDATE tuner.trials t
         SET lease_until = clock_timestamp() + :lease * interval '1 second'
         FROM asynchronous
         WHERE id = :id AND attempt = :attempt AND worker_id = :worker AND state = 'running'
         RETURNING t.id
-    ), written AS (
-        INSERT INTO tuner.reports (trial_id, step, value, metrics)
-        SELECT id, CAST(:step AS bigint), CAST(:value AS double precision),
-               CAST(:metrics AS jsonb)
-        FROM renewed
-        ON CONFLICT (trial_id, step)
-            DO UPDATE SET value = excluded.value, metrics = excluded.metrics
-        RETURNING trial_id
-    )
-"""
+    ), written AS ({_STORE_REPORTS})
+"""  # noqa: S608 - constants
 
 _STEPS = text("SELECT step FROM tuner.reports WHERE trial_id = :id")
 
@@ -149,9 +152,9 @@ _FINISH = """
         UPDATE tuner.trials t
         SET state = :state, objective_values = :values, cause = :cause, message = :message,
             log_tail = :log_tail, user_attrs = user_attrs || CAST(:attrs AS jsonb),
-            epochs = CASE WHEN t.epochs IS NOT NULL THEN least(t.epochs, (
+            epochs = CASE WHEN t.epochs IS NOT NULL THEN least(t.epochs, greatest(:last_step, (
                 SELECT coalesce(max(r.step), 0) FROM tuner.reports r WHERE r.trial_id = t.id
-            )) END,
+            ))) END,
             seconds = t.seconds + extract(epoch FROM least(c.now, t.paid_until) - t.started_at),
             finished_at = c.now, lease_until = NULL, changed = pg_current_xact_id()
         FROM (SELECT clock_timestamp() AS now) c
@@ -166,6 +169,9 @@ _FINISH = """
         WHERE s.id = w.study_id AND (w.epochs < s.trial_epochs OR w.paid_until > w.now)
     )
 """
+_FINISH_WITH_REPORTS = f"""
+    {_FINISH}, held AS (SELECT id FROM written), reported AS ({_STORE_REPORTS})
+"""  # noqa: S608 - constants
 
 _IS_FINISHED = text("""
     SELECT id FROM tuner.trials
@@ -248,7 +254,7 @@ Via = Callable[[Connection, str, Mapping[str, Any]], bool]
 
 @cache
 def _alone(write: str) -> Prepared:
-    return Prepared(write + " SELECT FROM written")
+    return Prepared(write + " SELECT FROM written LIMIT 1")
 
 
 def alone(connection: Connection, write: str, arguments: Mapping[str, Any]) -> bool:
@@ -340,19 +346,27 @@ def set_params(
 
 
 def report(
-    connection: Connection, held: Claimed, made: Report, *, lease: float, via: Via = alone
+    connection: Connection, held: Claimed, made: Sequence[Report], *, lease: float, via: Via = alone
 ) -> None:
-    """Store a report and renew the lease; LeaseLostError if the trial is not held any more."""
-    finite = {k: v if math.isfinite(v) else None for k, v in made.metrics.items()}
-    arguments = {
-        **fence(held),
-        "step": made.step,
-        "value": made.value,
-        "metrics": json.dumps(finite),
-        "lease": lease,
-    }
-    if not via(connection, _REPORT, arguments):
+    """Store reports, one at least, and renew the lease; the last one of a step counts.
+
+    LeaseLostError if the trial is not held any more.
+    """
+    if not via(connection, _REPORT, {**fence(held), **_stored(made), "lease": lease}):
         raise _lost(held)
+
+
+def _stored(made: Sequence[Report]) -> dict[str, object]:
+    """The arguments that store reports."""
+    last = {report.step: report for report in made}.values()
+    return {
+        "steps": [report.step for report in last],
+        "reported": [report.value for report in last],
+        "metrics": [
+            json.dumps({k: v if math.isfinite(v) else None for k, v in report.metrics.items()})
+            for report in last
+        ],
+    }
 
 
 def report_missing(
@@ -360,9 +374,9 @@ def report_missing(
 ) -> None:
     """Store those of a trial's reports that are not: earlier attempts made them."""
     stored = set(connection.execute(_STEPS, {"id": held.id}).scalars())
-    for one in made:
-        if one.step not in stored:
-            report(connection, held, one, lease=lease)
+    missing = [one for one in made if one.step not in stored]
+    if missing:
+        report(connection, held, missing, lease=lease)
 
 
 def finish(
@@ -371,15 +385,21 @@ def finish(
     state: TrialState,
     values: Sequence[float] | None = None,
     *,
+    made: Sequence[Report] = (),
     cause: Cause | None = None,
     message: str | None = None,
     log_tail: str | None = None,
     user_attrs: Mapping[str, Any] | None = None,
     via: Via = alone,
 ) -> None:
-    """End a held trial. Doing it twice is no error; LeaseLostError if it is not held any more."""
+    """End a held trial and store the last reports that it has `made`.
+
+    Doing it twice is no error; LeaseLostError if it is not held any more.
+    """
     arguments = {
         **fence(held),
+        **(_stored(made) if made else {}),
+        "last_step": max((report.step for report in made), default=0),
         "state": str(state),
         "values": None if values is None else list(values),
         "cause": cause,
@@ -387,7 +407,7 @@ def finish(
         "log_tail": storable(log_tail),
         "attrs": attributes.encode(user_attrs or {}),
     }
-    if not via(connection, _FINISH, arguments):
+    if not via(connection, _FINISH_WITH_REPORTS if made else _FINISH, arguments):
         found = connection.execute(_IS_FINISHED, {**fence(held), "state": str(state)})
         if found.one_or_none() is None:
             raise _lost(held)

@@ -67,8 +67,11 @@ class Search:
         )
         self._pruner = pruners.make(spec.pruner, study.direction)
         self._ending = Ending(spec.budget, study.direction)
-        self._history.watch(_Observer(self._history, self._pruner))
-        self._history.watch(self._ending)
+        # each of the watchers hears of every trial of every worker
+        if spec.pruner.name != "none":
+            self._history.watch(_Observer(self._history, self._pruner))
+        if self._ending.is_possible:
+            self._history.watch(self._ending)
         self._space_ids: dict[tuple[str, ...], int] = {}
         self._sent_at = 0.0  # monotonic clock: when the latest claim was sent
         self._known_at = -math.inf  # monotonic clock: when the history was last read
@@ -130,8 +133,10 @@ class Search:
             self._history.add(row, space)
         return Held(claimed, self._proposer.complete(params), self._sent_at)
 
-    def report(self, connection: Connection, held: Held, made: Report, *, lease: float) -> None:
-        """Store a report and renew the lease; LeaseLostError if the trial is not held any more.
+    def report(
+        self, connection: Connection, held: Held, made: Sequence[Report], *, lease: float
+    ) -> None:
+        """Store reports and renew the lease; LeaseLostError if the trial is not held any more.
 
         A single statement, as `finish`.
         """
@@ -144,17 +149,22 @@ class Search:
         state: TrialState,
         values: Sequence[float] | None = None,
         *,
+        made: Sequence[Report] = (),
         cause: Cause | None = None,
         message: str | None = None,
         log_tail: str | None = None,
         user_attrs: Mapping[str, Any] | None = None,
     ) -> None:
-        """End a held trial; twice is no error. LeaseLostError if it is not held any more."""
+        """End a held trial, with the last reports that it has `made`; twice is no error.
+
+        LeaseLostError if it is not held any more.
+        """
         trials.finish(
             connection,
             held.claimed,
             state,
             values,
+            made=made,
             cause=cause,
             message=message,
             log_tail=log_tail,
@@ -264,10 +274,11 @@ class _Observer:
         row = record.row
         # a later attempt may report a step again
         seen = self._seen.pop(row.number, 0) if row.attempt == 1 else 0
-        steps, values = row.steps or [], row.report_values or []
-        for step, value in zip(steps[seen:], values[seen:], strict=True):
+        new = zip((row.steps or [])[seen:], (row.report_values or [])[seen:], strict=True)
+        if row.state == TrialState.COMPLETE:
+            self._pruner.complete(row.number, new)
+            return
+        for step, value in new:
             self._pruner.observe(row.number, step, value)
         if row.attempt == 1 and row.state == TrialState.RUNNING:
-            self._seen[row.number] = len(steps)
-        elif row.state == TrialState.COMPLETE:
-            self._pruner.complete(row.number)
+            self._seen[row.number] = len(row.steps or [])

@@ -23,6 +23,11 @@ class Ending:
         self._times: list[float] = []  # when trials finished, in seconds since 1970, sorted
         self._finished: dict[int, float] = {}
 
+    @property
+    def is_possible(self) -> bool:
+        """Whether anything but its budget can end the study."""
+        return self._budget.target is not None or self._budget.patience is not None
+
     def load(self, finished: Columns, space: Space) -> None:
         """Take note of many finished trials."""
         times = np.where(finished.finished == NEVER, -math.inf, finished.finished / 1e6)

@@ -7,6 +7,7 @@ are kept sorted, so an answer does not take longer when the study is long.
 
 import math
 from bisect import bisect_right, insort
+from collections.abc import Iterable
 from statistics import median
 
 import numpy as np
@@ -22,8 +23,13 @@ class NoPruner:
     def observe(self, number: int, step: int, value: float) -> None:
         """Take note of a report."""
 
-    def complete(self, number: int) -> None:
-        """Take note that a trial ran to its end."""
+    def complete(self, number: int, made: Iterable[tuple[int, float]] = ()) -> None:
+        """Take note that a trial ran to its end.
+
+        `made`: those of its reports that were not observed, each a step and a value.
+        """
+        for step, value in made:
+            self.observe(number, step, value)
 
     def load(self, reports: Reports, *, complete: bool) -> None:
         """Take note of all reports of many finished trials; `complete`: they ran to their end."""
@@ -113,6 +119,7 @@ class MedianPruner(NoPruner):
         self._reports: dict[int, dict[int, float]] = {}  # the same trials', by step
         self._complete: set[int] = set()
         self._peers: dict[int, list[float]] = {}  # complete trials' scores by step, sorted
+        self._arrived: dict[int, list[float]] = {}  # those that are not among them yet
 
     def observe(self, number: int, step: int, value: float) -> None:
         """Take note of a report."""
@@ -122,12 +129,17 @@ class MedianPruner(NoPruner):
         self._best[number] = max(score, self._best.get(number, -math.inf))
         self._reports.setdefault(number, {})[step] = score
 
-    def complete(self, number: int) -> None:
-        """Take note that a trial ran to its end, after its reports were observed."""
+    def complete(self, number: int, made: Iterable[tuple[int, float]] = ()) -> None:
+        """Take note that a trial ran to its end."""
+        if number in self._complete:
+            return
         self._complete.add(number)
         self._best.pop(number, None)
-        for step, score in self._reports.pop(number, {}).items():
-            insort(self._peers.setdefault(step, []), score)
+        scores = self._reports.pop(number, {})
+        for step, value in made:
+            scores[step] = -math.inf if math.isnan(value) else self._sign * value
+        for step, score in scores.items():
+            self._arrived.setdefault(step, []).append(score)
 
     def load(self, reports: Reports, *, complete: bool) -> None:
         """Take note of many finished trials."""
@@ -136,17 +148,23 @@ class MedianPruner(NoPruner):
         self._complete.update(np.unique(reports.numbers).tolist())
         scores = _scores(reports.values, self._sign)
         for step in np.unique(reports.steps).tolist():
-            peers = self._peers.get(step, []) + scores[reports.steps == step].tolist()
-            self._peers[step] = sorted(peers)
+            self._arrived.setdefault(step, []).extend(scores[reports.steps == step].tolist())
 
     def should_prune(self, number: int, step: int, value: float) -> bool:
         """Whether the trial, whose report was observed before, ends here."""
         if step < self._min_epochs or number in self._complete:
             return False
-        peers = self._peers.get(step, [])
+        peers = self._in_order(step)
         if len(peers) < max(1, self._startup_trials):
             return False
         return self._best[number] < median(_middle(peers))
+
+    def _in_order(self, step: int) -> list[float]:
+        peers = self._peers.setdefault(step, [])
+        if arrived := self._arrived.pop(step, None):
+            peers += arrived
+            peers.sort()  # quick, for most of them are in order
+        return peers
 
 
 def _middle(in_order: list[float]) -> list[float]:

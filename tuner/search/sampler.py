@@ -52,13 +52,15 @@ class Proposer:
         self._tried = Tried(self._distributions)
         self._sample = Sample(history, directions, self._tried)
         history.watch(self._tried)
-        history.watch(self._sample)
+        is_model = sampler.name in ("tpe", "gp")
+        if is_model:  # the others draw without a look at the results
+            history.watch(self._sample)
         self._storage = draft.DraftStorage(history, directions, self._sample)
         cells = space.cells(MAX_CELLS)
         self._cells = None if cells is None else [self._searched(cell) for cell in cells]
         self._cell_keys = [self._tried.key(cell) for cell in self._cells or ()]
         # whether the latest trials of others matter to a draw: to their model, or to what is left
-        self.reads_history = sampler.name in ("tpe", "gp") or cells is not None
+        self.reads_history = is_model or cells is not None
         self._sampler = self._maker(sampler)
 
     def propose(

@@ -20,7 +20,7 @@ from typing import Any
 from tuner import __version__, artifacts
 from tuner.data import evict
 from tuner.database import devices, hints, leases, studies, trials, workers
-from tuner.database.engine import Database, Write
+from tuner.database.engine import Database
 from tuner.errors import DatabaseUnreachableError, StudyNotFoundError
 from tuner.logs import log_context
 from tuner.search.claim import Held, Search
@@ -206,13 +206,13 @@ class Worker:
     def _until_next_timer(self) -> float:
         if self._is_over():
             return 0.0
-        if self._outbox or self._stop_by is not None:
+        if self._stop_by is not None:
             return 0.2
         # nobody waits for the time of the next claim while every executor is busy
         idle = any(self._may_claim(executor) for executor in self._pool.executors)
         waited_for = {"claim": idle, "hint": bool(self._changed)}
         due = [at for name, at in self._next.items() if waited_for.get(name, True)]
-        return max(0.0, min(due) - time.monotonic())
+        return max(0.0, min(min(due) - time.monotonic(), self._outbox.pause()))
 
     def _unless_unreachable(self, action: Callable[[], None]) -> None:
         try:
@@ -511,7 +511,7 @@ class Worker:
                 made=made,
                 lease=self._settings.lease_seconds,
             )
-            self._write(executor, held, missing)
+            self._outbox.put(held.claimed.id, missing, *self._told(executor, held))
         self._start_if_it_fits(executor)
 
     def _folders(self, held: Held) -> list[Path]:
@@ -552,11 +552,11 @@ class Worker:
             lease = self._settings.lease_seconds
             search = self._searches.get(held.claimed.study_id)
             write = (
-                partial(trials.report, held=held.claimed, made=report, lease=lease)
+                partial(trials.report, held=held.claimed, lease=lease)
                 if search is None  # the study has ended
-                else partial(search.report, held=held, made=report, lease=lease)
+                else partial(search.report, held=held, lease=lease)
             )
-            self._write(executor, held, write, is_report=True)
+            self._outbox.report(held.claimed.id, report, write, *self._told(executor, held))
             if decisions[number] is Decision.PRUNE:
                 executor.held.pop(number, None)
                 values = [report.value] if math.isfinite(report.value) else None
@@ -680,7 +680,8 @@ class Worker:
             if search is None
             else partial(search.finish, held=held, state=state, **result)
         )
-        self._write(executor, held, write, partial(self._remove_files, held, state, **result))
+        stored = partial(self._remove_files, held, state, **result)
+        self._outbox.end(held.claimed.id, write, *self._told(executor, held, stored))
 
     def _remove_files(
         self, held: Held, state: TrialState, *, cause: Cause | None = None, **_: Any
@@ -695,29 +696,24 @@ class Worker:
     def _give_back(self, executor: Executor, held: Held, cause: Cause, message: str | None) -> None:
         executor.held.pop(held.number, None)
         tail = executor.log_tail(held.number)
-        self._write(
-            executor,
-            held,
-            partial(
-                leases.give_back, held=held.claimed, cause=cause, message=message, log_tail=tail
-            ),
+        write = partial(
+            leases.give_back, held=held.claimed, cause=cause, message=message, log_tail=tail
         )
+        self._outbox.put(held.claimed.id, write, *self._told(executor, held))
         if cause is not Cause.PREEMPTED:  # it may have been once too often
             self._failing.add(held.claimed.study_id)
         self._next["claim"] = 0.0
 
-    def _write(
-        self,
-        executor: Executor,
-        held: Held,
-        write: Write,
-        on_done: Callable[[], None] = lambda: None,
-        *,
-        is_report: bool = False,
-    ) -> None:
-        self._changed.add(held.claimed.study_id)
-        lost = partial(self._lost, executor, held)
-        self._outbox.put(write, lost, on_done, is_report=is_report)
+    def _told(
+        self, executor: Executor, held: Held, stored: Callable[[], None] = lambda: None
+    ) -> tuple[Callable[[], None], Callable[[], None]]:
+        """What to do where a write about the trial is refused, and where it is `stored`."""
+
+        def done() -> None:
+            self._changed.add(held.claimed.study_id)
+            stored()
+
+        return partial(self._lost, executor, held), done
 
     def _shut_down(self) -> None:
         self._pool.kill()

@@ -1,6 +1,10 @@
-"""Writes in their order, kept while the database is away, delivered once it is back.
+"""Writes, kept while the database is away, delivered once it is back; a trial's in their order.
 
-In memory only: if the worker dies as well, its trials' leases end and another attempt runs.
+Reports that follow each other within `PERIOD` go together, and the last ones go with their trial's
+end: a quick trial costs a statement a tenth of a second instead of one an epoch.
+
+In memory only: if the worker dies as well, its trials' leases end and another attempt runs, whose
+worker finds in the journal what was not delivered.
 
 A report is acknowledged before it is on the server's disk, and a crash of the server right after
 can forget it. So reports are kept for a while, and repeated over a new connection: the same report
@@ -8,31 +12,48 @@ twice is stored once, and is refused once the trial has ended, for then it was f
 """
 
 import logging
+import math
 import random
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
-from tuner.database.engine import Write
+from tuner.database.engine import Connected, Write
 from tuner.database.hints import ListeningDatabase
 from tuner.errors import DatabaseUnreachableError, LeaseLostError
+from tuner.trials import Report
 
+PERIOD = 0.1  # seconds between two deliveries of reports
+SHARE = 0.1  # of a worker's time that they may take; then they are fewer, with more in each
+LONGEST = 1.0  # seconds that a report waits at most while the database answers
 FIRST_BACKOFF = 0.2  # seconds
 LAST_BACKOFF = 5.0
 
 _log = logging.getLogger(__name__)
 
 
+class WriteReports(Protocol):
+    """A single statement that stores reports among what else it writes."""
+
+    def __call__(self, connection: Connected, /, *, made: Sequence[Report]) -> object:
+        """Run it; `made` are in the order in which they were made."""
+
+
 def _nothing() -> None:
     """Whoever need not know."""
 
 
-class _Entry(NamedTuple):
-    write: Write
+@dataclass(slots=True, eq=False)
+class _Entry:
+    trial: int  # its id
+    write: WriteReports
     on_lost: Callable[[], None]
     on_done: Callable[[], None]
-    is_report: bool
+    due: float = 0.0  # monotonic clock
+    made: list[Report] = field(default_factory=list)
+    is_report: bool = False
 
 
 class Outbox:
@@ -43,7 +64,9 @@ class Outbox:
         self._database = database
         self._keep = keep
         self._writes: deque[_Entry] = deque()
+        self._waiting: dict[int, _Entry] = {}  # the reports among them, by their trial's id
         self._reported: deque[tuple[float, _Entry]] = deque()  # when it was delivered, monotonic
+        self._next_report = -math.inf  # monotonic clock: not before
         self._connections = database.connections
         self._backoff = FIRST_BACKOFF
         self._not_before = 0.0  # monotonic clock
@@ -51,32 +74,78 @@ class Outbox:
     def __bool__(self) -> bool:
         return bool(self._writes)
 
+    def pause(self) -> float:
+        """Seconds until something is to be delivered; infinite where nothing waits."""
+        due = min((entry.due for entry in self._writes), default=math.inf)
+        return max(0.0, max(due, self._not_before) - time.monotonic())
+
     def put(
         self,
+        trial: int,
         write: Write,
         on_lost: Callable[[], None],
         on_done: Callable[[], None] = _nothing,
-        *,
-        is_report: bool = False,
     ) -> None:
-        """Queue a write and try to deliver everything.
+        """Queue a write about the trial with this id and try to deliver it, after its reports.
 
         `on_lost` hears if it was refused, `on_done` if it is stored.
         """
-        self._writes.append(_Entry(write, on_lost, on_done, is_report))
+        before = self._waiting.pop(trial, None)
+        if before is not None:
+            before.due = 0.0
+
+        def alone(connection: Connected, /, *, made: Sequence[Report]) -> object:
+            return write(connection)
+
+        self._add(_Entry(trial, alone, on_lost, on_done))
+
+    def report(
+        self,
+        trial: int,
+        made: Report,
+        write: WriteReports,
+        on_lost: Callable[[], None],
+        on_done: Callable[[], None] = _nothing,
+    ) -> None:
+        """Queue a report of the trial with this id, beside those that wait already."""
+        entry = self._waiting.get(trial)
+        if entry is None:
+            entry = _Entry(trial, write, on_lost, on_done, self._next_report, is_report=True)
+            self._waiting[trial] = entry
+            self._writes.append(entry)
+        entry.made.append(made)
+        self.deliver()
+
+    def end(
+        self,
+        trial: int,
+        write: WriteReports,
+        on_lost: Callable[[], None],
+        on_done: Callable[[], None] = _nothing,
+    ) -> None:
+        """Queue the end of the trial with this id, with its reports that wait."""
+        entry = _Entry(trial, write, on_lost, on_done)
+        before = self._waiting.pop(trial, None)
+        if before is not None:
+            self._writes.remove(before)
+            entry.made = before.made
+        self._add(entry)
+
+    def _add(self, entry: _Entry) -> None:
+        self._writes.append(entry)
         self.deliver()
 
     def deliver(self) -> bool:
-        """Try to deliver what waits; whether nothing waits any more."""
+        """Try to deliver what is due; whether nothing waits any more."""
         self._repeat_if_connected_anew()
-        while self._writes and time.monotonic() >= self._not_before:
+        while (entry := self._first_due()) is not None:
+            began = time.monotonic()
             try:
                 with self._database.statement() as connection:
                     if self._repeat_if_connected_anew():
                         continue
-                    entry = self._writes[0]
                     told = entry.on_done
-                    entry.write(connection)
+                    entry.write(connection, made=entry.made)
             except LeaseLostError as error:
                 told = entry.on_lost
                 if told is not _nothing:  # what is repeated may be known to have ended
@@ -86,14 +155,28 @@ class Outbox:
                 self._not_before = time.monotonic() + self._backoff * random.uniform(0.5, 1.5)
                 self._backoff = min(2 * self._backoff, LAST_BACKOFF)
                 return False
-            self._writes.popleft()
-            self._backoff = FIRST_BACKOFF
-            if entry.is_report:
-                self._reported.append((time.monotonic(), entry))
-                while self._reported[0][0] < time.monotonic() - self._keep:
-                    self._reported.popleft()
+            self._delivered(entry, began)
             told()  # it may put something itself
         return not self._writes
+
+    def _first_due(self) -> _Entry | None:
+        now = time.monotonic()
+        if now < self._not_before:
+            return None
+        return next((entry for entry in self._writes if entry.due <= now), None)
+
+    def _delivered(self, entry: _Entry, began: float) -> None:
+        self._writes.remove(entry)
+        self._backoff = FIRST_BACKOFF
+        if not entry.is_report:
+            return
+        if self._waiting.get(entry.trial) is entry:
+            del self._waiting[entry.trial]
+        now = time.monotonic()
+        self._next_report = now + min(max(PERIOD, (now - began) / SHARE), LONGEST)
+        self._reported.append((now, entry))
+        while self._reported[0][0] < now - self._keep:
+            self._reported.popleft()
 
     def _repeat_if_connected_anew(self) -> bool:
         """Queue again what was reported over a connection that is gone; whether there was one."""
@@ -101,7 +184,8 @@ class Outbox:
             return False
         self._connections = self._database.connections
         repeated = [
-            entry._replace(on_lost=_nothing, on_done=_nothing) for _, entry in self._reported
+            replace(entry, on_lost=_nothing, on_done=_nothing, due=0.0)
+            for _, entry in self._reported
         ]
         self._reported.clear()
         self._writes.extendleft(reversed(repeated))
