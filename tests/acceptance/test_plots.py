@@ -93,6 +93,37 @@ def test_figures_for_analysis_are_painted(page: Page, served: Served) -> None:
         assert painted(drawing, theme.LIGHT.scale[3]) > 150, name
 
 
+def test_a_first_drawing_lets_the_page_work_and_the_next_one_waits(
+    page: Page, served: Served
+) -> None:
+    page.goto(f"/studies/{served.study}/overview")
+    figure(page, "history")
+    turns, kind = page.evaluate(
+        """async () => {
+          const { draw, clear } = await import(
+            document.querySelector('link[rel=modulepreload][href$="draw.js"]').href);
+          const root = document.querySelector("[data-figure=burndown]");
+          const box = root.appendChild(document.createElement("div"));
+          const payload = (type) => ({
+            figure: { data: [{ y: [1, 2] }], layout: { height: 300, yaxis: { type } } } });
+          let turns = 0, over = false;
+          const { port1, port2 } = new MessageChannel();
+          port1.onmessage = () => { turns += 1; if (!over) port2.postMessage(null); };
+          port2.postMessage(null);
+          const first = draw(box, payload("linear")), second = draw(box, payload("log"));
+          await first;
+          over = true;
+          await second;
+          const kind = box._fullLayout.yaxis.type;
+          await clear(box);
+          box.remove();
+          return [turns, kind];
+        }"""
+    )
+    assert turns > 5
+    assert kind == "log"
+
+
 def total(page: Page) -> int:
     text = page.locator("[data-table] .count").first.inner_text()
     found = re.match(r"([\d,]+) trials?", text)

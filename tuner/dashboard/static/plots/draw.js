@@ -25,27 +25,40 @@ const arrange = (layout, count) => {
 };
 
 const drawn = new Map(); // element → { payload, change }
+const underWay = new WeakMap(); // element → what ends with its drawing
 
-export const draw = async (box, payload, change = () => {}) => {
+// A first drawing takes several tasks (tools/plotly/entry.cjs): what comes next waits for its end.
+const afterwards = (box, act) => {
+  const done = Promise.resolve(underWay.get(box)).then(act);
+  underWay.set(box, done.catch(() => {}));
+  return done;
+};
+
+export const draw = (box, payload, change = () => {}) => {
   drawn.set(box, { payload, change });
-  const figure = structuredClone(payload.figure);
-  const { data, layout } = scheme.matches ? recolour(figure) : figure;
-  box.dataset.columns = columns(box.clientWidth);
-  arrange(layout, box.dataset.columns);
-  box.style.height = `${layout.height}px`;
-  layout.uirevision = "kept"; // zoom survives what is new
-  change(data, layout);
-  if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false; // a finger scrolls
-  await Plotly.react(box, data, layout, {
-    ...config,
-    toImageButtonOptions: { ...config.toImageButtonOptions, filename: box.closest("[data-figure]").dataset.figure },
+  return afterwards(box, async () => {
+    const figure = structuredClone(payload.figure);
+    const { data, layout } = scheme.matches ? recolour(figure) : figure;
+    box.dataset.columns = columns(box.clientWidth);
+    arrange(layout, box.dataset.columns);
+    box.style.height = `${layout.height}px`;
+    layout.uirevision = "kept"; // zoom survives what is new
+    change(data, layout);
+    if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false; // a finger scrolls
+    box._inTurns = !box.data;
+    await Plotly.react(box, data, layout, {
+      ...config,
+      toImageButtonOptions: { ...config.toImageButtonOptions, filename: box.closest("[data-figure]").dataset.figure },
+    });
   });
 };
 
 export const clear = (box) => {
   drawn.delete(box);
-  Plotly.purge(box);
-  box.style.height = "";
+  return afterwards(box, () => {
+    Plotly.purge(box);
+    box.style.height = "";
+  });
 };
 
 const again = (wanted) => {

@@ -115,7 +115,7 @@ class Figure {
     root.querySelector("[data-caption]").textContent = payload.caption;
     root.classList.toggle("blank", !payload.figure);
     this.table(payload.table);
-    if (!payload.figure) { if (box.data) clear(box); return; }
+    if (!payload.figure) { if (box.data) await clear(box); return; }
     await draw(box, payload, (data, layout) => this.change(data, layout));
     this.tail?.begin(payload);
     this.listen();

@@ -32,6 +32,7 @@ export class Tail {
   }
 
   show() {
+    if (!this.listening) return; // nothing is drawn yet, or not all of it
     this.box.querySelector(".tail")?.remove();
     const layout = this.box._fullLayout, plot = this.box.querySelector(".cartesianlayer .overplot > .xy");
     if (!layout?.xaxis || !plot || !this.points.size) return;
