@@ -15,7 +15,7 @@ const PLANES = new Set(["rank", "contour", "heat"]);
 const AGAIN = { history: 15000, curves: 3000, burndown: 5000, timeline: 5000 }, OTHERS = 15000;
 const SOON = 1000; // ms at least from what is new to the whole figure
 const IDLE = 15; // times as long as the last drawing took: what is new leaves the page time to be used
-const RATE = 1.5; // bytes a ms that a figure may take from the network while trials keep coming
+const RATE = 1; // byte a ms that a figure may take from the network while trials keep coming
 const isAnalysis = document.body.querySelector("[data-analyse]") !== null;
 
 // One after the other: the first figure is there before the server begins with the second, and is
