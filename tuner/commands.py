@@ -440,6 +440,8 @@ def best(database: Database, study: Study) -> Trial:
         by_state = {s: sum(t.state is s for t in every) for s in TrialState}
         counted = ", ".join(f"{n} {s}" for s, n in by_state.items() if n) or "no trials at all"
         finite = " with a finite value" if by_state[TrialState.COMPLETE] else ""
+        if any(t.violates_constraint and t.state is TrialState.COMPLETE for t in every):
+            finite += " that violates no constraint"
         raise NothingToExportError(
             f"the study {quoted(study.name)} has no complete trial{finite}, so there is no best "
             f"one ({counted})"

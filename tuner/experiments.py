@@ -20,7 +20,7 @@ from tuner.settings import Settings
 from tuner.spec.load import Source, load_all, loads_all, together
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.words import listed
-from tuner.trials import PARAMETERS, Study, Trial, TrialState, better
+from tuner.trials import PARAMETERS, Study, Trial, better
 
 TOP = 5  # trials whose spread tells how much the best one owes to luck
 
@@ -115,9 +115,7 @@ def compared(overview: Overview, trials: Sequence[Trial]) -> Compared:
         (
             trial.value
             for trial in trials
-            if trial.state is TrialState.COMPLETE
-            and trial.value is not None
-            and math.isfinite(trial.value)
+            if trial.is_feasible and trial.value is not None and math.isfinite(trial.value)
         ),
         reverse=better(direction, 1.0, 0.0),
     )

@@ -133,12 +133,18 @@ class Trial:
     started_at: datetime | None = None  # of the latest attempt
     finished_at: datetime | None = None
     user_attrs: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    violates_constraint: bool = False  # one of Optuna's constraints: such a trial is never the best
     id: int = 0
 
     @property
     def value(self) -> float | None:
         """The first objective's value."""
         return self.values[0] if self.values else None
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether it is complete and within its constraints."""
+        return self.state is TrialState.COMPLETE and not self.violates_constraint
 
     @property
     def seconds(self) -> float | None:
@@ -209,11 +215,14 @@ def better(direction: Direction, a: float, b: float) -> bool:
 
 
 def best_trial(trials: Iterable[Trial], direction: Direction) -> Trial | None:
-    """The complete trial with the best finite value, the earliest of equal ones; None if none."""
+    """The complete trial with the best finite value, the earliest of equal ones; None if none.
+
+    Here and below those that violate a constraint are left out.
+    """
     best: Trial | None = None
     for trial in trials:
         value = trial.value
-        if trial.state is not TrialState.COMPLETE or value is None or not math.isfinite(value):
+        if not trial.is_feasible or value is None or not math.isfinite(value):
             continue
         if best is None or best.value is None or better(direction, value, best.value):
             best = trial
@@ -222,7 +231,7 @@ def best_trial(trials: Iterable[Trial], direction: Direction) -> Trial | None:
 
 def best_so_far(trials: Iterable[Trial], direction: Direction) -> list[tuple[Trial, float]]:
     """Complete trials in order of finishing, each with the best value up to and including it."""
-    complete = [t for t in trials if t.state is TrialState.COMPLETE and t.value is not None]
+    complete = [t for t in trials if t.is_feasible and t.value is not None]
     complete.sort(key=lambda t: (t.finished_at.timestamp() if t.finished_at else 0.0, t.number))
     out: list[tuple[Trial, float]] = []
     for trial in complete:
@@ -247,7 +256,7 @@ def pareto_front(trials: Iterable[Trial], directions: Sequence[Direction]) -> li
     points = [
         (trial.values, trial)
         for trial in trials
-        if trial.state is TrialState.COMPLETE
+        if trial.is_feasible
         and trial.values is not None
         and len(trial.values) == len(directions)
         and all(map(math.isfinite, trial.values))

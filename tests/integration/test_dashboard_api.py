@@ -1,7 +1,13 @@
 """The REST API: whatever its description allows gets an answer, and the answers are right."""
 
+import io
+import re
+import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import schemathesis
@@ -13,8 +19,10 @@ from tuner.dashboard.app import create_app
 from tuner.dashboard.context import Board
 from tuner.database import leases, studies, trials
 from tuner.database.engine import Database
+from tuner.errors import BadInputError
 from tuner.settings import Settings
-from tuner.trials import Cause, Report, TrialState
+from tuner.trials import Cause, Report, Study, Trial, TrialState
+from tuner.winner import choice
 
 STUDY = "name: s\nfamily: cnn\ndata: digits\nbudget: {trials: 3, epochs: 1}\n"
 
@@ -172,3 +180,55 @@ def test_the_front_of_several_objectives_is_exported(
     only = client.get(here, params={"format": "json"})
     assert only.json() == {"x": 0.5}
     assert only.headers["content-disposition"].startswith("attachment")
+
+
+def test_bundle_and_report_are_downloaded(
+    client: TestClient, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    bench = Bench(database)
+    with database.transaction() as connection:
+        bench.id = studies.create(connection, "a/b <i>", ["maximize"])
+    here = f"/studies/{bench.id}/export"
+    refused = client.post(f"{here}/bundle")
+    assert refused.status_code == 409
+    assert "has no complete trial" in refused.text
+    for value in (0.5, 0.75):
+        bench.do(trials.finish, bench.held(), TrialState.COMPLETE, [value])
+
+    def export(_: object, __: object, study: Study, trial: Trial, folder: Path) -> None:
+        assert (study.id, trial.number) == (bench.id, 1)
+        folder.mkdir()
+        (folder / "config.yaml").write_text("x: 0.5\n")
+        assert folder.is_relative_to(tmp_path)
+
+    monkeypatch.setattr(choice, "export_trial", export)  # which would train and measure
+    bundle = client.post(f"{here}/bundle")
+    assert bundle.headers["content-type"] == "application/zip"
+    name = _file_name(bundle)
+    assert name.endswith(".zip")
+    assert "/" not in name
+    with zipfile.ZipFile(io.BytesIO(bundle.content)) as archive:
+        assert archive.read(f"{name[:-4]}/config.yaml") == b"x: 0.5\n"
+
+    def fail(*_: object) -> None:
+        raise BadInputError("the weights lie elsewhere")
+
+    monkeypatch.setattr(choice, "export_trial", fail)
+    assert "the weights lie elsewhere" in client.post(f"{here}/bundle").text
+    assert not list(tmp_path.glob("tuner-export-*"))  # nothing is left of either
+
+    report = client.get(f"{here}/report")
+    assert report.status_code == 200, report.text
+    assert _file_name(report) == f"{name[:-4]}.html"
+    assert "a/b &lt;i&gt;" in report.text
+    assert "<i>" not in report.text
+    assert client.get("/studies/99/export/report").status_code == 404
+
+
+def _file_name(answer: Any) -> str:
+    found = re.fullmatch(
+        r"attachment; filename\*=utf-8''(.+)", answer.headers["content-disposition"], re.IGNORECASE
+    )
+    assert found is not None
+    return unquote(found[1])

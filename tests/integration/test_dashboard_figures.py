@@ -213,7 +213,7 @@ def test_what_trials_note_of_themselves_is_marked_and_compared(
         connection.execute(
             text("""
                 UPDATE tuner.trials SET
-                    system_attrs = CASE WHEN number % 3 = 0 THEN
+                    system_attrs = CASE WHEN number % 3 = 0 OR objective_values[1] > 0.95 THEN
                         jsonb_build_object('constraints:size', '1.0') ELSE '{}' END,
                     user_attrs = jsonb_build_object(
                         'device', CASE WHEN number % 2 = 0 THEN '"cuda:0"' ELSE '"cuda:1"' END,
@@ -242,7 +242,8 @@ def test_what_trials_note_of_themselves_is_marked_and_compared(
         rows = connection.execute(
             text("""
                 SELECT number, objective_values[1], 1 + (number * 7) % 50 FROM tuner.trials
-                WHERE study_id = :study AND state = 'complete' ORDER BY 3, 2 DESC
+                WHERE study_id = :study AND state = 'complete' AND system_attrs = '{}'
+                ORDER BY 3, 2 DESC
             """),
             {"study": study},
         ).all()
@@ -253,6 +254,29 @@ def test_what_trials_note_of_themselves_is_marked_and_compared(
             expected.append({"trial": number, "cost": latency, "best": value})
     assert one["paid"]["latency"] == expected
     assert one["best"] == best
+    leading = client.get(f"{here}/table", params={"top": 9, "sort": "value", "descending": True})
+    assert leading.json()["rows"][0][0] == one["best_trial"]
+    assert len(leading.json()["rows"]) == 9
+    assert "★" in client.get(f"/studies/{study}/trials/{one['best_trial']}").text
+    violating = client.get(f"/studies/{study}/trials/{_violating(database, study)}").text
+    assert "★" not in violating
+    assert "It violates a constraint" in violating
+    for said in ("<dt>latency</dt><dd>", " ms</dd>", "<dt>parameters</dt><dd>many</dd>"):
+        assert said in violating
     page = client.get("/compare", params={"studies": study}).text
     assert "Best by latency" in page
     assert "Best by size" not in page
+
+
+def _violating(database: Database, study: int) -> int:
+    """The trial with the best value of all."""
+    with database.statement() as connection:
+        return int(
+            connection.execute(
+                text("""
+                    SELECT number FROM tuner.trials WHERE study_id = :study AND state = 'complete'
+                    ORDER BY objective_values[1] DESC LIMIT 1
+                """),
+                {"study": study},
+            ).scalar_one()
+        )

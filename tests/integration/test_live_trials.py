@@ -89,6 +89,7 @@ def test_parameters_keep_their_kinds(database: Database, conditional: optuna.Stu
     assert {type(t.params["kind"]) for t in held(live)} <= {str, type(None), bool, int}
     assert np.flatnonzero(live.violated).tolist() == [6, 9]
     assert live.complete.sum() == 12
+    assert [t.number for t in held(live) if t.violates_constraint] == [6, 9]
     with database.statement() as connection:
         reports = columns.reports_of(connection, study_id, [3, 5])
     assert reports.numbers.tolist() == [3, 5]

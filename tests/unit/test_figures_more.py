@@ -11,7 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit import synthetic
-from tuner.figures import burndown, edf, importance, pairs, pareto, rivals, spending, timeline
+from tuner.figures import (
+    burndown,
+    curves,
+    edf,
+    history,
+    importance,
+    pairs,
+    pareto,
+    rivals,
+    slices,
+    spending,
+    theme,
+    timeline,
+)
 from tuner.trials import Direction, StudyState, Trial, TrialState
 
 STUDY = synthetic.study()
@@ -54,6 +67,24 @@ def test_the_front_is_kept_whole_where_points_are_thinned() -> None:
     assert len(few.front) + len(few.others) <= max(20, len(few.front))
     line = pareto.draw(every).data[1]
     assert list(line.x) == sorted(line.x)
+
+
+def test_what_violates_a_constraint_is_neither_on_the_front_nor_the_best() -> None:
+    every = two(60)
+    front = [t.number for t in pareto.info(every, TWO).front]
+    worse = [replace(t, violates_constraint=t.number in front) for t in every]
+    found = pareto.info(worse, TWO)
+    assert found.front
+    assert not {t.number for t in found.front} & set(front)
+    hollow, *_ = pareto.draw(found).data
+    assert (hollow.name, sorted(hollow.customdata)) == (theme.INFEASIBLE, sorted(front))
+    assert all(not p.trial.violates_constraint for p, _ in history.info(worse, STUDY).records)
+    for best in (slices.info(worse, STUDY).best, curves.info(worse, STUDY).best):
+        assert best is not None
+        assert best.number not in front
+    whole = pareto.info([replace(t, violates_constraint=True) for t in every], TWO)
+    assert not whole.front
+    assert whole.nothing is None
 
 
 def test_one_objective_has_no_front() -> None:

@@ -39,6 +39,13 @@ def test_a_number_reads_back_as_itself_to_four_digits(value: float) -> None:
     assert float(text.number(value)) == pytest.approx(value, rel=6e-4)
 
 
+def test_memory_has_the_unit_that_fits() -> None:
+    shown = {0: "0 bytes", 1023: "1023 bytes", 1536: "1.5 KiB", 2**20: "1 MiB"}
+    shown |= {123.4 * 2**20: "123.4 MiB", 84 * 2**30: "84 GiB", 1.2345 * 2**30: "1.23 GiB"}
+    for taken, said in shown.items():
+        assert text.memory(taken) == said
+
+
 def test_values_are_written_as_in_a_study_file() -> None:
     assert [text.value(v) for v in (True, False, None, "adam", 32, 0.1)] == [
         "true",

@@ -1,5 +1,7 @@
 """Several objectives: what a file may say, and which trials no other beats."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from tuner.errors import SpecError
 from tuner.families import confirm
 from tuner.spec.load import loads
 from tuner.spec.resolved import ResolvedSpec
-from tuner.trials import Direction, Study, StudyState, Trial, TrialState, pareto_front
+from tuner.trials import Direction, Study, StudyState, Trial, TrialState, best_trial, pareto_front
 
 HEAD = "name: x\nfamily: cnn\ndata: digits\n"
 
@@ -71,7 +73,12 @@ def test_the_front_is_what_no_other_beats(
         for n, point in enumerate(points)
     ]
     pruned = Trial(number=99, state=TrialState.PRUNED, params={}, values=(9.0,))
-    found = {t.number for t in pareto_front([*trials, pruned], directions)}
+    beyond = [10.0 if up else -10.0 for up in (first, second)]
+    complete = replace(pruned, number=98, state=TrialState.COMPLETE, values=tuple(beyond))
+    violating = replace(complete, violates_constraint=True)
+    found = {t.number for t in pareto_front([*trials, pruned, violating], directions)}
+    best = best_trial([violating, *trials], directions[0])
+    assert best is None or best in trials
     signs = [-1 if up else 1 for up in (first, second)]
     costs = {n: [s * v for s, v in zip(signs, p, strict=True)] for n, p in enumerate(points)}
     finite = {n: c for n, c in costs.items() if c == c and all(v == v for v in c)}

@@ -81,7 +81,7 @@ def unlike(chosen: Sequence[Study]) -> str:
 def _compared(
     board: Board, one: Facts, series: Series, improving: list[Improved], goal: float | None
 ) -> Compared:
-    values = np.sort(series.values[series.complete])
+    values = np.sort(series.values[series.feasible])
     maximize = one.study.direction == "maximize"
     sign = 1.0 if maximize else -1.0
     finished = one.progress.finished
@@ -100,14 +100,15 @@ def _compared(
         paid={
             name: found
             for i, name in enumerate(COSTS)
-            if (found := _paid(measured, i, maximize=maximize))
+            if (found := _paid(measured, i, series, maximize=maximize))
         },
     )
 
 
-def _paid(measured: costs.Measured, which: int, *, maximize: bool) -> list[Paid]:
+def _paid(measured: costs.Measured, which: int, series: Series, *, maximize: bool) -> list[Paid]:
     cost = measured.costs[:, which]
-    known = np.flatnonzero(np.isfinite(cost) & np.isfinite(measured.values))
+    feasible = np.isin(measured.numbers, series.numbers[series.feasible])
+    known = np.flatnonzero(np.isfinite(cost) & feasible)
     score = measured.values[known] * (1.0 if maximize else -1.0)
     order = np.lexsort((-score, cost[known]))  # of equal costs the best first
     known, score = known[order], score[order]
@@ -125,7 +126,7 @@ def _improving(study: Study, series: Series) -> list[Improved]:
     if not len(over):
         return []
     sign = 1.0 if study.direction == "maximize" else -1.0
-    scores = np.where(series.complete[over], sign * series.values[over], -np.inf)
+    scores = np.where(series.feasible[over], sign * series.values[over], -np.inf)
     best: NDArray[np.float64] = np.maximum.accumulate(scores)
     trained = np.cumsum(np.nan_to_num(series.finished[over] - series.started[over]))
     begun = series.started[np.isfinite(series.started)]

@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+CONSTRAINT = "constraints:"  # with what follows a system attribute's key
+
 
 def encode(attrs: Mapping[str, Any]) -> str:
     """The text of the JSONB object."""
@@ -17,6 +19,16 @@ def encode(attrs: Mapping[str, Any]) -> str:
 def decode(stored: Mapping[str, str]) -> dict[str, Any]:
     """The attributes of a JSONB object as the driver returns it."""
     return {key: json.loads(value) for key, value in stored.items()}
+
+
+def violate_constraints(stored: Mapping[str, str]) -> bool:
+    """Whether one of Optuna's constraints among a trial's attributes is above 0 or no number."""
+    for key, value in stored.items():
+        if key.startswith(CONSTRAINT):
+            given = json.loads(value)
+            if isinstance(given, int | float) and not given <= 0:
+                return True
+    return False
 
 
 def unstorable(names: Iterable[str]) -> Iterator[str]:

@@ -249,6 +249,8 @@ def _record(row: TrialRow, space: Distributions) -> Trial:
         started_at=row.started_at,
         finished_at=row.finished_at,
         user_attrs=attributes.decode(json.loads(row.user_attrs)),
+        violates_constraint=f'"{attributes.CONSTRAINT}' in row.system_attrs
+        and attributes.violate_constraints(json.loads(row.system_attrs)),
     )
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
 from tuner.database import columns
+from tuner.database.attributes import violate_constraints
 from tuner.database.columns import NEVER, Columns, Integers
 from tuner.database.feed import Distributions, Feed, TrialRow
 from tuner.trials import Cause, Direction, ParamValue, Trial, TrialState
@@ -135,6 +136,11 @@ class LiveTrials:
         found: NDArray[np.bool_] = self.state == STATES.index(TrialState.COMPLETE)
         return found & np.isfinite(self.values).all(axis=1)
 
+    @property
+    def feasible(self) -> NDArray[np.bool_]:
+        """Those of them that violate no constraint, and so can be the best."""
+        return self.complete & ~self.violated
+
     # Reading
 
     def refresh(self, connection: Connection) -> list[int]:
@@ -184,7 +190,7 @@ class LiveTrials:
         codes = {key: self._code(self._name_of(key)) for key in set(details.workers)}
         self._arrays["worker"][at] = [codes[key] for key in details.workers]
         for number, attributes in details.constraints.items():
-            self._arrays["violated"][int(number)] = _violates(attributes)
+            self._arrays["violated"][int(number)] = violate_constraints(attributes)
         if part.values is not None:
             width = min(part.values.shape[1], self._values.shape[1])
             self._values[at, :width] = part.values[:, :width]
@@ -216,7 +222,7 @@ class LiveTrials:
             ("cause", NO_CODE if row.cause is None else _cause(row.cause)),
             ("worker", self._code(row.worker)),
             ("attempt", row.attempt),
-            ("violated", _violates(system)),
+            ("violated", violate_constraints(system)),
             ("created", _micros(row.created_at)),
             ("started", _micros(row.started_at)),
             ("finished", _micros(row.finished_at)),
@@ -308,6 +314,7 @@ class LiveTrials:
                 created_at=moment(columns["created"][i]),
                 started_at=moment(columns["started"][i]),
                 finished_at=moment(columns["finished"][i]),
+                violates_constraint=columns["violated"][i],
             )
             for i, number in enumerate(at.tolist())
         ]
@@ -333,13 +340,3 @@ def _index(choices: list[ParamValue], choice: ParamValue) -> int:
             return i
     choices.append(choice)
     return len(choices) - 1
-
-
-def _violates(attributes: Mapping[str, str]) -> bool:
-    """Whether one of Optuna's constraints is above 0 or no number."""
-    for key, stored in attributes.items():
-        if key.startswith("constraints:"):
-            given = json.loads(stored)
-            if isinstance(given, int | float) and not given <= 0:
-                return True
-    return False

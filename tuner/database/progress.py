@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
+from tuner.database.attributes import violate_constraints
 from tuner.database.feed import Snapshot
 from tuner.trials import Direction, TrialState
 
@@ -43,7 +44,10 @@ _CHANGED = text("""
                    AS started,
                string_agg(float8send(coalesce(
                    CAST(extract(epoch FROM finished_at) AS double precision), 'NaN')), '')
-                   AS finished
+                   AS finished,
+               json_object_agg(number, system_attrs) FILTER (
+                   WHERE CAST(system_attrs AS text) LIKE '%"constraints:%'
+               ) AS constrained
         FROM tuner.trials
         WHERE study_id = s.id
           AND (changed >= CAST(:xmax AS xid8) OR changed = ANY(CAST(:in_progress AS xid8[])))
@@ -56,7 +60,7 @@ class Progress:
     """How far a study is."""
 
     counts: Mapping[TrialState, int]
-    best_number: int | None  # of the best complete trial with a finite value
+    best_number: int | None  # of the best complete trial with a finite value, within constraints
     best_value: float | None
     spark: tuple[float, ...]  # the best so far, over the trials by number
     seconds: float  # that trials' latest attempts have taken
@@ -82,6 +86,7 @@ class _Numbers:
         self.values = np.empty(0)
         self.started = np.empty(0)
         self.finished = np.empty(0)
+        self.violated = np.zeros(0, np.bool_)
         self.made: dict[Direction, Progress] = {}
 
     def take(self, row: Any) -> None:
@@ -95,12 +100,16 @@ class _Numbers:
             (self.finished, row.finished),
         ):
             column[numbers] = np.frombuffer(packed, ">f8")
+        self.violated[numbers] = False
+        for number, given in (row.constrained or {}).items():
+            self.violated[int(number)] = violate_constraints(given)
         self.made.clear()
 
     def _grow(self, size: int) -> None:
         more = max(size, len(self.states) * 5 // 4) - len(self.states)
         if size > len(self.states):
             self.states = np.concatenate([self.states, np.zeros(more, np.int8)])
+            self.violated = np.concatenate([self.violated, np.zeros(more, np.bool_)])
             for name in ("values", "started", "finished"):
                 setattr(self, name, np.concatenate([getattr(self, name), np.full(more, np.nan)]))
 
@@ -113,9 +122,10 @@ class _Numbers:
     def _progress(self, direction: Direction) -> Progress:
         counted = np.bincount(self.states, minlength=len(STATES) + 1)
         complete = (self.states == _code(TrialState.COMPLETE)) & np.isfinite(self.values)
+        feasible = complete & ~self.violated
         sign = 1.0 if direction == "maximize" else -1.0
-        scores = np.where(complete, sign * self.values, -np.inf)
-        best = int(np.argmax(scores)) if complete.any() else None
+        scores = np.where(feasible, sign * self.values, -np.inf)
+        best = int(np.argmax(scores)) if feasible.any() else None
         ended = self.finished[np.isfinite(self.finished)]
         return Progress(
             counts={state: int(counted[_code(state)]) for state in STATES},
@@ -136,6 +146,7 @@ class _Numbers:
             self.values[numbers],
             self.started[numbers],
             self.finished[numbers],
+            self.violated[numbers],
         )
 
 
@@ -148,6 +159,7 @@ class Series:
     values: NDArray[np.float64]  # of the first objective; NaN where there is none
     started: NDArray[np.float64]  # seconds since 1970, or NaN
     finished: NDArray[np.float64]
+    violated: NDArray[np.bool_]  # a constraint
 
     @property
     def complete(self) -> NDArray[np.bool_]:
@@ -155,9 +167,14 @@ class Series:
         found: NDArray[np.bool_] = (self.states == TrialState.COMPLETE) & np.isfinite(self.values)
         return found
 
+    @property
+    def feasible(self) -> NDArray[np.bool_]:
+        """Those of them that can be the best."""
+        return self.complete & ~self.violated
+
     def top(self, direction: Direction, how_many: int) -> list[int]:
         """The numbers of the best complete trials, the earlier of equal ones first."""
-        chosen = np.flatnonzero(self.complete)
+        chosen = np.flatnonzero(self.feasible)
         scores = self.values[chosen] * (-1.0 if direction == "maximize" else 1.0)
         best = chosen[np.argsort(scores, kind="stable")[:how_many]]
         return [int(number) for number in self.numbers[best]]

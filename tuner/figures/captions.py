@@ -38,7 +38,11 @@ SPREAD = (
 def of_history(found: history.Info) -> str:
     """The marks, and how often the best improved."""
     if not found.records:
-        return "Each mark is a trial. None has completed yet."
+        violating = any(p.trial.violates_constraint for p in found.points[TrialState.COMPLETE])
+        said = (
+            "All that are complete violate a constraint" if violating else "None has completed yet"
+        )
+        return f"Each mark is a trial. {said}."
     last = found.records[-1][0].trial.number
     gains = len(found.records) - 1
     if not gains:

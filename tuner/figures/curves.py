@@ -69,7 +69,7 @@ def info(trials: Sequence[Trial], study: Study, limit: int = thin.MAX_POINTS) ->
     left out evenly, never the best one nor those that set a new best.
     """
     with_reports = [t for t in trials if t.state in DRAWN and t.reports]
-    reached = values.complete(with_reports)
+    reached = values.feasible(with_reports)
     records = {
         reached[i][0].number for i in values.records([v for _, v in reached], study.direction)
     }

@@ -5,7 +5,7 @@ trials without a finite value and of those far worse than the rest, which would 
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -45,7 +45,6 @@ class Info:
     records: list[tuple[Point, float]]  # each trial that set a new best, with its value
     line: list[tuple[int | datetime, float]]  # best so far: at each record, and at the last x
     shown: tuple[float, float] | None  # range of values; None: all
-    infeasible: Collection[int] = frozenset()  # numbers of trials that violate a constraint
 
     @property
     def every(self) -> list[Point]:
@@ -62,7 +61,6 @@ def info(
     trials: Sequence[Trial],
     study: Study,
     by: By = "number",
-    infeasible: Collection[int] = frozenset(),
 ) -> Info:
     """Sort the trials into points; by finish, trials that have not ended are left out."""
     with_value: list[Point] = []
@@ -77,7 +75,8 @@ def info(
     with_value.sort(key=lambda p: (p.x, p.trial.number))
     complete = [p for p in with_value if p.trial.state is TrialState.COMPLETE]
     reached = [p.value for p in complete if p.value is not None]
-    records = [(complete[i], reached[i]) for i in values.records(reached, study.direction)]
+    winning = [(p, p.value) for p in complete if p.trial.is_feasible and p.value is not None]
+    records = [winning[i] for i in values.records([v for _, v in winning], study.direction)]
     others = [
         p.value
         for p in with_value
@@ -95,7 +94,7 @@ def info(
     last = max((p.x for p in (*with_value, *without)), default=None)
     if line and last is not None and last != line[-1][0]:
         line.append((last, line[-1][1]))
-    return Info(study.metric, study.direction, by, points, strip, records, line, shown, infeasible)
+    return Info(study.metric, study.direction, by, points, strip, records, line, shown)
 
 
 def _range(
@@ -148,7 +147,7 @@ def draw(found: Info) -> go.Figure:
     traces = [
         _scatter(found, state, shown, with_params=few, infeasible=infeasible)
         for state in DRAWN
-        for infeasible, shown in _by_feasibility(found, _thinned(found, state, total))
+        for infeasible, shown in _by_feasibility(_thinned(found, state, total))
         if shown
     ]
     if found.line:
@@ -208,18 +207,15 @@ def _thinned(found: Info, state: TrialState, total: int) -> list[Point]:
 
 
 def _by_feasibility(
-    found: Info, points: Sequence[Point]
+    points: Sequence[Point],
 ) -> tuple[tuple[bool, list[Point]], tuple[bool, list[Point]]]:
-    """Those that violate a constraint, which lie below the others, and those that do not."""
-    violating = [
-        p
-        for p in points
-        if p.trial.number in found.infeasible and p.trial.state is TrialState.COMPLETE
-    ]
-    if not violating:
-        return (True, []), (False, list(points))
-    numbers = {p.trial.number for p in violating}
-    return (True, violating), (False, [p for p in points if p.trial.number not in numbers])
+    """Complete ones that violate a constraint, which lie below the others, and those others."""
+    parts: tuple[list[Point], list[Point]] = [], []
+    for point in points:
+        parts[point.trial.violates_constraint and point.trial.state is TrialState.COMPLETE].append(
+            point
+        )
+    return (True, parts[True]), (False, parts[False])
 
 
 def _scatter(

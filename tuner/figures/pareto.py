@@ -1,6 +1,6 @@
 """The trials that no other trial beats in every objective, among all others."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,14 +22,13 @@ class Info:
     front: list[Trial]  # by the first of the two
     others: list[Trial]
     objectives: int
-    infeasible: Collection[int] = frozenset()  # numbers of trials that violate a constraint
 
     @property
     def nothing(self) -> str | None:
         """Why there is nothing to draw; None where there is."""
         if self.objectives < 2:
             return "The study has one objective: its best trial is the front."
-        return None if self.front else "No trial is complete yet."
+        return None if self.front or self.others else "No trial is complete yet."
 
 
 def front(points: NDArray[np.float64], directions: Sequence[Direction]) -> NDArray[np.int64]:
@@ -57,9 +56,11 @@ def info(
     x: int = 0,
     y: int = 1,
     limit: int = thin.MAX_POINTS,
-    infeasible: Collection[int] = frozenset(),
 ) -> Info:
-    """Complete trials with a finite value of every objective; the front is never thinned out."""
+    """Complete trials with a finite value of every objective; the front is never thinned out.
+
+    What violates a constraint is not on the front and beats nothing.
+    """
     objectives = len(study.directions)
     metrics = [*study.metrics, *(f"value {i}" for i in range(len(study.metrics), objectives))]
     if objectives < 2:
@@ -72,17 +73,18 @@ def info(
         and len(t.values) == objectives
         and all(values.finite(v) is not None for v in t.values)
     ]
-    points = np.array([t.values for t in complete]).reshape(-1, objectives)
-    best = set(front(points, study.directions).tolist())
-    others = [t for i, t in enumerate(complete) if i not in best]
+    feasible = [t for t in complete if not t.violates_constraint]
+    points = np.array([t.values for t in feasible]).reshape(-1, objectives)
+    best = [feasible[i] for i in front(points, study.directions)]
+    numbers = {t.number for t in best}
+    others = [t for t in complete if t.number not in numbers]
     return Info(
         (metrics[x], metrics[y]),
         x,
         y,
-        sorted((complete[i] for i in best), key=lambda t: (_at(t, x), _at(t, y))),
+        sorted(best, key=lambda t: (_at(t, x), _at(t, y))),
         thin.evenly(others, max(limit - len(best), 0)),
         objectives,
-        infeasible,
     )
 
 
@@ -101,10 +103,8 @@ def draw(found: Info) -> go.Figure:
     if found.nothing:
         return theme.empty(found.nothing)
     few = len(found.others) <= 300
-    beside = [t for t in found.others if t.number in found.infeasible]
-    others = _points(
-        found, [t for t in found.others if t.number not in found.infeasible], "dominated"
-    ) | {
+    beside = [t for t in found.others if t.violates_constraint]
+    others = _points(found, [t for t in found.others if not t.violates_constraint], "dominated") | {
         "marker": {
             "color": theme.LIGHT.complete,
             "size": 8 if few else 5,

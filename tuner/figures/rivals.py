@@ -66,10 +66,10 @@ def _best_so_far(rival: Rival, by: By) -> list[tuple[float, float]]:
     )
     steps = [1.0 if by == "trials" else trial.seconds or 0.0 for trial in ended]
     at = dict(zip((t.number for t in ended), np.cumsum(steps).tolist(), strict=True))
-    complete = values.complete(ended)
-    reached = [value for _, value in complete]
+    winning = values.feasible(ended)
+    reached = [value for _, value in winning]
     points = [
-        (float(at[complete[i][0].number]), reached[i])
+        (float(at[winning[i][0].number]), reached[i])
         for i in values.records(reached, rival.study.direction)
     ]
     last = float(sum(steps))
@@ -175,7 +175,7 @@ def spread(rivals: Sequence[Rival]) -> Spread:
     """Quartiles of the values that complete trials have reached."""
     boxes, every = [], []
     for rival in rivals:
-        reached = [value for _, value in values.complete(rival.trials)]
+        reached = [value for _, value in values.feasible(rival.trials)]
         if reached:
             every += reached
             q1, q2, q3 = np.quantile(reached, (0.25, 0.5, 0.75)).tolist()

@@ -53,7 +53,6 @@ class Info:
     total: int  # complete trials with a finite value
     shown: tuple[float, float] | None
     outside: int
-    infeasible: Collection[int] = frozenset()  # numbers of trials that violate a constraint
 
     @property
     def nothing(self) -> str | None:
@@ -70,7 +69,6 @@ def info(
     log_params: Collection[str] = frozenset(),
     importances: Mapping[str, float] | None = None,
     limit: int = thin.MAX_POINTS,
-    infeasible: Collection[int] = frozenset(),
 ) -> Info:
     """Place complete trials with a finite value; at most `limit` points over all panels."""
     found = values.complete(trials)
@@ -91,7 +89,6 @@ def info(
         total=len(found),
         shown=shown,
         outside=values.outside(reached, shown),
-        infeasible=infeasible,
     )
 
 
@@ -244,8 +241,8 @@ def _traces(found: Info, panel: Panel, suffix: str) -> list[dict[str, Any]]:
         }
 
     few = len(panel.points) <= 300
-    feasible = [p for p in panel.points if p.trial.number not in found.infeasible]
-    violating = [p for p in panel.points if p.trial.number in found.infeasible]
+    feasible = [p for p in panel.points if not p.trial.violates_constraint]
+    violating = [p for p in panel.points if p.trial.violates_constraint]
     star = [p for p in panel.points if best is not None and p.trial.number == best.number]
     colours = {
         "color": [p.trial.number for p in feasible],

@@ -116,6 +116,14 @@ def duration(seconds: float | None) -> str:
     return f"{whole} s"
 
 
+def memory(taken: float) -> str:
+    """Bytes with three digits: `512 bytes`, `1.25 MiB`, `84 GiB`."""
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if taken >= unit:
+            return f"{number(taken / unit, 3 if taken < 100 * unit else 4)} {name}"
+    return f"{taken:.0f} bytes"
+
+
 def size(parameters: float | None) -> str:
     """A count of parameters with three digits: `1.25 M`; `–` where it is not known."""
     if parameters is None:

@@ -24,6 +24,11 @@ def complete(trials: Iterable[Trial]) -> list[tuple[Trial, float]]:
     ]
 
 
+def feasible(trials: Iterable[Trial]) -> list[tuple[Trial, float]]:
+    """Those of them that violate no constraint, and so can be the best."""
+    return [(trial, value) for trial, value in complete(trials) if not trial.violates_constraint]
+
+
 def records(values: Sequence[float], direction: Direction) -> list[int]:
     """Indices of the values that are better than all before them."""
     found: list[int] = []

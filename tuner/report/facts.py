@@ -89,13 +89,13 @@ def counts(study: Study, trials: Sequence[Trial]) -> Counts:
 
 def best(study: Study, trials: Sequence[Trial]) -> Trial | None:
     """The best complete trial with a finite value."""
-    return best_trial((t for t, _ in values.complete(trials)), study.direction)
+    return best_trial(trials, study.direction)
 
 
 def top(study: Study, trials: Sequence[Trial], how_many: int = TOP) -> list[Trial]:
     """The best complete trials, the earlier of equal ones first."""
     sign = -1 if study.direction == "maximize" else 1
-    ranked = sorted(values.complete(trials), key=lambda pair: (sign * pair[1], pair[0].number))
+    ranked = sorted(values.feasible(trials), key=lambda pair: (sign * pair[1], pair[0].number))
     return [trial for trial, _ in ranked[:how_many]]
 
 

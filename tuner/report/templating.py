@@ -39,6 +39,7 @@ def template_environment(package: str, **filters: Callable[..., Any]) -> jinja2.
         "param": text.value,
         "short": text.short,
         "duration": text.duration,
+        "memory": text.memory,
         **filters,
     }
     return environment

@@ -30,7 +30,7 @@ def leading(database: Database, study: Study, top: int, *, front: bool = False) 
     finite = [
         t
         for t in (pareto_front(every, study.directions) if front else every)
-        if t.state is TrialState.COMPLETE and t.value is not None and math.isfinite(t.value)
+        if t.is_feasible and t.value is not None and math.isfinite(t.value)
     ]
     if not finite:
         commands.best(database, study)  # says why there is none

@@ -3,7 +3,7 @@
 Each function takes what it needs while nobody changes the columns, and returns what draws it.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -67,10 +67,10 @@ class Look:
         return {"log_params": logs, "importances": self.importances}
 
     @property
-    def infeasible(self) -> frozenset[int]:
-        """Numbers of the chosen complete trials that violate a constraint."""
+    def grey(self) -> str:
+        """What the caption says of complete trials that violate a constraint, if there are any."""
         found = self.chosen & self.live.complete & self.live.violated
-        return frozenset(np.flatnonzero(found).tolist())
+        return " Hollow grey marks violate a constraint." if found.any() else ""
 
     def picked(self, limit: int, *states: TrialState) -> list[Trial]:
         """Few enough of the chosen trials, of these states if any are named."""
@@ -116,18 +116,14 @@ def _axis(axis: axes.Axis, *, positions: bool = True) -> dict[str, Any]:
 
 def _history(look: Look) -> Drawing:
     trials, total = look.picked(HISTORY), int(look.chosen.sum())
-    infeasible = look.infeasible
+    grey = look.grey
 
     def draw() -> Drawn:
-        found = history.info(trials, look.study, infeasible=infeasible)
-        caption = captions.of_history(found) + _part(len(trials), total) + _grey(infeasible)
+        found = history.info(trials, look.study)
+        caption = captions.of_history(found) + _part(len(trials), total) + grey
         return _drawn(found, history, caption, [{"x": _column("number"), "y": _column("value")}])
 
     return draw
-
-
-def _grey(infeasible: Collection[int]) -> str:
-    return " Hollow grey marks violate a constraint." if infeasible else ""
 
 
 def _part(drawn: int, total: int) -> str:
@@ -205,17 +201,16 @@ def _parallel(look: Look) -> Drawing:
 def _slices(look: Look) -> Drawing:
     trials = look.picked(POINTS, TrialState.COMPLETE)
     total = int((look.chosen & look.live.complete).sum())
-    infeasible = look.infeasible
+    grey = look.grey
 
     def draw() -> Drawn:
-        limit = 3 * POINTS // 2
-        found = slices.info(trials, look.study, limit=limit, infeasible=infeasible, **look.axes)
+        found = slices.info(trials, look.study, limit=3 * POINTS // 2, **look.axes)
         found = replace(found, total=total)
         brush = [
             {"x": _axis(panel.axis, positions=False), "y": _column("value")}
             for panel in found.panels
         ]
-        return _drawn(found, slices, captions.of_slices(found) + _grey(infeasible), brush)
+        return _drawn(found, slices, captions.of_slices(found) + grey, brush)
 
     return draw
 
@@ -247,12 +242,12 @@ def _edf(look: Look) -> Drawing:
 def _pareto(look: Look) -> Drawing:
     trials = look.picked(POINTS, TrialState.COMPLETE)
     x, y = _objective(look, look.x, 0), _objective(look, look.y, 1)
-    infeasible = look.infeasible
+    grey = look.grey
 
     def draw() -> Drawn:
-        found = pareto.info(trials, look.study, x, y, infeasible=infeasible)
+        found = pareto.info(trials, look.study, x, y)
         brush = [{"x": _column(f"value.{x}"), "y": _column(f"value.{y}")}]
-        return _drawn(found, pareto, captions.of_pareto(found) + _grey(infeasible), brush)
+        return _drawn(found, pareto, captions.of_pareto(found) + grey, brush)
 
     return draw
 

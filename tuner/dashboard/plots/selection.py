@@ -65,7 +65,7 @@ class Filter:
     """Which trials are shown."""
 
     states: frozenset[TrialState] = frozenset()  # none: all
-    top: int | None = None  # so many of the best complete ones
+    top: int | None = None  # so many of the best complete ones that violate no constraint
     where: tuple[Where, ...] = ()
 
     @property
@@ -120,7 +120,7 @@ def mask(live: LiveTrials, given: Filter) -> Mask:
     for where in given.where:
         found &= _holds(live, where)
     if given.top is not None:
-        best = ranked(live, found & live.complete)[: given.top]
+        best = ranked(live, found & live.feasible)[: given.top]
         found = np.zeros(live.size, np.bool_)
         found[best] = True
     return found
@@ -167,10 +167,13 @@ def pick(live: LiveTrials, chosen: Mask, limit: int) -> list[int]:
     keep = np.flatnonzero(chosen & (live.state == STATES.index(TrialState.RUNNING))).tolist()
     if len(complete):
         reached = live.values[complete, 0]
-        keep += complete[records(reached, live.directions[0] == "maximize")].tolist()
         keep += [int(complete[reached.argmin()]), int(complete[reached.argmax()])]
+    feasible = np.flatnonzero(chosen & live.feasible)
+    if len(feasible):
+        reached = live.values[feasible, 0]
+        keep += feasible[records(reached, live.directions[0] == "maximize")].tolist()
         if len(live.directions) > 1:
-            keep += complete[pareto.front(live.values[complete], live.directions)].tolist()
+            keep += feasible[pareto.front(live.values[feasible], live.directions)].tolist()
     places = np.searchsorted(at, np.unique(keep)) if keep else ()
     return [int(at[i]) for i in thin.indices(len(at), limit, [int(i) for i in places])]
 

@@ -94,7 +94,7 @@ class Stream:
     def tell_trials(self, study_id: int, seen: Seen, changed: Sequence[int]) -> None:
         """Tell every page what changed in a study, whose lock the caller holds."""
         live = seen.live
-        best = ranked(live, live.complete)[:1].tolist()
+        best = ranked(live, live.feasible)[:1].tolist()
         told: dict[str, Any] = {
             "study": study_id,
             "version": seen.version,

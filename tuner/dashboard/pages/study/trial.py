@@ -10,7 +10,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
-from tuner import commands, export
+from tuner import commands, export, trials
 from tuner.dashboard import views
 from tuner.dashboard.charts import Chart, Point, chart
 from tuner.dashboard.context import Board, Context, StudyId, TrialNumber
@@ -20,9 +20,9 @@ from tuner.database import attempts, devices, feed
 from tuner.database.attempts import Attempt
 from tuner.figures import text
 from tuner.report import facts
-from tuner.trials import ParamValue, Study, Trial
+from tuner.trials import COSTS, PEAK_MEMORY, ParamValue, Study, Trial
 
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 OF_RESOURCES = ("peak_memory_mib", "samples_per_second")  # reported, but no curve of learning
 ATTEMPTS = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
@@ -100,10 +100,8 @@ def _facts(trial: Trial) -> list[tuple[str, str]]:
     if trial.worker:
         facts.append(("worker", trial.worker))
     for key, value in trial.user_attrs.items():
-        if key == "peak_bytes" and isinstance(value, int):
-            facts.append(("most memory", f"{value / GIB:.2f} GiB"))
-        else:
-            facts.append((key.replace("_", " "), str(value)))
+        if key != "peak_bytes" or PEAK_MEMORY not in trial.user_attrs:  # the same, unless measured
+            facts.append(_fact(key, value))
     if trial.reports:
         facts.append(("epochs", f"{trial.reports[-1].step:,}"))
         if trial.seconds:
@@ -111,6 +109,25 @@ def _facts(trial: Trial) -> list[tuple[str, str]]:
                 ("time of an epoch", text.duration(trial.seconds / trial.reports[-1].step))
             )
     return facts
+
+
+def _fact(key: str, value: Any) -> tuple[str, str]:
+    """What is known of a trial by that name, in the units that people read."""
+    label = key.replace("_", " ")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        return label, str(value)
+    match key:
+        case "peak_bytes":
+            return "peak memory", text.memory(value)
+        case trials.PEAK_MEMORY:
+            return label, text.memory(value * MIB)
+        case trials.TRAINING_SECONDS:
+            return "training time", text.duration(value)
+        case trials.LATENCY:
+            return label, f"{text.number(value, 3)} {COSTS[key]}"
+        case trials.PARAMETERS:
+            return label, f"{value:,.0f}"
+    return label, text.value(value)
 
 
 def _curves(study: Study, trial: Trial) -> list[Chart]:

@@ -6,6 +6,7 @@ import * as filter from "./filter.js";
 const ROW = 35; // pixels, as in plots.css with the border
 const WINDOW = 100; // rows of one request
 const MOST_COMPARED = 8;
+const EVERY = 1000000; // the most that may be asked for as the best
 const study = Number(document.body.dataset.study);
 const times = new Intl.DateTimeFormat(undefined, { dateStyle: "short", timeStyle: "medium" });
 
@@ -53,8 +54,8 @@ class Table {
   query(extra = {}) {
     const { name, descending } = this.sort;
     const query = new URLSearchParams(filter.query(null, { sort: name, descending, ...extra }));
-    // a pruned trial's last report is no result
-    if (this.top && !filter.states().length) query.append("state", "complete");
+    // a pruned trial's last report is no result, and who violates a constraint is not the best
+    if (this.top && !filter.states().length && !query.has("top")) query.set("top", EVERY);
     return query.toString();
   }
 
