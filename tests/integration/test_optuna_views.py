@@ -167,7 +167,7 @@ def test_the_views_are_what_optuna_expects_to_find(database: Database, writable:
 )
 def test_the_views_refuse_to_be_written(database: Database, writable: Any, statement: str) -> None:
     bench = Bench(database)
-    bench.do(trials.report, bench.held(), Report(1, 0.5), lease=60.0)
+    bench.do(trials.report, bench.held(), [Report(1, 0.5)], lease=60.0)
     table = next(word for word in statement.split() if word.islower())
     with (
         pytest.raises(DBAPIError, match=f"optuna.{table} is a read-only view") as caught,
