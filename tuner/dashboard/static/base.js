@@ -148,6 +148,8 @@ for (const name of ["tuner:hello", "tuner:trials", "tuner:study"])
     if (!study || !detail?.study || Number(study) === detail.study)
       telling ??= setTimeout(here, name === "tuner:trials" ? Math.max(told + APART - performance.now(), 0) : 0);
   });
+// a menu that is wider than a phone begins where its page is
+for (const link of document.querySelectorAll("nav [aria-current]")) link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.offsetLeft - 24;
 // after what the page draws: neither changes what is to be read at once
 const idle = window.requestIdleCallback ?? ((begin) => setTimeout(begin, 200));
 idle(() => {
