@@ -1,11 +1,12 @@
 """Sixty-four workers on one PostgreSQL: how many claims and reports a second, and how fast.
 
-Each worker is a process with a connection of its own whose trials follow one another: it claims,
-reports ten times at an even pace and finishes, so quickly that all together should make 200 claims
-and 2,000 reports a second on a study of 10,000 trials. Who is late does not wait. Executors and
-training are left out: they would take the processors that are asked about.
+Each worker is a process with a connection of its own that claims, reports ten times and finishes,
+so often that all together should make 200 claims and 2,000 reports a second on a study of 10,000
+trials. Who is late does not wait. Executors and training are left out: they would take the
+processors that are asked about.
 
     python -m benchmarks.load                     half a minute, and as much for the start
+    python -m benchmarks.load --spread            reports at an even pace instead of all at once
     python -m benchmarks.load --claims 400        more than it can: what does it reach?
 """
 
@@ -28,8 +29,13 @@ from tuner.worker.outbox import Outbox
 WORKERS, REPORTS, TRIALS = 64, 10, 10_000
 
 
-def work(url: str, study: str, seconds: float, pause: float, start: Barrier, results: Any) -> None:
-    """A worker process: how long claims took, reports until they were stored, and its CPU time."""
+def work(
+    url: str, study: str, seconds: float, pause: float, spread: float, start: Barrier, results: Any
+) -> None:
+    """A worker process: how long claims took, reports until they were stored, and its CPU time.
+
+    `spread`: seconds between two reports of a trial.
+    """
     runner = tuner_runner(url, study)
     runner.trial()  # connections, caches, imports
     claims: list[float] = []
@@ -46,7 +52,7 @@ def work(url: str, study: str, seconds: float, pause: float, start: Barrier, res
         made: list[float] = []
         stored = partial(_stored, made, reports)
         for step in range(1, REPORTS + 1):
-            _wait(due + pause * step / (REPORTS + 1), runner.outbox)
+            _wait(due + spread * step, runner.outbox)
             report = Report(step, random.random())
             runner.search.should_prune(held, report)
             made.append(time.monotonic())
@@ -74,7 +80,7 @@ def _lost() -> None:
     raise AssertionError("a lease was lost")
 
 
-def spread(took: list[float]) -> str:
+def shown(took: list[float]) -> str:
     """Median and 95th percentile in milliseconds."""
     ordered = sorted(took)
     p95 = ordered[int(0.95 * len(ordered))]
@@ -85,13 +91,16 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--claims", type=float, default=200, help="wanted in a second")
+    parser.add_argument("--spread", action="store_true", help="reports at an even pace")
     parser.add_argument("--seconds", type=float, default=30)
     given = parser.parse_args()
     bench = Bench()
     try:
         fill.tuner_study(bench.url, "load", TRIALS)
         start, results = SPAWN.Barrier(WORKERS + 1), SPAWN.Queue()
-        arguments = (bench.url, "load", given.seconds, WORKERS / given.claims, start, results)
+        pause = WORKERS / given.claims
+        spread = pause / (REPORTS + 1) if given.spread else 0.0
+        arguments = (bench.url, "load", given.seconds, pause, spread, start, results)
         processes = [SPAWN.Process(target=work, args=arguments) for _ in range(WORKERS)]
         for process in processes:
             process.start()
@@ -110,8 +119,8 @@ def main() -> None:
     print("| | |\n|---|---|")
     print(f"| claims/s (wanted {given.claims:g}) | {len(claims) / took:.0f} |")
     print(f"| reports/s | {len(reports) / took:,.0f} |")
-    print(f"| claim p50, p95 ms | {spread(claims)} |")
-    print(f"| until a report is stored, p50, p95 ms | {spread(reports)} |")
+    print(f"| claim p50, p95 ms | {shown(claims)} |")
+    print(f"| until a report is stored, p50, p95 ms | {shown(reports)} |")
     print(f"| processors used by server, by workers | {server / took:.2f}, {clients / took:.2f} |")
 
 

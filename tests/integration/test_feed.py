@@ -10,15 +10,17 @@ from contextlib import suppress
 import numpy as np
 import pytest
 from optuna.trial import TrialState as OptunaState
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from tests.integration.test_claims import LEASE, Bench
-from tuner.database import columns, feed, leases, trials
+from tuner.database import changes, columns, feed, leases, trials
+from tuner.database.columns import Columns, Reports
 from tuner.database.engine import Database
 from tuner.database.feed import Feed, TrialRow
 from tuner.errors import LeaseLostError
 from tuner.search.distributions import from_json, frozen
 from tuner.search.history import History
+from tuner.search.record import Record
 from tuner.search.storage import Storage
 from tuner.trials import Cause, Report, TrialState
 
@@ -64,6 +66,26 @@ def one_trial(bench: Bench, rng: random.Random) -> None:
             trials.finish(connection, claimed, TrialState.COMPLETE, [rng.random()])
 
 
+class Ran:
+    """Watches how trials end well, with which reports."""
+
+    def __init__(self) -> None:
+        self.count: Counter[int] = Counter()
+        self.reports: dict[int, list[tuple[int, float]]] = {}
+
+    def load(self, finished: Columns, space: object, reports: Reports) -> None:
+        if finished.state == TrialState.COMPLETE:
+            for number in finished.numbers.tolist():
+                made = reports.of(finished.numbers[finished.numbers == number])
+                self.count[number] += 1
+                self.reports[number] = list(
+                    zip(made.steps.tolist(), made.values.tolist(), strict=True)
+                )
+
+    def note(self, record: Record) -> None:
+        assert record.row.state in (TrialState.RUNNING, TrialState.WAITING)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_readers_view_is_the_table_however_commits_interleave(
     database: Database, seed: int
@@ -72,6 +94,8 @@ def test_a_readers_view_is_the_table_however_commits_interleave(
     readers = [Feed(bench.id) for _ in range(2)]
     views: list[dict[int, TrialRow]] = [{} for _ in readers]
     ended: list[Counter[int]] = [Counter() for _ in readers]
+    history, ran = History(bench.id, with_attributes=True), Ran()
+    history.watch(ran)
     done = threading.Event()
 
     def write(worker: int) -> None:
@@ -90,8 +114,15 @@ def test_a_readers_view_is_the_table_however_commits_interleave(
         while not done.is_set():
             look(readers[index], views[index], ended[index])
 
-    with ThreadPoolExecutor(WRITERS + len(readers)) as pool:
+    def read_columns() -> None:
+        while not done.is_set():
+            with database.statement() as connection:
+                history.refresh(connection)
+            assert history.trials is not None  # all of them, kept from now on
+
+    with ThreadPoolExecutor(WRITERS + len(readers) + 1) as pool:
         reading = [pool.submit(read, index) for index in range(len(readers))]
+        reading.append(pool.submit(read_columns))
         try:
             for written in [pool.submit(write, n) for n in range(WRITERS)]:
                 written.result()
@@ -106,6 +137,16 @@ def test_a_readers_view_is_the_table_however_commits_interleave(
         look(reader, view, count)
         assert [reader.trial(view[number]) for number in sorted(view)] == table
         assert set(count.values()) <= {1}  # and no change comes twice
+    with database.statement() as connection:
+        history.refresh(connection)
+        reader = Feed(bench.id)
+        rows = reader.poll(connection)
+    expected = [frozen(row, from_json(reader.spaces[row.space_id])) for row in rows]  # type: ignore[index]
+    assert list(history.trials) == expected
+    assert history.select([t.number for t in expected]) == expected
+    complete = {t.number: t for t in expected if t.state is OptunaState.COMPLETE}
+    assert ran.count == Counter(dict.fromkeys(complete, 1))
+    assert ran.reports == {n: list(t.intermediate_values.items()) for n, t in complete.items()}
 
 
 def test_a_long_transaction_elsewhere_brings_nothing_twice(database: Database) -> None:
@@ -219,12 +260,15 @@ def test_columns_of_reports_are_in_order(database: Database) -> None:
     np.testing.assert_allclose(reports.values, [n / step for n, step in keys])
 
 
-def test_a_poll_reads_through_the_indexes(database: Database) -> None:
+@pytest.mark.parametrize(
+    "poll", [feed._poll(feed._CHANGED), changes._poll(feed.NEW, "")], ids=["rows", "columns"]
+)
+def test_a_poll_reads_through_the_indexes(database: Database, poll: TextClause) -> None:
     bench = Bench(database)
     bench.fill(20_000)
     with database.statement() as connection:
         plan = connection.execute(
-            text("EXPLAIN " + feed._poll(feed._CHANGED, "").text),
+            text("EXPLAIN " + poll.text),
             {
                 "study": bench.id,
                 "xmax": "999999999",
@@ -232,6 +276,10 @@ def test_a_poll_reads_through_the_indexes(database: Database) -> None:
                 "running": [1, 2],
                 "since": [5, 5],
                 "with_metrics": False,
+                "with_reports": True,
+                "attributes": False,
+                "details": False,
+                "never": columns.NO_TIME,
             },
         ).scalars()
         text_ = "\n".join(plan)

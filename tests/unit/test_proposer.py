@@ -16,7 +16,7 @@ from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from tests.unit.spaces import spaces
-from tuner.database.columns import NEVER, Columns
+from tuner.database.columns import NEVER, NO_REPORTS, Columns
 from tuner.families import registry
 from tuner.search.history import History
 from tuner.search.sample import BEST, NEWEST
@@ -341,7 +341,7 @@ def test_a_worker_that_starts_late_proposes_what_one_that_was_there_does(sampler
         history.put(drawn[-1])
     late = History(1)
     distributions = drawn[0].distributions
-    late._columns.append((in_columns(drawn, list(distributions)), distributions))
+    late._load(in_columns(drawn, list(distributions)), distributions, NO_REPORTS)
 
     assert proposer(space, sampler, history=late).propose(40) == there.propose(40)
 

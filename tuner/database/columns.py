@@ -24,24 +24,30 @@ NEVER = np.iinfo(np.int64).min  # a time that is not known
 _EPOCH = 946_684_800_000_000  # 2000-01-01, from which PostgreSQL counts, in µs since 1970
 _ARRAY_HEADER = 20  # bytes of a one-dimensional array's binary format, before its elements
 
+# What `unpacked` reads of trials in groups of one state, one space and equally many values.
+PACKED = """
+    state, space_id, cardinality(params) AS width,
+    state = 'failed' AND cause = 'out_of_memory' AS infeasible,
+    CASE WHEN :details THEN cause END AS cause,
+    coalesce(cardinality(objective_values), 0) AS objectives,
+    string_agg(int8send(id), '') AS ids,
+    string_agg(int4send(number), '') AS numbers,
+    string_agg(array_send(params), '') AS params,
+    string_agg(array_send(objective_values), '') AS objective_values,
+    string_agg(coalesce(timestamptz_send(started_at), :never), '') AS started,
+    string_agg(coalesce(timestamptz_send(finished_at), :never), '') AS finished,
+    CASE WHEN :attributes THEN CAST(json_object_agg(number, user_attrs)
+        FILTER (WHERE user_attrs <> '{}') AS text) END AS user_attrs,
+    CASE WHEN :attributes THEN CAST(json_object_agg(number, system_attrs)
+        FILTER (WHERE system_attrs <> '{}') AS text) END AS system_attrs
+"""
+GROUPS = "1, 2, 3, 4, 5, 6"
+NO_TIME = bytes(8)  # stands for a time that is not known: nothing ran in the first µs of 2000
 _FINISHED = text(f"""
     SELECT {SNAPSHOT}, packed.*
     FROM (VALUES (1)) AS always
     LEFT JOIN (
-        SELECT state, space_id, cardinality(params) AS width,
-               state = 'failed' AND cause = 'out_of_memory' AS infeasible,
-               CASE WHEN :details THEN cause END AS cause,
-               coalesce(cardinality(objective_values), 0) AS objectives,
-               string_agg(int8send(id), '') AS ids,
-               string_agg(int4send(number), '') AS numbers,
-               string_agg(array_send(params), '') AS params,
-               string_agg(array_send(objective_values), '') AS objective_values,
-               string_agg(coalesce(timestamptz_send(started_at), :never), '') AS started,
-               string_agg(coalesce(timestamptz_send(finished_at), :never), '') AS finished,
-               CASE WHEN :attributes THEN CAST(json_object_agg(number, user_attrs)
-                   FILTER (WHERE user_attrs <> '{{}}') AS text) END AS user_attrs,
-               CASE WHEN :attributes THEN CAST(json_object_agg(number, system_attrs)
-                   FILTER (WHERE system_attrs <> '{{}}') AS text) END AS system_attrs,
+        SELECT {PACKED},
                CASE WHEN :details THEN string_agg(timestamptz_send(created_at), '') END AS created,
                CASE WHEN :details THEN string_agg(int4send(attempt), '') END AS attempts,
                CASE WHEN :details THEN
@@ -51,7 +57,7 @@ _FINISHED = text(f"""
                ) END AS constrained
         FROM tuner.trials
         WHERE study_id = :study AND state IN ('complete', 'pruned', 'failed')
-        GROUP BY 1, 2, 3, 4, 5, 6
+        GROUP BY {GROUPS}
     ) packed ON TRUE
 """)  # noqa: S608 - constants
 _REPORTS_OF = text("""
@@ -81,7 +87,7 @@ class Details(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Finished trials that share the state and the space, by number."""
+    """Trials that share the state and the space, by number."""
 
     state: str
     infeasible: bool  # failed, for no device has the memory for them
@@ -98,7 +104,7 @@ class Columns(NamedTuple):
 
 
 class Reports(NamedTuple):
-    """Reports of finished trials, by number and step."""
+    """Reports of trials, by number and step."""
 
     numbers: Integers
     steps: Integers
@@ -110,6 +116,9 @@ class Reports(NamedTuple):
         return Reports(self.numbers[chosen], self.steps[chosen], self.values[chosen])
 
 
+NO_REPORTS = Reports(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+
+
 def finished(
     connection: Connection, study_id: int, *, with_attributes: bool, with_details: bool = False
 ) -> tuple[Snapshot, list[Columns]]:
@@ -117,21 +126,20 @@ def finished(
 
     StudyNotFoundError without such a study.
     """
-    never = (0).to_bytes(8, "big")  # nothing ran in the first microsecond of 2000
     rows = connection.execute(
         _FINISHED,
         {
             "study": study_id,
             "attributes": with_attributes,
             "details": with_details,
-            "never": never,
+            "never": NO_TIME,
             "nobody": NOBODY,
         },
     ).all()
     if not rows[0].exists:
         raise StudyNotFoundError(f"there is no study with the id {study_id}")
     snapshot = Snapshot.parse(rows[0].snapshot, rows[0].era)
-    return snapshot, [_columns(row) for row in rows if row.state is not None]
+    return snapshot, [_finished(row) for row in rows if row.state is not None]
 
 
 def reports(connection: Connection, study_id: int) -> Reports:
@@ -146,23 +154,36 @@ def reports_of(connection: Connection, study_id: int, numbers: Sequence[int]) ->
 
 
 def _reports(row: Any) -> Reports:
-    numbers = _plain(row.numbers, ">i4")
-    steps = _plain(row.steps, ">i8")
-    order = np.lexsort((steps, numbers))
-    values = _plain(row.values, ">f8").astype(np.float64)
-    return Reports(numbers[order].astype(np.int64), steps[order].astype(np.int64), values[order])
+    return unpacked_reports(plain(row.numbers, ">i4"), row.steps, row.values)
 
 
-def _columns(row: Any) -> Columns:
-    numbers = _plain(row.numbers, ">i4").astype(np.int64)
+def unpacked_reports(numbers: NDArray[Any], steps: Any, values: Any) -> Reports:
+    """Reports of the trials with these numbers, from what the server packed."""
+    found = plain(steps, ">i8")
+    order = np.lexsort((found, numbers))
+    return Reports(
+        numbers[order].astype(np.int64),
+        found[order].astype(np.int64),
+        plain(values, ">f8").astype(np.float64)[order],
+    )
+
+
+def _finished(row: Any) -> Columns:
+    trials, order = unpacked(row)
+    return trials if row.created is None else trials._replace(details=_details(row, order))
+
+
+def unpacked(row: Any) -> tuple[Columns, Integers]:
+    """The columns of a row of `PACKED`, and the order in which they had to be put."""
+    numbers = plain(row.numbers, ">i4").astype(np.int64)
     order = np.argsort(numbers)
     params = _matrix(row.params, row.width, len(numbers))
     values = _matrix(row.objective_values, row.objectives, len(numbers))
-    return Columns(
+    trials = Columns(
         state=row.state,
         infeasible=bool(row.infeasible),
         space_id=row.space_id,
-        ids=_plain(row.ids, ">i8").astype(np.int64)[order],
+        ids=plain(row.ids, ">i8").astype(np.int64)[order],
         numbers=numbers[order],
         params=params[order],
         values=values[order] if row.objectives else None,
@@ -170,8 +191,8 @@ def _columns(row: Any) -> Columns:
         finished=_times(row.finished)[order],
         user_attrs=json.loads(row.user_attrs or "{}"),
         system_attrs=json.loads(row.system_attrs or "{}"),
-        details=None if row.created is None else _details(row, order),
     )
+    return trials, order
 
 
 def _details(row: Any, order: Integers) -> Details:
@@ -179,18 +200,19 @@ def _details(row: Any, order: Integers) -> Details:
     return Details(
         cause=row.cause,
         created=_times(row.created)[order],
-        attempts=_plain(row.attempts, ">i4").astype(np.int64)[order],
+        attempts=plain(row.attempts, ">i4").astype(np.int64)[order],
         workers=[packed[16 * i : 16 * i + 16] for i in order.tolist()],
         constraints=row.constrained or {},
     )
 
 
-def _plain(packed: Any, dtype: str) -> NDArray[Any]:
+def plain(packed: Any, dtype: str) -> NDArray[Any]:
+    """The numbers that the server packed."""
     return np.frombuffer(b"" if packed is None else packed, dtype=dtype)
 
 
 def _times(packed: Any) -> Integers:
-    since_2000 = _plain(packed, ">i8").astype(np.int64)
+    since_2000 = plain(packed, ">i8").astype(np.int64)
     return np.where(since_2000 == 0, NEVER, since_2000 + _EPOCH)
 
 

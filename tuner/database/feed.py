@@ -46,10 +46,10 @@ SNAPSHOT = """
     CAST(pg_stat_get_bgwriter_stat_reset_time() AS text) AS era,
     EXISTS (SELECT FROM tuner.studies WHERE id = :study) AS exists
 """
-_NEW = "(changed >= CAST(:xmax AS xid8) OR changed = ANY(CAST(:in_progress AS xid8[])))"
+NEW = "(changed >= CAST(:xmax AS xid8) OR changed = ANY(CAST(:in_progress AS xid8[])))"
 _ALL = "TRUE"  # which trials are read: all of the study
-_CHANGED = _NEW
-_OPEN_OR_CHANGED = f"({_NEW} OR state IN ('waiting', 'running'))"
+_CHANGED = NEW
+_OPEN_OR_CHANGED = f"({NEW} OR state IN ('waiting', 'running'))"
 _ONE = text(
     f"""
     SELECT s.distributions, {_COLUMNS}
@@ -62,12 +62,10 @@ _SPACES = text("SELECT id, distributions FROM tuner.spaces WHERE id = ANY(:ids)"
 
 
 @cache
-def _poll(which: str, write: str) -> TextClause:
-    """The statement of a poll; `write` is a WITH clause whose `written` has a row if it hit."""
+def _poll(which: str) -> TextClause:
+    """The statement of a poll."""
     return text(f"""
-        {write}
-        SELECT {SNAPSHOT}, {"EXISTS (SELECT FROM written)" if write else "FALSE"} AS written,
-               t.since, {_COLUMNS}
+        SELECT {SNAPSHOT}, t.since, {_COLUMNS}
         FROM (VALUES (1)) AS always
         LEFT JOIN (
             SELECT *, -1 AS since FROM tuner.trials WHERE study_id = :study AND {which}
@@ -75,7 +73,7 @@ def _poll(which: str, write: str) -> TextClause:
             SELECT t.*, known.since
             FROM unnest(CAST(:running AS bigint[]), CAST(:since AS bigint[])) AS known(id, since)
             JOIN tuner.trials t ON t.id = known.id
-            WHERE NOT {_NEW} AND EXISTS (
+            WHERE NOT {NEW} AND EXISTS (
                 SELECT FROM tuner.reports WHERE trial_id = known.id AND step > known.since
             )
         ) t ON TRUE
@@ -118,6 +116,11 @@ class Snapshot(NamedTuple):
     era: str | None  # when the server last recovered from a crash, roughly
 
     @classmethod
+    def nothing(cls) -> "Snapshot":
+        """Before anything was read."""
+        return cls("0", [], None)
+
+    @classmethod
     def parse(cls, snapshot: str, era: str | None) -> "Snapshot":
         """From PostgreSQL's text, `xmin:xmax:id,id,…`."""
         _, xmax, in_progress = snapshot.split(":")
@@ -148,20 +151,10 @@ class Feed:
 
         StudyNotFoundError if the study was deleted.
         """
-        return self.poll_after(connection, "", {})[1]
-
-    def poll_after(
-        self, connection: Connection, write: str, arguments: Mapping[str, Any]
-    ) -> tuple[bool, list[TrialRow]]:
-        """Write and poll in one round trip: whether the write hit a row, and what `poll` returns.
-
-        `write` is a WITH clause whose part `written` returns the row. What it changes is not among
-        the rows: they are read as they were when the statement began.
-        """
-        snapshot = self._snapshot or Snapshot("0", [], None)
+        snapshot = self._snapshot or Snapshot.nothing()
         since = {id_: _last_step(row) for id_, row in self._running.items()}
         rows = connection.execute(
-            _poll(self._which, write),
+            _poll(self._which),
             {
                 "study": self.study_id,
                 "xmax": snapshot.xmax,
@@ -169,7 +162,6 @@ class Feed:
                 "running": list(since),
                 "since": list(since.values()),
                 "with_metrics": self._metrics,
-                **arguments,
             },
         ).all()
         first = rows[0]
@@ -178,11 +170,11 @@ class Feed:
             raise StudyNotFoundError(f"there is no study with the id {self.study_id}")
         if self._snapshot is not None and self._snapshot.era != seen.era:
             self._snapshot, self._which, self._running = None, _ALL, {}
-            return first.written, self.poll(connection)
-        changed = [(row.since, TrialRow._make(row[5:])) for row in rows if row.id is not None]
+            return self.poll(connection)
+        changed = [(row.since, TrialRow._make(row[4:])) for row in rows if row.id is not None]
         self.learn_spaces(connection, {row.space_id for _, row in changed})
         self._snapshot, self._which = seen, _CHANGED
-        return first.written, self._merged(changed)
+        return self._merged(changed)
 
     def _merged(self, changed: list[tuple[int, TrialRow]]) -> list[TrialRow]:
         """The rows with all reports, and the running trials of which there is nothing new."""
@@ -194,14 +186,20 @@ class Feed:
 
     def learn_spaces(self, connection: Connection, ids: set[int | None]) -> None:
         """Read the distributions of these spaces, where they are not known."""
-        unknown = ids - self.spaces.keys() - {None}
-        if unknown:
-            for row in connection.execute(_SPACES, {"ids": list(unknown)}):
-                self.spaces[row.id] = json.loads(row.distributions)
+        self.spaces |= unknown_spaces(connection, ids, self.spaces)
 
     def trial(self, row: TrialRow) -> Trial:
         """The record of a row of this feed."""
         return _record(row, self.spaces[row.space_id] if row.space_id is not None else ())
+
+
+def unknown_spaces(
+    connection: Connection, ids: set[int | None], known: Mapping[int, Distributions]
+) -> dict[int, Distributions]:
+    """The distributions of those of these spaces that are not known, by id."""
+    unknown = ids - known.keys() - {None}
+    rows = connection.execute(_SPACES, {"ids": list(unknown)}) if unknown else ()
+    return {row.id: json.loads(row.distributions) for row in rows}
 
 
 def load(connection: Connection, study_id: int) -> list[Trial]:

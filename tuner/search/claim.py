@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from tuner.database import spaces, trials
-from tuner.database.columns import Columns
+from tuner.database.columns import Columns, Reports
 from tuner.database.engine import Database
 from tuner.database.trials import Claimed
 from tuner.errors import DatabaseUnreachableError
@@ -34,7 +34,7 @@ from tuner.spec.resolved import ResolvedSpec
 from tuner.trials import NO_LABELS, Cause, ParamValue, Report, Study, TrialState
 
 FRESH = 0.1  # seconds that what is known of other workers may be old when something is written
-SHARE = 0.1  # of a worker's time that reading may take where many workers share few processors
+SHARE = 0.02  # of a worker's time that reading may take: many workers share few processors
 STALE = 2.0  # seconds after which it is read however long that takes
 CLAIM_RETRIES = 3
 CLAIM_BACKOFF = 0.5  # seconds, doubled at each retry
@@ -69,7 +69,7 @@ class Search:
         self._ending = Ending(spec.budget, study.direction)
         # each of the watchers hears of every trial of every worker
         if spec.pruner.name != "none":
-            self._history.watch(_Observer(self._history, self._pruner))
+            self._history.watch(_Observer(self._pruner))
         if self._ending.is_possible:
             self._history.watch(self._ending)
         self._space_ids: dict[tuple[str, ...], int] = {}
@@ -108,7 +108,8 @@ class Search:
         self, worker_id: uuid.UUID, lease: float, labels: Mapping[str, str] = NO_LABELS
     ) -> Held | None:
         """Take the next trial; None when the study gives none. `lease` is in seconds."""
-        self.refresh_if_old()
+        if self._proposer.reads_history or self._patience <= FRESH:  # else a guess will do
+            self.refresh_if_old()
         expected = self._history.next_number
         params = self._proposer.propose(expected)
         claimed = self._insert(worker_id, lease, labels, params)
@@ -186,7 +187,9 @@ class Search:
         return self._pruner.should_prune(held.number, report.step, report.value)
 
     def reason_to_end(self) -> str | None:
-        """Why the study is over before its budget is used, as far as is known; else None."""
+        """Why the study is over before its budget is used; else None."""
+        if self._ending.is_possible:
+            self.refresh_if_old()
         return self._ending.reason()
 
     def _along(self) -> trials.Via:
@@ -259,15 +262,16 @@ class Search:
 class _Observer:
     """Tells a pruner of the trials that are read."""
 
-    def __init__(self, history: History, pruner: pruners.NoPruner) -> None:
-        self._history = history
+    def __init__(self, pruner: pruners.NoPruner) -> None:
         self._pruner = pruner
         self._seen: dict[int, int] = {}  # running trials in their first attempt: reports observed
 
-    def load(self, finished: Columns, space: Space) -> None:
+    def load(self, finished: Columns, space: Space, reports: Reports) -> None:
         """Take note of many finished trials."""
-        complete = finished.state == TrialState.COMPLETE
-        self._pruner.load(self._history.reports.of(finished.numbers), complete=complete)
+        self._pruner.load(reports, complete=finished.state == TrialState.COMPLETE)
+        if self._seen:
+            for number in finished.numbers.tolist():
+                self._seen.pop(number, None)
 
     def note(self, record: Record) -> None:
         """Take note of a trial's reports that are new, and of its end."""

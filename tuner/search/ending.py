@@ -7,7 +7,7 @@ from bisect import bisect_right, insort
 
 import numpy as np
 
-from tuner.database.columns import NEVER, Columns
+from tuner.database.columns import NEVER, Columns, Reports
 from tuner.search.record import Record, Space
 from tuner.spec.study import Budget
 from tuner.trials import Direction, TrialState
@@ -28,23 +28,23 @@ class Ending:
         """Whether anything but its budget can end the study."""
         return self._budget.target is not None or self._budget.patience is not None
 
-    def load(self, finished: Columns, space: Space) -> None:
+    def load(self, finished: Columns, space: Space, reports: Reports) -> None:
         """Take note of many finished trials."""
-        times = np.where(finished.finished == NEVER, -math.inf, finished.finished / 1e6)
+        times = np.where(finished.finished == NEVER, -math.inf, finished.finished / 1e6).tolist()
         numbers = finished.numbers.tolist()
-        self._finished.update(zip(numbers, times.tolist(), strict=True))
-        self._times = sorted([*self._times, *times.tolist()])
+        for number in numbers if self._finished else ():
+            self._forget(number)
+        self._finished.update(zip(numbers, times, strict=True))
+        self._times = sorted([*self._times, *times])  # quick, for most of them are in order
         if finished.state == TrialState.COMPLETE and finished.values is not None:
             values = np.nan_to_num(self._sign * finished.values[:, 0], nan=math.inf)
             first = int(np.argmin(values))
-            self._improve(float(values[first]), numbers[first], float(times[first]))
+            self._improve(float(values[first]), numbers[first], times[first])
 
     def note(self, record: Record) -> None:
         """Take note of a trial: it may have finished, or be retried."""
         number, row = record.number, record.row
-        before = self._finished.pop(number, None)
-        if before is not None:
-            del self._times[bisect_right(self._times, before) - 1]
+        self._forget(number)
         if not TrialState(row.state).is_finished:
             return
         time = -math.inf if row.finished_at is None else row.finished_at.timestamp()
@@ -53,6 +53,11 @@ class Ending:
         if row.state == TrialState.COMPLETE and row.values:
             score = self._sign * row.values[0]
             self._improve(math.inf if math.isnan(score) else score, number, time)
+
+    def _forget(self, number: int) -> None:
+        before = self._finished.pop(number, None)
+        if before is not None:
+            del self._times[bisect_right(self._times, before) - 1]
 
     def _improve(self, score: float, number: int, time: float) -> None:
         # its time may be read back from the database, so an equal trial replaces itself

@@ -2,52 +2,51 @@
 
 What follows from all trials (which configurations were tried, which are the best, when the study
 ends) is kept by watchers, who are told of each change: nothing here or there looks at the whole
-history again. Optuna's records are made when somebody asks for them: a random search never does.
+history again. Trials that have ended are kept in columns, as they are read. Optuna's records are
+made when somebody asks for them: a random search never does.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 from sqlalchemy import Connection
 
-from tuner.database import columns
+from tuner.database.changes import Batch, Changes
 from tuner.database.columns import Columns, Reports
-from tuner.database.feed import Feed, TrialRow
+from tuner.database.feed import TrialRow
 from tuner.search import distributions as convert
 from tuner.search.garbage import no_collection
-from tuner.search.record import Record, Space, many
-
-_NO_REPORTS = Reports(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+from tuner.search.record import Record, Space, many, open_rows
+from tuner.trials import TrialState
 
 
 class Watcher(Protocol):
     """Whoever keeps something that follows from all trials."""
 
-    def load(self, finished: Columns, space: Space) -> None:
-        """Take note of many finished trials, before anything else is noted."""
+    def load(self, finished: Columns, space: Space, reports: Reports) -> None:
+        """Take note of trials that have ended, with their reports; some may be known already."""
 
     def note(self, record: Record) -> None:
         """Take note of a trial that is new or has changed; it may be the same as before."""
 
 
 class History:
-    """All trials of a study by number; records are replaced, never changed in place."""
+    """All trials of a study by number; what is known of one is replaced, never changed in place."""
 
     def __init__(
         self, study_id: int, *, with_attributes: bool = False, with_reports: bool = True
     ) -> None:
-        """What a reader does not need costs a fresh one time: attributes and reports."""
+        """What a reader does not need costs time: attributes and reports."""
         self.study_id = study_id
-        self.reports = _NO_REPORTS  # of the trials in columns
-        self._feed = Feed(study_id, metrics=False)
-        self._with_attributes = with_attributes
-        self._with_reports = with_reports
-        self._begun = False
-        self._columns: list[tuple[Columns, Space]] = []
-        self._records: dict[int, Record] = {}  # what is not in columns, or was read since
+        self._changes = Changes(
+            study_id, with_attributes=with_attributes, with_reports=with_reports
+        )
+        self._batches: list[tuple[Columns, Space, Reports]] = []  # of trials that have ended
+        self._place: dict[int, int] = {}  # number → the last batch that it is in
+        self._records: dict[int, Record] = {}  # of open trials, and what this process wrote itself
+        self._made: dict[int, FrozenTrial] = {}  # of trials in batches
         self._spaces: dict[tuple[tuple[str, BaseDistribution], ...], Space] = {}
         self._by_id: dict[int | None, Space] = {None: {}}
         self._next = 0
@@ -56,8 +55,8 @@ class History:
 
     def watch(self, watcher: Watcher) -> None:
         """Tell `watcher` of all trials that are known and of each change to come."""
-        for finished, space in self._columns:
-            watcher.load(finished, space)
+        for batch in self._batches:
+            watcher.load(*batch)
         for record in self._records.values():
             watcher.note(record)
         self._watchers.append(watcher)
@@ -66,60 +65,66 @@ class History:
 
     def refresh(self, connection: Connection) -> None:
         """Read what changed."""
-        if not self._begun:
-            self._begin(connection)
-        self._absorb(self._feed.poll(connection))
+        self._absorb(self._changes.poll(connection))
 
     def after(self, connection: Connection, write: str, arguments: Mapping[str, Any]) -> bool:
         """Write and read what changed in one round trip; whether the write hit a row."""
-        if not self._begun:
-            self._begin(connection)
-        written, rows = self._feed.poll_after(connection, write, arguments)
-        self._absorb(rows)
+        written, batches = self._changes.poll_after(connection, write, arguments)
+        self._absorb(batches)
         return written
 
-    def _begin(self, connection: Connection) -> None:
-        snapshot, found = columns.finished(
-            connection, self.study_id, with_attributes=self._with_attributes
-        )
-        self._feed.learn_spaces(connection, {finished.space_id for finished in found})
-        if self._with_reports and found:
-            self.reports = columns.reports(connection, self.study_id)
-        self._feed.begin(snapshot)
-        self._begun = True
-        self._all = None
-        for finished in found:
-            space = self._space(finished.space_id)
-            self._columns.append((finished, space))
-            self._next = max(self._next, int(finished.numbers[-1]) + 1)
-            for watcher in self._watchers:
-                watcher.load(finished, space)
+    def _absorb(self, batches: Sequence[Batch]) -> None:
+        changed: list[int] = []
+        for batch in batches:
+            space = self._space(batch.trials.space_id)
+            if TrialState(batch.trials.state).is_finished:
+                self._load(batch.trials, space, batch.reports)
+            else:
+                for row in open_rows(batch, self._row):
+                    self._note(Record(row, space))
+            changed += batch.trials.numbers.tolist()
+        self._renew(changed)
 
-    def _absorb(self, rows: Iterable[TrialRow]) -> None:
-        for row in rows:
-            known = self._records.get(row.number)
-            if known is None or known.row is not row:  # a running trial without news is the same
-                self._note(Record(row, self._space(row.space_id)))
+    def _row(self, number: int) -> TrialRow:
+        return self._records[number].row
+
+    def _load(self, finished: Columns, space: Space, reports: Reports) -> None:
+        numbers = finished.numbers.tolist()
+        self._place.update(dict.fromkeys(numbers, len(self._batches)))
+        self._batches.append((finished, space, reports))
+        self._next = max(self._next, numbers[-1] + 1)
+        if self._records or self._made:
+            for number in numbers:
+                self._records.pop(number, None)
+                self._made.pop(number, None)
+        for watcher in self._watchers:
+            watcher.load(finished, space, reports)
 
     def put(self, trial: FrozenTrial) -> None:
         """Take over a trial that is not stored."""
         self._note(Record.of(trial, self._interned(trial.distributions)))
+        self._renew([trial.number])
 
     def add(self, row: TrialRow, space: Space) -> None:
         """Take over a trial that this process wrote itself, before it is read back."""
         self._note(Record(row, self._interned(space)))
+        self._renew([row.number])
 
     def _note(self, record: Record) -> None:
-        number = record.number
-        self._records[number] = record
-        self._next = max(self._next, number + 1)
-        if self._all is not None:
-            if number in self._all or number == len(self._all):
-                self._all[number] = record.frozen
-            else:  # out of order
-                self._all = None
+        self._records[record.number] = record
+        self._next = max(self._next, record.number + 1)
         for watcher in self._watchers:
             watcher.note(record)
+
+    def _renew(self, changed: Sequence[int]) -> None:
+        """Put the trials that have changed among all of them, if somebody has asked for all."""
+        if self._all is None:
+            return
+        for number, trial in zip(numbers := sorted(changed), self.select(numbers), strict=True):
+            if number not in self._all and number != len(self._all):  # out of order
+                self._all = None
+                return
+            self._all[number] = trial
 
     # What is known
 
@@ -129,7 +134,7 @@ class History:
         return self._next
 
     def record(self, number: int) -> Record | None:
-        """The record of a trial that was added or read since the columns."""
+        """The record of an open trial, or of one that was added and not read since."""
         return self._records.get(number)
 
     def get(self, number: int) -> FrozenTrial | None:
@@ -139,13 +144,24 @@ class History:
 
     def select(self, numbers: Sequence[int]) -> list[FrozenTrial]:
         """The trials of these numbers, without those that are not known."""
-        missing = [number for number in numbers if number not in self._records]
-        for finished, space in self._columns if missing else ():
-            rows = np.flatnonzero(np.isin(finished.numbers, missing)).tolist()
-            for trial in many(finished, space, self.reports, rows):
-                # made once, however often a sampler reads it
-                self._records[trial.number] = Record.of(trial, space)
-        return [self._records[n].frozen for n in numbers if n in self._records]
+        missing: dict[int, list[int]] = {}
+        for number in numbers:
+            if number not in self._records and number not in self._made:
+                place = self._place.get(number)
+                if place is not None:
+                    missing.setdefault(place, []).append(number)
+        for place, wanted in missing.items():
+            finished, space, reports = self._batches[place]
+            rows = finished.numbers.searchsorted(wanted).tolist()
+            # made once, however often a sampler reads it
+            self._made.update(zip(wanted, many(finished, space, reports, rows), strict=True))
+        found = []
+        for number in numbers:
+            if (record := self._records.get(number)) is not None:
+                found.append(record.frozen)
+            elif (trial := self._made.get(number)) is not None:
+                found.append(trial)
+        return found
 
     @property
     def trials(self) -> Sequence[FrozenTrial]:
@@ -153,8 +169,9 @@ class History:
         if self._all is None:
             made: dict[int, FrozenTrial] = {}
             with no_collection():
-                for finished, space in self._columns:
-                    made.update((t.number, t) for t in many(finished, space, self.reports))
+                for batch in self._batches:
+                    made.update((trial.number, trial) for trial in many(*batch))
+            made.update(self._made)
             made.update((number, record.frozen) for number, record in self._records.items())
             self._all = {number: made[number] for number in sorted(made)}
         return list(self._all.values())
@@ -162,7 +179,9 @@ class History:
     def _space(self, space_id: int | None) -> Space:
         if space_id not in self._by_id:
             assert space_id is not None
-            self._by_id[space_id] = self._interned(convert.from_json(self._feed.spaces[space_id]))
+            self._by_id[space_id] = self._interned(
+                convert.from_json(self._changes.spaces[space_id])
+            )
         return self._by_id[space_id]
 
     def _interned(self, space: Mapping[str, BaseDistribution]) -> Space:

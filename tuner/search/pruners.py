@@ -77,8 +77,10 @@ class RungPruner(NoPruner):
             numbers, first = np.unique(reports.numbers[reached], return_index=True)
             found = _scores(reports.values[reached][first], self._sign).tolist()
             scores = self._rungs.setdefault(rung, {})
-            scores.update(zip(numbers.tolist(), found, strict=True))
-            self._sorted[rung] = sorted(scores.values())
+            pairs = zip(numbers.tolist(), found, strict=True)
+            new = {number: score for number, score in pairs if number not in scores}
+            scores.update(new)
+            self._sorted[rung] = sorted([*self._sorted.get(rung, ()), *new.values()])
             rung *= self._reduction
 
     def should_prune(self, number: int, step: int, value: float) -> bool:
@@ -145,7 +147,13 @@ class MedianPruner(NoPruner):
         """Take note of many finished trials."""
         if not complete:
             return
-        self._complete.update(np.unique(reports.numbers).tolist())
+        numbers = np.unique(reports.numbers).tolist()
+        if known := [number for number in numbers if number in self._complete]:  # read back
+            reports = reports.of(np.setdiff1d(reports.numbers, known))
+        self._complete.update(numbers)
+        for number in numbers if self._reports else ():
+            self._best.pop(number, None)
+            self._reports.pop(number, None)
         scores = _scores(reports.values, self._sign)
         for step in np.unique(reports.steps).tolist():
             self._arrived.setdefault(step, []).extend(scores[reports.steps == step].tolist())

@@ -1,7 +1,8 @@
 """A trial as a search holds it: the stored row, and Optuna's record of it once somebody asks."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import repeat
 from typing import Any
 
@@ -15,6 +16,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial
 
 from tuner.database import attributes
+from tuner.database.changes import Batch
 from tuner.database.columns import NEVER, Columns, Reports
 from tuner.database.feed import TrialRow
 from tuner.search import distributions as convert
@@ -90,6 +92,34 @@ def new_row(
         report_values=None,
         metrics=None,
     )
+
+
+def open_rows(batch: Batch, known: Callable[[int], TrialRow]) -> Iterator[TrialRow]:
+    """The rows of open trials in columns; `known` has those of which only new reports are here."""
+    trials, reports = batch.trials, batch.reports
+    first = np.searchsorted(reports.numbers, trials.numbers, "left").tolist()
+    end = np.searchsorted(reports.numbers, trials.numbers, "right").tolist()
+    steps, values = reports.steps.tolist(), reports.values.tolist()
+    for id_, number, attempt, since, params, start, a, b in zip(
+        trials.ids.tolist(),
+        trials.numbers.tolist(),
+        batch.attempts.tolist(),
+        batch.since.tolist(),
+        trials.params.tolist(),
+        trials.started.tolist(),
+        first,
+        end,
+        strict=True,
+    ):
+        earlier = known(number) if since >= 0 else None
+        yield new_row(id_, number, trials.state, params)._replace(
+            attempt=attempt,
+            user_attrs=json.dumps(trials.user_attrs.get(str(number), {})),
+            system_attrs=json.dumps(trials.system_attrs.get(str(number), {})),
+            started_at=None if start == NEVER else datetime.fromtimestamp(start / 1e6, UTC),
+            steps=[*(earlier.steps or () if earlier else ()), *steps[a:b]],
+            report_values=[*(earlier.report_values or () if earlier else ()), *values[a:b]],
+        )
 
 
 def many(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tuner.database.columns import Columns, Reports
+from tuner.database.columns import Columns, Integers, Reports
 from tuner.search.history import History
 from tuner.search.record import Record, Space
 from tuner.search.tried import Tried
@@ -51,25 +51,29 @@ class Sample:
             shown = {*best, *self._ended[-NEWEST:], *self._running}
         return sorted({*shown, *sorted(self.infeasible)[-NEWEST:]})
 
-    def load(self, finished: Columns, space: Space) -> None:
+    def load(self, finished: Columns, space: Space, reports: Reports) -> None:
         """Take note of many finished trials."""
+        every = finished.numbers.tolist()
+        self._running.difference_update(every)
+        self.infeasible.difference_update(every)
         if not self._fits(space):
             return
-        numbers = finished.numbers.tolist()
         if finished.infeasible:
-            self.infeasible.update(numbers)
+            self.infeasible.update(every)
         if finished.state == TrialState.FAILED:
             return
         self.spaces[tuple(space)] = space
-        self._known.update(numbers)
-        self._ended = sorted([*self._ended, *numbers])
+        new = [row for row, number in enumerate(every) if number not in self._known]
+        numbers = finished.numbers[new]
+        self._known.update(numbers.tolist())
+        self._ended = sorted([*self._ended, *numbers.tolist()])  # quick: most are in order
         if finished.state == TrialState.PRUNED:
-            scores = _last_reports(finished, self._history.reports, self._sign[0])
+            scores = _last_reports(numbers, reports, self._sign[0])
             self._best_pruned = sorted([*self._best_pruned, *scores])[:BEST]
         elif finished.values is not None:
-            values = np.nan_to_num(self._sign[0] * finished.values[:, 0], nan=math.inf)
+            values = np.nan_to_num(self._sign[0] * finished.values[new, 0], nan=math.inf)
             best = np.argsort(values, kind="stable")[:BEST].tolist()
-            found: list[tuple[_Score, int]] = [((float(values[i]),), numbers[i]) for i in best]
+            found: list[tuple[_Score, int]] = [((float(values[i]),), int(numbers[i])) for i in best]
             self._best = sorted([*self._best, *found])[:BEST]
 
     def note(self, record: Record) -> None:
@@ -105,9 +109,9 @@ def _pruned_score(record: Record, sign: float) -> _Score:
     return (-float(record.row.steps[-1]), math.inf if math.isnan(value) else value)
 
 
-def _last_reports(finished: Columns, reports: Reports, sign: float) -> list[tuple[_Score, int]]:
-    end = np.searchsorted(reports.numbers, finished.numbers, "right")
-    has = end > np.searchsorted(reports.numbers, finished.numbers, "left")
+def _last_reports(numbers: Integers, reports: Reports, sign: float) -> list[tuple[_Score, int]]:
+    end = np.searchsorted(reports.numbers, numbers, "right")
+    has = end > np.searchsorted(reports.numbers, numbers, "left")
     last = np.maximum(end - 1, 0)
     steps = np.where(has, -reports.steps[last], 1.0) if len(reports.steps) else np.ones(len(has))
     values = (
@@ -115,5 +119,5 @@ def _last_reports(finished: Columns, reports: Reports, sign: float) -> list[tupl
         if len(reports.steps)
         else np.zeros(len(has))
     )
-    order = np.lexsort((finished.numbers, values, steps))[:BEST]
-    return [((float(steps[i]), float(values[i])), int(finished.numbers[i])) for i in order.tolist()]
+    order = np.lexsort((numbers, values, steps))[:BEST]
+    return [((float(steps[i]), float(values[i])), int(numbers[i])) for i in order.tolist()]

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from struct import Struct
 
 import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution
 
-from tuner.database.columns import Columns, Floats
+from tuner.database.columns import Columns, Floats, Reports
 from tuner.search.record import Record, Space
 from tuner.trials import ParamValue
 
@@ -77,28 +78,35 @@ class Tried:
             return None
         return _Shape.of(space, self._distributions).key(values)
 
-    def load(self, finished: Columns, space: Space) -> None:
+    def load(self, finished: Columns, space: Space, reports: Reports) -> None:
         """Take note of many finished trials."""
         shape = self._shape(space)
-        if shape is not None:
+        numbers = finished.numbers.tolist()
+        if shape is not None and not self._of_trial:
             keys = shape.keys(finished.params)
-            self._of_trial.update(zip(finished.numbers.tolist(), keys, strict=True))
+            self._of_trial.update(zip(numbers, keys, strict=True))
             self._count.update(keys)
+            return
+        found = repeat(None) if shape is None else shape.keys(finished.params)
+        for number, key in zip(numbers, found, strict=False):  # what repeats has no end
+            self._set(number, key)
 
     def note(self, record: Record) -> None:
         """Take note of a trial's present parameters."""
         shape = self._shape(record.space)
-        key = None if shape is None else shape.key(record.row.params)
-        before = self._of_trial.get(record.number)
+        self._set(record.number, None if shape is None else shape.key(record.row.params))
+
+    def _set(self, number: int, key: Key | None) -> None:
+        before = self._of_trial.get(number)
         if key == before:
             return
         if before is not None:
-            del self._of_trial[record.number]
+            del self._of_trial[number]
             self._count[before] -= 1
             if not self._count[before]:
                 del self._count[before]
         if key is not None:
-            self._of_trial[record.number] = key
+            self._of_trial[number] = key
             self._count[key] += 1
 
     def fits(self, space: Space) -> bool:

@@ -413,7 +413,6 @@ class Worker:
             resources = search.spec.resources
             if not self._admission.has_room(executor, resources, self._pool.executors):
                 continue
-            search.refresh_if_old()
             if search.reason_to_end() is not None:
                 continue
             held = search.claim(self.id, self._settings.lease_seconds, self._labels)
