@@ -211,6 +211,19 @@ def test_luongs_attention_is_a_softmax_of_products() -> None:
     assert torch.allclose(model((texts, targets)), model.output(mixed), atol=1e-6)
 
 
+@pytest.mark.parametrize(("cell", "attention", "layers"), KINDS)
+def test_all_steps_at_once_are_the_steps_one_by_one(cell: str, attention: str, layers: int) -> None:
+    model = network(cell, attention, layers)
+    texts = torch.tensor([[5, 7, 3], [3, 0, 0], [8, 2, 0]])
+    targets = torch.tensor([[4, 6, END], [5, END, 0], [END, 0, 0]])
+    state, last, found = model.encode(texts), torch.full((3,), END), []
+    for right in targets.unbind(dim=1):
+        logits, state = model.step(last, state)
+        found.append(logits)
+        last = right
+    assert torch.allclose(model((texts, targets)), torch.stack(found, dim=1), atol=1e-6)
+
+
 def test_without_teacher_forcing_the_own_tokens_are_fed_back() -> None:
     model = network("gru", "bahdanau", 1).train()
     model.teacher_forcing = 0.0

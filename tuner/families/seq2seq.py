@@ -85,16 +85,42 @@ class Seq2Seq(nn.Module):
         """Logits of a batch, each step given the right last token, or now and then its own."""
         texts, targets = inputs
         state = self.encode(texts)
+        mixes_own = self.training and self.teacher_forcing < 1.0
+        if self.attention != "bahdanau" and not mixes_own:
+            return self._at_once(targets, state)
         last = torch.full_like(targets[:, 0], END)
         outputs = []
         for right in targets.unbind(dim=1):
             logits, state = self.step(last, state)
             outputs.append(logits)
             last = right
-            if self.training and self.teacher_forcing < 1.0:
+            if mixes_own:
                 is_own = torch.rand(len(right), device=right.device) >= self.teacher_forcing
                 last = torch.where(is_own & (right != 0), logits.argmax(dim=1), right)
         return torch.stack(outputs, dim=1)
+
+    def _at_once(self, targets: Tensor, state: State) -> Tensor:
+        """Logits of all steps: none waits for the one before, whose token and context it knows."""
+        memory, keys, inside, summary, hidden, cell = state
+        last = torch.cat([torch.full_like(targets[:, :1], END), targets[:, :-1]], dim=1)
+        words = self.dropout(self.target_embedding(last))
+        context = summary.unsqueeze(1).expand(-1, words.shape[1], -1)
+        if self.attention == "none":
+            words = torch.cat([words, context], dim=2)
+        found, _ = self.decoder(words, self._carried(hidden, cell))
+        if self.attention == "luong":
+            context = _attended(memory, found @ keys.transpose(1, 2), inside)
+        return self._logits(found, context)
+
+    def _carried(self, hidden: Tensor, cell: Tensor) -> Any:
+        """A state [N, layers, hidden] as torch's modules take it."""
+        carried = hidden.transpose(0, 1).contiguous()
+        return (carried, cell.transpose(0, 1).contiguous()) if self.cell == "lstm" else carried
+
+    def _logits(self, found: Tensor, context: Tensor) -> Tensor:
+        mixed = self.mixed(torch.cat([found, context], dim=-1)).tanh()
+        logits: Tensor = self.output(self.dropout(mixed))
+        return logits
 
     def encode(self, texts: Tensor) -> State:
         """What the decoder starts from: memory, its keys and places, the last state, its own."""
@@ -121,30 +147,29 @@ class Seq2Seq(nn.Module):
         context = summary
         if self.attention == "bahdanau":
             query = self.query(hidden[:, -1]).unsqueeze(1)
-            context = _attended(memory, self.score((keys + query).tanh()).squeeze(2), inside)
+            scores = self.score((keys + query).tanh()).transpose(1, 2)
+            context = _attended(memory, scores, inside).squeeze(1)
         if self.attention != "luong":
             words = torch.cat([words, context], dim=1)
-        carried: Any = hidden.transpose(0, 1).contiguous()
-        if self.cell == "lstm":
-            carried = (carried, cell.transpose(0, 1).contiguous())
-        out, carried = self.decoder(words.unsqueeze(1), carried)
+        out, carried = self.decoder(words.unsqueeze(1), self._carried(hidden, cell))
         found = out[:, 0]
         if self.cell == "lstm":
             hidden, cell = (part.transpose(0, 1) for part in carried)
         else:
             hidden = carried.transpose(0, 1)
         if self.attention == "luong":
-            context = _attended(memory, torch.einsum("nsh,nh->ns", keys, found), inside)
-        mixed = self.mixed(torch.cat([found, context], dim=1)).tanh()
-        logits: Tensor = self.output(self.dropout(mixed))
-        return logits, (memory, keys, inside, summary, hidden, cell)
+            context = _attended(memory, out @ keys.transpose(1, 2), inside).squeeze(1)
+        return self._logits(found, context), (memory, keys, inside, summary, hidden, cell)
 
 
 def _attended(memory: Tensor, scores: Tensor, inside: Tensor) -> Tensor:
-    """The mean of the memory [N, S, width], weighted by scores [N, S] where a text has tokens."""
+    """Means [N, T, width] of the memory [N, S, width], by scores [N, T, S] where there are tokens.
+
+    `inside` [N, S] says where that is.
+    """
     inside = inside | ~inside.any(dim=1, keepdim=True)  # a text without tokens still has a place
-    shares = scores.masked_fill(~inside, -math.inf).softmax(dim=1)
-    return torch.einsum("ns,nsw->nw", shares, memory)
+    shares = scores.masked_fill(~inside.unsqueeze(1), -math.inf).softmax(dim=2)
+    return shares @ memory
 
 
 class PairBatches:
