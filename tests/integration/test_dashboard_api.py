@@ -139,6 +139,17 @@ def test_what_is_no_unicode_is_answered_as_well(client: TestClient, database: Da
     assert client.post("/login", content=body, headers=form).status_code == 401
 
 
+def test_a_trials_curves_are_of_learning(database: Database, client: TestClient) -> None:
+    bench = Bench(database)
+    held = bench.held()
+    made = [Report(n, n / 4, {"f1_macro": n / 5, "parameters": 7.0}) for n in (1, 2)]
+    bench.finish(held, user_attrs={"parameters": 7.0}, made=made)
+    page = client.get(f"/studies/{bench.id}/trials/0").text
+    curves = page[page.index(">Curves<") : page.index(">Log<")]
+    assert "f1_macro" in curves
+    assert "parameters" not in curves
+
+
 def test_lists_come_in_pages(client: TestClient, database: Database) -> None:
     for name in ("a", "b", "c"):
         Bench(database, name)

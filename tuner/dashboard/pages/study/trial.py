@@ -138,8 +138,8 @@ def _curves(study: Study, trial: Trial) -> list[Chart]:
             (report.step, report.value)
         )
         for name, value in report.metrics.items():
-            if name == study.metric or name in OF_RESOURCES:
-                continue
+            if name == study.metric or name in OF_RESOURCES or name in COSTS:
+                continue  # costs stand among the resources: most are the same after each epoch
             part = "training" if name.startswith("train_") else "validation"
             whole = name.removeprefix("train_").removeprefix("validation_")
             if math.isfinite(value):
