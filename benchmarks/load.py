@@ -22,7 +22,7 @@ import psutil
 
 from benchmarks import fill
 from benchmarks.storage import SPAWN, Bench
-from benchmarks.trial import LEASE, tuner_runner
+from benchmarks.trial import LEASE, lost, tuner_runner
 from tuner.trials import Report, TrialState
 from tuner.worker.outbox import Outbox
 
@@ -56,9 +56,9 @@ def work(
             report = Report(step, random.random())
             runner.search.should_prune(held, report)
             made.append(time.monotonic())
-            runner.outbox.report(held.claimed.id, report, write, _lost, stored)
+            runner.outbox.report(held.claimed.id, report, write, lost, stored)
         end = partial(runner.search.finish, held=held, state=TrialState.COMPLETE, values=[0.5])
-        runner.outbox.end(held.claimed.id, end, _lost, stored)
+        runner.outbox.end(held.claimed.id, end, lost, stored)
         due += pause
     results.put((claims, reports, time.process_time() - used))
 
@@ -74,10 +74,6 @@ def _stored(made: list[float], reports: list[float]) -> None:
     now = time.monotonic()
     reports += [now - at for at in made]
     made.clear()
-
-
-def _lost() -> None:
-    raise AssertionError("a lease was lost")
 
 
 def shown(took: list[float]) -> str:

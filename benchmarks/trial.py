@@ -28,7 +28,8 @@ LEASE = 60.0  # seconds
 SPACE = Space(parameters={name: FloatParameter(low=0.0, high=1.0) for name in NAMES})
 
 
-def _lost() -> None:
+def lost() -> None:
+    """What no worker of a benchmark may hear."""
     raise AssertionError("a lease was lost")
 
 
@@ -40,8 +41,8 @@ class Runner:
     end: Callable[[Any], None]  # reports and the result of what `claim` gave
     close: Callable[[], None]
     engine: Engine | None = None
-    search: Any = None  # tuner's, as its
-    outbox: Any = None
+    search: Any = None  # tuner's
+    outbox: Any = None  # tuner's
 
     def trial(self) -> None:
         """One trial from its claim to its result."""
@@ -74,9 +75,9 @@ def tuner_runner(url: str, name: str, sampler: str = "random") -> Runner:
         for step in REPORTS:
             report = Report(step, value * step)
             search.should_prune(held, report)
-            outbox.report(held.claimed.id, report, write, _lost)
+            outbox.report(held.claimed.id, report, write, lost)
         finish = partial(search.finish, held=held, state=TrialState.COMPLETE, values=[value])
-        outbox.end(held.claimed.id, finish, _lost)
+        outbox.end(held.claimed.id, finish, lost)
 
     return Runner(claim, end, database.close, database.engine, search, outbox)
 

@@ -112,11 +112,7 @@ def compared(overview: Overview, trials: Sequence[Trial]) -> Compared:
     """A study by its trials."""
     direction = overview.study.direction
     values = sorted(
-        (
-            trial.value
-            for trial in trials
-            if trial.is_feasible and trial.value is not None and math.isfinite(trial.value)
-        ),
+        (trial.value for trial in trials if trial.can_be_best and trial.value is not None),
         reverse=better(direction, 1.0, 0.0),
     )
     seconds = sum(trial.seconds or 0.0 for trial in trials)

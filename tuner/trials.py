@@ -147,6 +147,11 @@ class Trial:
         return self.state is TrialState.COMPLETE and not self.violates_constraint
 
     @property
+    def can_be_best(self) -> bool:
+        """Whether it is feasible and its first objective's value is finite."""
+        return self.is_feasible and self.value is not None and math.isfinite(self.value)
+
+    @property
     def seconds(self) -> float | None:
         """How long the latest attempt took; None while it has not ended."""
         if self.started_at is None or self.finished_at is None:
@@ -221,10 +226,10 @@ def best_trial(trials: Iterable[Trial], direction: Direction) -> Trial | None:
     """
     best: Trial | None = None
     for trial in trials:
-        value = trial.value
-        if not trial.is_feasible or value is None or not math.isfinite(value):
+        if not trial.can_be_best:
             continue
-        if best is None or best.value is None or better(direction, value, best.value):
+        assert trial.value is not None
+        if best is None or best.value is None or better(direction, trial.value, best.value):
             best = trial
     return best
 

@@ -9,15 +9,16 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
-from sqlalchemy import TextClause, text
+from sqlalchemy import Connection, TextClause, text
 
 from tests.integration.test_claims import LEASE, Bench
 from tuner.database import changes, columns, feed, leases, trials
 from tuner.database.columns import Columns, Reports
 from tuner.database.engine import Database
 from tuner.database.feed import Feed, TrialRow
-from tuner.errors import LeaseLostError
+from tuner.errors import DatabaseUnreachableError, LeaseLostError
 from tuner.search.distributions import from_json, frozen
 from tuner.search.history import History
 from tuner.search.record import Record
@@ -64,6 +65,15 @@ def one_trial(bench: Bench, rng: random.Random) -> None:
             leases.give_back(connection, claimed, Cause.PREEMPTED)
         else:
             trials.finish(connection, claimed, TrialState.COMPLETE, [rng.random()])
+
+
+def from_rows(connection: Connection, bench: Bench) -> list[FrozenTrial]:
+    """All trials as Optuna sees them, read in rows."""
+    reader = Feed(bench.id)
+    return [
+        frozen(row, from_json(reader.spaces[row.space_id]) if row.space_id else {})
+        for row in reader.poll(connection)
+    ]
 
 
 class Ran:
@@ -139,9 +149,7 @@ def test_a_readers_view_is_the_table_however_commits_interleave(
         assert set(count.values()) <= {1}  # and no change comes twice
     with database.statement() as connection:
         history.refresh(connection)
-        reader = Feed(bench.id)
-        rows = reader.poll(connection)
-    expected = [frozen(row, from_json(reader.spaces[row.space_id])) for row in rows]  # type: ignore[index]
+        expected = from_rows(connection, bench)
     assert list(history.trials) == expected
     assert history.select([t.number for t in expected]) == expected
     complete = {t.number: t for t in expected if t.state is OptunaState.COMPLETE}
@@ -229,13 +237,27 @@ def test_columns_tell_what_rows_tell(database: Database) -> None:
     history = History(bench.id, with_attributes=True)
     with database.statement() as connection:
         history.refresh(connection)
-        reader = Feed(bench.id)
-        rows = reader.poll(connection)
-    expected = [
-        frozen(row, from_json(reader.spaces[row.space_id]) if row.space_id else {}) for row in rows
-    ]
+        expected = from_rows(connection, bench)
     assert list(history.trials) == expected
-    assert [history.get(number) for number in range(len(rows))] == expected
+    assert [history.get(number) for number in range(len(expected))] == expected
+
+
+def test_a_first_look_that_fails_halfway_is_taken_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = filled(database)
+    history = History(bench.id, with_attributes=True)
+
+    def unreachable(*_: object) -> None:
+        raise DatabaseUnreachableError
+
+    with monkeypatch.context() as patch, database.statement() as connection:
+        patch.setattr(changes, "_batch", unreachable)  # after what has ended was read
+        with pytest.raises(DatabaseUnreachableError):
+            history.refresh(connection)
+    with database.statement() as connection:
+        history.refresh(connection)
+        assert list(history.trials) == from_rows(connection, bench)
 
 
 def test_a_reader_goes_on_from_columns(database: Database) -> None:
@@ -261,7 +283,7 @@ def test_columns_of_reports_are_in_order(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    "poll", [feed._poll(feed._CHANGED), changes._poll(feed.NEW, "")], ids=["rows", "columns"]
+    "poll", [feed._poll(feed.NEW), changes._poll(feed.NEW, "")], ids=["rows", "columns"]
 )
 def test_a_poll_reads_through_the_indexes(database: Database, poll: TextClause) -> None:
     bench = Bench(database)

@@ -9,6 +9,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 CONSTRAINT = "constraints:"  # with what follows a system attribute's key
+# In SQL: the system attributes of those trials that have any, by number.
+CONSTRAINED = f"""
+    json_object_agg(number, system_attrs) FILTER (
+        WHERE CAST(system_attrs AS text) LIKE '%"{CONSTRAINT}%'
+    )
+"""
+
+
+def has_constraints(stored: str) -> bool:
+    """Whether there are any in the text of the JSONB object."""
+    return f'"{CONSTRAINT}' in stored
 
 
 def encode(attrs: Mapping[str, Any]) -> str:

@@ -14,12 +14,16 @@ from sqlalchemy import Connection, TextClause, text
 
 from tuner.database import columns
 from tuner.database.columns import Columns, Integers, Reports
-from tuner.database.feed import NEW, SNAPSHOT, Distributions, Snapshot, unknown_spaces
-from tuner.errors import StudyNotFoundError
+from tuner.database.feed import (
+    NEW,
+    OPEN_OR_NEW,
+    SNAPSHOT,
+    Distributions,
+    Snapshot,
+    source,
+    unknown_spaces,
+)
 from tuner.trials import TrialState
-
-_ALL = "TRUE"  # which trials are read: all of the study
-_OPEN_OR_CHANGED = f"({NEW} OR state IN ('waiting', 'running'))"
 
 
 @cache
@@ -36,18 +40,7 @@ def _poll(which: str, write: str) -> TextClause:
                    string_agg(int8send(since), '') AS since,
                    string_agg(int4send(r.count), '') AS counts,
                    string_agg(r.steps, '') AS steps, string_agg(r.values, '') AS values
-            FROM (
-                SELECT *, CAST(-1 AS bigint) AS since FROM tuner.trials
-                WHERE study_id = :study AND {which}
-                UNION ALL
-                SELECT t.*, known.since
-                FROM unnest(CAST(:running AS bigint[]), CAST(:since AS bigint[]))
-                     AS known(id, since)
-                JOIN tuner.trials t ON t.id = known.id
-                WHERE NOT {NEW} AND EXISTS (
-                    SELECT FROM tuner.reports WHERE trial_id = known.id AND step > known.since
-                )
-            ) t
+            FROM ({source(which)}) t
             LEFT JOIN LATERAL (
                 SELECT CAST(count(*) AS integer) AS count,
                        string_agg(int8send(step), '' ORDER BY step) AS steps,
@@ -77,7 +70,6 @@ class Changes:
         self._with_attributes = with_attributes
         self._with_reports = with_reports
         self._snapshot: Snapshot | None = None
-        self._which = _ALL
         self._running: dict[int, int] = {}  # id → the step after which its reports are new
 
     def poll(self, connection: Connection) -> list[Batch]:
@@ -85,8 +77,7 @@ class Changes:
 
         StudyNotFoundError if the study was deleted.
         """
-        begun = [] if self._snapshot is not None else self._begin(connection)
-        return begun + self._poll(connection, "", {})[1]
+        return self.poll_after(connection, "", {})[1]
 
     def poll_after(
         self, connection: Connection, write: str, arguments: Mapping[str, Any]
@@ -96,11 +87,33 @@ class Changes:
         `write` is a WITH clause whose part `written` returns the row. What it changes is not among
         the trials: they are read as they were when the statement began.
         """
-        begun = [] if self._snapshot is not None else self._begin(connection)
-        written, batches = self._poll(connection, write, arguments)
+        snapshot, which, begun = self._snapshot, NEW, list[Batch]()
+        if snapshot is None:
+            snapshot, begun = self._begin(connection)
+            which = OPEN_OR_NEW
+        rows = connection.execute(
+            _poll(which, write),
+            {
+                **snapshot.arguments(self.study_id, self._running),
+                "attributes": self._with_attributes,
+                "with_reports": self._with_reports,
+                "details": False,
+                "never": columns.NO_TIME,
+                **arguments,
+            },
+        ).all()
+        seen, written = Snapshot.of(rows[0], self.study_id), rows[0].written
+        if snapshot.era != seen.era:
+            self._snapshot, self._running = None, {}
+            return written, self.poll(connection)
+        batches = [_batch(row) for row in rows if row.state is not None]
+        self._learn_spaces(connection, [batch.trials for batch in batches])
+        self._snapshot = seen
+        for batch in batches:
+            self._note_running(batch)
         return written, begun + batches
 
-    def _begin(self, connection: Connection) -> list[Batch]:
+    def _begin(self, connection: Connection) -> tuple[Snapshot, list[Batch]]:
         """All finished trials, whose reports one scan brings; the first poll skips them."""
         snapshot, found = columns.finished(
             connection, self.study_id, with_attributes=self._with_attributes
@@ -109,8 +122,7 @@ class Changes:
         reports = columns.NO_REPORTS
         if self._with_reports and found:
             reports = columns.reports(connection, self.study_id)
-        self._snapshot, self._which = snapshot, _OPEN_OR_CHANGED
-        return [
+        return snapshot, [
             Batch(
                 trials,
                 reports.of(trials.numbers),
@@ -120,49 +132,14 @@ class Changes:
             for trials in found
         ]
 
-    def _poll(
-        self, connection: Connection, write: str, arguments: Mapping[str, Any]
-    ) -> tuple[bool, list[Batch]]:
-        snapshot = self._snapshot or Snapshot.nothing()
-        rows = connection.execute(
-            _poll(self._which, write),
-            {
-                "study": self.study_id,
-                "xmax": snapshot.xmax,
-                "in_progress": snapshot.in_progress,
-                "running": list(self._running),
-                "since": list(self._running.values()),
-                "attributes": self._with_attributes,
-                "with_reports": self._with_reports,
-                "details": False,
-                "never": columns.NO_TIME,
-                **arguments,
-            },
-        ).all()
-        first = rows[0]
-        seen = Snapshot.parse(first.snapshot, first.era)
-        if not first.exists:
-            raise StudyNotFoundError(f"there is no study with the id {self.study_id}")
-        if self._snapshot is not None and self._snapshot.era != seen.era:
-            self._snapshot, self._which, self._running = None, _ALL, {}
-            return first.written, self.poll(connection)
-        batches = [_batch(row) for row in rows if row.state is not None]
-        self._learn_spaces(connection, [batch.trials for batch in batches])
-        self._snapshot, self._which = seen, NEW
-        for batch in batches:
-            self._note_running(batch)
-        return first.written, batches
-
     def _note_running(self, batch: Batch) -> None:
         ids = batch.trials.ids.tolist()
         if batch.trials.state != TrialState.RUNNING:
             for id_ in ids:
                 self._running.pop(id_, None)
             return
-        end = np.searchsorted(batch.reports.numbers, batch.trials.numbers, "right").tolist()
-        begin = np.searchsorted(batch.reports.numbers, batch.trials.numbers, "left").tolist()
-        steps = batch.reports.steps.tolist()
-        for id_, attempt, a, b in zip(ids, batch.attempts.tolist(), begin, end, strict=True):
+        spans, steps = batch.reports.spans(batch.trials.numbers), batch.reports.steps.tolist()
+        for id_, attempt, (a, b) in zip(ids, batch.attempts.tolist(), spans, strict=True):
             # a later attempt may report a step again, and so may who has no lease
             self._running[id_] = steps[b - 1] if b > a and attempt == 1 else -1
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
+from tuner.database.attributes import CONSTRAINED
 from tuner.database.feed import SNAPSHOT, Snapshot
-from tuner.errors import StudyNotFoundError
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -52,9 +52,7 @@ _FINISHED = text(f"""
                CASE WHEN :details THEN string_agg(int4send(attempt), '') END AS attempts,
                CASE WHEN :details THEN
                    string_agg(coalesce(uuid_send(worker_id), :nobody), '') END AS workers,
-               CASE WHEN :details THEN json_object_agg(number, system_attrs) FILTER (
-                   WHERE CAST(system_attrs AS text) LIKE '%"constraints:%'
-               ) END AS constrained
+               CASE WHEN :details THEN {CONSTRAINED} END AS constrained
         FROM tuner.trials
         WHERE study_id = :study AND state IN ('complete', 'pruned', 'failed')
         GROUP BY {GROUPS}
@@ -115,6 +113,13 @@ class Reports(NamedTuple):
         chosen = np.isin(self.numbers, numbers)
         return Reports(self.numbers[chosen], self.steps[chosen], self.values[chosen])
 
+    def spans(self, numbers: Integers) -> list[tuple[int, int]]:
+        """Where the reports of each of these trials begin and end."""
+        first = np.searchsorted(self.numbers, numbers, "left").tolist()
+        return list(
+            zip(first, np.searchsorted(self.numbers, numbers, "right").tolist(), strict=True)
+        )
+
 
 NO_REPORTS = Reports(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
 
@@ -136,10 +141,7 @@ def finished(
             "nobody": NOBODY,
         },
     ).all()
-    if not rows[0].exists:
-        raise StudyNotFoundError(f"there is no study with the id {study_id}")
-    snapshot = Snapshot.parse(rows[0].snapshot, rows[0].era)
-    return snapshot, [_finished(row) for row in rows if row.state is not None]
+    return Snapshot.of(rows[0], study_id), [_finished(row) for row in rows if row.state is not None]
 
 
 def reports(connection: Connection, study_id: int) -> Reports:

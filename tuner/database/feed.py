@@ -48,8 +48,7 @@ SNAPSHOT = """
 """
 NEW = "(changed >= CAST(:xmax AS xid8) OR changed = ANY(CAST(:in_progress AS xid8[])))"
 _ALL = "TRUE"  # which trials are read: all of the study
-_CHANGED = NEW
-_OPEN_OR_CHANGED = f"({NEW} OR state IN ('waiting', 'running'))"
+OPEN_OR_NEW = f"({NEW} OR state IN ('waiting', 'running'))"
 _ONE = text(
     f"""
     SELECT s.distributions, {_COLUMNS}
@@ -61,22 +60,31 @@ _ID = text("SELECT id FROM tuner.trials WHERE study_id = :study AND number = :nu
 _SPACES = text("SELECT id, distributions FROM tuner.spaces WHERE id = ANY(:ids)")
 
 
+def source(which: str) -> str:
+    """What a poll reads: trials, with the step after which their reports are new (`since`).
+
+    Those of which `which` holds, and of those that are `:running` the ones that have reported.
+    """
+    return f"""
+        SELECT *, CAST(-1 AS bigint) AS since FROM tuner.trials
+        WHERE study_id = :study AND {which}
+        UNION ALL
+        SELECT t.*, known.since
+        FROM unnest(CAST(:running AS bigint[]), CAST(:since AS bigint[])) AS known(id, since)
+        JOIN tuner.trials t ON t.id = known.id
+        WHERE NOT {NEW} AND EXISTS (
+            SELECT FROM tuner.reports WHERE trial_id = known.id AND step > known.since
+        )
+    """  # noqa: S608 - constants
+
+
 @cache
 def _poll(which: str) -> TextClause:
     """The statement of a poll."""
     return text(f"""
         SELECT {SNAPSHOT}, t.since, {_COLUMNS}
         FROM (VALUES (1)) AS always
-        LEFT JOIN (
-            SELECT *, -1 AS since FROM tuner.trials WHERE study_id = :study AND {which}
-            UNION ALL
-            SELECT t.*, known.since
-            FROM unnest(CAST(:running AS bigint[]), CAST(:since AS bigint[])) AS known(id, since)
-            JOIN tuner.trials t ON t.id = known.id
-            WHERE NOT {NEW} AND EXISTS (
-                SELECT FROM tuner.reports WHERE trial_id = known.id AND step > known.since
-            )
-        ) t ON TRUE
+        LEFT JOIN ({source(which)}) t ON TRUE
         {_JOINS}
     """)  # noqa: S608 - constants
 
@@ -116,15 +124,27 @@ class Snapshot(NamedTuple):
     era: str | None  # when the server last recovered from a crash, roughly
 
     @classmethod
-    def nothing(cls) -> "Snapshot":
-        """Before anything was read."""
-        return cls("0", [], None)
-
-    @classmethod
     def parse(cls, snapshot: str, era: str | None) -> "Snapshot":
         """From PostgreSQL's text, `xmin:xmax:id,id,…`."""
         _, xmax, in_progress = snapshot.split(":")
         return cls(xmax, in_progress.split(",") if in_progress else [], era)
+
+    @classmethod
+    def of(cls, row: Any, study_id: int) -> "Snapshot":
+        """The one of a row of `SNAPSHOT`; StudyNotFoundError if there is no such study."""
+        if not row.exists:
+            raise StudyNotFoundError(f"there is no study with the id {study_id}")
+        return cls.parse(row.snapshot, row.era)
+
+    def arguments(self, study_id: int, running: Mapping[int, int]) -> dict[str, Any]:
+        """Those of `source`; `running`: id → the step after which its reports are new."""
+        return {
+            "study": study_id,
+            "xmax": self.xmax,
+            "in_progress": self.in_progress,
+            "running": list(running),
+            "since": list(running.values()),
+        }
 
 
 class Feed:
@@ -144,36 +164,26 @@ class Feed:
         For readers that have them in columns.
         """
         self._snapshot = snapshot
-        self._which = _OPEN_OR_CHANGED
+        self._which = OPEN_OR_NEW
 
     def poll(self, connection: Connection) -> list[TrialRow]:
         """The trials that changed, and those that run, by number.
 
         StudyNotFoundError if the study was deleted.
         """
-        snapshot = self._snapshot or Snapshot.nothing()
+        snapshot = self._snapshot or Snapshot("0", [], None)
         since = {id_: _last_step(row) for id_, row in self._running.items()}
         rows = connection.execute(
             _poll(self._which),
-            {
-                "study": self.study_id,
-                "xmax": snapshot.xmax,
-                "in_progress": snapshot.in_progress,
-                "running": list(since),
-                "since": list(since.values()),
-                "with_metrics": self._metrics,
-            },
+            {**snapshot.arguments(self.study_id, since), "with_metrics": self._metrics},
         ).all()
-        first = rows[0]
-        seen = Snapshot.parse(first.snapshot, first.era)
-        if not first.exists:
-            raise StudyNotFoundError(f"there is no study with the id {self.study_id}")
+        seen = Snapshot.of(rows[0], self.study_id)
         if self._snapshot is not None and self._snapshot.era != seen.era:
             self._snapshot, self._which, self._running = None, _ALL, {}
             return self.poll(connection)
         changed = [(row.since, TrialRow._make(row[4:])) for row in rows if row.id is not None]
         self.learn_spaces(connection, {row.space_id for _, row in changed})
-        self._snapshot, self._which = seen, _CHANGED
+        self._snapshot, self._which = seen, NEW
         return self._merged(changed)
 
     def _merged(self, changed: list[tuple[int, TrialRow]]) -> list[TrialRow]:
@@ -247,7 +257,7 @@ def _record(row: TrialRow, space: Distributions) -> Trial:
         started_at=row.started_at,
         finished_at=row.finished_at,
         user_attrs=attributes.decode(json.loads(row.user_attrs)),
-        violates_constraint=f'"{attributes.CONSTRAINT}' in row.system_attrs
+        violates_constraint=attributes.has_constraints(row.system_attrs)
         and attributes.violate_constraints(json.loads(row.system_attrs)),
     )
 

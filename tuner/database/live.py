@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
 from tuner.database import columns
-from tuner.database.attributes import violate_constraints
+from tuner.database.attributes import has_constraints, violate_constraints
 from tuner.database.columns import NEVER, Columns, Integers
 from tuner.database.feed import Distributions, Feed, TrialRow
 from tuner.trials import Cause, Direction, ParamValue, Trial, TrialState
@@ -216,7 +216,7 @@ class LiveTrials:
         if values:
             width = min(len(values), self._values.shape[1])
             self._values[number, :width] = values[:width]
-        system = json.loads(row.system_attrs) if '"constraints:' in row.system_attrs else {}
+        system = json.loads(row.system_attrs) if has_constraints(row.system_attrs) else {}
         for key, given in (
             ("state", STATES.index(state)),
             ("cause", NO_CODE if row.cause is None else _cause(row.cause)),

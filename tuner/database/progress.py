@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
-from tuner.database.attributes import violate_constraints
-from tuner.database.feed import Snapshot
+from tuner.database.attributes import CONSTRAINED, violate_constraints
+from tuner.database.feed import NEW, Snapshot
 from tuner.trials import Direction, TrialState
 
 STATES = (
@@ -27,7 +27,7 @@ STATES = (
 RECENT = 200  # trials that ended last, from which the pace follows
 SPARK = 40  # points of a sparkline
 
-_CHANGED = text("""
+_CHANGED = text(f"""
     SELECT CAST(pg_current_snapshot() AS text) AS snapshot,
            CAST(pg_stat_get_bgwriter_stat_reset_time() AS text) AS era,
            s.id, packed.*
@@ -45,14 +45,11 @@ _CHANGED = text("""
                string_agg(float8send(coalesce(
                    CAST(extract(epoch FROM finished_at) AS double precision), 'NaN')), '')
                    AS finished,
-               json_object_agg(number, system_attrs) FILTER (
-                   WHERE CAST(system_attrs AS text) LIKE '%"constraints:%'
-               ) AS constrained
+               {CONSTRAINED} AS constrained
         FROM tuner.trials
-        WHERE study_id = s.id
-          AND (changed >= CAST(:xmax AS xid8) OR changed = ANY(CAST(:in_progress AS xid8[])))
+        WHERE study_id = s.id AND {NEW}
     ) packed ON TRUE
-""")
+""")  # noqa: S608 - constants
 
 
 @dataclass(frozen=True, slots=True)

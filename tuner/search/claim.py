@@ -5,7 +5,8 @@ with them in one statement. If somebody else claimed in between, the trial's num
 than the draw was made for; it is then drawn again with the right seed and the newly known trials.
 
 What other workers do is read along with this worker's own reports and finishes, in the same round
-trip: a trial costs one statement for its claim, one a report and one for its finish.
+trip: a trial costs one statement for its claim, one for reports that go together and one for its
+finish.
 """
 
 import math

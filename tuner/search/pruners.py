@@ -65,7 +65,7 @@ class RungPruner(NoPruner):
             scores = self._rungs.setdefault(rung, {})
             if number not in scores:
                 self._reached[number] = step
-                scores[number] = self._score(value)
+                scores[number] = _score(value, self._sign)
                 insort(self._sorted.setdefault(rung, []), scores[number])
             rung *= self._reduction
 
@@ -104,9 +104,6 @@ class RungPruner(NoPruner):
             rung *= self._reduction
         return rung
 
-    def _score(self, value: float) -> float:
-        return -math.inf if math.isnan(value) else self._sign * value
-
 
 class MedianPruner(NoPruner):
     """Ends a trial whose best report so far is worse than the median of complete trials' reports at
@@ -127,7 +124,7 @@ class MedianPruner(NoPruner):
         """Take note of a report."""
         if number in self._complete:  # read back from the database
             return
-        score = -math.inf if math.isnan(value) else self._sign * value
+        score = _score(value, self._sign)
         self._best[number] = max(score, self._best.get(number, -math.inf))
         self._reports.setdefault(number, {})[step] = score
 
@@ -139,7 +136,7 @@ class MedianPruner(NoPruner):
         self._best.pop(number, None)
         scores = self._reports.pop(number, {})
         for step, value in made:
-            scores[step] = -math.inf if math.isnan(value) else self._sign * value
+            scores[step] = _score(value, self._sign)
         for step, score in scores.items():
             self._arrived.setdefault(step, []).append(score)
 
@@ -179,6 +176,10 @@ def _middle(in_order: list[float]) -> list[float]:
     """What the median is taken of, without the tails: `median` sorts."""
     half = len(in_order) // 2
     return in_order[half : half + 1] if len(in_order) % 2 else in_order[half - 1 : half + 1]
+
+
+def _score(value: float, sign: float) -> float:
+    return -math.inf if math.isnan(value) else sign * value
 
 
 def _scores(values: Floats, sign: float) -> Floats:

@@ -97,18 +97,15 @@ def new_row(
 def open_rows(batch: Batch, known: Callable[[int], TrialRow]) -> Iterator[TrialRow]:
     """The rows of open trials in columns; `known` has those of which only new reports are here."""
     trials, reports = batch.trials, batch.reports
-    first = np.searchsorted(reports.numbers, trials.numbers, "left").tolist()
-    end = np.searchsorted(reports.numbers, trials.numbers, "right").tolist()
     steps, values = reports.steps.tolist(), reports.values.tolist()
-    for id_, number, attempt, since, params, start, a, b in zip(
+    for id_, number, attempt, since, params, start, (a, b) in zip(
         trials.ids.tolist(),
         trials.numbers.tolist(),
         batch.attempts.tolist(),
         batch.since.tolist(),
         trials.params.tolist(),
         trials.started.tolist(),
-        first,
-        end,
+        reports.spans(trials.numbers),
         strict=True,
     ):
         earlier = known(number) if since >= 0 else None
@@ -137,21 +134,20 @@ def many(
     ]
     params = zip(*columns, strict=True) if columns else repeat(())
     values = repeat(None) if finished.values is None else finished.values[chosen].tolist()
-    first = np.searchsorted(reports.numbers, numbers, "left").tolist()
-    end = np.searchsorted(reports.numbers, numbers, "right").tolist()
+    spans = reports.spans(numbers)
     # slices of lists: those of small arrays cost more than the trial
-    low, high = min(first, default=0), max(end, default=0)
+    low = min((first for first, _ in spans), default=0)
+    high = max((end for _, end in spans), default=0)
     steps, reported = reports.steps[low:high].tolist(), reports.values[low:high].tolist()
     names, user_attrs, system_attrs = list(space), finished.user_attrs, finished.system_attrs
-    for number, id_, start, complete, row, value, a, b in zip(
+    for number, id_, start, complete, row, value, (a, b) in zip(
         numbers.tolist(),
         finished.ids[chosen].tolist(),
         finished.started[chosen].tolist(),
         finished.finished[chosen].tolist(),
         params,
         values,
-        first,
-        end,
+        spans,
         strict=False,  # what repeats has no end
     ):
         key = str(number) if user_attrs or system_attrs else ""

@@ -1,6 +1,5 @@
 """Which trial of a study wins, by its value or by a confirmation, and its export."""
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,9 +27,7 @@ def leading(database: Database, study: Study, top: int, *, front: bool = False) 
     """
     every = commands.load_trials(database, study)
     finite = [
-        t
-        for t in (pareto_front(every, study.directions) if front else every)
-        if t.is_feasible and t.value is not None and math.isfinite(t.value)
+        t for t in (pareto_front(every, study.directions) if front else every) if t.can_be_best
     ]
     if not finite:
         commands.best(database, study)  # says why there is none
