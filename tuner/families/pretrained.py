@@ -65,7 +65,7 @@ class Classifier(nn.Module):
         """The encoder's parameters → their learning rate; the head's is the usual one."""
         decay = float(params.get("layer_decay") or 1.0)
         depths = self.encoder.depths()
-        top = len(self.encoder.layers[1])
+        top = self.encoder.depth
         return {
             f"encoder.{name}": params["encoder_learning_rate"] * decay ** max(top - depth, 0)
             for name, depth in depths.items()
@@ -140,11 +140,12 @@ def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
         return FrozenClassifier(seen, _head(p, seen.shape[1], data.outputs), base)
     encoder = encoders.load(folder, data.kind, p["pooling"])
     if data.kind == "images":
+        assert isinstance(encoder, encoders.ImageEncoder)
         channels = data.input_shape[0]
-        if channels not in (1, encoder.model.config.num_channels):
+        if channels not in (1, encoder.channels):
             raise DataError(
                 f"the images have {channels} channels, the checkpoint was trained on "
-                f"{encoder.model.config.num_channels}"
+                f"{encoder.channels}"
             )
     _unfreeze(encoder, p)
     return Classifier(encoder, _head(p, encoder.width, data.outputs), base)
@@ -195,7 +196,7 @@ def export(
 def _unfreeze(encoder: Encoder, p: Mapping[str, Any]) -> None:
     """Let that of the encoder be trained which `fine_tuning` says."""
     depths = encoder.depths()
-    layers = len(encoder.layers[1])
+    layers = encoder.depth
     first = {"full": 0, "partial": layers + 1 - p.get("trained_layers", 0), "lora": layers + 2}
     for name, parameter in encoder.named_parameters():
         parameter.requires_grad = depths.get(name, -1) >= max(first[p["fine_tuning"]], 0)

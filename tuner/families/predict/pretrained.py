@@ -20,7 +20,7 @@ from tuner.families.predict.common import (
 )
 from tuner.families.predict.images import serve
 from tuner.families.pretrained import LORA_SCALE, _head
-from tuner.families.transfer.encoder import Encoder, ImageEncoder, TextEncoder
+from tuner.families.transfer.encoder import Encoder, TextEncoder, image_encoder
 
 
 class Classifier(nn.Module):
@@ -54,7 +54,7 @@ def run(folder: Path) -> None:
     encoder: Encoder
     if content["kind"] == "images":
         size = content["encoder"]["size"]
-        encoder = ImageEncoder(model, pooling, size=None if size is None else tuple(size))
+        encoder = image_encoder(model, pooling, None if size is None else tuple(size))
     else:
         encoder = TextEncoder(model, pooling, reads_forward=content["encoder"]["reads_forward"])
     head = _head(params, encoder.width, outputs(content))

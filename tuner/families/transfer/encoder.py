@@ -1,7 +1,8 @@
 """A pretrained model as an encoder: token ids or images → one vector of features each.
 
 Whatever transformers' `AutoModel` knows and that reads texts or images: encoders (BERT, ViT),
-decoders (GPT-2) and convolutional networks (ResNet). Its own head is left out.
+decoders (GPT-2), convolutional networks (ResNet) and what it wraps of timm. Its own head is left
+out.
 """
 
 import json
@@ -19,6 +20,7 @@ from tuner.errors import DataError
 from tuner.files import shown
 
 EVALUATION_BATCH = 64  # rows: a pretrained model holds much of each in memory
+TIMM = "timm_wrapper"  # `model_type` of timm's models in transformers
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -53,6 +55,11 @@ class Encoder(nn.Module):
         name = max(stacks, key=lambda key: sum(p.numel() for p in stacks[key].parameters()))
         return name, list(stacks[name])
 
+    @property
+    def depth(self) -> int:
+        """The number of layers."""
+        return len(self.layers[1])
+
     def depths(self) -> dict[str, int]:
         """Parameter → 0 before the layers, 1 … n in them, n + 1 behind them; without the pooler's.
 
@@ -71,11 +78,11 @@ class Encoder(nn.Module):
 
     def adaptable(self) -> list[str]:
         """Names, within `model`, of the linear maps and convolutions in the layers, for LoRA."""
-        stack, _ = self.layers
+        depths = self.depths()
         return [
             name.removeprefix("model.")
             for name, module in self.named_modules()
-            if name.startswith(f"{stack}.")
+            if 0 < depths.get(f"{name}.weight", 0) <= self.depth
             and (
                 isinstance(module, nn.Linear | Conv1D)
                 or (isinstance(module, nn.Conv2d) and module.groups == 1)
@@ -121,16 +128,65 @@ class ImageEncoder(Encoder):
         self.pooling = pooling
         self.size = size
 
+    @property
+    def channels(self) -> int:
+        """Of the images that the model was trained on."""
+        return int(self.model.config.num_channels)
+
     def forward(self, images: Tensor) -> Tensor:
         """The features of a batch."""
-        if images.shape[1] == 1:
-            images = images.expand(-1, self.model.config.num_channels, -1, -1)
-        if self.size is not None and images.shape[2:] != self.size:
-            images = functional.interpolate(images, self.size, mode="bilinear", antialias=True)
-        states: Tensor = self.model(pixel_values=images).last_hidden_state
+        states: Tensor = self.model(pixel_values=self._fitted(images)).last_hidden_state
         if states.ndim == 4:
             return states.mean(dim=(2, 3))
         return states[:, 0] if self.pooling == "cls" else states[:, 1:].mean(dim=1)
+
+    def _fitted(self, images: Tensor) -> Tensor:
+        if images.shape[1] == 1:
+            images = images.expand(-1, self.channels, -1, -1)
+        if self.size is not None and images.shape[2:] != self.size:
+            images = functional.interpolate(images, self.size, mode="bilinear", antialias=True)
+        return images
+
+
+class TimmEncoder(ImageEncoder):
+    """A model of timm, in transformers' wrapper: pooled as it was trained, layers as it says."""
+
+    @property
+    def width(self) -> int:
+        """The number of features."""
+        wrapped = self.model.timm_model
+        return int(getattr(wrapped, "head_hidden_size", wrapped.num_features))
+
+    @property
+    def channels(self) -> int:
+        """Of the images that the model was trained on."""
+        config = self.model.config
+        given = (config.model_args or {}).get("in_chans")
+        return int(given or config.pretrained_cfg["input_size"][0])
+
+    @property
+    def depth(self) -> int:
+        """The number of layers behind the first."""
+        return max(self.depths().values())
+
+    def depths(self) -> dict[str, int]:
+        """Parameter → its layer, as timm numbers them for learning rates of their own."""
+        from timm.models import group_parameters
+
+        wrapped = self.model.timm_model
+        layers = group_parameters(wrapped, wrapped.group_matcher(coarse=False), reverse=True)
+        return {f"model.timm_model.{name}": int(layer) for name, layer in layers.items()}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The features of a batch."""
+        features: Tensor = self.model(pixel_values=self._fitted(images)).pooler_output
+        return features
+
+
+def image_encoder(model: Any, pooling: str, size: tuple[int, int] | None) -> ImageEncoder:
+    """The encoder around a model of transformers that reads images."""
+    kind = TimmEncoder if model.config.model_type == TIMM else ImageEncoder
+    return kind(model, pooling, size=size)
 
 
 def load(folder: Path, kind: str, pooling: str) -> Encoder:
@@ -161,7 +217,7 @@ def load(folder: Path, kind: str, pooling: str) -> Encoder:
     if kind == "text":
         reads_forward = tokenizer(folder).cls_token_id is None
         return TextEncoder(model, pooling, reads_forward=reads_forward)
-    return ImageEncoder(model, pooling, size=_image_size(folder, model.config))
+    return image_encoder(model, pooling, _image_size(folder, model.config))
 
 
 def tokenizer(folder: Path) -> Any:
@@ -184,6 +240,9 @@ def longest(folder: Path, most: int) -> int:
 
 def _image_size(folder: Path, config: Any) -> tuple[int, int] | None:
     """Height and width; None where any will do."""
+    if config.model_type == TIMM:
+        _, height, width = config.pretrained_cfg["input_size"]
+        return int(height), int(width)
     size = getattr(config, "image_size", None)
     path = folder / "preprocessor_config.json"
     if size is None and path.is_file():

@@ -9,6 +9,7 @@ Imports neither torch nor transformers. Pickled weights are never loaded: openin
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -73,10 +74,7 @@ def folder(name: str) -> Path:
     """
     missing = [package for package in ("transformers", "peft") if find_spec(package) is None]
     if missing:
-        raise BadInputError(
-            f"the family `pretrained` needs the package {missing[0]}, which is not installed; "
-            "install it with: pip install 'tuner[pretrained]'"
-        )
+        raise _lacking("the family `pretrained`", missing[0], "pretrained")
     if name.startswith(PACKAGE):
         found = _in_package(name)
     elif name.startswith("/"):
@@ -94,7 +92,27 @@ def folder(name: str) -> Path:
             "which can run code when they are opened: convert them once, where you trust them, "
             "with save_pretrained(folder)"
         )
+    if is_of_timm(found) and find_spec("timm") is None:
+        raise _lacking(f"{where}: the model", "timm", "timm")
     return found
+
+
+def is_of_timm(found: Path) -> bool:
+    """Whether a folder holds a model of timm: transformers knows them by the same key."""
+    with raw.reading(found):
+        text = (found / "config.json").read_text(encoding="utf-8", errors="replace")
+    try:
+        config = json.loads(text)
+    except ValueError:
+        return False  # what is wrong is said where the model is loaded
+    return isinstance(config, dict) and "pretrained_cfg" in config
+
+
+def _lacking(what: str, package: str, extra: str) -> BadInputError:
+    return BadInputError(
+        f"{what} needs the package {package}, which is not installed; "
+        f"install it with: pip install 'tuner[{extra}]'"
+    )
 
 
 def digest(found: Path, *, weights: bool = True) -> bytes:
