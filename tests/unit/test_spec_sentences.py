@@ -181,6 +181,8 @@ def test_sections(text: str, sentence: str) -> None:
         ("depth: {when: {optimizer: []}}", ".depth.when.optimizer: must have at least one value"),
         ("depth: {when: {depth: 2}}", ".depth.when: the conditions form a circle: "
          "`depth` → `depth`"),
+        ("momentum: 0.9\n  optimizer: adam", ".momentum: has no meaning where optimizer is adam; "
+         "it is searched when optimizer is sgd"),
         ("optimizer: {when: {momentum: 0.9}}", ".optimizer.when: the conditions form a circle: "
          "`optimizer` → `momentum` → `optimizer`"),
     ],

@@ -30,6 +30,20 @@ def described(text: str, *overrides: str) -> dict[str, str]:
 # What the family fills in
 
 
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("attention: luong", "luong (fixed)"),
+        ("attention: [bahdanau, none]", "bahdanau, none"),
+        ("optimizer: [adam, rmsprop]", "adam, rmsprop"),
+    ],
+)
+def test_a_family_knows_more_values_than_it_searches(written: str, shown: str) -> None:
+    text = f"name: x\nfamily: seq2seq\ndata: cmudict\nsearch: {{{written}}}\n"
+    space = confirm(loads(text, name="s.yaml")).space
+    assert space.describe()[written.split(":", maxsplit=1)[0]] == shown
+
+
 def test_the_family_fills_in_what_the_file_leaves_out() -> None:
     card = registry.card("cnn")
     made = spec()

@@ -46,6 +46,8 @@ def merged(
     known = default
     if isinstance(default, CategoricalParameter):
         known = default.model_copy(update={"choices": (*default.choices, *also)})
+    elif isinstance(default, FixedParameter) and also:
+        known = CategoricalParameter(choices=(default.value, *also))
     common: dict[str, Any] = {
         "structural": default.structural if default is not None else False,
         "when": dict(default.when) if default is not None else {},

@@ -14,7 +14,7 @@ from tuner.spec.code import OWN, Code, wrong_names, wrong_placeholders
 from tuner.spec.fit import NotFittingError, fit, in_range, numeric
 from tuner.spec.limits import Limit, outside
 from tuner.spec.merge import merged
-from tuner.spec.parameters import FixedParameter, Parameter
+from tuner.spec.parameters import CategoricalParameter, FixedParameter, Parameter, among
 from tuner.spec.resolved import (
     ResolvedBudget,
     ResolvedObjective,
@@ -70,6 +70,7 @@ def resolve(
         sentence = f"must be at most budget.epochs ({epochs}), is {spec.pruner.min_epochs}"
         found.append(Issue(("pruner", "min_epochs"), sentence))
     _check_conditions(spec, parameters, default, found)
+    _check_reachable(spec, parameters, found)
     forbidden = _forbidden(spec, parameters, default, found)
     space: Space | None = None
     if not found:
@@ -215,6 +216,31 @@ def _check_conditions(
                     fit(value, _family_kind(parent, parameters, default))
                 except NotFittingError as error:
                     found.append(Issue((*loc, parent, index), str(error)))
+
+
+def _check_reachable(
+    spec: StudySpec, parameters: Mapping[str, Parameter], found: list[Issue]
+) -> None:
+    """Refuse what the file says of a parameter that by the family's condition no trial has."""
+    for name, given in spec.search.items():
+        if name not in parameters or given.when is not None:
+            continue
+        for parent, allowed in parameters[name].when.items():
+            owner = parameters.get(parent)
+            if isinstance(owner, FixedParameter):
+                values: tuple[ParamValue, ...] = (owner.value,)
+            elif isinstance(owner, CategoricalParameter):
+                values = owner.choices
+            else:
+                continue
+            if not any(among(value, allowed) for value in values):
+                found.append(
+                    Issue(
+                        ("search", name),
+                        f"has no meaning where {parent} is {listed(values)}; "
+                        f"it is searched when {parent} is {listed(allowed)}",
+                    )
+                )
 
 
 def _forbidden(
