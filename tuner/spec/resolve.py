@@ -14,14 +14,14 @@ from tuner.spec.code import OWN, Code, wrong_names, wrong_placeholders
 from tuner.spec.fit import NotFittingError, fit, in_range, numeric
 from tuner.spec.limits import Limit, outside
 from tuner.spec.merge import merged
-from tuner.spec.parameters import CategoricalParameter, FixedParameter, Parameter, among
+from tuner.spec.parameters import FixedParameter, Parameter, among, values
 from tuner.spec.resolved import (
     ResolvedBudget,
     ResolvedObjective,
     ResolvedSpec,
     SecondaryObjective,
 )
-from tuner.spec.space import Range, Space
+from tuner.spec.space import MAX_CELLS, Range, Space
 from tuner.spec.study import METRICS, Pruner, StudySpec
 from tuner.spec.words import instead, issues, listed, one_of, quoted, written
 from tuner.trials import COSTS, ParamValue
@@ -202,16 +202,16 @@ def _check_conditions(
     found: list[Issue],
 ) -> None:
     for name, given in spec.search.items():
-        for parent, values in (given.when or {}).items():
+        for parent, allowed in (given.when or {}).items():
             loc = ("search", name, "when")
             if parent not in parameters:
                 found.append(_unknown(parent, list(parameters), *loc))
                 continue
-            if name in default and default[name].when.get(parent) == values:
+            if name in default and default[name].when.get(parent) == allowed:
                 continue  # the family's own, which other data may have made impossible
             if parent not in default and isinstance(parameters[parent], FixedParameter):
                 continue  # of own code: what it takes where it is not pinned is not known
-            for index, value in enumerate(values):
+            for index, value in enumerate(allowed):
                 try:
                     fit(value, _family_kind(parent, parameters, default))
                 except NotFittingError as error:
@@ -226,21 +226,10 @@ def _check_reachable(
         if name not in parameters or given.when is not None:
             continue
         for parent, allowed in parameters[name].when.items():
-            owner = parameters.get(parent)
-            if isinstance(owner, FixedParameter):
-                values: tuple[ParamValue, ...] = (owner.value,)
-            elif isinstance(owner, CategoricalParameter):
-                values = owner.choices
-            else:
-                continue
-            if not any(among(value, allowed) for value in values):
-                found.append(
-                    Issue(
-                        ("search", name),
-                        f"has no meaning where {parent} is {listed(values)}; "
-                        f"it is searched when {parent} is {listed(allowed)}",
-                    )
-                )
+            options = values(parameters[parent], MAX_CELLS)
+            if options is not None and not any(among(value, allowed) for value in options):
+                sentence = _no_meaning(name, parent, listed(options), parameters)
+                found.append(Issue(("search", name), sentence))
 
 
 def _forbidden(
@@ -332,10 +321,7 @@ def _check_entry(entry: Mapping[str, ParamValue], space: Space) -> list[Issue]:
     for name in entry:
         for parent in space.parameters[name].when:
             if parent in known and not space.is_active(name, {**_permissive(space, name), **known}):
-                sentence = (
-                    f"has no meaning where {parent} is {written(known[parent])}; "
-                    f"it is searched when {_condition(space, name)}"
-                )
+                sentence = _no_meaning(name, parent, written(known[parent]), space.parameters)
                 return [Issue((name,), sentence)]
     if space.is_forbidden(known):
         return [Issue((), "is one of the forbidden combinations")]
@@ -347,7 +333,8 @@ def _permissive(space: Space, name: str) -> dict[str, ParamValue]:
     return {p: allowed[0] for p, allowed in space.parameters[name].when.items() if allowed}
 
 
-def _condition(space: Space, name: str) -> str:
-    return " and ".join(
-        f"{parent} is {listed(allowed)}" for parent, allowed in space.parameters[name].when.items()
+def _no_meaning(name: str, parent: str, shown: str, parameters: Mapping[str, Parameter]) -> str:
+    condition = " and ".join(
+        f"{other} is {listed(allowed)}" for other, allowed in parameters[name].when.items()
     )
+    return f"has no meaning where {parent} is {shown}; it is searched when {condition}"

@@ -78,11 +78,11 @@ class Encoder(nn.Module):
 
     def adaptable(self) -> list[str]:
         """Names, within `model`, of the linear maps and convolutions in the layers, for LoRA."""
-        depths = self.depths()
+        depths, last = self.depths(), self.depth
         return [
             name.removeprefix("model.")
             for name, module in self.named_modules()
-            if 0 < depths.get(f"{name}.weight", 0) <= self.depth
+            if 0 < depths.get(f"{name}.weight", 0) <= last
             and (
                 isinstance(module, nn.Linear | Conv1D)
                 or (isinstance(module, nn.Conv2d) and module.groups == 1)

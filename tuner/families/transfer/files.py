@@ -92,12 +92,12 @@ def folder(name: str) -> Path:
             "which can run code when they are opened: convert them once, where you trust them, "
             "with save_pretrained(folder)"
         )
-    if is_of_timm(found) and find_spec("timm") is None:
+    if _is_of_timm(found) and find_spec("timm") is None:
         raise _lacking(f"{where}: the model", "timm", "timm")
     return found
 
 
-def is_of_timm(found: Path) -> bool:
+def _is_of_timm(found: Path) -> bool:
     """Whether a folder holds a model of timm: transformers knows them by the same key."""
     with raw.reading(found):
         text = (found / "config.json").read_text(encoding="utf-8", errors="replace")
