@@ -216,7 +216,8 @@ def _launch(connection: Connected, prepared: Prepared, *, resume: bool, by: str 
         # two may launch at once, so that whoever makes it is known only by having made it
         existing = studies.by_name(connection, spec.name)
     else:
-        for params in spec.enqueue:
+        begun_with = families.default_configuration(spec)
+        for params in (*spec.enqueue, *([begun_with] if begun_with else [])):
             trials.enqueue(connection, study_id, params)
         return Launched(studies.by_id(connection, study_id), created=True)
     if not resume:

@@ -9,6 +9,8 @@ from tests.acceptance.test_run import ok
 from tests.conftest import tuner
 from tests.unit import pretrained_models
 from tests.unit.conftest import SENTENCES
+from tuner.families import confirm, default_configuration
+from tuner.spec.load import load
 
 PRETRAINED = """
 name: tuned
@@ -87,3 +89,8 @@ def test_sequences_are_tuned_and_repeated(environment: dict[str, str], tmp_path:
     file = tmp_path / "spoken.yaml"
     file.write_text(SEQ2SEQ, encoding="utf-8")
     repeated_as_exported(file, "spoken", environment, tmp_path)
+    first, second = ok("trials", "spoken", "--json", environment=environment, cwd=tmp_path)
+    begun_with = default_configuration(confirm(load(file)))
+    assert set(begun_with) >= {"learning_rate", "cell", "dropout"}
+    assert first["params"] == first["params"] | begun_with
+    assert second["params"]["learning_rate"] != begun_with["learning_rate"]

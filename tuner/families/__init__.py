@@ -16,15 +16,16 @@ from tuner.families.transfer import files
 from tuner.spec.data import Task
 from tuner.spec.load import Source
 from tuner.spec.parameters import FixedParameter
-from tuner.spec.resolve import check_family, resolve
+from tuner.spec.resolve import check_family, fitting, resolve
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.study import StudySpec
 from tuner.spec.words import quoted
+from tuner.trials import ParamValue
 
 if TYPE_CHECKING:
     from tuner.data.prepared import Prepared
 
-__all__ = ["check_data", "confirm"]
+__all__ = ["check_data", "confirm", "default_configuration"]
 
 _WORDS = {"images": "images", "text": "text", "corpus": "a corpus", "pairs": "pairs"}
 _VERBS = {"images": "are", "text": "is", "corpus": "is", "pairs": "are"}
@@ -108,6 +109,13 @@ def _check_nothing_left_open(spec: ResolvedSpec) -> None:
             "`package:NAME/FOLDER`, or a name on the Hugging Face hub"
         )
         raise SpecError(issues=[Issue(("search", "checkpoint"), sentence)])
+
+
+def default_configuration(spec: ResolvedSpec) -> dict[str, ParamValue]:
+    """What the family's card would try first, as far as this study searches it; empty for none."""
+    if not (spec.sampler.learns and spec.sampler.default_first):
+        return {}
+    return fitting(registry.card(spec.family).first, spec.space)
 
 
 def check_data(spec: ResolvedSpec, prepared: Prepared) -> None:

@@ -39,6 +39,7 @@ from tuner.spec.data import CORPORA, DataSpec
 from tuner.spec.limits import COMMON, Limit
 from tuner.spec.merge import complete
 from tuner.spec.parameters import FixedParameter, IntParameter, Parameter
+from tuner.spec.resolve import fitting
 from tuner.spec.space import Space
 from tuner.trials import COSTS, LATENCY, ParamValue
 
@@ -85,6 +86,10 @@ class Family(BaseModel):
     search_with_vectors: dict[str, Parameter] = Field(
         default_factory=dict, description="Over `search`, where the data names word vectors."
     )
+    first: dict[str, ParamValue] = Field(
+        default_factory=dict,
+        description="The default configuration, which a study begins with; the rest is drawn.",
+    )
     also: dict[str, tuple[ParamValue, ...]] = Field(
         default_factory=dict, description="Choices that it knows and does not search by default."
     )
@@ -112,7 +117,8 @@ class Family(BaseModel):
         if not self.is_own and not all(needed):
             raise ValueError("needs `data`, `predictor`, `metrics`, `epochs` and `search`")
         # conditions must name parameters of the card, without a circle
-        Space(parameters=self.search)
+        if self.first != fitting(self.first, Space(parameters=self.search)):
+            raise ValueError("`first` must be a configuration of `search`")
         Space(parameters=self.search | self.search_with_vectors)
         return self
 

@@ -272,6 +272,20 @@ def fitted(space: Space, params: Mapping[str, ParamValue]) -> dict[str, ParamVal
     return out
 
 
+def fitting(params: Mapping[str, ParamValue], space: Space) -> dict[str, ParamValue]:
+    """What a study with this space could draw of a configuration; nothing where it forbids that."""
+    out: dict[str, ParamValue] = {}
+    known = _pinned(space)
+    for name, parameter in space.parameters.items():
+        if name not in params or name in known or not space.is_active(name, known):
+            continue
+        try:
+            known[name] = out[name] = in_range(params[name], parameter)
+        except NotFittingError:
+            continue
+    return {} if space.is_forbidden(known) else out
+
+
 def _enqueue(
     spec: StudySpec,
     parameters: Mapping[str, Parameter],
@@ -312,12 +326,7 @@ def _entry(
 
 
 def _check_entry(entry: Mapping[str, ParamValue], space: Space) -> list[Issue]:
-    pinned = {
-        name: parameter.value
-        for name, parameter in space.parameters.items()
-        if isinstance(parameter, FixedParameter) and not parameter.when
-    }
-    known: dict[str, ParamValue] = {**pinned, **entry}
+    known = {**_pinned(space), **entry}
     for name in entry:
         for parent in space.parameters[name].when:
             if parent in known and not space.is_active(name, {**_permissive(space, name), **known}):
@@ -326,6 +335,15 @@ def _check_entry(entry: Mapping[str, ParamValue], space: Space) -> list[Issue]:
     if space.is_forbidden(known):
         return [Issue((), "is one of the forbidden combinations")]
     return []
+
+
+def _pinned(space: Space) -> dict[str, ParamValue]:
+    """What every trial has."""
+    return {
+        name: parameter.value
+        for name, parameter in space.parameters.items()
+        if isinstance(parameter, FixedParameter) and not parameter.when
+    }
 
 
 def _permissive(space: Space, name: str) -> dict[str, ParamValue]:

@@ -213,6 +213,15 @@ class Sampler(_Section):
         "some hundred trials; qmc: a scrambled Sobol sequence; random: independent draws.",
     )
     startup_trials: Whole = Field(default=10, ge=0, description="Random trials before the model.")
+    default_first: bool = Field(
+        default=True,
+        description="tpe, gp: begin with the family's default configuration, where it has one.",
+    )
+
+    @property
+    def learns(self) -> bool:
+        """Whether it draws near what was good."""
+        return self.name in ("tpe", "gp")
 
     @model_validator(mode="before")
     @classmethod
