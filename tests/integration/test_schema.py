@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
@@ -62,6 +63,12 @@ def structure(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
         ]
         for query in (COLUMNS, CONSTRAINTS, INDEXES, OPTIONS)
     }
+
+
+def test_file_names_are_alembics_line_of_versions() -> None:
+    scripts = ScriptDirectory.from_config(schema.config())
+    assert [script.revision for script in scripts.walk_revisions()] == schema.versions()[::-1]
+    assert scripts.get_heads() == [schema.newest()]
 
 
 def test_upgrade_downgrade_and_upgrade_again(empty: Database) -> None:

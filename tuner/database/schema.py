@@ -1,18 +1,25 @@
-"""The schema's version: upgrade with Alembic, refuse a database that this tuner does not know."""
+"""The schema's version: upgrade with Alembic, refuse a database that this tuner does not know.
+
+Every command asks for the version, few upgrade it: Alembic, which takes longer to import than most
+commands take to run, is imported where it is used, and the versions are read from the migrations'
+file names, `NNNN_what.py`.
+"""
+
+from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
 
 from tuner.database.engine import Database
 from tuner.database.tables import SCHEMA
 from tuner.errors import SchemaVersionError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 VERSION_TABLE = "schema_version"  # not Alembic's default name, which Optuna's own tables use
 VIEWS = "optuna"  # the schema of read-only views in Optuna's layout
@@ -28,24 +35,31 @@ def migrations_folder() -> Path:
 
 def config() -> Config:
     """Alembic's configuration, without a file."""
+    from alembic.config import Config
+
     result = Config()
     result.set_main_option("script_location", str(migrations_folder()))
     return result
 
 
+def versions() -> list[str]:
+    """Those that this tuner knows, oldest first."""
+    found = migrations_folder().joinpath("versions").glob("*.py")
+    return sorted(path.stem.partition("_")[0] for path in found)
+
+
 def newest() -> str:
     """The version that this tuner needs."""
-    head = ScriptDirectory.from_config(config()).get_current_head()
-    assert head is not None
-    return head
+    return versions()[-1]
 
 
 def current(connection: Connection) -> str | None:
     """The database's version; None where tuner was never here."""
-    context = MigrationContext.configure(
-        connection, opts={"version_table": VERSION_TABLE, "version_table_schema": SCHEMA}
-    )
-    return context.get_current_revision()
+    table = f"{SCHEMA}.{VERSION_TABLE}"
+    if connection.scalar(text("SELECT to_regclass(:table)"), {"table": table}) is None:
+        return None
+    version: str | None = connection.scalar(text(f"SELECT version_num FROM {table}"))  # noqa: S608
+    return version
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
@@ -55,6 +69,8 @@ def upgrade(database: Database, revision: str = "head") -> None:
         version = current(connection)
         if version is not None:
             _check_known(version)
+        from alembic import command
+
         alembic = config()
         alembic.attributes["connection"] = connection
         command.upgrade(alembic, revision)
@@ -88,8 +104,7 @@ def views_url(url: URL) -> URL:
 
 
 def _check_known(version: str) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
-    if version not in known:
+    if version not in versions():
         raise SchemaVersionError(
             f"the database's schema is version {version}, which this tuner ({newest()}) does not "
             "know: it was made by a newer tuner; install that one or name another database"
