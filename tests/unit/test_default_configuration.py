@@ -31,8 +31,12 @@ def test_it_comes_first(rest: str) -> None:
 
 @pytest.mark.parametrize(
     "rest",
-    ["sampler: random\n", "sampler: qmc\n", "sampler: {default_first: false}\n"]
-    + [f"forbidden: [{{cell: lstm, hidden: {CARD['hidden']}}}]\n"],
+    [
+        "sampler: random\n",
+        "sampler: qmc\n",
+        "sampler: {default_first: false}\n",
+        f"forbidden: [{{cell: lstm, hidden: {CARD['hidden']}}}]\n",
+    ],
 )
 def test_it_does_not(rest: str) -> None:
     assert first(rest) == {}

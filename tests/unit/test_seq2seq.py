@@ -216,6 +216,26 @@ def test_luongs_attention_is_a_softmax_of_products() -> None:
     assert torch.allclose(model((texts, targets)), model.output(mixed), atol=1e-6)
 
 
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_bahdanaus_attention_comes_before_torchs_own_step(cell: str, layers: int) -> None:
+    model = network(cell, "bahdanau", layers)
+    texts, targets = torch.tensor([[5, 7, 3], [2, 8, 6]]), torch.tensor([[4, 6, 5], [3, 3, END]])
+    memory, last = model.encoder(model.embedding(texts))
+    last = last[0] if cell == "lstm" else last
+    hidden = model.bridge(torch.cat([last[0::2], last[1::2]], dim=2)).tanh()
+    carried = (hidden, torch.zeros_like(hidden)) if cell == "lstm" else hidden
+    before = torch.cat([torch.full((2, 1), END), targets[:, :-1]], dim=1)
+    odds = []
+    for word in model.target_embedding(before).unbind(dim=1):
+        hidden = carried[0] if cell == "lstm" else carried
+        scores = model.score((model.keys(memory) + model.query(hidden[-1]).unsqueeze(1)).tanh())
+        context = (scores.softmax(dim=1) * memory).sum(dim=1)
+        out, carried = model.decoder(torch.cat([word, context], dim=1).unsqueeze(1), carried)
+        odds.append(model.output(model.mixed(torch.cat([out[:, 0], context], dim=1)).tanh()))
+    assert torch.allclose(model((texts, targets)), torch.stack(odds, dim=1), atol=1e-6)
+
+
 @pytest.mark.parametrize(("cell", "attention", "layers"), KINDS)
 def test_all_steps_at_once_are_the_steps_one_by_one(cell: str, attention: str, layers: int) -> None:
     model = network(cell, attention, layers)

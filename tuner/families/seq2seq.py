@@ -85,45 +85,54 @@ class Seq2Seq(nn.Module):
         """Logits of a batch, each step given the right last token, or now and then its own."""
         texts, targets = inputs
         state = self.encode(texts)
-        mixes_own = self.training and self.teacher_forcing < 1.0
-        if self.attention != "bahdanau" and not mixes_own:
-            return self._at_once(targets, state)
-        last = torch.full_like(targets[:, 0], END)
+        before = torch.cat([torch.full_like(targets[:, :1], END), targets[:, :-1]], dim=1)
+        if self.training and self.teacher_forcing < 1.0:
+            return self._mixing(before, state)
+        if self.attention == "bahdanau":
+            return self._looking_first(before, state)
+        return self._at_once(before, state)
+
+    def _at_once(self, before: Tensor, state: State) -> Tensor:
+        """Logits of all steps: none waits for the one before, whose token and context it knows."""
+        memory, keys, inside, _, hidden, cell = state
+        words = self.dropout(self.target_embedding(before))
+        if self.attention == "none":
+            words = torch.cat([words, memory.expand(-1, words.shape[1], -1)], dim=2)
+        carried: Any = hidden.transpose(0, 1).contiguous()
+        if self.cell == "lstm":
+            carried = (carried, cell.transpose(0, 1).contiguous())
+        found, _ = self.decoder(words, carried)
+        return self._logits(found, self._looked(found, keys, inside) @ memory)
+
+    def _looking_first(self, before: Tensor, state: State) -> Tensor:
+        """Logits of all steps: one after the other does only what waits for the one before."""
+        memory, keys, inside, offered, hidden, cell = state
+        found, shares = [], []
+        for gates in self._read(before, self._split()[0]).unbind(dim=1):
+            share = self._looked(hidden[:, -1:], keys, inside)
+            hidden, cell = self._advanced(gates + (share @ offered)[:, 0], hidden, cell)
+            found.append(hidden[:, -1])
+            shares.append(share)
+        return self._logits(torch.stack(found, dim=1), torch.cat(shares, dim=1) @ memory)
+
+    def _mixing(self, before: Tensor, state: State) -> Tensor:
+        """Logits of all steps, some of them given the token that the network found likeliest."""
+        weight = self._split()[0]  # once: its gradient is then summed once
+        last = before[:, 0]
         outputs = []
-        for right in targets.unbind(dim=1):
-            logits, state = self.step(last, state)
+        for right in [*before.unbind(dim=1)[1:], None]:
+            logits, state = self._step(last, state, weight)
             outputs.append(logits)
-            last = right
-            if mixes_own:
+            if right is not None:
                 is_own = torch.rand(len(right), device=right.device) >= self.teacher_forcing
                 last = torch.where(is_own & (right != 0), logits.argmax(dim=1), right)
         return torch.stack(outputs, dim=1)
 
-    def _at_once(self, targets: Tensor, state: State) -> Tensor:
-        """Logits of all steps: none waits for the one before, whose token and context it knows."""
-        memory, keys, inside, summary, hidden, cell = state
-        last = torch.cat([torch.full_like(targets[:, :1], END), targets[:, :-1]], dim=1)
-        words = self.dropout(self.target_embedding(last))
-        context = summary.unsqueeze(1).expand(-1, words.shape[1], -1)
-        if self.attention == "none":
-            words = torch.cat([words, context], dim=2)
-        found, _ = self.decoder(words, self._carried(hidden, cell))
-        if self.attention == "luong":
-            context = _attended(memory, found @ keys.transpose(1, 2), inside)
-        return self._logits(found, context)
-
-    def _carried(self, hidden: Tensor, cell: Tensor) -> Any:
-        """A state [N, layers, hidden] as torch's modules take it."""
-        carried = hidden.transpose(0, 1).contiguous()
-        return (carried, cell.transpose(0, 1).contiguous()) if self.cell == "lstm" else carried
-
-    def _logits(self, found: Tensor, context: Tensor) -> Tensor:
-        mixed = self.mixed(torch.cat([found, context], dim=-1)).tanh()
-        logits: Tensor = self.output(self.dropout(mixed))
-        return logits
-
     def encode(self, texts: Tensor) -> State:
-        """What the decoder starts from: memory, its keys and places, the last state, its own."""
+        """What the decoder starts from: memory, keys, places, part in its gates; its own state.
+
+        Without attention the memory is one place, the encoder's last state.
+        """
         inside = texts != 0
         lengths = inside.sum(dim=1).clamp(min=1)
         packed = pack_padded_sequence(
@@ -132,44 +141,92 @@ class Seq2Seq(nn.Module):
         )  # fmt: skip
         out, last = self.encoder(packed)
         assert isinstance(out, PackedSequence)
-        memory, _ = pad_packed_sequence(out, batch_first=True, total_length=texts.shape[1])
         last = last[0] if isinstance(last, tuple) else last
         # [layers · 2, N, hidden] → [N, layers, 2 · hidden], forward beside backward
         both = last.unflatten(0, (self.layers, 2)).permute(2, 0, 1, 3).flatten(2)
         start = self.bridge(both).tanh()
-        keys = memory if self.attention == "none" else self.keys(memory)
-        return memory, keys, inside, both[:, -1], start, torch.zeros_like(start)
+        if self.attention == "none":
+            memory, inside = both[:, -1:], torch.ones_like(inside[:, :1])
+            keys = memory
+        else:
+            memory, _ = pad_packed_sequence(out, batch_first=True, total_length=texts.shape[1])
+            keys = self.keys(memory)
+        # what the gates make of a mean of the memory is the mean of what they make of it: so that
+        # their largest weights multiply all places at once instead of a mean at each step
+        looks_first = self.attention != "luong"
+        offered = functional.linear(memory, self._split()[1]) if looks_first else memory
+        # float32: under autocast the cell's sums would be rounded at each step
+        return memory, keys, inside, offered, start, torch.zeros_like(start, dtype=torch.float32)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Logits [N, target vocabulary] of the token behind `tokens` [N], and the next state."""
-        memory, keys, inside, summary, hidden, cell = state
-        words = self.dropout(self.target_embedding(tokens))
-        context = summary
-        if self.attention == "bahdanau":
-            query = self.query(hidden[:, -1]).unsqueeze(1)
-            scores = self.score((keys + query).tanh()).transpose(1, 2)
-            context = _attended(memory, scores, inside).squeeze(1)
-        if self.attention != "luong":
-            words = torch.cat([words, context], dim=1)
-        out, carried = self.decoder(words.unsqueeze(1), self._carried(hidden, cell))
-        found = out[:, 0]
-        if self.cell == "lstm":
-            hidden, cell = (part.transpose(0, 1) for part in carried)
-        else:
-            hidden = carried.transpose(0, 1)
+        return self._step(tokens, state, self._split()[0])
+
+    def _step(self, tokens: Tensor, state: State, weight: Tensor) -> tuple[Tensor, State]:
+        memory, keys, inside, offered, hidden, cell = state
+        gates = self._read(tokens, weight)
         if self.attention == "luong":
-            context = _attended(memory, out @ keys.transpose(1, 2), inside).squeeze(1)
-        return self._logits(found, context), (memory, keys, inside, summary, hidden, cell)
+            hidden, cell = self._advanced(gates, hidden, cell)
+            shares = self._looked(hidden[:, -1:], keys, inside)
+        else:
+            shares = self._looked(hidden[:, -1:], keys, inside)
+            hidden, cell = self._advanced(gates + (shares @ offered)[:, 0], hidden, cell)
+        logits = self._logits(hidden[:, -1], (shares @ memory)[:, 0])
+        return logits, (memory, keys, inside, offered, hidden, cell)
 
+    def _split(self) -> tuple[Tensor, Tensor]:
+        """The first layer's weights of a token [gates, embedding] and of the context."""
+        weight, _ = self._weights("ih", 0)
+        size = self.target_embedding.embedding_dim
+        return weight[:, :size], weight[:, size:]
 
-def _attended(memory: Tensor, scores: Tensor, inside: Tensor) -> Tensor:
-    """Means [N, T, width] of the memory [N, S, width], by scores [N, T, S] where there are tokens.
+    def _read(self, tokens: Tensor, weight: Tensor) -> Tensor:
+        """What tokens give to the first layer's gates."""
+        words = self.dropout(self.target_embedding(tokens))
+        return functional.linear(words, weight, self._weights("ih", 0)[1])
 
-    `inside` [N, S] says where that is.
-    """
-    inside = inside | ~inside.any(dim=1, keepdim=True)  # a text without tokens still has a place
-    shares = scores.masked_fill(~inside.unsqueeze(1), -math.inf).softmax(dim=2)
-    return shares @ memory
+    def _looked(self, found: Tensor, keys: Tensor, inside: Tensor) -> Tensor:
+        """Shares [N, T, S] of the memory's places, seen from outputs [N, T, hidden]."""
+        if self.attention == "none":
+            return torch.ones_like(found[..., :1])
+        if self.attention == "luong":
+            scores = found @ keys.transpose(1, 2)
+        else:  # one step
+            scores = self.score((keys + self.query(found)).tanh()).transpose(1, 2)
+        inside = inside | ~inside.any(dim=1, keepdim=True)  # a text without tokens has a place
+        return scores.masked_fill(~inside.unsqueeze(1), -math.inf).softmax(dim=2)
+
+    def _advanced(self, gates: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of the decoder, from what its inputs give to the first layer's gates."""
+        hiddens: list[Tensor] = []
+        cells: list[Tensor] = []
+        for layer in range(self.layers):
+            if layer:
+                lower = functional.dropout(hiddens[-1], self.decoder.dropout, self.training)
+                gates = functional.linear(lower, *self._weights("ih", layer))
+            before = hidden[:, layer]
+            own = functional.linear(before, *self._weights("hh", layer))
+            if self.cell == "lstm":
+                keep, forget, new, out = (gates + own).chunk(4, dim=1)
+                cells.append(forget.sigmoid() * cell[:, layer] + keep.sigmoid() * new.tanh())
+                hiddens.append(out.sigmoid() * cells[-1].tanh())
+            else:
+                (reset, update, new), (r, u, n) = gates.chunk(3, dim=1), own.chunk(3, dim=1)
+                made = (new + (reset + r).sigmoid() * n).tanh()
+                hiddens.append(made + (update + u).sigmoid() * (before - made))
+        return torch.stack(hiddens, dim=1), torch.stack(cells, dim=1) if cells else cell
+
+    def _weights(self, of: str, layer: int) -> tuple[Tensor, Tensor]:
+        """Weights and biases of the decoder's inputs (`ih`) or of its own state (`hh`)."""
+        return (
+            getattr(self.decoder, f"weight_{of}_l{layer}"),
+            getattr(self.decoder, f"bias_{of}_l{layer}"),
+        )
+
+    def _logits(self, found: Tensor, context: Tensor) -> Tensor:
+        mixed = self.mixed(torch.cat([found, context], dim=-1)).tanh()
+        logits: Tensor = self.output(self.dropout(mixed))
+        return logits
 
 
 class PairBatches:
