@@ -35,6 +35,7 @@ def test_it_comes_first(rest: str) -> None:
         "sampler: random\n",
         "sampler: qmc\n",
         "sampler: {default_first: false}\n",
+        "enqueue: [{hidden: 256}, {hidden: 384}, {dropout: 0.1}]\n",  # as many as trials
         f"forbidden: [{{cell: lstm, hidden: {CARD['hidden']}}}]\n",
     ],
 )

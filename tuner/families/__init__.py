@@ -113,7 +113,9 @@ def _check_nothing_left_open(spec: ResolvedSpec) -> None:
 
 def default_configuration(spec: ResolvedSpec) -> dict[str, ParamValue]:
     """What the family's card would try first, as far as this study searches it; empty for none."""
-    if not (spec.sampler.learns and spec.sampler.default_first):
+    is_wanted = spec.sampler.learns and spec.sampler.default_first
+    trials = spec.budget.trials
+    if not is_wanted or (trials is not None and trials <= len(spec.enqueue)):
         return {}
     return fitting(registry.card(spec.family).first, spec.space)
 
