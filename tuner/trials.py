@@ -256,6 +256,20 @@ def beats(directions: Sequence[Direction], a: Sequence[float], b: Sequence[float
     return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
 
 
+def unbeaten(points: Sequence[Sequence[float]], directions: Sequence[Direction]) -> list[int]:
+    """Indices of the points that no other beats, by their first objective, the best first.
+
+    Equal ones are all among them; no value may be NaN.
+    """
+    signs = [1.0 if direction == "minimize" else -1.0 for direction in directions]
+    signed = [[s * v for s, v in zip(signs, point, strict=True)] for point in points]
+    front: list[int] = []
+    for i in sorted(range(len(points)), key=signed.__getitem__):  # who beats it stands before it
+        if not any(beats(directions, points[other], points[i]) for other in front):
+            front.append(i)
+    return front
+
+
 def pareto_front(trials: Iterable[Trial], directions: Sequence[Direction]) -> list[Trial]:
     """The complete trials that no other beats, by their first objective, the best first."""
     points = [
@@ -266,11 +280,4 @@ def pareto_front(trials: Iterable[Trial], directions: Sequence[Direction]) -> li
         and len(trial.values) == len(directions)
         and all(map(math.isfinite, trial.values))
     ]
-    signs = [1.0 if direction == "minimize" else -1.0 for direction in directions]
-    # whoever beats a point stands before it
-    points.sort(key=lambda entry: [s * v for s, v in zip(signs, entry[0], strict=True)])
-    front: list[tuple[tuple[float, ...], Trial]] = []
-    for values, trial in points:
-        if not any(beats(directions, other, values) for other, _ in front):
-            front.append((values, trial))
-    return [trial for _, trial in front]
+    return [points[i][1] for i in unbeaten([values for values, _ in points], directions)]

@@ -7,8 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.unit import synthetic
 from tuner.figures import (
@@ -39,25 +37,6 @@ def two(how_many: int) -> list[Trial]:
         else t
         for t in synthetic.trials(how_many)
     ]
-
-
-@given(
-    st.lists(st.tuples(*[st.integers(0, 4)] * 3), max_size=25),
-    st.tuples(*[st.sampled_from(["minimize", "maximize"])] * 3),
-)
-def test_the_front_is_what_none_dominates(
-    points: list[tuple[int, ...]], directions: tuple[Direction, ...]
-) -> None:
-    def dominates(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
-        signed = [
-            (x, y) if d == "minimize" else (-x, -y)
-            for x, y, d in zip(a, b, directions, strict=True)
-        ]
-        return all(x <= y for x, y in signed) and any(x < y for x, y in signed)
-
-    expected = [i for i, p in enumerate(points) if not any(dominates(q, p) for q in points)]
-    array = np.array(points, dtype=np.float64).reshape(-1, 3)
-    assert pareto.front(array, directions).tolist() == expected
 
 
 def test_the_front_is_kept_whole_where_points_are_thinned() -> None:

@@ -11,7 +11,16 @@ from tuner.errors import SpecError
 from tuner.families import confirm
 from tuner.spec.load import loads
 from tuner.spec.resolved import ResolvedSpec
-from tuner.trials import Direction, Study, StudyState, Trial, TrialState, best_trial, pareto_front
+from tuner.trials import (
+    Direction,
+    Study,
+    StudyState,
+    Trial,
+    TrialState,
+    best_trial,
+    pareto_front,
+    unbeaten,
+)
 
 HEAD = "name: x\nfamily: cnn\ndata: digits\n"
 
@@ -58,6 +67,27 @@ def test_word_vectors_have_no_latency() -> None:
     text = "name: x\nfamily: word2vec\ndata: lee\nobjective: {metric: [gap_accuracy, latency]}\n"
     with pytest.raises(SpecError, match=r"must be one of .*training_seconds, parameters"):
         confirm(loads(text))
+
+
+@given(
+    st.lists(st.tuples(*[st.integers(0, 4)] * 3), max_size=25),
+    st.tuples(*[st.sampled_from(["minimize", "maximize"])] * 3),
+)
+def test_unbeaten_points_are_those_that_none_dominates(
+    points: list[tuple[int, ...]], directions: tuple[Direction, ...]
+) -> None:
+    def dominates(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+        signed = [
+            (x, y) if d == "minimize" else (-x, -y)
+            for x, y, d in zip(a, b, directions, strict=True)
+        ]
+        return all(x <= y for x, y in signed) and any(x < y for x, y in signed)
+
+    expected = [i for i, p in enumerate(points) if not any(dominates(q, p) for q in points)]
+    found = unbeaten(points, directions)
+    assert sorted(found) == expected
+    firsts = [points[i][0] for i in found]
+    assert firsts == sorted(firsts, reverse=directions[0] == "maximize")
 
 
 _NUMBERS = st.integers(0, 5).map(float) | st.just(float("nan"))

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 
 from tuner.figures import text, theme, thin, values
-from tuner.trials import Direction, Study, Trial, TrialState
+from tuner.trials import Study, Trial, TrialState, pareto_front
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +27,6 @@ class Info:
         if self.objectives < 2:
             return "The study has one objective: its best trial is the front."
         return None if self.front or self.others else "No trial is complete yet."
-
-
-def front(points: NDArray[np.float64], directions: Sequence[Direction]) -> NDArray[np.int64]:
-    """Indices of the points (points, objectives) that none is better than, in order.
-
-    Better: at least as good in every objective and better in one. Equal points are all in it.
-    """
-    signs = np.array([1.0 if d == "minimize" else -1.0 for d in directions])
-    signed = points * signs
-    order = np.lexsort(signed.T[::-1])  # whoever dominates a point stands before it
-    kept = np.empty((0, signed.shape[1]))
-    found: list[int] = []
-    for i in order:
-        point = signed[i]
-        beaten = (kept <= point).all(axis=1) & (kept < point).any(axis=1)
-        if not beaten.any():
-            found.append(int(i))
-            kept = np.vstack([kept, point])
-    return np.array(sorted(found), dtype=np.int64)
 
 
 def info(
@@ -73,9 +52,7 @@ def info(
         and len(t.values) == objectives
         and all(values.finite(v) is not None for v in t.values)
     ]
-    feasible = [t for t in complete if not t.violates_constraint]
-    points = np.array([t.values for t in feasible]).reshape(-1, objectives)
-    best = [feasible[i] for i in front(points, study.directions)]
+    best = pareto_front(complete, study.directions)
     numbers = {t.number for t in best}
     others = [t for t in complete if t.number not in numbers]
     return Info(

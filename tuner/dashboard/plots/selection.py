@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from tuner.database.columns import NEVER
 from tuner.database.live import STATES, LiveTrials
 from tuner.errors import BadInputError
-from tuner.figures import pareto, thin
-from tuner.trials import ParamValue, TrialState
+from tuner.figures import thin
+from tuner.trials import ParamValue, TrialState, unbeaten
 
 Mask = NDArray[np.bool_]
 MAX_WHERE = 40
@@ -173,7 +173,7 @@ def pick(live: LiveTrials, chosen: Mask, limit: int) -> list[int]:
         reached = live.values[feasible, 0]
         keep += feasible[records(reached, live.directions[0] == "maximize")].tolist()
         if len(live.directions) > 1:
-            keep += feasible[pareto.front(live.values[feasible], live.directions)].tolist()
+            keep += feasible[unbeaten(live.values[feasible].tolist(), live.directions)].tolist()
     places = np.searchsorted(at, np.unique(keep)) if keep else ()
     return [int(at[i]) for i in thin.indices(len(at), limit, [int(i) for i in places])]
 
