@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -166,7 +166,7 @@ def tuner(
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user does; commands that only ask the database, in this process."""
     if arguments[:1] and arguments[0] in QUICK:
-        return _tuner_here(arguments, environment, cwd)
+        return tuner_here(arguments, environment, cwd)
     return subprocess.run(
         [sys.executable, "-m", "tuner", *arguments],
         env=environment,
@@ -179,9 +179,10 @@ def tuner(
     )
 
 
-def _tuner_here(
-    arguments: Sequence[str], environment: dict[str, str], cwd: Path | None
+def tuner_here(
+    arguments: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
+    """Run a command line in this process."""
     out, err = io.StringIO(), io.StringIO()
     with (
         patch.dict(os.environ, environment, clear=True),

@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +20,9 @@ import pytest
 from optuna.trial import TrialState as OptunaState
 
 from tests.acceptance.studies import slow
-from tests.conftest import eventually, tuner
+from tests.conftest import eventually, tuner, tuner_here
 from tuner import artifacts, commands, settings
 from tuner.cli import names
-from tuner.cli.app import execute
 from tuner.database.engine import Database
 from tuner.errors import StudyNotFoundError
 from tuner.search.storage import Storage
@@ -87,8 +86,7 @@ def line(
     environment: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Iterator[Line]:
+) -> Line:
     """Runs a command line in this process, in an empty folder of its own."""
     for key in [key for key in os.environ if key.startswith("TUNER_")]:
         if key not in ("TUNER_TEST_HOME", "TUNER_TEST_DATABASE_URL"):
@@ -99,12 +97,10 @@ def line(
     monkeypatch.chdir(tmp_path / "here")
 
     def run(*words: str) -> Said:
-        settings.settings.cache_clear()
-        capsys.readouterr()
-        return Said(execute(words), *capsys.readouterr())
+        done = tuner_here(words, dict(os.environ))
+        return Said(done.returncode, done.stdout, done.stderr)
 
-    yield run
-    settings.settings.cache_clear()
+    return run
 
 
 def refused(said: Said, code: int = 2) -> str:

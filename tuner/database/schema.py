@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, column, select, table, text
 from sqlalchemy.engine import URL
 
 from tuner.database.engine import Database
@@ -55,10 +55,12 @@ def newest() -> str:
 
 def current(connection: Connection) -> str | None:
     """The database's version; None where tuner was never here."""
-    table = f"{SCHEMA}.{VERSION_TABLE}"
-    if connection.scalar(text("SELECT to_regclass(:table)"), {"table": table}) is None:
+    is_there = text("SELECT to_regclass(:table) IS NOT NULL")
+    if not connection.scalar(is_there, {"table": f"{SCHEMA}.{VERSION_TABLE}"}):
         return None
-    version: str | None = connection.scalar(text(f"SELECT version_num FROM {table}"))  # noqa: S608
+    version: str | None = connection.scalar(
+        select(table(VERSION_TABLE, column("version_num"), schema=SCHEMA))
+    )
     return version
 
 

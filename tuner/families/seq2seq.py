@@ -151,6 +151,7 @@ class Seq2Seq(nn.Module):
         else:
             memory, _ = pad_packed_sequence(out, batch_first=True, total_length=texts.shape[1])
             keys = self.keys(memory)
+            inside = inside | ~inside.any(dim=1, keepdim=True)  # a text without tokens has a place
         # what the gates make of a mean of the memory is the mean of what they make of it: so that
         # their largest weights multiply all places at once instead of a mean at each step
         looks_first = self.attention != "luong"
@@ -193,7 +194,6 @@ class Seq2Seq(nn.Module):
             scores = found @ keys.transpose(1, 2)
         else:  # one step
             scores = self.score((keys + self.query(found)).tanh()).transpose(1, 2)
-        inside = inside | ~inside.any(dim=1, keepdim=True)  # a text without tokens has a place
         return scores.masked_fill(~inside.unsqueeze(1), -math.inf).softmax(dim=2)
 
     def _advanced(self, gates: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
@@ -207,8 +207,8 @@ class Seq2Seq(nn.Module):
             before = hidden[:, layer]
             own = functional.linear(before, *self._weights("hh", layer))
             if self.cell == "lstm":
-                keep, forget, new, out = (gates + own).chunk(4, dim=1)
-                cells.append(forget.sigmoid() * cell[:, layer] + keep.sigmoid() * new.tanh())
+                take, forget, new, out = (gates + own).chunk(4, dim=1)
+                cells.append(forget.sigmoid() * cell[:, layer] + take.sigmoid() * new.tanh())
                 hiddens.append(out.sigmoid() * cells[-1].tanh())
             else:
                 (reset, update, new), (r, u, n) = gates.chunk(3, dim=1), own.chunk(3, dim=1)
