@@ -383,3 +383,15 @@ def test_a_source_that_cannot_be_read(
     assert said in line
     assert "s3cret" not in line
     assert os.listdir(tmp_path) == ["empty.db"]
+
+
+def test_steps_come_as_their_decimals(database: Database, source: RDBStorage) -> None:
+    stepped = FloatDistribution(0.0, 0.7, step=0.1)
+    sums = [n * 0.1 for n in range(8)]
+    trials = [trial(params={"x": x, "a": x}, distributions={"x": X, "a": stepped}) for x in sums]
+    make(source, "steps", *trials)
+    there(database, source)
+    ours = Storage(database)
+    copies = ours.get_all_trials(ours.get_study_id_from_name("steps"))
+    assert [t.params["a"] for t in copies] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+    assert [t.params["x"] for t in copies] == sums  # without a step, to the last bit

@@ -156,3 +156,15 @@ def unsigned(of: dict[str, Any]) -> dict[str, Any]:
     return of | {
         key: re.sub(r"-0\.0(?![\de])", "0.0", of[key]) for key in ("values", "reports", "params")
     }
+
+
+def test_steps_are_stored_as_their_decimals(storage: Storage, elsewhere: Storage) -> None:
+    study = optuna.create_study(storage=storage, sampler=optuna.samplers.RandomSampler(seed=0))
+    study.enqueue_trial({"a": 3 * 0.1})
+    study.optimize(lambda trial: trial.suggest_float("a", 0.0, 0.7, step=0.1), n_trials=20)
+    stepped = {"a": optuna.distributions.FloatDistribution(0.0, 0.7, step=0.1)}
+    study.add_trial(optuna.create_trial(params={"a": 0.6}, distributions=stepped, value=1.0))
+    stored = [t.params["a"] for t in elsewhere.get_all_trials(study._study_id)]
+    assert stored[0] == 0.3
+    assert stored[-1] == 0.6
+    assert set(stored) <= {0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7}

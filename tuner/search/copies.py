@@ -23,7 +23,7 @@ from tuner.database.bulk import NewTrial
 from tuner.database.feed import TrialRow
 from tuner.database.optuna_rows import OptunaTrial
 from tuner.database.spaces import StoredSpace
-from tuner.search.distributions import OUR_STATE, frozen
+from tuner.search.distributions import OUR_STATE, canonical, frozen
 from tuner.trials import Cause, TrialState
 
 CAUSE, MESSAGE = "tuner:cause", "tuner:message"  # system attributes: why a trial failed, here
@@ -33,6 +33,7 @@ WAS_RUNNING = "it was running when the study was copied"
 def new_trials(trials: Iterable[OptunaTrial], now: datetime) -> Iterator[NewTrial]:
     """Optuna's trials as the database stores them; those that run end at `now`."""
     sets: dict[tuple[tuple[str, str], ...], StoredSpace] = {}
+    parsed: dict[tuple[tuple[str, str], ...], list[BaseDistribution]] = {}
     for trial in trials:
         state = OUR_STATE[OptunaState[trial.state]]
         cause: Cause | None = None
@@ -47,11 +48,17 @@ def new_trials(trials: Iterable[OptunaTrial], now: datetime) -> Iterator[NewTria
         names = tuple([(name, distribution) for name, _, distribution in trial.params])
         if names and names not in sets:
             sets[names] = spaces.stored([(name, _current(text)) for name, text in names])
+            parsed[names] = [json_to_distribution(text) for _, text in names]
         yield NewTrial(
             number=trial.number,
             state=state,
             space=sets[names] if names else None,
-            params=[param.value for param in trial.params],
+            params=[
+                canonical(value, distribution)
+                for (_, value, _), distribution in zip(
+                    trial.params, parsed[names] if names else (), strict=True
+                )
+            ],
             values=trial.values or None,
             reports=trial.reports,
             user_attrs=trial.user_attrs,

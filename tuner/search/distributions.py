@@ -19,7 +19,7 @@ from optuna.trial import TrialState as OptunaState
 
 from tuner.database import attributes
 from tuner.database.feed import Distributions, TrialRow
-from tuner.spec.parameters import CategoricalParameter, FloatParameter, IntParameter
+from tuner.spec.parameters import CategoricalParameter, FloatParameter, IntParameter, on_step
 from tuner.trials import TrialState
 
 OPTUNA_STATE: Mapping[str, OptunaState] = {
@@ -61,7 +61,17 @@ def internal(
     params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]
 ) -> list[float]:
     """Optuna's internal representation of parameters, in the distributions' order."""
-    return [d.to_internal_repr(params[name]) for name, d in distributions.items()]
+    return [canonical(d.to_internal_repr(params[name]), d) for name, d in distributions.items()]
+
+
+def canonical(value: float, distribution: BaseDistribution) -> float:
+    """An internal value as it is stored: one that steps, in the decimals of its steps.
+
+    Optuna adds up steps as floats, so that its third step of 0.1 is 0.30000000000000004.
+    """
+    if isinstance(distribution, FloatDistribution) and distribution.step is not None:
+        return on_step(value, distribution.low, distribution.step)
+    return value
 
 
 def frozen(row: TrialRow, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:

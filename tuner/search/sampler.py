@@ -19,7 +19,7 @@ from tuner.search.sample import Sample
 from tuner.search.sobol import SobolSampler
 from tuner.search.tpe import KnownSpacesSampler
 from tuner.search.tried import Tried
-from tuner.spec.parameters import FixedParameter
+from tuner.spec.parameters import FixedParameter, canonical
 from tuner.spec.seeds import derived_seed
 from tuner.spec.space import MAX_CELLS, Space
 from tuner.spec.study import Sampler as SamplerSpec
@@ -136,7 +136,8 @@ class Proposer:
                 if isinstance(parameter, FixedParameter):
                     params[name] = parameter.value
                 else:
-                    params[name] = trial._suggest(name, self._distributions[name])
+                    suggested = trial._suggest(name, self._distributions[name])
+                    params[name] = canonical(suggested, parameter)
         return self._searched(params)
 
     def _maker(self, spec: SamplerSpec) -> Callable[[int, int], BaseSampler | None]:

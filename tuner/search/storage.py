@@ -186,6 +186,7 @@ class Storage(BaseStorage):
         param_value_internal: float,
         distribution: BaseDistribution,
     ) -> None:
+        param_value_internal = convert.canonical(param_value_internal, distribution)
         known = self._open_trials.get(trial_id)
         if known is not None:
             after = {**known.params, param_name: (distribution, param_value_internal)}

@@ -10,6 +10,7 @@ from tuner.spec.parameters import (
     IntParameter,
     Searched,
     among,
+    canonical,
     same,
 )
 from tuner.spec.words import a, one_of, written
@@ -58,6 +59,7 @@ def in_range(value: ParamValue, parameter: Searched) -> ParamValue:
         if not among(fitted, parameter.choices):
             raise NotFittingError(one_of(value, parameter.choices))
         return fitted
+    fitted = canonical(fitted, parameter)
     assert is_number(fitted)
     low, high, step = parameter.low, parameter.high, parameter.step
     if not low <= fitted <= high:

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,6 +16,7 @@ from tuner.spec.values import Flag, Real, Value, Whole
 from tuner.spec.words import problem, written
 from tuner.trials import ParamValue
 
+STEP_TOLERANCE = Fraction(1, 1_000_000)  # of a step: so far off, a value still lies on it
 MAX_WHOLE = 2**53  # beyond, Optuna's and JSON's numbers skip some
 
 
@@ -176,6 +178,32 @@ def _after(parameter: FloatParameter | IntParameter, steps: int) -> int | float:
     if isinstance(parameter, IntParameter):
         return parameter.low + parameter.step * steps
     return float(Fraction(str(parameter.low)) + Fraction(str(parameter.step)) * steps)
+
+
+def canonical(value: ParamValue, parameter: Searched) -> ParamValue:
+    """The value as the parameter's steps write it: 0.3, not the 0.30000000000000004 of 3 * 0.1."""
+    if not isinstance(parameter, FloatParameter) or parameter.step is None:
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return on_step(value, parameter.low, parameter.step)
+
+
+@lru_cache(maxsize=4096)
+def on_step(value: float, low: float, step: float) -> float:
+    """`low` plus a whole number of steps, in decimals, where `value` is that but for rounding.
+
+    A value that lies between two steps, as a user may enqueue one, stays as it is.
+    """
+    if not math.isfinite(value):
+        return value
+    start, width = Fraction(str(low)), Fraction(str(step))
+    nearest = start + width * round((Fraction(value) - start) / width)
+    # the sums of large numbers and small steps are off by more of a step
+    rounding = 4 * math.ulp(max(abs(value), abs(low)))
+    if abs(nearest - Fraction(value)) > max(STEP_TOLERANCE * width, Fraction(rounding)):
+        return value
+    return float(nearest)
 
 
 def describe(parameter: Searched) -> str:

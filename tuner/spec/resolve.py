@@ -14,7 +14,7 @@ from tuner.spec.code import OWN, Code, wrong_names, wrong_placeholders
 from tuner.spec.fit import NotFittingError, fit, in_range, numeric
 from tuner.spec.limits import Limit, outside
 from tuner.spec.merge import merged
-from tuner.spec.parameters import FixedParameter, Parameter, among, values
+from tuner.spec.parameters import FixedParameter, Parameter, among, canonical, values
 from tuner.spec.resolved import (
     ResolvedBudget,
     ResolvedObjective,
@@ -227,7 +227,8 @@ def _check_reachable(
             continue
         for parent, allowed in parameters[name].when.items():
             options = values(parameters[parent], MAX_CELLS)
-            if options is not None and not any(among(value, allowed) for value in options):
+            reachable = [canonical(value, parameters[parent]) for value in allowed]
+            if options is not None and not any(among(value, reachable) for value in options):
                 sentence = _no_meaning(name, parent, listed(options), parameters)
                 found.append(Issue(("search", name), sentence))
 

@@ -26,6 +26,7 @@ from tuner.spec.parameters import (
     Searched,
     among,
     at,
+    canonical,
     describe,
     draw,
     values,
@@ -104,6 +105,13 @@ class Space(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> "Space":
         ordered = _in_order_of_dependence(self.parameters)
+        for name, parameter in ordered.items():
+            when = {
+                parent: tuple(canonical(value, ordered[parent]) for value in allowed)
+                for parent, allowed in parameter.when.items()
+            }
+            if when != parameter.when:
+                ordered[name] = parameter.model_copy(update={"when": when})
         object.__setattr__(self, "parameters", ordered)
         for index, combination in enumerate(self.forbidden):
             if not combination:
@@ -113,13 +121,18 @@ class Space(BaseModel):
                     end = instead(name, self.parameters)
                     raise problem(f"there is no parameter `{name}`{end}", "forbidden", index, name)
         if self.forbidden:
+            forbidden = tuple(
+                {name: _canonical(rule, self.parameters[name]) for name, rule in entry.items()}
+                for entry in self.forbidden
+            )
+            object.__setattr__(self, "forbidden", forbidden)
             _refuse_nothing_allowed(self)
         return self
 
     def is_active(self, name: str, params: Mapping[str, ParamValue]) -> bool:
         """Whether `name` is searched, given the parameters before it."""
         return all(
-            key in params and among(params[key], allowed)
+            key in params and among(canonical(params[key], self.parameters[key]), allowed)
             for key, allowed in self.parameters[name].when.items()
         )
 
@@ -127,12 +140,7 @@ class Space(BaseModel):
         """Whether the parameters form one of the forbidden combinations."""
         return any(
             all(
-                name in params
-                and (
-                    rule.holds(params[name])
-                    if isinstance(rule, Range)
-                    else among(params[name], rule)
-                )
+                name in params and _holds(rule, canonical(params[name], self.parameters[name]))
                 for name, rule in combination.items()
             )
             for combination in self.forbidden
@@ -148,7 +156,8 @@ class Space(BaseModel):
         params: dict[str, ParamValue] = {}
         for name, parameter in self.parameters.items():
             if self.is_active(name, params):
-                params[name] = given[name] if name in given else draw(parameter, rng)
+                value = given[name] if name in given else draw(parameter, rng)
+                params[name] = canonical(value, parameter)
         return params
 
     def cells(self, limit: int) -> list[dict[str, ParamValue]] | None:
@@ -204,6 +213,19 @@ class Space(BaseModel):
     def describe(self) -> dict[str, str]:
         """Each parameter's range as a short text, for people."""
         return {name: describe(parameter) for name, parameter in self.parameters.items()}
+
+
+def _holds(rule: Range | tuple[ParamValue, ...], value: ParamValue) -> bool:
+    return rule.holds(value) if isinstance(rule, Range) else among(value, rule)
+
+
+def _canonical(
+    rule: Range | tuple[ParamValue, ...], parameter: Searched
+) -> Range | tuple[ParamValue, ...]:
+    if isinstance(rule, Range):
+        bounds = {key: canonical(bound, parameter) for key, bound in rule if bound is not None}
+        return rule.model_copy(update=bounds)
+    return tuple(canonical(value, parameter) for value in rule)
 
 
 def _in_order_of_dependence(parameters: Mapping[str, Any]) -> dict[str, Any]:
