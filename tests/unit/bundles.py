@@ -71,7 +71,15 @@ STUDIES = {
         *("pretrained", "{path: images.npz}"),
         TUNED.format(model="./resnet") + ", fine_tuning: lora, lora_rank: 4",
     ),
-    "words": ("tfidf", "{path: reviews.csv}", f"{BAG}, analyzer: word, word_ngrams: 1-3"),
+    "n-grams of characters": (
+        *("tfidf", "{path: reviews.csv, tokens: characters}"),
+        f"{BAG}, analyzer: word, word_ngrams: 1-3",
+    ),
+    "characters": (
+        *("text_cnn", "{path: reviews.csv, tokens: characters}"),
+        f"{NETWORK}, filters: 8",
+    ),
+    "characters of a corpus": ("word2vec", "{path: news.txt, tokens: characters}", WORDS),
     "attention": (
         *("seq2seq", "{source: cmudict, examples: 200}"),
         "learning_rate: 0.01, batch_size: 32, hidden: 16, layers: 2, beam: 1, attention: luong",

@@ -1,4 +1,4 @@
-"""A fresh Python environment: torch and what it needs, and apart from it transformers and gensim.
+"""A fresh Python environment: torch and regex with their needs; apart, transformers and gensim.
 
 Nothing is installed: what is there is linked, by what packages say of their files and needs.
 """
@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 
 
 class Fresh:
-    """The environment; it lacks tuner, numpy and all else that torch does without."""
+    """The environment; it lacks tuner, numpy and all else that bundles do without."""
 
     def __init__(self, folder: Path) -> None:
         venv.create(folder, with_pip=False, symlinks=True)
@@ -25,7 +25,7 @@ class Fresh:
         self._site = Path(sysconfig.get_path("purelib", "venv", vars=variables))
         self._more = folder / "more"
         self._more.mkdir()
-        torch = needed_by(["torch"])
+        torch = needed_by(["torch", "regex"])
         link(torch, self._site)
         link(needed_by(["transformers", "gensim"]) - torch, self._more)
 

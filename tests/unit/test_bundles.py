@@ -53,7 +53,7 @@ def made(here: object, tmp_path_factory: pytest.TempPathFactory) -> Callable[[st
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Fresh:
-    """An environment with torch, transformers and gensim alone."""
+    """An environment with torch, regex, transformers and gensim alone."""
     return Fresh(tmp_path_factory.mktemp("environment"))
 
 
@@ -61,10 +61,11 @@ def test_every_family_is_covered() -> None:
     assert set(FAMILIES) <= STUDIES.keys()
 
 
-def test_the_fresh_environment_has_torch_alone(fresh: Fresh) -> None:
+def test_the_fresh_environment_has_torch_and_regex_alone(fresh: Fresh) -> None:
     code = "import importlib.util as u; print([n for n in {!r} if u.find_spec(n)])"
     names = [
         "torch",
+        "regex",
         "tuner",
         "numpy",
         "safetensors",
@@ -73,7 +74,7 @@ def test_the_fresh_environment_has_torch_alone(fresh: Fresh) -> None:
         "transformers",
         "gensim",
     ]
-    assert fresh.run("-c", code.format(names)) == "['torch']\n"
+    assert fresh.run("-c", code.format(names)) == "['torch', 'regex']\n"
     assert "'tuner'" not in fresh.run("-c", code.format(names), more=True)
 
 
@@ -144,7 +145,15 @@ def from_onnx(bundle: Path, one: Made, rows: slice) -> NDArray[np.float32]:
 @pytest.mark.parametrize(
     "name",
     [
-        *("cnn", "text_cnn", "rnn", "static vectors", "transformer", "bow", "words"),
+        *(
+            "cnn",
+            "text_cnn",
+            "rnn",
+            "static vectors",
+            "transformer",
+            "bow",
+            "n-grams of characters",
+        ),
         *("numbers", "numbers of terms", "numbers of images"),
     ],
 )
@@ -171,7 +180,7 @@ def test_onnx_says_what_training_says(
 
 
 def test_another_network_as_onnx_is_found(made: Callable[[str], Made], tmp_path: Path) -> None:
-    bundle = with_onnx(made("words"), tmp_path / "bundle")
+    bundle = with_onnx(made("n-grams of characters"), tmp_path / "bundle")
     other = onnx_model.load(bundle / "model.onnx")
     for tensor in other.graph.initializer:
         values = onnx_model.numpy_helper.to_array(tensor)

@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import pickle
+import re
 import struct
 from pathlib import Path
 
@@ -49,6 +50,19 @@ def prepared(folder: Path, train: list[str], **changes: object) -> Prepared:
         ("'quoted'", ["'", "quoted", "'"]),
         ("東京 is great", ["東京", "is", "great"]),
         ("👍", ["👍"]),
+        ("हिन्दी भाषा", ["हिन्दी", "भाषा"]),
+        ("தமிழ் மொழி", ["தமிழ்", "மொழி"]),
+        ("ภาษาไทย ดี", ["ภาษาไทย", "ดี"]),
+        ("العَرَبِيَّة جميلة", ["العَرَبِيَّة", "جميلة"]),
+        ("می\u200cخواهم", ["می\u200cخواهم"]),
+        ("İstanbul", ["i\u0307stanbul"]),
+        ("J\u030c", ["\u01f0"]),
+        ("x² ½", ["x²", "½"]),
+        (
+            "👨\u200d👩\u200d👧👍🏽🇩🇪🇫🇷❤\ufe0f!",
+            ["👨\u200d👩\u200d👧", "👍🏽", "🇩🇪", "🇫🇷", "❤\ufe0f", "!"],
+        ),
+        ("1\ufe0f\u20e3 ok", ["1\ufe0f\u20e3", "ok"]),
         (" \t\u00a0", []),
     ],
 )
@@ -64,6 +78,73 @@ def test_case_is_kept_on_request() -> None:
 @settings(deadline=None)
 def test_a_text_that_is_not_blank_has_a_word(text: str) -> None:
     assert bool(words.tokens(text, lowercase=True)) == bool(text.strip())
+    assert bool(words.tokens(text, lowercase=True, kind="characters")) == bool(text.strip())
+
+
+@given(st.text())
+@settings(deadline=None)
+def test_no_token_holds_a_blank(text: str) -> None:
+    for kind in ("words", "characters"):
+        for token in words.tokens(text, lowercase=True, kind=kind):
+            assert token.split() == [token]
+
+
+@given(st.text(st.characters(codec="ascii")))
+@settings(deadline=None)
+def test_ascii_is_cut_as_all_texts_are(text: str) -> None:
+    cut = [words.tokens(text, lowercase=True, kind=kind) for kind in ("words", "characters")]
+    assert cut[0] == words._WORD.findall(text.lower())
+    assert "".join(cut[1]) == words.SPACE.join(text.lower().split())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Ab  c\n", ["a", "b", "▁", "c"]),
+        ("今天，好", ["今", "天", "，", "好"]),
+        ("ดีที่", ["ดี", "ที่"]),
+        ("हिन्दी", ["हि", "न्दी"]),
+        ("👍🏽🇩🇪", ["👍🏽", "🇩🇪"]),
+        (" \t\u00a0", []),
+    ],
+)
+def test_characters_of_a_text(text: str, expected: list[str]) -> None:
+    assert words.tokens(text, lowercase=True, kind="characters") == expected
+
+
+def test_texts_are_read_by_character_on_request(tmp_path: Path) -> None:
+    data = prepared(tmp_path, ["好 好人", "人"], tokens="characters")
+    assert data.vocabulary == ("<padding>", "<unknown>", "人", "好", "▁")
+    assert np.asarray(data.part("train").inputs).tolist() == [[3, 4, 3, 2], [2, 0, 0, 0]]
+    assert data.tokens == "characters"
+
+
+@pytest.mark.parametrize(
+    ("texts", "why"),
+    [
+        (["今天天气很好，我很开心。", "这部电影不好看", "LG 手机很好用"], "most of its letters"),
+        (["วันนี้อากาศดี", "หนังไม่สนุกเลย", "ชอบมาก ok"], "most of its letters"),
+        (["Smith", "Kowalski", "de Boer"], r"hardly more than one word each \(1\.3 on average\)"),
+    ],
+)
+def test_characters_are_proposed(tmp_path: Path, texts: list[str], why: str) -> None:
+    [note] = prepared(tmp_path, texts).notes
+    assert re.search(why, note)
+    assert "`tokens: characters`" in note
+    by_character = prepared(tmp_path, texts, tokens="characters")
+    assert by_character.notes == ()
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["कहानी अच्छी है", "फ़िल्म खराब है"],
+        ["the film 東京 is good", "not bad at all"],
+        ["5", "12!", "+ 7"],
+    ],
+)
+def test_characters_are_not_proposed_where_words_do(tmp_path: Path, texts: list[str]) -> None:
+    assert prepared(tmp_path, texts).notes == ()
 
 
 @given(

@@ -146,7 +146,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
 
 def _word(cell: str, spec: DataSpec) -> str:
     """As it would stand in the corpus."""
-    return " ".join(words.tokens(cell, lowercase=spec.lowercase))
+    return " ".join(words.tokenizer(spec)(cell))
 
 
 def _number(cell: str) -> float | None:

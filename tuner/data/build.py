@@ -74,13 +74,16 @@ def _corpus(spec: DataSpec, folder: Path, fingerprint: str) -> Prepared:
         for what, found in (("tokens", part.ids), ("ends", part.ends)):
             with array_file(folder / f"{name}.{what}.npy", found.dtype, found.shape) as file:
                 file.write(found.data)
+    train = parts["train"]
+    counts = dict(zip(train.words, train.counts.tolist(), strict=True))
     return Prepared(
         kind="corpus",
         folder=folder,
         fingerprint=fingerprint,
         classes=(),
         sizes={name: len(part) for name, part in parts.items()},
-        vocabulary=tuple(parts["train"].words),
+        vocabulary=tuple(train.words),
+        notes=words.propose_characters(counts, len(train), spec),
     )
 
 
@@ -94,10 +97,11 @@ def _texts(
     chosen: Mapping[PartName, Chosen[Texts]], spec: DataSpec, folder: Path
 ) -> dict[str, Any]:
     train = chosen["train"]
+    tokenize = words.tokenizer(spec)
     counts: Counter[str] = Counter()
     lengths = []
     for row in train.rows:
-        tokens = words.tokens(train.examples.texts[row], lowercase=spec.lowercase)
+        tokens = tokenize(train.examples.texts[row])
         counts.update(tokens)
         lengths.append(len(tokens))
     vocabulary = words.vocabulary(counts, most=spec.vocabulary, min_count=spec.min_count)
@@ -109,8 +113,8 @@ def _texts(
             lines.writelines(json.dumps(text) + "\n" for text in texts)
         with array_file(folder / f"{name}.inputs.npy", "<i4", (len(part.rows), length)) as file:
             for text in texts:
-                file.write(_encoded(words.tokens(text, lowercase=spec.lowercase), index, length))
-    notes = []
+                file.write(_encoded(tokenize(text), index, length))
+    notes = [*words.propose_characters(counts, len(lengths), spec)]
     if spec.vectors is not None:
         found, missing = vectors.read(spec.vectors, vocabulary)
         with array_file(folder / "vectors.npy", "<f4", found.shape) as file:
@@ -123,6 +127,7 @@ def _texts(
         "kind": "text",
         "input_shape": (length,),
         "vocabulary": vocabulary,
+        "tokens": spec.tokens,
         "has_vectors": spec.vectors is not None,
         "notes": notes,
     }

@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 from tuner.data import words
 from tuner.data.prepared import PARTS, PartName, Prepared
-from tuner.spec.data import DataSpec
+from tuner.data.words import Tokenize
+from tuner.spec.data import DataSpec, Tokens
 
 LONGEST = 10_000  # words of a sentence; gensim passes over what is behind them, so longer are cut
 UNKNOWN = -1  # a word that the training part lacks
 
-_tables: dict[tuple[Path, bool], "Mapping[PartName, Corpus]"] = {}
+_tables: dict[tuple[Path, bool, Tokens], "Mapping[PartName, Corpus]"] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +57,11 @@ class _Encoder:
         self._ids = array("i")
         self._ends = array("q")
 
-    def add(self, texts: Iterable[str], lowercase: bool, longest: int | None) -> None:
+    def add(self, texts: Iterable[str], tokenize: Tokenize, longest: int | None) -> None:
         """Each text is a sentence, or several where it has more than `longest` words."""
         index = self.index
         for text in texts:
-            tokens = words.tokens(text, lowercase=lowercase)
+            tokens = tokenize(text)
             step = longest or max(len(tokens), 1)
             for start in range(0, len(tokens), step):
                 piece = tokens[start : start + step]
@@ -90,18 +91,18 @@ def parts(sentences: Iterable[str], spec: DataSpec) -> dict[PartName, Corpus]:
             else:
                 held[name].append(text)
 
-    return _encoded(training(), held, spec.lowercase)
+    return _encoded(training(), held, words.tokenizer(spec))
 
 
 def _encoded(
-    training: Iterable[str], held: Mapping[PartName, Iterable[str]], lowercase: bool
+    training: Iterable[str], held: Mapping[PartName, Iterable[str]], tokenize: Tokenize
 ) -> dict[PartName, Corpus]:
     train = _Encoder({})
-    train.add(training, lowercase, LONGEST)
+    train.add(training, tokenize, LONGEST)
     found = {"train": train.corpus()}
     for name, texts in held.items():
         other = _Encoder(train.index, grows=False)
-        other.add(texts, lowercase, LONGEST)
+        other.add(texts, tokenize, LONGEST)
         found[name] = other.corpus()
     return {name: found[name] for name in PARTS}
 
@@ -114,10 +115,10 @@ def _part(text: str, spec: DataSpec) -> PartName:
     return "validation" if drawn < spec.split.test + spec.split.validation else "train"
 
 
-def encode(texts: Iterable[str], *, lowercase: bool) -> Corpus:
+def encode(texts: Iterable[str], tokenize: Tokenize) -> Corpus:
     """Texts as they are, each one sentence however long, with all of their words."""
     encoder = _Encoder({})
-    encoder.add(texts, lowercase, None)
+    encoder.add(texts, tokenize, None)
     return encoder.corpus()
 
 
@@ -128,11 +129,11 @@ def load(data: Prepared, spec: DataSpec) -> Mapping[PartName, Corpus]:
     """
     if data.kind == "corpus":
         return {name: Corpus(data.vocabulary, *data.sentences(name)) for name in PARTS}
-    key = (data.folder, spec.lowercase)
+    key = (data.folder, spec.lowercase, spec.tokens)
     if key not in _tables:
         _tables.clear()
         held: dict[PartName, list[str]] = {
             name: data.texts(name) for name in PARTS if name != "train"
         }
-        _tables[key] = _encoded(data.texts("train"), held, spec.lowercase)
+        _tables[key] = _encoded(data.texts("train"), held, words.tokenizer(spec))
     return _tables[key]

@@ -15,7 +15,7 @@ from tuner.spec.data import CORPORA, PAIRS, DataSpec
 
 LENGTH = 16  # hexadecimal digits, 64 bits
 SPLITTING = 1  # raise it when the same content and split would give other parts
-PREPARING = 3  # raise it when the same parts would give other arrays, or other files
+PREPARING = 4  # raise it when the same parts would give other arrays, or other files
 
 _folders: dict[Path, tuple[bytes, str]] = {}  # path → stamp, digest of what is below it
 
@@ -71,6 +71,8 @@ def prepared_key(spec: DataSpec) -> str:
         }
     if spec.source in CORPORA:
         settings |= {"lowercase": spec.lowercase}
+    if spec.source in ("text", *CORPORA):
+        settings |= {"tokens": spec.tokens}
     if spec.source == "images":
         settings |= {"image_size": spec.image_size}
     return f"{fingerprint(spec)}-{_short(settings)}"

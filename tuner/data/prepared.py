@@ -44,6 +44,7 @@ class Prepared:
     std: tuple[float, ...] = ()  # never 0: a constant channel has 1
     # text: index 0 is padding, 1 is an unknown word; corpus: all, as they first occur
     vocabulary: tuple[str, ...] = ()
+    tokens: Literal["characters", "words"] = "words"  # text: what the vocabulary is of
     target_vocabulary: tuple[str, ...] = ()  # pairs: of what texts become; 2 is their end
     target_tokens: Literal["characters", "words"] = "words"  # pairs: what that consists of
     has_vectors: bool = False  # text: word vectors were given

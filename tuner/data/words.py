@@ -1,27 +1,80 @@
-"""Texts → words → numbers.
+"""Texts → tokens → numbers.
 
-A word is a run of letters, digits and underscores, with apostrophes inside it (`don't`, `l'été`);
-every other character that is not white space is a word of its own (`!`, `€`). So a text
-that is not blank has at least one word. Composed and decomposed accents are the same word.
+A word is a run of letters with their marks, digits and underscores, with apostrophes inside it
+(`don't`, `l'été`, `हिन्दी`); every other character that is not white space is a word of its own,
+whatever number of code points it takes (`!`, `€`, an emoji with its skin tone). A text that is not
+blank has at least one token. Composed and decomposed accents are the same token.
 """
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import regex
 
 from tuner.errors import DataError
+from tuner.spec.data import DataSpec, Tokens
 
 PADDING, UNKNOWN = 0, 1
 NAMES = ("<padding>", "<unknown>")  # no word looks like this: `<` is a word of its own
 SPECIAL = len(NAMES)
 
-_WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+SPACE = "▁"  # white space among characters, as SentencePiece writes it: no token holds a blank
+
+# `re` knows no marks and no grapheme clusters (UAX #29); its white space includes \x1c to \x1f
+_WORD = regex.compile(r"[\w\p{N}]+(?:['’][\w\p{N}]+)*|(?![\s\x1c-\x1f])\X", regex.V1)
+_CHARACTER = regex.compile(r"\X", regex.V1)
+# the same words of ASCII, where `re` is faster
+_ASCII_WORD = re.compile(r"\w+(?:'\w+)*|[^\w\s]")
+
+# most are letters of scripts that are written without blanks between words
+_UNSPACED = regex.compile(
+    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]"
+)
+_LETTER = regex.compile(r"\p{L}")
+FEW = 1.5  # words of a text on average; of fewer, a model of words has hardly anything to learn
+
+Tokenize = Callable[[str], list[str]]
 
 
-def tokens(text: str, *, lowercase: bool) -> list[str]:
-    """The words of a text in order."""
-    text = unicodedata.normalize("NFC", text)
-    return _WORD.findall(text.lower() if lowercase else text)
+def tokens(text: str, *, lowercase: bool, kind: Tokens = "words") -> list[str]:
+    """The words or the characters of a text in order.
+
+    Characters are grapheme clusters; white space between them is one `SPACE`.
+    """
+    text = unicodedata.normalize("NFC", text.lower() if lowercase else text)
+    if kind == "characters":
+        text = SPACE.join(text.split())
+        return list(text) if text.isascii() else _CHARACTER.findall(text)
+    return (_ASCII_WORD if text.isascii() else _WORD).findall(text)
+
+
+def tokenizer(spec: DataSpec) -> Tokenize:
+    """What cuts the texts of this data set into tokens."""
+    return partial(tokens, lowercase=spec.lowercase, kind=spec.tokens)
+
+
+def propose_characters(counts: Mapping[str, int], texts: int, spec: DataSpec) -> tuple[str, ...]:
+    """A note where words tell little of the texts and characters would tell more.
+
+    `counts` says how often each word occurs in the `texts` of the training part.
+    """
+    if spec.tokens == "characters":
+        return ()
+    words = letters = unspaced = 0
+    for word, count in counts.items():
+        in_word = len(_LETTER.findall(word))
+        words += count * (in_word > 0)
+        letters += count * in_word
+        unspaced += count * len(_UNSPACED.findall(word))
+    if unspaced * 2 > letters:
+        why = "most of its letters are of a script that puts no blanks between words"
+    elif letters and words < FEW * texts:
+        why = f"its texts hold hardly more than one word each ({words / texts:.1f} on average)"
+    else:
+        return ()
+    return (f"{why}; `tokens: characters` in the data section reads texts by character",)
 
 
 def same_text(text: str) -> bytes:

@@ -42,7 +42,7 @@ def _described(spec: DataSpec, data: Prepared) -> dict[str, Any]:
         pixels = data.part("train").inputs
         range_ = [float(pixels.min()), float(pixels.max())]
         return {**common, "mean": data.mean, "std": data.std, "range": range_}
-    more = {"column": spec.text, "lowercase": spec.lowercase}
+    more = {"column": spec.text, "lowercase": spec.lowercase, "tokens": spec.tokens}
     if spec.source in PAIRS:
         text, target = pairs.kinds(spec)
         more |= {"text_tokens": text, "target_tokens": target}

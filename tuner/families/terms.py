@@ -8,6 +8,7 @@ they weigh is arithmetic on the counts, and gives what scikit-learn's TfidfVecto
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def _counted(data: Prepared, by_word: bool, ngrams: tuple[int, int]) -> Prepared
     def make(aside: Path) -> Prepared:
         vectorizer = CountVectorizer(
             analyzer="word" if by_word else "char_wb",
-            tokenizer=_tokens if by_word else None,
+            # the vectorizer has folded case already
+            tokenizer=partial(words.tokens, lowercase=False, kind=data.tokens) if by_word else None,
             token_pattern=None,
             ngram_range=ngrams,
             dtype=np.float32,
@@ -120,7 +122,3 @@ def _counted(data: Prepared, by_word: bool, ngrams: tuple[int, int]) -> Prepared
         "ngrams": list(ngrams),
     }
     return derive(data, "terms", settings, make)
-
-
-def _tokens(text: str) -> list[str]:
-    return words.tokens(text, lowercase=False)  # the vectorizer has folded case already

@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from tuner.data import benchmarks, corpus
+from tuner.data import benchmarks, corpus, words
 from tuner.data.corpus import Corpus
 from tuner.data.prepared import PartName, Prepared
 from tuner.spec.data import DataSpec
@@ -139,7 +139,7 @@ class Tests:
     def _bag(self, name: PartName) -> "_Bag":
         if name not in self._bags:
             most = PROBE_TEXTS if name == "train" else None
-            self._bags[name] = _Bag(self._data, name, self._spec.lowercase, most)
+            self._bags[name] = _Bag(self._data, name, self._spec, most)
         return self._bags[name]
 
 
@@ -282,12 +282,12 @@ def _unit(vectors: Floats) -> Floats:
 class _Bag:
     """The words of each text of a part, counted."""
 
-    def __init__(self, data: Prepared, name: PartName, lowercase: bool, most: int | None) -> None:
+    def __init__(self, data: Prepared, name: PartName, spec: DataSpec, most: int | None) -> None:
         texts, labels = data.texts(name), np.array(data.part(name).labels)
         if most is not None and len(texts) > most:
             rows = np.linspace(0, len(texts) - 1, most).astype(int).tolist()
             texts, labels = [texts[row] for row in rows], labels[rows]
-        found = corpus.encode(texts, lowercase=lowercase)
+        found = corpus.encode(texts, words.tokenizer(spec))
         self.words = found.words
         self.labels = labels
         starts = np.concatenate(([0], found.ends))

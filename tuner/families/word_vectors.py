@@ -236,7 +236,7 @@ def predictions(
     unit = vectors.matrix / np.linalg.norm(vectors.matrix, axis=1, keepdims=True)
     found = []
     for line in (data.vocabulary if data.kind == "corpus" else data.texts(part))[:rows]:
-        asked = words.tokens(line, lowercase=spec.lowercase)
+        asked = words.tokenizer(spec)(line)
         known = vectors.of(asked)
         known = known[~np.isnan(known[:, 0])]
         nearest: dict[str, float] = {}

@@ -21,7 +21,7 @@ _MEANT_WITH = {
     "task": ("digits", "mnist5k", "images", "npz", "text"),
     "text": ("text", "corpus", "pairs"),
     "label": ("text", "pairs"),
-    "lowercase": ("text", *CORPORA),
+    **dict.fromkeys(("lowercase", "tokens"), ("text", *CORPORA)),
     **dict.fromkeys(("word_pairs", "analogies"), ("text", *CORPORA)),
     **dict.fromkeys(("vocabulary", "min_count", "max_length"), ("text", *PAIRS)),
     "vectors": ("text",),
@@ -33,7 +33,7 @@ _STUDY = "study:"
 _PATHS = ("path", "validation_path", "test_path", "vectors", "word_pairs", "analogies")
 
 Task = Literal["classification", "regression"]
-Tokens = Literal["characters", "words"]  # words: what white space separates
+Tokens = Literal["characters", "words"]
 Size = Annotated[Whole, Field(ge=1, le=10_000)]  # pixels
 
 
@@ -105,7 +105,12 @@ class DataSpec(_Section):
         description="cmudict: what counts as right of a word that has several; its first is what "
         "is trained on.",
     )
-    lowercase: Flag = Field(default=True, description="Text: fold case before counting words.")
+    lowercase: Flag = Field(default=True, description="Text: fold case before counting tokens.")
+    tokens: Tokens = Field(
+        default="words",
+        description="Text: what a text is cut into. Characters suit scripts without blanks between "
+        "words, and texts of a word each. Pretrained models have tokenizers of their own.",
+    )
     vocabulary: Whole = Field(default=20_000, ge=10, description="Text: most frequent words kept.")
     min_count: Whole = Field(default=1, ge=1, description="Text: rarer words become <unknown>.")
     max_length: Annotated[Whole, Field(ge=2, le=100_000)] | None = Field(

@@ -20,6 +20,7 @@ from tuner.families.predict.common import (
     predicted,
     read_tensors,
 )
+from tuner.spec.data import Tokens
 
 
 def run(folder: Path) -> None:
@@ -32,7 +33,7 @@ def run(folder: Path) -> None:
     model.eval()
 
     def answers(texts: Sequence[str]) -> Iterator[Answer]:
-        found = [_weighted(text, terms, index) for text in texts]
+        found = [_weighted(text, terms, index, content["tokens"]) for text in texts]
         width = max(1, *map(len, found))
         ids = torch.zeros(len(found), width, dtype=torch.int64)
         weights = torch.zeros(len(found), width)
@@ -44,12 +45,17 @@ def run(folder: Path) -> None:
     answer(answers, lines_of, content["column"], "texts: tables, or files with one a line")
 
 
-def _weighted(text: str, terms: Mapping[str, Any], index: Mapping[str, int]) -> dict[int, float]:
+def _weighted(
+    text: str, terms: Mapping[str, Any], index: Mapping[str, int], kind: Tokens
+) -> dict[int, float]:
     """The known terms of a text with their weights, of length 1 together."""
     low, high = terms["ngrams"]
     text = text.lower()
-    cut = _word_ngrams if terms["analyzer"] == "word" else _character_ngrams
-    counts = Counter(index[term] for term in cut(text, low, high) if term in index)
+    if terms["analyzer"] == "word":
+        cut = _token_ngrams(tokens(text, lowercase=False, kind=kind), low, high)
+    else:
+        cut = _character_ngrams(text, low, high)
+    counts = Counter(index[term] for term in cut if term in index)
     weights = {}
     for number, count in counts.items():
         weight = 1.0 if terms["binary"] else float(count)
@@ -59,11 +65,10 @@ def _weighted(text: str, terms: Mapping[str, Any], index: Mapping[str, int]) -> 
     return {number: weight / length for number, weight in weights.items()}
 
 
-def _word_ngrams(text: str, low: int, high: int) -> Iterator[str]:
-    words = tokens(text, lowercase=False)
+def _token_ngrams(of: Sequence[str], low: int, high: int) -> Iterator[str]:
     for size in range(low, high + 1):
-        for start in range(len(words) - size + 1):
-            yield " ".join(words[start : start + size])
+        for start in range(len(of) - size + 1):
+            yield " ".join(of[start : start + size])
 
 
 def _character_ngrams(text: str, low: int, high: int) -> Iterator[str]:

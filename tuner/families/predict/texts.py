@@ -29,14 +29,15 @@ def run(build: Callable[[Any, Any], nn.Module], folder: Path) -> None:
     model.eval()
     index = {word: number for number, word in enumerate(described.vocabulary)}
     longest = described.input_shape[0]
+    lowercase, kind = content["lowercase"], content["tokens"]
 
     def answers(texts: Sequence[str]) -> Iterator[Answer]:
-        found = [
-            [index.get(word, UNKNOWN) for word in tokens(text, lowercase=content["lowercase"])]
+        rows = [
+            [index.get(token, UNKNOWN) for token in tokens(text, lowercase=lowercase, kind=kind)]
             for text in texts
         ]
-        width = min(max(1, *map(len, found)), longest)
-        padded = [(ids + [PADDING] * width)[:width] for ids in found]
+        width = min(max(1, *map(len, rows)), longest)
+        padded = [(ids + [PADDING] * width)[:width] for ids in rows]
         yield from predicted(model, torch.tensor(padded), content)
 
     answer(answers, lines_of, content["column"], "texts: tables, or files with one a line")

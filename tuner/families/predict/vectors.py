@@ -31,7 +31,7 @@ def run(folder: Path) -> None:
 
     def answers(lines: Sequence[str]) -> Iterator[Answer]:
         for line in lines:
-            words = tokens(line, lowercase=content["lowercase"])
+            words = tokens(line, lowercase=content["lowercase"], kind=content["tokens"])
             vectors = [found for word in words if (found := vector(word)) is not None]
             if not vectors:
                 yield {"words": words, "nearest": {}}
