@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -28,6 +28,7 @@ from tuner.database.engine import Database
 QUICK = frozenset(
     {"best", "change", "enqueue", "list", "pause", "resume", "show", "stop", "trials"}
 )
+MAX_DESCRIPTORS = 64  # beside those that were open before
 _SHARED_HOME = "TUNER_TEST_HOME"  # environment variable
 _IS_WORKER = "PYTEST_XDIST_WORKER"
 
@@ -58,6 +59,25 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave nothing of the run's server, once the workers have ended."""
     if _IS_WORKER not in os.environ:
         remove_home(Path(os.environ.pop(_SHARED_HOME)))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def descriptors() -> Iterator[None]:
+    """What tests or tuner leave open adds up: a file's tests may leave the process a few."""
+    before = _descriptors()
+    yield
+    left = [path for number, path in _descriptors().items() if before.get(number) != path]
+    assert len(left) < MAX_DESCRIPTORS, f"left open: {sorted(left)}"
+
+
+def _descriptors() -> dict[int, str]:
+    """Number → what it is, of all that this process has open; none where nothing tells."""
+    found: dict[int, str] = {}
+    with suppress(FileNotFoundError):
+        for number in os.listdir("/proc/self/fd"):
+            with suppress(FileNotFoundError):  # the one that lists them
+                found[int(number)] = os.readlink(f"/proc/self/fd/{number}")
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -47,11 +47,15 @@ def main(leash: int, command: list[str]) -> None:
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
 
+    poll = (
+        select.poll()
+    )  # select() refuses descriptors from 1,024 on, and the leash keeps its number
+    poll.register(leash, select.POLLIN)
+    poll.register(woken, select.POLLIN)
     executor = _start(command)
     status = None
     while status is None:
-        readable, _, _ = select.select([leash, woken.fileno()], [], [])
-        if leash in readable:
+        if leash in (descriptor for descriptor, _ in poll.poll()):
             if os.read(leash, 1) != TERMINATE:
                 break
             with contextlib.suppress(ProcessLookupError):

@@ -57,3 +57,18 @@ def test_settings_alone_reads_the_environment() -> None:
     }
     # those that a worker sets for users' commands are no settings
     assert readers == {"settings.py", "own/client.py"}
+
+
+def test_nobody_waits_with_select() -> None:
+    """`select.select` refuses descriptors from 1,024 on: `select.poll` and `selectors` do not."""
+    files = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "tests").rglob("*.py")]
+    waiting = {
+        path.name
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("select", "SelectSelector")
+        and isinstance(node.value, ast.Name)
+        and node.value.id in ("select", "selectors")
+    }
+    assert waiting == set()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def another_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caching, "_opened", {})
+    monkeypatch.setattr(caching, "_opened", OrderedDict())
 
 
 @pytest.fixture
@@ -513,3 +514,20 @@ def test_uses_are_counted_with_what_they_save(tmp_path: Path) -> None:
     assert entry.uses == 2
     assert entry.fingerprint == fingerprint(spec(file))
     assert entry.saved == 2 * entry.seconds > 0
+
+
+def test_a_process_keeps_the_latest_entries_open_and_what_is_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dashboard prepares the data of one study after the other for months."""
+    monkeypatch.setattr(caching, "KEPT_OPEN", 2)
+    cache = tmp_path / "cache"
+    used = prepare(spec(table(tmp_path / "used.csv", words="used")), cache)
+    before = len(os.listdir("/proc/self/fd"))
+    keys = [
+        prepare(spec(table(tmp_path / f"{n}.csv", words=f"text {n}")), cache).folder.name
+        for n in range(6)
+    ]
+    assert len(os.listdir("/proc/self/fd")) == before + 2
+    assert {path.name for path in evict(cache, 0)} == set(keys[:4])
+    assert len(used.texts("train")) == used.sizes["train"]

@@ -36,7 +36,9 @@ def deadline(seconds: float, cause: Cause = Cause.TIMEOUT) -> Deadline:
 
 
 def is_killed(leash: Leash, within: float = 0.0) -> bool:
-    return bool(select.select([leash[1]], [], [], within)[0])
+    poll = select.poll()
+    poll.register(leash[1], select.POLLIN)
+    return bool(poll.poll(1000 * within))
 
 
 def test_the_first_deadline_counts(deadlines: Deadlines, one: Leash) -> None:

@@ -41,6 +41,8 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Any:
         view = live.LiveView(None, [study], console)  # type: ignore[arg-type]
         view._studies[0]._trials = {t.number: t for t in trials}
         console.print(view._render())
+        view._end.close()
+        view._ended.close()
         return console.export_text()
 
     return show

@@ -1,6 +1,7 @@
 """The worker's parts that need no database: messages, devices, kept weights, causes, logs."""
 
 import math
+import signal
 import socket
 import subprocess
 import sys
@@ -194,6 +195,69 @@ def test_a_device_that_torch_cannot_use_ends_the_worker_before_it_claims() -> No
         while True:
             pool.wait(30)
     pool.kill()
+
+
+MANY_DESCRIPTORS = """
+import os, resource, sys
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+others = [os.open("/dev/null", os.O_RDONLY) for _ in range(2000)]
+from tuner.own import source
+from tuner.spec.code import Code
+from tuner.training.cohort import Cohort, Decision, Task
+from tuner.worker import executors
+from tuner.worker.devices import Slot
+from tuner.worker.messages import *
+
+folder = Path(sys.argv[1])
+family, *words = sys.argv[2:]
+code = Code(folder=folder, **{family: words[0] if family == "function" else words})
+code = code.model_copy(update={"fingerprint": source.fingerprint(code)})
+task = Task(0, 1, {"x": 0.5}, 7, folder / "attempt")
+cohort = Cohort("s", family, None, "", "accuracy", "maximize", 2, None, "auto", "cpu", 1,
+                folder, (task,), code=code)
+executor = executors.start(Slot("cpu", 1), warm=False)
+assert executor.leash.fileno() > 2000
+while not isinstance(message := receive_from_executor(executor.connection), Done):
+    match message:
+        case Ready():
+            executor.send(Train(cohort))
+        case Reported(reports):
+            print("reported", reports[0].step, reports[0].value)
+            executor.send(Decided({0: Decision.GO_ON}))
+        case Finished(value=value):
+            print("finished", value)
+        case Failed():
+            print(message)
+executor.kill()
+print("ended", executor.process.returncode)
+"""
+MANY_REPORTS = """
+import tuner
+def train(trial):
+    for epoch in (1, 2):
+        trial.report(trial.params["x"] * epoch, epoch)
+if __name__ == "__main__":
+    train(tuner.current_trial())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits are raised as Linux does it")
+@pytest.mark.parametrize("code", [("function", "code:train"), ("command", "python", "code.py")])
+def test_an_executor_starts_from_a_process_with_many_descriptors(
+    tmp_path: Path, code: tuple[str, ...]
+) -> None:
+    """Its guard and its socket keep the numbers that they have in the worker."""
+    (tmp_path / "code.py").write_text(MANY_REPORTS)
+    done = subprocess.run(
+        [sys.executable, "-c", MANY_DESCRIPTORS, str(tmp_path), *code],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines() == [
+        "reported 1 0.5", "reported 2 1.0", "finished 1.0", f"ended {-signal.SIGKILL}"
+    ], done.stderr  # fmt: skip
 
 
 def test_what_attempts_have_reported_is_noted(tmp_path: Path) -> None:

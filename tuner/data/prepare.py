@@ -21,6 +21,8 @@ import os
 import shutil
 import threading
 import time
+import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,10 +32,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from tuner.data import uses
 from tuner.data.fingerprint import LENGTH, fingerprint, prepared_key
 from tuner.data.prepared import Prepared
-from tuner.data.uses import META
+from tuner.data.uses import META, Use
 from tuner.errors import BadInputError, DataError, DiskFullError
 from tuner.files import shown, whole_folder
 from tuner.spec.data import DataSpec
@@ -43,7 +44,10 @@ BLOCKS = 64  # of a file that go into its checksum; larger files are sampled
 
 _Stamp = tuple[tuple[str, int, int, int], ...]  # name, inode, size, modified; a file each
 
-_opened: dict[Path, tuple[_Stamp, Prepared]] = {}  # entries that this process has checked
+KEPT_OPEN = 16  # entries, each with a descriptor; what is in use beside them stays open too
+
+# checked by this process, the latest used at the end
+_opened: OrderedDict[Path, tuple[_Stamp, Prepared]] = OrderedDict()
 _one_at_a_time = threading.Lock()  # threads; processes have the lock file
 
 
@@ -85,15 +89,27 @@ def derive(
 
 def _open(path: Path) -> Prepared | None:
     """The entry at `path`; None where there is none or a damaged one."""
-    uses.hold(path)
-    stamp = _stamp(path)
     known = _opened.get(path)
-    if known is not None and known[0] == stamp:
+    if known is not None and known[0] == _stamp(path):
+        _opened.move_to_end(path)
         return known[1]
+    use = Use(path)
+    stamp = _stamp(path)
     entry = _checked(path)
-    if entry is not None:
-        _opened[path] = (stamp, entry)
-        uses.count(path)
+    if entry is None:
+        use.end()
+        return None
+    use.count()
+    return _keep_open(path, stamp, entry, use)
+
+
+def _keep_open(path: Path, stamp: _Stamp, entry: Prepared, use: Use) -> Prepared:
+    """Keep the entry open while somebody has it, and the latest ones in any case."""
+    weakref.finalize(entry, use.end).atexit = False
+    _opened[path] = (stamp, entry)
+    _opened.move_to_end(path)
+    while len(_opened) > KEPT_OPEN:
+        _opened.popitem(last=False)
     return entry
 
 
@@ -146,10 +162,10 @@ def _build(spec: DataSpec, path: Path) -> Prepared:
 
 def _write(path: Path, make: Callable[[Path], Prepared]) -> Prepared:
     """Let `make` fill the entry and put it into its place; the caller holds its lock."""
-    uses.hold(path)  # where this is the first entry, there was nothing to hold before
     for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
+    use = Use(path)  # before it is there: nobody removes it first
     try:
         if path.is_file() or path.is_symlink():
             path.unlink()  # of somebody who does not know that this is a cache
@@ -157,11 +173,13 @@ def _write(path: Path, make: Callable[[Path], Prepared]) -> Prepared:
             started = time.monotonic()
             prepared = make(aside)
             _write_meta(aside, prepared, time.monotonic() - started)
-    except OSError as error:  # of the file that was in the way: whole_folder explains its own
-        raise BadInputError(f"{path}: cannot be written ({error.strerror or error})") from error
-    entry = replace(prepared, folder=path)
-    _opened[path] = (_stamp(path), entry)
-    return entry
+    except BaseException as error:
+        use.end()
+        if isinstance(error, OSError):  # of the file that was in the way: others are explained
+            sentence = f"{path}: cannot be written ({error.strerror or error})"
+            raise BadInputError(sentence) from error
+        raise
+    return _keep_open(path, _stamp(path), replace(prepared, folder=path), use)
 
 
 def _write_meta(folder: Path, prepared: Prepared, seconds: float) -> None:

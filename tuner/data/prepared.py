@@ -30,7 +30,7 @@ class Part:
     labels: npt.NDArray[np.int64] | npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Prepared:
     """A data set ready for training; everything in it was learned from the training part alone."""
 

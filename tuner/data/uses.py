@@ -2,8 +2,9 @@
 
     CACHE/.KEY.used   a byte for each process that found the entry made; its time is the last use
 
-A process holds a shared lock on this file from when it opens the entry until it ends, however it
-ends; who removes an entry takes the lock for itself, so nothing is removed under a reader's hands.
+A process holds a shared lock on this file for as long as it has the entry open, at most until it
+ends, however it ends; who removes an entry takes the lock for itself, so nothing is removed under a
+reader's hands.
 """
 
 import contextlib
@@ -17,26 +18,31 @@ from pathlib import Path
 
 META = "meta.json"
 
-_held: dict[Path, int] = {}  # entry → descriptor, open until this process ends
 
+class Use:
+    """A shared lock on an entry, which keeps it from being removed; it need not be there yet.
 
-def hold(path: Path) -> None:
-    """Keep the entry from being removed while this process lives; it need not be there yet.
-
-    A cache that cannot be written is nothing that anybody removes from.
+    A cache that cannot be written is nothing that anybody removes from: then there is no lock.
     """
-    if path in _held or not path.parent.is_dir():
-        return
-    with contextlib.suppress(OSError):
-        _held[path] = os.open(_uses(path), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        fcntl.flock(_held[path], fcntl.LOCK_SH)
 
+    def __init__(self, path: Path) -> None:
+        self._descriptor: int | None = None
+        if path.parent.is_dir():
+            with contextlib.suppress(OSError):
+                self._descriptor = os.open(_uses(path), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+                fcntl.flock(self._descriptor, fcntl.LOCK_SH)
 
-def count(path: Path) -> None:
-    """Note that this process found the entry made."""
-    with contextlib.suppress(OSError):
-        if path in _held:
-            os.write(_held[path], b".")
+    def count(self) -> None:
+        """Note that this process found the entry made."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._descriptor, b".")
+
+    def end(self) -> None:
+        """Let go of the entry."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
 
 @dataclass(frozen=True, slots=True)
