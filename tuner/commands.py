@@ -34,9 +34,10 @@ from tuner.spec.change import changed, is_changeable
 from tuner.spec.code import OWN
 from tuner.spec.data import DataSpec
 from tuner.spec.load import Source, load
+from tuner.spec.parameters import FloatParameter, IntParameter
 from tuner.spec.resolve import fitted
 from tuner.spec.resolved import ResolvedSpec, differences
-from tuner.spec.words import quoted
+from tuner.spec.words import listed, quoted
 from tuner.trials import (
     Attempt,
     Failures,
@@ -281,6 +282,7 @@ def _changes(existing: Study, prepared: Prepared, counts: Mapping[TrialState, in
             "`--name`"
         )
     before = ResolvedSpec.from_json(existing.spec)
+    _refuse_another_kind(before, spec)
     different = differences(before, spec)
     others = [line for line in different if not is_changeable(line.partition(":")[0])]
     if not counts[TrialState.COMPLETE] + counts[TrialState.PRUNED] + counts[TrialState.RUNNING]:
@@ -299,6 +301,23 @@ def _changes(existing: Study, prepared: Prepared, counts: Mapping[TrialState, in
             f"`tuner delete {shlex.quote(spec.name)}`"
         )
     return different
+
+
+def _refuse_another_kind(before: ResolvedSpec, spec: ResolvedSpec) -> None:
+    """Earlier versions searched a log range between whole numbers as floats."""
+    names = [
+        name
+        for name, parameter in spec.space.parameters.items()
+        if isinstance(parameter, IntParameter)
+        and parameter.log
+        and isinstance(before.space.parameters.get(name), FloatParameter)
+    ]
+    if names:
+        raise StudyExistsError(
+            f"a study named {quoted(spec.name)} exists and searches {listed(names)} as float: "
+            "write `type: float` beside the range to go on with it, or choose another name with "
+            "`--name`"
+        )
 
 
 def change(database: Database, name: str, assignments: Sequence[str]) -> Launched:

@@ -231,11 +231,11 @@ def test_no_trial_is_pruned_before_its_fifth_epoch() -> None:
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        ("", "5 … 30 (log)"),
-        ("budget: {epochs: 9}", "5 … 9 (log)"),
-        ("budget: {epochs: 100}", "5 … 100 (log)"),
+        ("", "5 … 30 (int, log)"),
+        ("budget: {epochs: 9}", "5 … 9 (int, log)"),
+        ("budget: {epochs: 100}", "5 … 100 (int, log)"),
         ("budget: {epochs: 3}", "3 (fixed)"),
-        ("budget: {epochs: 9}\nsearch: {epochs: {low: 2}}", "2 … 9 (log)"),
+        ("budget: {epochs: 9}\nsearch: {epochs: {low: 2}}", "2 … 9 (int, log)"),
     ],
 )
 def test_epochs_are_searched_up_to_the_budget(more: str, expected: str) -> None:

@@ -28,11 +28,13 @@ from ruamel.yaml.events import (
 from tuner.spec.words import quoted
 
 MAX_DEPTH = 20  # sections within sections
+MAX_EXACT = 2**53  # beyond, floats skip whole numbers
 MAX_VALUES = 20_000  # about a second of parsing
 
 Loc = tuple[str | int, ...]
 
 _INT = re.compile(r"[-+]?[0-9]+(_[0-9]+)*")
+_POWER = re.compile(r"[-+]?[0-9]+[eE]\+?[0-9]{1,2}")  # 1e3: without a point, a whole number
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _WORDS: dict[str, Any] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
@@ -217,7 +219,8 @@ def scalar(text: str) -> Any:
             raise ValueError(text)
         return value
     if _FLOAT.fullmatch(text):
-        return float(text)
+        number = float(text)
+        return int(number) if _POWER.fullmatch(text) and abs(number) <= MAX_EXACT else number
     if re.fullmatch("0o[0-7]{1,20}", text):
         return int(text[2:], 8)
     if re.fullmatch("0x[0-9a-fA-F]{1,15}", text):

@@ -133,4 +133,4 @@ def _type(given: ParameterSpec, default: Searched | None) -> str:
     if default is not None:
         return "int" if whole(default) else "float"
     numbers = [n for n in (given.low, given.high, given.step) if n is not None]
-    return "int" if not given.log and all(isinstance(n, int) for n in numbers) else "float"
+    return "int" if all(isinstance(n, int) for n in numbers) else "float"

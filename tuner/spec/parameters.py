@@ -213,11 +213,12 @@ def describe(parameter: Searched) -> str:
     if isinstance(parameter, CategoricalParameter):
         text = ", ".join(written(choice) for choice in parameter.choices)
     else:
-        text = f"{parameter.low:g} … {parameter.high:g}"
+        kind: list[str] = [parameter.type]
         if parameter.log:
-            text += " (log)"
-        elif parameter.step not in (None, 1):
-            text += f" in steps of {parameter.step:g}"
+            kind.append("log")
+        elif parameter.step != (1 if isinstance(parameter, IntParameter) else None):
+            kind.append(f"steps of {written(parameter.step)}")
+        text = f"{written(parameter.low)} … {written(parameter.high)} ({', '.join(kind)})"
     if parameter.when:
         text += " when " + " and ".join(
             f"{name} is {' or '.join(map(written, allowed))}"
