@@ -7,7 +7,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -226,6 +226,8 @@ def _launch(connection: Connected, prepared: Prepared, *, resume: bool, by: str 
             f"a study named {quoted(spec.name)} exists already ({existing.state}): "
             f"{_how_to_go_on(existing)}, or launch under another name with `--name`"
         )
+    spec = _in_its_form(existing, spec)
+    prepared = replace(prepared, spec=spec)
     counts = _by_state(trials.counts(connection, existing.id).get(existing.id, {}))
     changes = _changes(existing, prepared, counts)
     if changes:
@@ -268,6 +270,14 @@ def _how_to_go_on(study: Study) -> str:
     if study.state in (StudyState.PAUSED, StudyState.STOPPED):
         return f"continue it with `tuner resume {shlex.quote(study.name)}`"
     return "`tuner run` with its file goes on with it"
+
+
+def _in_its_form(existing: Study, spec: ResolvedSpec) -> ResolvedSpec:
+    """The file as the existing study's tuner has read it, which may be an older one."""
+    if existing.spec is None or spec.code is None:
+        return spec
+    before = ResolvedSpec.from_json(existing.spec).code
+    return spec.model_copy(update={"code": spec.code.in_form_of(before)})
 
 
 def _changes(existing: Study, prepared: Prepared, counts: Mapping[TrialState, int]) -> list[str]:

@@ -217,6 +217,30 @@ def test_the_documented_example_in_bash(environment: dict[str, str], tmp_path: P
     assert all("slope" in report["metrics"] for trial in trials for report in trial["reports"])
 
 
+def test_a_study_of_an_older_tuner_goes_on_with_its_options(
+    environment: dict[str, str], database: Database, tmp_path: Path
+) -> None:
+    """Its `{arguments}` was `--name value`; the same file continues it."""
+    run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
+    program = "import sys, tuner\nprint(sys.argv[1:])\ntuner.current_trial().report(1)\n"
+    (tmp_path / "program.py").write_text(program)
+    study = STUDY.replace(
+        "family: function\nfunction: own_code:train",
+        'family: command\ncommand: [python, program.py, "{arguments}"]',
+    )
+    study = study.replace("x: {low: 0.0, high: 5.0}", "x: [true]").replace("[a, b]", "[-1]")
+    (tmp_path / "own.yaml").write_text(study.replace("trials: 6", "trials: 1"))
+    ok("launch", "own.yaml", **run)
+    older = """UPDATE tuner.studies SET spec = jsonb_set(
+        spec::jsonb, '{code,command,2}', '"{arguments}"')"""
+    with database.statement() as connection:
+        assert connection.execute(text(older)).rowcount == 1
+    ok("run", "own.yaml", "--name", "new", **run)
+    ok("run", "own.yaml", **run)
+    assert tuner("logs", "new", "0", **run).stdout == "['--x', '--kind=-1']\n"
+    assert tuner("logs", "own", "0", **run).stdout == "['--x', 'true', '--kind', '-1']\n"
+
+
 def test_a_paused_command_saves_and_goes_on(
     environment: dict[str, str], database: Database, tmp_path: Path
 ) -> None:

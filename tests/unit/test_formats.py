@@ -44,8 +44,9 @@ def test_python() -> None:
 def test_flags_are_words_of_a_shell() -> None:
     words = shlex.split(written("flags"))
     assert words[0] == "--learning_rate=1e-05"
-    assert words[3] == "--nesterov=true"
+    assert words[3] == "--nesterov"
     assert f"--odd.name={PARAMS['odd.name']}" in words
+    assert written("flags", {"amp": False, "clip": None, "b": 1}) == "--b=1\n"
 
 
 def test_hydra_is_yaml_without_interpolations() -> None:

@@ -20,7 +20,8 @@ from tuner.artifacts import LOG_FILE
 from tuner.errors import SpecError, TunerError
 from tuner.families import command, confirm
 from tuner.own import client, source
-from tuner.spec.code import Code, argument_list, variable
+from tuner.spec.arguments import argument_list
+from tuner.spec.code import Code, variable
 from tuner.spec.load import loads
 from tuner.training.cohort import Cohort, Decision, FailedError, Task
 from tuner.trials import Cause, ParamValue
@@ -123,11 +124,11 @@ def test_a_command_gets_its_parameters_in_three_ways(tmp_path: Path) -> None:
     )
     (tmp_path / "script.sh").write_text("report() {\n" + REPORT + "}\n" + script)
     run(
-        tmp_path, "bash", "script.sh", "{lr}", "m={a.b-c},{{}}", "{arguments}", "{none}",
+        tmp_path, "bash", "script.sh", "{lr}", "m={a.b-c},{{}}", "{arguments:options}", "{none}",
         params={**params, "none": None}, epochs=9,
     )  # fmt: skip
     words = (tmp_path / "words").read_text().splitlines()
-    every = ["--lr", "1.2345678901234568e-05", "--a.b-c", "x y", "--flag", "true", "--none", "null"]
+    every = ["--lr=1.2345678901234568e-05", "--a.b-c=x y", "--flag"]
     assert words == ["1.2345678901234568e-05", "m=x y,{}", *every, "null"]
     assert json.loads((tmp_path / "params").read_text()) == {**params, "none": None}
     told = dict(line.split("=", 1) for line in (tmp_path / "environment").read_text().splitlines())

@@ -9,7 +9,7 @@ from typing import Any
 
 from tuner.errors import visible
 from tuner.export.facts import all_params
-from tuner.spec.code import as_text
+from tuner.spec.arguments import as_text
 from tuner.spec.resolved import ResolvedSpec
 from tuner.trials import Study, Trial, TrialState
 

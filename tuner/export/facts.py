@@ -11,7 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from tuner import __version__
-from tuner.spec.code import argument_list
+from tuner.spec.arguments import argument_list
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.seeds import trial_seed
 from tuner.spec.study import NAME_LENGTH

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Mapping
 
 from tuner.export.facts import yaml_text
-from tuner.spec.code import as_text
+from tuner.spec.arguments import argument_list
 from tuner.trials import ParamValue
 
 Params = Mapping[str, ParamValue]
@@ -60,8 +60,7 @@ def _python(params: Params) -> str:
 
 def _flags(params: Params) -> str:
     """Options for a command line, as a shell reads them."""
-    words = (f"--{name}={as_text(value)}" for name, value in params.items())
-    return " ".join(map(shlex.quote, words)) + "\n"
+    return shlex.join(argument_list(("{arguments}",), params)) + "\n"
 
 
 def _hydra(params: Params) -> str:

@@ -23,7 +23,8 @@ from tuner.artifacts import ARTIFACTS_FOLDER, CHECKPOINT_FOLDER, LOG_FILE
 from tuner.families.outcome import Outcome
 from tuner.own import client, measure, source
 from tuner.settings import command_environment
-from tuner.spec.code import Code, argument_list, as_text, variable
+from tuner.spec.arguments import argument_list, as_text
+from tuner.spec.code import Code, variable
 from tuner.spec.words import quoted
 from tuner.training.causes import cause_of_line
 from tuner.training.cohort import Cohort, Context, Decision, FailedError, Task

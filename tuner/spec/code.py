@@ -7,22 +7,20 @@ Files are looked for, and commands run, in the study file's folder, or in that n
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from tuner.errors import Issue
-from tuner.spec.words import a, instead, problem, quoted, written
-from tuner.trials import ParamValue
+from tuner.spec.arguments import ARGUMENTS, OPTIONS, SEPARATE, change_form
+from tuner.spec.words import a, problem, quoted, written
 
 OWN = ("function", "command")  # families whose code is the study file's
-ARGUMENTS = "arguments"  # `{arguments}` is every parameter, as `--name value`
 
 _FUNCTION = re.compile(r"([^\W\d]\w*)(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 class Code(BaseModel):
@@ -34,6 +32,19 @@ class Code(BaseModel):
     function: str | None = None
     command: tuple[str, ...] | None = None
     fingerprint: str = ""  # of the files that the function or the command names, at launch
+
+    @field_validator("command")
+    @classmethod
+    def _as_it_was(cls, command: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """Studies of an older tuner go on with its form of `{arguments}`, `--name value`."""
+        return command and change_form(command, None, SEPARATE)
+
+    def in_form_of(self, stored: "Code | None") -> "Code":
+        """Take over the form of `{arguments}` of a stored study, if that alone is different."""
+        if stored is None or self.command is None:
+            return self
+        older = change_form(self.command, OPTIONS, SEPARATE)
+        return self.model_copy(update={"command": older}) if older == stored.command else self
 
 
 def check_function(name: str) -> str:
@@ -66,33 +77,6 @@ def variable(name: str) -> str:
     return "TUNER_PARAM_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
-def argument_list(command: Iterable[str], params: Mapping[str, ParamValue]) -> list[str]:
-    """The command's words with a trial's parameters in the places of their names.
-
-    A parameter that the trial does not have, because its condition does not hold, is empty there.
-    """
-    out: list[str] = []
-    for word in command:
-        if word == f"{{{ARGUMENTS}}}":
-            for name, value in params.items():
-                out += [f"--{name}", as_text(value)]
-            continue
-        out.append(_PLACEHOLDER.sub(lambda match: _filled(match, params), word))
-    return out
-
-
-def _filled(match: re.Match[str], params: Mapping[str, ParamValue]) -> str:
-    if match[0] in ("{{", "}}"):
-        return match[0][0]
-    name = match[1]
-    return as_text(params[name]) if name in params else ""
-
-
-def as_text(value: ParamValue) -> str:
-    """A value as a program reads it, every digit of it: `0.1`, `1e-05`, `true`, `null`."""
-    return repr(value) if isinstance(value, float) else written(value)
-
-
 def wrong_names(names: Iterable[str]) -> list[Issue]:
     """Names of parameters that own code could not be given."""
     found: list[Issue] = []
@@ -106,25 +90,4 @@ def wrong_names(names: Iterable[str]) -> list[Issue]:
         elif (other := taken.setdefault(variable(name), name)) != name:
             same = f"{quoted(name)} and {quoted(other)} would both be {variable(name)}"
             found.append(Issue(loc, f"{same} in a command's environment", of_key=True))
-    return found
-
-
-def wrong_placeholders(command: Iterable[str], names: Iterable[str]) -> list[Issue]:
-    """Placeholders that no parameter fills."""
-    known = list(names)
-    found: list[Issue] = []
-    for index, word in enumerate(command):
-        for match in _PLACEHOLDER.finditer(word):
-            loc = ("command", index)
-            if match[0] in ("{{", "}}"):
-                continue
-            if match[1] is None:
-                sentence = f"there is a single `{match[0]}` in {quoted(word)}; write it twice"
-                found.append(Issue(loc, sentence))
-            elif match[1] == ARGUMENTS:
-                if word != match[0]:
-                    found.append(Issue(loc, f"`{match[0]}` must be a word by itself"))
-            elif match[1] not in known:
-                end = instead(match[1], [*known, ARGUMENTS])
-                found.append(Issue(loc, f"there is no parameter {quoted(match[1])}{end}"))
     return found

@@ -10,7 +10,8 @@ from types import MappingProxyType
 from pydantic import ValidationError
 
 from tuner.errors import Issue, SpecError
-from tuner.spec.code import OWN, Code, wrong_names, wrong_placeholders
+from tuner.spec.arguments import OPTIONS, change_form, wrong_placeholders
+from tuner.spec.code import OWN, Code, wrong_names
 from tuner.spec.fit import NotFittingError, fit, in_range, numeric
 from tuner.spec.limits import Limit, outside
 from tuner.spec.merge import merged
@@ -113,7 +114,8 @@ def _code(spec: StudySpec, parameters: Mapping[str, Parameter], found: list[Issu
             sentence = f"has no meaning with `family: {spec.family}`; remove it"
             found.append(Issue(("training", name), sentence))
     assert spec.folder is not None
-    return Code(folder=spec.folder, function=spec.function, command=spec.command)
+    command = spec.command and change_form(spec.command, None, OPTIONS)
+    return Code(folder=spec.folder, function=spec.function, command=command)
 
 
 def _unknown(name: str, options: Sequence[str], *loc: str | int) -> Issue:
