@@ -220,6 +220,8 @@ def with_value(value: float) -> np.ndarray:
         ({"x": X.astype(object), "y": Y}, "`x` is an array of Python objects, a pickle"),
         ({"x": X, "y": Y.astype(object)}, "`y` is an array of Python objects, a pickle"),
         ({"x": X, "y": np.eye(2)[Y]}, "`y` must have shape [N], has [30, 2]; one-hot classes"),
+        ({"x": X, "y": np.eye(3)[Y] + np.eye(3)[2]}, "several labels per image are not supported"),
+        ({"x": X, "y": Y[None]}, "`y` must have shape [N], has [1, 30]; y.ravel() has one axis"),
         ({"x": X, "y": np.array(["a", ""] * 15)}, "the label y[1] is missing"),
         ({"x": X, "y": np.where(Y, np.nan, 1.0)}, "the label y[1] is missing"),
         ({"x": X, "y": Y + 0.5}, "the label y[0] must be text or a whole number"),

@@ -165,7 +165,7 @@ def test_numbers_beside_images(cache: Path, tmp_path: Path) -> None:
         ),
         (["1", "nan"], "line 3: the label must be a finite number (`task: regression`), is the "),
         (["1", "-inf"], "line 3: the label must be a finite number (`task: regression`), is the "),
-        (["1", " "], "line 3: the label is missing"),
+        ([" ", ""], "has no rows that can be used, only 2 rows with no label"),
         (["1", "2"], "has 2 rows; a split into three parts needs at least 3"),
         (["3"] * 9, "all 7 rows to learn from have the label 3; there is nothing to learn"),
         (["1e308", "-1e308"] * 9, "its labels are too large or too close"),

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tuner.data import corpus, pairs, split, vectors, words
 from tuner.data.arrays import array_file
 from tuner.data.examples import Examples, Images, Pairs, Texts, counted
+from tuner.data.fingerprint import renamed
 from tuner.data.prepared import PARTS, PartName, Prepared
 from tuner.data.sources.corpus import sentences
 from tuner.data.sources.read import read
@@ -56,7 +57,7 @@ def _prepared(
     rest = {key: value for key, value in learned.items() if key != "notes"}
     return Prepared(
         folder=folder,
-        fingerprint=fingerprint,
+        fingerprint=renamed(fingerprint) if given["train"].reordered else fingerprint,
         sizes={name: len(chosen[name].rows) for name in PARTS},
         notes=(*_notes(given), *split.notes(chosen), *learned.get("notes", ())),
         **rest,

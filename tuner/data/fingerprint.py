@@ -52,6 +52,14 @@ def fingerprint(spec: DataSpec) -> str:
     return _short(identity)
 
 
+def renamed(known: str) -> str:
+    """The fingerprint of data whose classes have other numbers than in former versions.
+
+    A study that was launched before must not go on with weights for the old ones.
+    """
+    return _short({"fingerprint": known, "classes": "numbered anew"})
+
+
 def prepared_key(spec: DataSpec) -> str:
     """The name of the cache entry: the fingerprint and how the content is prepared."""
     settings: dict[str, Any] = {"preparing": PREPARING}

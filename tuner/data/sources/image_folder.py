@@ -13,7 +13,8 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tuner.data import raw
-from tuner.data.examples import Images, LabelError, LabelName, class_name, key_of
+from tuner.data.examples import Images, key_of
+from tuner.data.labels import LabelError, LabelName, class_name
 from tuner.data.prepared import PartName
 from tuner.errors import DataError
 from tuner.files import shown

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data import raw
-from tuner.data.examples import Images, LabelError, LabelName, class_name, key_of
+from tuner.data.examples import Images, key_of
+from tuner.data.labels import LabelColumn, LabelError, LabelName, column_class_name
 from tuner.data.prepared import PartName
 from tuner.errors import DataError
 from tuner.files import shown
@@ -20,12 +21,14 @@ CHANNELS = 16  # at most; more are a sign that an axis is something else
 _SHAPES = "[N, H, W], [N, H, W, C] or [N, C, H, W]"
 
 
-def read(given: Mapping[PartName, Path], name: LabelName = class_name) -> dict[PartName, Images]:
+def read(
+    given: Mapping[PartName, Path], name: LabelName = column_class_name
+) -> dict[PartName, Images]:
     """The images of each file; DataError if one is unfit or not like those of the training part.
 
     `x` is uint8 or float of shape [N, H, W], [N, H, W, C] or [N, C, H, W], where C is the shorter
     of the two axes that it can be; other whole numbers and truth values become uint8 where they fit
-    and float32 where they do not. `y` is [N]: whole numbers or texts, or
+    and float32 where they do not. `y` is [N] or [N, 1]: whole numbers or texts, or
     whatever else `name` can read.
     """
     found = {part: _images(path, name) for part, path in given.items()}
@@ -47,27 +50,41 @@ def read(given: Mapping[PartName, Path], name: LabelName = class_name) -> dict[P
 def _images(path: Path, name: LabelName) -> Images:
     where = shown(path)
     x, y = _arrays(path, where)
+    if y.ndim > 1 and y.size == len(y):  # [N, 1], as Keras gives it
+        y = y.reshape(-1)
     if y.ndim != 1:
-        hint = "; one-hot classes become numbers with y.argmax(axis=1)" if y.ndim == 2 else ""
-        raise DataError(f"{where}: `y` must have shape [N], has {list(y.shape)}{hint}")
+        raise DataError(f"{where}: `y` must have shape [N], has {list(y.shape)}{_hint(y)}")
     images = _typed(_channels_first(x, where), where)
     if len(images) != len(y):
         raise DataError(f"{where}: `x` has {len(images):,} images, `y` has {len(y):,} labels")
-    labels = []
+    labels = LabelColumn(name)
     for row, value in enumerate(y.tolist()):
         try:
-            labels.append(name(value))
+            labels.append(value)
         except LabelError as error:
             raise DataError(f"{where}: the label y[{row}] {error}") from None
     return Images(
         where=where,
         unit="image",
-        labels=labels,
+        labels=labels.names,
+        notes=tuple(labels.merged("image")),
+        reordered=labels.reordered,
         keys=[key_of(np.ascontiguousarray(image).tobytes()) for image in images],
         shape=images.shape[1:],
         dtype=images.dtype,
         read=images.__getitem__,
     )
+
+
+def _hint(y: npt.NDArray[np.generic]) -> str:
+    """What to do about labels of two axes."""
+    if y.ndim != 2 or y.dtype.kind not in "buif":
+        return ""
+    if y.shape[0] == 1:
+        return "; y.ravel() has one axis"
+    if ((y == 1).sum(axis=1) == 1).all() and ((y != 0).sum(axis=1) == 1).all():
+        return "; one-hot classes become numbers with y.argmax(axis=1)"
+    return "; an image has one label, several labels per image are not supported"
 
 
 def _arrays(path: Path, where: str) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]:

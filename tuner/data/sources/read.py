@@ -1,10 +1,12 @@
 """The data section of a study file → the reader of its source."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from tuner.data.examples import Examples, class_name, number_name, numbered
+from tuner.data.examples import Examples, numbered
+from tuner.data.labels import class_name, column_class_name, notes, number_name
 from tuner.data.prepared import PartName
-from tuner.spec.data import DataSpec
+from tuner.spec.data import PAIRS, DataSpec
 
 
 def read(spec: DataSpec) -> dict[PartName, Examples]:
@@ -12,12 +14,19 @@ def read(spec: DataSpec) -> dict[PartName, Examples]:
 
     The first is the training part, or what it is split off from.
     """
-    found = _read(spec)
-    return {n: numbered(e) for n, e in found.items()} if spec.is_regression else found
+    examples = _read(spec)
+    if spec.is_regression:
+        return {name: numbered(part) for name, part in examples.items()}
+    if spec.source in PAIRS:
+        return examples
+    return {
+        name: replace(part, notes=(*part.notes, *notes(part.labels, part.unit)))
+        for name, part in examples.items()
+    }
 
 
 def _read(spec: DataSpec) -> dict[PartName, Examples]:
-    name = number_name if spec.is_regression else class_name
+    name = number_name if spec.is_regression else column_class_name
     if spec.source in ("digits", "mnist5k"):
         from tuner.data.sources import packaged
 
@@ -35,7 +44,8 @@ def _read(spec: DataSpec) -> dict[PartName, Examples]:
     if spec.source == "images":
         from tuner.data.sources import image_folder
 
-        return {**image_folder.read(given, spec.image_size, name)}
+        folder_name = number_name if spec.is_regression else class_name
+        return {**image_folder.read(given, spec.image_size, folder_name)}
     if spec.source == "npz":
         from tuner.data.sources import npz
 

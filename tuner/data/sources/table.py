@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tuner.data import raw, words
-from tuner.data.examples import (
+from tuner.data.examples import Texts, counted, key_of
+from tuner.data.labels import (
+    LabelColumn,
     LabelError,
     LabelName,
-    Texts,
-    class_name,
-    counted,
-    key_of,
+    MissingLabelError,
+    column_class_name,
     unwritable,
 )
 from tuner.data.sources.columns import column
@@ -34,7 +34,7 @@ class Row(NamedTuple):
     label: object
 
 
-def read(path: Path, text: str, label: str, name: LabelName = class_name) -> Texts:
+def read(path: Path, text: str, label: str, name: LabelName = column_class_name) -> Texts:
     """The texts of a table, without its blank ones; DataError names the first row that is wrong."""
     where = shown(path)
     suffix = path.suffix.lower()
@@ -73,29 +73,41 @@ def usable(where: str, row: Row) -> str | None:
 
 
 def _texts(where: str, rows: Iterable[Row], name: LabelName) -> Texts:
-    texts, labels, keys, blank = [], [], [], 0
+    labels = LabelColumn(name)
+    texts, keys, blank, unlabelled = [], [], 0, 0
     for row in rows:
         text = usable(where, row)
         if text is None:
             blank += 1
             continue
         try:
-            labels.append(name(row.label))
+            labels.append(row.label)
+        except MissingLabelError:
+            unlabelled += 1
+            continue
         except LabelError as error:
             raise DataError(f"{where}, {row.at}: the label {error}") from None
         texts.append(text)
         keys.append(key_of(words.same_text(text)))
+    left_out = {"a blank text": blank, "no label": unlabelled}
     if not texts:
-        raise DataError(
-            f"{where}: has no rows"
-            if not blank
-            else f"{where}: has no text; the text of {counted(blank, 'row')} is blank"
-        )
-    notes: tuple[str, ...] = ()
-    if blank:
-        verb = "was" if blank == 1 else "were"
-        notes = (f"{counted(blank, 'row')} with a blank text {verb} left out",)
-    return Texts(where=where, unit="row", labels=labels, keys=keys, notes=notes, texts=texts)
+        reasons = [f"{counted(n, 'row')} with {what}" for what, n in left_out.items() if n]
+        only = f" that can be used, only {' and '.join(reasons)}" if reasons else ""
+        raise DataError(f"{where}: has no rows{only}")
+    notes = [
+        f"{counted(number, 'row')} with {what} {'was' if number == 1 else 'were'} left out"
+        for what, number in left_out.items()
+        if number
+    ]
+    return Texts(
+        where=where,
+        unit="row",
+        labels=labels.names,
+        reordered=labels.reordered,
+        keys=keys,
+        notes=(*notes, *labels.merged("row")),
+        texts=texts,
+    )
 
 
 _TOO_LONG = f"a cell has more than {LONGEST:,} characters; is a quote not closed?"
