@@ -157,7 +157,7 @@ def test_another_process_opens_what_this_one_built(
     tmp_path: Path, builds: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notes = table(tmp_path / "a.csv")
-    notes.write_text(notes.read_text() + "\n ,a\n")
+    notes.write_text(notes.read_text().replace("text ", "a text ") + "\n ,a\n")
     first = prepare(spec(notes), tmp_path / "cache")
     forget(monkeypatch)
     again = prepare(spec(notes), tmp_path / "cache")

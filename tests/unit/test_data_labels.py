@@ -23,14 +23,14 @@ def prepared(path: Path, **changes: object) -> Prepared:
 
 def csv(path: Path, cells: list[str]) -> Path:
     """Rows with these labels in turn, 12 of each."""
-    rows = [f'text {n} {m},"{cell}"' for m in range(12) for n, cell in enumerate(cells)]
+    rows = [f'a text {n} {m},"{cell}"' for m in range(12) for n, cell in enumerate(cells)]
     path.write_text("text,label\n" + "\n".join(rows), encoding="utf-8")
     return path
 
 
 def jsonl(path: Path, values: list[object]) -> Path:
     rows = [
-        json.dumps({"text": f"text {n} {m}", "label": value})
+        json.dumps({"text": f"a text {n} {m}", "label": value})
         for m in range(12)
         for n, value in enumerate(values)
     ]
@@ -39,7 +39,7 @@ def jsonl(path: Path, values: list[object]) -> Path:
 
 
 def parquet_file(path: Path, values: list[object]) -> Path:
-    texts = [f"text {n} {m}" for m in range(12) for n in range(len(values))]
+    texts = [f"a text {n} {m}" for m in range(12) for n in range(len(values))]
     parquet.write_table(pa.table({"text": texts, "label": values * 12}), path)
     return path
 
