@@ -1,6 +1,6 @@
 """An executor that notes when trials take their first step and when they finish.
 
-`python -m benchmarks.timed FD DEVICE [--warm]`, in place of `tuner.worker.executor`. Lines of
+Started with `FD DEVICE [--warm]`, in place of `tuner.worker.executor`. Lines of
 process, event and monotonic seconds, appended to `times` in the folder of the study's artifacts.
 """
 
@@ -32,7 +32,7 @@ def main() -> None:
     executor._Context.finish = at_finish  # type: ignore[method-assign]
     if warm:
         note_first_steps()
-    executor.main(int(sys.argv[1]), sys.argv[2], warm=warm)
+    executor.main()
 
 
 def note_first_steps() -> None:
@@ -47,7 +47,3 @@ def note_first_steps() -> None:
         return epoch(self)
 
     Member.epoch = first_step  # type: ignore[method-assign]
-
-
-if __name__ == "__main__":
-    main()

@@ -23,13 +23,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner import commands, experiments, tables
+from tuner import commands, experiments, processes, tables
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, ExecutorError, StudyNotFoundError, TunerError
 from tuner.export import Exported, all_params
 from tuner.figures import curves, history, importance, parallel, slices, text
 from tuner.files import safe_name
-from tuner.settings import settings
+from tuner.settings import python_environment, settings
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.words import quoted
 from tuner.trials import ParamValue, StudyState, Trial, finished
@@ -75,12 +75,14 @@ def run(
     """
     made = _launched(given, overrides, name, resume=True)
     names = [made.name] if isinstance(made, Study) else [s.name for s in made.studies.values()]
-    words = [sys.executable, "-m", "tuner", "worker", "--until-done", "--allow-code"]
-    words += [word for one in names for word in ("--study", one)]
-    words += [] if workers is None else ["--workers", str(workers)]
+    options = [word for one in names for word in ("--study", one)]
+    options += [] if workers is None else ["--workers", str(workers)]
+    command = processes.command("tuner.cli", "worker", "--until-done", "--allow-code", *options)
     # its own session: a terminal's Ctrl-C is this process's business
     with _Progress(made) as progress, tempfile.TemporaryFile("w+") as said:
-        worker = subprocess.Popen(words, stderr=said, start_new_session=True)
+        worker = subprocess.Popen(
+            command, env=python_environment(), stderr=said, start_new_session=True
+        )
         try:
             while worker.poll() is None:
                 progress.show()

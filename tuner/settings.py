@@ -157,10 +157,22 @@ def visible_cuda_devices() -> tuple[str, ...] | None:
     return None if value is None else tuple(filter(None, map(str.strip, value.split(","))))
 
 
+def python_environment() -> dict[str, str]:
+    """The environment of Python processes of tuner's: no module is found in the working folder.
+
+    That is what an empty entry of PYTHONPATH means, as `PYTHONPATH=$PYTHONPATH:src` often has one.
+    """
+    environment = dict(os.environ)
+    folders = list(filter(None, environment.pop("PYTHONPATH", "").split(os.pathsep)))
+    return environment | ({"PYTHONPATH": os.pathsep.join(folders)} if folders else {})
+
+
 def executor_environment(threads: int, cuda_device: str | None) -> dict[str, str]:
     """The environment of an executor: the users' code must not find the database's password."""
     secret = (PREFIX, "PGPASS")  # libpq reads PGPASSWORD where the URL has none
-    environment = {k: v for k, v in os.environ.items() if not k.upper().startswith(secret)}
+    environment = {
+        k: v for k, v in python_environment().items() if not k.upper().startswith(secret)
+    }
     environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = str(threads)
     environment["CUDA_VISIBLE_DEVICES"] = cuda_device or ""
     return environment

@@ -238,7 +238,7 @@ def in_process(
     def stand_in(arguments: list[str], **rest: Any) -> subprocess.CompletedProcess[str]:
         if len(arguments) > 1 and str(arguments[-2]).endswith("predict.py"):
             return subprocess.CompletedProcess(arguments, 0, _said(arguments[-2:]), "")
-        function = functions.get(arguments[-1])
+        function = functions.get(arguments[-1])  # the module of `processes.command`
         if function is None:
             return run(arguments, **rest)
         answer = json.dumps(function(json.loads(rest["input"])))

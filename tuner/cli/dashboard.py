@@ -2,16 +2,15 @@
 
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import typer
 
-from tuner import guard, logs
+from tuner import logs, processes
 from tuner.cli.output import err, out, shown
-from tuner.settings import settings
+from tuner.settings import python_environment, settings
 
 PORT = 8470
 
@@ -28,10 +27,11 @@ def beside(*, wanted: bool) -> Iterator[None]:
         yield
         return
     leash, guards = socket.socketpair()  # however this process ends, the dashboard does then
-    command = [sys.executable, "-m", "tuner", "dashboard", "--no-browser", "--port", "0"]
+    command = processes.command("tuner.cli", "dashboard", "--no-browser", "--port", "0")
     with leash:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", guard.__file__, str(guards.fileno()), *command],
+            processes.guarded(guards.fileno(), command),
+            env=python_environment(),
             pass_fds=[guards.fileno()],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -6,7 +6,8 @@ from pathlib import Path
 import typer
 
 from tuner import logs
-from tuner.cli.output import AsJson, number, out, print_json, shown
+from tuner.cli.output import AsJson, err, number, out, print_json, shown
+from tuner.export.folder import PREDICT
 from tuner.export.verify import verify as checks
 from tuner.settings import settings
 
@@ -37,6 +38,9 @@ def verify(
     Needs neither the study nor its database. Exit code 1 if it is not what it claims to be.
     """
     logs.configure(settings().log_level)
+    if predict:
+        program = shown(bundle.absolute() / PREDICT)
+        err.print(f"`--predict` runs {program}: the code of whoever made this bundle")
     made = []
     found = checks(bundle, train=train, predict=predict, allow_code=allow_code, overrides=overrides)
     for check in found:

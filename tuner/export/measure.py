@@ -2,11 +2,11 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tuner import processes
 from tuner.errors import BadInputError, ExecutorError
 from tuner.export.facts import Measured
 from tuner.files import shown
@@ -44,7 +44,7 @@ def evaluate(
         **more,
     }
     process = subprocess.run(
-        [sys.executable, "-m", "tuner.families.evaluate"],
+        processes.command("tuner.families.evaluate"),
         input=json.dumps(request),
         capture_output=True,
         text=True,

@@ -13,7 +13,6 @@ that was trained elsewhere, or with other versions, passes within the interval o
 import json
 import math
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tuner import families
+from tuner import families, processes
 from tuner.artifacts import WEIGHTS_FILE
 from tuner.errors import BadInputError, ExecutorError, visible
 from tuner.export import manifest, measure
@@ -151,7 +150,7 @@ class _Claimed:
 
     def _predictions(self, inputs: Path, expected: list[dict[str, Any]]) -> Check:
         process = subprocess.run(
-            [sys.executable, "-I", str(self.bundle.absolute() / PREDICT), str(inputs)],
+            processes.script(self.bundle.absolute() / PREDICT, str(inputs)),
             capture_output=True,
             text=True,
             env=executor_environment(1, None),
@@ -234,7 +233,7 @@ class _Claimed:
         while True:
             folders.append(str(work / f"attempt-{len(folders) + 1}"))
             process = subprocess.run(
-                [sys.executable, "-m", "tuner.families.retrain"],
+                processes.command("tuner.families.retrain"),
                 input=json.dumps({**request, "folders": folders}),
                 capture_output=True,
                 text=True,

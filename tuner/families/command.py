@@ -13,12 +13,11 @@ import selectors
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from tuner import files, guard
+from tuner import files, guard, processes
 from tuner.artifacts import ARTIFACTS_FOLDER, CHECKPOINT_FOLDER, LOG_FILE
 from tuner.families.outcome import Outcome
 from tuner.own import client, measure, source
@@ -69,10 +68,7 @@ class _Command:
         theirs = (reports, answers, leash.fileno())
         try:
             self._guard = subprocess.Popen(
-                [
-                    *(sys.executable, "-I", "-S", guard.__file__, str(leash.fileno())),
-                    *(source.program(code, program), *words),
-                ],
+                processes.guarded(leash.fileno(), [source.program(code, program), *words]),
                 cwd=code.folder,
                 env=_environment(task, cohort, reports, answers),
                 pass_fds=theirs,

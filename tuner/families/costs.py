@@ -9,13 +9,12 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psutil
 
-from tuner import files
+from tuner import files, processes
 from tuner.data.prepared import Prepared
 from tuner.errors import Issue, SpecError
 from tuner.families.transfer import files as checkpoints
@@ -171,7 +170,7 @@ def _measure(request: Mapping[str, Any]) -> _Costs:
     """A line of JSON a way, until all are measured or one needs more memory than there is."""
     visible = visible_cuda_devices()
     process = subprocess.run(
-        [sys.executable, "-m", "tuner.families.measure"],
+        processes.command("tuner.families.measure"),
         input=json.dumps(request),
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""The executor: the process that trains. `python -m tuner.worker.executor FD DEVICE`.
+"""The executor: the process that trains, started with `FD DEVICE [--warm]`.
 
 It is warm: with `--warm` torch is imported before the first cohort comes, and data stays in memory
 from one cohort to the next. It knows nothing of databases; it talks to its worker over the socket
@@ -74,7 +74,12 @@ class _Context:
         return self._connection.poll() and isinstance(receive_from_worker(self._connection), Stop)
 
 
-def main(descriptor: int, device: str, *, warm: bool) -> None:
+def main() -> None:
+    """Be the executor that this process's arguments describe."""
+    serve(int(sys.argv[1]), sys.argv[2], warm="--warm" in sys.argv)
+
+
+def serve(descriptor: int, device: str, *, warm: bool) -> None:
     """Serve cohorts until the worker closes the socket."""
     if sys.platform == "linux":
         # what training code starts and leaves is found among this process's children, and killed
@@ -184,7 +189,3 @@ def _shorten(path: Path) -> None:
         log.truncate(0)
         log.seek(0)
         log.write(b"[... earlier output was dropped]\n" + end.partition(b"\n")[2])
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], warm="--warm" in sys.argv)

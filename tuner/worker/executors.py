@@ -5,13 +5,12 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tuner import guard
+from tuner import processes
 from tuner.artifacts import LOG_FILE
 from tuner.errors import ExecutorError
 from tuner.search.claim import Held
@@ -117,13 +116,11 @@ def start(slot: Slot, *, warm: bool = True) -> Executor:
     """Start an executor and its guard; it says Ready, with torch imported if `warm`."""
     ours, theirs = socket.socketpair()
     leash, guards = socket.socketpair()
-    command = [
-        *(sys.executable, "-m", PROGRAM, str(theirs.fileno()), slot.device),
-        *(["--warm"] if warm else []),
-    ]
+    options = ["--warm"] if warm else []
+    command = processes.command(PROGRAM, str(theirs.fileno()), slot.device, *options)
     try:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", guard.__file__, str(guards.fileno()), *command],
+            processes.guarded(guards.fileno(), command),
             pass_fds=(guards.fileno(), theirs.fileno()),
             start_new_session=True,  # a terminal's Ctrl-C is the worker's business
             stdin=subprocess.DEVNULL,

@@ -6,14 +6,13 @@ import os
 import select
 import socket
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tuner import errors
+from tuner import errors, processes
 from tuner.database.embedded import places, programs
 from tuner.database.embedded.cluster import DATABASE, ROLE
 from tuner.errors import EmbeddedServerError, TunerError
@@ -23,12 +22,6 @@ RELEASE_TIMEOUT = 5.0  # seconds; after that the watcher lets go by itself
 RETRY = 0.02  # seconds between tries while another supervisor begins or ends
 
 log = logging.getLogger(__name__)
-
-# the supervisor must not wait for site-packages to be searched, nor find other programs' modules
-_SUPERVISE = (
-    "import sys; sys.path.append(sys.argv[1]); "
-    "from tuner.database.embedded.daemon import main; main(*sys.argv[2:])"
-)
 
 
 class EmbeddedServer:
@@ -207,9 +200,9 @@ def _receive(connection: socket.socket) -> dict[str, Any] | None:
 def _launch(home: Path) -> bool:
     """Start a supervisor; False where another one has the home already."""
     home.mkdir(parents=True, exist_ok=True)
-    root = Path(__file__).parents[3]  # where the package `tuner` lies
+    module = "tuner.database.embedded.daemon"
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _SUPERVISE, root, home, programs.find()],
+        processes.command(module, str(home), str(programs.find()), isolated=True),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -1,7 +1,7 @@
 """The supervisor's start: leave the terminal, take the home's lock, listen.
 
-`client.py` runs this as `python -I -S`, in a few hundredths of a second: it may import nothing that
-is not in the standard library, in this package or in `tuner.errors`. One JSON line goes to standard
+`client.py` runs this isolated, in a few hundredths of a second: it may import nothing that is not
+in the standard library, in this package or in `tuner.errors`. One JSON line goes to standard
 output: `{"serving": true}`, `{"busy": true}` where another supervisor has the home, or an error.
 """
 
@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,17 @@ from tuner.errors import TunerError
 BACKLOG = 128  # holders that wait while the data folder is made
 
 
-def main(home: str, programs: str) -> None:
+def main() -> None:
     """Supervise the home until nobody holds its server."""
+    home, programs = map(Path, sys.argv[1:])
     if os.fork():
         os._exit(0)  # nobody has to reap us: we belong to init from here on
     os.umask(0o077)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
-        supervisor = _take(Path(home), Path(programs))
+        supervisor = _take(home, programs)
     except OSError as error:
-        _report(places.explained(error, Path(home)))
+        _report(places.explained(error, home))
         return
     except TunerError as error:
         _report(error)

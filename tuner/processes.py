@@ -1,0 +1,72 @@
+"""How tuner starts Python: with the modules of its own installation, never the working folder's.
+
+`python -m` and `python -c` look for modules in the working folder first: a user's `queue.py` would
+be run in place of the standard library's, and in a shared folder anybody's. So every process of
+tuner's is started with a command from here. PYTHONPATH counts, for whoever sets it asks for it, but
+after the standard library; its empty entries, which mean the working folder, do not
+(`settings.python_environment`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from tuner import guard
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+_LIBRARY = os.path.dirname(os.__file__)  # noqa: PTH120 - pathlib would be imported for it
+_STANDARD = {_LIBRARY, os.path.join(_LIBRARY, "lib-dynload")}  # noqa: PTH118
+
+# the package of this installation, even where another `tuner` comes first on the path; no `-m`, for
+# then what own code spawns with multiprocessing would import the module that ran
+_BEGIN = (
+    "import sys; sys.path.insert(0, sys.argv[1]); import tuner; del sys.path[0]; "
+    "from tuner.processes import begin; begin()"
+)
+
+
+def command(module: str, *arguments: str, isolated: bool = False) -> list[str]:
+    """The command that calls `main` of a module with these arguments in `sys.argv`.
+
+    `isolated`: it needs the standard library and tuner alone, and is not to wait for more.
+    """
+    flags = ["-I", "-S"] if isolated else ["-P"]
+    return [sys.executable, *flags, "-c", _BEGIN, _ROOT, module, *arguments]
+
+
+def script(path: Path, *arguments: str) -> list[str]:
+    """The command that runs a file of Python that imports installed modules alone."""
+    return [sys.executable, "-I", str(path), *arguments]
+
+
+def guarded(leash: int, program: Sequence[str]) -> list[str]:
+    """The command that runs a program under a guard, which holds this end of the leash."""
+    return [sys.executable, "-I", "-S", guard.__file__, str(leash), *program]
+
+
+def begin() -> None:
+    """Be the process that `command` describes."""
+    _, root, module, *arguments = sys.argv
+    sys.argv = [module, *arguments]
+    standard = [entry for entry in sys.path if _is_standard(entry)]
+    sys.path[:] = [*standard, *(entry for entry in sys.path if not _is_standard(entry))]
+    if root not in sys.path:  # tuner is not installed: it runs from its sources
+        sys.path.append(root)
+    importlib.import_module(module).main()
+
+
+def after_standard_library() -> int:
+    """Where on `sys.path` modules come before installed ones and shadow no standard one."""
+    places = [place for place, entry in enumerate(sys.path) if _is_standard(entry)]
+    return places[-1] + 1 if places else 0
+
+
+def _is_standard(entry: str) -> bool:
+    return entry in _STANDARD or entry.endswith(".zip")
