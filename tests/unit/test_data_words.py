@@ -122,8 +122,11 @@ def test_texts_are_read_by_character_on_request(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("texts", "why"),
     [
-        (["今天天气很好，我很开心。", "这部电影不好看", "LG 手机很好用"], "most of its letters"),
-        (["วันนี้อากาศดี", "หนังไม่สนุกเลย", "ชอบมาก ok"], "most of its letters"),
+        (
+            ["今天天气很好，我很开心。", "这部电影不好看", "LG 手机很好用"],
+            "most letters of the texts",
+        ),
+        (["วันนี้อากาศดี", "หนังไม่สนุกเลย", "ชอบมาก ok"], "most letters of the texts"),
         (["Smith", "Kowalski", "de Boer"], r"hardly more than one word each \(1\.3 on average\)"),
     ],
 )

@@ -69,12 +69,12 @@ def propose_characters(counts: Mapping[str, int], texts: int, spec: DataSpec) ->
         letters += count * in_word
         unspaced += count * len(_UNSPACED.findall(word))
     if unspaced * 2 > letters:
-        why = "most of its letters are of a script that puts no blanks between words"
+        why = "most letters of the texts are of a script without blanks between words"
     elif letters and words < FEW * texts:
-        why = f"its texts hold hardly more than one word each ({words / texts:.1f} on average)"
+        why = f"the texts hold hardly more than one word each ({words / texts:.1f} on average)"
     else:
         return ()
-    return (f"{why}; `tokens: characters` in the data section reads texts by character",)
+    return (f"{why}; `tokens: characters` in the data section reads them by character",)
 
 
 def same_text(text: str) -> bytes:
