@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from tuner.export import Exported, all_params
 from tuner.figures import curves, history, importance, parallel, slices, text
 from tuner.files import safe_name
 from tuner.settings import python_environment, settings
+from tuner.spec.plain import plain
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.words import quoted
 from tuner.trials import ParamValue, StudyState, Trial, finished
@@ -56,6 +58,8 @@ def launch(
     given: str | Path | Mapping[str, Any], *, overrides: Sequence[str] = (), name: str | None = None
 ) -> "Study | Experiment":
     """Launch a study, a file or its content, for workers elsewhere; of several families, of each.
+
+    A mapping's values may be NumPy's numbers and arrays, paths, ranges and tuples.
 
     SpecError and DataError where it cannot be, StudyExistsError if its name is taken.
     """
@@ -121,8 +125,12 @@ def _launched(
     *,
     resume: bool,
 ) -> "Study | Experiment":
+    if not isinstance(given, str | PathLike | Mapping):
+        kind = type(given).__name__
+        raise BadInputError(f"a study is the path of a study file or its content, is a {kind}")
     # a mapping through text, so that overrides and mistakes are those of files
-    file = json.dumps(dict(given)) if isinstance(given, Mapping) else Path(given)
+    file = json.dumps(plain(given)) if isinstance(given, Mapping) else Path(given)
+    overrides = [overrides] if isinstance(overrides, str) else overrides
     prepared = experiments.prepare(_database(), file, settings(), overrides=overrides, name=name)
     launched = commands.launch_all(_database(), prepared, resume=resume)
     found = prepared[0].experiment

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tuner.own.trial import ParamValue, Trial
+from tuner.spec.plain import plain
 
 __all__ = ["FakeTrial", "trial"]
 
@@ -45,4 +46,4 @@ def trial(
 ) -> FakeTrial:
     """A trial with these parameters; its files go to `folder`, by default a temporary one."""
     folder = folder or Path(tempfile.mkdtemp(prefix="tuner-trial-"))
-    return FakeTrial(params, folder=folder, seed=seed, epochs=epochs, stop_at=stop_at)
+    return FakeTrial(plain(params), folder=folder, seed=seed, epochs=epochs, stop_at=stop_at)

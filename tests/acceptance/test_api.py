@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tuner
@@ -169,3 +170,23 @@ def test_the_notebook_of_the_documentation_runs_and_shows_what_it_says(here: Pat
                 assert repr(found) == "".join(output["data"]["text/plain"])
                 compared += 1
     assert compared == 3
+
+
+def test_numpys_values_are_taken_and_others_named_by_their_field(here: Path) -> None:
+    search = {
+        "x": {"low": np.float32(0.5), "high": np.int64(2)},
+        "n": np.arange(2, 5),
+        "flag": [np.True_, np.False_],
+        "k": range(2),
+    }
+    study = tuner.launch({**STUDY, "name": "numpy", "folder": Path(), "search": search})
+    assert isinstance(study, api.Study) and study.record.spec is not None
+    stored = {p["name"]: p for p in study.record.spec["space"]["parameters"]}
+    assert (stored["x"]["type"], stored["x"]["low"], stored["x"]["high"]) == ("float", 0.5, 2.0)
+    assert stored["n"]["choices"] == [2, 3, 4]
+    assert stored["flag"]["choices"] == [True, False]
+    assert stored["k"]["choices"] == [0, 1]
+    with pytest.raises(SpecError, match=r"^search\.x: .* is a set$"):
+        tuner.launch({**STUDY, "name": "set", "search": {"x": {1, 2}}})
+    with pytest.raises(BadInputError, match="path of a study file or its content, is a list"):
+        tuner.launch([STUDY])  # type: ignore[arg-type]

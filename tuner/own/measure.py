@@ -11,7 +11,8 @@ NAME_LENGTH = 100  # characters
 
 def number(given: Any, what: str) -> float:
     """The number as a float, also of NumPy and torch; TypeError for what is no number."""
-    if isinstance(given, bool | str | bytes | bytearray):
+    kind = getattr(getattr(given, "dtype", None), "kind", None)  # of NumPy's: b is bool, c complex
+    if isinstance(given, bool | str | bytes | bytearray) or kind in ("b", "c"):
         raise TypeError(f"{what} must be a number, is {given!r:.60}")
     try:
         return float(given)

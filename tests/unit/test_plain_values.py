@@ -1,0 +1,103 @@
+"""Values of Python programs, NumPy's among them, as values of study files."""
+
+import datetime
+import enum
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tuner import testing
+from tuner.errors import SpecError
+from tuner.own.measure import checked_step, number
+from tuner.spec.plain import plain
+
+
+class Optimizer(enum.Enum):
+    SGD = "sgd"
+
+
+class Size(enum.IntEnum):
+    SMALL = 3
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (np.int64(5), 5),
+        (np.uint8(200), 200),
+        (np.float64(0.1), 0.1),
+        (np.float32(0.1), 0.1),  # as it is printed, not 0.10000000149011612
+        (np.float16(0.25), 0.25),
+        (np.True_, True),
+        (np.bool_(False), False),
+        (np.str_("adam"), "adam"),
+        (np.array(7), 7),
+        (np.array([True, False]), [True, False]),
+        (np.arange(2, 5), [2, 3, 4]),
+        (np.array([0.1, 0.5], np.float32), [0.1, 0.5]),
+        (np.array(["sgd", "adam"]), ["sgd", "adam"]),
+        (range(2, 5), [2, 3, 4]),
+        ((1, (2.5, None)), [1, [2.5, None]]),
+        (Path("data") / "x.csv", "data/x.csv"),
+        (Optimizer.SGD, "sgd"),
+        (Size.SMALL, 3),
+        ({"low": np.int64(1), Optimizer.SGD: [np.int8(2)]}, {"low": 1, "sgd": [2]}),
+    ],
+)
+def test_values_become_plain_ones(given: Any, expected: Any) -> None:
+    value = plain({"x": given})["x"]
+    assert repr(value) == repr(expected)  # of the same type: 1 is no 1.0 and no True
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (np.zeros((2, 2)), "must be a single value or a list, is an array of shape (2, 2)"),
+        (np.complex64(1j), "must be text, a number, true or false, a list or a section; is a"),
+        (np.datetime64("2026-01-01"), "is a datetime.date"),
+        ({1, 2}, "is a set"),
+        (b"adam", "is a bytes"),
+        (Decimal("0.1"), "is a decimal.Decimal"),
+        (datetime.date(2026, 1, 1), "is a datetime.date"),
+        (float("nan"), "must be a finite number, is nan"),
+        (np.float32("inf"), "must be a finite number, is inf"),
+        (range(10**9), "has 1,000,000,000 entries; 20,000 are allowed"),
+    ],
+)
+def test_anything_else_is_refused_by_its_field(given: Any, sentence: str) -> None:
+    with pytest.raises(SpecError) as error:
+        plain({"search": {"n": [1, given]}})
+    assert str(error.value).startswith("search.n[1]: ")
+    assert sentence in str(error.value)
+
+
+def test_every_problem_has_a_line() -> None:
+    with pytest.raises(SpecError) as error:
+        plain({"search": {"n": {1}, "m": {2: 3}}, "seed": b""})
+    lines = str(error.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["search.n", "search.m", "seed"]
+    assert "the key `2` must be text" in lines[1]
+
+
+def test_a_section_that_holds_itself_is_refused() -> None:
+    circle: dict[str, Any] = {}
+    circle["a"] = circle
+    with pytest.raises(SpecError, match="levels deep"):
+        plain(circle)
+
+
+def test_a_fake_trial_has_the_values_of_a_real_one() -> None:
+    trial = testing.trial(x=np.float32(0.1), n=np.int64(3))
+    assert repr(dict(trial.params)) == "{'x': 0.1, 'n': 3}"
+
+
+def test_reports_take_numpys_numbers_and_no_truth_values() -> None:
+    assert number(np.float32(0.5), "the value") == 0.5
+    assert number(np.int64(2), "the value") == 2.0
+    assert checked_step(np.int64(4)) == 4
+    for wrong in (np.True_, np.complex64(1 + 2j)):
+        with pytest.raises(TypeError, match="the value must be a number"):
+            number(wrong, "the value")
