@@ -21,6 +21,7 @@ It runs by its path and imports little, for it stays in memory beside every exec
 
 import contextlib
 import ctypes
+import errno
 import os
 import select
 import signal
@@ -30,6 +31,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 TERMINATE = b"t"
+NOT_EXECUTABLE, NOT_FOUND = 126, 127  # exit codes, as shells have them
+_NOT_STARTED = {  # what the kernel means by it
+    errno.ENOENT: " (it is gone, or what loads it is not here)",
+    errno.ENOEXEC: " (it is no program for this machine)",
+}
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _LINUX = sys.platform == "linux"
@@ -47,9 +53,8 @@ def main(leash: int, command: list[str]) -> None:
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
 
-    poll = (
-        select.poll()
-    )  # select() refuses descriptors from 1,024 on, and the leash keeps its number
+    # select() refuses descriptors from 1,024 on, and the leash keeps its number
+    poll = select.poll()
     poll.register(leash, select.POLLIN)
     poll.register(woken, select.POLLIN)
     executor = _start(command)
@@ -79,7 +84,13 @@ def _start(command: list[str]) -> int:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != guard:  # it died before we asked
                 os._exit(1)
-        os.execv(command[0], command)  # noqa: S606 - no shell is wanted
+        try:
+            os.execv(command[0], command)  # noqa: S606 - no shell is wanted
+        except OSError as error:
+            why = _NOT_STARTED.get(error.errno or 0, "")
+            message = f"{command[0]} cannot be started: {error.strerror}{why}\n"
+            os.write(2, message.encode("utf-8", "surrogateescape"))
+            os._exit(NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE)
     return pid
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from tuner import files, guard, processes
 from tuner.artifacts import ARTIFACTS_FOLDER, CHECKPOINT_FOLDER, LOG_FILE
 from tuner.families.outcome import Outcome
-from tuner.own import client, measure, source
+from tuner.own import client, measure, program, source
 from tuner.settings import command_environment
 from tuner.spec.arguments import argument_list, as_text
 from tuner.spec.code import Code, variable
@@ -59,7 +59,7 @@ class _Command:
         self._told = False  # to stop, in the answer to a report
         self._terminate_at: float | None = None  # monotonic clock, as the next
         self._kill_at: float | None = None
-        program, *words = argument_list(code.command or (), task.params)
+        name, *words = argument_list(code.command or (), task.params)
         self._reports, reports = os.pipe()
         answers, self._answers = os.pipe()
         self._leash, leash = socket.socketpair()
@@ -68,7 +68,7 @@ class _Command:
         theirs = (reports, answers, leash.fileno())
         try:
             self._guard = subprocess.Popen(
-                processes.guarded(leash.fileno(), [source.program(code, program), *words]),
+                processes.guarded(leash.fileno(), [program.find(code.folder, name), *words]),
                 cwd=code.folder,
                 env=_environment(task, cohort, reports, answers),
                 pass_fds=theirs,

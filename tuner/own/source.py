@@ -6,12 +6,11 @@ a command's words name. What these import from elsewhere, and installed packages
 
 import ast
 import hashlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from tuner.errors import Issue, SpecError, TunerError
-from tuner.settings import command_environment
+from tuner.own import program
 from tuner.spec.code import Code
 from tuner.spec.words import instead, quoted
 
@@ -103,7 +102,7 @@ def _named_files(code: Code) -> list[Path]:
     """The files that a command's words name, `-m module` among them."""
     words = code.command or ()
     if "{" not in words[0]:  # else it is a parameter's
-        program(code, words[0])
+        program.find(code.folder, words[0])
     found: set[Path] = set()
     for before, word in zip(("", *words), words, strict=False):
         path = code.folder / word
@@ -113,16 +112,6 @@ def _named_files(code: Code) -> list[Path]:
         elif word and path.is_file() and path.is_relative_to(code.folder):
             found.add(path)
     return sorted(found)
-
-
-def program(code: Code, name: str) -> str:
-    """The path of a program, of which a path is one in the folder; SpecError if there is none."""
-    here = str(code.folder / name) if "/" in name else name
-    found = shutil.which(here, path=command_environment()["PATH"])
-    if found is None:
-        place = f" in {code.folder}" if "/" in name else " here"
-        raise _wrong("command", f"there is no program {quoted(name)}{place}", 0)
-    return found
 
 
 def _wrong(field: str, sentence: str, *at: int) -> SpecError:
