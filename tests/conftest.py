@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL, make_url
 from tuner import settings
 from tuner.cli.app import execute
 from tuner.database import embedded, schema
+from tuner.database.embedded import places
 from tuner.database.engine import Database
 
 # a new process would spend three quarters of a second on imports, and hardly more on the rest
@@ -35,9 +36,16 @@ _IS_WORKER = "PYTEST_XDIST_WORKER"
 
 def new_home() -> Path:
     """An empty TUNER_HOME; not in pytest's folders: root's server runs as a user kept out there."""
-    home = Path(tempfile.mkdtemp(prefix="tuner-test-"))
+    home = Path(tempfile.mkdtemp(prefix="tuner-test-", dir=_public_folder()))
     home.chmod(0o755)
     return home
+
+
+def _public_folder() -> Path:
+    """The folder of temporary files, or where it is private another one that all may enter."""
+    folders = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]
+    user = places.server_user(folders[0])
+    return next((f for f in folders if f.is_dir() and places.can_enter(f, user)), folders[0])
 
 
 def remove_home(home: Path) -> None:

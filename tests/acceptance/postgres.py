@@ -5,7 +5,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import psutil
 import psycopg2
 
-from tests.conftest import eventually
+from tests.conftest import eventually, new_home
 from tuner.database.embedded import places, programs
 
 PASSWORD = "0123456789abcdef"
@@ -98,7 +97,7 @@ class Server:
 @contextmanager
 def separate_server(host: str = "127.0.0.1") -> Iterator[Server]:
     """A server that runs; nothing is left of it."""
-    folder = Path(tempfile.mkdtemp(prefix="tuner-test-"))
+    folder = new_home()
     server = Server(folder, host)
     try:
         server.start()
