@@ -137,8 +137,9 @@ def as_one_class(folder: Path) -> None:
         (lambda f: (f / "a" / "0.png").write_bytes(b""), "0.png: is empty"),
         (lambda f: (f / "a" / "0.png").write_bytes(b"?" * 99), "0.png: is damaged or no image"),
         (lambda f: cut(f / "b" / "7.png"), "7.png: is damaged or no image ("),
+        (lambda f: cut(f / "b" / "7.png"), "; `skip_damaged: true` in the data section leaves"),
         (as_one_class, "all 12 images have the label `a`; at least 2 classes are needed"),
-        (lambda f: (f / "c").mkdir(), "c: has no images; they end in .png, .jpg"),
+        (lambda f: (f / "c").mkdir(), "c: has no images, no files; images end in .png, .jpg"),
         (lambda f: an_image(f / "c" / "x.png"), "class `c` has 1 image"),
         (lambda f: (f / "a").rename(f / "train") and (f / "b").rename(f / "test"), "like parts"),
         (lambda f: (f / "b").rename(f / " \u00a0"), "the name of a sub-folder is missing"),
@@ -167,7 +168,9 @@ def test_an_image_of_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     folder = images(tmp_path / "images")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
     spec = DataSpec(source="images", path=folder)
-    refused(spec, tmp_path / "cache", "0.png: is damaged or no image (Image size (25 pixels)")
+    for skip in (False, True):
+        asked = spec.model_copy(update={"skip_damaged": skip})
+        refused(asked, tmp_path / "cache", "0.png: is too large (Image size (25 pixels)")
 
 
 @given(content=st.binary(max_size=100), cut_at=st.integers(1, 90), format=st.integers(0, 5))

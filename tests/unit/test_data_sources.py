@@ -97,7 +97,7 @@ def test_every_mode_of_an_image_is_read(tmp_path: Path, mode: str) -> None:
     prepared = prepare(DataSpec(source="images", path=path), tmp_path / "cache")
     assert prepared.input_shape[0] == (1 if mode in ("1", "L", "LA", "I;16") else 3)
     if mode == "I;16":
-        expected = {noise(5, 5, seed=number).tobytes() for number in range(12)}
+        expected = {noise(5, 5, seed=number).astype("f4").tobytes() for number in range(12)}
         assert {image.tobytes() for image in everything(prepared)[0]} == expected
 
 
@@ -139,7 +139,7 @@ def test_images_that_do_not_fit_in_memory_are_decoded_again(
     assert np.array_equal(kept, again)
 
 
-def test_files_that_are_no_images_and_hidden_ones_are_passed_over(tmp_path: Path) -> None:
+def test_files_that_are_no_images_and_hidden_ones_are_left_out_and_counted(tmp_path: Path) -> None:
     path = folder(tmp_path / "images", noise(12, 5, 5))
     (path / "class 0" / "notes.txt").write_text("?")
     (path / "class 0" / ".hidden.png").write_text("?")
@@ -147,6 +147,10 @@ def test_files_that_are_no_images_and_hidden_ones_are_passed_over(tmp_path: Path
     (path / "README.md").write_text("?")
     prepared = prepare(DataSpec(source="images", path=path), tmp_path / "cache")
     assert sum(prepared.sizes.values()) == 12
+    assert prepared.notes == (
+        "2 files were left out, whose ending names no image: .md (1), .txt (1)",
+        "2 hidden files were left out",
+    )
 
 
 def test_given_image_folders_take_the_form_of_the_training_images(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tuner.data import raw
+from tuner.data import image_files, raw
 from tuner.spec.data import CORPORA, PAIRS, DataSpec
 
 LENGTH = 16  # hexadecimal digits, 64 bits
 SPLITTING = 1  # raise it when the same content and split would give other parts
-PREPARING = 4  # raise it when the same parts would give other arrays, or other files
+PREPARING = 5  # raise it when the same parts would give other arrays, or other files
 
 _folders: dict[Path, tuple[bytes, str]] = {}  # path → stamp, digest of what is below it
 
@@ -40,7 +40,7 @@ def fingerprint(spec: DataSpec) -> str:
         identity |= {"text": spec.text}
     if spec.source in PAIRS:
         identity |= {"text": spec.text, "label": spec.label, "examples": spec.examples}
-    for name, usual in (("stress", True), ("pronunciations", "first")):
+    for name, usual in (("stress", True), ("pronunciations", "first"), ("skip_damaged", False)):
         if getattr(spec, name) != usual:
             identity[name] = getattr(spec, name)
     if spec.is_regression:
@@ -115,7 +115,7 @@ def _folder(path: Path) -> str:
     if known is not None and known[0] == stamp:
         return known[1]
     total = hashlib.sha256()
-    for files in raw.image_files(path).values():
+    for files in image_files.find(path).classes.values():
         for file in files:
             name = os.fsencode(file.relative_to(path).as_posix())
             total.update(len(name).to_bytes(4, "big") + name + raw.digest(file))

@@ -1,4 +1,4 @@
-"""The users' files: opened with errors in words, listed and digested."""
+"""The users' files: opened with errors in words, and digested."""
 
 import gzip
 import hashlib
@@ -15,7 +15,6 @@ from pathlib import Path
 from tuner.errors import DataError
 from tuner.files import shown
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 RACY = 2.0  # seconds; a file younger than this may change again without changing its times
 
 # source → package, file in it, how to get the package
@@ -151,53 +150,3 @@ def unpacked(source: str) -> bytes:
         return gzip.decompress(content)
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise DataError(f"{shown(path)}: is damaged; reinstall its package") from None
-
-
-def image_files(folder: Path) -> dict[str, list[Path]]:
-    """Class → its images, sorted, for a folder with one sub-folder a class.
-
-    Hidden files and files that are no images by their suffix are skipped; folders below a class
-    belong to it. DataError if that leaves no class or a class without images.
-    """
-    with reading(folder):
-        try:
-            entries = sorted(folder.iterdir(), key=lambda entry: os.fsencode(entry.name))
-        except NotADirectoryError:
-            raise DataError(
-                f"{shown(folder)}: is a file; `source: images` needs a folder with one sub-folder "
-                "a class"
-            ) from None
-        except ValueError:
-            raise DataError(f"{shown(folder)}: is not the name of a folder") from None
-        classes = [e for e in entries if not e.name.startswith(".") and e.is_dir()]
-    if not classes:
-        raise DataError(
-            f"{shown(folder)}: has no sub-folders; put the images of each class into a sub-folder "
-            "that has the name of the class"
-        )
-    parts = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
-    if len(classes) > 1 and {entry.name.lower() for entry in classes} <= parts:
-        names = ", ".join(f"`{entry.name}`" for entry in classes)
-        raise DataError(
-            f"{shown(folder)}: its sub-folders {names} look like parts, not classes; name them in "
-            "`path`, `validation_path` and `test_path`"
-        )
-    return {entry.name: _images_below(entry) for entry in classes}
-
-
-def _images_below(folder: Path) -> list[Path]:
-    def refuse(error: OSError) -> None:
-        raise error
-
-    found = []
-    with reading(folder):
-        for root, folders, names in os.walk(folder, onerror=refuse):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            found += [
-                Path(root, name)
-                for name in names
-                if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
-            ]
-    if not found:
-        raise DataError(f"{shown(folder)}: has no images; they end in {', '.join(IMAGE_SUFFIXES)}")
-    return sorted(found, key=os.fsencode)

@@ -27,7 +27,7 @@ _MEANT_WITH = {
     "vectors": ("text",),
     **dict.fromkeys(("text_tokens", "label_tokens", "examples"), PAIRS),
     **dict.fromkeys(("stress", "pronunciations"), ("cmudict",)),
-    "image_size": ("images",),
+    **dict.fromkeys(("image_size", "skip_damaged"), ("images",)),
 }
 _STUDY = "study:"
 _PATHS = ("path", "validation_path", "test_path", "vectors", "word_pairs", "analogies")
@@ -135,6 +135,11 @@ class DataSpec(_Section):
     )
     image_size: tuple[Size, Size] | None = Field(
         default=None, description="images: height, width to resize to; by default the first's."
+    )
+    skip_damaged: Flag = Field(
+        default=False,
+        description="images: leave out files that cannot be decoded, and count them in a note. "
+        "By default the first one is an error.",
     )
 
     @model_validator(mode="before")

@@ -45,7 +45,7 @@ def _read(spec: DataSpec) -> dict[PartName, Examples]:
         from tuner.data.sources import image_folder
 
         folder_name = number_name if spec.is_regression else class_name
-        return {**image_folder.read(given, spec.image_size, folder_name)}
+        return {**image_folder.read(given, spec, folder_name)}
     if spec.source == "npz":
         from tuner.data.sources import npz
 

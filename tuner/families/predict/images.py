@@ -89,13 +89,16 @@ def _image(path: Path, shape: tuple[int, ...]) -> Tensor:
     except (ValueError, LookupError, zlib.error) as error:
         said = error if isinstance(error, ValueError) else "is damaged"
         sys.exit(f"{path}: {said}; with pillow (pip install pillow) more formats can be read")
+    whole = bool((pixels == pixels.round()).all())  # 8 bits are resized to 8 bits
     if pixels.shape[0] != shape[0]:
         pixels = _gray(pixels) if shape[0] == 1 else pixels[:1].expand(shape[0], -1, -1)
     if tuple(pixels.shape[1:]) != shape[1:]:
         resized = functional.interpolate(
             pixels[None], shape[1:], mode="bilinear", antialias=True, align_corners=False
         )
-        pixels = resized[0].round().clamp(0, 255)
+        pixels = resized[0].clamp(0, 255)
+        if whole:
+            pixels = pixels.round()
     return pixels
 
 
@@ -115,7 +118,7 @@ def _with_pillow(path: Path, shape: tuple[int, ...]) -> Tensor | None:
         upright = ImageOps.exif_transpose(image)
         if upright.mode == "I" or upright.mode.startswith("I;16"):
             deep = torch.frombuffer(bytearray(upright.convert("I").tobytes()), dtype=torch.int32)
-            return (deep >> 8).clamp(0, 255).float().view(1, upright.height, upright.width)
+            return (deep.float() / 257).clamp(0, 255).view(1, upright.height, upright.width)
         converted: Image.Image = upright.convert("L" if shape[0] == 1 else "RGB")
         if converted.size != (shape[2], shape[1]):
             converted = converted.resize((shape[2], shape[1]), Image.Resampling.BILINEAR)
@@ -146,7 +149,10 @@ def _png(content: bytes) -> Tensor:
     size = header[8] // 8  # bytes a channel
     pixel = channels * size
     lines = _unfiltered(zlib.decompress(chunks[b"IDAT"]), height, width * pixel, pixel)
-    pixels = torch.frombuffer(lines, dtype=torch.uint8).view(height, width, channels, size)[..., 0]
+    parts = torch.frombuffer(lines, dtype=torch.uint8).view(height, width, channels, size)
+    pixels = parts[..., 0]
+    if size == 2 and channels == 1:  # gray of 16 bits keeps them; so does pillow
+        pixels = (parts[..., 0] * 256.0 + parts[..., 1]) / 257
     if header[9] == 3:
         palette = torch.frombuffer(bytearray(chunks[b"PLTE"]), dtype=torch.uint8).view(-1, 3)
         pixels = palette[pixels[..., 0].long()]
