@@ -116,7 +116,7 @@ def test_no_text_is_in_two_parts_whatever_its_case_space_and_accents(tmp_path: P
 
 def test_given_parts_are_taken_as_they_are(tmp_path: Path) -> None:
     for name, number in (("train", 20), ("validation", 6), ("test", 4)):
-        lines = [f"{name} {row},{'ab'[row % 2]}" for row in range(number)]
+        lines = [f"the {name} {row},{'ab'[row % 2]}" for row in range(number)]
         (tmp_path / f"{name}.csv").write_text("text,label\n" + "\n".join(lines))
     spec = DataSpec(
         source="text",

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tuner.data import corpus, pairs, split, vectors, words
 from tuner.data.arrays import array_file
-from tuner.data.examples import Examples, Images, Pairs, Texts, counted
+from tuner.data.examples import Examples, Images, Pairs, Texts
 from tuner.data.fingerprint import renamed
 from tuner.data.prepared import PARTS, PartName, Prepared
 from tuner.data.sources.corpus import sentences
@@ -22,6 +22,7 @@ from tuner.data.split import Chosen
 from tuner.errors import DataError
 from tuner.files import shown
 from tuner.spec.data import CORPORA, DataSpec
+from tuner.spec.words import counted
 
 LONGEST = 512  # tokens; the most that `max_length` becomes by itself
 CHUNK = 1024  # images whose statistics are taken at once

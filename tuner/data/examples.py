@@ -59,9 +59,3 @@ def numbered(examples: E) -> E:
 def key_of(content: bytes) -> bytes:
     """The key of an input."""
     return hashlib.sha256(content).digest()
-
-
-def counted(number: int, unit: str) -> str:
-    """`1 row`, `3,708 rows`."""
-    plural = "es" if unit.endswith("s") else "s"
-    return f"{number:,} {unit}{'' if number == 1 else plural}"

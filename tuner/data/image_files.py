@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tuner.data.examples import counted
 from tuner.data.raw import reading
 from tuner.errors import DataError
 from tuner.files import shown
-from tuner.spec.words import listed, quoted
+from tuner.spec.words import counted, listed, quoted
 
 # pillow's formats that run other programs, that only some systems decode, and films
 REFUSED = ("EPS", "WMF", "HDF5", "GRIB", "BUFR", "IPTC", "MPEG")

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from tuner.data.examples import counted
 from tuner.data.split import classes
-from tuner.spec.words import a, quoted, written
+from tuner.spec.words import a, counted, quoted, written
 
 LabelName = Callable[[object], str]  # how a label is read: as a class or as a number
 

@@ -13,11 +13,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from tuner.data.examples import UNCLASSED, Examples, counted
+from tuner.data.examples import UNCLASSED, Examples
 from tuner.data.prepared import PARTS, PartName
 from tuner.errors import DataError
 from tuner.spec.data import Split
-from tuner.spec.words import listed, quoted
+from tuner.spec.words import counted, listed, quoted
 
 E = TypeVar("E", bound=Examples)
 

@@ -56,6 +56,12 @@ def a(value: object) -> str:
     return quoted(written(value))
 
 
+def counted(number: int, unit: str) -> str:
+    """`1 row`, `3,708 rows`."""
+    plural = "es" if unit.endswith("s") else "s"
+    return f"{number:,} {unit}{'' if number == 1 else plural}"
+
+
 def nearest(word: object, options: Iterable[object]) -> str | None:
     """The option that was most likely meant."""
     by_lower = {str(option).lower(): str(option) for option in options}

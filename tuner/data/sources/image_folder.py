@@ -15,13 +15,14 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tuner.data import image_files, raw
-from tuner.data.examples import Images, counted, key_of
+from tuner.data.examples import Images, key_of
 from tuner.data.image_files import ImageFiles
 from tuner.data.labels import LabelError, LabelName, class_name
 from tuner.data.prepared import PartName
 from tuner.errors import DataError
 from tuner.files import shown
 from tuner.spec.data import DataSpec
+from tuner.spec.words import counted
 
 KEPT = 256 << 20  # bytes of decoded images kept in memory; the others are decoded twice
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tuner.data import raw, words
-from tuner.data.examples import UNCLASSED, Pairs, counted, key_of
+from tuner.data.examples import UNCLASSED, Pairs, key_of
 from tuner.data.sources import table
 from tuner.errors import DataError
 from tuner.files import shown
 from tuner.spec.data import TEXT_SUFFIXES, DataSpec
-from tuner.spec.words import listed, quoted
+from tuner.spec.words import counted, listed, quoted
 
 STRESS = str.maketrans("", "", "012")  # on vowels: none, primary, secondary
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tuner.data import raw, words
-from tuner.data.examples import Texts, counted, key_of
+from tuner.data.examples import Texts, key_of
 from tuner.data.labels import (
     LabelColumn,
     LabelError,
@@ -21,7 +21,7 @@ from tuner.data.sources.columns import column
 from tuner.errors import DataError
 from tuner.files import shown
 from tuner.spec.data import TEXT_SUFFIXES
-from tuner.spec.words import a, listed, quoted
+from tuner.spec.words import a, counted, listed, quoted
 
 LONGEST = 1_000_000  # characters of a cell; a quote that is not closed swallows the rest of a file
 
