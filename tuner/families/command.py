@@ -19,6 +19,7 @@ from typing import Any
 
 from tuner import files, guard, processes
 from tuner.artifacts import ARTIFACTS_FOLDER, CHECKPOINT_FOLDER, LOG_FILE
+from tuner.families import complaint
 from tuner.families.outcome import Outcome
 from tuner.own import client, measure, program, source
 from tuner.settings import command_environment
@@ -33,6 +34,7 @@ PARAMS_FILE = "params.json"
 TICK = 0.2  # seconds between looks at what the worker wants
 STOP_GRACE = 5.0  # seconds from the answer `stop` to SIGTERM: time to save a checkpoint
 TERM_GRACE = 5.0  # seconds from SIGTERM to SIGKILL
+TAIL = 65_536  # bytes of a command's output in which the reason for its failure is looked for
 MAX_LINE = 65_536  # bytes of a report
 OUT_OF_MEMORY = (-9, 137)  # SIGKILL that we did not send, as a shell tells it too: the kernel's
 
@@ -160,11 +162,12 @@ class _Command:
         if code == 0 or self._told:  # it was past its last epoch: how it ends is its own business
             self._outcome.end(None)
             return
-        last = _last_line(self._task.folder / LOG_FILE)
+        said = complaint.find(_tail(self._task.folder / LOG_FILE))
         ending = f"exited with code {code}" if code > 0 else f"was killed by signal {-code}"
-        why = Cause.OUT_OF_MEMORY if code in OUT_OF_MEMORY else cause_of_line(last)
-        hint = "; the kernel does that where memory runs out" if code in OUT_OF_MEMORY else ""
-        raise FailedError(why, f"the command {ending}{hint}" + (f": {last}" if last else ""))
+        killed = code in OUT_OF_MEMORY or complaint.KILLED in said  # itself, or by its launcher
+        why = Cause.OUT_OF_MEMORY if killed else cause_of_line(said)
+        hint = "; the kernel does that where memory runs out" if killed else ""
+        raise FailedError(why, f"the command {ending}{hint}" + (f": {said}" if said else ""))
 
 
 def _environment(task: Task, cohort: Cohort, reports: int, answers: int) -> dict[str, str]:
@@ -209,9 +212,8 @@ def _json(line: bytes) -> Any:
         raise ValueError("is no JSON") from None
 
 
-def _last_line(log: Path) -> str:
-    """The last line of output that says something."""
+def _tail(log: Path) -> str:
+    """The end of the command's output."""
     with log.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
-        lines = file.read().decode("utf-8", "replace").splitlines()
-    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+        return file.read().decode("utf-8", "replace")
