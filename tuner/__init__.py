@@ -26,7 +26,8 @@ def run(
 
     Of a file that names several families, an experiment: a study of each. As `tuner run`: what
     is there already by that name goes on; Ctrl-C (a notebook's Stop) pauses it. In a notebook its
-    progress is shown live. `overrides` are those of `--set`.
+    progress is shown live. `overrides` are those of `--set`. AllTrialsFailedError where every trial
+    fails, with the latest message.
     """
     from tuner.api import run
 

@@ -26,7 +26,14 @@ from typing import TYPE_CHECKING, Any
 
 from tuner import commands, experiments, processes, tables
 from tuner.database.engine import Database
-from tuner.errors import BadInputError, ExecutorError, StudyNotFoundError, TunerError
+from tuner.errors import (
+    AllTrialsFailedError,
+    BadInputError,
+    ExecutorError,
+    NothingToExportError,
+    StudyNotFoundError,
+    TunerError,
+)
 from tuner.export import Exported, all_params
 from tuner.figures import curves, history, importance, parallel, slices, text
 from tuner.files import safe_name
@@ -34,7 +41,7 @@ from tuner.settings import python_environment, settings
 from tuner.spec.plain import plain
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.words import quoted
-from tuner.trials import ParamValue, StudyState, Trial, finished
+from tuner.trials import ParamValue, StudyState, Trial, TrialState, finished
 from tuner.trials import Study as Record
 from tuner.winner import choice
 from tuner.winner.together import export_each
@@ -75,7 +82,8 @@ def run(
 ) -> "Study | Experiment":
     """Launch a study and work on it here until it is done; one that is there goes on.
 
-    Of several families a study of each. ExecutorError where the worker fails.
+    Of several families a study of each. ExecutorError where the worker fails,
+    AllTrialsFailedError where every trial does.
     """
     made = _launched(given, overrides, name, resume=True)
     names = [made.name] if isinstance(made, Study) else [s.name for s in made.studies.values()]
@@ -103,7 +111,21 @@ def run(
             said.seek(0)
             lines = [line for line in said.read().splitlines() if line.strip()] or ["?"]
             raise ExecutorError(f"the worker ended with code {worker.returncode}: {lines[-1]}")
+    _raise_if_all_failed(names)
     return made
+
+
+def _raise_if_all_failed(names: Sequence[str]) -> None:
+    """AllTrialsFailedError where nothing of these studies has a result, and something failed."""
+    known = [commands.overview(_database(), name) for name in names]
+    if any(one.counts[TrialState.COMPLETE] + one.counts[TrialState.PRUNED] for one in known):
+        return
+    for one in known:
+        if one.counts[TrialState.FAILED]:
+            try:
+                commands.best(_database(), one.study)
+            except NothingToExportError as error:
+                raise AllTrialsFailedError(str(error)) from None
 
 
 def study(name: str) -> "Study":

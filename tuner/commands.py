@@ -3,16 +3,16 @@
 Every function takes the open `Database`; what a user did wrong comes out as a `TunerError`.
 """
 
-import shlex
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from tuner import chained, families
+from tuner import chained, families, shell
 from tuner.data import entries, evict, prepare
 from tuner.database import feed, leases, notes, schema, studies, trials, workers
 from tuner.database.engine import Connected, Database, connect
@@ -20,15 +20,17 @@ from tuner.errors import (
     BadInputError,
     DataError,
     NothingToExportError,
+    SpecError,
     StudyExistsError,
     StudyNotFoundError,
     StudyStateError,
     TrialNotFoundError,
+    TunerError,
     WorkerNotFoundError,
     visible,
 )
 from tuner.families import costs
-from tuner.own.source import fingerprint
+from tuner.own.source import check, fingerprint
 from tuner.settings import Settings
 from tuner.spec.change import changed, is_changeable
 from tuner.spec.code import OWN
@@ -47,11 +49,11 @@ from tuner.trials import (
     Trial,
     TrialState,
     best_trial,
+    latest_failure,
     pareto_front,
 )
 
 _EXTENDABLE = (StudyState.FINISHED, StudyState.ACTIVE)  # what it is, what it shall be
-_EXTEND = ": raise its budget with `tuner change` to go on"
 KILL_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5)  # seconds between attempts to kill a trial
 _RESUMABLE = (StudyState.PAUSED, StudyState.STOPPED, StudyState.FINISHED)
 
@@ -73,7 +75,8 @@ class Launched:
 
     study: Study
     created: bool  # False: it was there and goes on
-    changes: tuple[str, ...] = ()  # of its limits and resources, for people
+    changes: tuple[str, ...] = ()  # of its limits, resources and code, for people
+    retried: tuple[int, ...] = ()  # failed trials that wait again, for its code was corrected
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,11 +233,15 @@ def _launch(connection: Connected, prepared: Prepared, *, resume: bool, by: str 
     prepared = replace(prepared, spec=spec)
     counts = _by_state(trials.counts(connection, existing.id).get(existing.id, {}))
     changes = _changes(existing, prepared, counts)
+    retried: list[int] = []
     if changes:
         studies.set_limits(connection, existing.id, spec.limits, spec.as_json())
+    if any(map(_is_of_code, changes)):
+        retried = trials.retry(connection, existing.id)
     if existing.state is not StudyState.FINISHED or changes:
         studies.set_state(connection, existing.id, StudyState.ACTIVE, allowed=list(_RESUMABLE))
-    return Launched(studies.by_id(connection, existing.id), created=False, changes=tuple(changes))
+    study = studies.by_id(connection, existing.id)
+    return Launched(study, created=False, changes=tuple(changes), retried=tuple(retried))
 
 
 def _check_experiment(connection: Connected, prepared: Prepared) -> None:
@@ -268,7 +275,7 @@ def _how_to_go_on(study: Study) -> str:
     if study.spec is None:
         return "it was made through Optuna, where it goes on"
     if study.state in (StudyState.PAUSED, StudyState.STOPPED):
-        return f"continue it with `tuner resume {shlex.quote(study.name)}`"
+        return f"continue it with `{shell.command('resume', study.name)}`"
     return "`tuner run` with its file goes on with it"
 
 
@@ -295,8 +302,8 @@ def _changes(existing: Study, prepared: Prepared, counts: Mapping[TrialState, in
     _refuse_another_kind(before, spec)
     different = differences(before, spec)
     others = [line for line in different if not is_changeable(line.partition(":")[0])]
-    if not counts[TrialState.COMPLETE] + counts[TrialState.PRUNED] + counts[TrialState.RUNNING]:
-        others = [line for line in others if not line.startswith("code.fingerprint:")]
+    if _may_be_corrected(counts):
+        others = [line for line in others if not _is_of_code(line)]
     if not before.checkpoints:  # an older tuner noted none
         others = [line for line in others if not line.startswith("checkpoints.")]
     if existing.data_fingerprint != prepared.fingerprint:
@@ -308,7 +315,7 @@ def _changes(existing: Study, prepared: Prepared, counts: Mapping[TrialState, in
         raise StudyExistsError(
             f"a study named {quoted(spec.name)} exists with another definition "
             f"({visible('; '.join(others))}): choose another name with `--name`, or delete it with "
-            f"`tuner delete {shlex.quote(spec.name)}`"
+            f"`{shell.command('delete', spec.name)}`"
         )
     return different
 
@@ -328,6 +335,50 @@ def _refuse_another_kind(before: ResolvedSpec, spec: ResolvedSpec) -> None:
             "write `type: float` beside the range to go on with it, or choose another name with "
             "`--name`"
         )
+
+
+def _may_be_corrected(counts: Mapping[TrialState, int]) -> bool:
+    """Whether no trial has a result of the code as it is, or will have one."""
+    return not sum(
+        counts[s] for s in TrialState if s not in (TrialState.WAITING, TrialState.FAILED)
+    )
+
+
+def _is_of_code(change: str) -> bool:
+    return change.startswith("code.")
+
+
+def _take_corrected_code(connection: Connected, study: Study) -> None:
+    """Have workers run own code as it is on this machine now, where it may be corrected.
+
+    Nothing changes on a machine that has no such code.
+    """
+    spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
+    if spec is None or spec.code is None:
+        return
+    counts = _by_state(trials.counts(connection, study.id).get(study.id, {}))
+    with suppress(SpecError):
+        now = fingerprint(spec.code)
+        if now != spec.code.fingerprint and _may_be_corrected(counts):
+            code = spec.code.model_copy(update={"fingerprint": now})
+            spec = spec.model_copy(update={"code": code})
+            studies.set_limits(connection, study.id, spec.limits, spec.as_json())
+
+
+def changed_code(study: Study) -> str | None:
+    """Why no worker on this machine runs the study's code, if that is because it has changed."""
+    spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
+    if spec is None or spec.code is None:
+        return None
+    try:
+        fingerprint(spec.code)
+    except SpecError:  # it lies elsewhere, perhaps
+        return None
+    try:
+        check(spec.code)
+    except TunerError as error:
+        return str(error)
+    return None
 
 
 def change(database: Database, name: str, assignments: Sequence[str]) -> Launched:
@@ -474,9 +525,21 @@ def best(database: Database, study: Study) -> Trial:
             finite += " that violates no constraint"
         raise NothingToExportError(
             f"the study {quoted(study.name)} has no complete trial{finite}, so there is no best "
-            f"one ({counted})"
+            f"one ({counted}){_latest_failure(every, study)}"
         )
     return found
+
+
+def _latest_failure(every: Sequence[Trial], study: Study) -> str:
+    """How a sentence about a study without a result ends: what failed last, and what to do."""
+    trial = latest_failure(every)
+    if trial is None or trial.cause is None:  # a study made through Optuna has no causes
+        return ""
+    message = visible(trial.message or "without a message")
+    return (
+        f"; the latest to fail, trial {trial.number} ({trial.cause}): {message}; once that is "
+        f"corrected, `{shell.command('retry', study.name)}` queues failed trials again"
+    )
 
 
 def best_of(trials: Sequence[Trial], study: Study) -> Trial | None:
@@ -526,14 +589,25 @@ def _change(
         study = studies.by_name(connection, name)
         if study.state is state:
             return study  # asking twice is no error
+        if state is StudyState.ACTIVE:
+            _take_corrected_code(connection, study)
         if not studies.set_state(connection, study.id, state, allowed=allowed, reason=reason):
             raise StudyStateError(
                 f"the study {quoted(name)} is {study.state}"
                 + (f" ({visible(study.reason)})" if study.reason else "")
                 + f"; only {' or '.join(allowed)} studies can become {state}"
-                + (_EXTEND if (study.state, state) == _EXTENDABLE else "")
+                + (_how_to_extend(study) if (study.state, state) == _EXTENDABLE else "")
             )
         return studies.by_id(connection, study.id)
+
+
+def _how_to_extend(study: Study) -> str:
+    if study.spec is None:
+        return ""
+    field = "FIELD=VALUE"
+    if study.max_trials is not None and study.issued >= study.max_trials:
+        field = f"budget.trials={2 * study.max_trials}"
+    return f": raise its budget, as `{shell.command('change', study.name, field)}`, to go on"
 
 
 def retry(database: Database, name: str, number: int | None = None) -> list[int]:
@@ -552,6 +626,7 @@ def retry(database: Database, name: str, number: int | None = None) -> list[int]
                     f"trial {number} of {quoted(name)} is {found.state}; only failed trials can "
                     "be tried again"
                 )
+        _take_corrected_code(connection, study)
         numbers = trials.retry(connection, study.id, number)
         if numbers and study.state is StudyState.FINISHED:
             studies.set_state(
@@ -641,7 +716,7 @@ def delete(database: Database, settings: Settings, *names: str) -> None:
             if study.state is StudyState.ACTIVE and study.spec is not None:
                 raise StudyStateError(
                     f"the study {quoted(name)} is active; stop it first: "
-                    f"`tuner stop {shlex.quote(name)}`"
+                    f"`{shell.command('stop', name)}`"
                 )
             studies.delete(connection, study.id)
             deleted.append(study.id)

@@ -92,6 +92,10 @@ class NothingToExportError(BadInputError):
     """The study has no finished trial yet, so there is nothing to export."""
 
 
+class AllTrialsFailedError(TunerError):
+    """All trials of the study failed."""
+
+
 class AccountError(BadInputError):
     """There is no such account, or it may not do that."""
 

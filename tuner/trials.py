@@ -234,6 +234,16 @@ def best_trial(trials: Iterable[Trial], direction: Direction) -> Trial | None:
     return best
 
 
+def latest_failure(trials: Iterable[Trial]) -> Trial | None:
+    """The failed trial that ended last, the later number of several; None if none has failed."""
+    failed = (trial for trial in trials if trial.state is TrialState.FAILED)
+    return max(
+        failed,
+        key=lambda t: (t.finished_at.timestamp() if t.finished_at else 0.0, t.number),
+        default=None,
+    )
+
+
 def best_so_far(trials: Iterable[Trial], direction: Direction) -> list[tuple[Trial, float]]:
     """Complete trials in order of finishing, each with the best value up to and including it."""
     complete = [t for t in trials if t.is_feasible and t.value is not None]

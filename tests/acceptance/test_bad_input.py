@@ -390,7 +390,7 @@ def test_delete_wants_the_name(
     assert "cannot be typed" in refused(line("delete", "--", ""))
     assert len(json.loads(line("list", "--json").out)) == 2
     monkeypatch.setattr("typer.prompt", lambda *_, **__: "small")
-    assert line("delete", "small").out == "deleted small with 1 trials\n"
+    assert line("delete", "small").out == "deleted small with 1 trial\n"
     with pytest.raises(StudyNotFoundError):
         commands.find(database, "small")
 

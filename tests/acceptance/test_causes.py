@@ -103,6 +103,109 @@ def worker(
         started.communicate()
 
 
+WRONG = """
+def train(trial):
+    raise TypeError(f"no layer {trial.number} at {hex(id(trial))}")
+"""
+RIGHT = """
+def train(trial):
+    return trial.params["x"]
+"""
+CORRECTED = """
+name: my study
+family: function
+function: {module}:train
+objective: {{metric: loss, direction: minimize}}
+search: {{x: {{low: 0.0, high: 1.0}}}}
+budget: {{trials: 4}}
+resources: {{workers: 1, device: cpu}}
+"""
+LATEST = "(user_error): TypeError: no layer 1 at 0x"
+
+
+def test_code_that_always_fails_says_why_and_goes_on_when_it_is_corrected(
+    environment: dict[str, str], database: Database, tmp_path: Path
+) -> None:
+    module = tmp_path / "wrong.py"
+    module.write_text(WRONG)
+    (tmp_path / "s.yaml").write_text(CORRECTED.format(module="wrong"))
+    run = {"environment": environment, "cwd": tmp_path}
+
+    done = tuner("run", "s.yaml", **run)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("paused: its first 2 trials failed alike (user_error), the last: Type")
+    assert " -m tuner retry 'my study'` queues" in last
+    assert " -m tuner run s.yaml` to go on" in last
+    rows = tuner("trials", "my study", "--state", "failed", **run).stdout.splitlines()
+    assert "cause       message" in rows[0]
+    assert "user_error  TypeError: no layer 0 at 0x" in rows[1]
+
+    # without a correction nothing is better; then the budget is at its end
+    assert tuner("retry", "my study", **run).stderr.startswith("the study is paused: ")
+    done = tuner("run", "s.yaml", "--json", "--set", "budget.trials=2", **run)
+    assert done.returncode == 1
+    answer = json.loads(done.stdout)
+    assert (answer["best"], answer["export"]) == (None, None)
+    assert answer["failures"][0]["cause"] == "user_error"
+    assert "TypeError: no layer 1" in answer["message"]
+    assert "tuner retry 'my study'`" in answer["message"]
+    assert answer["message"] in done.stderr.splitlines()[-1]
+
+    module.write_text(RIGHT)
+    done = tuner("run", "s.yaml", "--set", "budget.trials=2", **run)
+    assert done.returncode == 0, done.stderr
+    assert "its code has changed: 2 failed trials are tried again" in done.stderr
+    states = [t.state for t in commands.load_trials(database, commands.find(database, "my study"))]
+    assert states == [TrialState.COMPLETE] * 2
+
+    # what is printed in the end works as it is printed
+    lines = [line.split("   ")[0].strip() for line in done.stdout.split("next:")[1].splitlines()]
+    pasted = " && ".join(line for line in lines if line).replace(
+        "python -m", f"{sys.executable} -m"
+    )
+    checked = subprocess.run(
+        ["bash", "-c", pasted], env=environment, cwd=tmp_path, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "ok     training" in checked.stdout
+
+
+def test_retry_and_resume_take_code_that_was_corrected(
+    environment: dict[str, str], database: Database, tmp_path: Path
+) -> None:
+    """As long as no trial has a result; then they say that no worker runs it."""
+    module = tmp_path / "wrong.py"
+    module.write_text(WRONG)
+    (tmp_path / "s.yaml").write_text(CORRECTED.format(module="wrong"))
+    run = {"environment": environment, "cwd": tmp_path}
+    tuner("launch", "s.yaml", **run)
+    with worker(environment, tmp_path, "--until-done") as process:
+        process.wait(60)
+    assert commands.find(database, "my study").state is StudyState.PAUSED
+
+    module.write_text(RIGHT)
+    said = tuner("retry", "my study", **run)
+    assert said.stdout == "queued again: 0, 1\n"
+    assert said.stderr == "the study is paused: python -m tuner resume 'my study' goes on\n"
+    said = tuner("resume", "my study", **run)
+    assert (said.returncode, said.stderr) == (0, "")
+    assert said.stdout == "active; workers (tuner worker --allow-code) continue with it\n"
+    with worker(environment, tmp_path, "--until-done") as process:
+        process.wait(60)
+    study = commands.find(database, "my study")
+    states = [t.state for t in commands.load_trials(database, study)]
+    assert states == [TrialState.COMPLETE] * 4
+
+    module.write_text(WRONG)  # now there are results of other code
+    commands.change(database, "my study", ["budget.trials=9"])
+    commands.pause(database, "my study")
+    said = tuner("resume", "my study", **run)
+    assert said.returncode == 0
+    assert "has changed since the study was launched" in said.stderr
+
+
 def test_every_cause_has_its_count_its_rule_and_its_last_lines(
     environment: dict[str, str], database: Database, tmp_path: Path
 ) -> None:

@@ -161,7 +161,7 @@ def test_a_mistake_can_be_corrected(environment: dict[str, str], tmp_path: Path)
     assert "2 trials in a row failed (user_error)" in done.stderr
     write(tmp_path, "def train(trial):\n    return trial.params['x']\n")
     result = ok("run", str(file), **run)
-    assert (result["counts"]["complete"], result["counts"]["failed"]) == (4, 2)
+    assert (result["counts"]["complete"], result["counts"]["failed"]) == (6, 0)
 
 
 def test_a_worker_on_a_shared_server_runs_own_code_only_if_told(

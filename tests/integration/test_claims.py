@@ -34,16 +34,19 @@ class Bench:
     """A study and what a worker does to it."""
 
     def __init__(
-        self, database: Database, name: str = "bench", metrics: Sequence[str] = (), **limits: Any
-    ) -> None:
+        self, database: Database, name: str = "bench", metrics: Sequence[str] = (),
+        family: str | None = None, max_failures: int = 3, **limits: Any,
+    ) -> None:  # fmt: skip
         self.database = database
         with database.transaction() as connection:
-            spec = {"resources": {"max_attempts": 2}, "budget": {"max_failures": 3}}
+            budget = {"max_failures": max_failures}
+            spec = {"resources": {"max_attempts": 2}, "budget": budget}
             self.id = studies.create(
                 connection,
                 name,
                 ["maximize"],
                 metrics=metrics,
+                family=family,
                 spec=spec,
                 limits=Limits(**limits),
             )
@@ -245,6 +248,42 @@ def test_failures_in_a_row_from_one_cause_pause_the_study(database: Database) ->
     bench.finish(bench.held())
     assert [fail(Cause.DIVERGED) for _ in range(3)] == [False, False, True]
     assert "3 trials in a row failed (diverged)" in bench.study().reason
+
+
+@pytest.mark.parametrize(
+    ("family", "max_failures", "messages", "paused"),
+    [
+        ("function", 5, ["no <A at 0x7f0a> in 1e-05", "no <A at 0x8F> in 0.25"], True),
+        ("command", 5, ["exit code 2: usage", "exit code 2: usage"], True),
+        ("function", 5, ["no such file: a", "no such file: b"], False),
+        ("function", 9, ["the same", "the same"], False),  # so many are expected
+        ("cnn", 5, ["the same", "the same"], False),
+        ("function", 5, ["", "the same", "the same"], False),  # the first one is complete
+    ],
+)
+def test_own_code_whose_first_trials_fail_alike_pauses(
+    database: Database, family: str, max_failures: int, messages: list[str], paused: bool
+) -> None:
+    bench = Bench(database, family=family, max_failures=max_failures, max_trials=20)
+    for message in messages:
+        if message:
+            bench.finish(bench.held(), TrialState.FAILED, cause=Cause.USER_ERROR, message=message)
+        else:
+            bench.finish(bench.held())
+        hit = bench.do(studies.pause_if_failing, [bench.id])
+        assert bool(hit) == (paused and message == messages[-1] and len(bench.trials()) > 1)
+    if paused:
+        assert bench.study().state is StudyState.PAUSED
+        assert bench.study().reason == (
+            f"its first 2 trials failed alike (user_error), the last: {messages[-1]}"
+        )
+
+
+def test_one_failure_is_one_trial(database: Database) -> None:
+    bench = Bench(database, max_failures=1, max_trials=20)
+    bench.finish(bench.held(), TrialState.FAILED, cause=Cause.DIVERGED, message="it was nan")
+    assert bench.do(studies.pause_if_failing, [bench.id])
+    assert bench.study().reason == "1 trial failed (diverged), the last: it was nan"
 
 
 def test_a_report_with_nan_is_kept(database: Database) -> None:

@@ -3,12 +3,11 @@
 import json
 import os
 import pwd
-import shlex
 import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -19,14 +18,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tuner import commands, logs
+from tuner import commands, logs, shell
 from tuner.cli.names import study_names
 from tuner.database.engine import Database
 from tuner.errors import DatabaseUnreachableError, visible
 from tuner.figures import text
 from tuner.records import plain
 from tuner.settings import Settings, settings
-from tuner.trials import ParamValue, StudyState, TrialState
+from tuner.spec.code import OWN
+from tuner.trials import ParamValue, Study, StudyState, TrialState
 
 PIPED = 10_000  # columns: a file or another program has no edge to wrap at
 _on_terminal = sys.stdout is not None and sys.stdout.isatty()  # None: it was closed by the shell
@@ -52,8 +52,16 @@ STATE_STYLE: Mapping[str, str] = {
 
 def complain(message: str) -> None:
     """An error, on standard error; one line for each line of the message."""
-    lines = message.split("\n")
+    lines = as_called(message).split("\n")
     err.print("[bold red]error:[/] " + "\n".join(map(shown, lines)))
+
+
+def as_called(message: str) -> str:
+    """A message that names commands in backquotes, with this program as the user's shell calls it.
+
+    What lies below the command line knows it as `tuner` alone.
+    """
+    return message.replace("`tuner ", f"`{shell.line(*program())} ")
 
 
 def shown(text: object) -> str:
@@ -64,16 +72,37 @@ def shown(text: object) -> str:
     return escape(visible(str(text)))
 
 
-def typed(*words: str) -> str:
+def typed(name: str, *arguments: str, options: Sequence[str] = ()) -> str:
     """A command to type, as this shell finds it, as Rich markup."""
-    return f"[bold]{shown(shlex.join([*program(), *words]))}[/]"
+    return f"[bold]{shown(command(name, *arguments, options=options))}[/]"
+
+
+def command(name: str, *arguments: str, options: Sequence[str] = ()) -> str:
+    """A command to type, as this shell finds it."""
+    return shell.line(*program(), *shell.words(name, *arguments, options=options))
+
+
+def how_to_work(database: Database, settings: Settings, studies: Sequence[Study]) -> str:
+    """The command of a worker that serves these studies."""
+    options = [
+        word
+        for study in studies
+        for k, v in study.labels.items()
+        for word in ("--label", f"{k}={v}")
+    ]
+    allowed = database.is_embedded if settings.allow_code is None else settings.allow_code
+    if not allowed and any(study.family in OWN for study in studies):
+        options.append("--allow-code")
+    return command("worker", options=options)
 
 
 def program() -> list[str]:
     """How the user's shell calls this program: `tuner`, or its path where that is not found."""
     called = Path(sys.argv[0])
-    if called.name != "tuner":
+    if called.parts[-2:] == ("tuner", "__main__.py"):
         return [Path(sys.executable).name, "-m", "tuner"]
+    if called.name != "tuner":  # another program has called a command line in its own process
+        return ["tuner"]
     found = shutil.which("tuner")
     return ["tuner"] if found and Path(found).resolve() == called.resolve() else [str(called)]
 

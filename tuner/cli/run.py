@@ -1,49 +1,49 @@
 """Launching and working: `run`, `launch`, `worker`."""
 
-import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from tuner import commands, experiments, export, files, records
-from tuner.cli.comparison import comparison_record, print_comparison
+from tuner import commands, experiments, records
+from tuner.cli.conclude import (
+    conclude,
+    conclude_experiment,
+    default_export,
+    print_next,
+    refuse_taken,
+    rivals,
+)
 from tuner.cli.dashboard import beside
 from tuner.cli.live import LiveView
 from tuner.cli.names import study_names
 from tuner.cli.output import (
     AsJson,
-    complain,
-    duration,
+    command,
     err,
-    number,
+    how_to_work,
     opened,
     out,
-    params_table,
     print_json,
-    program,
     shown,
     typed,
     user,
 )
 from tuner.database.engine import Database
 from tuner.database.hints import TRIALS, ListeningDatabase
-from tuner.errors import BadInputError, NothingToExportError
+from tuner.errors import BadInputError
 from tuner.settings import Settings
 from tuner.spec.overrides import labels as labels_of
-from tuner.spec.words import quoted
+from tuner.spec.words import counted, quoted
 from tuner.trials import Study, StudyState, TrialState, finished
-from tuner.winner import choice
 from tuner.worker import devices
 
-EXPORTS = Path("exports")
 MAX_EXECUTORS = 1024  # a typing error must not start more processes than a machine can have
 MAX_THREADS = 1024
 PATIENCE = 60.0  # seconds that a worker waits at its start for a database that does not answer
 DEVICES = f"{', '.join(devices.CHOICES[:-1])} or {devices.CHOICES[-1]}"
 PANEL = "Launch and work"
-OWN_FIGURE = "as its own code reported it: tuner has no test part of it"
 
 StudyFile = typer.Argument(help="The study file (YAML).", show_default=False)
 Name = typer.Option(None, "--name", help="Launch under this name instead of the file's.")
@@ -66,8 +66,8 @@ Device = typer.Option("auto", "--device", help=f"{DEVICES}.")
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    for command in (run, launch, worker):
-        app.command(rich_help_panel=PANEL)(command)
+    for function in (run, launch, worker):
+        app.command(rich_help_panel=PANEL)(function)
 
 
 def run(
@@ -87,6 +87,17 @@ def run(
     Of an experiment a study a family; the best of them is exported. Running it again continues
     where it was. Ctrl-C pauses.
     """
+    again = _again(
+        file,
+        {
+            "--set": overrides,
+            "--name": name,
+            "--workers": workers,
+            "--threads": threads,
+            "--to": to,
+        },
+        {"--dashboard": dashboard, "--json": as_json},
+    )
     with opened() as (settings, database):
         prepared = experiments.prepare(database, file, settings, overrides=overrides, name=name)
         experiment, resources = prepared[0].experiment, prepared[0].spec.resources
@@ -94,7 +105,7 @@ def run(
         names = [one.spec.name for one in prepared]
         folder = to or default_export(experiment or names[0])
         # now, not after hours of training
-        _refuse_taken(folder, {*names, *_rivals(database, experiment)})
+        refuse_taken(folder, {*names, *rivals(database, experiment)})
         launched = commands.launch_all(database, prepared, resume=True, by=user())
         for one, done in zip(prepared, launched, strict=True):
             _say_launched(one, done)
@@ -111,12 +122,21 @@ def run(
         found = [commands.find(database, name) for name in names]
         if interrupted:
             for study in found:
-                _say_how_to_go_on(database, study, file)
+                _say_how_to_go_on(database, study, again)
             raise typer.Exit(130)
         if experiment is None:
-            _conclude(database, settings, found[0], file, folder, as_json)
+            conclude(database, settings, found[0], again, folder, as_json)
         else:
-            _conclude_experiment(database, settings, experiment, file, folder, as_json)
+            conclude_experiment(database, settings, experiment, again, folder, as_json)
+
+
+def _again(file: Path, values: Mapping[str, Any], flags: Mapping[str, bool]) -> str:
+    """The command that was given: without its options it would be about another study."""
+    options = [name for name, is_set in flags.items() if is_set]
+    for name, value in values.items():
+        for one in value if isinstance(value, list) else [value]:
+            options += [] if one is None else [name, str(one)]
+    return command("run", str(file), options=options)
 
 
 def _say_notes(prepared: Sequence[commands.Prepared]) -> None:
@@ -131,37 +151,17 @@ def _say_launched(prepared: commands.Prepared, launched: commands.Launched) -> N
     if not launched.created:
         goes_on = "goes on where it was" if study.state is StudyState.ACTIVE else "is finished"
         err.print(f"[dim]`{shown(study.name)}` exists: it {goes_on}[/]")
+        if launched.retried:
+            failed = counted(len(launched.retried), "failed trial")
+            verb = "is" if len(launched.retried) == 1 else "are"
+            again = typed("retry", study.name)
+            err.print(f"its code has changed: {failed} {verb} tried again, as {again} does")
         return
-    examples = ", ".join(f"{n} {part}" for part, n in prepared.examples.items())
-    what = f"data: {examples} examples"
+    sizes = ", ".join(f"{n:,} {part}" for part, n in prepared.examples.items())
+    what = f"data: {sizes} {'example' if sum(prepared.examples.values()) == 1 else 'examples'}"
     if code is not None:
         what = f"code in {shown(str(code.folder))}"
     err.print(f"[dim]`{shown(study.name)}` launched; {what}[/]")
-
-
-def default_export(study: str) -> Path:
-    """Where a study is exported unless the user names another folder."""
-    return EXPORTS / files.safe_name(study)
-
-
-def _refuse_taken(folder: Path, studies: Collection[str]) -> None:
-    """BadInputError if the folder holds anything but an earlier export of one of these."""
-    if folder.exists() and not _is_export_of_one(folder, studies):
-        raise BadInputError(
-            f"{files.shown(folder)}: exists already and is no export of this study; name another "
-            "folder with `--to`"
-        )
-
-
-def _rivals(database: Database, experiment: str | None) -> list[str]:
-    """The studies of an experiment: an earlier export is of the one that was the best then."""
-    if experiment is None:
-        return []
-    return [study.name for study in commands.of_experiment(database, experiment)]
-
-
-def _is_export_of_one(folder: Path, studies: Collection[str]) -> bool:
-    return any(export.is_export_of(folder, study) for study in studies)
 
 
 def work_here(
@@ -184,136 +184,17 @@ def work_here(
     return local.drained
 
 
-def _say_how_to_go_on(database: Database, study: Study, file: Path) -> None:
+def _say_how_to_go_on(database: Database, study: Study, again: str) -> None:
     counts = commands.overview(database, study.name).counts
     if study.state is StudyState.ACTIVE and not counts[TrialState.RUNNING]:
         study = commands.pause(database, study.name)
     others = counts[TrialState.RUNNING]
-    done = f"{finished(counts)} of {study.max_trials} trials"
+    done = f"{finished(counts)} of {counted(study.max_trials or 0, 'trial')}"
     err.print(
         f"`{shown(study.name)}` [yellow]{study.state}[/] after {done}"
-        + (f"; other workers go on with {others} trials" if others else "")
-        + f". Continue with {typed('run', str(file))}"
+        + (f"; other workers go on with {counted(others, 'trial')}" if others else "")
+        + f". Continue with [bold]{shown(again)}[/]"
     )
-
-
-def _conclude(
-    database: Database,
-    settings: Settings,
-    study: Study,
-    file: Path,
-    folder: Path,
-    as_json: bool,
-    **others: Any,
-) -> None:
-    """Export the best of a study that is over; `others` is what scripts get beside."""
-    counts = commands.overview(database, study.name).counts
-    summary = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
-    if study.state is not StudyState.FINISHED:
-        look = f"See {typed('trials', study.name, '--state', 'failed')}, then " * bool(
-            counts[TrialState.FAILED]
-        )
-        reason = shown(study.reason or "for no reason given")
-        err.print(
-            f"[yellow]{study.state}[/]: {reason} ({summary}). "
-            f"{look or 'Use '}{typed('run', str(file))} to go on"
-        )
-        raise typer.Exit(1)
-    try:
-        (best,) = choice.chosen(database, study)
-    except NothingToExportError as error:  # the study is at fault, not the command
-        complain(str(error))
-        raise typer.Exit(1) from None
-    rivals = {study.name, *_rivals(database, study.experiment)}
-    _refuse_taken(folder, rivals)
-    force = _is_export_of_one(folder, rivals)
-    exported = choice.export_trial(database, settings, study, best, folder, force=force)
-    say_notes_of(exported)
-    metric = exported.content["metric"]
-    if as_json:
-        print_json(
-            {
-                "study": records.plain(records.of_study(study)),
-                "counts": {str(k): v for k, v in counts.items()},
-                "best": exported.content,
-                "export": str(folder),
-                **others,
-            }
-        )
-        return
-    took = (
-        (study.finished_at - study.created_at).total_seconds()
-        if study.finished_at and study.created_at
-        else None
-    )
-    out.print(f"[bold]{shown(study.name)}[/] finished: {shown(study.reason or '')} ({summary})")
-    out.print(f"  in {duration(took)}\n")
-    out.print(f"[bold green]best configuration[/] (trial {best.number})")
-    out.print(params_table(exported.content["params"], indent=2))
-    out.print()
-    if "validation_from_weights" in metric:
-        out.print(f"  validation {metric['name']}  [bold]{number(metric['validation'])}[/]")
-        if "test" in metric:
-            out.print(f"  test {metric['name']}        [bold]{number(metric['test'])}[/]")
-    else:
-        out.print(
-            f"  {shown(metric['name'])} [bold]{number(metric['validation'])}[/], {OWN_FIGURE}"
-        )
-    out.print(f"  exported to{' ' * 12}[bold]{shown(str(folder))}[/]\n")
-    name = study.name
-    out.print("next:")
-    _print_next(
-        (["report", name], "figures and tables as one HTML page"),
-        (["trials", name], "every trial"),
-        (["verify", str(folder)], "check the export: train it again, compare"),
-    )
-
-
-def _conclude_experiment(
-    database: Database,
-    settings: Settings,
-    experiment: str,
-    file: Path,
-    folder: Path,
-    as_json: bool,
-) -> None:
-    """Compare the families and export the best configuration of the best one."""
-    found = experiments.compare(database, experiment)
-    if not as_json:
-        print_comparison(experiment, found)
-        out.print()
-    left = [one.study for one in found if one.study.state is not StudyState.FINISHED]
-    for study in left:
-        reason = shown(study.reason or "for no reason given")
-        err.print(f"`{shown(study.name)}` [yellow]{study.state}[/]: {reason}")
-    if left:
-        err.print(f"Use {typed('run', str(file))} to go on")
-        raise typer.Exit(1)
-    record = {"experiment": comparison_record(experiment, found)}
-    _conclude(database, settings, found[0].study, file, folder, as_json, **record)
-
-
-def say_notes_of(exported: export.Exported) -> None:
-    """On standard error: what an export lacks, and what should be known of its choice."""
-    missing = [exported.content["missing"]] if "missing" in exported.content else []
-    for note in (*missing, *exported.content.get("notes", ())):
-        err.print(f"[yellow]{shown(note)}[/]")
-
-
-def test_in_words(exported: export.Exported) -> str:
-    """What is known of the test part."""
-    metric = exported.content["metric"]
-    if "test" in metric:
-        return f"test {number(metric['test'])}"
-    return "test not read" if "validation_from_weights" in metric else OWN_FIGURE
-
-
-def _print_next(*commands_: tuple[list[str], str]) -> None:
-    """Commands to type next, as this shell finds them, and what each does."""
-    lines = [(shlex.join([*program(), *words]), meaning) for words, meaning in commands_]
-    width = max(len(command) for command, _ in lines)
-    for command, meaning in lines:
-        out.print(f"  {shown(command.ljust(width))}   [dim]{meaning}[/]")
 
 
 def launch(
@@ -335,13 +216,15 @@ def launch(
             )
             return
         for done in launched:
-            said = f"launched [bold]{shown(done.study.name)}[/]: {done.study.max_trials} trials"
-            out.print(said)
+            trials = counted(done.study.max_trials or 0, "trial")
+            out.print(f"launched [bold]{shown(done.study.name)}[/]: {trials}")
         name = experiment or launched[0].study.name
-        out.print("next:")
-        _print_next(
-            (["worker"], "work on it, on any machine with this database"),
-            (["show", name], "see how it stands"),
+        print_next(
+            (
+                how_to_work(database, settings, [done.study for done in launched]),
+                "work on it, on any machine with this database",
+            ),
+            (command("show", name), "see how it stands"),
         )
 
 
@@ -380,7 +263,7 @@ def worker(
         commands.trainable(database, studies, allow_code=allow)
         slots = devices.slots(devices.find(device), workers, threads)
         err.print(
-            f"[dim]worker with {sum(not slot.spare for slot in slots)} executors on "
+            f"[dim]worker with {counted(sum(not slot.spare for slot in slots), 'executor')} on "
             f"{', '.join(sorted({slot.name for slot in slots}))}; Ctrl-C drains[/]"
         )
         from tuner.worker.loop import Worker  # with Optuna

@@ -7,10 +7,12 @@ import typer
 
 from tuner import commands, records
 from tuner.cli import names
+from tuner.cli.conclude import how_to_export
 from tuner.cli.output import (
     AsJson,
     StudyName,
     err,
+    how_to_work,
     opened,
     out,
     print_json,
@@ -20,9 +22,12 @@ from tuner.cli.output import (
 )
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, StudyStateError
+from tuner.settings import Settings
 from tuner.spec.overrides import assigned
-from tuner.trials import Study, StudyState
+from tuner.spec.words import counted
+from tuner.trials import Study, StudyState, TrialState
 
+_COMPLETE = TrialState.COMPLETE
 Named = typer.Argument(
     help="The name of a study or an experiment.",
     show_default=False,
@@ -72,18 +77,34 @@ def enqueue(
             print_json({"study": name, "trial": number})
         else:
             out.print(f"queued as trial {number}")
-        study = commands.find(database, name)
+        one = commands.overview(database, name)
+        study, waiting = one.study, one.counts[TrialState.WAITING]
         if study.max_trials is not None and study.issued >= study.max_trials:
+            budget = study.max_trials + waiting
+            raised = typed("change", name, f"budget.trials={budget}")
             err.print(
-                f"[yellow]the budget of {study.max_trials} trials is given out[/]: raise "
-                "`budget.trials` with `tuner change` to have this one tried"
+                f"[yellow]the budget of {counted(study.max_trials, 'trial')} is given out[/]: "
+                f"{raised} has this one tried"
             )
         elif study.state is not StudyState.ACTIVE:
             _say_how_to_go_on(study)
 
 
 def _say_how_to_go_on(study: Study) -> None:
+    if study.state is StudyState.ACTIVE:
+        return
     err.print(f"[yellow]the study is {study.state}[/]: {typed('resume', study.name)} goes on")
+
+
+def _say_if_changed(study: Study) -> None:
+    if (why := commands.changed_code(study)) is not None:
+        err.print(f"[yellow]no worker here runs it: {shown(why)}[/]")
+
+
+def _who_works(database: Database, settings: Settings, study: Study) -> str:
+    if study.spec is None:
+        return "its trials run where `study.optimize` is called"
+    return f"workers ([bold]{shown(how_to_work(database, settings, [study]))}[/]) continue with it"
 
 
 def retry(
@@ -92,13 +113,19 @@ def retry(
     as_json: bool = AsJson,
 ) -> None:
     """Queue failed trials again."""
-    with opened() as (_, database):
+    with opened() as (settings, database):
         numbers = commands.retry(database, name, trial)
         if as_json:
             print_json({"study": name, "trials": numbers})
+        elif not numbers:
+            out.print("none has failed")
         else:
-            queued = f"queued again: {', '.join(map(str, numbers))}"
-            out.print(queued if numbers else "none has failed")
+            out.print(f"queued again: {', '.join(map(str, numbers))}")
+            study = commands.find(database, name)
+            if study.state is StudyState.ACTIVE:
+                err.print(f"[dim]the study is active; {_who_works(database, settings, study)}[/]")
+            _say_how_to_go_on(study)
+            _say_if_changed(study)
 
 
 def kill(
@@ -118,21 +145,26 @@ def kill(
 def pause(name: str = Named, as_json: bool = AsJson) -> None:
     """Pause: no new claims; running trials go back to the queue."""
     how = f"paused; {typed('resume', name)} continues"
-    _steer(name, commands.pause, lambda _: how, as_json=as_json)
+    _steer(name, commands.pause, lambda *_: how, as_json=as_json)
 
 
 def resume(name: str = Named, as_json: bool = AsJson) -> None:
     """Let workers continue a paused or stopped study."""
-    how = f"active; workers ({typed('worker')}) continue with it"
-    _steer(name, commands.resume, lambda _: how, as_json=as_json)
+
+    def how(database: Database, settings: Settings, study: Study) -> str:
+        _say_if_changed(study)
+        return f"active; {_who_works(database, settings, study)}"
+
+    _steer(name, commands.resume, how, as_json=as_json)
 
 
 def stop(name: str = Named, as_json: bool = AsJson) -> None:
     """End a study before its budget is used."""
 
-    def how(study: Study) -> str:
-        exports = f"; {typed('export', study.name)} exports the best so far" if study.spec else ""
-        return f"stopped{exports}"
+    def how(database: Database, _: Settings, study: Study) -> str:
+        if study.spec is None or not commands.overview(database, study.name).counts[_COMPLETE]:
+            return "stopped"
+        return f"stopped; [bold]{shown(how_to_export(study.name))}[/] exports the best so far"
 
     _steer(name, commands.stop, how, as_json=as_json)
 
@@ -140,12 +172,12 @@ def stop(name: str = Named, as_json: bool = AsJson) -> None:
 def _steer(
     name: str,
     do: Callable[[Database, str], Study],
-    sentence: Callable[[Study], str],
+    sentence: Callable[[Database, Settings, Study], str],
     *,
     as_json: bool,
 ) -> None:
     """Do it to a study, or to those of an experiment that are in a state for it, if any is."""
-    with opened() as (_, database):
+    with opened() as (settings, database):
         found = commands.named(database, name)
         done, refused = [], []
         for study in found:
@@ -160,7 +192,7 @@ def _steer(
             return
         for study in done:
             whose = "" if study.name == name else f"{shown(study.name)}: "
-            out.print(f"{whose}{sentence(study)}")
+            out.print(f"{whose}{sentence(database, settings, study)}")
         for why in refused:
             err.print(f"[yellow]{shown(str(why))}[/]")
 
@@ -192,14 +224,15 @@ def delete(
             print_json(_record(name, found, deleted))
             return
         for of, total in totals.items():
-            out.print(f"deleted {shown(of)} with {total} trials")
+            out.print(f"deleted {shown(of)} with {counted(total, 'trial')}")
 
 
 def _ask(name: str, total: int) -> None:
     """BadInputError unless the user types the study's name."""
     if not name.isprintable() or name != name.strip() or not name:
         raise BadInputError("this name cannot be typed: `--yes` deletes the study without asking")
-    err.print(f"this deletes {total} trials of {shown(name)} and their weights for good")
+    what = f"{counted(total, 'trial')} of {shown(name)}"
+    err.print(f"this deletes {what} and {'its' if total == 1 else 'their'} weights for good")
     try:
         given = typer.prompt("its name", default="", show_default=False, err=True)
     except typer.Abort:

@@ -9,6 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from tuner import commands, export, files, records, tables
+from tuner.cli.conclude import default_export, say_notes_of, test_in_words
 from tuner.cli.exchange import As, to_logs, to_optuna
 from tuner.cli.output import (
     PIPED,
@@ -27,7 +28,6 @@ from tuner.cli.output import (
     state,
     table,
 )
-from tuner.cli.run import default_export, say_notes_of, test_in_words
 from tuner.cli.show import overview_record, say_which_objective, show
 from tuner.database.engine import Database
 from tuner.errors import BadInputError
@@ -182,19 +182,23 @@ def _param_names(every: list[Trial]) -> list[str]:
 def _print_trials(every: list[Trial], study: Study, total: int) -> None:
     """One column a parameter where there is room, all of them in one column where there is not."""
     names = _param_names(every)
-    made = _trials_table(study, *map(shown, names))
+    why = ["cause", "message"] * any(trial.cause is not None for trial in every)
+    made = _trials_table(study, *why, *map(shown, names))
     for trial in every:
         params = trial.params
         made.add_row(
             *_trial_cells(trial, study),
+            *_why_cells(trial)[: len(why)],
             *(shown(param(params[n])) if n in params else "" for n in names),
         )
     unlimited = out.options.update(max_width=PIPED)
     if Measurement.get(out, unlimited, made).maximum > out.width:
-        made = _trials_table(study, "parameters")
+        made = _trials_table(study, *why, "parameters")
         for trial in every:
             pairs = (f"[dim]{shown(n)}[/] {shown(param(v))}" for n, v in trial.params.items())
-            made.add_row(*_trial_cells(trial, study), "  ".join(pairs))
+            made.add_row(
+                *_trial_cells(trial, study), *_why_cells(trial)[: len(why)], "  ".join(pairs)
+            )
     out.print(made)
     if total > len(every):
         err.print(f"[dim]{total - len(every)} more; --top N or --format csv shows them[/]")
@@ -211,6 +215,10 @@ def _trial_cells(trial: Trial, study: Study) -> tuple[str, ...]:
     values = map(number, tables.values(trial, study))
     cells = state(trial.state), *values, epochs, duration(trial.seconds)
     return (str(trial.number), *cells)
+
+
+def _why_cells(trial: Trial) -> tuple[str, str]:
+    return shown(trial.cause or ""), shown(trial.message or "")
 
 
 def best(name: str = StudyName, as_json: bool = AsJson) -> None:

@@ -13,10 +13,13 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tuner.database import attributes
 from tuner.errors import StudyExistsError, StudyNotFoundError
+from tuner.spec.code import OWN
+from tuner.spec.study import Budget
 from tuner.spec.words import listed, nearest, quoted
 from tuner.trials import NO_LABELS, Direction, Limits, Study, StudyState
 
 UNLIMITED = Limits()
+FIRST_FAILURES = 2  # alike, with which a study of own code begins, are enough to pause it
 LOCK_PAUSE = 0.01  # seconds before what somebody else has locked is tried again
 _LOCK_NOT_AVAILABLE = "55P03"
 
@@ -109,16 +112,25 @@ _FINISH_IF_DONE = text("""
     RETURNING id, pg_notify('tuner_work', CAST(id AS text))
 """)
 
+# Messages are alike where only numbers and addresses differ. Fewer than `most` are all there are:
+# own code whose first trials fail alike is wrong, whatever the parameters are.
 _PAUSE_IF_FAILING = text("""
     UPDATE tuner.studies s
-    SET state = 'paused', reason = l.trials || ' trials in a row failed (' || l.cause ||
-        '), the last: ' || coalesce(l.message, '?')
+    SET state = 'paused', reason = CASE
+            WHEN l.trials = 1 THEN '1 trial failed ('
+            WHEN l.trials < m.most THEN 'its first ' || l.trials || ' trials failed alike ('
+            ELSE l.trials || ' trials in a row failed (' END
+        || l.cause || '), the last: ' || coalesce(l.message, '?')
     FROM unnest(CAST(:ids AS bigint[])) AS failing(id)
     JOIN tuner.studies f ON f.id = failing.id,
     LATERAL (SELECT coalesce(CAST(f.spec -> 'budget' ->> 'max_failures' AS integer), 5) AS most) m,
     LATERAL (
         SELECT count(*) AS trials, count(DISTINCT cause) AS causes, min(cause) AS cause,
                bool_and(state = 'failed') AS failed,
+               count(DISTINCT regexp_replace(
+                   coalesce(message, ''),
+                   '0x[0-9a-fA-F]+|-?[0-9][0-9.]*(e[-+]?[0-9]+)?', '#', 'g'
+               )) AS messages,
                (array_agg(message ORDER BY finished_at DESC))[1] AS message
         FROM (
             SELECT state, cause, message, finished_at FROM tuner.trials t
@@ -127,7 +139,10 @@ _PAUSE_IF_FAILING = text("""
         ) latest
     ) l
     WHERE s.id = f.id AND s.state = 'active'
-      AND l.trials = m.most AND l.causes = 1 AND l.failed AND l.cause <> 'killed'
+      AND l.causes = 1 AND l.failed AND l.cause <> 'killed'
+      AND (l.trials = m.most
+           OR (f.family = ANY(:own) AND m.most <= :default AND l.trials >= :alike
+               AND l.messages = 1))
     RETURNING s.id, pg_notify('tuner_work', CAST(s.id AS text))
 """)
 
@@ -338,9 +353,16 @@ def finish_if_done(connection: Connection, ids: Sequence[int], *, lease: float) 
 def pause_if_failing(connection: Connection, ids: Sequence[int]) -> list[int]:
     """Pause those active studies whose last trials all failed from the same cause.
 
-    How many that takes, `budget.max_failures` says. Returns the ids.
+    How many that takes, `budget.max_failures` says; unless that is raised, of own code it takes
+    the first `FIRST_FAILURES` with the same message. Returns the ids.
     """
-    return list(connection.execute(_PAUSE_IF_FAILING, {"ids": list(ids)}).scalars())
+    arguments = {
+        "ids": list(ids),
+        "own": list(OWN),
+        "default": Budget().max_failures,
+        "alike": FIRST_FAILURES,
+    }
+    return list(connection.execute(_PAUSE_IF_FAILING, arguments).scalars())
 
 
 def set_limits(

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from tuner.spec import words
 from tuner.trials import ParamValue
 
+count = words.counted
 HOVER_PARAMS = 12  # parameters listed in a hover text
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # control, bidi, lone surrogates …
 
@@ -91,11 +93,6 @@ def params(given: Mapping[str, ParamValue], separator: str = "<br>") -> str:
     if len(given) > HOVER_PARAMS:
         lines.append(f"and {len(given) - HOVER_PARAMS} more")
     return separator.join(lines)
-
-
-def count(how_many: int, one: str, many: str | None = None) -> str:
-    """`1 trial`, `5,000 trials`."""
-    return f"{how_many:,} {one if how_many == 1 else many or one + 's'}"
 
 
 def duration(seconds: float | None) -> str:

@@ -56,10 +56,10 @@ def a(value: object) -> str:
     return quoted(written(value))
 
 
-def counted(number: int, unit: str) -> str:
-    """`1 row`, `3,708 rows`."""
-    plural = "es" if unit.endswith("s") else "s"
-    return f"{number:,} {unit}{'' if number == 1 else plural}"
+def counted(number: int, unit: str, plural: str | None = None) -> str:
+    """`1 row`, `3,708 rows`, `2 studies`."""
+    several = plural or unit + ("es" if unit.endswith("s") else "s")
+    return f"{number:,} {unit if number == 1 else several}"
 
 
 def nearest(word: object, options: Iterable[object]) -> str | None:
