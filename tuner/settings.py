@@ -6,6 +6,7 @@ file in the working directory must not decide which database is written).
 
 import os
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -155,6 +156,18 @@ def visible_cuda_devices() -> tuple[str, ...] | None:
     """What CUDA_VISIBLE_DEVICES names; None where it is not set."""
     value = os.environ.get("CUDA_VISIBLE_DEVICES")
     return None if value is None else tuple(filter(None, map(str.strip, value.split(","))))
+
+
+def current_environment() -> dict[str, str]:
+    """The environment of this process, to be restored after users' code."""
+    return dict(os.environ)
+
+
+def restore_environment(before: Mapping[str, str]) -> None:
+    """Undo what has changed since."""
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
 
 
 def python_environment() -> dict[str, str]:

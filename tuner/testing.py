@@ -4,18 +4,24 @@ if __name__ == "__main__":
 print(train(tuner.testing.trial(learning_rate=0.01)))
 """
 
+import math
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tuner.own.trial import ParamValue, Trial
+from tuner.own.trial import ParamValue, Trial, refuse_fork
 from tuner.spec.plain import plain
 
 __all__ = ["FakeTrial", "trial"]
 
 
 class FakeTrial(Trial):
-    """A trial that remembers its reports in `reports`: step, value and metrics of each."""
+    """A trial that remembers its reports in `reports`: step, value and metrics of each.
+
+    As in a study, one that is not finite ends the trial, and so does one beyond `epochs`, which
+    does not count.
+    """
 
     def __init__(
         self,
@@ -29,11 +35,15 @@ class FakeTrial(Trial):
         """`stop_at`: the step whose report is answered by telling the trial to stop."""
         self.reports: list[tuple[int, float, Mapping[str, float]]] = []
         self._stop_at = stop_at
+        self._tested_in = os.getpid()
         super().__init__(params, send=self._remember, folder=folder, seed=seed, epochs=epochs)
 
     def _remember(self, step: int, value: float, metrics: Mapping[str, float]) -> bool:
+        refuse_fork(self._tested_in)
+        if self.epochs is not None and step > self.epochs:
+            return False
         self.reports.append((step, value, metrics))
-        return self._stop_at is None or step < self._stop_at
+        return math.isfinite(value) and (self._stop_at is None or step < self._stop_at)
 
 
 def trial(

@@ -134,7 +134,12 @@ def test_a_function_is_tuned_exported_and_repeated(
 @pytest.mark.parametrize(
     ("body", "cause", "message"),
     [
-        ("raise ValueError('no such\\nfile')", "user_error", "ValueError: no such"),
+        (
+            "import os; open('pids', 'a').write(f'{os.getpid()}\\n'); "
+            "raise ValueError('no such\\nfile')",
+            "user_error",
+            "ValueError: no such",
+        ),
         ("raise MemoryError", "out_of_memory", "MemoryError"),
         ("import os; os._exit(3)", "lost", "the executor exited with code 3"),
     ],
@@ -151,6 +156,8 @@ def test_failures_have_causes_and_the_study_ends(
     assert trial["cause"] == cause
     assert message in trial["message"]
     assert "\n" not in trial["message"]
+    if cause == "user_error":  # what it has left of its process is not for the next one
+        assert len(set((tmp_path / "pids").read_text().split())) == 2
 
 
 def test_a_mistake_can_be_corrected(environment: dict[str, str], tmp_path: Path) -> None:

@@ -1,48 +1,57 @@
 """The family of users' own Python functions, which run in the warm executor.
 
-Modules of the study's folder are imported as a program in that folder would import them, and stay
-imported for the next trial of the same study. A function runs in the executor's own process: what
-it prints goes to the trial's log, what it raises ends its trial, processes it leaves are killed.
+Modules of the study's folder are imported once (`own/modules.py`) and stay for the next trial of
+the same study. A function runs in the executor's own process: what it prints goes to the trial's
+log, what it raises ends its trial, processes it leaves are killed. A process that it forks ends
+where it leaves the function.
 """
 
 import contextlib
-import importlib
 import os
 import sys
-import traceback
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import psutil
 
 from tuner.families.outcome import Outcome
-from tuner.own import source
+from tuner.own import modules
 from tuner.own.measure import number
-from tuner.own.trial import Stopped, Trial
+from tuner.own.state import ProcessState
+from tuner.own.trial import Stopped, Trial, refuse_fork
 from tuner.spec.code import Code
-from tuner.training.cohort import Cohort, Context, FailedError, Task
+from tuner.training.causes import print_traceback
+from tuner.training.cohort import Cohort, Context, FailedError, Task, WorkerGoneError
 from tuner.trials import Cause
 
-_imported: Code | None = None  # whose modules this process has imported
-_others = frozenset(sys.modules)  # tuner's own, which stay even where its sources lie in the folder
 
+def train(cohort: Cohort, _: None, context: Context) -> bool:
+    """Call the function for every trial of the cohort, one after the other.
 
-def train(cohort: Cohort, _: None, context: Context) -> None:
-    """Call the function for every trial of the cohort, one after the other."""
+    Returns whether it has changed this process so that no other trial shall run here.
+    """
     assert cohort.code is not None
+    worn = False
     for task in cohort.tasks:
-        with _in_folder(cohort.code.folder), _no_orphans():
-            _run(_function(cohort.code), task, cohort, context)
+        with modules.in_folder(cohort.code), _no_orphans():
+            worn |= _run(_function(cohort.code), task, cohort, context)
+    return worn
 
 
-def _run(function: Callable[[Trial], Any], task: Task, cohort: Cohort, context: Context) -> None:
+def _run(function: Callable[[Trial], Any], task: Task, cohort: Cohort, context: Context) -> bool:
     outcome = Outcome(task, cohort, context)
-    if (torch := sys.modules.get("torch")) is not None:
-        torch.set_num_threads(cohort.threads)
+    set_threads = getattr(sys.modules.get("torch"), "set_num_threads", None)
+    if set_threads is not None:
+        set_threads(cohort.threads)
+    process = os.getpid()
+
+    def send(step: int, value: float, metrics: Mapping[str, float]) -> bool:
+        refuse_fork(process)
+        return outcome.report(step, value, metrics)
+
     trial = Trial(
         task.params,
-        send=outcome.report,
+        send=send,
         folder=task.folder,
         earlier=task.earlier,
         number=task.number,
@@ -52,22 +61,36 @@ def _run(function: Callable[[Trial], Any], task: Task, cohort: Cohort, context: 
         device=cohort.device,
         threads=cohort.threads,
     )
+    state = ProcessState()
     try:
-        returned = function(trial)
+        returned = _call(function, trial, outcome)
+        outcome.end(None if returned is None else _value(returned))
+    finally:
+        outcome.close()
+        is_restored = state.restore()
+    return not is_restored
+
+
+def _call(function: Callable[[Trial], Any], trial: Trial, outcome: Outcome) -> Any:
+    """What the function returns, None where it was stopped; FailedError if it exits otherwise."""
+    try:
+        with _no_forks():
+            return function(trial)
+    except WorkerGoneError:
+        raise
     except Stopped:
-        returned = None
+        return None
     except SystemExit as error:
         if error.code not in (None, 0):
             raise FailedError(
-                Cause.USER_ERROR, f"the function called exit({error.code!r})"
+                Cause.USER_ERROR, f"the function called exit({_shown(error.code)})"
             ) from None
-        returned = None
-    except Exception:
+        return None
+    except BaseException as error:
         if not outcome.is_over:
             raise
-        traceback.print_exc()  # how it reacted to being stopped is its own business
-        returned = None
-    outcome.end(None if returned is None else _value(returned))
+        print_traceback(error)  # how it reacted to being stopped is its own business
+        return None
 
 
 def _value(returned: Any) -> float:
@@ -80,40 +103,48 @@ def _value(returned: Any) -> float:
 
 def _function(code: Code) -> Callable[[Trial], Any]:
     """The function, imported if this process has not done so; TunerError if the code is another."""
-    global _imported  # noqa: PLW0603 - modules belong to the process
-    name, _, attribute = str(code.function).partition(":")
-    if _imported != code:
-        source.check(code)
-        _forget(code.folder if _imported is None else _imported.folder, code.folder)
-        _imported = code
-    function = getattr(importlib.import_module(name), attribute)
+    try:
+        with _no_forks():
+            function = modules.load(code)
+    except SystemExit as error:
+        module = str(code.function).partition(":")[0]
+        raise FailedError(
+            Cause.USER_ERROR,
+            f"the module `{module}` called exit({_shown(error.code)}) while it was imported; "
+            'what only a program does belongs under `if __name__ == "__main__":`',
+        ) from None
     if not callable(function):
         raise FailedError(Cause.USER_ERROR, f"`{code.function}` is no function")
     return function  # type: ignore[no-any-return]
 
 
-def _forget(*folders: Path) -> None:
-    """Drop the modules of these folders: their files may have changed since."""
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file is None or name in _others or "site-packages" in file:
-            continue
-        if any(Path(file).is_relative_to(folder) for folder in folders):
-            del sys.modules[name]
-    importlib.invalidate_caches()
+def _shown(code: Any) -> str:
+    try:
+        return "" if code is None else f"{code!r:.200}"
+    except Exception:  # of a class of the user's
+        return f"a {type(code).__name__}"
 
 
 @contextlib.contextmanager
-def _in_folder(folder: Path) -> Iterator[None]:
-    """Work in the folder and import from it."""
-    before = Path.cwd()
-    os.chdir(folder)
-    sys.path.insert(0, str(folder))
+def _no_forks() -> Iterator[None]:
+    """End a process that was forked in the block and would leave it: it speaks for nobody here."""
+    process = os.getpid()
+    code = 0
     try:
         yield
+    except BaseException as error:
+        if os.getpid() == process:
+            raise
+        code = 1
+        if isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        else:
+            print_traceback(error)
     finally:
-        sys.path.remove(str(folder))
-        os.chdir(before)
+        if os.getpid() != process:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+            os._exit(code)
 
 
 @contextlib.contextmanager

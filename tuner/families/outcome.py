@@ -1,6 +1,7 @@
 """How a trial of users' own code ends: by its reports, the answers to them and what it returns."""
 
 import math
+import threading
 import time
 from collections.abc import Mapping
 
@@ -20,13 +21,18 @@ class Outcome:
         self._started = time.monotonic()
         self.decision = Decision.GO_ON
         self.is_over = False  # it was pruned, stopped or has diverged: what comes now is too late
+        self._lock = threading.RLock()  # of the conversation: threads may report, some at the end
 
     def report(self, step: int, value: float, metrics: Mapping[str, float]) -> bool:
         """Pass a report on; whether the code shall go on.
 
         What it reports after the last epoch does not count, and ends it.
         """
-        if 0 < self._cohort.epochs < step:
+        with self._lock:
+            return self._report(step, value, metrics)
+
+    def _report(self, step: int, value: float, metrics: Mapping[str, float]) -> bool:
+        if self.is_over or 0 < self._cohort.epochs < step:
             return False
         if not math.isfinite(value):
             self._diverge(f"{self._cohort.metric} became {value} at step {step}")
@@ -43,6 +49,15 @@ class Outcome:
 
         FailedError if there is neither.
         """
+        with self._lock:
+            self._end(value)
+
+    def close(self) -> None:
+        """Take no more reports: those of threads that are left would be about another trial."""
+        with self._lock:
+            self.is_over = True
+
+    def _end(self, value: float | None) -> None:
         if self.is_over:
             return
         result = self._best if value is None else value

@@ -9,7 +9,6 @@ import importlib
 import json
 import os
 import sys
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from tuner.errors import TunerError
 from tuner.families import registry
 from tuner.spec.code import Code
 from tuner.spec.data import DataSpec
+from tuner.training.causes import print_traceback, sentence
 from tuner.training.cohort import Cohort, Decision, Task
 from tuner.trials import Report
 
@@ -104,11 +104,12 @@ def main() -> None:
         answer = retrain(request)
     except TunerError as error:
         answer = {"problem": str(error)}
-    except Exception as error:
-        traceback.print_exc()
-        answer = {"problem": f"{type(error).__name__}: {error}"}
+    except BaseException as error:  # users' code may raise anything
+        print_traceback(error)
+        answer = {"problem": sentence(error)}
     with os.fdopen(answer_to, "w") as out:
         json.dump(answer, out)
+    os._exit(0)  # threads that the code has left would be waited for
 
 
 if __name__ == "__main__":

@@ -43,19 +43,26 @@ def check(code: Code) -> None:
         )
 
 
+def module(code: Code) -> Path:
+    """The file that defines the function; SpecError if there is none."""
+    name = str(code.function).partition(":")[0]
+    path = _module(code.folder, name)
+    if path is None:
+        raise _wrong("function", f"there is no module {quoted(name)} in {code.folder}")
+    return path
+
+
 def _modules(code: Code) -> list[Path]:
     """The module of a function and the others of its package."""
     name, _, function = str(code.function).partition(":")
-    module = _module(code.folder, name)
-    if module is None:
-        raise _wrong("function", f"there is no module {quoted(name)} in {code.folder}")
-    _check_defined(module, name, function)
-    return list(_with_its_package(code.folder, name, module))
+    path = module(code)
+    _check_defined(path, name, function)
+    return list(_with_its_package(code.folder, name, path))
 
 
 def _module(folder: Path, name: str) -> Path | None:
     base = folder.joinpath(*name.split("."))
-    candidates = (base.with_name(f"{base.name}.py"), base / "__init__.py")
+    candidates = (base / "__init__.py", base.with_name(f"{base.name}.py"))  # as Python prefers
     return next((path for path in candidates if path.is_file()), None)
 
 

@@ -4,6 +4,8 @@ The same object is given to a function (family `function`), returned by `tuner.c
 program that is tuned by its command line (family `command`), and made by `tuner.testing`.
 """
 
+import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +23,15 @@ class Stopped(SystemExit):
 
     def __init__(self) -> None:
         super().__init__(0)
+
+
+def refuse_fork(process: int) -> None:
+    """RuntimeError in a process that this one, of that id, has forked: it reports for itself."""
+    if os.getpid() != process:
+        raise RuntimeError(
+            "only the process in which the function was called reports; a process that it has "
+            "forked hands its values over, as through a multiprocessing queue"
+        )
 
 
 class Trial:
@@ -66,6 +77,8 @@ class Trial:
         self._send = send
         self._step = 0
         self._stopped = False
+        self._lock = threading.RLock()  # a signal handler may report while a report is made
+        self._process = os.getpid()
 
     @property
     def artifacts(self) -> Path:
@@ -79,15 +92,19 @@ class Trial:
         Steps count up from 1; without one it is the next. NaN or an infinite value ends the trial
         as diverged. Values may be any numbers, NumPy's or a tensor's too; TypeError if one is none,
         ValueError for a step that is out of the question. Once the trial was told to stop, the next
-        report raises `Stopped`, so code that never asks ends all the same.
+        report raises `Stopped`, so code that never asks ends all the same. Threads may report at
+        the same time.
         """
-        if self._stopped:
-            raise Stopped
-        step = self._step + 1 if step is None else checked_step(step)
-        sent = number(value, "the value")
-        others = checked_metrics(metrics)
-        self._step = max(step, self._step)
-        self._stopped = not self._send(step, sent, others)
+        if self._process != os.getpid():  # forked while another thread held the lock, maybe
+            self._lock, self._process = threading.RLock(), os.getpid()
+        sent, others = number(value, "the value"), checked_metrics(metrics)
+        given = None if step is None else checked_step(step)
+        with self._lock:
+            if self._stopped:
+                raise Stopped
+            step = self._step + 1 if given is None else given
+            self._step = max(step, self._step)
+            self._stopped = not self._send(step, sent, others)
 
     def should_stop(self) -> bool:
         """Whether the trial shall end now, as answered to the last report.

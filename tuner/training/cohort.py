@@ -87,6 +87,13 @@ class Context(Protocol):
         ...
 
 
+class WorkerGoneError(BaseException):
+    """The worker has gone while a context spoke with it.
+
+    It is not one of the errors that users' code raises or catches, as EOFError is.
+    """
+
+
 class FailedError(TunerError):
     """The cohort cannot go on, for a known cause."""
 

@@ -12,7 +12,6 @@ import importlib
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -24,8 +23,8 @@ from tuner.data import Prepared, prepare
 from tuner.errors import TunerError
 from tuner.families import registry
 from tuner.spec.data import DataSpec
-from tuner.training.causes import cause
-from tuner.training.cohort import Cohort, Decision, FailedError
+from tuner.training.causes import cause, print_traceback, sentence, storable
+from tuner.training.cohort import Cohort, Decision, FailedError, WorkerGoneError
 from tuner.training.memory import Meter
 from tuner.trials import Cause, Report
 from tuner.worker.messages import (
@@ -96,34 +95,46 @@ def serve(descriptor: int, device: str, *, warm: bool) -> None:
             message = receive_from_worker(connection)
             if isinstance(message, Train):
                 meter.begin()
-                _train(connection, message.cohort, meter.peak)
-                send_to_worker(connection, Done(meter.release()))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
+                worn = _train(connection, message.cohort, meter.peak)
+                send_to_worker(connection, Done(meter.release(), worn))
+    except WorkerGoneError:
         return
 
 
-def _train(connection: Connection, cohort: Cohort, peak: Callable[[], int]) -> None:
+def _train(connection: Connection, cohort: Cohort, peak: Callable[[], int]) -> bool:
+    """Train and tell the worker how it ended; whether this process is worn by that."""
     folder = cohort.tasks[0].folder
     log = folder / LOG_FILE
     with _captured(log):
         try:
             card = registry.card(cohort.family)
             data = None if card.is_own else _data(cohort)
+            if not card.is_own:
+                _uncover_installed()
             if not card.is_own and (problem := _warm_up(cohort.device)) is not None:
                 raise TunerError(problem)
             family = importlib.import_module(card.module)
             if cohort.family == "command":  # its memory is not this process's
                 peak = _unknown
-            family.train(cohort, data, _Context(connection, log, peak))
-        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return family.train(cohort, data, _Context(connection, log, peak)) is True
+        except WorkerGoneError:
             raise
         except TunerError as error:
-            print(error, file=sys.stderr)
+            with contextlib.suppress(Exception):  # own code may have closed or replaced it
+                print(error, file=sys.stderr)
             why = error.cause if isinstance(error, FailedError) else Cause.USER_ERROR
-            send_to_worker(connection, Failed(why, str(error)))
-        except Exception as error:
-            traceback.print_exc()
-            send_to_worker(connection, Failed(cause(error), _sentence(error)))
+            send_to_worker(connection, Failed(why, storable(str(error))))
+        except BaseException as error:  # users' code may raise anything
+            print_traceback(error)
+            send_to_worker(connection, Failed(cause(error), sentence(error)))
+    # half a module may be imported, locks be held, limits be lowered: nobody knows
+    return cohort.family == "function"
+
+
+def _uncover_installed() -> None:
+    """Let no module of users' code that ran here stand for an installed one."""
+    if (modules := sys.modules.get("tuner.own.modules")) is not None:
+        modules.uncover_installed()
 
 
 def _unknown() -> int:
@@ -147,11 +158,6 @@ def _data(cohort: Cohort) -> Prepared:
     return data
 
 
-def _sentence(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
 @contextmanager
 def _captured(path: Path) -> Iterator[None]:
     """Send standard output and error, of native code too, to a file."""
@@ -170,7 +176,7 @@ def _captured(path: Path) -> Iterator[None]:
         yield
     finally:
         for text in (sys.stdout, sys.stderr):
-            with contextlib.suppress(AttributeError, OSError, ValueError):
+            with contextlib.suppress(Exception):  # the code may have put anything there
                 text.flush()
         for stream, original in zip((1, 2), kept, strict=True):
             os.dup2(original, stream)

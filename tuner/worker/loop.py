@@ -648,6 +648,7 @@ class Worker:
                 self._on_failed(executor, held.number, Cause.USER_ERROR, said)
         assert executor.study_id is not None
         executor.count_cohort(executor.study_id, message.held)
+        executor.is_worn |= message.worn
         executor.study_id = None
         executor.held = {}
         self._pool.deadlines.clear(executor.leash)

@@ -13,7 +13,8 @@ beyond the shape checked here.
                                            Done             the cohort is over, waits for work
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Annotated, Literal
@@ -21,7 +22,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from tuner.errors import ExecutorError
-from tuner.training.cohort import Cohort, Decision
+from tuner.training.cohort import Cohort, Decision, WorkerGoneError
 from tuner.trials import Cause, Report
 
 MAX_BYTES = 4 * 2**20  # of one message; a larger one is refused
@@ -108,6 +109,7 @@ class Done:
     """The cohort is over."""
 
     held: int = 0  # bytes of the device's memory that the process keeps, its caches emptied
+    worn: bool = False  # the process is not what it was: no other cohort shall be trained in it
     kind: Literal["done"] = "done"
 
 
@@ -128,14 +130,24 @@ def send_to_executor(connection: Connection, message: FromWorker) -> None:
     connection.send_bytes(_from_worker.dump_json(message))
 
 
+@contextmanager
+def _to_the_worker() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+        raise WorkerGoneError from error
+
+
 def send_to_worker(connection: Connection, message: FromExecutor) -> None:
-    """Send; OSError if the worker is gone."""
-    connection.send_bytes(_from_executor.dump_json(message))
+    """Send; WorkerGoneError if the worker is gone."""
+    with _to_the_worker():
+        connection.send_bytes(_from_executor.dump_json(message))
 
 
 def receive_from_worker(connection: Connection) -> FromWorker:
-    """Wait for the next message; EOFError if the worker is gone."""
-    return _from_worker.validate_json(connection.recv_bytes())
+    """Wait for the next message; WorkerGoneError if the worker is gone."""
+    with _to_the_worker():
+        return _from_worker.validate_json(connection.recv_bytes())
 
 
 def receive_from_executor(connection: Connection) -> FromExecutor:
