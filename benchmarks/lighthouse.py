@@ -101,8 +101,10 @@ def main() -> None:
         with bench.server("tuner") as (address, _):
             for name in given.only:
                 path = pages(bench.ours[SIZE])[name]
-                urllib.request.urlopen(address + path).read()
-                report = audit(shlex.split(given.lighthouse), address + path, aside)
+                asked = urllib.request.Request(address + path, headers=bench.secret().header)
+                urllib.request.urlopen(asked).read()
+                visited = bench.secret().in_address(address, path)
+                report = audit(shlex.split(given.lighthouse), visited, aside)
                 scores = [f"{report['categories'][c]['score']:.2f}" for c in CATEGORIES]
                 measured = [report["audits"][m]["numericValue"] for m in METRICS]
                 measured = [

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tuner.dashboard.entrance import QUERY
 from tuner.dashboard.server import Place, Server
 from tuner.database.engine import Database
 from tuner.settings import Settings
@@ -19,9 +20,9 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromi
 
 @contextmanager
 def serving(database: Database, home: Path, **place: object) -> Iterator[str]:
-    """A dashboard on the loopback; yields its address."""
+    """A dashboard on the loopback; yields the address that lets in."""
     with running(Server(database, Settings(home=home), Place(**place))) as server:  # type: ignore[arg-type]
-        yield server.address
+        yield server.entrance
 
 
 @contextmanager
@@ -54,6 +55,8 @@ def opened(
     """A page; unless `quiet`, fails at the end if it has complained, as of a violated policy."""
     made = browser.new_context(base_url=address, **context)  # type: ignore[arg-type]
     made.set_default_timeout(15_000)
+    if QUERY in address:
+        made.request.get(address)  # exchanges the secret for the cookie, which the pages have then
     page = made.new_page()
     said: list[str] = []
     page.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)

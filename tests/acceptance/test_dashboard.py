@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -318,9 +319,10 @@ def test_a_page_that_stays_open_goes_on_after_the_server_was_restarted(
 ) -> None:
     study = served.launch("restarted", tmp_path)
     with serving(served.database, served.home) as address:
-        port = int(address.rsplit(":", 1)[1])
+        port = urlsplit(address).port
         made = browser.new_context(base_url=address)
         page = made.new_page()
+        page.goto(address)
         page.goto(f"/studies/{study.id}/log")
         expect(page.locator("#header")).to_contain_text("0 of 6")
     commands.pause(served.database, "restarted")

@@ -245,6 +245,7 @@ def test_a_page_left_open_does_not_grow_and_misses_nothing_of_a_restart(
     port = int(server.address.rsplit(":", 1)[1])
     with opened(browser, server.address, quiet=True) as page:
         with running(server):
+            page.goto(server.entrance)
             page.goto(f"/studies/{served.study}/overview")
             for name in ("curves", "importance", "burndown", "history"):
                 figure(page, name)

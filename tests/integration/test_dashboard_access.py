@@ -1,7 +1,12 @@
 """Who may do what: every route, asked by everybody, under right and wrong names and origins."""
 
+import asyncio
 import re
+import stat
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +17,17 @@ import pytest
 from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 from sqlalchemy import text
+from starlette.requests import Request
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from tuner import accounts
 from tuner.accounts import Role
+from tuner.dashboard import entrance
 from tuner.dashboard.app import create_app
 from tuner.dashboard.context import Access, Board
-from tuner.dashboard.security.access import COOKIE
+from tuner.dashboard.plots import stream
+from tuner.dashboard.security import limits
+from tuner.dashboard.security.access import COOKIE, identify
 from tuner.database import audit, studies
 from tuner.database.engine import Database
 from tuner.errors import AccountError
@@ -173,8 +183,37 @@ def test_passwords_cannot_be_guessed_for_long(served: Served) -> None:
     right = client.post("/login", data={**wrong, "password": PASSWORD})
     assert right.status_code == 429
     assert "try again in" in right.text
-    unknown = client.post("/login", data={"name": "nobody", "password": PASSWORD})
-    assert unknown.status_code == 429, "the address counts as well as the name"
+    others = [client.post("/login", data={**wrong, "name": f"n{n}"}) for n in range(30)]
+    assert [answer.status_code for answer in others] == [401] * 25 + [429] * 5, "the address counts"
+
+
+def test_limits_end_and_successes_do_not_count() -> None:
+    now = 0.0
+    attempts = limits.Attempts(lambda: now)
+    for _ in range(20):
+        begun = attempts.begin("Ada", "192.0.2.1")
+        assert isinstance(begun, limits.Attempt)
+        attempts.succeeded(begun)
+    for _ in range(5):
+        assert isinstance(attempts.begin("ada", "192.0.2.1"), limits.Attempt)
+    assert attempts.begin("ADA", "192.0.2.1") == 60.0
+    assert isinstance(attempts.begin("ada", "192.0.2.2"), limits.Attempt)
+    now = 60.0
+    assert isinstance(attempts.begin("ada", "192.0.2.1"), limits.Attempt)
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_what_counts_as_one_address(address: str, counted: str) -> None:
+    assert limits.network(address) == counted
 
 
 def test_a_token_stands_for_its_account_until_it_ends(served: Served) -> None:
@@ -237,10 +276,229 @@ def test_large_bodies_are_refused(served: Served) -> None:
     assert answer.status_code == 413
 
 
-def test_without_accounts_everybody_on_this_machine_is_its_admin(
-    database: Database, tmp_path: Path
-) -> None:
-    app = create_app(Board(database, Settings(home=tmp_path)))
-    client = TestClient(app, base_url=HOST, follow_redirects=False)
+@pytest.fixture
+def local(database: Database, tmp_path: Path) -> Iterator[Served]:
+    """An application without accounts, that its owner's secret opens."""
+    secret = entrance.load(tmp_path / "home")
+    board = Board(database, Settings(home=tmp_path / "home"), Access(secret=secret))
+    with database.transaction() as connection:
+        studies.create(connection, "s", ["minimize"])
+    yield Served(create_app(board), database, {})
+
+
+def secret_of(served: Served) -> entrance.Secret:
+    found: entrance.Secret = served.app.state.board.access.secret
+    return found
+
+
+def test_who_reaches_the_loopback_is_not_yet_let_in(local: Served) -> None:
+    wrong = {"Authorization": "Bearer tuner"}, {"Cookie": f"{COOKIE}_80={secret_of(local).cookie}x"}
+    for method, path in routes(local.app):
+        if (method, path) in PUBLIC or path.startswith("/static/"):
+            continue
+        for headers in ({}, *wrong):
+            answer = local.client(None).request(method, path, headers=headers)
+            assert is_refused(answer), (method, path, headers)
+            if path.startswith("/api/") or path == "/metrics":
+                assert answer.status_code == 401, path
+
+
+def test_the_address_that_is_printed_lets_in_and_leaves_no_secret_behind(local: Served) -> None:
+    client = local.client(None)
+    visited = secret_of(local).in_address(HOST, "/studies?q=a%26b")
+    answer = client.get(visited)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/studies?q=a%26b")
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert visited.rpartition("=")[2] not in cookie
     assert client.get("/studies").status_code == 200
-    assert client.get("/studies", headers={"Host": "tuner.example"}).status_code == 421
+    assert client.post("/studies/1/pause").status_code == 303
+    assert client.post("/logout").status_code == 303
+    assert is_refused(client.get("/studies"))
+
+
+def test_programs_send_the_secret_or_a_token(local: Served) -> None:
+    header = secret_of(local).header
+    for path in ("/api/v1/studies", "/metrics"):
+        assert local.client(None).get(path, headers=header).status_code == 200
+    accounts.add(local.database, "prometheus", PASSWORD, Role.VIEWER)
+    token = accounts.create_token(local.database, "prometheus", name="t", role=None, days=1)
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert local.client(None).get("/metrics", headers=bearer).status_code == 200
+    assert local.client(None).post("/studies/1/pause", headers=bearer).status_code == 403
+    session = accounts.log_in(local.database, "prometheus", PASSWORD)
+    client = local.client(None)
+    client.cookies.set(f"{COOKIE}_80", session)
+    assert is_refused(client.get("/studies")), "sessions are of dashboards with accounts"
+
+
+def test_the_token_can_be_pasted(local: Served) -> None:
+    client = local.client(None)
+    assert "tuner dashboard" in client.get("/login").text
+    token = secret_of(local).in_address("").rpartition("=")[2]
+    wrong = client.post("/login", data={"token": token[:-1], "next": "/fleet"})
+    assert (wrong.status_code, "not this dashboard" in wrong.text) == (401, True)
+    right = client.post("/login", data={"token": f" {token}\n", "next": "/fleet"})
+    assert (right.status_code, right.headers["location"]) == (303, "/fleet")
+    assert client.get("/fleet").status_code == 200
+
+
+def test_a_secret_of_a_dashboard_without_accounts_opens_none_with_accounts(
+    served: Served,
+) -> None:
+    secret = secret_of(served)
+    assert is_refused(served.client(None).get("/studies", headers=secret.header))
+    assert is_refused(served.client(None).get(secret.in_address(HOST, "/studies")))
+
+
+def test_a_burst_of_logins_tests_no_more_passwords_than_one_after_the_other(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested = []
+    log_in = accounts.log_in
+
+    def noted(database: Database, name: str, password: str) -> str:
+        tested.append(password)
+        return log_in(database, name, password)
+
+    monkeypatch.setattr(accounts, "log_in", noted)
+    with served.client(None) as client, ThreadPoolExecutor(30) as threads:
+        answers = list(
+            threads.map(
+                lambda n: client.post("/login", data={"name": "one admin", "password": f"no {n}"}),
+                range(60),
+            )
+        )
+    statuses = Counter(answer.status_code for answer in answers)
+    assert len(tested) == statuses[401] == limits.PAIR.tries
+    assert statuses.keys() <= {401, 429, 503}
+
+
+def test_wrong_passwords_from_elsewhere_lock_out_no_browser_that_is_known(served: Served) -> None:
+    attempts: limits.Attempts = served.app.state.attempts
+    client = served.client(None)
+    right = {"name": "One Admin".lower(), "password": PASSWORD}
+    assert client.post("/login", data=right).status_code == 303
+    assert limits.known_device(secret_of(served), "one admin", client.cookies["tuner_device"]), (
+        "a browser that has logged in is known"
+    )
+    for number in range(limits.NAME.tries):
+        assert isinstance(attempts.begin("one admin", f"192.0.2.{number}"), limits.Attempt)
+    stranger = served.client(None).post("/login", data=right)
+    assert stranger.status_code == 429
+    assert client.post("/login", data=right).status_code == 303
+    forged = served.client(None)
+    forged.cookies.set("tuner_device", f"x.{limits.Secret().sign('device x one admin')}")
+    assert forged.post("/login", data=right).status_code == 429
+
+
+def test_others_are_served_while_passwords_are_hashed(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashing, done = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> str:
+        hashing.set()
+        assert done.wait(60)
+        raise AccountError("name or password is wrong")
+
+    monkeypatch.setattr(accounts, "log_in", slow)
+    with served.client("viewer") as client, ThreadPoolExecutor(60) as threads:
+        logins = [
+            threads.submit(client.post, "/login", data={"name": f"n{n}", "password": "x"})
+            for n in range(25)
+        ]
+        assert hashing.wait(60)
+        assert client.get("/studies").status_code == 200
+        done.set()
+        assert {login.result().status_code for login in logins} <= {401, 503}
+
+
+def test_a_proxy_has_to_pass_on_who_asks_and_how(served: Served) -> None:
+    app = create_app(served.app.state.board, hosts=["tuner.example"], is_proxied=True)
+    trusting = ProxyHeadersMiddleware(app, trusted_hosts=["testclient"])
+    for behind, headers, said in (
+        (trusting, {}, "must pass on X-Forwarded-For"),
+        (app, {"X-Forwarded-For": "192.0.2.7"}, "with `--proxy testclient`"),
+        (trusting, {"X-Forwarded-For": "192.0.2.7"}, "must pass on `X-Forwarded-Proto: https`"),
+        (trusting, {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}, None),
+    ):
+        client = TestClient(behind, base_url="http://tuner.example")
+        answer = client.get("/login", headers=headers)
+        assert answer.status_code == (400 if said else 200)
+        assert (said or "Log in") in answer.text
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://localhost", "http://[::1", "http://localhost:80:80", "x"]
+)
+def test_an_origin_of_another_scheme_or_none_at_all_is_refused(served: Served, origin: str) -> None:
+    answer = served.client("admin").post("/studies/1/pause", headers={"Origin": origin})
+    assert answer.status_code == 403
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_a_stream_ends_with_the_session_that_opened_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "ASK", 0.01)
+
+    async def watch() -> list[str]:
+        events = []
+        board = served.app.state.board
+        scope = {
+            "type": "http",
+            "headers": [(b"cookie", f"{COOKIE}={served.sessions['viewer']}".encode())],
+            "path": "/",
+            "query_string": b"",
+            "server": ("localhost", 80),
+        }
+
+        def is_allowed() -> bool:
+            return identify(Request(scope), board) is not None
+
+        async for event in board.stream.events(is_allowed):
+            events.append(event)
+            accounts.change(served.database, "one viewer", password="another long password")
+        return events
+
+    assert len(asyncio.run(asyncio.wait_for(watch(), 60))) == 1
+
+
+def test_only_its_owner_can_read_the_secret(tmp_path: Path) -> None:
+    file = tmp_path / "dashboard" / "secret"
+    first = entrance.load(tmp_path)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert entrance.load(tmp_path).cookie == first.cookie
+    assert first.in_address("").rpartition("=")[2] not in repr(first)
+    for spoil in (
+        lambda: file.chmod(0o644),
+        lambda: file.write_text("short"),
+        lambda: (file.unlink(), file.symlink_to(tmp_path / "elsewhere")),
+    ):
+        spoil()
+        again = entrance.load(tmp_path)
+        assert again.cookie != first.cookie, "what others could read or set is replaced"
+        assert stat.S_IMODE(file.lstat().st_mode) == 0o600
+        first = again
+
+
+def test_a_dashboard_is_found_by_its_home_for_as_long_as_it_serves(tmp_path: Path) -> None:
+    address = "http://127.0.0.1:8470"
+    assert not entrance.running(tmp_path, address)
+    with entrance.announced(tmp_path, address):
+        assert entrance.running(tmp_path, address)
+        assert not entrance.running(tmp_path, "http://127.0.0.1:8471")
+        assert not entrance.running(tmp_path / "other", address)
+    assert not entrance.running(tmp_path, address)
+    record = tmp_path / "dashboard" / "8470"
+    record.write_text(address)  # of one that was killed
+    assert not entrance.running(tmp_path, address)
+
+
+def test_without_accounts_no_other_name_is_answered(local: Served) -> None:
+    client = local.client(None, "http://tuner.example")
+    assert client.get("/studies", headers=secret_of(local).header).status_code == 421

@@ -31,7 +31,9 @@ STUDY = "name: s\nfamily: cnn\ndata: digits\nbudget: {trials: 3, epochs: 1}\n"
 def client(database: Database, tmp_path: Path) -> Iterator[TestClient]:
     board = Board(database, Settings(home=tmp_path / "home"))
     app = create_app(board, hosts=("localhost", "testserver"))  # schemathesis' name for it
-    yield TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+    client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+    client.headers |= board.access.secret.header
+    yield client
 
 
 @pytest.fixture
@@ -41,12 +43,16 @@ def schema(client: TestClient, database: Database) -> schemathesis.BaseSchema:
     bench.do(trials.report, held, [Report(1, 0.5)], lease=60.0)
     bench.finish(held, TrialState.FAILED, cause=Cause.DIVERGED, message="\x1b[31m<b>NaN</b>")
     bench.held()
-    found = schemathesis.openapi.from_asgi("/api/v1/openapi.json", client.app)
+    found = schemathesis.openapi.from_asgi(
+        "/api/v1/openapi.json", client.app, headers=dict(client.headers)
+    )
     # whatever is done to the studies, the next example finds them
     return found.exclude(path_regex="stream|figures|table|csv").exclude(method="DELETE")
 
 
-def test_whatever_the_description_allows_is_answered(schema: schemathesis.BaseSchema) -> None:
+def test_whatever_the_description_allows_is_answered(
+    client: TestClient, schema: schemathesis.BaseSchema
+) -> None:
     every = [found.ok() for found in schema.get_all_operations()]
     assert len(every) > 10
     for operation in every:
@@ -60,7 +66,7 @@ def test_whatever_the_description_allows_is_answered(schema: schemathesis.BaseSc
         )
         @given(case=operation.as_strategy())
         def answered(case: schemathesis.Case) -> None:
-            answer = case.call()
+            answer = case.call(headers=dict(client.headers))
             assert answer.status_code < 500, f"{case.method} {case.path}: {answer.text}"
 
         answered()

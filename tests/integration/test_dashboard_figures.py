@@ -48,7 +48,8 @@ def board(database: Database, tmp_path: Path) -> Board:
 
 @pytest.fixture
 def client(board: Board) -> Iterator[TestClient]:
-    yield TestClient(create_app(board), base_url="http://localhost")
+    headers = board.access.secret.header
+    yield TestClient(create_app(board), base_url="http://localhost", headers=headers)
 
 
 def test_every_figure_is_drawn_and_told_apart_by_version_and_filter(
@@ -143,7 +144,7 @@ def test_a_commit_is_told_to_open_pages(board: Board, database: Database, study:
     ready = threading.Event()
 
     async def read() -> None:
-        async for event in board.stream.events():
+        async for event in board.stream.events(lambda: True):
             events.append(event)
             ready.set()
 

@@ -1,18 +1,23 @@
 """Where the dashboard may listen, and what that needs."""
 
 import json
+import signal
+import socket
 import subprocess
+import sys
 import threading
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from tests.conftest import tuner
 from tuner import accounts
 from tuner.accounts import Role
 from tuner.dashboard.server import Place, Server
-from tuner.database.engine import Database
+from tuner.database.engine import Database, masked
 from tuner.errors import BadInputError
 from tuner.settings import Settings
 
@@ -41,8 +46,15 @@ def test_beyond_this_machine_it_needs_https_and_somebody_to_log_in(
     settings = Settings(home=tmp_path)
     with pytest.raises(BadInputError, match="need HTTPS"):
         Server(database, settings, Place(host="0.0.0.0"))
+    proxied = Place(behind_tls=True, names=["tuner.example.org"])
     with pytest.raises(BadInputError, match="tuner user add NAME --role admin"):
+        Server(database, settings, proxied)
+    with pytest.raises(BadInputError, match="with `--host-name`, as in"):
         Server(database, settings, Place(behind_tls=True))
+    with pytest.raises(BadInputError, match="--proxy: belongs to `--behind-tls`"):
+        Server(database, settings, Place(proxies=["10.0.0.1"]))
+    with pytest.raises(BadInputError, match="`nginx` is no IP address or network"):
+        Server(database, settings, replace(proxied, proxies=["nginx"]))
     accounts.add(database, "eve", "a long enough password", Role.VIEWER)
     with pytest.raises(BadInputError, match="nobody could log in"):
         Server(database, settings, Place(login=True))
@@ -66,6 +78,49 @@ def test_a_taken_port_is_told(database: Database, tmp_path: Path) -> None:
     first.stop()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_its_address_is_printed_again_while_it_serves(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        words = ("dashboard", "--no-browser", "--port", str(free.getsockname()[1]))
+    first = subprocess.Popen(
+        [sys.executable, "-m", "tuner", *words], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    with first:
+        assert first.stdout is not None
+        said = first.stdout.readline()
+        address = said.removeprefix("dashboard at ").strip()
+        assert "/?token=" in address
+        again = tuner(*words, environment=environment)
+        assert (again.returncode, again.stdout) == (0, said)
+        other = tuner(*words, environment={**environment, "TUNER_HOME": str(tmp_path / "other")})
+        assert other.returncode == 2
+        assert "cannot be listened on" in other.stderr
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with opener.open(f"{address.partition('/?')[0]}/studies") as stranger:
+            assert "Log in" in stranger.read().decode()
+        with opener.open(address) as owner:
+            assert owner.url.endswith("/studies")
+        first.terminate()
+    assert first.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:SECRET@h/d",
+        "postgresql://u@h/d?password=SECRET",
+        "postgresql://u:SECRET@h/d?sslpassword=SECRET&password=SECRET&connect_timeout=3",
+    ],
+)
+def test_no_secret_of_a_url_is_shown(url: str) -> None:
+    shown = masked(make_url(url))
+    assert "SECRET" not in shown
+    assert "***" in shown
+    assert shown.startswith("postgresql://u")
 
 
 def test_accounts_and_tokens_from_the_command_line(environment: dict[str, str]) -> None:

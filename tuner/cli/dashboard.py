@@ -58,6 +58,9 @@ def dashboard(
     behind_tls: bool = typer.Option(
         False, "--behind-tls", help="A proxy in front speaks HTTPS to browsers."
     ),
+    proxies: list[str] = typer.Option(
+        [], "--proxy", help="Address or network of that proxy, if on another machine (repeatable)."
+    ),
     login: bool = typer.Option(False, "--login", help="Ask for accounts on this machine too."),
 ) -> None:
     """Serve the dashboard on this machine and open it in a browser."""
@@ -65,10 +68,14 @@ def dashboard(
 
     chosen = settings()
     logs.configure(chosen.log_level)
-    place = Place(host, port, names, certificate, key, behind_tls, login)
+    place = Place(host, port, names, certificate, key, behind_tls, proxies, login)
 
-    def started(address: str) -> None:
-        out.print(f"dashboard at [bold]{address}[/]")
-        err.print("[dim]Ctrl-C ends it; studies and workers go on[/]")
+    def started(address: str, is_new: bool) -> None:
+        # whole, however narrow the terminal is: it is to be copied
+        out.print(f"dashboard at [bold]{address}[/]", soft_wrap=True)
+        if is_new:
+            err.print("[dim]Ctrl-C ends it; studies and workers go on[/]")
+        else:
+            err.print("[dim]it was running already[/]")
 
     serve(chosen, place, browser=browser, on_start=started)

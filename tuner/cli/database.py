@@ -15,7 +15,7 @@ import typer
 from tuner import __version__
 from tuner.cli.output import AsJson, opened, out, print_json, shown, table
 from tuner.database import embedded, schema, workers
-from tuner.database.engine import connect
+from tuner.database.engine import connect, masked
 from tuner.database.health import health
 from tuner.errors import TunerError
 from tuner.settings import Settings, settings
@@ -56,7 +56,7 @@ def status(as_json: bool = AsJson) -> None:
             alive = workers.alive(connection)
         facts = {
             "server": "embedded" if database.is_embedded else "given by TUNER_DATABASE_URL",
-            "url": database.url.render_as_string(hide_password=True),
+            "url": masked(database.url),
             "postgresql": found.server,
             "schema": version,
             "size": f"{found.bytes / 2**20:.1f} MiB",
@@ -92,7 +92,8 @@ def url(
             printed = schema.views_url(database.url)
         else:
             printed = database.url.set(drivername="postgresql")  # as psql and others want it
-        typer.echo(printed.render_as_string(hide_password=not show_password))
+        whole = printed.render_as_string(hide_password=False)
+        typer.echo(whole if show_password else masked(printed))
 
 
 def stop(

@@ -55,8 +55,13 @@ class AsciiResponse(JSONResponse):
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
 
 
-def create_app(board: Board, *, hosts: Collection[str] = LOOPBACK) -> FastAPI:
-    """The dashboard over an open database; `hosts` are the names it may be asked under."""
+def create_app(
+    board: Board, *, hosts: Collection[str] = LOOPBACK, is_proxied: bool = False
+) -> FastAPI:
+    """The dashboard over an open database; `hosts` are the names it may be asked under.
+
+    `is_proxied`: all requests come through a proxy that says who has sent them.
+    """
     app = FastAPI(
         title="tuner",
         version=__version__,
@@ -70,6 +75,7 @@ def create_app(board: Board, *, hosts: Collection[str] = LOOPBACK) -> FastAPI:
     app.state.board = board
     app.state.figures = api.figures.Cache()
     app.state.attempts = Attempts()
+    app.state.hashing = login.new_hashing()
     for public in (assets.router, health.router, login.router):
         app.include_router(public, include_in_schema=False)
     for pages in (
@@ -98,7 +104,7 @@ def create_app(board: Board, *, hosts: Collection[str] = LOOPBACK) -> FastAPI:
     app.add_exception_handler(HTTPException, _explain)
     app.add_exception_handler(RequestValidationError, _explain)
     app.add_middleware(Audited, board=board)
-    app.add_middleware(Guards, hosts=hosts, tls=board.access.tls)
+    app.add_middleware(Guards, hosts=hosts, tls=board.access.tls, is_proxied=is_proxied)
     return app
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
+from tuner.dashboard.entrance import Secret
 from tuner.dashboard.plots.stream import Stream
 from tuner.dashboard.plots.watched import Watched
 from tuner.database import feed
@@ -24,6 +25,7 @@ class Access:
 
     login: bool = False  # whether accounts are asked for
     tls: bool = False  # whether browsers reach it by HTTPS
+    secret: Secret = field(default_factory=Secret)  # opens it where no accounts are asked for
 
 
 class Progresses:

@@ -1,8 +1,8 @@
 """The dashboard's process: where it may listen, under which names, and how it ends.
 
-On this machine's loopback it asks for no login, for whoever is here can use the database anyway.
-Beyond it, it starts only with HTTPS (its own certificate, or a proxy in front that has one) and
-with an account that could log in.
+On this machine's loopback it asks for no accounts: the address that is printed carries a secret of
+its owner's (`entrance.py`). Beyond it, it starts only with HTTPS (its own certificate, or a proxy
+in front that has one) and with an account that could log in.
 """
 
 import asyncio
@@ -12,18 +12,20 @@ import ssl
 import threading
 import webbrowser
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import uvicorn
 
 from tuner import commands, files
+from tuner.dashboard import entrance
 from tuner.dashboard.app import LOOPBACK, create_app
 from tuner.dashboard.context import Access, Board
 from tuner.database import accounts
 from tuner.database.engine import Database
 from tuner.errors import BadInputError
 from tuner.settings import Settings
+from tuner.spec.words import quoted
 
 GRACE = 2  # seconds that open streams have when the server is to end
 
@@ -38,6 +40,7 @@ class Place:
     certificate: Path | None = None
     key: Path | None = None
     behind_tls: bool = False  # a proxy in front speaks HTTPS
+    proxies: Sequence[str] = ()  # addresses or networks of it, beside this machine's loopback
     login: bool = False  # ask for accounts even on the loopback
 
     @property
@@ -54,6 +57,12 @@ class Place:
         """What follows from it."""
         tls = self.behind_tls or self.certificate is not None
         return Access(login=self.login or not self.is_loopback, tls=tls)
+
+    def address(self, port: int) -> str:
+        """Where a browser on this machine finds it."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
+        host = f"[{host}]" if ":" in host else host
+        return f"{'http' if self.certificate is None else 'https'}://{host}:{port}"
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -81,17 +90,19 @@ class Server:
         """Checks the place and takes the port; BadInputError where that cannot be."""
         _check(database, place)
         self._listening = _listening(place)
-        host, port = self._listening.getsockname()[:2]
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
-        scheme = "https" if place.certificate is not None else "http"
-        self.address = f"{scheme}://{shown}:{port}"
-        self.board = Board(database, settings, place.access)
+        self.address = place.address(self._listening.getsockname()[1])
+        secret = entrance.load(settings.home)
+        self.board = Board(database, settings, replace(place.access, secret=secret))
+        # that of a dashboard with accounts lets nobody in
+        self.entrance = self.address if place.access.login else secret.in_address(self.address)
+        self._home = settings.home
         config = uvicorn.Config(
-            create_app(self.board, hosts=place.hosts),
+            create_app(self.board, hosts=place.hosts, is_proxied=place.behind_tls),
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=place.behind_tls,
+            forwarded_allow_ips=["127.0.0.1", "::1", *place.proxies],
             ssl_certfile=place.certificate,
             ssl_keyfile=place.key,
             timeout_graceful_shutdown=GRACE,
@@ -100,7 +111,8 @@ class Server:
 
     def run(self) -> None:
         """Serve until stopped by a signal."""
-        self._server.run(sockets=[self._listening])
+        with entrance.announced(self._home, self.address):
+            self._server.run(sockets=[self._listening])
 
     def stop(self) -> None:
         """End it from another thread."""
@@ -108,15 +120,27 @@ class Server:
 
 
 def serve(
-    settings: Settings, place: Place, *, browser: bool, on_start: Callable[[str], None]
+    settings: Settings, place: Place, *, browser: bool, on_start: Callable[[str, bool], None]
 ) -> None:
-    """Serve until stopped; `on_start` is told the address, `browser` opens it."""
+    """Serve until stopped, unless this home's dashboard is at that port already.
+
+    `on_start` is told the address that lets in, and whether it is served from now on; `browser`
+    opens it.
+    """
+    if place.port and entrance.running(settings.home, place.address(place.port)):
+        address = place.address(place.port)
+        if not place.access.login:
+            address = entrance.load(settings.home).in_address(address)
+        on_start(address, False)
+        if browser:
+            webbrowser.open(address)
+        return
     database = commands.open_database(settings)
     try:
         server = Server(database, settings, place)
-        on_start(server.address)
+        on_start(server.entrance, True)
         if browser:
-            threading.Thread(target=webbrowser.open, args=(server.address,), daemon=True).start()
+            threading.Thread(target=webbrowser.open, args=(server.entrance,), daemon=True).start()
         server.run()
     finally:
         database.close()
@@ -125,6 +149,20 @@ def serve(
 def _check(database: Database, place: Place) -> None:
     if place.key is not None and place.certificate is None:
         raise BadInputError("--key: belongs to a `--certificate`, which is missing")
+    if place.proxies and not place.behind_tls:
+        raise BadInputError("--proxy: belongs to `--behind-tls`, which is missing")
+    for text in place.proxies:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError:
+            raise BadInputError(
+                f"--proxy: {quoted(text)} is no IP address or network, as 10.0.0.5 or 10.0.0.0/24"
+            ) from None
+    if place.behind_tls and not place.names:
+        raise BadInputError(
+            "--behind-tls: name the host that browsers ask for with `--host-name`, as in "
+            "`--host-name tuner.example.org`"
+        )
     if not place.access.login:
         return
     if not place.access.tls and not place.is_loopback:

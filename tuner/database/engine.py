@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import psycopg2
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -38,6 +39,7 @@ _WAITING_HELPS = ("08", "57P", "53300", "40P01", "40001")
 _DISK_FULL = "53100"
 # What a server says that will say the same next time; an error while connecting has no SQLSTATE. In
 # other languages than English it counts as unreachable.
+_MASK = "***"
 _REFUSED = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|not permitted to log in"
     r'|(database|role) ".*" does not exist|permission denied for database'
@@ -196,6 +198,13 @@ def translated(url: URL) -> Iterator[None]:
                 f"PostgreSQL at {address(url)} does not answer: {said}"
             ) from error
         raise
+
+
+def masked(url: URL) -> str:
+    """The URL as text without any secret: libpq takes passwords among its options as well."""
+    query = {key: _MASK if "password" in key.lower() else value for key, value in url.query.items()}
+    shown = url.set(query=query).render_as_string(hide_password=True)
+    return shown.replace(quote_plus(_MASK), _MASK)
 
 
 def address(url: URL) -> str:

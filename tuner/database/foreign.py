@@ -5,6 +5,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from tuner.database.engine import masked
 from tuner.errors import BadInputError
 
 DriverError = DBAPIError  # what the drivers' errors come out as
@@ -45,7 +46,7 @@ def said(error: BaseException) -> str:
 
 def shown(text: str) -> str:
     """A URL without its password, for messages."""
-    return make_url(text).render_as_string()
+    return masked(make_url(text))
 
 
 def _is_missing_file(parsed: URL) -> bool:

@@ -15,6 +15,8 @@ from tuner.dashboard.plots import compact, rows, selection
 from tuner.dashboard.plots.drawn import BY_IMPORTANCE, FIGURES, Drawn, Look
 from tuner.dashboard.plots.selection import Filter
 from tuner.dashboard.plots.watched import Seen
+from tuner.dashboard.security.access import identify
+from tuner.errors import DatabaseUnreachableError
 from tuner.figures import curves, history
 from tuner.search import importances
 from tuner.search.importances import Share
@@ -217,10 +219,17 @@ def _file_name(study: Study) -> str:
 
 
 @router.get("/stream", response_class=StreamingResponse)
-async def stream(board: Context) -> StreamingResponse:
+async def stream(request: Request, board: Context) -> StreamingResponse:
     """What changes, as server-sent events; see `dashboard/plots/stream.py`."""
+
+    def is_allowed() -> bool:
+        try:
+            return identify(request, board) is not None
+        except DatabaseUnreachableError:  # then there is nothing to tell either
+            return True
+
     return StreamingResponse(
-        board.stream.events(),
+        board.stream.events(is_allowed),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

@@ -16,7 +16,7 @@ import math
 import os
 import select
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -29,6 +29,7 @@ from tuner.errors import DatabaseUnreachableError, StudyNotFoundError
 LOOK = 2.0  # seconds between looks without a hint: one can get lost
 RETRY = 1.0  # seconds between attempts to reach the database
 ALIVE = 15.0  # seconds between comments that keep a proxy from closing a silent stream
+ASK = 5.0  # seconds between looks at whether a page's session or token still holds
 MOST = 50  # trials told in one event; beyond, the page asks for figures anew
 WAITING = 200  # events that a slow page may be behind
 
@@ -63,21 +64,32 @@ class Stream:
 
     # Pages
 
-    async def events(self) -> AsyncIterator[str]:
-        """A page's stream, until it goes or the server ends."""
+    async def events(self, is_allowed: Callable[[], bool]) -> AsyncIterator[str]:
+        """A page's stream, until it goes, may not look any more or the server ends.
+
+        `is_allowed` may take a moment; it is asked every few seconds.
+        """
         page = (asyncio.get_running_loop(), asyncio.Queue[str | None](WAITING))
         with self._lock:
             self._pages.add(page)
         try:
             yield "retry: 1000\n\n" + _event("hello", {"versions": self._watched.versions()})
+            loop = page[0]
+            asked = written = loop.time()
             while not self._ended.is_set():
                 try:
-                    event = await asyncio.wait_for(page[1].get(), ALIVE)
+                    event = await asyncio.wait_for(page[1].get(), ASK)
                 except TimeoutError:
-                    event = ":\n\n"
+                    event = ""
                 if event is None:
                     return
-                yield event
+                if loop.time() - asked >= ASK:
+                    if not await asyncio.to_thread(is_allowed):
+                        return
+                    asked = loop.time()
+                if event or loop.time() - written >= ALIVE:
+                    yield event or ":\n\n"
+                    written = loop.time()
         finally:
             with self._lock:
                 self._pages.discard(page)

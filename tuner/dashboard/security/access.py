@@ -2,48 +2,80 @@
 
 Every router is included with one of `viewer`, `operator`, `admin`, and a route that changes
 something declares `operator` or `admin` itself. Without accounts (a server that only this machine
-reaches) everybody is its local admin.
+reaches) the secret in the address that `tuner dashboard` prints makes its bearer the local admin.
 """
 
 from typing import Annotated
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
-from fastapi import Depends, HTTPException, Request, params
+from fastapi import Depends, HTTPException, Request, Response, params
 
 from tuner import accounts
 from tuner.accounts import Role, User
-from tuner.dashboard.context import Context
+from tuner.dashboard.context import Board, Context
+from tuner.dashboard.entrance import QUERY
 
 LOCAL = User("local", Role.ADMIN)
 COOKIE = "tuner_session"
 SECURE_COOKIE = "__Host-tuner_session"  # browsers take it from HTTPS alone, and for this host alone
 
 
-def cookie_name(board: Context) -> str:
-    """What the session's cookie is called."""
-    return SECURE_COOKIE if board.access.tls else COOKIE
+def cookie_name(request: Request, board: Board) -> str:
+    """What the session's cookie is called.
+
+    Browsers send a cookie to all ports of a host: that of a dashboard without accounts is named
+    after its port, so that two of them do not log each other out.
+    """
+    if board.access.login:
+        return SECURE_COOKIE if board.access.tls else COOKIE
+    return f"{COOKIE}_{request.url.port or 80}"
 
 
 def known(request: Request, board: Context) -> User | None:
     """Who has sent this request; None where nobody has said."""
-    found = _known(request, board) if board.access.login else LOCAL
-    request.state.user = found
-    return found
+    user = identify(request, board)
+    request.state.user = user
+    return user
 
 
-def _known(request: Request, board: Context) -> User | None:
-    kind, _, secret = request.headers.get("authorization", "").partition(" ")
-    wanted = "api"
-    if kind.lower() != "bearer":
-        secret, wanted = request.cookies.get(cookie_name(board), ""), "session"
-    found = accounts.user_of(board.database, secret) if secret else None
-    return found[0] if found is not None and found[1] == wanted else None
+def identify(request: Request, board: Board) -> User | None:
+    """Whom the token or the cookie of a request stands for now; None for nobody."""
+    kind, _, bearer = request.headers.get("authorization", "").partition(" ")
+    is_bearer = kind.lower() == "bearer"
+    secret = bearer if is_bearer else request.cookies.get(cookie_name(request, board), "")
+    if not secret:
+        return None
+    if not board.access.login:
+        local = board.access.secret
+        if local.opens(secret) if is_bearer else local.opens_as_cookie(secret):
+            return LOCAL
+        if not is_bearer:  # there are no sessions of accounts
+            return None
+    holder = accounts.user_of(board.database, secret)
+    wanted = "api" if is_bearer else "session"
+    return holder[0] if holder is not None and holder[1] == wanted else None
+
+
+def let_in(request: Request, board: Board, answer: Response) -> None:
+    """Give the browser the cookie of a dashboard without accounts."""
+    answer.set_cookie(
+        cookie_name(request, board),
+        board.access.secret.cookie,
+        secure=False,
+        httponly=True,
+        # strict ones are not sent after a link in another program's page, such as a notebook
+        samesite="lax",
+    )
 
 
 def _requires(role: Role) -> params.Depends:
-    def check(request: Request, who: Annotated[User | None, Depends(known)]) -> User:
+    def check(
+        request: Request, board: Context, who: Annotated[User | None, Depends(known)]
+    ) -> User:
+        if _carries_secret(request, board):
+            raise HTTPException(303, "come in", headers=_entrance(request, board))
         if who is None:
-            if request.url.path.startswith("/api/"):
+            if request.url.path.startswith("/api/") or request.url.path == "/metrics":
                 raise HTTPException(
                     401, "log in, or send a token", headers={"WWW-Authenticate": "Bearer"}
                 )
@@ -56,6 +88,27 @@ def _requires(role: Role) -> params.Depends:
 
     found: params.Depends = Depends(check)
     return found
+
+
+def _carries_secret(request: Request, board: Board) -> bool:
+    """Whether this is a visit by the address that was printed."""
+    given = request.query_params.get(QUERY)
+    return (
+        given is not None
+        and request.method == "GET"
+        and not board.access.login
+        and board.access.secret.opens(given)
+    )
+
+
+def _entrance(request: Request, board: Board) -> dict[str, str]:
+    """The way to the same page without the secret in its address, with a cookie in its place."""
+    answer = Response()
+    let_in(request, board, answer)
+    rest = [(name, value) for name, value in request.query_params.multi_items() if name != QUERY]
+    query = f"?{urlencode(rest)}" if rest else ""
+    path = "/" + quote(request.url.path.lstrip("/"))  # `//host` would lead elsewhere
+    return {"Location": path + query, "Set-Cookie": answer.headers["set-cookie"]}
 
 
 def _login(request: Request) -> str:

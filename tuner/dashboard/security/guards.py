@@ -5,13 +5,15 @@ Plain ASGI, for streams must pass through unbuffered. A page of another site can
 us change anything (Origin); what slips through our escaping cannot run (Content-Security-Policy).
 """
 
+import logging
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_log = logging.getLogger(__name__)
 
 MAX_BODY = 1_000_000  # bytes
 TOO_LARGE = f"a request may have {MAX_BODY:,} bytes at most"
@@ -51,13 +53,23 @@ HSTS = {"Strict-Transport-Security": "max-age=31536000"}
 class Guards:
     """The outermost layer of the application."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str], tls: bool = False) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Collection[str],
+        tls: bool = False,
+        is_proxied: bool = False,
+    ) -> None:
         """`hosts`: the names under which this server may be asked, without ports.
 
-        `tls`: browsers reach it by HTTPS, and shall never again try it without.
+        `tls`: browsers reach it by HTTPS, and shall never again try it without. `is_proxied`: a
+        proxy passes on who asks, which the limits of logins need.
         """
+        self._is_proxied = is_proxied
         self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
+        self._scheme = "https" if tls else "http"
         self._headers = {**HEADERS, **(HSTS if tls else {})}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,12 +94,15 @@ class Guards:
 
     def _refused(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
+        if self._is_proxied and (mistake := _proxy_mistake(scope, headers)):
+            _log.warning("%s", mistake)
+            return PlainTextResponse(f"{mistake}.\n", 400)
         host = headers.get("host", "")
         if _name(host) not in self._hosts:
             return PlainTextResponse(
                 "This server does not answer to that name; `--host-name` allows it.\n", 421
             )
-        if scope["method"] not in SAFE_METHODS and not _is_own(headers, host):
+        if scope["method"] not in SAFE_METHODS and not _is_own(headers, self._scheme, host):
             return PlainTextResponse("A page of another site may not do that.\n", 403)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY:
@@ -95,11 +110,29 @@ class Guards:
         return None
 
 
-def _is_own(headers: Headers, host: str) -> bool:
+def _proxy_mistake(scope: Scope, headers: Headers) -> str | None:
+    """What the proxy in front does not pass on; None where all is there.
+
+    uvicorn has put the client into its place already, if it trusts the proxy.
+    """
+    if scope["path"] == "/healthz":  # asked by the proxy itself, or by whoever keeps this running
+        return None
+    forwarded = headers.get("x-forwarded-for")
+    if forwarded is None:
+        return "the proxy in front must pass on X-Forwarded-For, which says who asks"
+    client = scope["client"][0] if scope.get("client") else ""
+    if client not in forwarded:
+        return f"the proxy at {client} is not trusted; start the dashboard with `--proxy {client}`"
+    if scope["scheme"] != "https":
+        return "the proxy in front must pass on `X-Forwarded-Proto: https`, and browsers use HTTPS"
+    return None
+
+
+def _is_own(headers: Headers, scheme: str, host: str) -> bool:
     """Whether a page of ours, or no page at all, has sent this."""
     origin = headers.get("origin")
-    if origin is not None:
-        return urlsplit(origin).netloc.lower() == host.lower()
+    if origin is not None:  # compared as a whole: there is nothing to parse, so nothing malformed
+        return origin.lower() == f"{scheme}://{host}".lower()
     # a program sends neither; every browser of today sends this one
     return headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 

@@ -1,41 +1,125 @@
-"""How often somebody may try to log in."""
+"""How often somebody may try to log in.
 
+An attempt is counted before its password is looked at, so a burst of a thousand tests no more than
+one after the other; what succeeds is taken back. A name is limited for each address (five a
+minute), an address for all names, and a name for all addresses, more slowly. This last limit must
+lock nobody out: it does not hold for browsers that have logged in under the name before, which
+keep a cookie that says so (OWASP calls it a device cookie).
+"""
+
+import ipaddress
+import secrets
 import threading
 import time
 from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-TRIES = 5  # that failed, of one name or one address, within PERIOD
-PERIOD = 60.0  # seconds
+from tuner.dashboard.entrance import Secret
+
 MOST = 10_000  # names and addresses that are remembered
+ADDRESS_BITS = 64  # of an IPv6 address: one customer has so many of the rest as he likes
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So many attempts that failed within a period."""
+
+    tries: int
+    period: float  # seconds
+
+
+PAIR = Limit(5, 60.0)  # a name and an address, or a name and a known browser
+ADDRESS = Limit(30, 60.0)  # an office behind one address has several people
+NAME = Limit(60, 3600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A login that is being tried, counted as failed until it has succeeded."""
+
+    keys: Sequence[tuple[str, Limit]]
+    at: float
 
 
 class Attempts:
-    """Failed logins of the last minute, by name and by address; for many threads at once."""
+    """Failed logins, by name and address; for many threads at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._failed: dict[str, deque[float]] = defaultdict(deque)
         self._lock = threading.Lock()
 
-    def wait(self, *keys: str) -> float:
-        """Seconds until one of these may try again; 0 where each may now."""
-        now = time.monotonic()
-        with self._lock:
-            return max(self._wait(key, now) for key in keys)
+    def begin(self, name: str, address: str, device: str | None = None) -> Attempt | float:
+        """Count an attempt; where none is free, the seconds until one is.
 
-    def failed(self, *keys: str) -> None:
-        """Take note of a try that failed."""
-        now = time.monotonic()
+        `device` names a browser that has logged in under this name before.
+        """
+        name = name.casefold()
+        if device is None:
+            where = network(address)
+            keys = [
+                (f"pair {name}\0{where}", PAIR),
+                (f"address {where}", ADDRESS),
+                (f"name {name}", NAME),
+            ]
+        else:
+            keys = [(f"device {name}\0{device}", PAIR)]
+        now = self._clock()
         with self._lock:
             if len(self._failed) > MOST:
-                recent = {k: t for k, t in self._failed.items() if t and t[-1] > now - PERIOD}
-                self._failed = defaultdict(deque, recent)
-            for key in keys:
+                self._forget(now)
+            wait = max(self._wait(key, limit, now) for key, limit in keys)
+            if wait > 0:
+                return wait
+            for key, _ in keys:
                 self._failed[key].append(now)
+        return Attempt(keys, now)
 
-    def _wait(self, key: str, now: float) -> float:
+    def succeeded(self, attempt: Attempt) -> None:
+        """Take back what `begin` has counted."""
+        with self._lock:
+            for key, _ in attempt.keys:
+                if attempt.at in self._failed.get(key, ()):
+                    self._failed[key].remove(attempt.at)
+
+    def _wait(self, key: str, limit: Limit, now: float) -> float:
         times = self._failed.get(key)
         if times is None:
             return 0.0
-        while times and times[0] <= now - PERIOD:
+        while times and times[0] <= now - limit.period:
             times.popleft()
-        return times[-TRIES] + PERIOD - now if len(times) >= TRIES else 0.0
+        full = len(times) >= limit.tries
+        return times[-limit.tries] + limit.period - now if full else 0.0
+
+    def _forget(self, now: float) -> None:
+        """Keep what still counts, of too many the latest."""
+        recent = {k: t for k, t in self._failed.items() if t and t[-1] > now - NAME.period}
+        latest = sorted(recent.items(), key=lambda item: item[1][-1])[-MOST // 2 :]
+        self._failed = defaultdict(deque, latest)
+
+
+def network(address: str) -> str:
+    """What counts as one address: of IPv6, all that share the first half."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.version == 6:
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((int(parsed), ADDRESS_BITS), strict=False))
+    return str(parsed)
+
+
+def device_cookie(secret: Secret, name: str) -> str:
+    """The cookie of a browser that has logged in under this name."""
+    nonce = secrets.token_urlsafe(16)
+    return f"{nonce}.{secret.sign(f'device {nonce} {name.casefold()}')}"
+
+
+def known_device(secret: Secret, name: str, cookie: str) -> str | None:
+    """The browser that a cookie names, if this name has logged in with it; None otherwise."""
+    nonce, _, signature = cookie.partition(".")
+    is_ours = secret.signed(f"device {nonce} {name.casefold()}", signature)
+    return nonce if is_ours else None
