@@ -11,6 +11,7 @@ from types import FrameType
 import typer
 
 from tuner import __version__
+from tuner import logs as process_logs
 from tuner.cli import (
     accounts,
     confirm,
@@ -69,6 +70,7 @@ def _program(
 
 def main() -> None:
     """Run the program on this process's arguments and end the process."""
+    process_logs.own_process()
     for stream in (sys.stdout, sys.stderr):
         # a terminal that cannot show `–` gets an escape, not a traceback
         with contextlib.suppress(AttributeError):  # closed, or not a text stream

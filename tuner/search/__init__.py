@@ -1,1 +1,9 @@
 """The search: what to try next and when to stop; all of Optuna is in here."""
+
+import optuna
+
+from tuner import logs
+
+if logs.is_own_process():  # what it logs is no news to whoever runs a study
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    optuna.logging.disable_default_handler()

@@ -28,8 +28,6 @@ from tuner.trials import Direction, ParamValue
 REDRAWS = 20  # of a forbidden or already tried configuration, before it is drawn at random
 RANDOM_REDRAWS = 10_000  # of a forbidden one, at random
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-
 
 class Proposer:
     """Draws parameters for one study in one process."""
