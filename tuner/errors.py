@@ -43,6 +43,17 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def overwritten(text: str) -> str:
+    r"""The text as a terminal shows it in the end: of each line what stands behind its last `\r`.
+
+    Progress bars are written so; what was longer before it is not looked after.
+    """
+    lines = text.replace("\r\n", "\n").split("\n")
+    return "\n".join(
+        next((part for part in reversed(line.split("\r")) if part), "") for line in lines
+    )
+
+
 def dotted(loc: Sequence[str | int]) -> str:
     """`("enqueue", 0, "lr")` as people read it: `enqueue[0].lr`; always a single line."""
     text = ""

@@ -206,6 +206,40 @@ def test_retry_and_resume_take_code_that_was_corrected(
     assert "has changed since the study was launched" in said.stderr
 
 
+TWICE = """
+import os, sys, time
+def train(trial):
+    for percent in range(0, 101, 20):
+        sys.stderr.write(f"\\r{percent:3d} % of attempt {trial.attempt}")
+        sys.stderr.flush()
+    if trial.attempt == 1:
+        os._exit(1)
+    print("\\nit goes on")
+    return trial.params["x"]
+"""
+
+
+def test_a_log_is_followed_over_attempts(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "twice.py").write_text(TWICE)
+    study = CORRECTED.format(module="twice").replace("trials: 4", "trials: 1")
+    (tmp_path / "s.yaml").write_text(study + "enqueue: [{x: 0.5}]\n")
+    run = {"environment": environment, "cwd": tmp_path}
+    assert tuner("launch", "s.yaml", **run).returncode == 0
+    command = [sys.executable, "-m", "tuner", "logs", "my study", "0", "--follow"]
+    with subprocess.Popen(
+        command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    ) as following:  # fmt: skip
+        with worker(environment, tmp_path, "--until-done") as process:
+            process.wait(60)
+        out, err = following.communicate(timeout=60)
+    assert following.returncode == 0
+    assert out == "100 % of attempt 1\n100 % of attempt 2\nit goes on\n"
+    assert err.splitlines()[-1] == "attempt 2"
+    said = tuner("logs", "my study", "0", "--attempt", "1", **run)
+    assert said.stdout == "100 % of attempt 1"
+
+
 def test_every_cause_has_its_count_its_rule_and_its_last_lines(
     environment: dict[str, str], database: Database, tmp_path: Path
 ) -> None:

@@ -1,7 +1,8 @@
 """The live view of studies while they run: counts, best, a sparkline, time left.
 
 Drawn on standard error by a thread of its own that reads the database incrementally, so it shows
-what all workers do, not only this process's. Without a terminal it prints a line now and then.
+what all workers do, not only this process's. Without a terminal it prints a line when something has
+changed, of each study one every ten seconds at most.
 """
 
 import logging
@@ -9,6 +10,7 @@ import math
 import select
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import TracebackType
@@ -27,6 +29,7 @@ from tuner.database.engine import Connected
 from tuner.database.feed import Feed
 from tuner.database.hints import ListeningDatabase
 from tuner.errors import TunerError
+from tuner.spec.words import counted
 from tuner.trials import Study, Trial, TrialState, best_so_far, best_trial, finished
 
 PERIOD = 0.5  # seconds between looks
@@ -81,10 +84,16 @@ class LiveView:
                     if last:
                         return
                     self._wait()
-        while not self._stopped.wait(LINE_PERIOD):
+        while True:
+            last = self._stopped.is_set()
             self._look()
             for watched in self._studies:
-                self._console.print(watched.line(named=len(self._studies) > 1))
+                line = watched.news(named=len(self._studies) > 1, is_last=last)
+                if line is not None:
+                    self._console.print(line)
+            if last:
+                return
+            self._wait()
 
     def _wait(self) -> None:
         """Wait until there may be something to see."""
@@ -119,6 +128,8 @@ class _Watched:
         self._study = study
         self._feed = Feed(study.id, metrics=False)
         self._trials: dict[int, Trial] = {}
+        self._printed = ""  # the latest line
+        self._due = 0.0  # when the next one may be printed, on the monotonic clock
 
     def look(self, connection: Connected) -> None:
         """Read what changed."""
@@ -132,12 +143,21 @@ class _Watched:
             counts[trial.state] += 1
         return counts
 
+    def news(self, *, named: bool, is_last: bool = False) -> str | None:
+        """How it stands, in a line, if that is another than the latest and it is time for it."""
+        line = self.line(named=named) if self._trials else self._printed
+        if line == self._printed or not (is_last or time.monotonic() >= self._due):
+            return None
+        self._printed, self._due = line, time.monotonic() + LINE_PERIOD
+        return line
+
     def line(self, *, named: bool) -> str:
         """How it stands, in a line."""
         counts, best = self._counts(), best_trial(self._trials.values(), self._study.direction)
         done = finished(counts)
         text = f"{shown(self._study.name)}: " if named else ""
-        text += f"{done}/{self._study.max_trials or '∞'} trials"
+        most = self._study.max_trials
+        text += f"{done}/∞ trials" if most is None else f"{done}/{counted(most, 'trial')}"
         text += "".join(f", {n} {state}" for state, n in counts.items() if n)
         if best is not None:
             metric = shown(self._study.metric)

@@ -21,6 +21,7 @@ from tuner.cli.output import (
     table,
     typed,
 )
+from tuner.errors import overwritten
 from tuner.spec.resolved import ResolvedSpec
 from tuner.tables import metric_names
 from tuner.trials import Cause, Failures, Study, Trial, TrialState, finished, pareto_front
@@ -168,7 +169,7 @@ def _print_failures(found: Sequence[Failures], attempts: int) -> None:
     out.print("\n[bold red]failures[/]")
     out.print(made)
     for one in found:
-        lines = (one.log_tail or "").splitlines()[-SHOWN_LINES:]
+        lines = overwritten(one.log_tail or "").splitlines()[-SHOWN_LINES:]
         if lines and one.cause is not Cause.PREEMPTED:
             out.print(f"\n[dim]the last lines of trial {one.number} ({one.cause}):[/]")
             for line in lines:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tuner import processes
 from tuner.artifacts import LOG_FILE
-from tuner.errors import ExecutorError
+from tuner.errors import ExecutorError, overwritten
 from tuner.search.claim import Held
 from tuner.settings import executor_environment
 from tuner.spec.study import Resources
@@ -155,4 +155,4 @@ def tail(path: Path) -> str | None:
             text = log.read().decode("utf-8", "replace")
     except OSError:
         return None
-    return "\n".join(text.splitlines()[-TAIL_LINES:]) or None
+    return "\n".join(overwritten(text).splitlines()[-TAIL_LINES:]) or None

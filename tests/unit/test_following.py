@@ -1,0 +1,46 @@
+"""What `tuner logs --follow` prints of a text that grows."""
+
+import pytest
+
+from tuner.cli.logs import Lines
+from tuner.errors import overwritten
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nb\n", "a\nb\n"),
+        ("10 %\r20 %\r100 %\ndone\n", "100 %\ndone\n"),
+        ("10 %\r20 %\r", "20 %"),  # what writes its \r behind the bar
+        ("\r10 %\r20 %\n", "20 %\n"),
+        ("windows\r\nlines\r\n", "windows\nlines\n"),
+        ("\r\n\r\r", "\n"),
+    ],
+)
+def test_of_a_progress_bar_its_end_stays(text: str, shown: str) -> None:
+    assert overwritten(text) == shown
+
+
+def test_a_line_is_printed_when_it_is_whole() -> None:
+    lines = Lines(is_terminal=False)
+    chunks = [b"one\ntw", b"o\n 5 %\r10", b" %\r", b"99 %\r", b"\n\xc3", b"\xa4\x1b[31m\trest"]
+    assert [lines.add(chunk) for chunk in chunks] == [
+        "one\n", "two\n", "", "", "99 %\n", "",
+    ]  # fmt: skip
+    assert lines.end() == "ä\\x1b[31m\trest\n"
+    assert lines.end() == ""
+
+
+def test_on_a_terminal_a_progress_bar_moves() -> None:
+    lines = Lines(is_terminal=True)
+    assert lines.add(b"one\n 5 %\r") == "one\n 5 %"
+    assert lines.add(b"50 %") == "\r\x1b[K50 %"
+    assert lines.add(b"\r100 %\nnext") == "\r\x1b[K100 %\n"
+    assert lines.add(b"\n") == "next\n"
+
+
+def test_a_bar_that_moves_for_hours_is_not_kept() -> None:
+    lines = Lines(is_terminal=False)
+    for step in range(10_000):
+        assert lines.add(f"\r{step} of 10000".encode()) == ""
+    assert len(lines._open) < 20
