@@ -72,9 +72,20 @@ def current_trial() -> Trial:
 
     Else one without parameters whose reports go nowhere, so that the program runs by hand as well.
     """
-    from tuner.own.client import current_trial
+    import os
+    import sys
 
-    return current_trial()
+    # a script called `random.py` must not be run again where the standard one is imported
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    folder = os.path.dirname(os.path.realpath(script)) if script else None  # noqa: PTH120
+    hidden = sys.path[:1] if folder in sys.path[:1] else []
+    del sys.path[: len(hidden)]
+    try:
+        from tuner.own.client import current_trial
+
+        return current_trial()
+    finally:
+        sys.path[:0] = hidden
 
 
 def __getattr__(name: str) -> Any:

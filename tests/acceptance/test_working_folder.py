@@ -99,6 +99,14 @@ def test_every_process_of_tuner_begins_with_what_is_installed(
     assert not ledger.exists()
 
 
+def test_python_m_tuner_leaves_the_working_folder_alone(tmp_path: Path) -> None:
+    for name in ("json", "numpy", "queue", "random", "typing"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError(__name__)\n")
+    command = [sys.executable, "-m", "tuner", "--version"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("tuner "), done.stderr
+
+
 def test_pythonpath_counts_after_the_standard_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -338,6 +338,23 @@ def test_a_package_may_have_any_name(
     assert finished.value == 2.0
 
 
+def test_processes_that_a_function_spawns_find_the_standard_library(
+    executor: Executor, tmp_path: Path
+) -> None:
+    for name in {*sys.stdlib_module_names, "numpy"}:
+        (tmp_path / f"{name}.py").write_text("raise ImportError(__name__)\n")
+    (tmp_path / "spawning.py").write_text(
+        "import multiprocessing\n"
+        "def double(x):\n    return 2 * x\n"
+        "def train(trial):\n"
+        "    with multiprocessing.get_context('spawn').Pool(1) as pool:\n"
+        "        return pool.map(double, [1.0])[0]\n"
+    )
+    finished, _ = train(executor, tmp_path, "spawning:train")
+    assert isinstance(finished, Finished), finished
+    assert finished.value == 2.0
+
+
 def test_an_installed_module_is_uncovered_for_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -437,6 +437,42 @@ def test_words_may_be_numbers() -> None:
     assert variable("a.b-C") == "TUNER_PARAM_A_B_C"
 
 
+@pytest.mark.parametrize("other", ["tuner.py", "tuner/__init__.py"])
+@pytest.mark.parametrize("line", ["import tuner", "from tuner import current_trial", "import os"])
+def test_a_program_finds_tuner_and_not_another_module(
+    tmp_path: Path, other: str, line: str
+) -> None:
+    (tmp_path / other).parent.mkdir(exist_ok=True)
+    (tmp_path / other).touch()
+    (tmp_path / "train.py").write_text(f"def main():\n    {line}\n")
+    code = Code(folder=tmp_path, command=("python", "train.py"))
+    if line == "import os":
+        assert source.fingerprint(code)
+        return
+    with pytest.raises(SpecError) as caught:
+        source.fingerprint(code)
+    train = tmp_path / "train.py"
+    assert str(caught.value) == (
+        f"command: {train} would import {tmp_path / other} as `tuner`; give that another name"
+    )
+
+
+@pytest.mark.parametrize("name", ["random.py", "json.py", "tempfile.py"])
+def test_a_program_may_be_called_as_a_standard_module(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(
+        "import sys, tuner\n"
+        "before = list(sys.path)\n"
+        "tuner.current_trial().report(0.5)\n"
+        "assert sys.path == before\n"
+        "import random, helper\n"
+        "random.Random\n"
+    )
+    (tmp_path / "helper.py").touch()
+    context = run(tmp_path, "python", name)
+    assert context.finished == {7: (0.5, None)}
+    assert len(context.reports[7]) == 1
+
+
 def test_programs_and_files_are_looked_for(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"command\[0\]: there is no program `not-there` here"):
         source.fingerprint(Code(folder=tmp_path, command=("not-there",)))

@@ -115,10 +115,31 @@ def _named_files(code: Code) -> list[Path]:
         path = code.folder / word
         module = _module(code.folder, word) if before == "-m" else None
         if module is not None:
+            _check_imports(module, code.folder)
             found.update(_with_its_package(code.folder, word, module))
         elif word and path.is_file() and path.is_relative_to(code.folder):
+            _check_imports(path, path.parent)
             found.add(path)
     return sorted(found)
+
+
+def _check_imports(path: Path, folder: Path) -> None:
+    """SpecError for a Python file that would import another `tuner` from its folder."""
+    candidates = (folder / "tuner" / "__init__.py", folder / "tuner.py")
+    other = next(filter(Path.is_file, candidates), None)
+    if path.suffix != ".py" or other in (None, Path(__file__).parents[1] / "__init__.py"):
+        return
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):  # it may be of another Python
+        return
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module or ""]
+        if any(name.partition(".")[0] == "tuner" for name in names):
+            sentence = f"{path} would import {other} as `tuner`; give that another name"
+            raise _wrong("command", sentence)
 
 
 def _wrong(field: str, sentence: str, *at: int) -> SpecError:
