@@ -147,8 +147,12 @@ GOOD = "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(20))
         ("body,label\n" + GOOD, "has no column `text`; its columns are body, label (`text` in"),
         ("text,sentiment\n" + GOOD, "has no column `label`; its columns are text, sentiment"),
         ("text,text,label\na,b,c\n", "has 2 columns `text`"),
-        ("text;label\na;b\n", "its cells are separated by semicolons; a file with this ending"),
-        ("text\tlabel\na\tb\n", "its cells are separated by tabs; a file with this ending needs"),
+        ("body;label\na;b\n", "has no column `text`; its columns are body, label (`text` in"),
+        (
+            "good,1\nbad,0\n",
+            "section names the right one; if the first line is no header, add one)",
+        ),
+        ("text;label\na;b\nc;d;e\n", "the header has 2 (a text with a semicolon must be in"),
         (HEAD + GOOD + "only text\n", "line 22: has 1 cell, the header has 2"),
         (HEAD + GOOD + "a,b,c\n", "line 22: has 3 cells, the header has 2 (a text with a comma"),
         (HEAD + '"two\nlines",a\nx\n' + GOOD, "line 4: has 1 cell, the header has 2"),
@@ -159,6 +163,7 @@ GOOD = "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(20))
         (HEAD + GOOD.replace(",b", ",a"), "all 20 rows have the label `a`; at least 2 classes"),
         (HEAD + " ,a\n,b\n", "has no rows that can be used, only 2 rows with a blank text"),
         (HEAD + GOOD + "one,c\n", "class `c` has 1 row; a stratified split into three parts needs"),
+        (HEAD + GOOD + "one,c\n", "needs at least 3, or `min_class: 3` in the data section, which"),
         (HEAD + "one,a\ntwo,b\n", "class `a` has 1 row; a stratified split into three parts"),
         (HEAD + GOOD + "one,c\n" * 5, "class `c` has 5 rows, only 1 of them with an input of its"),
         (
@@ -191,7 +196,10 @@ def refused(path: Path, expected: str, **changes: object) -> None:
     [
         (b"text,label\na,b\nc\xff,d\n", "line 3: is not UTF-8 text (byte 0xff)"),
         (b"\xef\xbb\xbftext,label\n\xe9t\xe9,b\n", "line 2: is not UTF-8 text (byte 0xe9)"),
-        ("text,label\n".encode("utf-16"), "line 1: is not UTF-8 text (byte 0xff); it looks like"),
+        ("text,label\n".encode("utf-16"), "a.csv: has no rows"),
+        ("text,label\n".encode("utf-16-le"), "it looks like UTF-16: `encoding: utf-16-le` in the"),
+        ("text,label\n\u20ac,b".encode("utf-16-be"), "it looks like UTF-16: `encoding: utf-16-be`"),
+        (b"\x1f\x8b\x08\0", "it is compressed with gzip, so its name must end in .gz"),
         (b"PK\x03\x04\0\0\0\0", "line 1: holds a NUL character; is this a text file?"),
     ],
 )
@@ -268,7 +276,7 @@ def test_a_damaged_parquet_file(tmp_path: Path) -> None:
 
 def test_another_ending(tmp_path: Path) -> None:
     path = csv(tmp_path / "a.txt", ROWS)
-    refused(path, "its name must end in one of .csv, .tsv, .jsonl, .parquet")
+    refused(path, "its name must end in one of .csv, .tsv, .jsonl, .json, .parquet, ")
 
 
 def test_one_column_for_both(tmp_path: Path) -> None:

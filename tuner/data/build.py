@@ -66,7 +66,8 @@ def _prepared(
 
 
 def _corpus(spec: DataSpec, folder: Path, fingerprint: str) -> Prepared:
-    parts = corpus.parts(sentences(spec), spec)
+    read_ = sentences(spec)
+    parts = corpus.parts(read_.texts, spec)
     for name, part in parts.items():
         if not len(part):
             raise DataError(
@@ -85,7 +86,7 @@ def _corpus(spec: DataSpec, folder: Path, fingerprint: str) -> Prepared:
         classes=(),
         sizes={name: len(part) for name, part in parts.items()},
         vocabulary=tuple(train.words),
-        notes=words.propose_characters(counts, len(train), spec),
+        notes=(*read_.notes, *words.propose_characters(counts, len(train), spec)),
     )
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,19 @@ def numbered(examples: E) -> E:
     """Examples whose labels were read by `number_name`, with these as values."""
     values = [float(label) for label in examples.labels]
     return replace(examples, labels=[UNCLASSED] * len(values), values=values)
+
+
+def select(examples: E, rows: Sequence[int], note: str) -> E:
+    """Some of the examples, with a note on the others."""
+    changes: dict[str, Any] = {
+        name: [getattr(examples, name)[row] for row in rows]
+        for name in ("labels", "keys", "texts")
+        if hasattr(examples, name)
+    }
+    if isinstance(examples, Images):
+        read = examples.read
+        changes["read"] = lambda index: read(rows[index])
+    return replace(examples, notes=(*examples.notes, note), **changes)
 
 
 def key_of(content: bytes) -> bytes:

@@ -3,6 +3,7 @@
 Neither depends on paths or times, so the same content has the same fingerprint on every machine.
 """
 
+import codecs
 import hashlib
 import json
 import os
@@ -11,12 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from tuner.data import image_files, raw
-from tuner.spec.data import CORPORA, PAIRS, DataSpec
+from tuner.spec.data import CORPORA, PAIRS, DataSpec, table_suffix
 
 LENGTH = 16  # hexadecimal digits, 64 bits
 SPLITTING = 1  # raise it when the same content and split would give other parts
 PREPARING = 5  # raise it when the same parts would give other arrays, or other files
 
+# fields that say what is read, with the value for which older fingerprints stand
+_USUAL = {
+    "stress": True,
+    "pronunciations": "first",
+    "skip_damaged": False,
+    "separator": None,
+    "min_class": None,
+}
 _folders: dict[Path, tuple[bytes, str]] = {}  # path → stamp, digest of what is below it
 
 
@@ -40,9 +49,11 @@ def fingerprint(spec: DataSpec) -> str:
         identity |= {"text": spec.text}
     if spec.source in PAIRS:
         identity |= {"text": spec.text, "label": spec.label, "examples": spec.examples}
-    for name, usual in (("stress", True), ("pronunciations", "first"), ("skip_damaged", False)):
+    for name, usual in _USUAL.items():
         if getattr(spec, name) != usual:
             identity[name] = getattr(spec, name)
+    if spec.encoding is not None:
+        identity["encoding"] = codecs.lookup(spec.encoding).name
     if spec.is_regression:
         identity["task"] = spec.task
     for name in ("vectors", "word_pairs", "analogies"):
@@ -92,7 +103,8 @@ def _content(source: str, path: Path | None) -> str:
     if source == "images":
         return _folder(path)
     # the suffix decides how a table is read
-    return f"{path.suffix.lower()}:{raw.digest(path).hex()}"
+    suffix = table_suffix(path) or path.suffix.lower()
+    return f"{suffix}:{raw.digest(path).hex()}"
 
 
 @lru_cache(maxsize=8)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from tuner.data.examples import UNCLASSED, Examples
+from tuner.data.examples import UNCLASSED, Examples, select
 from tuner.data.prepared import PARTS, PartName
 from tuner.errors import DataError
 from tuner.spec.data import Split
@@ -67,6 +67,38 @@ def parts(given: Mapping[PartName, E], split: Split) -> dict[PartName, Chosen[E]
                 f"{listed(unseen)}; a class must be in the training part to be learned"
             )
     return chosen
+
+
+def without_rare_classes(given: Mapping[PartName, E], least: int) -> dict[PartName, E]:
+    """The parts without the classes of which the training part has fewer than `least` inputs.
+
+    DataError if that leaves none.
+    """
+    train = given["train"]
+    sizes = Counter(label for label, _ in set(zip(train.labels, train.keys, strict=True)))
+    rare = sorted((name for name in sizes if sizes[name] < least), key=lambda name: sizes[name])
+    if not rare:
+        return dict(given)
+    unit = f"different {train.unit}"
+    if len(rare) == len(sizes):
+        largest = max(sizes.values())
+        raise DataError(
+            f"{train.where}: no class has {counted(least, unit)}, as `min_class` asks; the largest "
+            f"has {largest:,}"
+        )
+    verb = "class was" if len(rare) == 1 else "classes were"
+    names = ", ".join(f"{quoted(n)} ({counted(sizes[n], train.unit)})" for n in rare[:5])
+    left, kept = set(rare), dict[PartName, E]()
+    for part, examples in given.items():
+        rows = [row for row, label in enumerate(examples.labels) if label not in left]
+        left_out = counted(len(examples.labels) - len(rows), examples.unit)
+        note = f"{left_out} of classes that are left out"
+        if part == "train":
+            more = ", …" if len(rare) > 5 else ""
+            what = f"{len(rare):,} {verb} left out, with fewer than {counted(least, unit)}"
+            note = f"{what}: {names}{more}"
+        kept[part] = select(examples, rows, note)
+    return kept
 
 
 def classes(labels: Iterable[str]) -> tuple[str, ...]:
@@ -177,6 +209,8 @@ def _too_few(examples: Examples, label: str, size: int, different: int, needed: 
         f"{examples.where}: {who}has {counted(size, examples.unit)}{copies}; "
         f"{kind} split into {number} parts needs at least {needed}"
     )
+    if label != UNCLASSED:
+        sentence += f", or `min_class: {needed}` in the data section, which leaves such classes out"
     names = len(set(examples.labels))
     if names > 20 and names > len(examples.labels) / 3:
         rows = counted(len(examples.labels), examples.unit)

@@ -68,6 +68,9 @@ def _with_task(spec: StudySpec, card: Family) -> StudySpec:
         able = ", ".join(n for n in registry.NAMES if registry.card(n).metrics_of_numbers)
         sentence = f"family `{card.name}` does not learn numbers; {able} do"
         raise SpecError(issues=[Issue(("data", "task"), sentence)])
+    if task == "regression" and spec.data.min_class is not None:
+        sentence = "has no meaning where labels are numbers; remove it"
+        raise SpecError(issues=[Issue(("data", "min_class"), sentence)])
     others = card.metrics if task == "regression" else card.metrics_of_numbers
     kind, whose = ("classes", "numbers") if task == "regression" else ("numbers", "classes")
     why = f"`metric: {names[0]}` means" if implied else "labels are by default"

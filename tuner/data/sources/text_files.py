@@ -1,0 +1,149 @@
+"""Text files as people have them: of any encoding, with a byte order mark, compressed."""
+
+import codecs
+import gzip
+import os
+import zlib
+from pathlib import Path
+
+from tuner.data import raw
+from tuner.errors import DataError
+from tuner.files import shown
+from tuner.spec.words import quoted
+
+GZIP = b"\x1f\x8b"
+EXPANSION = 100  # times its size that a compressed file may take; text takes 3 to 20
+FLOOR = 256 << 20  # bytes that each may take
+BLOCK = 1 << 20  # bytes read at a time
+
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_SAMPLE = 16_384  # bytes of which an encoding is guessed
+# guesses that stand for a script of their own; those of Latin letters are too alike to be told
+_TELLING = (
+    *("cp1251", "koi8_r", "koi8_u", "cp866", "mac_cyrillic", "cp1253", "cp1255", "cp1256"),
+    *("cp932", "shift_jis", "euc_jp", "gb18030", "gbk", "big5", "cp949", "euc_kr", "johab"),
+)
+
+
+def read(path: Path, encoding: str | None) -> tuple[str, list[str]]:
+    """A file's text, and notes on how it was read.
+
+    Without `encoding` it is UTF-8, or UTF-16 where a byte order mark says so. DataError if it is
+    something else, damaged, empty, no text, or expands beyond all measure.
+    """
+    where = shown(path)
+    content = expanded(path) if path.suffix.lower() == ".gz" else raw.contents(path)
+    notes = []
+    if encoding is None and content[:2] in _UTF_16:
+        encoding = "utf-16"
+        notes.append("its byte order mark says that it is UTF-16, and it was read so")
+    elif encoding is not None and _is_utf_8(content, encoding):
+        notes.append(f"it would be valid UTF-8, but was read as {encoding}, as `encoding` says")
+    text = decoded(content, where, encoding)
+    if not text or text.isspace():
+        raise DataError(f"{where}: is empty")
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        hint = _wide(content) or "is this a text file?"
+        raise DataError(f"{where}, line {line}: holds a NUL character; {hint}")
+    return text, notes
+
+
+def expanded(path: Path) -> bytearray:
+    """The content of a file that is compressed with gzip."""
+    where = shown(path)
+    content = bytearray()
+    with raw.opened(path) as packed, raw.reading(path):
+        most = max(FLOOR, EXPANSION * os.fstat(packed.fileno()).st_size)
+        if not packed.peek(1):
+            raise DataError(f"{where}: is empty")
+        try:
+            with gzip.GzipFile(fileobj=packed) as file:
+                while block := file.read(BLOCK):
+                    content += block
+                    if len(content) > most:
+                        raise DataError(
+                            f"{where}: expands to more than {EXPANSION} times its size; unpack it "
+                            "yourself if you trust it"
+                        )
+        except (gzip.BadGzipFile, EOFError, zlib.error):
+            raise DataError(f"{where}: is damaged: it cannot be decompressed") from None
+    return content
+
+
+def decoded(content: bytes | bytearray, where: str, encoding: str | None) -> str:
+    """The text without its byte order mark; DataError names the line that is not in `encoding`."""
+    codec = "utf-8-sig" if encoding is None or is_utf_8(encoding) else encoding
+    try:
+        return content.decode(codec).removeprefix("\ufeff")
+    except UnicodeError as error:
+        if not isinstance(error, UnicodeDecodeError):  # of UTF-16 without a byte order mark
+            raise DataError(f"{where}: is not text in {encoding} ({error})") from None
+        # the error counts from behind a byte order mark
+        line = error.object[: error.start].decode(codec, "ignore").count("\n") + 1
+        byte = f"0x{error.object[error.start]:02x}"
+        name = "UTF-8" if codec == "utf-8-sig" else codec
+        hint = proposal(bytes(content), error.start) if encoding is None else ""
+        raise DataError(f"{where}, line {line}: is not {name} text (byte {byte}){hint}") from None
+
+
+def is_utf_8(encoding: str) -> bool:
+    """Whether that is another name of what is read by default."""
+    return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
+
+
+def _is_utf_8(content: bytes | bytearray, encoding: str) -> bool:
+    """Whether text beyond ASCII is UTF-8 while something else was asked for."""
+    if is_utf_8(encoding) or content.isascii():
+        return False
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def proposal(content: bytes, start: int) -> str:
+    """How a sentence about text that is not UTF-8 goes on: an encoding, and what it would give."""
+    if content[:2] in _UTF_16:
+        return "; it looks like UTF-16: `encoding: utf-16` in the data section reads it"
+    if content[:2] == GZIP:
+        return "; it is compressed with gzip, so its name must end in .gz"
+    if wide := _wide(content):
+        return f"; {wide}"
+    encoding = _guess(content, start)
+    if encoding is None:
+        return "; `encoding` in the data section names another encoding"
+    first = content.rfind(b"\n", 0, start) + 1
+    after = content.find(b"\n", start)
+    line = content[max(first, start - 20) : min(after if after > 0 else len(content), start + 20)]
+    reading = line.decode(encoding, "ignore").strip()
+    return f"; with `encoding: {encoding}` in the data section it reads {quoted(reading)}"
+
+
+def _wide(content: bytes | bytearray) -> str:
+    """A sentence on UTF-16 without a byte order mark: every second byte of ASCII is 0."""
+    sample = bytes(content[:_SAMPLE])
+    for name, zeros in (("utf-16-le", sample[1::2]), ("utf-16-be", sample[::2])):
+        if zeros and zeros.count(0) > len(zeros) / 2:
+            return f"it looks like UTF-16: `encoding: {name}` in the data section reads it"
+    return ""
+
+
+def _guess(content: bytes, start: int) -> str | None:
+    """The encoding that the text is probably in, one that decodes all of it."""
+    from charset_normalizer import from_bytes
+
+    first = max(0, content.rfind(b"\n", 0, start))
+    best = from_bytes(content[first : first + _SAMPLE]).best()
+    candidates = ["cp1252", "latin-1"]
+    if best is not None and best.encoding in _TELLING:
+        candidates.insert(0, best.encoding)
+    for encoding in candidates:
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            return encoding
+    return None
