@@ -18,8 +18,10 @@ import psutil
 from tests.acceptance.postgres import Server
 from tests.conftest import eventually, tuner
 from tuner import commands
+from tuner.artifacts import REPORTS_FILE
 from tuner.database import schema
 from tuner.database.engine import Database, parse_url
+from tuner.database.trials import attempts
 from tuner.errors import DatabaseError
 from tuner.trials import StudyState, Trial, TrialState
 
@@ -58,11 +60,12 @@ def train(trial):
     for epoch in range(begun + 1, EPOCHS + 1):
         if epoch == 2:
             point(trial, "epoch")
+        # reported first: what is saved and was not reported would be missing (docs)
+        trial.report(epoch + trial.params["x"], epoch)
         with trial.checkpoint.save() as folder:
             (folder / "epoch").write_text(str(epoch))
             if epoch == 2:
                 point(trial, "checkpoint")
-        trial.report(epoch + trial.params["x"], epoch)
         if trial.should_stop():
             return None
     point(trial, "tell")
@@ -87,6 +90,7 @@ class Lab:
 
     def __init__(self, server: Server, name: str, folder: Path) -> None:
         self.folder = folder
+        self.server = server
         url = server.create(name)
         self.database = Database(parse_url(url))
         schema.upgrade(self.database)
@@ -161,6 +165,13 @@ class Lab:
 
     def check(self, moment: str) -> None:
         """Wait for the study's end; every trial has been finished once, whatever ran how often."""
+        try:
+            self._check(moment)
+        except AssertionError as error:
+            error.add_note(self._evidence(moment))
+            raise
+
+    def _check(self, moment: str) -> None:
         eventually(lambda: self.is_finished(moment), within=WITHIN)
         study = commands.find(self.database, moment)
         trials = self.trials(moment)
@@ -179,6 +190,22 @@ class Lab:
         for trial in trials:
             assert (trial.number, trial.attempt) in ends.keys() & starts.keys()
             assert max(attempt for n, attempt in starts if n == trial.number) == trial.attempt
+
+    def _evidence(self, moment: str) -> str:
+        """All that tells what happened to a study's trials."""
+        lines: list[str] = []
+        with suppress(DatabaseError):
+            study = commands.find(self.database, moment)
+            lines += [f"{study}", *map(str, self.trials(moment))]
+            with self.database.statement() as connection:
+                lines += map(str, attempts(connection, study.id))
+        with suppress(OSError):
+            lines += (self.folder / "ledger").read_text().splitlines()
+        logs = [*self.folder.rglob(REPORTS_FILE), self.folder / "workers.log", self.server.log]
+        for path in logs:
+            with suppress(OSError):
+                lines += [f"--- {path}", *path.read_text(errors="replace").splitlines()[-200:]]
+        return "\n".join(lines)
 
     def _ledger(self, moment: str) -> tuple[Counter[tuple[int, int]], Counter[tuple[int, int]]]:
         """(number, attempt) → how often it started and ended, as the code itself saw it."""

@@ -34,6 +34,7 @@ class Server:
             places.give(secret, user)
             self._how |= {"user": user.uid, "group": user.gid, "extra_groups": []}
         self._data = folder / "data"
+        self.log = folder / "log"
         options = ["--username=tuner", f"--pwfile={secret}", "--auth=scram-sha-256", "--no-sync"]
         subprocess.run(
             [self._programs / "initdb", "-D", self._data, *options],
@@ -51,10 +52,11 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it answers."""
         options = ["-h", self.host, "-p", str(self.port), "-k", "", "-c", "fsync=off"]
-        self._process = subprocess.Popen(
-            [self._programs / "postgres", "-D", self._data, *options],
-            stderr=subprocess.DEVNULL, **self._how,
-        )  # fmt: skip
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._programs / "postgres", "-D", self._data, *options],
+                stderr=log, **self._how,
+            )  # fmt: skip
         eventually(self.answers, within=60)
 
     def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:

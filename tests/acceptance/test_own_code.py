@@ -49,9 +49,9 @@ def train(trial):
     print("from", start, "seed", trial.seed)
     for step in range(start + 1, trial.epochs + 1):
         value = (trial.params["x"] - 2) ** 2 + 1 / step
+        trial.report(value, step, twice=2 * value)
         with trial.checkpoint.save() as folder:
             (folder / "step").write_text(str(step))
-        trial.report(value, step, twice=2 * value)
         if trial.should_stop():
             return None
         if trial.attempt == 1 and trial.number == 0 and step == 4:

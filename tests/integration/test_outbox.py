@@ -141,3 +141,18 @@ def test_a_lost_trials_last_reports_are_refused_with_its_end(sender: Sender) -> 
     assert (trial.state, [r.step for r in trial.reports]) == (TrialState.FAILED, [1])
     with sender.database.statement() as connection, pytest.raises(LeaseLostError):
         trials.report(connection, sender.held.claimed, [Report(3, 0.5)], lease=LEASE)
+
+
+def test_what_earlier_attempts_reported_is_repeated_like_reports(sender: Sender) -> None:
+    """A crash of the server forgets it as well."""
+    made = [Report(1, 0.1), Report(2, 0.2)]
+    missing = partial(trials.report_missing, held=sender.held.claimed, made=made, lease=LEASE)
+    sender.outbox.put(sender.held.claimed.id, missing, sender._on_lost, is_asynchronous=True)
+    sender.report(2, 3)
+    with sender.database.statement() as connection:
+        connection.exec_driver_sql("DELETE FROM tuner.reports")
+    sender.database.engine.dispose()  # the next statement connects anew
+    sender.end()
+    eventually(sender.outbox.deliver)
+    assert [(r.step, r.value) for r in sender.stored().reports] == [(1, 0.1), (2, 2.5), (3, 3.5)]
+    assert not sender.lost

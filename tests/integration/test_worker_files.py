@@ -1,5 +1,10 @@
 """A trial's files and its stored end: what another attempt would need stays until that is known."""
 
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +13,17 @@ import pytest
 from tests.conftest import eventually
 from tests.integration.searching import LEASE, launch, search, spec
 from tuner.artifacts import ARTIFACTS_FOLDER, CHECKPOINT_FOLDER
+from tuner.database import feed, leases
 from tuner.database.engine import Database
 from tuner.errors import DatabaseUnreachableError
 from tuner.search.claim import Held
 from tuner.settings import Settings
-from tuner.trials import Cause, TrialState
+from tuner.training.cohort import Decision
+from tuner.trials import Cause, Report, TrialState
+from tuner.worker.devices import Slot
+from tuner.worker.executors import Executor
 from tuner.worker.loop import Worker
+from tuner.worker.messages import Decided, Finished, Reported, receive_from_worker
 
 
 @pytest.fixture
@@ -66,4 +76,56 @@ def test_files_go_once_the_end_is_stored(
     monkeypatch.setattr(worker._database, "statement", statement)
     eventually(worker._outbox.deliver)
     assert (checkpoint.exists(), own.exists()) == left
+    worker._database.close()
+
+
+@pytest.fixture
+def executor() -> Iterator[tuple[Executor, Any]]:
+    """An executor whose process is this test: what the worker sends it is read at the other end."""
+    ours, theirs = Pipe()
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    leash, guards = socket.socketpair()
+    yield Executor(Slot("cpu", 1), process, ours, leash, ready=True), theirs
+    process.communicate(b"\n")
+    for end in (ours, theirs, leash, guards):
+        end.close()
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["it had reported all", "it goes on"])
+def test_what_a_lost_attempt_reported_late_is_not_missing(
+    worker: Worker, executor: tuple[Executor, Any], last: bool
+) -> None:
+    """An executor that has lost its trial may report and save after the next attempt was claimed,
+    and before that one looks for a checkpoint.
+    """
+    ours, theirs = executor
+    (searching,) = worker._searches.values()
+    first, _, _ = held(worker)
+    worker._train(ours, searching, first)
+    receive_from_worker(theirs)
+    worker._on_reports(ours, Reported({first.number: Report(1, 0.1)}, 0))
+    assert receive_from_worker(theirs) == Decided({first.number: Decision.GO_ON})
+    with worker._database.statement() as connection:
+        leases.give_back(connection, first.claimed, Cause.LOST)
+    worker._lost(ours, first)
+    second = searching.claim(worker.id, LEASE)
+    assert second is not None
+    assert (second.number, second.claimed.attempt) == (first.number, 2)
+    other = Executor(ours.slot, ours.process, ours.connection, ours.leash, ready=True)
+    worker._train(other, searching, second)
+    receive_from_worker(theirs)
+
+    worker._on_reports(ours, Reported({first.number: Report(2, 0.2)}, 0))
+    assert receive_from_worker(theirs) == Decided({first.number: Decision.STOP})
+    # with that answer it saves a checkpoint of step 2, and the second attempt goes on from there
+    expected = [(1, 0.1), (2, 0.2)]
+    if not last:
+        worker._on_reports(other, Reported({first.number: Report(3, 0.3)}, 0))
+        expected.append((3, 0.3))
+    worker._on_finished(other, Finished(first.number, 0.3, {}, 0))
+    eventually(worker._outbox.deliver)
+    with worker._database.statement() as connection:
+        (trial,) = feed.load(connection, searching.study.id)
+    assert (trial.state, trial.attempt) == (TrialState.COMPLETE, 2)
+    assert [(r.step, r.value) for r in trial.reports] == expected
     worker._database.close()

@@ -265,10 +265,15 @@ def test_what_attempts_have_reported_is_noted(tmp_path: Path) -> None:
     for folder, report in (
         (first, Report(1, 0.1)),
         (first, Report(2, 0.2, {"loss": math.nan})),
-        (second, Report(2, 0.3, {"loss": 1.0})),
+        (second, Report(2, 0.9)),
+        (second, Report(2, 0.3, {"loss": 1.0})),  # the later one counts, as in the database
         (second, Report(3, math.inf)),
     ):
         journal.note(folder, report)
+    with (first / "reports.jsonl").open("a") as file:
+        file.write('{"step": 7, "va')  # the disk was full for a while
+    journal.note(first, Report(7, 0.7))
+    journal.note(first, Report(1, 0.1))
     with (second / "reports.jsonl").open("a") as file:
         file.write('{"step": 4, "val')  # killed in the middle
     noted = journal.noted([tmp_path / "0.3", second, first])

@@ -43,7 +43,8 @@ class Executor:
     held: dict[int, Held] = field(default_factory=dict)  # by number: the cohort's unfinished trials
     study_id: int | None = None
     threads: int = 1  # of the cohort
-    folders: dict[int, Path] = field(default_factory=dict)
+    folders: dict[int, Path] = field(default_factory=dict)  # by number, of the cohort's attempts
+    earlier: dict[int, list[Path]] = field(default_factory=dict)  # of attempts before: to be read
     cohorts: int = 0  # done
     is_worn: bool = False  # to be replaced by a fresh one when it is idle
     resources: Resources = field(default_factory=Resources)  # of the cohort's study

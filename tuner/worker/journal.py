@@ -37,7 +37,13 @@ def noted(folders: Iterable[Path]) -> list[Report]:
             lines = (folder / REPORTS_FILE).read_text(encoding="utf-8").split("\n")[:-1]
         except OSError:  # an attempt that reported nothing, or on another machine
             continue
+        its: dict[int, Report] = {}  # a later report of a step replaces the one before
         for line in lines:
-            report = Report(**json.loads(line))
-            found.setdefault(report.step, report)
+            try:
+                report = Report(**json.loads(line))
+            except (TypeError, ValueError):  # the disk was full in the middle of it
+                _log.warning("%s: a line is damaged and left out", folder / REPORTS_FILE)
+                continue
+            its[report.step] = report
+        found = its | found
     return [found[step] for step in sorted(found)]

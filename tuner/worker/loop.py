@@ -473,6 +473,7 @@ class Worker:
         executor.alone = held.claimed.alone
         executor.held = {held.number: held}
         executor.folders = {held.number: folders[0]}
+        executor.earlier = {held.number: folders[1:]}
         executor.waiting = Train(
             Cohort(
                 study=study.name,
@@ -503,14 +504,6 @@ class Worker:
             )
         )
         self._hold(executor, held.sent_at, held.claimed.paid)
-        if made := journal.noted(folders[1:]):
-            missing = partial(
-                trials.report_missing,
-                held=held.claimed,
-                made=made,
-                lease=self._settings.lease_seconds,
-            )
-            self._outbox.put(held.claimed.id, missing, *self._told(executor, held))
         self._start_if_it_fits(executor)
 
     def _folders(self, held: Held) -> list[Path]:
@@ -541,13 +534,16 @@ class Worker:
         }
         executor.taken = message.peak
         for number, report in message.reports.items():
-            if number in executor.held:
+            # before the answer, and of a lost trial too: a checkpoint may follow, which the next
+            # attempt finds
+            if number in executor.folders:
                 journal.note(executor.folders[number], report)
         executor.send(Decided(decisions))  # first: training goes on while the reports are stored
         for number, report in message.reports.items():
             held = executor.held.get(number)
             if held is None:
                 continue
+            self._store_missing(executor, held)
             lease = self._settings.lease_seconds
             search = self._searches.get(held.claimed.study_id)
             write = (
@@ -561,6 +557,20 @@ class Worker:
                 values = [report.value] if math.isfinite(report.value) else None
                 attrs = self._attrs(executor, held, report.metrics, message.peak)
                 self._finish(executor, held, TrialState.PRUNED, values=values, user_attrs=attrs)
+
+    def _store_missing(self, executor: Executor, held: Held) -> None:
+        """At an attempt's first word: store what those before it reported and the database lacks.
+
+        Not earlier. It has chosen its checkpoint by then, and whoever wrote that had noted its
+        reports before: also an executor that had lost the trial and was still alive.
+        """
+        made = journal.noted(executor.earlier.pop(held.number, ()))
+        if made:
+            lease = self._settings.lease_seconds
+            missing = partial(trials.report_missing, held=held.claimed, made=made, lease=lease)
+            self._outbox.put(
+                held.claimed.id, missing, *self._told(executor, held), is_asynchronous=True
+            )
 
     def _decide(self, executor: Executor, number: int, report: Report) -> Decision:
         held = executor.held.get(number)
@@ -589,6 +599,7 @@ class Worker:
                 self._on_failed(executor, held.number, cause, _no_value(name, value))
                 return
             values.append(value)
+        self._store_missing(executor, held)
         del executor.held[held.number]
         search = self._searches.get(held.claimed.study_id)
         self._finish(executor, held, TrialState.COMPLETE, values=values, user_attrs=attrs)
@@ -622,6 +633,7 @@ class Worker:
             executor.is_worn = True
             self._give_back(executor, held, cause, message)  # the database knows whether again
             return
+        self._store_missing(executor, held)
         self._finish(
             executor,
             held,

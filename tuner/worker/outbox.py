@@ -54,6 +54,7 @@ class _Entry:
     due: float = 0.0  # monotonic clock
     made: list[Report] = field(default_factory=list)
     is_report: bool = False
+    is_asynchronous: bool = False  # a crash of the server may forget it
 
 
 class Outbox:
@@ -65,7 +66,8 @@ class Outbox:
         self._keep = keep
         self._writes: deque[_Entry] = deque()
         self._waiting: dict[int, _Entry] = {}  # the reports among them, by their trial's id
-        self._reported: deque[tuple[float, _Entry]] = deque()  # when it was delivered, monotonic
+        # asynchronous ones and when they were delivered, monotonic clock
+        self._delivered: deque[tuple[float, _Entry]] = deque()
         self._next_report = -math.inf  # monotonic clock: not before
         self._connections = database.connections
         self._backoff = FIRST_BACKOFF
@@ -85,10 +87,13 @@ class Outbox:
         write: Write,
         on_lost: Callable[[], None],
         on_done: Callable[[], None] = _nothing,
+        *,
+        is_asynchronous: bool = False,
     ) -> None:
         """Queue a write about the trial with this id and try to deliver it, after its reports.
 
-        `on_lost` hears if it was refused, `on_done` if it is stored.
+        `on_lost` hears if it was refused, `on_done` if it is stored. `is_asynchronous`: it is
+        acknowledged before it is on the server's disk, so it must be such that may run twice.
         """
         before = self._waiting.pop(trial, None)
         if before is not None:
@@ -97,7 +102,7 @@ class Outbox:
         def alone(connection: Connected, /, *, made: Sequence[Report]) -> object:
             return write(connection)
 
-        self._add(_Entry(trial, alone, on_lost, on_done))
+        self._add(_Entry(trial, alone, on_lost, on_done, is_asynchronous=is_asynchronous))
 
     def report(
         self,
@@ -110,7 +115,11 @@ class Outbox:
         """Queue a report of the trial with this id, beside those that wait already."""
         entry = self._waiting.get(trial)
         if entry is None:
-            entry = _Entry(trial, write, on_lost, on_done, self._next_report, is_report=True)
+            entry = _Entry(
+                *(trial, write, on_lost, on_done, self._next_report),
+                is_report=True,
+                is_asynchronous=True,
+            )
             self._waiting[trial] = entry
             self._writes.append(entry)
         entry.made.append(made)
@@ -155,7 +164,7 @@ class Outbox:
                 self._not_before = time.monotonic() + self._backoff * random.uniform(0.5, 1.5)
                 self._backoff = min(2 * self._backoff, LAST_BACKOFF)
                 return False
-            self._delivered(entry, began)
+            self._note_delivered(entry, began)
             told()  # it may put something itself
         return not self._writes
 
@@ -165,18 +174,19 @@ class Outbox:
             return None
         return next((entry for entry in self._writes if entry.due <= now), None)
 
-    def _delivered(self, entry: _Entry, began: float) -> None:
+    def _note_delivered(self, entry: _Entry, began: float) -> None:
         self._writes.remove(entry)
         self._backoff = FIRST_BACKOFF
-        if not entry.is_report:
+        if not entry.is_asynchronous:
             return
-        if self._waiting.get(entry.trial) is entry:
-            del self._waiting[entry.trial]
         now = time.monotonic()
-        self._next_report = now + min(max(PERIOD, (now - began) / SHARE), LONGEST)
-        self._reported.append((now, entry))
-        while self._reported[0][0] < now - self._keep:
-            self._reported.popleft()
+        if entry.is_report:
+            if self._waiting.get(entry.trial) is entry:
+                del self._waiting[entry.trial]
+            self._next_report = now + min(max(PERIOD, (now - began) / SHARE), LONGEST)
+        self._delivered.append((now, entry))
+        while self._delivered[0][0] < now - self._keep:
+            self._delivered.popleft()
 
     def _repeat_if_connected_anew(self) -> bool:
         """Queue again what was reported over a connection that is gone; whether there was one."""
@@ -185,8 +195,8 @@ class Outbox:
         self._connections = self._database.connections
         repeated = [
             replace(entry, on_lost=_nothing, on_done=_nothing, due=0.0)
-            for _, entry in self._reported
+            for _, entry in self._delivered
         ]
-        self._reported.clear()
+        self._delivered.clear()
         self._writes.extendleft(reversed(repeated))
         return True
