@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from tuner.api import Experiment, Study
     from tuner.own.trial import Trial as Trial
+    from tuner.search.notebook import create_study as create_study
+    from tuner.search.notebook import load_study as load_study
     from tuner.search.storage import Storage
 
 __version__ = "0.1.0"
@@ -89,9 +91,13 @@ def current_trial() -> Trial:
 
 
 def __getattr__(name: str) -> Any:
-    """`tuner.Trial`, which most programs that import tuner do without."""
+    """What most programs that import tuner do without: `Trial`, and Optuna's studies."""
     if name == "Trial":
         from tuner.own.trial import Trial
 
         return Trial
+    if name in ("create_study", "load_study"):
+        from tuner.search import notebook
+
+        return getattr(notebook, name)
     raise AttributeError(f"module `tuner` has no attribute `{name}`")

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from tuner import chained, families, shell
 from tuner.data import entries, evict, prepare
-from tuner.database import feed, leases, notes, schema, studies, trials, workers
+from tuner.database import feed, leases, notes, refusals, schema, studies, trials, workers
 from tuner.database.engine import Connected, Database, connect
 from tuner.errors import (
     BadInputError,
@@ -31,8 +31,8 @@ from tuner.errors import (
 )
 from tuner.families import costs
 from tuner.own.source import check, fingerprint
-from tuner.settings import Settings
-from tuner.spec.change import changed, is_changeable
+from tuner.settings import Settings, settings
+from tuner.spec.change import changed, extends, is_changeable, trials_of
 from tuner.spec.code import OWN
 from tuner.spec.data import DataSpec
 from tuner.spec.load import Source, load
@@ -43,6 +43,7 @@ from tuner.spec.words import listed, quoted
 from tuner.trials import (
     Attempt,
     Failures,
+    Limits,
     ParamValue,
     Study,
     StudyState,
@@ -53,7 +54,6 @@ from tuner.trials import (
     pareto_front,
 )
 
-_EXTENDABLE = (StudyState.FINISHED, StudyState.ACTIVE)  # what it is, what it shall be
 KILL_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5)  # seconds between attempts to kill a trial
 _RESUMABLE = (StudyState.PAUSED, StudyState.STOPPED, StudyState.FINISHED)
 
@@ -76,6 +76,7 @@ class Launched:
     study: Study
     created: bool  # False: it was there and goes on
     changes: tuple[str, ...] = ()  # of its limits, resources and code, for people
+    notes: tuple[str, ...] = ()  # what did not come as it was asked for
     retried: tuple[int, ...] = ()  # failed trials that wait again, for its code was corrected
 
 
@@ -233,15 +234,13 @@ def _launch(connection: Connected, prepared: Prepared, *, resume: bool, by: str 
     prepared = replace(prepared, spec=spec)
     counts = _by_state(trials.counts(connection, existing.id).get(existing.id, {}))
     changes = _changes(existing, prepared, counts)
-    retried: list[int] = []
-    if changes:
-        studies.set_limits(connection, existing.id, spec.limits, spec.as_json())
-    if any(map(_is_of_code, changes)):
-        retried = trials.retry(connection, existing.id)
-    if existing.state is not StudyState.FINISHED or changes:
+    if existing.state is not StudyState.FINISHED:
         studies.set_state(connection, existing.id, StudyState.ACTIVE, allowed=list(_RESUMABLE))
-    study = studies.by_id(connection, existing.id)
-    return Launched(study, created=False, changes=tuple(changes), retried=tuple(retried))
+    if not changes:
+        return Launched(studies.by_id(connection, existing.id), created=False)
+    retried = trials.retry(connection, existing.id) if any(map(_is_of_code, changes)) else []
+    done = _set_limits(connection, existing, spec, may_go_on=bool(retried))
+    return replace(done, retried=tuple(retried))
 
 
 def _check_experiment(connection: Connected, prepared: Prepared) -> None:
@@ -384,24 +383,88 @@ def changed_code(study: Study) -> str | None:
 def change(database: Database, name: str, assignments: Sequence[str]) -> Launched:
     """Change limits and resources of a study, as `budget.trials=100`, from the next claim on.
 
-    A study that was finished goes on. SpecError where a field is none that can be changed or a
-    value is wrong.
+    A study that has finished goes on if this gives it a trial; no budget falls below what is given
+    out. SpecError where a field is none that can be changed or a value is wrong.
     """
     with database.transaction() as connection:
         study = studies.by_name(connection, name)
         if study.spec is None:
-            raise BadInputError(
-                f"the study {quoted(name)} was made through Optuna, which knows no budgets"
-            )
+            return _set_trials(connection, study, trials_of(assignments))
         before = ResolvedSpec.from_json(study.spec)
         spec = changed(before, assignments)
-        changes = differences(before, spec)
-        if changes:
-            studies.set_limits(connection, study.id, spec.limits, spec.as_json())
+        if not differences(before, spec):
+            return Launched(study, created=False)
+        return _set_limits(connection, study, spec)
+
+
+def _set_limits(
+    connection: Connected, study: Study, spec: ResolvedSpec, *, may_go_on: bool = False
+) -> Launched:
+    """Have a study obey another specification, whose trials mean the same.
+
+    `may_go_on`: whether it has something to try by more than the specification.
+    """
+    assert study.spec is not None
+    before = ResolvedSpec.from_json(study.spec)
+    studies.set_limits(connection, study.id, spec.limits, spec.as_json())
+    after = studies.by_id(connection, study.id)
+    assert after.spec is not None
+    effective = ResolvedSpec.from_json(after.spec)
+    notes = [
+        f"budget.{name} cannot be {asked:g}: {least:g} are given out"
+        for name in ("trials", "total_epochs", "gpu_seconds")
+        if (asked := getattr(spec.budget, name)) != (least := getattr(effective.budget, name))
+    ]
+    changes = differences(before, effective)
+    more = may_go_on or extends(before, effective)
+    return _changed(connection, after, changes, notes, may_go_on=more)
+
+
+def _set_trials(connection: Connected, study: Study, wanted: int | None) -> Launched:
+    """The same for a study that Optuna made, whose budget is one of trials."""
+    if wanted == study.max_trials:
+        return Launched(study, created=False)
+    studies.set_limits(connection, study.id, Limits(max_trials=wanted), None)
+    after = studies.by_id(connection, study.id)
+    notes, changes = [], []
+    if after.max_trials != wanted:
+        notes.append(f"budget.trials cannot be {wanted}: {after.max_trials} are given out")
+    if after.max_trials != study.max_trials:
+        old, new = study.max_trials or "not set", after.max_trials or "not set"
+        changes.append(f"budget.trials: {old} → {new}")
+    may_go_on = bool(changes) and (
+        study.max_trials is not None
+        and (after.max_trials is None or after.max_trials > study.max_trials)
+    )
+    return _changed(connection, after, changes, notes, may_go_on=may_go_on)
+
+
+def _changed(
+    connection: Connected,
+    study: Study,
+    changes: Sequence[str],
+    notes: Sequence[str],
+    *,
+    may_go_on: bool,
+) -> Launched:
+    """What a change of limits has done; a finished study goes on if there is something to try."""
+    notes = list(notes)
+    if study.state is StudyState.FINISHED:
+        if may_go_on and _why_over(connection, study) is None:
             studies.set_state(
                 connection, study.id, StudyState.ACTIVE, allowed=[StudyState.FINISHED]
             )
-        return Launched(studies.by_id(connection, study.id), created=False, changes=tuple(changes))
+        else:
+            notes.append(f"the study stays finished: {visible(study.reason or 'it is over')}")
+    elif study.state is StudyState.ACTIVE:  # it may be the last one that it gives
+        lease = settings().lease_seconds
+        studies.finish_if_done(connection, [study.id], lease=lease)
+    return Launched(
+        studies.by_id(connection, study.id),
+        created=False,
+        changes=tuple(changes),
+        notes=tuple(notes),
+    )
 
 
 def find(database: Database, name: str) -> Study:
@@ -596,24 +659,21 @@ def _change(
                 f"the study {quoted(name)} is {study.state}"
                 + (f" ({visible(study.reason)})" if study.reason else "")
                 + f"; only {' or '.join(allowed)} studies can become {state}"
-                + (_how_to_extend(study) if (study.state, state) == _EXTENDABLE else "")
+                + (_how_to_extend(connection, study) if state is StudyState.ACTIVE else "")
             )
         return studies.by_id(connection, study.id)
 
 
-def _how_to_extend(study: Study) -> str:
-    if study.spec is None:
-        return ""
-    field = "FIELD=VALUE"
-    if study.max_trials is not None and study.issued >= study.max_trials:
-        field = f"budget.trials={2 * study.max_trials}"
-    return f": raise its budget, as `{shell.command('change', study.name, field)}`, to go on"
+def _how_to_extend(connection: Connected, study: Study) -> str:
+    budget = studies.used_up(connection, study.id, lease=settings().lease_seconds)
+    return f": {refusals.how_to_extend(study, budget)}"
 
 
 def retry(database: Database, name: str, number: int | None = None) -> list[int]:
     """Queue failed trials (or one of them) again; returns their numbers.
 
-    TrialNotFoundError if there is no trial of that number or it has not failed.
+    A study that has finished goes on. TrialNotFoundError if there is no trial of that number or it
+    has not failed; StudyStateError if the study's budgets would let none of them run.
     """
     with database.transaction() as connection:
         study = studies.by_name(connection, name)
@@ -628,11 +688,23 @@ def retry(database: Database, name: str, number: int | None = None) -> list[int]
                 )
         _take_corrected_code(connection, study)
         numbers = trials.retry(connection, study.id, number)
-        if numbers and study.state is StudyState.FINISHED:
-            studies.set_state(
-                connection, study.id, StudyState.ACTIVE, allowed=[StudyState.FINISHED]
-            )
+        if numbers:
+            _go_on(connection, study)
         return numbers
+
+
+def _go_on(connection: Connected, study: Study) -> None:
+    """Let a study whose trials have just been queued try them.
+
+    StudyStateError where it would not: the caller's transaction takes them back.
+    """
+    over = _why_over(connection, study)
+    if over is not None and study.state in (StudyState.FINISHED, StudyState.ACTIVE):
+        raise StudyStateError(over)
+    queued = trials.queued(connection, study.id)
+    if study.max_trials is not None and study.issued + queued > study.max_trials:
+        raise StudyStateError(refusals.given_out(study, "trials", queued))
+    studies.set_state(connection, study.id, StudyState.ACTIVE, allowed=[StudyState.FINISHED])
 
 
 def kill(database: Database, name: str, number: int, *, by: str) -> None:
@@ -646,6 +718,9 @@ def kill(database: Database, name: str, number: int, *, by: str) -> None:
     for pause in KILL_PAUSES:
         with database.statement() as connection:
             if leases.kill(connection, study.id, number, message=message):
+                if study.spec is None:  # no worker looks whether that was the last one
+                    lease = settings().lease_seconds
+                    studies.finish_if_done(connection, [study.id], lease=lease)
                 return
         found = trial(database, study, number)
         if found.state is not TrialState.RUNNING:
@@ -681,16 +756,59 @@ def trainable(database: Database, names: Sequence[str], *, allow_code: bool) -> 
             )
 
 
-def enqueue(database: Database, name: str, params: Mapping[str, ParamValue]) -> int:
+def _why_over(connection: Connected, study: Study) -> str | None:
+    """Why workers would try nothing of a study that is active; None if they would.
+
+    Units of the budget for what is queued are the caller's business.
+    """
+    budget = studies.used_up(connection, study.id, lease=settings().lease_seconds)
+    if budget is not None:
+        return refusals.given_out(study, budget)
+    if study.spec is None:
+        return None
+    spec = ResolvedSpec.from_json(study.spec)
+    if spec.budget.target is None and spec.budget.patience is None:
+        return None
+    from tuner.search import ending  # with Optuna, which the command line need not wait for
+
+    reason = ending.reason_among(feed.load(connection, study.id), spec.budget, study.direction)
+    return None if reason is None else f"{reason}: {refusals.how_to_extend(study, None)}"
+
+
+def enqueue(
+    database: Database, name: str, params: Mapping[str, ParamValue], *, extend: bool = False
+) -> int:
     """Queue a configuration to be tried next; returns the trial's number.
 
-    SpecError if a parameter is unknown, a value is outside the space or all of it is forbidden.
+    A study that has finished goes on. `extend` raises `budget.trials` where it is given out.
+    SpecError if a parameter is unknown, a value is outside the space or all of it is forbidden;
+    StudyStateError if the study's budgets would never let it run.
     """
     with database.transaction() as connection:
         study = studies.by_name(connection, name)
         if study.spec is not None:
             params = fitted(ResolvedSpec.from_json(study.spec).space, params)
-        return trials.enqueue(connection, study.id, params)
+        number = trials.enqueue(connection, study.id, params)
+        needed = study.issued + trials.queued(connection, study.id)
+        if study.max_trials is not None and needed > study.max_trials:
+            if not extend:
+                raise StudyStateError(
+                    f"all {study.max_trials} trials of the study {quoted(name)} are given out, so "
+                    "this one would not be tried: extend the budget for it with `--extend`, or "
+                    f"`{shell.command('change', name, f'budget.trials={needed}')}`"
+                )
+            study = _with_trials(connection, study, needed)
+        _go_on(connection, study)
+        return number
+
+
+def _with_trials(connection: Connected, study: Study, wanted: int) -> Study:
+    """Give a study so many trials in all."""
+    if study.spec is None:
+        return _set_trials(connection, study, wanted).study
+    spec = ResolvedSpec.from_json(study.spec)
+    budget = spec.budget.model_copy(update={"trials": wanted})
+    return _set_limits(connection, study, spec.model_copy(update={"budget": budget})).study
 
 
 def write_note(database: Database, study_id: int, note: str, *, author: str, revision: int) -> None:

@@ -91,6 +91,10 @@ class StudyStateError(BadInputError):
     """The study's state does not allow that."""
 
 
+class StudyClosedError(StudyStateError):
+    """The study gives no further trial."""
+
+
 class TrialNotFoundError(BadInputError):
     """There is no such trial."""
 

@@ -618,7 +618,7 @@ def test_json_is_one_value(
         "db status --json",
         "schema",
         "launch s.yaml --name other --json",
-        "enqueue small learning_rate=0.02 --json",
+        "enqueue small learning_rate=0.02 --extend --json",
         "retry small --json",
         "pause small --json",
         "resume small --json",

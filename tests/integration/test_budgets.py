@@ -1,6 +1,7 @@
 """Budgets of epochs and device seconds: reserved with the claim, given back, never exceeded."""
 
 import random
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -187,20 +188,20 @@ def test_seconds_are_reserved_as_far_as_the_lease_reaches(database: Database) ->
 
 
 def test_the_last_seconds_are_divided(database: Database) -> None:
-    bench = Bench(database, max_seconds=7000.0, trial_epochs=EPOCHS)
+    bench = Bench(database, max_seconds=6500.0, trial_epochs=EPOCHS)
     worker = bench.held(lease=3000.0)
     other = bench.held(worker=worker.worker_id, lease=3000.0)
-    assert bench.claim(lease=3000.0) is None
+    assert bench.claim(lease=3000.0) is None  # 500 are left, less than a tenth
     for held in (worker, other):
         ago(bench, held, 2000.0)
     ids = [worker.id, other.id]
     renewed = bench.do(leases.renew, ids, worker_id=worker.worker_id, lease=3000.0)
-    assert [paid for _, paid in renewed.values()] == [pytest.approx(1500.0, abs=90.0)] * 2
-    assert bench.study().seconds_issued == pytest.approx(7000.0)
-    ago(bench, worker, 1500.0)
+    assert [paid for _, paid in renewed.values()] == [pytest.approx(1250.0, abs=90.0)] * 2
+    assert bench.study().seconds_issued == pytest.approx(6500.0)
+    ago(bench, worker, 1250.0)
     renewed = bench.do(leases.renew, [worker.id], worker_id=worker.worker_id, lease=3000.0)
     assert renewed[worker.id][1] == pytest.approx(0.0, abs=90.0)
-    assert bench.study().seconds_issued <= 7000.0
+    assert bench.study().seconds_issued <= 6500.0
 
 
 def test_a_lost_attempt_costs_what_its_lease_allowed(database: Database) -> None:
@@ -215,17 +216,43 @@ def test_a_lost_attempt_costs_what_its_lease_allowed(database: Database) -> None
     assert bench.study().seconds_issued == pytest.approx(4000.0, abs=90.0)
 
 
+def test_what_short_trials_leave_of_the_seconds_is_used(database: Database) -> None:
+    """A budget hardly longer than a lease: of 20 seconds, six used leave 14 for others."""
+    bench = Bench(database, max_seconds=20000.0, trial_epochs=EPOCHS)
+    for _ in range(3):
+        held = bench.held(lease=15000.0)
+        ago(bench, held, 5900.0)
+        bench.finish(held)
+        assert bench.do(studies.finish_if_done, [bench.id], lease=15000.0) == []
+    last = bench.held(lease=15000.0)
+    assert last.paid == pytest.approx(2300.0, abs=90.0)
+    ago(bench, last, 1800.0)
+    bench.finish(last)
+    assert bench.claim(lease=15000.0) is None
+    assert bench.do(studies.finish_if_done, [bench.id], lease=15000.0) == [bench.id]
+    reason = bench.study().reason or ""
+    used_up = re.fullmatch(
+        r"its 20000 GPU seconds are used up, but ([\d.]+), too few for another trial", reason
+    )
+    assert used_up is not None, reason
+    assert float(used_up[1]) == pytest.approx(500.0, abs=90.0)
+
+
 def test_a_study_without_seconds_ends_though_a_trial_waits(database: Database) -> None:
     bench = Bench(database, max_seconds=2000.0, trial_epochs=EPOCHS)
     held = bench.held(lease=1500.0)
     ago(bench, held, 1500.0)
+    bench.do(leases.give_back, held, Cause.PREEMPTED)
+    held = bench.held(lease=1500.0)
+    assert held.paid == pytest.approx(500.0, abs=90.0)  # what is left
+    ago(bench, held, 500.0)
     bench.do(leases.give_back, held, Cause.PREEMPTED)
     assert bench.claim(lease=1500.0) is None
     assert bench.do(studies.finish_if_done, [bench.id], lease=1500.0)
     assert bench.study().reason == "its 2000 GPU seconds are used up"
     set_limits(bench, max_seconds=6000.0)  # as `tuner run` with a larger budget
     bench.do(studies.set_state, bench.id, StudyState.ACTIVE, allowed=[StudyState.FINISHED])
-    assert bench.held(lease=1500.0).attempt == 2
+    assert bench.held(lease=1500.0).attempt == 3
 
 
 # Changes while the study runs

@@ -73,7 +73,7 @@ def test_only_who_may_have_something_to_give_is_named(database: Database) -> Non
         busy=Limits(max_concurrent=1),
         late=Limits(hours=0.0),
         few_epochs=Limits(max_epochs=15, trial_epochs=10),
-        few_seconds=Limits(max_seconds=100.0),
+        few_seconds=Limits(max_seconds=62.0),
         labelled=Limits(labels={"gpu": "h200"}),
         paused=Limits(),
         free=Limits(priority=-1),

@@ -148,6 +148,8 @@ def _say_launched(prepared: commands.Prepared, launched: commands.Launched) -> N
     study, code = launched.study, prepared.spec.code
     for change in launched.changes:
         err.print(f"[yellow]changed:[/] {shown(change)}")
+    for note in launched.notes:
+        err.print(f"[yellow]{shown(note)}[/]")
     if not launched.created:
         goes_on = "goes on where it was" if study.state is StudyState.ACTIVE else "is finished"
         err.print(f"[dim]`{shown(study.name)}` exists: it {goes_on}[/]")

@@ -52,14 +52,16 @@ def change(
     with opened() as (_, database):
         done = commands.change(database, name, fields)
         if as_json:
-            print_json({**records.of_study(done.study), "changes": done.changes})
+            record = {"changes": done.changes, "notes": done.notes}
+            print_json({**records.of_study(done.study), **record})
             return
         for line in done.changes:
             out.print(f"[yellow]changed:[/] {shown(line)}")
-        if not done.changes:
+        for note in done.notes:
+            err.print(f"[yellow]{shown(note)}[/]")
+        if not done.changes and not done.notes:
             out.print("nothing has changed: it is so already")
-        elif done.study.state is not StudyState.ACTIVE:
-            _say_how_to_go_on(done.study)
+        _say_how_to_go_on(done.study)
 
 
 def enqueue(
@@ -67,33 +69,25 @@ def enqueue(
     params: list[str] = typer.Argument(
         help="Parameters: learning_rate=0.001 (others are searched)."
     ),
+    extend: bool = typer.Option(
+        False, "--extend", help="Raise `budget.trials` by this one if they are given out."
+    ),
     as_json: bool = AsJson,
 ) -> None:
     """Queue a configuration to be tried next."""
     chosen = assigned(params)
     with opened() as (_, database):
-        number = commands.enqueue(database, name, chosen)
+        number = commands.enqueue(database, name, chosen, extend=extend)
         if as_json:
             print_json({"study": name, "trial": number})
         else:
             out.print(f"queued as trial {number}")
-        one = commands.overview(database, name)
-        study, waiting = one.study, one.counts[TrialState.WAITING]
-        if study.max_trials is not None and study.issued >= study.max_trials:
-            budget = study.max_trials + waiting
-            raised = typed("change", name, f"budget.trials={budget}")
-            err.print(
-                f"[yellow]the budget of {counted(study.max_trials, 'trial')} is given out[/]: "
-                f"{raised} has this one tried"
-            )
-        elif study.state is not StudyState.ACTIVE:
-            _say_how_to_go_on(study)
+        _say_how_to_go_on(commands.find(database, name))
 
 
 def _say_how_to_go_on(study: Study) -> None:
-    if study.state is StudyState.ACTIVE:
-        return
-    err.print(f"[yellow]the study is {study.state}[/]: {typed('resume', study.name)} goes on")
+    if study.state in (StudyState.PAUSED, StudyState.STOPPED):
+        err.print(f"[yellow]the study is {study.state}[/]: {typed('resume', study.name)} goes on")
 
 
 def _say_if_changed(study: Study) -> None:

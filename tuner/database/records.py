@@ -3,6 +3,10 @@
 Workers never use these: they write with a lease and a fence (`trials.py`). Functions take a
 connection and never commit. The usual write is one statement that matches an open trial alone and
 says whether it did; what has to read before it writes locks the trial's row.
+
+A trial that starts here reserves of its study's budgets in the same statement, as a claim does.
+Device seconds are the exception: they are reserved with a lease, which these trials do not have, so
+theirs are counted when they end.
 """
 
 import json
@@ -17,21 +21,39 @@ from tuner.trials import TrialState
 
 Distributions = Sequence[tuple[str, dict[str, Any]]]
 
-_CREATE = text("""
+# What a trial that starts here needs of its study; `units` is of the budget of trials.
+_HAS_ROOM = """
+    s.state = 'active'
+    AND (s.deadline IS NULL OR clock_timestamp() < s.deadline)
+    AND (s.max_epochs IS NULL OR s.epochs_issued + s.trial_epochs - {epochs} <= s.max_epochs)
+    AND (s.max_seconds IS NULL OR s.seconds_issued < s.max_seconds)
+"""
+
+# One that waits takes its unit when it starts; one that was measured elsewhere runs nowhere, so it
+# takes nothing but its unit, whatever the study's state is.
+_CREATE = text(f"""
     WITH numbered AS (
-        UPDATE tuner.studies SET next_number = next_number + 1 WHERE id = :study
-        RETURNING next_number
+        UPDATE tuner.studies s
+        SET next_number = s.next_number + 1, issued = s.issued + :units,
+            epochs_issued = s.epochs_issued
+                + CASE WHEN :starts AND s.max_epochs IS NOT NULL THEN s.trial_epochs ELSE 0 END,
+            claimed_at = CASE WHEN :starts THEN clock_timestamp() ELSE s.claimed_at END
+        WHERE s.id = :study
+          AND (s.max_trials IS NULL OR :units = 0 OR s.issued + :units <= s.max_trials)
+          AND (NOT :starts OR ({_HAS_ROOM.format(epochs=0)}))
+        RETURNING s.next_number, CASE WHEN s.max_epochs IS NOT NULL THEN s.trial_epochs END
+            AS epochs
     )
     INSERT INTO tuner.trials (study_id, number, state, space_id, params, objective_values,
-                              user_attrs, system_attrs, started_at, finished_at)
+                              user_attrs, system_attrs, started_at, finished_at, epochs)
     SELECT :study, next_number - 1, :state, CAST(:space AS bigint),
            CAST(:params AS double precision[]), CAST(:values AS double precision[]),
            CAST(:user_attrs AS jsonb), CAST(:system_attrs AS jsonb),
            CASE WHEN :now THEN clock_timestamp() ELSE CAST(:started_at AS timestamptz) END,
-           CAST(:finished_at AS timestamptz)
+           CAST(:finished_at AS timestamptz), CASE WHEN :starts THEN epochs END
     FROM numbered
     RETURNING id
-""")
+""")  # noqa: S608 - constants
 
 _REPORTS = text("""
     INSERT INTO tuner.reports (trial_id, step, value)
@@ -69,14 +91,71 @@ _ADD_PARAM = text("""
     RETURNING id
 """)
 
-_SET_STATE = text("""
-    UPDATE tuner.trials
-    SET state = :state, changed = pg_current_xact_id(),
-        objective_values = coalesce(CAST(:values AS double precision[]), objective_values),
-        started_at = CASE WHEN :state = 'running' THEN clock_timestamp() ELSE started_at END,
-        finished_at = CASE WHEN :finished THEN clock_timestamp() ELSE finished_at END
-    WHERE id = :id AND state = ANY(:allowed)
+# Locks the trial before its study, as every statement that needs both does.
+_START = text(f"""
+    WITH waiting AS (
+        SELECT id, study_id, coalesce(epochs, 0) AS epochs,
+               CASE WHEN started_at IS NULL THEN 1 ELSE 0 END AS units
+        FROM tuner.trials WHERE id = :id AND state = 'waiting' FOR UPDATE
+    ), reserved AS (
+        UPDATE tuner.studies s
+        SET issued = s.issued + w.units, claimed_at = clock_timestamp(),
+            epochs_issued = s.epochs_issued
+                + CASE WHEN s.max_epochs IS NULL THEN 0 ELSE s.trial_epochs - w.epochs END
+        FROM waiting w
+        WHERE s.id = w.study_id AND {_HAS_ROOM.format(epochs="w.epochs")}
+          AND (s.max_trials IS NULL OR s.issued + w.units <= s.max_trials)
+        RETURNING CASE WHEN s.max_epochs IS NOT NULL THEN s.trial_epochs END AS epochs
+    )
+    UPDATE tuner.trials t
+    SET state = 'running', started_at = clock_timestamp(), epochs = r.epochs,
+        attempt = CASE WHEN t.attempt > 0 THEN t.attempt + 1 ELSE 0 END,
+        worker_id = NULL, lease_until = NULL, claim_key = NULL, paid_until = NULL,
+        changed = pg_current_xact_id()
+    FROM waiting w, reserved r WHERE t.id = w.id
+    RETURNING t.id
+""")  # noqa: S608 - constants
+
+_REQUEUE = text("""
+    UPDATE tuner.trials SET state = 'waiting', changed = pg_current_xact_id()
+    WHERE id = :id AND state IN ('waiting', 'running')
     RETURNING id
+""")
+
+# Steps are counted from 0 by some and from 1 by others. A trial that a worker holds has paid ahead.
+_END = text("""
+    WITH open AS (
+        SELECT id, state, coalesce(paid_until, started_at) AS paid_until FROM tuner.trials
+        WHERE id = :id AND state IN ('waiting', 'running') FOR UPDATE
+    ), ended AS (
+        UPDATE tuner.trials t
+        SET state = :state, changed = pg_current_xact_id(), finished_at = c.now,
+            lease_until = NULL,
+            objective_values = coalesce(CAST(:values AS double precision[]), objective_values),
+            epochs = CASE WHEN t.epochs IS NOT NULL THEN least(t.epochs, (
+                SELECT greatest(coalesce(max(r.step), 0), count(*)) FROM tuner.reports r
+                WHERE r.trial_id = t.id
+            )) END,
+            seconds = t.seconds + CASE WHEN o.state = 'running'
+                THEN coalesce(extract(epoch FROM c.now - t.started_at), 0) ELSE 0 END
+        FROM open o, (SELECT clock_timestamp() AS now) c
+        WHERE t.id = o.id
+        RETURNING t.study_id, t.epochs, CASE WHEN o.state = 'running'
+            THEN coalesce(extract(epoch FROM c.now - o.paid_until), 0) ELSE 0 END AS due
+    ), settled AS (
+        UPDATE tuner.studies s
+        SET epochs_issued = s.epochs_issued
+                - CASE WHEN s.max_epochs IS NULL THEN 0
+                  ELSE greatest(0, s.trial_epochs - e.epochs) END,
+            seconds_issued = CASE WHEN s.max_seconds IS NULL THEN s.seconds_issued
+                ELSE greatest(0, least(s.max_seconds, s.seconds_issued + e.due)) END
+        FROM ended e
+        WHERE s.id = e.study_id AND (s.max_epochs IS NOT NULL OR s.max_seconds IS NOT NULL)
+    )
+    SELECT e.study_id, s.state = 'active' AND (
+        s.issued >= s.max_trials OR num_nonnulls(s.max_epochs, s.max_seconds, s.deadline) > 0
+    ) AS may_be_done
+    FROM ended e JOIN tuner.studies s ON s.id = e.study_id
 """)
 
 _SET_ATTRIBUTE = {
@@ -136,7 +215,11 @@ def create(
     finished_at: datetime | None = None,
     starts_now: bool = False,
 ) -> int | None:
-    """Add a trial as it is given; returns its id, None if there is no such study."""
+    """Add a trial as it is given; returns its id.
+
+    None if there is no such study or it gives no trial: any but one that waits takes a unit of the
+    budget, and one that runs starts only where a claim would find something.
+    """
     row = connection.execute(
         _CREATE,
         {
@@ -150,6 +233,8 @@ def create(
             "started_at": started_at,
             "finished_at": finished_at,
             "now": starts_now,
+            "units": int(state is not TrialState.WAITING),
+            "starts": state is TrialState.RUNNING,
         },
     ).one_or_none()
     if row is None:
@@ -215,23 +300,34 @@ def add_param(
     return connection.execute(_ADD_PARAM, arguments).one_or_none() is not None
 
 
-def set_state(
-    connection: Connection,
-    trial_id: int,
-    state: TrialState,
-    values: Sequence[float] | None,
-    *,
-    allowed: Sequence[TrialState],
-) -> bool:
-    """Set state, values and the times that follow, if the state is one of `allowed` so far."""
+def start(connection: Connection, trial_id: int) -> bool:
+    """Take a trial that waits; False if it does not, or if its study gives none now."""
+    return connection.execute(_START, {"id": trial_id}).one_or_none() is not None
+
+
+def requeue(connection: Connection, trial_id: int) -> bool:
+    """Have an open trial wait; False if it is not open."""
+    return connection.execute(_REQUEUE, {"id": trial_id}).one_or_none() is not None
+
+
+class Ended(NamedTuple):
+    """A trial that has ended, in a study that may have nothing more to give."""
+
+    study_id: int
+    may_be_done: bool
+
+
+def end(
+    connection: Connection, trial_id: int, state: TrialState, values: Sequence[float] | None
+) -> Ended | None:
+    """End an open trial and give back what it did not use; None if it is not open."""
     arguments = {
         "id": trial_id,
         "state": str(state),
         "values": None if values is None else list(values),
-        "finished": state.is_finished,
-        "allowed": [str(s) for s in allowed],
     }
-    return connection.execute(_SET_STATE, arguments).one_or_none() is not None
+    row = connection.execute(_END, arguments).one_or_none()
+    return None if row is None else Ended(row.study_id, bool(row.may_be_done))
 
 
 def set_attribute(connection: Connection, trial_id: int, column: str, key: str, value: Any) -> bool:

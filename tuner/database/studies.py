@@ -53,9 +53,25 @@ _ACTIVE = text("""
     WHERE state = 'active' AND spec IS NOT NULL AND labels <@ CAST(:labels AS jsonb) ORDER BY id
 """)
 
+# A claim reserves a lease's seconds, or what is left if that is this much: a tenth of the budget
+# where that is shorter than a lease. Less would be spent on beginning and stopping.
+_SECONDS_LEFT = """
+    (s.max_seconds IS NULL
+     OR s.max_seconds - s.seconds_issued >= least(:lease, s.max_seconds / 10))
+"""
+# Begun trials that wait have their unit of the budget; it is epochs that they may lack.
+_MAY_GO_ON = """
+    EXISTS (
+        SELECT FROM tuner.trials t
+        WHERE t.study_id = s.id AND t.state = 'waiting' AND t.started_at IS NOT NULL
+          AND (s.max_epochs IS NULL
+               OR s.trial_epochs - coalesce(t.epochs, 0) <= s.max_epochs - s.epochs_issued)
+    )
+"""
+
 # Who is served next: the higher priority; then who has the fewest trials running, which is how
 # devices are shared; then who has waited longest, for where there is one device alone.
-_IN_TURN = text("""
+_IN_TURN = text(f"""
     SELECT s.id FROM tuner.studies s, LATERAL (
         SELECT count(*) AS running FROM tuner.trials t
         WHERE t.study_id = s.id AND t.state = 'running'
@@ -63,14 +79,12 @@ _IN_TURN = text("""
     WHERE s.id = ANY(:ids) AND s.state = 'active' AND s.labels <@ CAST(:labels AS jsonb)
       AND (s.deadline IS NULL OR clock_timestamp() < s.deadline)
       AND (s.max_concurrent IS NULL OR t.running < s.max_concurrent)
-      AND (s.max_seconds IS NULL
-           OR s.seconds_issued + least(:lease, s.max_seconds) <= s.max_seconds)
+      AND {_SECONDS_LEFT}
       AND (((s.max_trials IS NULL OR s.issued < s.max_trials)
             AND (s.max_epochs IS NULL OR s.epochs_issued + s.trial_epochs <= s.max_epochs))
-           OR EXISTS (SELECT FROM tuner.trials w WHERE w.study_id = s.id AND w.state = 'waiting'
-                      AND w.attempt > 0))
+           OR {_MAY_GO_ON})
     ORDER BY s.priority DESC, t.running, s.claimed_at NULLS FIRST, s.id
-""")
+""")  # noqa: S608 - constants
 
 _SET_STATE = text("""
     UPDATE tuner.studies
@@ -81,34 +95,51 @@ _SET_STATE = text("""
     RETURNING id, pg_notify('tuner_work', CAST(id AS text))
 """)
 
-# A study is finished when one of its budgets gives no trial any more, not even one that was
-# interrupted, and nothing of it runs. Two workers that finish its last two trials at once may each
-# still see the other's as running; the next claim that gets nothing asks again.
-_FINISH_IF_DONE = text("""
+# Which budget gives no trial any more, not even one that was interrupted: as a study file names it.
+_USED_UP = f"""
+    CASE WHEN (s.issued >= s.max_trials OR s.epochs_issued > s.max_epochs - s.trial_epochs)
+              AND NOT {_MAY_GO_ON}
+         THEN CASE WHEN s.issued >= s.max_trials AND NOT EXISTS (
+             SELECT FROM tuner.trials t
+             WHERE t.study_id = s.id AND t.state = 'waiting' AND t.started_at IS NOT NULL
+         ) THEN 'trials' ELSE 'total_epochs' END
+         WHEN NOT {_SECONDS_LEFT} THEN 'gpu_seconds'
+         WHEN clock_timestamp() >= s.deadline THEN 'hours'
+    END
+"""
+_WHICH_IS_USED_UP = text(
+    f"SELECT {_USED_UP} FROM tuner.studies s WHERE s.id = :id"  # noqa: S608 - constants
+)
+
+# A study is finished when a budget is used up and nothing of it runs. Two workers that finish its
+# last two trials at once may each still see the other's as running; the next claim that gets
+# nothing asks again.
+_FINISH_IF_DONE = text(f"""
     UPDATE tuner.studies s
-    SET state = 'finished', finished_at = clock_timestamp(), reason = CASE
-        WHEN issued >= max_trials AND NOT EXISTS (
-            SELECT FROM tuner.trials t
-            WHERE t.study_id = s.id AND t.state = 'waiting' AND t.attempt > 0
-        ) THEN 'all ' || max_trials || ' trials are done'
-        WHEN epochs_issued > max_epochs - trial_epochs THEN
+    SET state = 'finished', finished_at = clock_timestamp(), reason = CASE {_USED_UP}
+        WHEN 'trials' THEN 'all ' || max_trials || ' trials are done'
+        WHEN 'total_epochs' THEN
             'its ' || max_epochs || ' epochs are used up' || CASE
                 WHEN epochs_issued = max_epochs THEN ''
                 ELSE ', but ' || max_epochs - epochs_issued || ', too few for another trial' END
-        WHEN seconds_issued + least(:lease, max_seconds) > max_seconds THEN
-            'its ' || max_seconds || ' GPU seconds are used up'
+        WHEN 'gpu_seconds' THEN
+            'its ' || max_seconds || ' GPU seconds are used up' || CASE
+                WHEN max_seconds - seconds_issued < 0.05 THEN ''
+                ELSE ', but ' || trim_scale(round(CAST(max_seconds - seconds_issued AS numeric), 1))
+                    || ', too few for another trial' END
         ELSE 'its hours are used up' END
-    WHERE id = ANY(:ids) AND state = 'active'
-      AND (clock_timestamp() >= deadline
-           OR seconds_issued + least(:lease, max_seconds) > max_seconds
-           OR ((issued >= max_trials OR epochs_issued > max_epochs - trial_epochs)
-               AND NOT EXISTS (
-                   SELECT FROM tuner.trials t
-                   WHERE t.study_id = s.id AND t.state = 'waiting' AND t.attempt > 0
-                     AND (s.max_epochs IS NULL
-                          OR s.trial_epochs - t.epochs <= s.max_epochs - s.epochs_issued)
-               )))
+    WHERE id = ANY(:ids) AND state = 'active' AND {_USED_UP} IS NOT NULL
       AND NOT EXISTS (SELECT FROM tuner.trials t WHERE t.study_id = s.id AND t.state = 'running')
+    RETURNING id, pg_notify('tuner_work', CAST(id AS text))
+""")  # noqa: S608 - constants
+
+# The same where there is nothing left to try: what waits is tried first.
+_FINISH_IF_IDLE = text("""
+    UPDATE tuner.studies s
+    SET state = 'finished', finished_at = clock_timestamp(), reason = :reason
+    WHERE id = :id AND state = 'active'
+      AND NOT EXISTS (SELECT FROM tuner.trials t
+                      WHERE t.study_id = s.id AND t.state IN ('waiting', 'running'))
     RETURNING id, pg_notify('tuner_work', CAST(id AS text))
 """)
 
@@ -177,10 +208,12 @@ _COUNT = text("""
            OR (t.state = 'running' AND (t.paid_until IS NULL)
                <> (CAST(:max_seconds AS double precision) IS NULL)))
 """)
+# What is given out already cannot be taken back, so no specification says less.
 _SET_LIMITS = text("""
     UPDATE tuner.studies s
-    SET max_trials = CASE WHEN CAST(:max_trials AS integer) IS NOT NULL
-            THEN greatest(:max_trials, issued) END,
+    SET issued = greatest(issued, used.trials),
+        max_trials = CASE WHEN CAST(:max_trials AS integer) IS NOT NULL
+            THEN greatest(:max_trials, issued, used.trials) END,
         deadline = created_at + CAST(:hours AS double precision) * interval '1 hour',
         epochs_issued = used.epochs, seconds_issued = used.seconds,
         max_epochs = CASE WHEN CAST(:max_epochs AS bigint) IS NOT NULL
@@ -188,9 +221,22 @@ _SET_LIMITS = text("""
         max_seconds = CASE WHEN CAST(:max_seconds AS double precision) IS NOT NULL
             THEN greatest(:max_seconds, used.seconds) END,
         priority = :priority, max_concurrent = CAST(:max_concurrent AS integer),
-        labels = CAST(:labels AS jsonb), spec = CAST(:spec AS jsonb), revision = revision + 1
+        labels = CAST(:labels AS jsonb), revision = revision + 1,
+        spec = CAST(:spec AS jsonb) || CASE
+            WHEN CAST(:spec AS jsonb) ? 'budget' THEN jsonb_build_object(
+                'budget', CAST(:spec AS jsonb) -> 'budget' || (
+                    SELECT coalesce(jsonb_object_agg(name, issued), '{}')
+                    FROM (VALUES
+                        ('trials', CAST(:max_trials AS double precision),
+                         CAST(greatest(s.issued, used.trials) AS double precision)),
+                        ('total_epochs', :max_epochs, used.epochs),
+                        ('gpu_seconds', :max_seconds, used.seconds)
+                    ) AS budget(name, given, issued) WHERE given < issued
+                )) ELSE '{}' END
     FROM (
-        SELECT coalesce(sum(epochs), 0) AS epochs,
+        SELECT count(*) FILTER (WHERE started_at IS NOT NULL OR state IN ('complete', 'pruned'))
+                   AS trials,
+               coalesce(sum(epochs), 0) AS epochs,
                coalesce(sum(seconds + CASE WHEN state = 'running' THEN
                    coalesce(extract(epoch FROM paid_until - started_at), 0) ELSE 0 END), 0)
                AS seconds
@@ -350,6 +396,26 @@ def finish_if_done(connection: Connection, ids: Sequence[int], *, lease: float) 
     return list(connection.execute(_FINISH_IF_DONE, arguments).scalars())
 
 
+def finish_if_idle(connection: Connection, study_id: int, reason: str) -> bool:
+    """Finish a study in which there is nothing left to try, unless a trial of it waits or runs."""
+    arguments = {"id": study_id, "reason": reason}
+    return connection.execute(_FINISH_IF_IDLE, arguments).one_or_none() is not None
+
+
+def used_up(connection: Connection, study_id: int, *, lease: float) -> str | None:
+    """The budget that gives no trial any more, as `budget.…` names it; None if all of them do.
+
+    `lease`: the seconds that a claim would reserve.
+    """
+    row = connection.execute(_WHICH_IS_USED_UP, {"id": study_id, "lease": lease}).one_or_none()
+    return None if row is None else row[0]
+
+
+def lock(connection: Connection, study_id: int) -> None:
+    """Lock a study until the end of the transaction: nobody claims of it meanwhile."""
+    connection.execute(_LOCKS[1], {"id": study_id})
+
+
 def pause_if_failing(connection: Connection, ids: Sequence[int]) -> list[int]:
     """Pause those active studies whose last trials all failed from the same cause.
 
@@ -366,15 +432,16 @@ def pause_if_failing(connection: Connection, ids: Sequence[int]) -> list[int]:
 
 
 def set_limits(
-    connection: Connection, study_id: int, limits: Limits, spec: Mapping[str, Any]
+    connection: Connection, study_id: int, limits: Limits, spec: Mapping[str, Any] | None
 ) -> None:
     """Change the limits, from the next claim on; a budget never falls below what is given out.
 
-    Needs a transaction. StudyNotFoundError without such a study.
+    The stored specification says what the budgets are then. Needs a transaction.
+    StudyNotFoundError without such a study.
     """
     arguments = {
         "id": study_id,
-        "spec": json.dumps(spec, allow_nan=False),
+        "spec": None if spec is None else json.dumps(spec, allow_nan=False),
         **_arguments(limits),
     }
     while not _locked(connection, study_id):

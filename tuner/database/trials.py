@@ -39,13 +39,14 @@ INFEASIBLE = "constraints:memory"
 # the count stands only if nobody has claimed in between; who ends one meanwhile makes room later.
 _CLAIM = Prepared("""
     WITH waiting AS (
-        SELECT t.id, t.attempt, t.epochs FROM tuner.trials t
+        SELECT t.id, t.started_at, t.epochs FROM tuner.trials t
         WHERE t.study_id = :study AND t.state = 'waiting'
-        ORDER BY t.attempt = 0, coalesce(t.epochs, 0) DESC, t.number
+        ORDER BY t.started_at IS NULL, coalesce(t.epochs, 0) DESC, t.number
         LIMIT 1 FOR UPDATE OF t SKIP LOCKED
     ), wanted AS MATERIALIZED (
         SELECT s.claimed_at, w.id IS NULL AS fresh, coalesce(w.epochs, 0) AS epochs,
-               CASE WHEN w.attempt > 0 THEN 0 ELSE 1 END AS units,
+               least(:lease, s.max_seconds - s.seconds_issued) AS seconds,
+               CASE WHEN w.started_at IS NULL THEN 1 ELSE 0 END AS units,
                CASE WHEN s.max_concurrent IS NOT NULL THEN (
                    SELECT count(*) FROM tuner.trials t
                    WHERE t.study_id = s.id AND t.state = 'running'
@@ -58,22 +59,23 @@ _CLAIM = Prepared("""
             epochs_issued = s.epochs_issued
                 + CASE WHEN s.max_epochs IS NULL THEN 0 ELSE s.trial_epochs - w.epochs END,
             seconds_issued = s.seconds_issued
-                + CASE WHEN s.max_seconds IS NULL THEN 0 ELSE least(:lease, s.max_seconds) END
+                + CASE WHEN s.max_seconds IS NULL THEN 0 ELSE w.seconds END
         FROM wanted w
-        WHERE s.id = :study AND s.state = 'active'
+        WHERE s.id = :study AND s.state = 'active' AND (:draws OR NOT w.fresh)
           AND (s.deadline IS NULL OR clock_timestamp() < s.deadline)
           AND (s.max_trials IS NULL OR s.issued + w.units <= s.max_trials)
           AND (s.max_epochs IS NULL
                OR s.epochs_issued + s.trial_epochs - w.epochs <= s.max_epochs)
           AND (s.max_seconds IS NULL
-               OR s.seconds_issued + least(:lease, s.max_seconds) <= s.max_seconds)
+               OR (s.seconds_issued + w.seconds <= s.max_seconds
+                   AND w.seconds >= least(:lease, s.max_seconds / 10)))
           AND (s.max_concurrent IS NULL
                OR (w.claimed_at IS NOT DISTINCT FROM s.claimed_at
                    AND w.running < s.max_concurrent))
           AND s.labels <@ CAST(:labels AS jsonb)
         RETURNING s.next_number, s.claimed_at AS now,
                   CASE WHEN s.max_epochs IS NOT NULL THEN s.trial_epochs END AS epochs,
-                  CASE WHEN s.max_seconds IS NOT NULL THEN least(:lease, s.max_seconds) END AS paid
+                  CASE WHEN s.max_seconds IS NOT NULL THEN w.seconds END AS paid
     ), resumed AS (
         UPDATE tuner.trials t
         SET state = 'running', attempt = t.attempt + 1, worker_id = :worker, claim_key = :key,
@@ -211,6 +213,12 @@ _RETRY = text("""
     RETURNING t.number, pg_notify('tuner_work', CAST(t.study_id AS text))
 """)
 
+# Enqueued and not begun: each takes a unit of the budget when it is claimed.
+_QUEUED = text("""
+    SELECT count(*) FROM tuner.trials
+    WHERE study_id = :study AND state = 'waiting' AND started_at IS NULL
+""")
+
 _COUNTS = text("""
     SELECT study_id, state, count(*) AS count FROM tuner.trials
     WHERE CAST(:study AS bigint) IS NULL OR study_id = :study
@@ -286,15 +294,16 @@ def claim(
     worker_id: UUID,
     key: UUID,
     lease: float,
-    space_id: int,
-    params: Sequence[float],
+    space_id: int | None,
+    params: Sequence[float] | None,
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Claimed | None:
     """Reserve of the study's budgets and take a trial: one that waits, or a new one with `params`.
 
     Returns None when the study is not active or does not want these `labels` of the worker, when
-    one of its budgets is given out, or when enough of its trials run. One statement: run it in its
-    own transaction. `lease` is in seconds; of a study that counts them, so many are reserved.
+    one of its budgets is given out, or when enough of its trials run; without `params`, also when
+    no trial waits. One statement: run it in its own transaction. `lease` is in seconds; of a study
+    that counts them, so many are reserved, or what is left.
     """
     row = _CLAIM.run(
         connection,
@@ -304,7 +313,8 @@ def claim(
             "key": key,
             "lease": lease,
             "space": space_id,
-            "params": list(params),
+            "params": list(params or ()),
+            "draws": params is not None,
             "labels": json.dumps(dict(labels)),
         },
     ).one_or_none()
@@ -432,6 +442,11 @@ def retry(connection: Connection, study_id: int, number: int | None = None) -> l
             _RETRY, {"study": study_id, "number": number, "infeasible": INFEASIBLE}
         )
     )
+
+
+def queued(connection: Connection, study_id: int) -> int:
+    """How many trials wait that have not taken their unit of the budget yet."""
+    return int(connection.execute(_QUEUED, {"study": study_id}).scalar_one())
 
 
 def counts(connection: Connection, study_id: int | None = None) -> dict[int, dict[str, int]]:

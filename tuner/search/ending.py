@@ -4,13 +4,15 @@ end. Kept as trials finish.
 
 import math
 from bisect import bisect_right, insort
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 import numpy as np
 
 from tuner.database.columns import NEVER, Columns, Reports
 from tuner.search.record import Record, Space
 from tuner.spec.study import Budget
-from tuner.trials import Direction, TrialState
+from tuner.trials import Direction, Trial, TrialState
 
 
 class Ending:
@@ -43,15 +45,25 @@ class Ending:
 
     def note(self, record: Record) -> None:
         """Take note of a trial: it may have finished, or be retried."""
-        number, row = record.number, record.row
+        row = record.row
+        self.take(record.number, TrialState(row.state), row.values, row.finished_at)
+
+    def take(
+        self,
+        number: int,
+        state: TrialState,
+        values: Sequence[float] | None,
+        finished_at: datetime | None,
+    ) -> None:
+        """Take note of a trial, given by what counts of it."""
         self._forget(number)
-        if not TrialState(row.state).is_finished:
+        if not state.is_finished:
             return
-        time = -math.inf if row.finished_at is None else row.finished_at.timestamp()
+        time = -math.inf if finished_at is None else finished_at.timestamp()
         self._finished[number] = time
         insort(self._times, time)
-        if row.state == TrialState.COMPLETE and row.values:
-            score = self._sign * row.values[0]
+        if state is TrialState.COMPLETE and values:
+            score = self._sign * values[0]
             self._improve(math.inf if math.isnan(score) else score, number, time)
 
     def _forget(self, number: int) -> None:
@@ -78,3 +90,11 @@ class Ending:
             if later >= patience:
                 return f"{later} trials have finished without an improvement on trial {number}"
         return None
+
+
+def reason_among(trials: Iterable[Trial], budget: Budget, direction: Direction) -> str | None:
+    """Why a study with these trials is over before its budget is used; else None."""
+    ending = Ending(budget, direction)
+    for trial in trials:
+        ending.take(trial.number, trial.state, trial.values, trial.finished_at)
+    return ending.reason()

@@ -2,6 +2,7 @@
 
 Implements `optuna.storages.BaseStorage`; every read of all trials fetches only what changed since
 the one before. Trials made here have no lease: nobody requeues them, as in Optuna's own storages.
+They count in their study's budgets as those of workers do: `StudyClosedError` where none is left.
 """
 
 import copy
@@ -23,15 +24,16 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Connection
 
-from tuner import settings
-from tuner.database import attributes, feed, records, studies
+from tuner import settings, shell
+from tuner.database import attributes, feed, records, refusals, studies
 from tuner.database.engine import Database, connect
 from tuner.database.schema import check
-from tuner.errors import StudyExistsError, StudyNotFoundError
+from tuner.errors import BadInputError, StudyClosedError, StudyExistsError, StudyNotFoundError
 from tuner.search import distributions as convert
 from tuner.search.directions import optuna_direction, our_direction
 from tuner.search.history import History
-from tuner.trials import Study, TrialState
+from tuner.spec.words import quoted
+from tuner.trials import Limits, Study, StudyState, TrialState
 
 _UNNAMED = "no-name-"  # what Optuna calls studies without a name
 
@@ -90,6 +92,27 @@ class Storage(BaseStorage):
                 return studies.create(connection, name, [our_direction(d) for d in directions])
         except StudyExistsError as error:
             raise DuplicatedStudyError(str(error)) from None
+
+    def set_budget(self, study_id: int, trials: int) -> None:
+        """Let a study have so many trials in all, those that it has among them.
+
+        One that has finished goes on if that is more. BadInputError where a study file says it.
+        """
+        with self._known(), self._database.transaction() as connection:
+            study = studies.by_id(connection, study_id)
+            if study.max_trials == trials:
+                return
+            if study.spec is not None:
+                raise BadInputError(
+                    f"the study {quoted(study.name)} has a budget of {study.max_trials} trials: "
+                    f"`{shell.command('change', study.name, f'budget.trials={trials}')}` changes it"
+                )
+            studies.set_limits(connection, study_id, Limits(max_trials=trials), None)
+            lease = settings.settings().lease_seconds
+            if studies.used_up(connection, study_id, lease=lease) is None:
+                studies.set_state(
+                    connection, study_id, StudyState.ACTIVE, allowed=[StudyState.FINISHED]
+                )
 
     def delete_study(self, study_id: int) -> None:
         with self._known(), self._database.transaction() as connection:
@@ -158,10 +181,18 @@ class Storage(BaseStorage):
             with self._database.transaction() as connection:
                 trial_id = self._copy(connection, study_id, template_trial)
         if trial_id is None:
-            raise KeyError(f"there is no study with the id {study_id}")
+            raise self._refusal(study_id)
         if template_trial is None:
             self._open_trials[trial_id] = _OpenTrial(study_id, None, {})
         return trial_id
+
+    def _refusal(self, study_id: int) -> StudyClosedError:
+        """Why a study gave no trial; one that has nothing left and of which nothing runs ends."""
+        lease = settings.settings().lease_seconds
+        with self._known(), self._database.statement() as connection:
+            studies.finish_if_done(connection, [study_id], lease=lease)
+            study = studies.by_id(connection, study_id)
+            return StudyClosedError(refusals.no_trial(connection, study, lease=lease))
 
     @staticmethod
     def _copy(connection: Connection, study_id: int, template: FrozenTrial) -> int | None:
@@ -232,11 +263,17 @@ class Storage(BaseStorage):
         self, trial_id: int, state: OptunaState, values: Sequence[float] | None = None
     ) -> bool:
         ours = convert.OUR_STATE[state]
-        allowed = [TrialState.WAITING]
-        if ours is not TrialState.RUNNING:  # whoever sets that first takes the trial
-            allowed.append(TrialState.RUNNING)
         with self._database.statement() as connection:
-            done = records.set_state(connection, trial_id, ours, values, allowed=allowed)
+            if ours.is_finished:
+                ended = records.end(connection, trial_id, ours, values)
+                if ended is not None and ended.may_be_done:
+                    lease = settings.settings().lease_seconds
+                    studies.finish_if_done(connection, [ended.study_id], lease=lease)
+                done = ended is not None
+            elif ours is TrialState.RUNNING:  # whoever is first takes it, if its study gives one
+                done = records.start(connection, trial_id)
+            else:
+                done = records.requeue(connection, trial_id)
             if not done:
                 self._check_open(connection, trial_id)
         if ours.is_finished:

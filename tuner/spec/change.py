@@ -34,5 +34,42 @@ def changed(spec: ResolvedSpec, assignments: Sequence[str]) -> ResolvedSpec:
         raise SpecError("\n".join(map(str, issues(error, ResolvedSpec)))) from None
 
 
+def trials_of(assignments: Sequence[str]) -> int | None:
+    """The trials in all that `budget.trials=100` means for a study without a study file.
+
+    That is the only budget of such a study; None: it has none. SpecError with a line a problem.
+    """
+    fields = [assignment.partition("=")[0].strip() for assignment in assignments]
+    refused = [field for field in fields if field != "budget.trials"]
+    if refused:
+        reason = "the study was made through Optuna, and has `budget.trials` alone"
+        raise SpecError("\n".join(f"{quoted(f)} cannot be changed: {reason}" for f in refused))
+    data, _ = overrides.apply({}, {}, assignments, option="")
+    if data["budget"]["trials"] is None:
+        return None
+    try:
+        return Budget.model_validate(data["budget"]).trials
+    except ValidationError as error:
+        raise SpecError("\n".join(f"budget.{issue}" for issue in issues(error, Budget))) from None
+
+
+def extends(before: ResolvedSpec, after: ResolvedSpec) -> bool:
+    """Whether a study that has ended may go on by this change: what it only narrows ends nothing.
+
+    A target or a patience that is another one may be one that is not reached.
+    """
+    return any(
+        _is_more(getattr(before.budget, name), getattr(after.budget, name))
+        for name in ("trials", "total_epochs", "gpu_seconds", "hours")
+    ) or any(
+        getattr(before.budget, name) != getattr(after.budget, name)
+        for name in ("target", "patience")
+    )
+
+
+def _is_more(before: float | None, after: float | None) -> bool:
+    return before is not None and (after is None or after > before)
+
+
 def _instead(field: str) -> str:
     return instead(field, FIELDS, of="what can be is")

@@ -56,6 +56,7 @@ class Executor:
     base: tuple[int | None, int] = (None, 0)  # study, bytes kept after its first cohort of that
     stopping: bool = False  # the cohort was told, or will be, to stop without a result
     told_at: float | None = None  # monotonic clock: when it was
+    stop_at: float | None = None  # monotonic clock: its study's seconds end soon after
     killed: Deadline | None = None  # at which it was killed
 
     @property

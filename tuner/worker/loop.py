@@ -60,6 +60,7 @@ PEAKS_PERIOD = 30.0  # seconds between looks at what the trials of other workers
 HINT_PERIOD = 0.25  # seconds between hints that trials have changed
 SLACK = 0.001  # seconds by which rounding may shorten a lease
 HOLD = 0.9  # of a lease: then the executor is killed, for it takes a moment to wake and to do it
+STOP = 0.75  # of a study's last seconds: then the trial is told to write its checkpoint
 LOST_GRACE = 2.0  # seconds that an executor may take to leave a trial that is somebody else's
 
 _log = logging.getLogger(__name__)
@@ -196,6 +197,8 @@ class Worker:
             if executor.waiting is not None:
                 self._start_if_it_fits(executor)
         for executor in self._pool.executors:
+            if executor.stop_at is not None and time.monotonic() >= executor.stop_at:
+                executor.stopping = True
             executor.tell_to_stop(self._settings.drain_grace)
         if self._stop_by is None:
             for executor in self._pool.executors:
@@ -212,6 +215,11 @@ class Worker:
         idle = any(self._may_claim(executor) for executor in self._pool.executors)
         waited_for = {"claim": idle, "hint": bool(self._changed)}
         due = [at for name, at in self._next.items() if waited_for.get(name, True)]
+        due += [
+            executor.stop_at
+            for executor in self._pool.executors
+            if executor.stop_at is not None and not executor.stopping
+        ]
         return max(0.0, min(min(due) - time.monotonic(), self._outbox.pause()))
 
     def _unless_unreachable(self, action: Callable[[], None]) -> None:
@@ -309,8 +317,6 @@ class Worker:
                     self._lost(executor, trial)
                     continue
                 self._hold(executor, sent_at, paid)
-                if paid is not None and paid < self._settings.lease_seconds - SLACK:
-                    executor.stopping = True  # the study's seconds are given out
 
     def _hint(self) -> None:
         with self._database.statement() as connection:
@@ -336,7 +342,10 @@ class Worker:
             Cause.PREEMPTED,
             "the lease could not be renewed in time",
         )
+        executor.stop_at = None
         if paid is not None:
+            if paid < self._settings.lease_seconds - SLACK:  # the study's seconds are given out
+                executor.stop_at = sent_at + STOP * paid
             until = sent_at + HOLD * paid
             self._until(
                 executor,
@@ -662,6 +671,7 @@ class Worker:
         executor.count_cohort(executor.study_id, message.held)
         executor.is_worn |= message.worn
         executor.study_id = None
+        executor.stop_at = None
         executor.held = {}
         self._pool.deadlines.clear(executor.leash)
         executor.stopping = self._stop_by is not None

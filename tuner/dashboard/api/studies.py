@@ -52,6 +52,9 @@ class Enqueue(_Given):
     params: dict[Annotated[str, Field(max_length=200)], Value] = Field(
         max_length=500, examples=[{"learning_rate": 0.001}]
     )
+    extend: bool = Field(
+        default=False, description="Raise budget.trials by this one if they are given out."
+    )
 
 
 class NoteText(_Given):
@@ -112,14 +115,14 @@ def change(request: Request, board: Context, study_id: StudyId, given: Change) -
     study = commands.study_of(board.database, study_id)
     done = commands.change(board.database, study.name, given.assignments)
     note(request, "; ".join(done.changes))
-    return {**_now(board, done.study), "changes": done.changes}
+    return {**_now(board, done.study), "changes": done.changes, "notes": done.notes}
 
 
 @router.post("/{study_id:int}/enqueue", status_code=201, dependencies=[operator])
 def enqueue(request: Request, board: Context, study_id: StudyId, given: Enqueue) -> Record:
     """Queue a configuration to be tried next."""
     study = commands.study_of(board.database, study_id)
-    number = commands.enqueue(board.database, study.name, given.params)
+    number = commands.enqueue(board.database, study.name, given.params, extend=given.extend)
     note(request, f"queued as trial {number}")
     return {"trial": number}
 

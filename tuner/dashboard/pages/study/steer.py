@@ -84,7 +84,7 @@ def change(
         if value is not None
     ]
     done = commands.change(board.database, study.name, assignments)
-    said = "\n".join(done.changes) or "nothing has changed: it is so already"
+    said = "\n".join((*done.changes, *done.notes)) or "nothing has changed: it is so already"
     return _done(request, study_id, said)
 
 
@@ -94,10 +94,12 @@ def enqueue(
     board: Context,
     study_id: StudyId,
     params: Annotated[str, Form(max_length=MAX_TEXT)],
+    extend: Annotated[bool, Form()] = False,
 ) -> Response:
     """Queue a configuration, given as lines `name: value`."""
     study = commands.study_of(board.database, study_id)
-    number = commands.enqueue(board.database, study.name, overrides.configuration(params))
+    chosen = overrides.configuration(params)
+    number = commands.enqueue(board.database, study.name, chosen, extend=extend)
     return _done(request, study_id, f"queued as trial {number}")
 
 

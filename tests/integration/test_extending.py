@@ -1,0 +1,191 @@
+"""Changing limits, enqueueing, retrying: a study goes on only where there is something to try."""
+
+from typing import Any
+
+import pytest
+
+import tuner
+from tests.integration import searching
+from tuner import commands
+from tuner.database import studies
+from tuner.database.engine import Database
+from tuner.errors import SpecError, StudyStateError
+from tuner.search.storage import Storage
+from tuner.trials import StudyState, TrialState
+
+
+def launched(database: Database, done: int, **budget: Any) -> searching.Trainer:
+    """A study of which so many trials have failed, the last of them or all but with 0.5."""
+    spec = searching.spec("s", trials=3)
+    spec = spec.model_copy(update={"budget": spec.budget.model_copy(update=budget)})
+    study_id = searching.launch(database, spec)
+    trainer = searching.Trainer(database, searching.search(database, study_id, spec))
+    for number in range(done):
+        held = trainer.claim()
+        assert held is not None
+        trainer.finish(held, TrialState.COMPLETE if number else TrialState.FAILED)
+    finish(database)
+    return trainer
+
+
+def finish(database: Database, *, reason: str | None = None) -> None:
+    """What a worker does that gets nothing; `reason`: that the target is reached."""
+    with database.statement() as connection:
+        study = studies.by_name(connection, "s")
+        if reason is None:
+            studies.finish_if_done(connection, [study.id], lease=searching.LEASE)
+        else:
+            allowed = [StudyState.ACTIVE]
+            studies.set_state(
+                connection, study.id, StudyState.FINISHED, allowed=allowed, reason=reason
+            )
+
+
+def now(database: Database) -> tuple[StudyState, int | None, Any]:
+    """State, the budget of trials that claims obey and the one that the specification says."""
+    study = commands.find(database, "s")
+    trials = None if study.spec is None else study.spec["budget"]["trials"]
+    return study.state, study.max_trials, trials
+
+
+def test_a_smaller_budget_does_not_reopen_a_finished_study(database: Database) -> None:
+    launched(database, 3)
+    done = commands.change(database, "s", ["budget.trials=2"])
+    assert done.changes == ()
+    assert done.notes == (
+        "budget.trials cannot be 2: 3 are given out",
+        "the study stays finished: all 3 trials are done",
+    )
+    assert now(database) == (StudyState.FINISHED, 3, 3)
+
+
+def test_a_budget_below_what_is_given_out_becomes_that_and_ends_the_study(
+    database: Database,
+) -> None:
+    launched(database, 2, trials=9)
+    done = commands.change(database, "s", ["budget.trials=1"])
+    assert done.changes == ("budget.trials: 9 → 2",)
+    assert done.notes == ("budget.trials cannot be 1: 2 are given out",)
+    assert now(database) == (StudyState.FINISHED, 2, 2)
+
+
+def test_what_gives_no_trial_does_not_reopen(database: Database) -> None:
+    launched(database, 3)
+    done = commands.change(database, "s", ["resources.priority=3"])
+    assert done.changes == ("resources.priority: 0 → 3",)
+    assert done.notes == ("the study stays finished: all 3 trials are done",)
+    done = commands.change(database, "s", ["budget.hours=5"])
+    assert now(database) == (StudyState.FINISHED, 3, 3)
+    done = commands.change(database, "s", ["budget.trials=4"])
+    assert (done.changes, done.notes) == (("budget.trials: 3 → 4",), ())
+    assert now(database) == (StudyState.ACTIVE, 4, 4)
+
+
+def test_more_trials_do_not_reopen_a_study_that_has_reached_its_target(database: Database) -> None:
+    launched(database, 2, target=0.4)
+    finish(database, reason="trial 1 reached the target 0.4 with 0.5")
+    done = commands.change(database, "s", ["budget.trials=9"])
+    assert done.notes == ("the study stays finished: trial 1 reached the target 0.4 with 0.5",)
+    commands.change(database, "s", ["budget.target=0.9"])
+    assert now(database) == (StudyState.ACTIVE, 9, 9)
+
+
+def test_running_a_file_with_a_smaller_budget_is_no_reason_to_go_on(database: Database) -> None:
+    trainer = launched(database, 3)
+    budget = trainer.search.spec.budget.model_copy(update={"trials": 2})
+    prepared = commands.Prepared(
+        trainer.search.spec.model_copy(update={"budget": budget}), None, {}
+    )
+    again = commands.launch(database, prepared, resume=True)
+    assert again.notes == (
+        "budget.trials cannot be 2: 3 are given out",
+        "the study stays finished: all 3 trials are done",
+    )
+    assert now(database) == (StudyState.FINISHED, 3, 3)
+
+
+def test_what_would_never_be_tried_is_not_queued(database: Database) -> None:
+    trainer = launched(database, 2)
+    running = trainer.claim()
+    refused = (
+        r"^all 3 trials of the study `s` are given out, so this one would not be tried: extend the "
+        r"budget for it with `--extend`, or `tuner change s budget\.trials=4`$"
+    )
+    with pytest.raises(StudyStateError, match=refused):
+        commands.enqueue(database, "s", {})
+    assert running is not None
+    trainer.finish(running)
+    finish(database)
+    with pytest.raises(StudyStateError, match=refused):
+        commands.enqueue(database, "s", {})
+    assert len(commands.load_trials(database, commands.find(database, "s"))) == 3
+    assert commands.enqueue(database, "s", {}, extend=True) == 3
+    assert now(database) == (StudyState.ACTIVE, 4, 4)
+    with pytest.raises(StudyStateError, match=r"budget\.trials=5`$"):
+        commands.enqueue(database, "s", {})
+    held = trainer.claim()
+    assert held is not None
+    assert held.number == 3
+    trainer.finish(held)
+    finish(database)
+    assert commands.find(database, "s").reason == "all 4 trials are done"
+
+
+def test_what_is_queued_of_a_paused_study_waits_for_it(database: Database) -> None:
+    launched(database, 1)
+    commands.pause(database, "s")
+    assert commands.enqueue(database, "s", {}) == 1
+    assert commands.retry(database, "s") == [0]
+    assert now(database)[0] is StudyState.PAUSED
+
+
+def test_queueing_does_not_reopen_what_has_reached_its_target(database: Database) -> None:
+    launched(database, 2, target=0.4)
+    finish(database, reason="trial 1 reached the target 0.4 with 0.5")
+    reached = r"^trial 1 reached the target 0\.4 with 0\.5: change what has ended it with `tuner ch"
+    for queue in (commands.retry, lambda *of: commands.enqueue(*of, {}, extend=True)):
+        with pytest.raises(StudyStateError, match=reached):
+            queue(database, "s")
+    trials = commands.load_trials(database, commands.find(database, "s"))
+    assert [t.state for t in trials] == [TrialState.FAILED, TrialState.COMPLETE]
+
+
+def test_a_retried_trial_needs_what_it_lacks(database: Database) -> None:
+    launched(database, 3)
+    commands.change(database, "s", ["budget.hours=1e-9"])
+    hours = r"^the hours of the study `s` are over: `tuner change s budget\.hours=N`, with a larger"
+    with pytest.raises(StudyStateError, match=hours):
+        commands.retry(database, "s")
+    assert now(database)[0] is StudyState.FINISHED
+    commands.change(database, "s", ["budget.hours=null"])
+    assert now(database)[0] is StudyState.FINISHED
+    assert commands.retry(database, "s", 0) == [0]  # it has its unit of the budget
+    assert now(database) == (StudyState.ACTIVE, 3, 3)
+
+
+def test_a_finished_study_is_not_resumed_but_extended(database: Database) -> None:
+    launched(database, 3)
+    sentence = (
+        r"^the study `s` is finished \(all 3 trials are done\); only paused or stopped studies can "
+        r"become active: `tuner change s budget\.trials=4` or more goes on with it$"
+    )
+    with pytest.raises(StudyStateError, match=sentence):
+        commands.resume(database, "s")
+
+
+def test_a_study_of_optuna_has_a_budget_of_trials_alone(database: Database) -> None:
+    study = tuner.create_study(study_name="s", storage=Storage(database))
+    study.optimize(lambda trial: trial.number, n_trials=2)
+    done = commands.change(database, "s", ["budget.trials=1"])
+    assert done.changes == ("budget.trials: not set → 2",)
+    assert done.notes == ("budget.trials cannot be 1: 2 are given out",)
+    assert now(database) == (StudyState.FINISHED, 2, None)
+    assert commands.enqueue(database, "s", {"x": 1}, extend=True) == 2
+    assert now(database) == (StudyState.ACTIVE, 3, None)
+    assert commands.change(database, "s", ["budget.trials=null"]).changes == (
+        "budget.trials: 3 → not set",
+    )
+    with pytest.raises(SpecError, match=r"`budget\.hours` cannot be changed: the study was made"):
+        commands.change(database, "s", ["budget.hours=3"])
+    with pytest.raises(SpecError, match=r"^budget\.trials: "):
+        commands.change(database, "s", ["budget.trials=0"])

@@ -1,0 +1,50 @@
+"""Why a study gives no trial, and what would have it go on: the sentences, in one place."""
+
+from sqlalchemy import Connection
+
+from tuner import shell
+from tuner.database import studies
+from tuner.errors import visible
+from tuner.spec.words import quoted
+from tuner.trials import Study, StudyState
+
+
+def no_trial(connection: Connection, study: Study, *, lease: float) -> str:
+    """Why a study that was asked for a new trial has none."""
+    name = quoted(study.name)
+    reason = f" ({visible(study.reason)})" if study.reason else ""
+    if study.state in (StudyState.PAUSED, StudyState.STOPPED):
+        resume = shell.command("resume", study.name)
+        return f"the study {name} is {study.state}{reason}: `{resume}` goes on with it"
+    budget = studies.used_up(connection, study.id, lease=lease)
+    if study.state is StudyState.FINISHED:
+        return f"the study {name} is finished{reason}: {how_to_extend(study, budget)}"
+    # what waits may have begun: that is for whoever goes on with it
+    return given_out(study, budget or "trials")
+
+
+def given_out(study: Study, budget: str, queued: int = 1) -> str:
+    """That a budget gives no trial any more, and what to do; `queued` trials want a unit of it."""
+    of = f"of the study {quoted(study.name)} are"
+    match budget:
+        case "trials":
+            sentence = f"all {study.max_trials} trials {of} given out"
+        case "total_epochs":
+            sentence = f"the {study.max_epochs} epochs {of} given out"
+        case "gpu_seconds":
+            sentence = f"the {study.max_seconds or 0:g} GPU seconds {of} given out"
+        case _:
+            sentence = f"the hours {of} over"
+    return f"{sentence}: {how_to_extend(study, budget, queued)}"
+
+
+def how_to_extend(study: Study, budget: str | None, queued: int = 1) -> str:
+    """How a study goes on whose `budget` is used up; None: something else has ended it."""
+    if budget is None:
+        change = shell.command("change", study.name)
+        return f"change what has ended it with `{change}` to go on"
+    if budget == "trials":
+        change = shell.command("change", study.name, f"budget.trials={study.issued + queued}")
+        return f"`{change}` or more goes on with it"
+    change = shell.command("change", study.name, f"budget.{budget}=N")
+    return f"`{change}`, with a larger N, goes on with it"
