@@ -89,7 +89,7 @@ def test_a_study_is_launched_by_form_and_watched_until_it_has_finished(
     page.get_by_label("Trials", exact=True).fill("3")
     page.get_by_label("Trials", exact=True).blur()
     expect(text).to_have_value(re.compile("trials: 3"))
-    expect(page.locator("#verdict")).to_contain_text("in 3 trials of at most 1 epochs")
+    expect(page.locator("#verdict")).to_contain_text("in 3 trials of at most 1 epoch")
     page.get_by_role("button", name="Launch").click()
     page.wait_for_url("**/overview")
     expect(page.locator(".pill").first).to_have_text("active")

@@ -237,6 +237,18 @@ def test_a_study_finishes_when_nothing_of_it_runs(database: Database) -> None:
     assert bench.study().state is StudyState.FINISHED
 
 
+def test_the_reason_of_a_single_trial_and_epoch(database: Database) -> None:
+    for limits, reason in (
+        ({"max_trials": 1}, "its only trial is done"),
+        ({"max_epochs": 1, "trial_epochs": 1}, "its 1 epoch is used up"),
+    ):
+        bench = Bench(database, name=reason, **limits)
+        held = bench.held()
+        bench.finish(held, made=[Report(1, 0.5)])
+        assert bench.do(studies.finish_if_done, [bench.id], lease=LEASE)
+        assert bench.study().reason == reason
+
+
 def test_failures_in_a_row_from_one_cause_pause_the_study(database: Database) -> None:
     bench = Bench(database, max_trials=20)
 

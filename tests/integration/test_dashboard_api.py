@@ -75,7 +75,7 @@ def test_whatever_the_description_allows_is_answered(
 def test_a_study_is_launched_steered_and_deleted(client: TestClient) -> None:
     told = client.post("/api/v1/studies/check", json={"yaml": STUDY}).json()
     assert told["problems"] == []
-    assert "in 3 trials of at most 1 epochs" in told["facts"][0]
+    assert "in 3 trials of at most 1 epoch" in told["facts"][0]
     launched = client.post("/api/v1/studies", json={"yaml": STUDY})
     assert launched.status_code == 201, launched.text
     study = launched.json()

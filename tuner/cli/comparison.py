@@ -7,6 +7,7 @@ from tuner import records
 from tuner.cli.output import duration, number, out, shown, state, table
 from tuner.experiments import TOP, Compared
 from tuner.figures import text
+from tuner.spec.words import counted
 from tuner.trials import finished
 
 
@@ -14,7 +15,7 @@ def print_comparison(experiment: str, found: Sequence[Compared]) -> None:
     """The table, the best study first."""
     first = found[0].study
     out.print(
-        f"[bold]{shown(experiment)}[/]  {len(found)} families, "
+        f"[bold]{shown(experiment)}[/]  {counted(len(found), 'family', 'families')}, "
         f"{first.direction} {shown(first.metric)} of the validation part"
     )
     best, spread = "best", f"best {TOP}"

@@ -20,6 +20,7 @@ from tuner.cli.output import (
 from tuner.cli.run import PANEL, Threads, Workers, work_here
 from tuner.errors import TunerError
 from tuner.spec.resolved import ResolvedSpec
+from tuner.spec.words import counted
 from tuner.trials import Study, StudyState
 from tuner.winner.choice import confirmation
 from tuner.winner.confirm import Confirmation
@@ -65,7 +66,7 @@ def confirm(
                 _refuse_ended(commands.find(database, contest.study.name))
             verdict = contest.judge(wanted)
             if verdict is not None and not as_json:
-                err.print(f"[dim]{wanted} seeds each: {len(verdict.tied)} left[/]")
+                err.print(f"[dim]{counted(wanted, 'seed')} each: {len(verdict.tied)} left[/]")
         if verdict is None:
             raise TunerError(
                 f"no configuration gave two values with {seeds} fresh seeds, so nothing is "

@@ -9,6 +9,7 @@ from tuner import commands, loggers
 from tuner.cli.output import AsJson, err, opened, out, print_json, shown, typed
 from tuner.database.engine import Database
 from tuner.settings import prepare_mlflow
+from tuner.spec.words import counted
 from tuner.trials import Study, Trial
 
 As = typer.Option(None, "--as", metavar="NAME", help="The copy's name; by default the same.")
@@ -107,4 +108,4 @@ def to_logs(
 
 
 def _trials(count: int) -> str:
-    return "1 trial" if count == 1 else f"{count} trials"
+    return counted(count, "trial")

@@ -23,6 +23,7 @@ from tuner.cli.output import (
 )
 from tuner.errors import overwritten
 from tuner.spec.resolved import ResolvedSpec
+from tuner.spec.words import counted
 from tuner.tables import metric_names
 from tuner.trials import Cause, Failures, Study, Trial, TrialState, finished, pareto_front
 
@@ -103,7 +104,7 @@ def _facts(one: commands.Overview) -> dict[str, str]:
     if study.priority:
         facts["priority"] = str(study.priority)
     if study.max_concurrent is not None:
-        facts["at once"] = f"at most {study.max_concurrent} trials"
+        facts["at once"] = f"at most {counted(study.max_concurrent, 'trial')}"
     if study.labels:
         facts["labels"] = ", ".join(f"{k}={v}" for k, v in study.labels.items())
     if study.experiment is not None:
@@ -130,8 +131,8 @@ def _print_front(front: Sequence[Trial], study: Study) -> None:
     made = table("trial", *names, right=frozenset({"trial", *names}))
     for trial in front[:SHOWN_FRONT]:
         made.add_row(str(trial.number), *map(number, trial.values or ()))
-    said = "1 trial" if len(front) == 1 else f"{len(front)} trials"
-    out.print(f"\n[bold]Pareto front[/]: {said} that no other beats in everything")
+    size = counted(len(front), "trial")
+    out.print(f"\n[bold]Pareto front[/]: {size} that no other beats in everything")
     out.print(made)
     if len(front) > SHOWN_FRONT:
         out.print(f"[dim]{len(front) - SHOWN_FRONT} more; --json has them all[/]")
@@ -156,7 +157,7 @@ def _print_failures(found: Sequence[Failures], attempts: int) -> None:
     """A line a cause, and what the latest attempt of each printed last."""
     again = {
         Cause.OUT_OF_MEMORY: "once more, alone on its device",
-        Cause.LOST: f"up to {attempts} attempts",
+        Cause.LOST: f"up to {counted(attempts, 'attempt')}",
         Cause.PREEMPTED: "always",
     }
     made = table(

@@ -87,7 +87,7 @@ class Facts:
         """Budgets beside the number of trials, with what is used or reserved of them."""
         study, found = self.study, []
         if study.max_epochs is not None:
-            found.append(f"{study.epochs_issued:,} of {study.max_epochs:,} epochs")
+            found.append(f"{study.epochs_issued:,} of {text.count(study.max_epochs, 'epoch')}")
         if study.max_seconds is not None:
             used, most = text.duration(study.seconds_issued), text.duration(study.max_seconds)
             found.append(f"{used} of {most} on devices")

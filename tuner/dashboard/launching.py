@@ -19,7 +19,7 @@ from tuner.spec.document import NotYamlError, parse
 from tuner.spec.load import Source, loads
 from tuner.spec.parameters import FixedParameter, describe
 from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.words import quoted, written
+from tuner.spec.words import counted, quoted, written
 from tuner.trials import Study
 
 NAME = "the study file"  # in messages, as a file's name
@@ -189,9 +189,10 @@ def _refuse_taken(board: Board, spec: ResolvedSpec) -> None:
 def _facts(board: Board, spec: ResolvedSpec) -> list[str]:
     searched = sum(not isinstance(p, FixedParameter) for p in spec.space.parameters.values())
     budget = spec.budget
-    first = f"{searched} parameters are searched in {budget.trials:,} trials"
+    verb = "is" if searched == 1 else "are"
+    first = f"{counted(searched, 'parameter')} {verb} searched in {counted(budget.trials, 'trial')}"
     if budget.epochs is not None:
-        first += f" of at most {budget.epochs:,} epochs"
+        first += f" of at most {counted(budget.epochs, 'epoch')}"
     facts = [f"{first}; {spec.objective.direction} {spec.objective.metric}."]
     facts.append(_cost(board, spec))
     return facts

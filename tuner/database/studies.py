@@ -117,13 +117,16 @@ _WHICH_IS_USED_UP = text(
 _FINISH_IF_DONE = text(f"""
     UPDATE tuner.studies s
     SET state = 'finished', finished_at = clock_timestamp(), reason = CASE {_USED_UP}
-        WHEN 'trials' THEN 'all ' || max_trials || ' trials are done'
+        WHEN 'trials' THEN CASE WHEN max_trials = 1 THEN 'its only trial is done'
+            ELSE 'all ' || max_trials || ' trials are done' END
         WHEN 'total_epochs' THEN
-            'its ' || max_epochs || ' epochs are used up' || CASE
+            'its ' || max_epochs || CASE WHEN max_epochs = 1 THEN ' epoch is' ELSE ' epochs are' END
+            || ' used up' || CASE
                 WHEN epochs_issued = max_epochs THEN ''
                 ELSE ', but ' || max_epochs - epochs_issued || ', too few for another trial' END
         WHEN 'gpu_seconds' THEN
-            'its ' || max_seconds || ' GPU seconds are used up' || CASE
+            'its ' || max_seconds || CASE WHEN max_seconds = 1 THEN ' GPU second is'
+                ELSE ' GPU seconds are' END || ' used up' || CASE
                 WHEN max_seconds - seconds_issued < 0.05 THEN ''
                 ELSE ', but ' || trim_scale(round(CAST(max_seconds - seconds_issued AS numeric), 1))
                     || ', too few for another trial' END

@@ -11,6 +11,7 @@ from tuner.errors import visible
 from tuner.export.facts import all_params
 from tuner.spec.arguments import as_text
 from tuner.spec.resolved import ResolvedSpec
+from tuner.spec.words import counted
 from tuner.trials import Study, Trial, TrialState
 
 CURVE = 20  # epochs of the curve; of a longer one, so many that are spread over it
@@ -124,11 +125,20 @@ def _data(spec: ResolvedSpec, content: Mapping[str, Any]) -> str:
     return _table(("data", ""), rows)
 
 
+def _budget(spec: ResolvedSpec) -> str:
+    trials = counted(spec.budget.trials, "trial")
+    return (
+        trials
+        if not spec.budget.epochs
+        else f"{trials}, {counted(spec.budget.epochs, 'epoch')} each"
+    )
+
+
 def _search(study: Study, spec: ResolvedSpec, trials: Sequence[Trial]) -> str:
     counts = Counter(str(t.state) for t in trials)
     epochs = sum(t.reports[-1].step for t in trials if t.reports)
     rows = [
-        ("budget", f"{spec.budget.trials:,} trials, {spec.budget.epochs or '–'} epochs each"),
+        ("budget", _budget(spec)),
         ("trials", ", ".join(f"{number:,} {state}" for state, number in counts.items()) or "–"),
         ("epochs trained", f"{epochs:,}"),
         ("sampler, pruner", f"{spec.sampler.name}, {spec.pruner.name}"),

@@ -142,7 +142,7 @@ def of_pareto(found: pareto.Info) -> str:
     """What the front is."""
     return (
         f"{text.count(len(found.front), 'trial')} that no other beats in every objective, "
-        f"and {len(found.others):,} others."
+        f"and {text.count(len(found.others), 'other')}."
     )
 
 

@@ -71,8 +71,8 @@ def draw(found: Info) -> go.Figure:
                 "color": colours[i % len(colours)],
                 "dash": ("solid", "dash", "dot", "dashdot")[i // len(colours) % 4],
             },
-            "hovertemplate": f"<b>%{{y:.0%}}</b> of {curve.trials:,} trials have {metric} "
-            "≤ <b>%{x:.4~g}</b><extra></extra>",
+            "hovertemplate": f"<b>%{{y:.0%}}</b> of {text.count(curve.trials, 'trial')}: "
+            f"{metric} ≤ <b>%{{x:.4~g}}</b><extra></extra>",
         }
         for i, curve in enumerate(found.curves)
     ]

@@ -380,7 +380,7 @@ def _cards(study: Study, trials: Sequence[Trial], found: Trial | None) -> list[C
             Card(
                 "Saved by pruning",
                 importance.percent(saved.share),
-                f"{saved.run:,} epochs run of {saved.full:,}",
+                f"{text.count(saved.run, 'epoch')} run of {saved.full:,}",
             )
         )
     end = facts.ended(study, trials)

@@ -35,6 +35,7 @@ def template_environment(package: str, **filters: Callable[..., Any]) -> jinja2.
         auto_reload=False,
     )
     environment.filters |= {
+        "counted": text.count,
         "number": text.number,
         "param": text.value,
         "short": text.short,

@@ -12,6 +12,7 @@ import numpy as np
 from tuner.database.columns import NEVER, Columns, Reports
 from tuner.search.record import Record, Space
 from tuner.spec.study import Budget
+from tuner.spec.words import counted
 from tuner.trials import Direction, Trial, TrialState
 
 
@@ -88,7 +89,9 @@ class Ending:
         if patience is not None:
             later = len(self._times) - bisect_right(self._times, time)
             if later >= patience:
-                return f"{later} trials have finished without an improvement on trial {number}"
+                have = "has" if later == 1 else "have"
+                trials = f"{counted(later, 'trial')} {have} finished"
+                return f"{trials} without an improvement on trial {number}"
         return None
 
 
