@@ -63,7 +63,7 @@ def test_a_byte_order_mark_names_utf_16(tmp_path: Path) -> None:
     path.write_bytes(content().encode("utf-16"))
     data = opened(path)
     assert texts(data) == sorted(text for text, _ in ROWS)
-    assert data.notes == ("its byte order mark says that it is UTF-16, and it was read so",)
+    assert data.notes == ("the byte order mark says UTF-16, and the file was read so",)
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,14 @@ def test_a_wrong_encoding_is_pointed_out(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(content(), encoding="utf-8")
     assert opened(path, encoding="cp1252").notes == (
-        "it would be valid UTF-8, but was read as cp1252, as `encoding` says",
+        "the file is valid UTF-8, but was read as cp1252, as `encoding` says",
     )
     refused(path, "line 2: is not ascii text (byte 0xc3)", encoding="ascii")
 
 
-@pytest.mark.parametrize("name", ["nonsense", "rot13", "base64", "undefined", ""])
+@pytest.mark.parametrize(
+    "name", ["nonsense", "rot13", "base64", "undefined", "idna", "unicode_escape", ""]
+)
 def test_what_is_no_encoding_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="must be an encoding of text, such as utf-8, cp1252"):
         DataSpec.model_validate({"path": "a.csv", "encoding": name})
@@ -113,7 +115,7 @@ def test_a_corpus_and_pairs_of_another_encoding(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_bytes(content(";", rows).encode("cp1252"))
     pairs = opened(tmp_path / "b.csv", source="pairs", encoding="cp1252")
     assert texts(pairs) == sorted(lines)
-    assert pairs.notes == ("its cells are separated by semicolons, as its header shows",)
+    assert pairs.notes == ("the cells are separated by semicolons, as the header shows",)
 
 
 # Separators and headers
@@ -136,7 +138,7 @@ def test_the_header_shows_the_separator(
     path.write_text(content(separator), encoding="utf-8-sig")
     data = opened(path)
     assert texts(data) == sorted(text for text, _ in ROWS)
-    assert data.notes == (f"its cells are separated by {name}, as its header shows",)
+    assert data.notes == (f"the cells are separated by {name}, as the header shows",)
     named = opened(path, separator="tab" if separator == "\t" else separator)
     assert texts(named) == texts(data)
     assert named.notes == ()
@@ -278,6 +280,8 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(text_files, "FLOOR", 10_000)
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"a" * 3_000_000))
     refused(tmp_path / "a.csv.gz", "a.csv.gz: expands to more than 100 times its size; unpack it")
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"a b\n" * 1_000_000))
+    refused(tmp_path / "a.txt.gz", "a.txt.gz: expands to more than 100 times its size; unpack it")
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress(os.urandom(2_000) * 8 + content().encode()))
     refused(tmp_path / "b.csv.gz", "is not UTF-8 text")
 
@@ -328,6 +332,14 @@ def test_rare_classes_are_left_out_on_request(tmp_path: Path) -> None:
         "no class has 99 different rows, as `min_class` asks; the largest has 10",
         min_class=99,
     )
+
+
+def test_an_error_about_a_rare_class_says_what_it_may_mean(tmp_path: Path) -> None:
+    rows = [(f"text {n}", "ab"[n % 2]) for n in range(20)] + [("x", "A"), ("y", "NA")]
+    (tmp_path / "a.csv").write_text(content(rows=rows))
+    refused(tmp_path / "a.csv", "(labels that differ in writing only are classes of their own: `A`")
+    (tmp_path / "b.csv").write_text(content(rows=[*rows[:20], rows[-1]]))
+    refused(tmp_path / "b.csv", "(labels that often stand for a missing one are classes: `NA`")
 
 
 def test_rare_classes_of_images(tmp_path: Path) -> None:
@@ -386,6 +398,8 @@ def test_how_a_file_is_read_is_part_of_its_fingerprint(tmp_path: Path) -> None:
     assert len({prepared_key(spec) for spec in specs}) == len(specs)
     again = DataSpec.model_validate({"path": path, "encoding": "windows-1252"})
     assert fingerprint(again) == fingerprint(specs[1])
+    default = DataSpec.model_validate({"path": path, "encoding": "utf8"})
+    assert fingerprint(default) == fingerprint(specs[0])
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ class LabelColumn:
 
     def append(self, value: object) -> None:
         """Read one more label; LabelError if it is missing or cannot be one."""
-        if not isinstance(value, str):
+        if not isinstance(value, str) or self._read is number_name:  # which seldom come again
             self.names.append(self._read(value))
             return
         name = self._known.get(value)
@@ -112,8 +112,6 @@ class LabelColumn:
 
     def merged(self, unit: str) -> Iterator[str]:
         """A note on texts that are different but the same class."""
-        if self._read is number_name:
-            return
         writings: dict[str, list[str]] = {}
         for text, name in self._known.items():
             writings.setdefault(name, []).append(text)
@@ -125,7 +123,7 @@ class LabelColumn:
     @property
     def reordered(self) -> bool:
         """Whether the classes, or their order, were others while the text `1.0` was a class."""
-        if self._read is number_name or all(t.strip() == n for t, n in self._known.items()):
+        if all(text.strip() == name for text, name in self._known.items()):
             return False
         before = {text.strip() for text in self._known}
         before |= set(self.names) - set(self._known.values())

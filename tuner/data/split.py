@@ -211,6 +211,8 @@ def _too_few(examples: Examples, label: str, size: int, different: int, needed: 
     )
     if label != UNCLASSED:
         sentence += f", or `min_class: {needed}` in the data section, which leaves such classes out"
+    if hints := [note for note in examples.notes if quoted(label) in note]:
+        sentence += f" ({'; '.join(hints)})"
     names = len(set(examples.labels))
     if names > 20 and names > len(examples.labels) / 3:
         rows = counted(len(examples.labels), examples.unit)

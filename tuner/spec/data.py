@@ -1,5 +1,6 @@
 """The `data` section of a study file: where examples come from and how they are split."""
 
+import codecs
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,6 +48,10 @@ def table_suffix(path: Path) -> str | None:
     """The ending that says how a table is read; None where it is no table."""
     name = path.name.lower()
     return next((suffix for suffix in TEXT_SUFFIXES if name.endswith(suffix)), None)
+
+
+_UTF_8 = ("utf-8", "utf-8-sig")  # as by default
+_NO_FILES = ("idna", "punycode", "unicode-escape", "raw-unicode-escape")  # of names and literals
 
 
 class _Section(BaseModel):
@@ -195,15 +200,18 @@ class DataSpec(_Section):
     @field_validator("encoding")
     @classmethod
     def _known(cls, encoding: str | None) -> str | None:
-        if encoding is not None:
-            try:
-                "a".encode(encoding)
-            except (LookupError, ValueError):  # unknown, or no encoding of text
-                raise problem(
-                    "must be an encoding of text, such as utf-8, cp1252 or utf-16; is "
-                    f"{a(encoding)}"
-                ) from None
-        return encoding
+        if encoding is None:
+            return None
+        try:
+            "a".encode(encoding)
+            name = codecs.lookup(encoding).name
+        except (LookupError, ValueError):  # unknown, or no encoding of text
+            name = None
+        if name is None or name in _NO_FILES:
+            raise problem(
+                f"must be an encoding of text, such as utf-8, cp1252 or utf-16; is {a(encoding)}"
+            )
+        return None if name in _UTF_8 else encoding
 
     @field_validator("separator")
     @classmethod

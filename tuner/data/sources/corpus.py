@@ -1,11 +1,8 @@
 """Sentences without labels: a text file with one a line, or a column of a table."""
 
-import gzip
-import io
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from tuner.data import raw
 from tuner.data.sources import table, text_files
@@ -32,24 +29,23 @@ def sentences(spec: DataSpec) -> Sentences:
         return Sentences((text for text in texts if text is not None), opened.notes)
     if spec.path is not None and not path.name.lower().endswith(CORPUS_SUFFIXES):
         raise DataError(f"{where}: its name must end in one of {listed(CORPUS_SUFFIXES)}")
-    if spec.encoding is not None and not text_files.is_utf_8(spec.encoding):
+    if spec.encoding is not None:
         content, notes = text_files.read(path, spec.encoding)
         return Sentences((line for line in content.split("\n") if line.strip()), notes)
     return Sentences(_lines(path, where))
 
 
 def _lines(path: Path, where: str) -> Iterator[str]:
-    with raw.opened(path) as packed, raw.reading(path):
-        file = packed
-        if packed.peek(2)[:2] == text_files.GZIP:
-            file = cast(io.BufferedReader, gzip.GzipFile(fileobj=packed))
-        try:
-            for number, line in enumerate(file, start=1):
-                text = _decoded(line, f"{where}, line {number}")
-                if text.strip():
-                    yield text
-        except (gzip.BadGzipFile, EOFError, zlib.error):
-            raise DataError(f"{where}: is damaged: it cannot be decompressed") from None
+    with raw.opened(path) as file, raw.reading(path):
+        lines: Iterator[bytes] = file
+        if file.peek(2)[:2] == text_files.GZIP:
+            # no more at once than a file may expand to: a line may have no end
+            most = text_files.FLOOR + 1
+            lines = text_files.unpacked(path, file, lambda packed: packed.readline(most))
+        for number, line in enumerate(lines, start=1):
+            text = _decoded(line, f"{where}, line {number}")
+            if text.strip():
+                yield text
 
 
 def _decoded(line: bytes, where: str) -> str:

@@ -64,7 +64,7 @@ def opened(path: Path, spec: DataSpec, *, label: bool = True) -> Table:
     layout = separated.layout(content, spec, _USUAL[kind], label)
     if layout.separator != _USUAL[kind] and spec.separator is None:
         name = separated.SEPARATORS[layout.separator]
-        notes.append(f"its cells are separated by {name}s, as its header shows")
+        notes.append(f"the cells are separated by {name}s, as the header shows")
     rows = separated.rows(content, where, spec, layout, label)
     return Table(where, rows, notes, decimal_commas=layout.separator == ";")
 

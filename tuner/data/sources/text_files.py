@@ -2,8 +2,10 @@
 
 import codecs
 import gzip
+import io
 import os
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tuner.data import raw
@@ -36,9 +38,9 @@ def read(path: Path, encoding: str | None) -> tuple[str, list[str]]:
     notes = []
     if encoding is None and content[:2] in _UTF_16:
         encoding = "utf-16"
-        notes.append("its byte order mark says that it is UTF-16, and it was read so")
-    elif encoding is not None and _is_utf_8(content, encoding):
-        notes.append(f"it would be valid UTF-8, but was read as {encoding}, as `encoding` says")
+        notes.append("the byte order mark says UTF-16, and the file was read so")
+    elif encoding is not None and _is_utf_8(content):
+        notes.append(f"the file is valid UTF-8, but was read as {encoding}, as `encoding` says")
     text = decoded(content, where, encoding)
     if not text or text.isspace():
         raise DataError(f"{where}: is empty")
@@ -51,29 +53,40 @@ def read(path: Path, encoding: str | None) -> tuple[str, list[str]]:
 
 def expanded(path: Path) -> bytearray:
     """The content of a file that is compressed with gzip."""
-    where = shown(path)
     content = bytearray()
     with raw.opened(path) as packed, raw.reading(path):
-        most = max(FLOOR, EXPANSION * os.fstat(packed.fileno()).st_size)
         if not packed.peek(1):
-            raise DataError(f"{where}: is empty")
-        try:
-            with gzip.GzipFile(fileobj=packed) as file:
-                while block := file.read(BLOCK):
-                    content += block
-                    if len(content) > most:
-                        raise DataError(
-                            f"{where}: expands to more than {EXPANSION} times its size; unpack it "
-                            "yourself if you trust it"
-                        )
-        except (gzip.BadGzipFile, EOFError, zlib.error):
-            raise DataError(f"{where}: is damaged: it cannot be decompressed") from None
+            raise DataError(f"{shown(path)}: is empty")
+        for block in unpacked(path, packed, lambda file: file.read(BLOCK)):
+            content += block
     return content
+
+
+def unpacked(
+    path: Path, packed: io.BufferedReader, take: Callable[[gzip.GzipFile], bytes]
+) -> Iterator[bytes]:
+    """What `take` reads of a compressed file, until it reads nothing.
+
+    DataError if the file is damaged or expands beyond all measure.
+    """
+    total, most = 0, max(FLOOR, EXPANSION * os.fstat(packed.fileno()).st_size)
+    try:
+        with gzip.GzipFile(fileobj=packed) as file:
+            while block := take(file):
+                total += len(block)
+                if total > most:
+                    raise DataError(
+                        f"{shown(path)}: expands to more than {EXPANSION} times its size; unpack "
+                        "it yourself if you trust it"
+                    )
+                yield block
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise DataError(f"{shown(path)}: is damaged: it cannot be decompressed") from None
 
 
 def decoded(content: bytes | bytearray, where: str, encoding: str | None) -> str:
     """The text without its byte order mark; DataError names the line that is not in `encoding`."""
-    codec = "utf-8-sig" if encoding is None or is_utf_8(encoding) else encoding
+    codec = encoding or "utf-8-sig"
     try:
         return content.decode(codec).removeprefix("\ufeff")
     except UnicodeError as error:
@@ -82,19 +95,14 @@ def decoded(content: bytes | bytearray, where: str, encoding: str | None) -> str
         # the error counts from behind a byte order mark
         line = error.object[: error.start].decode(codec, "ignore").count("\n") + 1
         byte = f"0x{error.object[error.start]:02x}"
-        name = "UTF-8" if codec == "utf-8-sig" else codec
+        name = encoding or "UTF-8"
         hint = proposal(bytes(content), error.start) if encoding is None else ""
         raise DataError(f"{where}, line {line}: is not {name} text (byte {byte}){hint}") from None
 
 
-def is_utf_8(encoding: str) -> bool:
-    """Whether that is another name of what is read by default."""
-    return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
-
-
-def _is_utf_8(content: bytes | bytearray, encoding: str) -> bool:
-    """Whether text beyond ASCII is UTF-8 while something else was asked for."""
-    if is_utf_8(encoding) or content.isascii():
+def _is_utf_8(content: bytes | bytearray) -> bool:
+    """Whether text beyond ASCII is UTF-8."""
+    if content.isascii():
         return False
     try:
         content.decode()
