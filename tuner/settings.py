@@ -95,6 +95,12 @@ class Settings(BaseSettings):
         description="Folders, separated by `:`, whose files accounts of the dashboard may name as "
         "data; besides them they have what they upload.",
     )
+    hub_models: str | None = Field(
+        default=None,
+        description="Models of the Hugging Face hub, separated by blanks or commas, that accounts "
+        "of the dashboard other than admins may name; `*` stands for anything, as in "
+        "`sentence-transformers/*`. Unset: none.",
+    )
     log_level: Annotated[str, AfterValidator(_level)] = Field(
         default="WARNING", description="Level of the log on stderr."
     )
@@ -103,6 +109,16 @@ class Settings(BaseSettings):
     def data_cache(self) -> Path:
         """Folder of prepared data sets, one sub-folder a fingerprint."""
         return self.home / "cache"
+
+    @property
+    def readable_folders(self) -> tuple[Path, ...]:
+        """Whose files accounts of the dashboard may name as data."""
+        return tuple(Path(folder) for folder in (self.data_folders or "").split(":") if folder)
+
+    @property
+    def allowed_models(self) -> tuple[str, ...]:
+        """Patterns of the models that accounts of the dashboard may have downloaded."""
+        return tuple((self.hub_models or "").replace(",", " ").split())
 
     @property
     def cache_bytes(self) -> int:

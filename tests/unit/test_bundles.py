@@ -251,8 +251,11 @@ def test_what_was_changed_is_refused(copy: Path) -> None:
     (copy / "__pycache__").mkdir()  # as after `from config import PARAMS`
     (copy / "__pycache__" / "config.pyc").write_bytes(b"")
     assert checks(copy, train=False)["figures"].passed
-    (copy / "predict.py").unlink()
+    (copy / "predict.py").rename(copy.with_name("elsewhere.py"))
     with pytest.raises(BadInputError, match=r"predict\.py is missing"):
+        checks(copy)
+    (copy / "predict.py").symlink_to(copy.with_name("elsewhere.py"))
+    with pytest.raises(BadInputError, match=r"predict\.py is a symbolic link"):
         checks(copy)
 
 

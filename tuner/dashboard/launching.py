@@ -10,7 +10,8 @@ from fastapi import HTTPException
 from tuner import commands, families
 from tuner.accounts import Role, User
 from tuner.dashboard.context import Board
-from tuner.errors import BadInputError, SpecError, TunerError
+from tuner.dashboard.security import paths
+from tuner.errors import SpecError, TunerError
 from tuner.families import registry
 from tuner.families.base import Family
 from tuner.figures.text import duration
@@ -166,19 +167,8 @@ def check_allowed(board: Board, spec: ResolvedSpec, who: User) -> None:
         return
     if spec.family in OWN and who.role < Role.ADMIN:
         raise HTTPException(403, "studies with code of their own are launched by admins alone")
-    if spec.data is None or who.role >= Role.ADMIN:
-        return
-    folders = [board.settings.uploads]
-    folders += [Path(f) for f in (board.settings.data_folders or "").split(":") if f]
-    for name in ("path", "validation_path", "test_path", "vectors", "word_pairs", "analogies"):
-        path = getattr(spec.data, name)
-        if path is None or (name == "vectors" and spec.data.vectors_study is not None):
-            continue
-        if not any(path.resolve().is_relative_to(folder.resolve()) for folder in folders):
-            raise BadInputError(
-                f"data.{name}: must be a file that was uploaded, or in a folder of "
-                "TUNER_DATA_FOLDERS"
-            )
+    if who.role < Role.ADMIN:
+        paths.check(spec, board.settings)
 
 
 def _refuse_taken(board: Board, spec: ResolvedSpec) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from tuner import __version__
+from tuner.artifacts import ARTIFACTS_FOLDER, CHECKPOINT_FOLDER
 from tuner.errors import BadInputError
 from tuner.files import shown
 
 NAME = "manifest.json"
+OWN_FILES = (f"{ARTIFACTS_FOLDER}/", f"{CHECKPOINT_FOLDER}/")  # what users' own code has left
 FORMAT = 1  # raise it when older tuners could not read what this one writes
 
 
@@ -50,6 +52,12 @@ def check(folder: Path) -> None:
     """BadInputError unless the folder holds exactly what its manifest says, to the last byte."""
     expected = read(folder)
     there = set(_names(folder))
+    links = sorted(n for n in there if (folder / n).is_symlink() and not n.startswith(OWN_FILES))
+    if links or (folder / NAME).is_symlink():
+        raise BadInputError(
+            f"{shown(folder)}: {links[0] if links else NAME} is a symbolic link; a bundle holds "
+            "files alone"
+        )
     problems = [f"{name} is missing" for name in sorted(expected.keys() - there)]
     problems += [f"{name} is not of it" for name in sorted(there - expected.keys())]
     problems += [

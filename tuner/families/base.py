@@ -93,6 +93,9 @@ class Family(BaseModel):
     also: dict[str, tuple[ParamValue, ...]] = Field(
         default_factory=dict, description="Choices that it knows and does not search by default."
     )
+    file_parameters: tuple[str, ...] = Field(
+        default=(), description="Parameters whose values name files or folders."
+    )
     limits: dict[str, Limit] = Field(
         default_factory=dict,
         description="What a parameter can be at all, where that is not as in `spec.limits`.",

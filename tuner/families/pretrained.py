@@ -16,6 +16,7 @@ from typing import Any
 
 import peft
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
@@ -38,12 +39,13 @@ class Classifier(nn.Module):
 
     base: Tensor
 
-    def __init__(self, encoder: Encoder, head: nn.Module, base: bytes) -> None:
-        """`base` is the digest of the checkpoint that the encoder was loaded from."""
+    def __init__(self, encoder: Encoder, head: nn.Module, folder: Path) -> None:
+        """`folder` holds the checkpoint that the encoder was loaded from."""
         super().__init__()
+        self._folder = folder
         self.encoder = encoder
         self.head = head
-        self.register_buffer("base", torch.frombuffer(bytearray(base), dtype=torch.uint8))
+        self.register_buffer("base", _base(folder))
         self.evaluation_batch = EVALUATION_BATCH
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -81,7 +83,7 @@ class Classifier(nn.Module):
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
         """What is trained; DataError if it was trained beside another checkpoint."""
-        _check_base(self.base, state_dict)
+        _check_base(self._folder, state_dict)
         if strict and state_dict.keys() != self._trained():
             raise RuntimeError("the file holds the tensors of another model")
         return super().load_state_dict(state_dict, strict=False, assign=assign)
@@ -103,14 +105,15 @@ class FrozenClassifier(nn.Module):
     std: Tensor
     base: Tensor
 
-    def __init__(self, seen: Tensor, head: nn.Module, base: bytes) -> None:
+    def __init__(self, seen: Tensor, head: nn.Module, folder: Path) -> None:
         """`seen` [N, width] are features of the training part, by which all are standardized."""
         super().__init__()
+        self._folder = folder
         self.head = head
         std = seen.std(dim=0, correction=0)
         self.register_buffer("mean", seen.mean(dim=0))
         self.register_buffer("std", torch.where(std < 1e-6, 1.0, std))  # some are constant
-        self.register_buffer("base", torch.frombuffer(bytearray(base), dtype=torch.uint8))
+        self.register_buffer("base", _base(folder))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits of a batch."""
@@ -121,12 +124,16 @@ class FrozenClassifier(nn.Module):
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
         """DataError if it was trained on the features of another checkpoint."""
-        _check_base(self.base, state_dict)
+        _check_base(self._folder, state_dict)
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
 
-def _check_base(base: Tensor, state: Mapping[str, Tensor]) -> None:
-    if "base" in state and not torch.equal(state["base"].cpu(), base.cpu()):
+def _base(folder: Path) -> Tensor:
+    return torch.frombuffer(bytearray(files.digest(folder)), dtype=torch.uint8)
+
+
+def _check_base(folder: Path, state: Mapping[str, Tensor]) -> None:
+    if "base" in state and not files.is_digest(state["base"].cpu().numpy().tobytes(), folder):
         raise DataError("the pretrained checkpoint is another one than when this was trained")
 
 
@@ -134,10 +141,9 @@ def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
     """The classifier that a trial's parameters describe, for this data."""
     p: Mapping[str, Any] = params
     folder = files.folder(p["checkpoint"])
-    base = files.digest(folder)
     if p["fine_tuning"] == "frozen":
         seen = torch.tensor(features.features(p, data, torch.device("cpu")).part("train").inputs)
-        return FrozenClassifier(seen, _head(p, seen.shape[1], data.outputs), base)
+        return FrozenClassifier(seen, _head(p, seen.shape[1], data.outputs), folder)
     encoder = encoders.load(folder, data.kind, p["pooling"])
     if data.kind == "images":
         assert isinstance(encoder, encoders.ImageEncoder)
@@ -148,7 +154,7 @@ def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
                 f"{encoder.channels}"
             )
     _unfreeze(encoder, p)
-    return Classifier(encoder, _head(p, encoder.width, data.outputs), base)
+    return Classifier(encoder, _head(p, encoder.width, data.outputs), folder)
 
 
 def load(
@@ -164,7 +170,7 @@ def train(cohort: Cohort, data: Prepared, context: Context) -> None:
     """Train a cohort; DataError if a checkpoint is another one than at the study's launch."""
     for name in {str(task.params["checkpoint"]) for task in cohort.tasks}:
         known = cohort.checkpoints.get(name)  # none: a study of an older tuner
-        if known is not None and files.digest(files.folder(name)).hex() != known:
+        if known is not None and not files.is_digest(bytes.fromhex(known), files.folder(name)):
             raise DataError(
                 f"{quoted(name)}: is another model than when the study was launched, so its trials "
                 "could not be compared; launch it anew under another name"
@@ -173,13 +179,14 @@ def train(cohort: Cohort, data: Prepared, context: Context) -> None:
 
 
 def export(
-    params: Mapping[str, ParamValue], data: Prepared, _: Path, folder: Path
+    params: Mapping[str, ParamValue], data: Prepared, weights: Path, folder: Path
 ) -> dict[str, Any]:
     """Copy the checkpoint's files to `encoder/` of a bundle; what its inputs are made into."""
     p: Mapping[str, Any] = params
     source, copy = files.folder(p["checkpoint"]), folder / files.BUNDLED
     copy.mkdir()
-    for path in files.loaded(source):
+    base = load_file(weights)["base"].numpy().tobytes()
+    for path in files.copied(source, base):
         shutil.copyfile(path, copy / path.name)
     if data.kind == "images":
         encoder = encoders.load(source, data.kind, p["pooling"])

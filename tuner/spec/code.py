@@ -8,13 +8,13 @@ Files are looked for, and commands run, in the study file's folder, or in that n
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from tuner.errors import Issue
 from tuner.spec.arguments import ARGUMENTS, OPTIONS, SEPARATE, change_form
+from tuner.spec.values import FilePath
 from tuner.spec.words import a, problem, quoted, written
 
 OWN = ("function", "command")  # families whose code is the study file's
@@ -28,7 +28,7 @@ class Code(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    folder: Path  # absolute
+    folder: FilePath  # absolute
     function: str | None = None
     command: tuple[str, ...] | None = None
     fingerprint: str = ""  # of the files that the function or the command names, at launch

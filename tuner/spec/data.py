@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tuner.spec.values import Flag, Real, Whole
+from tuner.spec.values import FilePath, Flag, Real, Whole
 from tuner.spec.words import a, problem, quoted
 
 TEXT_SUFFIXES = (
@@ -86,9 +86,9 @@ class DataSpec(_Section):
         "corpus: sentences without labels, one a line or in a column of such a table; pairs: two "
         "columns of texts in such a table."
     )
-    path: Path | None = Field(default=None, description="File or folder, relative to the file.")
-    validation_path: Path | None = Field(default=None, description="A given validation part.")
-    test_path: Path | None = Field(default=None, description="A given test part.")
+    path: FilePath | None = Field(default=None, description="File or folder, relative to the file.")
+    validation_path: FilePath | None = Field(default=None, description="A given validation part.")
+    test_path: FilePath | None = Field(default=None, description="A given test part.")
     split: Split = Split()
     task: Task | None = Field(
         default=None,
@@ -148,18 +148,18 @@ class DataSpec(_Section):
         default=None,
         description="Text: tokens kept of a text; by default what 99 % of the texts need, ≤ 512.",
     )
-    vectors: Path | None = Field(
+    vectors: FilePath | None = Field(
         default=None,
         description="Text: word vectors, in the text format of word2vec or GloVe or word2vec's "
         "binary `.bin`, also with `.gz`; not gensim's `.kv`, which is a pickle. `study:NAME` are "
         "those of the best trial of a study of word2vec or fasttext.",
     )
-    word_pairs: Path | None = Field(
+    word_pairs: FilePath | None = Field(
         default=None,
         description="Word vectors: pairs of words and how similar people find them, by which "
         "vectors are judged; by default WordSim-353.",
     )
-    analogies: Path | None = Field(
+    analogies: FilePath | None = Field(
         default=None,
         description="Word vectors: questions of four words, by which vectors are judged; by "
         "default those that came with word2vec.",

@@ -2,7 +2,6 @@
 
 import unicodedata
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -20,7 +19,17 @@ from pydantic import (
 from tuner.spec.code import OWN, check_function, words_of
 from tuner.spec.data import DataSpec
 from tuner.spec.space import Combination
-from tuner.spec.values import Flag, Label, Number, Real, Value, Whole, one_or_several, some
+from tuner.spec.values import (
+    FilePath,
+    Flag,
+    Label,
+    Number,
+    Real,
+    Value,
+    Whole,
+    one_or_several,
+    some,
+)
 from tuner.spec.words import problem
 from tuner.trials import COSTS, Direction
 
@@ -324,7 +333,7 @@ class StudySpec(_Section):
         validate_default=True,
         description="Family `command`: its words; `{name}` is a parameter, `{arguments}` are all.",
     )
-    folder: Path | None = Field(
+    folder: FilePath | None = Field(
         default=None, description="Where own code lies and runs; by default the file's folder."
     )
     data: DataSpec | None = Field(default=None, validate_default=True)

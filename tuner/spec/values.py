@@ -6,6 +6,7 @@ errors. These types accept only what was meant and answer with one sentence.
 
 import math
 import re
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ValidatorFunctionWrapHandler, WrapValidator
@@ -68,6 +69,12 @@ def some(given: tuple[ParamValue, ...]) -> tuple[ParamValue, ...]:
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
+
+class NamesFile:
+    """Marks what names a file or a folder of the machine (`spec/paths.py`)."""
+
+
+FilePath = Annotated[Path, NamesFile()]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Real = Annotated[float, BeforeValidator(_finite)]
 Flag = Annotated[bool, BeforeValidator(_flag)]

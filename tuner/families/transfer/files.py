@@ -11,7 +11,7 @@ Imports neither torch nor transformers. Pickled weights are never loaded: openin
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,21 @@ from tuner.spec.words import quoted
 PACKAGE = "package:"
 SUFFIXES = (".json", ".safetensors", ".txt", ".model")  # of what a model is loaded from
 WEIGHTS = ".safetensors"
+# what transformers opens of a folder; whatever else lies there is nobody's business
+NAMES = frozenset(
+    (
+        *("config.json", "generation_config.json", "model.safetensors.index.json"),
+        *("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"),
+        *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+        *("added_tokens.json", "chat_template.json", "normalizer.json", "merges.txt", "dict.txt"),
+        *("vocab.json", "vocab.txt", "vocab-src.json", "vocab-tgt.json", "target_vocab.json"),
+        *("entity_vocab.json", "emoji.json", "byte_maps.json"),
+        *("word_shape.json", "word_pronunciation.json", "tokenizer.model", "tiktoken.model"),
+        *("spiece.model", "spm.model", "spm_char.model"),
+        *("sentencepiece.model", "sentencepiece.bpe.model"),
+    )
+)
+_WEIGHTS_NAME = re.compile(r"model(-[0-9]+-of-[0-9]+)?\.safetensors")
 BUNDLED = "encoder"  # the folder of a bundle that holds a copy
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
 
@@ -66,6 +81,11 @@ def _absolute(name: str, folder: Path) -> str:
     return str(path) if is_folder else name
 
 
+def is_on_hub(name: str) -> bool:
+    """Whether a resolved study's checkpoint is neither a folder here nor in a package."""
+    return not name.startswith(("/", PACKAGE))
+
+
 def folder(name: str) -> Path:
     """The folder with the files of a checkpoint, downloaded if it is on the hub.
 
@@ -77,10 +97,10 @@ def folder(name: str) -> Path:
         raise _lacking("the family `pretrained`", missing[0], "pretrained")
     if name.startswith(PACKAGE):
         found = _in_package(name)
-    elif name.startswith("/"):
-        found = Path(name)
-    else:
+    elif is_on_hub(name):
         found = _downloaded(name)
+    else:
+        found = Path(name)
     where = shown(found)
     with raw.reading(found):
         names = {path.name for path in found.iterdir()}
@@ -117,15 +137,35 @@ def _lacking(what: str, package: str, extra: str) -> BadInputError:
 
 def digest(found: Path, *, weights: bool = True) -> bytes:
     """SHA-256 of all that a model is loaded from, or of that but its weights."""
-    total = hashlib.sha256()
-    for path in loaded(found):
-        if weights or path.suffix != WEIGHTS:
-            total.update(path.name.encode() + b"\0" + raw.digest(path))
-    return total.digest()
+    return _digest(p for p in loaded(found) if weights or p.suffix != WEIGHTS)
+
+
+def is_digest(digest_: bytes, found: Path) -> bool:
+    """Whether this is the digest of the folder, also one that an earlier tuner has made."""
+    return digest_ in (digest(found), _digest(_with_suffixes(found)))
 
 
 def loaded(found: Path) -> list[Path]:
-    """The files that a model is loaded from, by name."""
+    """The files that a model is loaded from, in the order of their names."""
+    return [p for p in _with_suffixes(found) if p.name in NAMES or _WEIGHTS_NAME.fullmatch(p.name)]
+
+
+def copied(found: Path, base: bytes) -> list[Path]:
+    """The files that a bundle needs so that weights with this digest of their model fit to it.
+
+    Earlier versions counted all files with the suffixes of a model's.
+    """
+    return loaded(found) if base == digest(found) else _with_suffixes(found)
+
+
+def _digest(paths: Iterable[Path]) -> bytes:
+    total = hashlib.sha256()
+    for path in paths:
+        total.update(path.name.encode() + b"\0" + raw.digest(path))
+    return total.digest()
+
+
+def _with_suffixes(found: Path) -> list[Path]:
     with raw.reading(found):
         return sorted(p for p in found.iterdir() if p.suffix in SUFFIXES and p.is_file())
 
@@ -139,7 +179,14 @@ def _in_package(name: str) -> Path:
             f"{quoted(name)}: there is no installed package {quoted(package)} (the name is the one "
             "that Python imports)"
         )
-    return Path(places[0]) / rest
+    root = Path(places[0]).resolve()
+    try:
+        found = (root / rest).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL
+        raise DataError(f"{quoted(name)}: is no folder ({error})") from None
+    if not found.is_relative_to(root):
+        raise DataError(f"{quoted(name)}: leads out of the package {quoted(package)}")
+    return found
 
 
 def _downloaded(name: str) -> Path:
