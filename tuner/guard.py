@@ -1,6 +1,6 @@
 """The guard: starts an executor; when that or the worker ends, it kills all that was started.
 
-    python -I -S guard.py LEASH COMMAND…      started by a worker, one an executor
+    python -I -S guard.py LEASH[:FOLDER] COMMAND…     started by a worker, one an executor
 
 An executor, in its turn, has one for the command of a trial (family `command`); what is said here
 of worker and executor is then true of executor and command.
@@ -15,6 +15,8 @@ kernel closes that however the worker ends. A byte on it means the same, but TER
 passed on as SIGTERM to the executor's process group and leaves it time. The guard ends as the
 executor did, with the same code or signal. A guard that is itself killed takes the executor with
 it, but not what that has started.
+
+FOLDER is for the reports of a command, which may end with its executor: the guard removes it.
 
 It runs by its path and imports little, for it stays in memory beside every executor.
 """
@@ -41,7 +43,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _LINUX = sys.platform == "linux"
 
 
-def main(leash: int, command: list[str]) -> None:
+def main(leash: int, folder: str, command: list[str]) -> None:
     """Guard one executor; ends this process."""
     if _LINUX:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -69,6 +71,8 @@ def main(leash: int, command: list[str]) -> None:
         woken.recv(64)
         status = _reap(executor)
     status = _kill_all(executor, status)
+    if folder:
+        _remove(Path(folder))
     if os.WIFSIGNALED(status):
         _end_by(os.WTERMSIG(status))
     os._exit(os.WEXITSTATUS(status))
@@ -131,6 +135,13 @@ def _children() -> Iterator[int]:
                     yield int(entry.name)
 
 
+def _remove(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+
+
 def _end_by(number: int) -> None:
     import resource
 
@@ -142,4 +153,5 @@ def _end_by(number: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    _leash, _, _folder = sys.argv[1].partition(":")
+    main(int(_leash), _folder, sys.argv[2:])

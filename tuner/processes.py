@@ -46,9 +46,13 @@ def script(path: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-I", str(path), *arguments]
 
 
-def guarded(leash: int, program: Sequence[str]) -> list[str]:
-    """The command that runs a program under a guard, which holds this end of the leash."""
-    return [sys.executable, "-I", "-S", guard.__file__, str(leash), *program]
+def guarded(leash: int, program: Sequence[str], folder: Path | None = None) -> list[str]:
+    """The command that runs a program under a guard, which holds this end of the leash.
+
+    It removes `folder` when all is ended.
+    """
+    first = f"{leash}:{folder}" if folder is not None else str(leash)
+    return [sys.executable, "-I", "-S", guard.__file__, first, *program]
 
 
 def begin() -> None:

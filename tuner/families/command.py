@@ -1,15 +1,14 @@
 """The family of users' own command lines, in any language: each trial is a process of its own.
 
 Parameters go to the command as words, as environment variables and as a JSON file; reports come as
-lines of JSON on a descriptor (`own/client.py` is the other end). What it prints goes to the trial's
-log. A guard of its own runs it, so nothing of it outlives the trial.
+lines of JSON on a descriptor or a socket (`own/client.py` is the other end). What it prints goes to
+the trial's log. A guard of its own runs it, so nothing of it outlives the trial.
 """
 
 import contextlib
 import json
 import math
 import os
-import selectors
 import shutil
 import socket
 import subprocess
@@ -20,6 +19,8 @@ from typing import Any
 from tuner import files, guard, processes
 from tuner.artifacts import ARTIFACTS_FOLDER, CHECKPOINT_FOLDER, LOG_FILE
 from tuner.families import complaint
+from tuner.families.channels import MAX_LINE, Channels, Line
+from tuner.families.followers import Followers
 from tuner.families.outcome import Outcome
 from tuner.own import client, measure, program, source
 from tuner.settings import command_environment
@@ -35,8 +36,13 @@ TICK = 0.2  # seconds between looks at what the worker wants
 STOP_GRACE = 5.0  # seconds from the answer `stop` to SIGTERM: time to save a checkpoint
 TERM_GRACE = 5.0  # seconds from SIGTERM to SIGKILL
 TAIL = 65_536  # bytes of a command's output in which the reason for its failure is looked for
-MAX_LINE = 65_536  # bytes of a report
 OUT_OF_MEMORY = (-9, 137)  # SIGKILL that we did not send, as a shell tells it too: the kernel's
+
+SILENT = (
+    "the code has ended without reporting anything (a launcher that gives its programs another "
+    "environment must pass on the TUNER_ variables)"
+)
+OTHERS_ALONE = "only processes of other ranks than 0 have reported; the one of rank 0 must"
 
 
 def train(cohort: Cohort, _: None, context: Context) -> None:
@@ -55,32 +61,31 @@ class _Command:
         self._task = task
         self._context = context
         self._outcome = Outcome(task, cohort, context)
-        self._buffer = bytearray()
-        self._lines = 0
+        self._lines = self._reports = 0
         self._step = 0
         self._told = False  # to stop, in the answer to a report
+        self._followers = Followers()
         self._terminate_at: float | None = None  # monotonic clock, as the next
         self._kill_at: float | None = None
         name, *words = argument_list(code.command or (), task.params)
-        self._reports, reports = os.pipe()
-        answers, self._answers = os.pipe()
-        self._leash, leash = socket.socketpair()
-        os.set_blocking(self._reports, False)
-        os.set_blocking(self._answers, False)
-        theirs = (reports, answers, leash.fileno())
-        try:
+        words = [program.find(code.folder, name), *words]
+        with contextlib.ExitStack() as stack:
+            self._leash, leash = socket.socketpair()
+            stack.enter_context(leash)
+            stack.callback(self._leash.close)
+            self._channels = Channels(self._leash)  # readable with the guard's end
+            stack.callback(self._channels.close)
             self._guard = subprocess.Popen(
-                processes.guarded(leash.fileno(), [program.find(code.folder, name), *words]),
+                processes.guarded(leash.fileno(), words, self._channels.folder),
                 cwd=code.folder,
-                env=_environment(task, cohort, reports, answers),
-                pass_fds=theirs,
+                env=_environment(task, cohort, self._channels),
+                pass_fds=(self._channels.reports, self._channels.answers, leash.fileno()),
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
             )
-        finally:
-            for descriptor in theirs:
-                os.close(descriptor)
-            leash.detach()
+            self._channels.close_theirs()
+            leash.close()
+            stack.pop_all()
 
     def __enter__(self) -> "_Command":
         return self
@@ -88,29 +93,27 @@ class _Command:
     def __exit__(self, *_: object) -> None:
         self._leash.close()  # the guard kills what is left
         self._guard.wait()
-        os.close(self._reports)
-        os.close(self._answers)
+        self._channels.close()
 
     def run(self) -> None:
         """Until the command has ended; FailedError if it failed."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._reports, selectors.EVENT_READ)
-            selector.register(self._leash, selectors.EVENT_READ)  # closed with the guard's end
-            while self._leash not in (ready := [key.fileobj for key, _ in selector.select(TICK)]):
-                if self._reports in ready:
-                    self._read()
-                self._look_after()
-        while self._read():
-            pass
-        if self._buffer:  # a last line without an end
-            self._line(bytes(self._buffer))
+        ended = False
+        while not ended:
+            lines, ended = self._channels.wait(TICK)
+            for line in lines:
+                self._take(line)
+            self._look_after()
+        for line in self._channels.drain():
+            self._take(line)
         self._conclude(self._guard.wait())
 
     def _look_after(self) -> None:
         """Tell the command to stop if the worker wants that, and see to it that it does."""
         now = time.monotonic()
+        self._followers.look_after()
         if self._context.asked_to_stop() and not self._outcome.is_over:
             self._outcome.is_over = True
+            self._followers.stop(self._step + 1)
             self._terminate_at = now  # it is in the middle of something: there is no answer to wait
         with contextlib.suppress(OSError):
             if self._kill_at is not None and now >= self._kill_at:
@@ -119,36 +122,31 @@ class _Command:
                 self._leash.send(guard.TERMINATE)
                 self._kill_at = now + TERM_GRACE
 
-    def _read(self) -> bool:
-        """Take what has been reported; False if nothing is there, now or for ever."""
-        try:
-            chunk = os.read(self._reports, MAX_LINE)
-        except BlockingIOError:
-            return False
-        *lines, rest = (bytes(self._buffer) + chunk).split(b"\n")
-        self._buffer = bytearray(rest)
-        for line in lines:
-            self._line(line)
-        if len(rest) > MAX_LINE:
-            self._line(rest)
-        return bool(chunk)
-
-    def _line(self, line: bytes) -> None:
+    def _take(self, line: Line) -> None:
         self._lines += 1
-        if self._outcome.is_over or not line.strip():
+        if not line.text.strip():
             return
         try:
-            if len(line) > MAX_LINE:
+            if len(line.text) > MAX_LINE:
                 raise ValueError(f"is longer than {MAX_LINE} bytes")
-            step, value, metrics = measure.parsed(_json(line), self._step + 1)
+            message = _json(line.text)
+            if self._followers.take(message, line.answer):
+                return
+            step, value, metrics = measure.parsed(message, self._step + 1)
         except (TypeError, ValueError) as error:
-            shown = quoted(line[:200].decode("utf-8", "replace"))
+            if self._outcome.is_over:
+                return
+            shown = quoted(line.text[:200].decode("utf-8", "replace"))
             sentence = f"line {self._lines} of the reports: {error}: {shown}"
             raise FailedError(Cause.USER_ERROR, sentence) from None
+        if self._outcome.is_over:
+            line.answer(client.STOPPED)
+            return
+        self._reports += 1
         self._step = max(step, self._step)
         go_on = self._outcome.report(step, value, metrics)
-        with contextlib.suppress(OSError):  # a program that reads no answers lets the pipe fill up
-            os.write(self._answers, client.CONTINUED if go_on else client.STOPPED)
+        line.answer(client.CONTINUED if go_on else client.STOPPED)
+        self._followers.follow(step, go_on=go_on)
         if not go_on and not self._told:
             self._told = True
             # it may save what it has; what was pruned or has diverged needs nothing any more
@@ -160,6 +158,8 @@ class _Command:
         if self._outcome.is_over:
             return
         if code == 0 or self._told:  # it was past its last epoch: how it ends is its own business
+            if not self._reports:
+                raise FailedError(Cause.USER_ERROR, OTHERS_ALONE if self._lines else SILENT)
             self._outcome.end(None)
             return
         said = complaint.find(_tail(self._task.folder / LOG_FILE))
@@ -170,13 +170,14 @@ class _Command:
         raise FailedError(why, f"the command {ending}{hint}" + (f": {said}" if said else ""))
 
 
-def _environment(task: Task, cohort: Cohort, reports: int, answers: int) -> dict[str, str]:
+def _environment(task: Task, cohort: Cohort, channels: Channels) -> dict[str, str]:
     """What the command is told; writes the file with its parameters and makes its folders."""
     params, artifacts = task.folder / PARAMS_FILE, task.folder / ARTIFACTS_FOLDER
     files.write(params, json.dumps(dict(task.params), indent=2) + "\n")
     artifacts.mkdir(parents=True, exist_ok=True)
     return {
-        **command_environment(),
+        # a trial is a program of its own, not the rank of the job in which its worker runs
+        **{k: v for k, v in command_environment().items() if k not in client.ALL_RANKS},
         **{variable(name): as_text(value) for name, value in task.params.items()},
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(cohort.threads)),
         "TUNER_STUDY": cohort.study,
@@ -189,8 +190,9 @@ def _environment(task: Task, cohort: Cohort, reports: int, answers: int) -> dict
         "TUNER_PARAMS": str(params),
         "TUNER_CHECKPOINT": str(_checkpoint(task)),
         "TUNER_ARTIFACTS": str(artifacts),
-        client.REPORTS: str(reports),
-        client.ANSWERS: str(answers),
+        client.SOCKET: str(channels.path),
+        client.REPORTS: str(channels.reports),
+        client.ANSWERS: str(channels.answers),
     }
 
 

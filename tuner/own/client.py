@@ -1,17 +1,21 @@
 """The trial that a program belongs to, as its environment tells (family `command`).
 
-A report is a line of JSON on the descriptor TUNER_REPORT_FD; each is answered by a line, `continue`
-or `stop`, on TUNER_ANSWER_FD. Here are both ends of what tuner offers for that: `current_trial()`
-for Python, `tuner report` for everything else.
+A report is a line of JSON on the socket TUNER_REPORT_SOCKET or the descriptor TUNER_REPORT_FD. A
+line answers it, `continue` or `stop`, on the same socket or on TUNER_ANSWER_FD. Here is what tuner
+offers for that: `current_trial()` for Python, `tuner report` for everything else. Of several
+processes that train one model, that of rank 0 reports; the others learn what it is told.
 
-It reads the environment itself: these variables are no settings, they come from a worker.
+It reads the environment itself: these variables are no settings, they come from a worker, and ranks
+from whatever has started the processes.
 """
 
 import json
 import os
+import stat
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from tuner.own.measure import checked_step
 
@@ -22,10 +26,19 @@ GO_ON, STOP, BAD_INPUT = 0, 3, 2  # exit codes of `tuner report`
 CONTINUED = b"continue\n"
 STOPPED = b"stop\n"
 REPORTS, ANSWERS = "TUNER_REPORT_FD", "TUNER_ANSWER_FD"
-CLOSED = (
-    f"{REPORTS} is not open in this process: whoever started it must let it inherit the "
-    f"descriptors {REPORTS} and {ANSWERS}"
+SOCKET = "TUNER_REPORT_SOCKET"
+# a process's rank among all, the innermost launcher's first
+RANKS = (
+    *("RANK", "HOROVOD_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"),
+    *("MV2_COMM_WORLD_RANK", "SLURM_PROCID"),
 )
+# its rank on one machine, and that machine's among all, where nobody names the other one
+LOCAL_RANKS = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
+ALL_RANKS = frozenset((*RANKS, *LOCAL_RANKS))
+
+
+class UnreachableError(ConnectionError):
+    """Reports cannot reach the worker."""
 
 
 def current_trial() -> "Trial":
@@ -46,6 +59,7 @@ def current_trial() -> "Trial":
     return Trial(
         json.loads(Path(environment["TUNER_PARAMS"]).read_text(encoding="utf-8")),
         send=send,
+        ask=ask,
         folder=Path(environment["TUNER_CHECKPOINT"]).parent,
         number=int(environment["TUNER_TRIAL"]),
         attempt=int(environment["TUNER_ATTEMPT"]),
@@ -58,23 +72,104 @@ def current_trial() -> "Trial":
 
 def in_trial() -> bool:
     """Whether this process was started by a command of a study."""
-    return REPORTS in os.environ
+    return SOCKET in os.environ or REPORTS in os.environ
 
 
 def send(step: int, value: float, metrics: Mapping[str, float]) -> bool:
-    """Report and wait for the answer: whether to go on. OSError if the descriptor is not open."""
-    line = json.dumps({"step": step, "value": value, "metrics": dict(metrics)}) + "\n"
+    """Report and wait for the answer: whether to go on.
+
+    In a process of another rank than 0, wait for what rank 0 is answered for this step; nothing is
+    reported. UnreachableError if the worker cannot be reached.
+    """
+    if other := rank():
+        return _follow({"rank": other, "step": step})
+    return _exchange({"step": step, "value": value, "metrics": dict(metrics)})
+
+
+def ask() -> bool:
+    """Whether to go on, for a process that does not report: as rank 0 was told last."""
+    other = rank()
+    return _follow({"rank": other}) if other else True
+
+
+def rank() -> int:
+    """The process's rank among those that train the same model; 0 if it is the only one."""
+    distributed: Any = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return int(distributed.get_rank())
+    for name in RANKS:
+        if (value := os.environ.get(name, "")).isdecimal():
+            return int(value)
+    values = [os.environ.get(name, "") for name in LOCAL_RANKS]
+    return max([0, *(int(value) for value in values if value.isdecimal())])
+
+
+def _follow(question: Mapping[str, Any]) -> bool:
+    """Ask in a process that reports nothing: it goes on where nobody can be asked."""
     try:
-        with os.fdopen(int(os.environ[REPORTS]), "wb", closefd=False) as reports:
-            reports.write(line.encode())
-    except BrokenPipeError:
-        return False
-    answer = bytearray()
-    while not answer.endswith(b"\n"):
-        if not (read := os.read(int(os.environ[ANSWERS]), 1)):
+        return _exchange(question)
+    except UnreachableError as error:
+        _warn(f"tuner: rank {question['rank']} is not told when to stop: {error}")
+        return True
+
+
+@lru_cache
+def _warn(sentence: str) -> None:
+    """Once a process."""
+    print(sentence, file=sys.stderr)
+
+
+def _exchange(message: Mapping[str, Any]) -> bool:
+    line = (json.dumps(message) + "\n").encode()
+    ways = [_over_socket] if SOCKET in os.environ else []
+    if "rank" not in message:  # the answer that one process waits for is not another's
+        ways.append(_over_pipes)
+    problem = OSError(f"{SOCKET} is not set")
+    for exchange in ways:
+        try:
+            return exchange(line) == CONTINUED
+        except (BrokenPipeError, ConnectionResetError, ConnectionRefusedError):
             return False  # the worker is gone
+        except OSError as error:
+            problem = error if exchange is ways[0] else problem
+    raise _unreachable(problem)
+
+
+def _over_socket(line: bytes) -> bytes:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(os.environ[SOCKET])
+        connection.sendall(line)
+        with connection.makefile("rb") as answers:
+            return answers.readline()
+
+
+def _over_pipes(line: bytes) -> bytes:
+    reports, answers = (int(os.environ.get(name, "-1")) for name in (REPORTS, ANSWERS))
+    for descriptor in (reports, answers):
+        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):  # it was closed, and is another's now
+            raise OSError(f"{REPORTS} is not open in this process")
+    with os.fdopen(reports, "wb", closefd=False) as file:
+        file.write(line)
+    answer = bytearray()
+    while not answer.endswith(b"\n") and (read := os.read(answers, 1)):
         answer += read
-    return bytes(answer) == CONTINUED
+    return bytes(answer)
+
+
+def _unreachable(error: OSError) -> UnreachableError:
+    path = os.environ.get(SOCKET)
+    if not path:
+        return UnreachableError(
+            f"{REPORTS} is not open in this process: whoever started it must let it inherit the "
+            f"descriptors {REPORTS} and {ANSWERS}, or pass on {SOCKET}"
+        )
+    return UnreachableError(
+        f"the worker cannot be reached at {path} ({error.strerror or error}): a process reports on "
+        "the machine and as the user that the trial runs on, or with the descriptors "
+        f"{REPORTS} and {ANSWERS} open"
+    )
 
 
 def report(arguments: Sequence[str]) -> int:
@@ -86,8 +181,8 @@ def report(arguments: Sequence[str]) -> int:
         return BAD_INPUT
     try:
         return GO_ON if send(step, value, metrics) else STOP
-    except OSError:
-        print(f"error: {CLOSED}", file=sys.stderr)
+    except UnreachableError as error:
+        print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
 
 

@@ -22,13 +22,13 @@ def number(given: Any, what: str) -> float:
         raise TypeError(f"{what} must be a number, is {_kind(given)}") from None
 
 
-def checked_step(given: Any) -> int:
-    """A step; TypeError or ValueError for what is none."""
-    step = number(given, "the step")
+def checked_step(given: Any, what: str = "the step") -> int:
+    """A step, or another count; TypeError or ValueError for what is none."""
+    step = number(given, what)
     if not step.is_integer():
-        raise TypeError(f"the step must be a whole number, is {given!r:.60}")
+        raise TypeError(f"{what} must be a whole number, is {given!r:.60}")
     if not 0 <= step <= MAX_STEP:
-        raise ValueError(f"the step must be between 0 and 2^53, is {given!r:.60}")
+        raise ValueError(f"{what} must be between 0 and 2^53, is {given!r:.60}")
     return int(given)
 
 

@@ -42,6 +42,7 @@ class Trial:
         params: Mapping[str, ParamValue],
         *,
         send: Send,
+        ask: Callable[[], bool] = lambda: True,
         folder: Path,
         earlier: Sequence[Path] = (),
         number: int = 0,
@@ -53,6 +54,7 @@ class Trial:
     ) -> None:
         """`send` takes step, value and metrics and says whether to go on; for whoever runs trials.
 
+        `ask` says so without a report, for processes that have none.
         `folder` is this attempt's, `earlier` those of the attempts before it, the latest first.
         """
         self.params: Mapping[str, ParamValue] = MappingProxyType(dict(params))
@@ -75,6 +77,7 @@ class Trial:
         """What the next attempt goes on from, if this one is interrupted."""
         self._artifacts = folder / ARTIFACTS_FOLDER
         self._send = send
+        self._ask = ask
         self._step = 0
         self._stopped = False
         self._lock = threading.RLock()  # a signal handler may report while a report is made
@@ -109,7 +112,10 @@ class Trial:
     def should_stop(self) -> bool:
         """Whether the trial shall end now, as answered to the last report.
 
+        In a process of another rank than 0 that does not report, as answered to rank 0's last one.
         Then it was pruned, has gone past its last epoch, or its study was paused: save what the
         next attempt needs, if it was not saved just now, and return.
         """
+        if not self._stopped and self._step == 0:
+            self._stopped = not self._ask()
         return self._stopped
