@@ -22,6 +22,10 @@ COSTS: Mapping[str, str] = MappingProxyType(  # name → unit
     {TRAINING_SECONDS: "s", LATENCY: "ms", PARAMETERS: "", PEAK_MEMORY: "MiB"}
 )
 
+# User attributes of a trial, noted by its worker.
+COLD_START = "cold_start"  # true: its executor's first trial since it took up the study
+SEED = "seed"  # that it was given; without it, its seed follows from the study's and its number
+
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 

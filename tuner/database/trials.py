@@ -31,6 +31,7 @@ from tuner.trials import NO_LABELS, Attempt, Cause, Failures, Report, TrialState
 # System attribute of a trial that no device had the memory for, in Optuna's words: above 0, the
 # constraint is violated.
 INFEASIBLE = "constraints:memory"
+OWN_SEED = "tuner:seed"  # of a trial that was queued with one, for it to be trained with
 
 # Trials that wait come first: those that were interrupted, whose unit is reserved already, then the
 # enqueued ones in their order; the first of them is the one that needs the least of the budgets.
@@ -285,6 +286,7 @@ class Claimed:
     resumed: bool  # it had been waiting: interrupted (it has parameters) or enqueued
     paid: float | None = None  # seconds that are reserved for it; None: the study counts none
     alone: bool = False  # it ran out of memory before: nothing else may run on its device
+    seed: int | None = None  # that it was queued with; None: its seed follows from its number
 
 
 def claim(
@@ -330,7 +332,7 @@ def claimed(connection: Connection, study_id: int, *, worker_id: UUID, key: UUID
 
 
 def _claimed(row: Any, study_id: int, worker_id: UUID) -> Claimed:
-    fixed = attributes.decode(row.system_attrs).get("fixed_params", {})
+    attrs = attributes.decode(row.system_attrs)
     return Claimed(
         id=row.id,
         study_id=study_id,
@@ -339,10 +341,11 @@ def _claimed(row: Any, study_id: int, worker_id: UUID) -> Claimed:
         worker_id=worker_id,
         space_id=row.space_id,
         params=tuple(row.params),
-        fixed_params=fixed,
+        fixed_params=attrs.get("fixed_params", {}),
         resumed=row.resumed,
         paid=None if row.paid is None else float(row.paid),
         alone=row.alone,
+        seed=attrs.get(OWN_SEED),
     )
 
 
@@ -423,11 +426,16 @@ def finish(
             raise _lost(held)
 
 
-def enqueue(connection: Connection, study_id: int, params: Mapping[str, Any]) -> int:
-    """Add a trial with some parameters given, to be claimed before new ones; returns its number."""
+def enqueue(
+    connection: Connection, study_id: int, params: Mapping[str, Any], *, seed: int | None = None
+) -> int:
+    """Add a trial with some parameters given, to be claimed before new ones; returns its number.
+
+    It is trained with `seed` instead of the one that follows from its number.
+    """
+    attrs = {"fixed_params": dict(params), **({} if seed is None else {OWN_SEED: seed})}
     row = connection.execute(
-        _ENQUEUE,
-        {"study": study_id, "system_attrs": attributes.encode({"fixed_params": dict(params)})},
+        _ENQUEUE, {"study": study_id, "system_attrs": attributes.encode(attrs)}
     ).one_or_none()
     if row is None:
         raise StudyNotFoundError(f"there is no study with the id {study_id}")

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from tuner import __version__
 from tuner.spec.arguments import argument_list
 from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.seeds import trial_seed
+from tuner.spec.seeds import seed_of
 from tuner.spec.study import NAME_LENGTH
 from tuner.trials import ParamValue, Study, Trial
 
@@ -59,7 +59,7 @@ def content(
             if measured is not None and measured.scale is not None
             else {}
         ),
-        "seed": trial_seed(spec, trial.number),
+        "seed": seed_of(spec, trial),
         "epochs": spec.budget.epochs,
         "trained_on": dict(trial.user_attrs),
         "versions": versions(),
@@ -140,7 +140,7 @@ def reproducing(
         "pruner": "none",
         "training": {
             **spec.training.model_dump(mode="json", exclude_none=True),
-            "seed": trial_seed(spec, trial.number),
+            "seed": seed_of(spec, trial),
         },
         # sums differ in the last digit with the number of threads
         "resources": {"workers": 1, "threads": trial.user_attrs.get("threads", 1)},

@@ -3,6 +3,7 @@
 import hashlib
 
 from tuner.spec.resolved import ResolvedSpec
+from tuner.trials import SEED, Trial
 
 
 def trial_seed(spec: ResolvedSpec, number: int) -> int:
@@ -14,6 +15,12 @@ def trial_seed(spec: ResolvedSpec, number: int) -> int:
     if spec.training.seed is not None:
         return spec.training.seed
     return derived_seed(spec.seed, "trial", number)
+
+
+def seed_of(spec: ResolvedSpec, trial: Trial) -> int:
+    """The seed that a stored trial was trained with: its own, where it was queued with one."""
+    own = trial.user_attrs.get(SEED)
+    return own if isinstance(own, int) else trial_seed(spec, trial.number)
 
 
 def derived_seed(*parts: object) -> int:

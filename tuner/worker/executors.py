@@ -69,6 +69,13 @@ class Executor:
         """What it takes of its device."""
         return Load(self.bound, self.taken)
 
+    def is_new_to(self, study_id: int) -> bool:
+        """Whether it has done no cohort of the study since it was started or did another's.
+
+        Its code is not imported then and its data not in memory: the trial pays for a cold start.
+        """
+        return self.base[0] != study_id
+
     def count_cohort(self, study_id: int, held: int) -> None:
         """Take note of a cohort's end: a process that is old, or keeps ever more, is worn."""
         self.cohorts += 1

@@ -29,7 +29,17 @@ from tuner.spec.code import OWN
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.seeds import trial_seed
 from tuner.training.cohort import Cohort, Decision, Task
-from tuner.trials import COSTS, NO_LABELS, PEAK_MEMORY, Cause, Report, StudyState, TrialState
+from tuner.trials import (
+    COLD_START,
+    COSTS,
+    NO_LABELS,
+    PEAK_MEMORY,
+    SEED,
+    Cause,
+    Report,
+    StudyState,
+    TrialState,
+)
 from tuner.worker import journal
 from tuner.worker.admission import Admission
 from tuner.worker.consent import Consent
@@ -502,7 +512,11 @@ class Worker:
                         number=held.number,
                         attempt=held.claimed.attempt,
                         params=held.params,
-                        seed=trial_seed(spec, held.number),
+                        seed=(
+                            trial_seed(spec, held.number)
+                            if held.claimed.seed is None
+                            else held.claimed.seed
+                        ),
                         folder=folders[0],
                         earlier=tuple(folders[1:]),
                     ),
@@ -629,9 +643,13 @@ class Worker:
         if search is not None:
             self._admission.learn(search, held.params, device, peak)
         taken = {"peak_bytes": peak} if peak else {}  # a command's is not known
-        costs = {name: measured[name] for name in COSTS if name in measured}
+        costs: dict[str, Any] = {name: measured[name] for name in COSTS if name in measured}
         if peak:
             costs.setdefault(PEAK_MEMORY, peak / 2**20)
+        if executor.is_new_to(held.claimed.study_id):
+            costs[COLD_START] = True
+        if held.claimed.seed is not None:
+            costs[SEED] = held.claimed.seed
         return {"device": device, "threads": executor.threads, **taken, **costs}
 
     def _on_failed(self, executor: Executor, number: int, cause: Cause, message: str) -> None:
