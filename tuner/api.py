@@ -44,6 +44,7 @@ from tuner.spec.words import quoted
 from tuner.trials import ParamValue, StudyState, Trial, TrialState, finished
 from tuner.trials import Study as Record
 from tuner.winner import choice
+from tuner.winner.confirm import Confirmation
 from tuner.winner.together import export_each
 
 if TYPE_CHECKING:
@@ -82,18 +83,45 @@ def run(
 ) -> "Study | Experiment":
     """Launch a study and work on it here until it is done; one that is there goes on.
 
-    Of several families a study of each. ExecutorError where the worker fails,
-    AllTrialsFailedError where every trial does.
+    Where it has a section `confirm`, the winner is confirmed then. Of several families a study of
+    each. ExecutorError where the worker fails, AllTrialsFailedError where every trial does.
     """
-    made = _launched(given, overrides, name, resume=True)
-    names = [made.name] if isinstance(made, Study) else [s.name for s in made.studies.values()]
-    options = [word for one in names for word in ("--study", one)]
+    launched = _launched(given, overrides, name, resume=True)
+    parts = [launched] if isinstance(launched, Study) else list(launched.studies.values())
+    names = [part.name for part in parts]
+    _work_on(names, launched, workers)
+    _raise_if_all_failed(names)
+    records = [commands.find(_database(), name) for name in names]
+    if all(record.state is StudyState.FINISHED for record in records):
+        for record in records:
+            _confirm(record, launched, workers)
+    return launched
+
+
+def _confirm(record: Record, shown: "Study | Experiment", workers: int | None) -> None:
+    """Confirm the winner of a study that asks for it; nothing where it has no complete trial."""
+    request = ResolvedSpec.from_json(record.spec or {}).confirm
+    if request is None:
+        return
+
+    def work(companion: Record) -> bool:
+        _work_on([companion.name], shown, workers)
+        return False  # an interruption is an exception here
+
+    with contextlib.suppress(NothingToExportError):
+        contest = Confirmation(_database(), settings(), record, request)
+        contest.run(work, lambda *_: None)
+
+
+def _work_on(names: Sequence[str], shown: "Study | Experiment", workers: int | None) -> None:
+    """Have a worker train these studies until they are done, and show how that stands."""
+    options = [word for name in names for word in ("--study", name)]
     options += [] if workers is None else ["--workers", str(workers)]
     command = processes.command("tuner.cli", "worker", "--until-done", "--allow-code", *options)
     # its own session: a terminal's Ctrl-C is this process's business
-    with _Progress(made) as progress, tempfile.TemporaryFile("w+") as said:
+    with _Progress(shown) as progress, tempfile.TemporaryFile("w+") as errors:
         worker = subprocess.Popen(
-            command, env=python_environment(), stderr=said, start_new_session=True
+            command, env=python_environment(), stderr=errors, start_new_session=True
         )
         try:
             while worker.poll() is None:
@@ -103,16 +131,14 @@ def run(
         except BaseException:
             worker.terminate()  # it drains: what runs goes back to the queue
             worker.wait()
-            for one in names:
-                if commands.find(_database(), one).state is StudyState.ACTIVE:
-                    commands.pause(_database(), one)
+            for name in names:
+                if commands.find(_database(), name).state is StudyState.ACTIVE:
+                    commands.pause(_database(), name)
             raise
         if worker.returncode != 0:
-            said.seek(0)
-            lines = [line for line in said.read().splitlines() if line.strip()] or ["?"]
+            errors.seek(0)
+            lines = [line for line in errors.read().splitlines() if line.strip()] or ["?"]
             raise ExecutorError(f"the worker ended with code {worker.returncode}: {lines[-1]}")
-    _raise_if_all_failed(names)
-    return made
 
 
 def _raise_if_all_failed(names: Sequence[str]) -> None:
@@ -285,8 +311,8 @@ class Experiment:
     @property
     def best(self) -> "Best":
         """The winner of the best family; NothingToExportError without any."""
-        first = experiments.compare(_database(), self.name)[0]
-        return Study(first.study.name).best
+        ranked = [one.study for one in experiments.compare(_database(), self.name)]
+        return Study(choice.best_of_several(ranked)[0].name).best
 
     def export(
         self,

@@ -740,8 +740,40 @@ def drain(database: Database, worker_id: UUID) -> None:
             raise WorkerNotFoundError(f"there is no worker {worker_id}, or it has stopped already")
 
 
-def trainable(database: Database, names: Sequence[str], *, allow_code: bool) -> None:
-    """Refuse to work on studies that are not there, not allowed or were made through Optuna."""
+def check_sources(settings: Settings, study: Study) -> None:
+    """BadInputError where the study's code or data is not here, or not what it was at launch.
+
+    A worker does not serve a study whose code has changed, so whoever waits for its end would wait
+    for ever; with other data each of its trials would fail.
+    """
+    if study.spec is None:
+        return
+    spec = ResolvedSpec.from_json(study.spec)
+    try:
+        if spec.code is not None:
+            check(spec.code)
+            return
+        assert spec.data is not None
+        data = prepare(spec.data, settings.data_cache)
+    except TunerError as error:
+        raise BadInputError(
+            f"the study {quoted(study.name)} cannot be trained here: {error}"
+        ) from error
+    if data.fingerprint != study.data_fingerprint:
+        raise BadInputError(
+            f"the study {quoted(study.name)} cannot be trained here: its data has changed since it "
+            f"was launched (fingerprint {data.fingerprint}, at launch {study.data_fingerprint}); "
+            "restore the data, or launch the study anew under another name"
+        )
+
+
+def trainable(
+    database: Database, settings: Settings, names: Sequence[str], *, allow_code: bool
+) -> None:
+    """Refuse to work on studies that are not there, not allowed or were made through Optuna.
+
+    Their code must be what it was at launch: a worker that serves nothing else would idle for ever.
+    """
     for name in names:
         study = find(database, name)
         if study.spec is None:
@@ -754,6 +786,8 @@ def trainable(database: Database, names: Sequence[str], *, allow_code: bool) -> 
                 f"the study {quoted(name)} runs code of its own, which this worker may not do: "
                 "`--allow-code` allows it"
             )
+        if study.state is StudyState.ACTIVE and study.family in OWN:
+            check_sources(settings, study)
 
 
 def _why_over(connection: Connected, study: Study) -> str | None:

@@ -21,13 +21,14 @@ from optuna.trial import TrialState as OptunaState
 
 from tests.acceptance.studies import slow
 from tests.conftest import eventually, tuner, tuner_here
-from tuner import artifacts, commands, settings
+from tuner import artifacts, commands, confirmations, settings
 from tuner.cli import names
 from tuner.database.engine import Database
 from tuner.errors import StudyNotFoundError
 from tuner.search.storage import Storage
 from tuner.settings import Settings
 from tuner.trials import StudyState, TrialState
+from tuner.winner import choice
 
 STUDY = """
 name: small
@@ -532,11 +533,59 @@ def test_the_test_part_is_read_for_one_trial_and_another_look_is_recorded(
     assert forced["metric"]["test"] == 0.5
     assert "a choice between trials that have all seen it is biased" in forced["notes"][-1]
     assert looks() == [0, 1]
+    assert [look["chosen_by"] for look in forced["test_looks"]] == ["search", "user"]
     both = export("--top", "2", "--to", "both")
     assert [one["trial"] for one in both] == [0, 1]
     assert {path.name for path in Path("both").iterdir()} == {"trial-0", "trial-1"}
     again = line("export", "small", "--top", "2", "--to", "both")
     assert refused(again).startswith("both: exists already")
+
+
+def test_another_winner_of_a_confirmation_has_its_own_first_look(
+    line: Line, weights: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The confirmation never reads the test part, so the figure is as good as a first one."""
+    monkeypatch.setattr("tuner.export.measure.evaluate", measured)
+    add_trial(database, "small", 0.02, value=0.4)
+    second = commands.load_trials(database, commands.find(database, "small"))[1]
+    folder = weights.parent.with_name(f"1.{second.attempt}")
+    folder.mkdir()
+    (folder / artifacts.WEIGHTS_FILE).write_bytes(b"no weights")
+
+    def export() -> dict[str, Any]:
+        answer = line("export", "small", "--force", "--json")
+        assert answer.code == 0, answer.err
+        return json.loads(answer.out)
+
+    first = export()
+    assert (first["trial"], first["metric"]["test"]) == (0, 0.5)
+    card = (Path("exports") / "small" / "card.md").read_text()
+    assert "It is of the search's winner, which no confirmation has tried" in card
+    candidate = {
+        "values": [0.4, 0.5, 0.6], "failed": 0, "seconds": 1.0, "searched": 0.4, "mean": 0.5,
+        "interval": [0.3, 0.7], "overstated_by": 0.1, "cheaper": False,
+    }  # fmt: skip
+    record = {
+        "at": "2026-11-29", "study": "small-confirm", "winner": 1, "best_mean": 1, "seeds": 3,
+        "margin": 0.01, "margin_given": False, "bound": 0.2,
+        "candidates": [
+            {**candidate, "number": 1, "standing": "wins"},
+            {**candidate, "number": 0, "standing": "not told apart"},
+        ],
+    }  # fmt: skip
+    choice.keep(database, commands.find(database, "small"), confirmations.ATTRIBUTE, record)
+    other = export()
+    assert (other["trial"], other["metric"]["test"]) == (1, 0.5)
+    assert [(look["trial"], look["chosen_by"]) for look in other["test_looks"]] == [
+        (0, "search"), (1, "confirmation"),
+    ]  # fmt: skip
+    assert "and this figure is of its own first look" in other["notes"][-1]
+    card = (Path("exports") / "small" / "card.md").read_text()
+    assert "trial 1 was chosen by the confirmation, which never reads it" in card
+    assert "With 95 % confidence, no candidate is better than trial 1 by more than 0.2." in card
+    again = export()  # as it was seen: nothing is read again
+    assert again["test_looks"] == other["test_looks"]
+    assert len(commands.find(database, "small").user_attrs[choice.LOOKS]) == 2
 
 
 # The command line itself

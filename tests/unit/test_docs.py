@@ -17,7 +17,7 @@ from tuner.families import confirm
 from tuner.settings import Settings
 from tuner.spec.data import DataSpec, Split
 from tuner.spec.load import loads_all
-from tuner.spec.study import ParameterSpec, StudySpec
+from tuner.spec.study import Confirm, ParameterSpec, StudySpec
 from tuner.spec.words import written
 
 ROOT = Path(__file__).parents[2]
@@ -104,6 +104,8 @@ def fields(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, Any]
             yield from fields(type(default), f"{name}.")
         elif name == "data":
             yield from fields(DataSpec, "data.")
+        elif name == "confirm":
+            yield from fields(Confirm, "confirm.")
         elif name == "search":
             yield from fields(ParameterSpec, "search.*.")
         elif name not in ("forbidden", "enqueue"):  # lists, explained in prose

@@ -367,22 +367,28 @@ CONTEST = {
     "at": "2026-11-20",
     "study": "digits-cnn-confirm",
     "winner": 7,
-    "tied": [7, 3],
+    "best_mean": 7,
+    "seeds": 3,
+    "margin": 0.0025,
+    "margin_given": False,
+    "bound": 0.01234,
     "candidates": [
         {
             "number": number,
             "searched": searched,
             "values": values,
             "failed": failed,
-            "seconds": 20.0,
+            "seconds": 20.0 if values else None,
             "mean": sum(values) / len(values) if values else None,
-            "interval": None if len(values) < 2 else [min(values) - 0.01, max(values) + 0.01],
+            "interval": [min(values) - 0.01, max(values) + 0.01] if values else None,
             "overstated_by": None,
+            "standing": standing,
+            "cheaper": False,
         }
-        for number, searched, values, failed in (
-            (7, 0.971, [0.96, 0.965], 0),
-            (3, 0.977, [0.957, 0.963], 0),
-            (9, 0.97, [], 2),
+        for number, searched, values, failed, standing in (
+            (7, 0.971, [0.96, 0.965, 0.9625], 0, "wins"),
+            (3, 0.977, [0.957, 0.963, 0.96], 0, "not told apart"),
+            (9, 0.97, [], 2, "failed"),
         )
     ],
 }
@@ -397,7 +403,9 @@ def test_a_confirmation_and_a_front_are_told() -> None:
     page = _parsed(_render(study, trials, confirmation=CONTEST))
     assert list(_payload(page)["figures"])[:2] == ["confirmation", "pareto-1"]
     said = page.by_id("confirmation").text
-    assert "trial 7 wins. It is the cheapest of 2 that are not told apart." in said
+    assert "Trial 7 wins with the best mean of 3 fresh seeds." in said
+    assert "Not told apart from the best mean: trial 3." in said
+    assert "no candidate is better than trial 7 by more than 0.0124." in said
     assert "overstated its best accuracy by 0.017 (the winner's curse)" in said
     assert "2 failed" in said
     assert "open" in next(e for e in page.all("details")).attributes

@@ -118,7 +118,8 @@ def conclude(
     if within is not None:  # meanwhile the other families had their turns
         took = f"its trials took {duration(within.seconds)}"
     out.print(f"  {took}\n")
-    out.print(f"[bold green]best configuration[/] (trial {best.number})")
+    what = "confirmed" if metric.get("confirmed", {}).get("won") else "best"
+    out.print(f"[bold green]{what} configuration[/] (trial {best.number})")
     out.print(params_table(exported.content["params"], indent=2))
     out.print()
     if "validation_from_weights" in metric:
@@ -130,6 +131,10 @@ def conclude(
             f"  {shown(metric['name'])} [bold]{number(metric['validation'])}[/], {OWN_FIGURE}"
         )
     out.print(f"  exported to{' ' * 12}[bold]{shown(str(folder))}[/]\n")
+    if "confirmed" in metric:
+        for sentence in metric["confirmed"]["shown"]:
+            out.print(shown(sentence))
+        out.print()
     name = study.name
     allow_code = ["--allow-code"] * (study.family in OWN)
     print_next(
@@ -209,7 +214,12 @@ def conclude_experiment(
     for one in found[1:]:
         if one.best is None:
             _say_why_none(database, one.study)
-    first = found[0]
+    best, by_means = choice.best_of_several([one.study for one in found])
+    first = next(one for one in found if one.study.id == best.id)
+    if by_means and first is not found[0]:
+        err.print(
+            f"[dim]`{shown(best.name)}` is exported: its winner has the best mean of fresh seeds[/]"
+        )
     conclude(database, settings, first.study, again, folder, as_json, within=first, **record)
 
 

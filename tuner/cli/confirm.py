@@ -1,8 +1,10 @@
 """Confirming the winner: `confirm`."""
 
+from typing import Any
+
 import typer
 
-from tuner import commands
+from tuner import commands, confirmations
 from tuner.cli.output import (
     AsJson,
     StudyName,
@@ -17,17 +19,16 @@ from tuner.cli.output import (
     table,
     typed,
 )
-from tuner.cli.run import PANEL, Threads, Workers, work_here
-from tuner.errors import TunerError
+from tuner.cli.run import PANEL, Threads, Workers
+from tuner.cli.working import confirm_here
 from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.words import counted
-from tuner.trials import Study, StudyState
+from tuner.spec.study import Confirm
+from tuner.trials import Study
 from tuner.winner.choice import confirmation
-from tuner.winner.confirm import Confirmation
-from tuner.winner.elimination import Candidate, Verdict
-from tuner.worker import devices
+from tuner.winner.elimination import Verdict
 
 MANY = 1000  # a typing error must not queue more
+STYLES = {"wins": "bold green", "worse": "dim", "failed": "red"}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -37,89 +38,93 @@ def add_to(app: typer.Typer) -> None:
 
 def confirm(
     name: str = StudyName,
-    top: int = typer.Option(5, "--top", "-n", min=1, max=MANY, help="So many of the best."),
-    seeds: int = typer.Option(5, "--seeds", min=2, max=MANY, help="Trainings of each at most."),
+    top: int | None = typer.Option(
+        None, "--top", "-n", min=1, max=MANY, help="So many of the best; by default 5."
+    ),
+    seeds: int | None = typer.Option(
+        None, "--seeds", min=2, max=MANY, help="Trainings of each at most; by default 5."
+    ),
+    margin: float | None = typer.Option(
+        None,
+        "--margin",
+        min=0.0,
+        help="A cheaper one wins if it is shown to be worse by no more than this; by default one "
+        "standard error of the best mean.",
+    ),
     workers: int | None = Workers,
     threads: int | None = Threads,
     as_json: bool = AsJson,
 ) -> None:
-    """Train the leading configurations again with fresh seeds; the truly better one wins.
+    """Train the leading configurations again, all with the same fresh seeds; the best mean wins.
 
-    Those that are clearly worse drop out early. Ctrl-C pauses; run again, it goes on. Of several
-    objectives the first is judged, of the configurations on the Pareto front.
+    A cheaper one replaces it only if it is shown not inferior. Those that are shown worse drop out
+    early. Defaults are those of the study file's `confirm`. Ctrl-C pauses; run it again to resume.
+    Of several objectives the first is judged, of the configurations on the Pareto front.
     """
     with opened() as (settings, database):
         study = commands.find(database, name)
-        contest = Confirmation(database, study, top, seeds)
-        spec = ResolvedSpec.from_json(study.spec or {})
-        slots = devices.slots(
-            devices.find(spec.resources.device),
-            workers or spec.resources.workers,
-            threads or spec.resources.threads,
+        given = {"top": top, "seeds": seeds, "margin": margin}
+        spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
+        request = ((spec and spec.confirm) or Confirm()).model_copy(
+            update={field: value for field, value in given.items() if value is not None}
         )
-        verdict: Verdict | None = None
-        for wanted in contest.rounds():
-            while contest.queue(wanted):
-                if work_here(database, settings, [contest.study], slots):
-                    err.print(f"[yellow]paused[/]. Continue with {typed('confirm', name)}")
-                    raise typer.Exit(130)
-                _refuse_ended(commands.find(database, contest.study.name))
-            verdict = contest.judge(wanted)
-            if verdict is not None and not as_json:
-                err.print(f"[dim]{counted(wanted, 'seed')} each: {len(verdict.tied)} left[/]")
-        if verdict is None:
-            raise TunerError(
-                f"no configuration gave two values with {seeds} fresh seeds, so nothing is "
-                f"confirmed; `tuner show {contest.study.name}` says what went wrong"
-            )
-        contest.keep(verdict)
+
+        def on_round(done: int, verdict: Verdict) -> None:
+            if not as_json:
+                err.print(f"[dim]{done} seeds each: {len(verdict.ranked)} left[/]")
+
+        if not confirm_here(
+            database, settings, study, request, workers=workers, threads=threads, on_round=on_round
+        ):
+            err.print(f"[yellow]paused[/]. Continue with {typed('confirm', name)}")
+            raise typer.Exit(130)
+        study = commands.find(database, name)
+        record = confirmation(study)
+        assert record is not None
         if as_json:
-            print_json(confirmation(commands.find(database, name)))
+            print_json({**record, "shown": confirmations.sentences(record)})
             return
-        _show(study, verdict)
+        _show(study, record)
 
 
-def _refuse_ended(study: Study) -> None:
-    """TunerError where the trials were not trained to their end."""
-    if study.state is not StudyState.FINISHED:
-        raise TunerError(
-            f"the confirmation `{study.name}` is {study.state} ({study.reason or 'no reason'}); "
-            "run the command again to go on"
-        )
-
-
-def _show(study: Study, verdict: Verdict) -> None:
-    made = table(
+def _show(study: Study, record: dict[str, Any] | Any) -> None:
+    rows = table(
         *("trial", "search", "mean", "95 % interval", "seeds", "training", ""),
         right=frozenset({"trial", "search", "mean", "seeds", "training"}),
     )
-    for candidate in (*verdict.tied, *verdict.dropped):
-        low, high = candidate.interval or (None, None)
-        made.add_row(
-            str(candidate.number),
-            number(candidate.searched),
-            number(candidate.mean),
-            f"{number(low)} … {number(high)}" if candidate.interval else "–",
-            str(len(candidate.values)),
-            duration(candidate.seconds),
-            _standing(candidate, verdict),
+    for candidate in record["candidates"]:
+        interval = candidate["interval"]
+        rows.add_row(
+            str(candidate["number"]),
+            number(candidate["searched"]),
+            number(candidate["mean"]),
+            "–" if interval is None else f"{number(interval[0])} … {number(interval[1])}",
+            str(len(candidate["values"])),
+            duration(candidate["seconds"]),
+            _standing(candidate),
         )
-    out.print(made)
-    won = verdict.winner
-    others = len(verdict.tied) - 1
-    tie = f", the cheapest of {others + 1} that are not told apart" if others else ""
-    out.print(f"\ntrial [bold]{won.number}[/] wins{tie}")
-    out.print(
-        f"the search overstated its best {shown(study.metric)} by {number(verdict.gap)} "
-        "(the winner's curse)"
-    )
+    out.print(rows)
+    out.print()
+    for sentence in confirmations.sentences(record):
+        out.print(shown(sentence))
+    out.print(shown(overstatement(study, record)))
     command = " ".join([*program(), "export", study.name])
     out.print(f"next: {shown(command)}")
 
 
-def _standing(candidate: Candidate, verdict: Verdict) -> str:
-    if candidate.number == verdict.winner.number:
-        return "[bold green]wins[/]"
-    if candidate.failed:
-        return f"[red]{candidate.failed} failed[/]"
-    return "tied" if candidate in verdict.tied else "[dim]out[/]"
+def overstatement(study: Study, record: dict[str, Any] | Any) -> str:
+    """By how much the search overstated the best value that it found."""
+    sign = 1.0 if study.direction == "maximize" else -1.0
+    first = max(record["candidates"], key=lambda c: (sign * c["searched"], -c["number"]))
+    gap = first["overstated_by"]
+    if gap is None or gap <= 0:
+        return f"The search did not overstate its best {study.metric}."
+    return f"The search overstated its best {study.metric} by {number(gap)} (the winner's curse)."
+
+
+def _standing(candidate: dict[str, Any]) -> str:
+    standing = candidate["standing"]
+    if standing == "failed":
+        standing = f"{candidate['failed']} failed" if candidate["failed"] else "no values"
+    style = STYLES.get(candidate["standing"])
+    return f"[{style}]{standing}[/]" if style else standing

@@ -16,7 +16,6 @@ from tuner.cli.conclude import (
     rivals,
 )
 from tuner.cli.dashboard import beside
-from tuner.cli.live import LiveView
 from tuner.cli.names import study_names
 from tuner.cli.output import (
     AsJson,
@@ -30,10 +29,9 @@ from tuner.cli.output import (
     typed,
     user,
 )
+from tuner.cli.working import confirm_all, work_here
 from tuner.database.engine import Database
-from tuner.database.hints import TRIALS, ListeningDatabase
 from tuner.errors import BadInputError
-from tuner.settings import Settings
 from tuner.spec.overrides import labels as labels_of
 from tuner.spec.words import counted, quoted
 from tuner.trials import Study, StudyState, TrialState, finished
@@ -84,8 +82,9 @@ def run(
 ) -> None:
     """Launch a study, work on it here until it is done, export the best configuration.
 
-    Of an experiment a study a family; the best of them is exported. Running it again continues
-    where it was. Ctrl-C pauses.
+    Where the file has a section `confirm`, the winner is confirmed before it is exported. Of an
+    experiment a study a family; the best of them is exported. Running it again continues where it
+    was. Ctrl-C pauses.
     """
     again = _again(
         file,
@@ -124,6 +123,10 @@ def run(
             for study in found:
                 _say_how_to_go_on(database, study, again)
             raise typer.Exit(130)
+        if not confirm_all(database, settings, found, workers=workers, threads=threads):
+            err.print(f"confirmation [yellow]paused[/]. Continue with [bold]{shown(again)}[/]")
+            raise typer.Exit(130)
+        found = [commands.find(database, name) for name in names]
         if experiment is None:
             conclude(database, settings, found[0], again, folder, as_json)
         else:
@@ -164,26 +167,6 @@ def _say_launched(prepared: commands.Prepared, launched: commands.Launched) -> N
     if code is not None:
         what = f"code in {shown(str(code.folder))}"
     err.print(f"[dim]`{shown(study.name)}` launched; {what}[/]")
-
-
-def work_here(
-    database: Database,
-    settings: Settings,
-    studies: Sequence[Study],
-    slots: tuple[devices.Slot, ...],
-) -> bool:
-    """Work until none of the studies is active; whether the user interrupted it."""
-    from tuner.worker.loop import Worker  # with Optuna, which `tuner list` does not wait for
-
-    names = [study.name for study in studies]
-    local = Worker(database, settings, slots, only=names, until_done=True, allow_code=True)
-    watched = ListeningDatabase(database, TRIALS, listen=settings.listen)
-    with LiveView(watched, studies, err) as view:
-        local.on_drain = lambda: setattr(
-            view, "note", "stopping: running trials go back to the queue (Ctrl-C again: at once)"
-        )
-        local.run()
-    return local.drained
 
 
 def _say_how_to_go_on(database: Database, study: Study, again: str) -> None:
@@ -262,7 +245,7 @@ def worker(
         allow = allow_code or settings.allow_code
         if allow is None:
             allow = database.is_embedded
-        commands.trainable(database, studies, allow_code=allow)
+        commands.trainable(database, settings, studies, allow_code=allow)
         slots = devices.slots(devices.find(device), workers, threads)
         err.print(
             f"[dim]worker with {counted(sum(not slot.spare for slot in slots), 'executor')} on "

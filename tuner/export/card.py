@@ -58,8 +58,13 @@ def _figures(content: Mapping[str, Any], trials: Sequence[Trial]) -> str:
         said += (
             f"\n\nIt was chosen among {complete} results by the validation part, which flatters "
             "it: the best of many noisy figures is partly luck. "
-            + ("The test figure had no part in the choice." if "test" in metric else "")
-        ).rstrip()
+            + (
+                "The test figure had no part in the choice. It is of the search's winner, which "
+                "no confirmation has tried with fresh seeds."
+                if "test" in metric
+                else "No confirmation has tried it with fresh seeds."
+            )
+        )
     if "validation_interval" in metric:
         said += (
             f"\n\nThe intervals ({metric['interval_method']}) are what a part of this size can "
@@ -74,18 +79,17 @@ def _confirmed(metric: Mapping[str, Any]) -> str:
     if found["mean"] is None:
         return "Trained again with fresh seeds, it gave no value."
     interval = "" if found["interval"] is None else " ({:.4g} … {:.4g})".format(*found["interval"])
-    tied = ", ".join(map(str, found["tied_with"]))
-    said = f" Trials that it could not be told apart from: {tied}." if tied else ""
-    if tied and found["won"]:
-        said += " It is the cheapest of them."
-    if not found["won"]:
-        said += " Another configuration won the confirmation."
-    return (
-        f"Trained again with {found['seeds']} fresh seeds, it reaches "
-        f"{found['mean']:.4g}{interval} on average (the 95 % interval is of the mean over "
-        "seeds). The search overstated it by "
-        f"{found['overstated_by']:.4g} (the winner's curse)." + said
-    )
+    note = " (the 95 % interval is of the mean over seeds)" if interval else ""
+    gap = found["overstated_by"]
+    said = [
+        f"Trained again with {found['seeds']} fresh seeds, it reaches {found['mean']:.4g}"
+        f"{interval} on average{note}.",
+        f"The search overstated it by {gap:.4g} (the winner's curse)."
+        if gap > 0
+        else "The search did not overstate it.",
+        *map(_plain, found["shown"]),
+    ]
+    return " ".join(said)
 
 
 def _with_interval(metric: Mapping[str, Any], part: str) -> str:

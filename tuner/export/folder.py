@@ -40,6 +40,7 @@ class Plan:
     importances: Mapping[str, float] | None = None
     look: bool = True  # whether the test part may be read
     test: Measured | None = None  # what an earlier look has shown of these weights
+    looks: Sequence[Mapping[str, Any]] = ()  # at the test part, by trial, this one's among them
     onnx: bool = False  # whether it shall hold the network as ONNX too
     confirmed: Mapping[str, Any] | None = None  # what fresh seeds have shown of the trial
     notes: Sequence[str] = ()  # what the card must say about the choice or the test part
@@ -103,6 +104,8 @@ def export(
         measured = _measured(study, spec, trial, settings, plan, aside, weights, looks=looks)
         shown_ = measured if plan.test is None else _with_test(measured, plan.test)
         content = facts.content(study, spec, trial, shown_)
+        if plan.looks:
+            content["test_looks"] = [dict(look) for look in plan.looks]
         _write(content, study, spec, trial, plan, aside)
     return Exported(folder, content, _only_test(measured) if looks else None)
 

@@ -157,12 +157,8 @@ def of_timeline(found: timeline.Info, total: int) -> str:
 
 
 def of_confirmation(found: confirmation.Info) -> str:
-    """Who has won, and what luck there was in the search."""
-    told = f" It is the cheapest of {found.tied} that are not told apart." if found.tied > 1 else ""
-    parts = [
-        "The leading configurations, trained again with fresh seeds: "
-        f"trial {found.winner} wins.{told}"
-    ]
+    """Who has won, what was shown, and what luck there was in the search."""
+    parts = ["The leading configurations, trained again with fresh seeds.", *found.shown]
     if found.gap is not None:
         by = f"overstated its best {found.metric} by {text.number(found.gap)} (the winner's curse)"
         parts.append(

@@ -6,6 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from tuner import confirmations
 from tuner.figures import text, theme
 from tuner.trials import Direction, Study
 
@@ -19,7 +20,7 @@ class Row:
     values: tuple[float, ...]  # of fresh seeds
     mean: float | None  # None without any value
     interval: tuple[float, float] | None
-    seconds: float  # of a training
+    seconds: float | None  # of a training; None where every one had a cold start
     standing: str
 
 
@@ -29,9 +30,9 @@ class Info:
 
     metric: str
     direction: Direction
-    rows: list[Row]  # those that are not told apart first
+    rows: list[Row]  # the best mean first
     winner: int
-    tied: int  # configurations that the best mean is not told apart from, itself among them
+    shown: list[str]  # what it has shown, in sentences
     gap: float | None  # by how much the search overstated its best; negative: it did not
 
     @property
@@ -40,33 +41,33 @@ class Info:
         return None if self.rows else "Nothing was confirmed."
 
 
-def info(contest: Mapping[str, Any] | None, study: Study) -> Info:
-    """From what `tuner confirm` has kept with the study; None: there was no confirmation."""
-    found = contest or {"candidates": (), "winner": -1, "tied": ()}
+def info(record: Mapping[str, Any] | None, study: Study) -> Info:
+    """From `confirmations.of_study`; None: there was no confirmation."""
+    if record is None:
+        return Info(study.metric, study.direction, [], -1, [], None)
     rows = [
         Row(
-            number=one["number"],
-            searched=one["searched"],
-            values=tuple(one["values"]),
-            mean=one["mean"],
-            interval=None if one["interval"] is None else tuple(one["interval"]),
-            seconds=one["seconds"],
-            standing=_standing(one, found),
+            number=candidate["number"],
+            searched=candidate["searched"],
+            values=tuple(candidate["values"]),
+            mean=candidate["mean"],
+            interval=None if candidate["interval"] is None else tuple(candidate["interval"]),
+            seconds=candidate["seconds"],
+            standing=_standing(candidate),
         )
-        for one in found["candidates"]
+        for candidate in record["candidates"]
     ]
     sign = 1.0 if study.direction == "maximize" else -1.0
     first = max(rows, key=lambda r: (sign * r.searched, -r.number), default=None)
     gap = None if first is None or first.mean is None else sign * (first.searched - first.mean)
-    return Info(study.metric, study.direction, rows, found["winner"], len(found["tied"]), gap)
+    shown = confirmations.sentences(record)
+    return Info(study.metric, study.direction, rows, record["winner"], shown, gap)
 
 
-def _standing(one: Mapping[str, Any], contest: Mapping[str, Any]) -> str:
-    if one["number"] == contest["winner"]:
-        return "wins"
-    if one["failed"]:
-        return f"{one['failed']} failed"
-    return "tied" if one["number"] in contest["tied"] else "out"
+def _standing(candidate: Mapping[str, Any]) -> str:
+    if candidate["failed"] and candidate["standing"] == "failed":
+        return f"{candidate['failed']} failed"
+    return str(candidate["standing"])
 
 
 def draw(found: Info) -> go.Figure:
@@ -131,9 +132,14 @@ def _means(
     name: str, rows: Sequence[Row], places: Mapping[int, int], colour: str, symbol: str
 ) -> dict[str, Any]:
     marker = {"symbol": symbol, "size": 11 if symbol == "circle" else 15, "color": colour}
-    reach = [0.0 if r.interval is None else (r.interval[1] - r.interval[0]) / 2 for r in rows]
-    return _marks(name, [(r.mean or 0.0, r) for r in rows], places, marker) | {
-        "error_x": {"type": "data", "array": reach, "color": colour, "thickness": 2, "width": 5}
+    points = [(r.mean or 0.0, r) for r in rows]
+    ends = [r.interval or (mean, mean) for mean, r in points]  # cut off where the metric ends
+    reach = {
+        "array": [high - mean for (_, high), (mean, _) in zip(ends, points, strict=True)],
+        "arrayminus": [mean - low for (low, _), (mean, _) in zip(ends, points, strict=True)],
+    }
+    return _marks(name, points, places, marker) | {
+        "error_x": {"type": "data", **reach, "color": colour, "thickness": 2, "width": 5}
     }
 
 
@@ -153,5 +159,5 @@ def table(found: Info) -> text.Table:
             )
             for row in found.rows
         ),
-        note="Intervals are of the mean over seeds, by Student's t.",
+        note="Intervals are of the mean over seeds, by Student's t, within the metric's range.",
     )

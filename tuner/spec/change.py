@@ -7,18 +7,22 @@ from pydantic import ValidationError
 from tuner.errors import SpecError
 from tuner.spec import overrides
 from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.study import Budget, Resources
+from tuner.spec.study import Budget, Confirm, Resources
 from tuner.spec.words import instead, issues, quoted
 
 FIELDS = (
     *(f"budget.{name}" for name in Budget.model_fields if name != "epochs"),
     *(f"resources.{name}" for name in Resources.model_fields),
+    *(f"confirm.{name}" for name in Confirm.model_fields),
 )
 
 
 def is_changeable(field: str) -> bool:
     """Whether a field, or what is inside it, may have another value in a study that exists."""
-    return any(field == known or field.startswith(f"{known}.") for known in FIELDS)
+    # a study without a confirmation gets, as a whole, the section or none
+    return field == "confirm" or any(
+        field == known or field.startswith(f"{known}.") for known in FIELDS
+    )
 
 
 def changed(spec: ResolvedSpec, assignments: Sequence[str]) -> ResolvedSpec:

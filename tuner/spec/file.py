@@ -20,6 +20,10 @@ def study_file(spec: ResolvedSpec) -> dict[str, Any]:
             section: _given(getattr(spec, section))
             for section in ("sampler", "pruner", "training", "resources")
         },
+        # with the defaults it is an empty section, which is one
+        "confirm": None
+        if spec.confirm is None
+        else (_given(spec.confirm) or {"top": spec.confirm.top}),
         "seed": spec.seed,
         "enqueue": [dict(entry) for entry in spec.enqueue],
     }

@@ -94,6 +94,7 @@ def resolve(
         pruner=pruner,
         training=spec.training,
         resources=spec.resources,
+        confirm=spec.confirm,
         seed=spec.seed,
         enqueue=enqueue,
     )

@@ -10,7 +10,7 @@ from tuner.spec.code import Code
 from tuner.spec.data import DataSpec
 from tuner.spec.document import scalar
 from tuner.spec.space import Space
-from tuner.spec.study import Budget, Pruner, Resources, Sampler, StudyName, Training
+from tuner.spec.study import Budget, Confirm, Pruner, Resources, Sampler, StudyName, Training
 from tuner.spec.values import Value, Whole
 from tuner.spec.words import issues, problem, written
 from tuner.trials import Direction, Limits
@@ -85,6 +85,7 @@ class ResolvedSpec(_Section):
     pruner: Pruner
     training: Training
     resources: Resources
+    confirm: Confirm | None = None  # what is done before the export; None: nothing
     seed: Whole
     enqueue: tuple[dict[str, Value], ...] = ()
     checkpoints: dict[str, str] = {}  # pretrained models → SHA-256 of their files at the launch
@@ -144,6 +145,8 @@ def differences(a: ResolvedSpec, b: ResolvedSpec, *, ignore: Collection[str] = (
 def _flat(spec: ResolvedSpec) -> dict[str, str]:
     """Every leaf as text under its dotted name, in the words of study files."""
     plain = spec.model_dump(mode="json", exclude={"space"})
+    if spec.confirm is None:
+        del plain["confirm"]
     out: dict[str, str] = {}
     _flatten(plain, "", out)
     for name, parameter in spec.space.parameters.items():

@@ -1,5 +1,6 @@
 """The study file as a frozen value: what to search, on what data, with what budget."""
 
+import math
 import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
@@ -59,6 +60,21 @@ METRICS: dict[str, Direction] = {
     "mse": "minimize",  # of own code
     **dict.fromkeys(COSTS, "minimize"),
 }
+
+_ANY = (-math.inf, math.inf)
+_RANGES: dict[str, tuple[float, float]] = {
+    **{name: (0.0, math.inf) for name, direction in METRICS.items() if direction == "minimize"},
+    **{name: (0.0, 1.0) for name, direction in METRICS.items() if direction == "maximize"},
+    "perplexity": (1.0, math.inf),
+    "word_similarity": (-1.0, 1.0),  # a correlation of ranks
+    "r2": (-math.inf, 1.0),
+    **dict.fromkeys(("bleu", "chrf"), (0.0, 100.0)),
+}
+
+
+def metric_range(name: str) -> tuple[float, float]:
+    """What values a metric can have; any where the name is not one of tuner's."""
+    return _RANGES.get(name, _ANY)
 
 
 def check_name(name: str) -> str:
@@ -318,6 +334,24 @@ class Resources(_Section):
     )
 
 
+class Confirm(_Section):
+    """How the leading configurations are trained again with fresh seeds, which decides."""
+
+    top: Annotated[Whole, Field(ge=1, le=1_000)] = Field(
+        default=5, description="So many of the best are trained again."
+    )
+    seeds: Annotated[Whole, Field(ge=2, le=1_000)] = Field(
+        default=5,
+        description="Trainings of each at most, all with the same seeds; with fewer than three "
+        "nothing is told apart.",
+    )
+    margin: Annotated[Real, Field(ge=0)] | None = Field(
+        default=None,
+        description="A cheaper configuration wins if it is shown to be worse by no more than this, "
+        "in units of the metric; by default one standard error of the best mean.",
+    )
+
+
 class StudySpec(_Section):
     """A study file."""
 
@@ -349,6 +383,10 @@ class StudySpec(_Section):
     pruner: Pruner = Pruner()
     training: Training = Training()
     resources: Resources = Resources()
+    confirm: Confirm | None = Field(
+        default=None,
+        description="`tuner run` confirms the winner before it exports it; `{}` with the defaults.",
+    )
     seed: Whole = Field(default=0, ge=0, le=2**31 - 1)
     enqueue: tuple[dict[str, Value], ...] = Field(
         default=(), description="Configurations to try first; parameters left out are searched."

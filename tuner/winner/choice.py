@@ -1,12 +1,13 @@
 """Which trial of a study wins, by its value or by a confirmation, and its export."""
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tuner import commands
+from tuner import commands, confirmations
 from tuner.database import studies
 from tuner.database.engine import Database
 from tuner.errors import TrialNotFoundError
@@ -16,8 +17,8 @@ from tuner.settings import Settings
 from tuner.spec.words import quoted
 from tuner.trials import Study, StudyState, Trial, TrialState, pareto_front
 
-LOOKS = "tuner:test_looks"  # attributes of a study
-CONFIRMATION = "tuner:confirmation"
+LOOKS = "tuner:test_looks"  # attribute of a study
+CONFIRMATION, SEARCH, USER = "confirmation", "search", "user"  # by whom a trial was chosen
 
 
 def leading(database: Database, study: Study, top: int, *, front: bool = False) -> list[Trial]:
@@ -44,9 +45,9 @@ def chosen(
 ) -> list[Trial]:
     """The winner, so many of the best, or the trial of a number.
 
-    The winner is the one that a confirmation has found, unless a better trial came after it; else
-    it is the best. NothingToExportError without any; TrialNotFoundError where that trial is not
-    complete.
+    The winner is the one that a confirmation has found, unless the search found a better trial
+    after it; else it is the best. NothingToExportError without any; TrialNotFoundError where that
+    trial is not complete.
     """
     if number is not None:
         found = commands.trial(database, study, number)
@@ -73,20 +74,39 @@ def winner_of(trials: Sequence[Trial], study: Study) -> Trial | None:
 
 
 def _winner(study: Study, best: Trial) -> int:
-    contest = confirmation(study)
-    if contest is None or best.number not in _numbers(contest):
+    record = confirmation(study)
+    if record is None or best.number not in confirmations.numbers(record):
         return best.number
-    return int(contest["winner"])
+    return int(record["winner"])
+
+
+def best_of_several(ranked: Sequence[Study]) -> tuple[Study, bool]:
+    """Which study's winner is the best of an experiment, and whether fresh seeds have told.
+
+    `ranked` are its studies by their best value, which decides unless all of them were confirmed:
+    a lucky value would win against a mean.
+    """
+    means = [_confirmed_mean(study) for study in ranked]
+    known = [mean for mean in means if mean is not None]
+    if len(known) < len(ranked):
+        return ranked[0], False
+    best = max(known) if ranked[0].direction == "maximize" else min(known)
+    return ranked[known.index(best)], True
+
+
+def _confirmed_mean(study: Study) -> float | None:
+    record = confirmation(study)
+    if record is None:
+        return None
+    mean: float | None = next(
+        c["mean"] for c in record["candidates"] if c["number"] == record["winner"]
+    )
+    return mean
 
 
 def confirmation(study: Study) -> Mapping[str, Any] | None:
-    """What a confirmation of the study has shown, as it was kept; None without one."""
-    found: Mapping[str, Any] | None = study.user_attrs.get(CONFIRMATION)
-    return found
-
-
-def _numbers(contest: Mapping[str, Any]) -> set[int]:
-    return {candidate["number"] for candidate in contest["candidates"]}
+    """What a confirmation of the study has shown; None without one."""
+    return confirmations.of_study(study)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,76 +133,110 @@ def export_trial(
     """Write the bundle of a complete trial.
 
     The test part is read once a study, for the first trial that is exported, and what it has shown
-    is kept with the study. Errors as of `export.export`.
+    is kept with the study. The winner of a confirmation, which never sees the test part, has a look
+    of its own even where the search's winner was exported before. Errors as of `export.export`.
     """
     from tuner.search.importances import importances  # with Optuna
 
     looks: list[dict[str, Any]] = list(study.user_attrs.get(LOOKS, ()))
     known = next((look for look in looks if look["trial"] == trial.number), None)
     wanted = wanted or Wanted()
-    may_look = not looks or wanted.look_again
+    trials = commands.load_trials(database, study)
+    chosen_by = _chosen_by(study, trial, trials)
+    may_look = not looks or wanted.look_again or chosen_by == CONFIRMATION
+    look = {"trial": trial.number, "at": today(), "chosen_by": chosen_by}
     plan = Plan(
         formats=wanted.formats,
         onnx=wanted.onnx,
-        trials=commands.load_trials(database, study),
+        trials=trials,
         importances=None if study.spec is None else importances(database, study),
         look=may_look,
         test=None if known is None else Measured(known["metrics"], known["intervals"]),
+        looks=[
+            *({key: past[key] for key in look if key in past} for past in looks),
+            *([look] if may_look and known is None else []),
+        ],
         confirmed=confirmed(study, trial),
-        notes=[*_of_state(study, trial), *_of_looks(looks, trial, may_look=may_look)],
+        notes=[
+            *_of_state(study, trial),
+            *_of_looks(looks, trial, chosen_by=chosen_by, may_look=may_look),
+        ],
     )
     exported = export(study, trial, folder, settings, force=force, plan=plan)
     if exported.test is not None:
-        look = {
-            "trial": trial.number,
-            "at": today(),
-            "metrics": exported.test.metrics,
-            "intervals": exported.test.intervals,
-        }
+        look |= {"metrics": exported.test.metrics, "intervals": exported.test.intervals}
         keep(database, study, LOOKS, [*looks, look])
     return exported
+
+
+def _chosen_by(study: Study, trial: Trial, trials: Sequence[Trial]) -> str:
+    """Who has chosen this trial: the confirmation, the search, or the user who named it."""
+    winner = winner_of(trials, study)
+    if winner is None or winner.number != trial.number:
+        return USER
+    record = confirmation(study)
+    is_confirmed = record is not None and trial.number in confirmations.numbers(record)
+    return CONFIRMATION if is_confirmed else SEARCH
 
 
 def _of_state(study: Study, trial: Trial) -> list[str]:
     notes = []
     if study.state is StudyState.ACTIVE:
         notes.append("the study was still running: this is the choice so far")
-    contest = confirmation(study)
-    if contest is not None and trial.number not in _numbers(contest):
-        notes.append(f"the confirmation of {contest['at']} does not know this trial")
+    record = confirmation(study)
+    if record is not None and trial.number not in confirmations.numbers(record):
+        notes.append(f"the confirmation of {record['at']} does not know this trial")
+    asks = study.spec is not None and study.spec.get("confirm") is not None
+    if asks and record is None:
+        notes.append(
+            "the study file asks for a confirmation, which has not been made: this is the "
+            f"search's choice; make it with `tuner confirm {shlex.quote(study.name)}`"
+        )
     return notes
 
 
-def _of_looks(looks: Sequence[Mapping[str, Any]], trial: Trial, *, may_look: bool) -> list[str]:
+def _of_looks(
+    looks: Sequence[Mapping[str, Any]], trial: Trial, *, chosen_by: str, may_look: bool
+) -> list[str]:
     others = [look for look in looks if look["trial"] != trial.number]
     if not others:
         return []
-    said = ", ".join(f"trial {look['trial']} on {look['at']}" for look in others)
-    if may_look or len(others) < len(looks):
+    listed = ", ".join(f"trial {look['trial']} on {look['at']}" for look in others)
+    own = next((look for look in looks if look["trial"] == trial.number), None)
+    if chosen_by == CONFIRMATION and (own is None or own.get("chosen_by") == CONFIRMATION):
         return [
-            f"the test part was read before for {said}: a choice between trials that have all "
+            f"the test part was also read for {listed}; trial {trial.number} was chosen by the "
+            "confirmation, which never reads it, and this figure is of its own first look"
+        ]
+    if may_look or own is not None:
+        return [
+            f"the test part was also read for {listed}: a choice between trials that have all "
             "seen it is biased"
         ]
     return [
-        f"the test part was read already, for {said}, and is not read again; "
+        f"the test part was read already, for {listed}, and is not read again; "
         "`tuner export --look-again` does so, and records it"
     ]
 
 
 def confirmed(study: Study, trial: Trial) -> dict[str, Any] | None:
     """What a confirmation says of this trial; None where it says nothing."""
-    found = confirmation(study)
-    if found is None:
+    record = confirmation(study)
+    if record is None:
         return None
-    for candidate in found["candidates"]:
+    for candidate in record["candidates"]:
         if candidate["number"] == trial.number:
             return {
                 "mean": candidate["mean"],
                 "interval": candidate["interval"],
                 "seeds": len(candidate["values"]),
                 "overstated_by": candidate["overstated_by"],
-                "won": found["winner"] == trial.number,
-                "tied_with": [n for n in found["tied"] if n != trial.number],
+                "won": record["winner"] == trial.number,
+                "standing": candidate["standing"],
+                "best_mean": record["best_mean"],
+                "margin": record["margin"],
+                "bound": record["bound"],
+                "shown": confirmations.sentences(record),
             }
     return None
 

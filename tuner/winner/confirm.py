@@ -1,40 +1,46 @@
 """Confirming the winner of a study: its leading configurations are trained again with fresh seeds.
 
 A confirmation is a study of its own, `NAME-confirm`: the same family, data and training, of which
-every trial is one of the leading configurations with a seed of its own. So any worker trains them,
-an interrupted confirmation goes on, and the sampler of the study never sees them. What it has shown
-is kept with the study, where exports find it.
+every trial is one of the leading configurations with one of the shared seeds. So any worker trains
+them, an interrupted confirmation goes on, and the sampler of the study never sees them. What it has
+shown is kept with the study, where exports find it.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from tuner import commands
+from tuner.confirmations import ATTRIBUTE
 from tuner.database import studies, trials
 from tuner.database.engine import Database
-from tuner.errors import BadInputError, StudyNotFoundError
+from tuner.errors import BadInputError, StudyNotFoundError, TunerError
+from tuner.settings import Settings
 from tuner.spec.resolved import ResolvedSpec, differences
 from tuner.spec.seeds import derived_seed
-from tuner.spec.study import NAME_LENGTH
+from tuner.spec.study import NAME_LENGTH, Confirm
 from tuner.spec.words import quoted
 from tuner.trials import Study, StudyState, Trial, TrialState
-from tuner.winner import choice
-from tuner.winner.elimination import Candidate, Verdict, judged
+from tuner.winner import choice, elimination
+from tuner.winner.elimination import Candidate, Verdict
+from tuner.winner.expense import expense_of, is_cheaper
 
-CANDIDATES = "tuner:candidates"  # attribute of a confirming study: its trial → the study's trial
+# Attribute of a confirming study: its trial → the study's trial and which of the shared seeds.
+# Trials of a former version, which gave each a seed of its own, are not in it.
+REPEATS = "tuner:repeats"
 SUFFIX = "-confirm"
-FIRST = 2  # seeds of each candidate in the first round: fewer have no spread
 
 
 class Confirmation:
     """The leading configurations of a study, trained again with fresh seeds, round by round."""
 
-    def __init__(self, database: Database, study: Study, top: int, seeds: int) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, study: Study, request: Confirm
+    ) -> None:
         """BadInputError where the study cannot be trained again; NothingToExportError without any.
 
-        `top` configurations, each with `seeds` trainings at most, at least 2. Of several objectives
-        they are those of the Pareto front that lead in the first one, which alone is judged.
+        Of several objectives the candidates are those of the Pareto front that lead in the first
+        one, which alone is judged.
         """
         if study.spec is None:
             raise BadInputError(
@@ -46,87 +52,154 @@ class Confirmation:
                 "when it has finished, or after `tuner stop`"
             )
         self._database = database
+        self._settings = settings
         self._of = study
-        self._leading = choice.leading(database, study, top, front=len(study.directions) > 1)
-        self._direction = study.direction
-        self._seeds = seeds
-        self.study = _companion(database, study)
+        self._request = request
+        several = len(study.directions) > 1
+        self._leading = choice.leading(database, study, request.top, front=several)
+        self._rounds = elimination.rounds(request.seeds)
         self._out: set[int] = set()
+        self.study = _companion(database, study)
 
-    def rounds(self) -> range:
-        """How many trainings each configuration that is left shall have had, round by round."""
-        return range(FIRST, self._seeds + 1)
+    def run(
+        self, work: Callable[[Study], bool], on_round: Callable[[int, Verdict], None]
+    ) -> Verdict | None:
+        """Have everything trained that is missing, judge and keep it; None where interrupted.
 
-    def queue(self, seeds: int) -> int:
-        """Have those that are not out trained until each has `seeds` trials; how many are open.
-
-        Those of an earlier confirmation count.
+        `work` trains a study to its end and returns whether the user interrupted it; `on_round`
+        hears of each round. TunerError where the trainings did not come to their end.
         """
-        known = commands.load_trials(self._database, self.study)
-        by_trial = _by_trial(self.study)
-        left = [trial for trial in self._leading if trial.number not in self._out]
-        had = [sum(of == trial.number for of in by_trial.values()) for trial in left]
-        wanted = [
-            trial for trial, count in zip(left, had, strict=True) for _ in range(seeds - count)
-        ]
-        open_ = len(wanted) + sum(not trial.state.is_finished for trial in known)
-        if open_:
-            self._enqueue(wanted, len(known), by_trial)
-        self.study = commands.find(self._database, self.study.name)
-        return open_
+        verdict: Verdict | None = None
+        for seeds in self._rounds:
+            while self._queue(seeds):
+                if work(self.study):
+                    self._pause()
+                    return None
+                self._refuse_unfinished()
+            verdict = self._judge()
+            if verdict is not None:
+                on_round(seeds, verdict)
+        if verdict is None:
+            raise TunerError(
+                f"no configuration gave two values with {self._request.seeds} fresh seeds, so "
+                f"nothing is confirmed; `tuner show {self.study.name}` says what went wrong"
+            )
+        self._keep(verdict)
+        return verdict
 
-    def _enqueue(self, wanted: Sequence[Trial], known: int, by_trial: Mapping[int, int]) -> None:
+    def _queue(self, seeds: int) -> bool:
+        """Queue what those that are not out lack of so many trainings; whether any are open."""
+        known = commands.load_trials(self._database, self.study)
+        repeats = _repeats(self.study)
+        had = set(repeats.values())
+        missing = [
+            (trial, seed)
+            for seed in range(seeds)
+            for trial in self._leading
+            if trial.number not in self._out and (trial.number, seed) not in had
+        ]
+        is_open = bool(missing) or any(not trial.state.is_finished for trial in known)
+        if is_open:
+            # a worker would let the study wait for ever for its code, and fail with other data
+            commands.check_sources(self._settings, self.study)
+            self._enqueue(missing, known, repeats)
+        self.study = commands.find(self._database, self.study.name)
+        return is_open
+
+    def _enqueue(
+        self,
+        missing: Sequence[tuple[Trial, int]],
+        known: Sequence[Trial],
+        repeats: Mapping[int, tuple[int, int]],
+    ) -> None:
         spec = ResolvedSpec.from_json(self.study.spec or {})
-        budget = spec.budget.model_copy(update={"trials": known + len(wanted)})
-        spec = spec.model_copy(update={"budget": budget})
         with self._database.transaction() as connection:
+            issued = studies.by_id(connection, self.study.id).issued
+            waiting = sum(t.state is TrialState.WAITING and t.attempt == 0 for t in known)
+            budget = spec.budget.model_copy(
+                update={"trials": max(issued + waiting + len(missing), 1)}
+            )
+            spec = spec.model_copy(update={"budget": budget})
             studies.set_limits(connection, self.study.id, spec.limits, spec.as_json())
-            made = {
-                trials.enqueue(connection, self.study.id, trial.params): trial.number
-                for trial in wanted
+            queued = {
+                trials.enqueue(
+                    connection,
+                    self.study.id,
+                    trial.params,
+                    seed=derived_seed(spec.seed, "shared", seed),
+                ): (trial.number, seed)
+                for trial, seed in missing
             }
             studies.set_attribute(
-                connection, self.study.id, "user_attrs", CANDIDATES,
-                {str(number): of for number, of in {**by_trial, **made}.items()},
+                connection, self.study.id, "user_attrs", REPEATS,
+                {str(number): list(repeat) for number, repeat in {**repeats, **queued}.items()},
             )  # fmt: skip
             ended = [StudyState.FINISHED, StudyState.PAUSED, StudyState.STOPPED]
             studies.set_state(connection, self.study.id, StudyState.ACTIVE, allowed=ended)
 
-    def judge(self, seeds: int) -> Verdict | None:
-        """Who is out after this round; None where nothing gave two values."""
+    def _pause(self) -> None:
+        """Leave nothing active behind, unless workers elsewhere go on with it."""
+        overview = commands.overview(self._database, self.study.name)
+        is_idle = not overview.counts[TrialState.RUNNING]
+        if overview.study.state is StudyState.ACTIVE and is_idle:
+            commands.pause(self._database, self.study.name)
+
+    def _refuse_unfinished(self) -> None:
+        study = commands.find(self._database, self.study.name)
+        if study.state is not StudyState.FINISHED:
+            raise TunerError(
+                f"the confirmation {quoted(study.name)} is {study.state} "
+                f"({study.reason or 'no reason'}); run the command again to go on"
+            )
+
+    def _judge(self) -> Verdict | None:
         known = commands.load_trials(self._database, self.study)
-        by_trial = _by_trial(self.study)
-        verdict = judged(
-            [_candidate(trial, known, by_trial) for trial in self._leading],
-            self._direction,
-            rounds=len(self.rounds()),
-            is_last=seeds == self._seeds,
+        repeats = _repeats(self.study)
+        verdict = elimination.judge(
+            [_candidate(trial, known, repeats) for trial in self._leading],
+            self._of.direction,
+            rounds=len(self._rounds),
+            margin=self._request.margin,
             out=self._out,
         )
         if verdict is not None:
             self._out |= {candidate.number for candidate in verdict.dropped}
         return verdict
 
-    def keep(self, verdict: Verdict) -> None:
+    def _keep(self, verdict: Verdict) -> None:
         """Store with the study what the last round has shown, where exports find it."""
-        sign = 1.0 if self._direction == "maximize" else -1.0
-        candidates = [
-            {
-                **asdict(c),
-                "mean": c.mean if c.values else None,
-                "interval": c.interval,
-                "overstated_by": sign * (c.searched - c.mean) if c.values else None,
-            }
-            for c in (*verdict.tied, *verdict.dropped)
-        ]
-        kept = {
+        record = {
             "at": choice.today(),
             "study": self.study.name,
             "winner": verdict.winner.number,
-            "tied": [c.number for c in verdict.tied],
-            "candidates": candidates,
+            "best_mean": verdict.leader.number,
+            "seeds": verdict.seeds,
+            "margin": verdict.margin,
+            "margin_given": self._request.margin is not None,
+            "bound": verdict.bound,
+            "candidates": [
+                self._record(candidate, verdict)
+                for candidate in (*verdict.ranked, *verdict.dropped)
+            ],
         }
-        choice.keep(self._database, self._of, choice.CONFIRMATION, kept)
+        choice.keep(self._database, self._of, ATTRIBUTE, record)
+
+    def _record(self, candidate: Candidate, verdict: Verdict) -> dict[str, Any]:
+        sign = 1.0 if self._of.direction == "maximize" else -1.0
+        has_values = bool(candidate.by_seed)
+        return {
+            "number": candidate.number,
+            "params": dict(candidate.params),
+            "searched": candidate.searched,
+            "values": list(candidate.values),
+            "failed": candidate.failed,
+            "seconds": candidate.expense.seconds,
+            "mean": candidate.mean if has_values else None,
+            "interval": candidate.interval(self._of.metric),
+            "overstated_by": sign * (candidate.searched - candidate.mean) if has_values else None,
+            "standing": verdict.standings[candidate.number],
+            "cheaper": is_cheaper(candidate.expense, verdict.leader.expense),
+        }
 
 
 def _companion(database: Database, study: Study) -> Study:
@@ -145,15 +218,16 @@ def _companion(database: Database, study: Study) -> Study:
             "pruner": spec.pruner.model_copy(update={"name": "none"}),
             "sampler": spec.sampler.model_copy(update={"name": "random"}),
             "training": spec.training.model_copy(update={"seed": None}),
+            "confirm": None,
             "seed": derived_seed(spec.seed, "confirm"),
             "enqueue": (),
         }
     )
     try:
-        found = commands.find(database, name)
+        existing = commands.find(database, name)
     except StudyNotFoundError:
         with database.transaction() as connection:
-            made = studies.create(
+            study_id = studies.create(
                 connection,
                 name,
                 study.directions,
@@ -163,36 +237,37 @@ def _companion(database: Database, study: Study) -> Study:
                 fingerprint=study.data_fingerprint,
                 limits=confirming.limits,
             )
-            studies.set_state(connection, made, StudyState.PAUSED, allowed=[StudyState.ACTIVE])
-            return studies.by_id(connection, made)
-    other = found.data_fingerprint != study.data_fingerprint or found.spec is None
+            studies.set_state(connection, study_id, StudyState.PAUSED, allowed=[StudyState.ACTIVE])
+            return studies.by_id(connection, study_id)
+    other = existing.data_fingerprint != study.data_fingerprint or existing.spec is None
     if other or differences(
-        ResolvedSpec.from_json(found.spec or {}), confirming, ignore=["budget", "resources"]
+        ResolvedSpec.from_json(existing.spec or {}), confirming, ignore=["budget", "resources"]
     ):
         raise BadInputError(
             f"a study named {quoted(name)} exists and does not confirm {quoted(study.name)}: "
             "delete it, or the one that it was made for has changed"
         )
-    return found
+    return existing
 
 
-def _by_trial(study: Study) -> dict[int, int]:
-    """Which of the confirmed trials each trial of the confirming study repeats."""
-    kept: Mapping[str, int] = study.user_attrs.get(CANDIDATES, {})
-    return {int(number): of for number, of in kept.items()}
+def _repeats(study: Study) -> dict[int, tuple[int, int]]:
+    """Trial of the confirming study → the trial that it repeats, and which of the shared seeds."""
+    stored: Mapping[str, Sequence[int]] = study.user_attrs.get(REPEATS, {})
+    return {int(number): (of, seed) for number, (of, seed) in stored.items()}
 
 
-def _candidate(trial: Trial, known: Sequence[Trial], by_trial: Mapping[int, int]) -> Candidate:
-    mine = [t for t in known if by_trial.get(t.number) == trial.number]
+def _candidate(
+    trial: Trial, known: Collection[Trial], repeats: Mapping[int, tuple[int, int]]
+) -> Candidate:
+    mine = [t for t in known if repeats.get(t.number, (None,))[0] == trial.number]
     complete = [t for t in mine if t.state is TrialState.COMPLETE and t.value is not None]
     finite = [t for t in complete if math.isfinite(t.value or 0.0)]
-    seconds = [t.seconds for t in finite if t.seconds is not None]
     assert trial.value is not None
     return Candidate(
         number=trial.number,
         params=dict(trial.params),
         searched=trial.value,
-        values=tuple(t.value for t in finite if t.value is not None),
+        by_seed={repeats[t.number][1]: t.value for t in finite if t.value is not None},
         failed=sum(t.state is TrialState.FAILED for t in mine) + len(complete) - len(finite),
-        seconds=sum(seconds) / len(seconds) if seconds else 0.0,
+        expense=expense_of(finite),
     )

@@ -1,22 +1,39 @@
-"""Which of several configurations is the best, judged by trainings with fresh seeds.
+"""Which of several configurations is the best, judged by trainings with the same fresh seeds.
 
 The best of many noisy results is partly luck (the winner's curse): its value overstates it. So the
-leading configurations are trained again, with seeds that no choice was made by, and those that are
-clearly worse drop out round by round (Maron & Moore, NIPS 1993). What is left is tied: of tied ones
-the cheapest is chosen. Pure functions over values; how trials are run is somebody else's business.
+leading configurations are trained again, all with the same seeds, which no choice was made by.
+
+* The best mean wins. That a test does not tell two configurations apart never makes them equal.
+* A cheaper one replaces it only where it is shown *not inferior*: with 95 % confidence, none of the
+  configurations that are left is better than it by more than the margin.
+* A configuration drops out early only where it is shown worse than the best mean so far, by more
+  than the margin.
+
+All comparisons are paired over the seeds, one-sided, by Student's t, and share one error rate
+(Bonferroni), so the statement "none of them is better than the winner by more than this" is wrong
+in at most 5 % of confirmations, as far as differences between trainings are normal. It does *not*
+promise that the winner is the best: two configurations that differ by about a standard error cannot
+be ordered by any rule. `benchmarks/confirmation.py` measures both.
+
+Pure functions over values; how trials are run is somebody else's business.
 """
 
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from functools import lru_cache
+from statistics import fmean
+from typing import Literal
 
+from tuner.confirmations import ENOUGH, within_range
 from tuner.trials import Direction, ParamValue
+from tuner.winner.expense import UNKNOWN, Expense, is_cheaper
 
-ALPHA = 0.05  # that any configuration is dropped or told apart by chance alone, all rounds together
-EARLY = 0.2  # the share of it that the rounds before the last one have
+ALPHA = 0.05  # that the stated bound is wrong, all rounds and comparisons together
+EARLY = 0.2  # the share of it that dropping out early has
 LEVEL = 0.95  # of the intervals that are shown
-ALIKE = 1.1  # costs that differ by less than this factor are the same
+
+Standing = Literal["wins", "best mean", "not inferior", "not told apart", "worse", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,88 +43,168 @@ class Candidate:
     number: int  # of the trial that found it
     params: Mapping[str, ParamValue]
     searched: float  # its value in the search, by which it was chosen
-    values: tuple[float, ...] = ()  # of fresh seeds
+    by_seed: Mapping[int, float]  # which of the shared seeds → value
     failed: int = 0  # trainings that gave no value
-    seconds: float = 0.0  # that a training took, on average
+    expense: Expense = UNKNOWN
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Of the fresh seeds, in their order."""
+        return tuple(self.by_seed[seed] for seed in sorted(self.by_seed))
 
     @property
     def mean(self) -> float:
         """Of the fresh values; NaN without any."""
-        return fmean(self.values) if self.values else math.nan
+        return fmean(self.by_seed.values()) if self.by_seed else math.nan
 
     @property
-    def interval(self) -> tuple[float, float] | None:
-        """Where the mean of all seeds lies with 95 %, by Student's t; None with one value."""
-        if len(self.values) < 2:
+    def standard_error(self) -> float:
+        """Of the mean over seeds; needs two values."""
+        return spread(self.values) / math.sqrt(len(self.by_seed))
+
+    def interval(self, metric: str) -> tuple[float, float] | None:
+        """The 95 % interval of the mean over all seeds, by Student's t, within the metric's range.
+
+        None with fewer than three values.
+        """
+        if len(self.by_seed) < ENOUGH:
             return None
-        reach = _quantile(LEVEL, len(self.values) - 1) * stdev(self.values)
-        reach /= math.sqrt(len(self.values))
-        return self.mean - reach, self.mean + reach
+        reach = quantile((1 + LEVEL) / 2, len(self.by_seed) - 1) * self.standard_error
+        return within_range((self.mean - reach, self.mean + reach), metric, self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a round has shown."""
 
-    leader: Candidate  # the best mean
-    tied: tuple[Candidate, ...]  # not told apart from it, the leader among them
-    dropped: tuple[Candidate, ...]
-    winner: Candidate  # the cheapest of the tied ones
-    gap: float  # by how much the search overstated the trial that led it; negative: it did not
+    winner: Candidate
+    leader: Candidate  # the best mean; the winner, unless a cheaper one is not inferior to it
+    ranked: tuple[Candidate, ...]  # those that are left, by their mean
+    dropped: tuple[Candidate, ...]  # shown worse, in this round or earlier, or failed
+    standings: Mapping[int, Standing]  # by number, of all
+    margin: float | None  # within which one is not inferior; None: too few seeds to judge
+    bound: float | None  # no candidate is better than the winner by more than this (95 %)
+    seeds: int  # that the winner has had
+    overstated_by: float  # by the search, of its best; negative: it was not
 
 
-def judged(
+def judge(
     candidates: Sequence[Candidate],
     direction: Direction,
     *,
     rounds: int,
-    is_last: bool,
+    margin: float | None = None,
     out: Collection[int] = (),
 ) -> Verdict | None:
-    """Who is out, who is tied, who wins; None where no candidate has two values.
+    """Who is out, who is told apart, who wins; None where no candidate has two values.
 
-    `rounds` are those planned in all, `out` the numbers of candidates that earlier ones have
-    dropped. A candidate of which trainings have failed is out as soon as another one has none.
+    `rounds` are those planned in all, `margin` is in units of the metric, by default one standard
+    error of the best mean; `out` are the numbers of candidates that earlier rounds have dropped.
+    A candidate of which trainings have failed is out as soon as another one has none.
     """
-    left = [c for c in candidates if c.number not in out and len(c.values) > 1]
+    left = [c for c in candidates if c.number not in out and len(c.by_seed) > 1]
     if not left:
         return None
     sound = [c for c in left if not c.failed] or left
     sign = 1.0 if direction == "maximize" else -1.0
-    leader = max(sound, key=lambda c: (sign * c.mean, -c.number))
-    alpha = ALPHA if rounds == 1 else ALPHA * ((1 - EARLY) if is_last else EARLY / (rounds - 1))
-    # any pair may turn out to be the leader and another one (Bonferroni)
-    level = 1 - alpha / max(math.comb(len(candidates), 2), 1)
-    tied = tuple(c for c in sound if c is leader or not _differ(leader, c, level))
-    cheapest = min(c.seconds for c in tied)
-    winner = max(
-        (c for c in tied if c.seconds <= ALIKE * cheapest), key=lambda c: (sign * c.mean, -c.number)
-    )
+    comparisons = max(len(candidates) - 1, 1)
+    dropping = ALPHA * EARLY / max(rounds - 1, 1) / comparisons
+    judging = ALPHA * (1 - EARLY) / comparisons
+    ranked = sorted(sound, key=lambda c: (-sign * c.mean, c.number))
+    leader = ranked[0]
+    within: float | None = None
+    if len(leader.by_seed) >= ENOUGH:
+        within = leader.standard_error if margin is None else margin
+    # who is worse by less may yet win, if it is cheaper
+    kept = [c for c in ranked if c is leader or not _is_better(leader, c, sign, dropping, within)]
+    bounds = {c.number: _shortfall(c, kept, sign, judging) for c in kept}
+    not_inferior = [c for c in kept if within is not None and bounds[c.number] <= within]
+    winner = leader
+    for candidate in not_inferior:  # of equally cheap ones the better mean, which comes first
+        if is_cheaper(candidate.expense, winner.expense):
+            winner = candidate
+    worse = [c for c in kept if c is not leader and _is_better(leader, c, sign, judging)]
     first = max(candidates, key=lambda c: (sign * c.searched, -c.number))
     return Verdict(
-        leader=leader,
-        tied=tied,
-        dropped=tuple(c for c in candidates if c not in tied),
         winner=winner,
-        gap=sign * (first.searched - first.mean),
+        leader=leader,
+        ranked=tuple(kept),
+        dropped=tuple(c for c in candidates if c not in kept),
+        standings=_standings(candidates, kept, winner, leader, not_inferior, worse),
+        margin=within,
+        bound=bounds[winner.number] if within is not None else None,
+        seeds=len(winner.by_seed),
+        overstated_by=sign * (first.searched - first.mean),
     )
 
 
-def _differ(a: Candidate, b: Candidate, level: float) -> bool:
-    """Whether the interval of the difference of two means excludes 0 (Welch, 1947)."""
-    parts = [stdev(c.values) ** 2 / len(c.values) for c in (a, b)]
-    variance = sum(parts)
-    difference = abs(a.mean - b.mean)
-    if variance == 0:
-        return difference > 0
-    freedom = variance**2 / sum(
-        part**2 / (len(c.values) - 1) for part, c in zip(parts, (a, b), strict=True)
-    )
-    return difference > _quantile(level, freedom) * math.sqrt(variance)
+def _standings(
+    candidates: Sequence[Candidate],
+    kept: Collection[Candidate],
+    winner: Candidate,
+    leader: Candidate,
+    not_inferior: Collection[Candidate],
+    worse: Collection[Candidate],
+) -> dict[int, Standing]:
+    standings: dict[int, Standing] = {}
+    for candidate in candidates:
+        if candidate is winner:
+            standing: Standing = "wins"
+        elif candidate is leader:
+            standing = "best mean"
+        elif candidate not in kept:
+            lacks_values = candidate.failed or len(candidate.by_seed) < 2
+            standing = "failed" if lacks_values else "worse"
+        elif candidate in not_inferior:
+            standing = "not inferior"
+        else:
+            standing = "worse" if candidate in worse else "not told apart"
+        standings[candidate.number] = standing
+    return standings
 
 
-def _quantile(level: float, freedom: float) -> float:
-    """How far Student's t reaches to both sides with this probability."""
+def _is_better(
+    a: Candidate, b: Candidate, sign: float, alpha: float, by: float | None = 0.0
+) -> bool:
+    """Whether `a` is shown better than `b` by so much; wrong with the probability `alpha` at most.
+
+    None: nothing is shown.
+    """
+    return by is not None and _upper(a, b, sign, alpha) < -by
+
+
+def _shortfall(
+    candidate: Candidate, others: Sequence[Candidate], sign: float, alpha: float
+) -> float:
+    """By how much the best of the others may be better at most."""
+    uppers = [_upper(candidate, other, sign, alpha) for other in others if other is not candidate]
+    return max(0.0, *uppers) if uppers else 0.0
+
+
+def _upper(candidate: Candidate, other: Candidate, sign: float, alpha: float) -> float:
+    """The upper confidence limit of how much better the other one is, paired over the seeds."""
+    seeds = candidate.by_seed.keys() & other.by_seed.keys()
+    if len(seeds) < ENOUGH:
+        return math.inf
+    differences = [sign * (other.by_seed[s] - candidate.by_seed[s]) for s in sorted(seeds)]
+    reach = quantile(1 - alpha, len(seeds) - 1) * spread(differences) / math.sqrt(len(seeds))
+    return fmean(differences) + reach
+
+
+def rounds(seeds: int) -> range:
+    """How many trainings each configuration that is left shall have had, round by round."""
+    return range(min(ENOUGH, seeds), seeds + 1)
+
+
+def spread(values: Sequence[float]) -> float:
+    """Their standard deviation; `statistics.stdev` takes ten times as long."""
+    mean = fmean(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+@lru_cache(maxsize=1024)
+def quantile(probability: float, freedom: int) -> float:
+    """Student's t that is not exceeded with this probability."""
     from scipy.stats import t  # a second to import, for this command alone
 
-    return float(t.ppf((1 + level) / 2, freedom))
+    return float(t.ppf(probability, freedom))

@@ -1,0 +1,112 @@
+"""What a confirmation has shown is said alike everywhere, and never more than it has shown."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit import synthetic
+from tuner import confirmations
+
+
+def candidate(number: int, standing: str, **more: Any) -> dict[str, Any]:
+    return {"number": number, "standing": standing, "seconds": 1.0, "cheaper": False, **more}
+
+
+def record(*candidates: dict[str, Any], **more: Any) -> dict[str, Any]:
+    best = candidates[0]["number"]
+    found = {"winner": best, "best_mean": best, "seeds": 5, "margin": 0.004, "bound": 0.01231}
+    return {**found, "margin_given": False, "candidates": list(candidates), **more}
+
+
+def test_the_best_mean_wins_and_what_is_open_is_said() -> None:
+    said = confirmations.sentences(
+        record(
+            candidate(4, "wins"),
+            candidate(2, "not told apart", cheaper=True),
+            candidate(6, "not told apart", seconds=None),
+            candidate(9, "worse"),
+        )
+    )
+    assert said == [
+        "Trial 4 wins with the best mean of 5 fresh seeds.",
+        "Trial 2 is cheaper, but not shown to be not inferior within the margin (0.004, one "
+        "standard error of the best mean).",
+        "Not told apart from the best mean: trials 2, 6. That does not make them equal; more seeds "
+        "would tell.",
+        "With 95 % confidence, no candidate is better than trial 4 by more than 0.0124.",
+        "What trial 6 costs is not compared: no training without a cold start was measured.",
+    ]
+
+
+def test_a_cheaper_one_that_wins_names_the_margin() -> None:
+    said = confirmations.sentences(
+        record(
+            candidate(4, "best mean"),
+            candidate(2, "wins", cheaper=True),
+            winner=2,
+            margin_given=True,
+            margin=0.02,
+        )
+    )
+    assert said[0] == (
+        "Trial 2 wins: it is cheaper than trial 4, which has the best mean of 5 fresh seeds, and "
+        "is shown not inferior within the margin (0.02)."
+    )
+    assert said[1].endswith("no candidate is better than trial 2 by more than 0.0124.")
+
+
+def test_too_few_seeds_tell_nothing_apart() -> None:
+    said = confirmations.sentences(
+        record(
+            candidate(1, "wins"), candidate(0, "not told apart"), margin=None, bound=None, seeds=2
+        )
+    )
+    assert said == [
+        "Trial 1 wins with the best mean of 2 fresh seeds.",
+        "Nothing is told apart: that takes 3 seeds or more.",
+    ]
+
+
+@pytest.mark.parametrize(("bound", "said"), [(0.01231, "0.0124"), (0.0, "0"), (12.301, "12.4")])
+def test_a_bound_is_never_rounded_down(bound: float, said: str) -> None:
+    found = confirmations.sentences(
+        record(candidate(0, "wins"), candidate(1, "worse"), bound=bound)
+    )
+    assert found[-1].endswith(f"by more than {said}.")
+
+
+def test_what_a_former_version_has_stored_is_judged_anew() -> None:
+    """It took configurations that it could not tell apart for equal; the cheapest of them won."""
+    stored = {
+        "at": "2026-11-20",
+        "study": "s-confirm",
+        "winner": 1,
+        "tied": [0, 1],
+        "candidates": [
+            {
+                "number": number,
+                "searched": 0.8,
+                "values": values,
+                "failed": 0,
+                "seconds": 1.0,
+                "mean": sum(values) / len(values),
+                "interval": interval,
+                "overstated_by": 0.1,
+            }
+            for number, values, interval in (
+                (0, [0.684, 0.711, 0.739], [0.64, 0.78]),
+                (1, [0.433, 0.551, 0.669], [-0.466, 1.51]),
+                (2, [0.1, 0.2], [-0.5, 0.8]),
+            )
+        ],
+    }
+    study = synthetic.study(user_attrs={confirmations.ATTRIBUTE: stored})
+    found = confirmations.of_study(study)
+    assert found is not None
+    assert (found["winner"], found["best_mean"]) == (0, 0)
+    by_number = {c["number"]: c for c in found["candidates"]}
+    assert [by_number[n]["standing"] for n in range(3)] == ["wins", "not told apart", "worse"]
+    assert by_number[1]["interval"] == [0.0, 1.0]
+    assert by_number[2]["interval"] is None
+    assert confirmations.sentences(found)[1] == confirmations.FORMER
+    assert confirmations.of_study(synthetic.study()) is None

@@ -1,0 +1,91 @@
+"""Working on studies in this process: training them, and confirming their winners."""
+
+from collections.abc import Callable, Sequence
+
+from tuner.cli.live import LiveView
+from tuner.cli.output import err, shown
+from tuner.database.engine import Database
+from tuner.database.hints import TRIALS, ListeningDatabase
+from tuner.errors import NothingToExportError
+from tuner.settings import Settings
+from tuner.spec.resolved import ResolvedSpec
+from tuner.spec.study import Confirm
+from tuner.trials import Study, StudyState
+from tuner.winner.confirm import Confirmation
+from tuner.winner.elimination import Verdict
+from tuner.worker import devices
+
+
+def work_here(
+    database: Database,
+    settings: Settings,
+    studies: Sequence[Study],
+    slots: tuple[devices.Slot, ...],
+) -> bool:
+    """Work until none of the studies is active; whether the user interrupted it."""
+    from tuner.worker.loop import Worker  # with Optuna, which `tuner list` does not wait for
+
+    names = [study.name for study in studies]
+    local = Worker(database, settings, slots, only=names, until_done=True, allow_code=True)
+    watched = ListeningDatabase(database, TRIALS, listen=settings.listen)
+    with LiveView(watched, studies, err) as view:
+        local.on_drain = lambda: setattr(
+            view, "note", "stopping: running trials go back to the queue (Ctrl-C again: at once)"
+        )
+        local.run()
+    return local.drained
+
+
+def confirm_here(
+    database: Database,
+    settings: Settings,
+    study: Study,
+    request: Confirm,
+    *,
+    workers: int | None,
+    threads: int | None,
+    on_round: Callable[[int, Verdict], None] = lambda *_: None,
+) -> bool:
+    """Confirm a study's winner and keep what that shows; False where the user interrupted it."""
+    contest = Confirmation(database, settings, study, request)
+    resources = ResolvedSpec.from_json(study.spec or {}).resources
+    slots = devices.slots(
+        devices.find(resources.device), workers or resources.workers, threads or resources.threads
+    )
+    verdict = contest.run(
+        lambda companion: work_here(database, settings, [companion], slots), on_round
+    )
+    return verdict is not None
+
+
+def confirm_all(
+    database: Database,
+    settings: Settings,
+    studies: Sequence[Study],
+    *,
+    workers: int | None,
+    threads: int | None,
+) -> bool:
+    """Confirm the winner of each study whose file asks for it; False where interrupted.
+
+    Once all of them are finished: before, nothing is exported anyway.
+    """
+    if any(study.state is not StudyState.FINISHED for study in studies):
+        return True
+    for study in studies:
+        request = ResolvedSpec.from_json(study.spec or {}).confirm
+        if request is None:
+            continue
+        err.print(
+            f"[dim]confirming `{shown(study.name)}`: the best {request.top}, "
+            f"{request.seeds} fresh seeds each at most[/]"
+        )
+        try:
+            done = confirm_here(
+                database, settings, study, request, workers=workers, threads=threads
+            )
+        except NothingToExportError:  # the export says so
+            continue
+        if not done:
+            return False
+    return True

@@ -1,0 +1,145 @@
+"""What a confirmation has shown, as it is stored with its study: reading it, saying it in English.
+
+`winner/confirm.py` makes these records. Command line, cards, reports and figures read them here, so
+that they say the same.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tuner.spec.study import metric_range
+from tuner.spec.words import listed
+from tuner.trials import Study
+
+ATTRIBUTE = "tuner:confirmation"  # of the study
+ENOUGH = 3  # seeds from which differences are judged: two have no spread to speak of
+FORMER = (
+    "A former version of tuner made this confirmation. Its trainings had seeds of their own, so "
+    "nothing is told apart; the best mean wins. Confirm the study again to compare them."
+)
+
+
+def of_study(study: Study) -> Mapping[str, Any] | None:
+    """The confirmation of a study in today's form; None without one."""
+    record: Mapping[str, Any] | None = study.user_attrs.get(ATTRIBUTE)
+    if record is None or "standing" in record["candidates"][0]:
+        return record
+    return _upgraded(record, study)
+
+
+def _upgraded(record: Mapping[str, Any], study: Study) -> dict[str, Any]:
+    """A former version took what it did not tell apart for equal, and the cheapest of it won."""
+    sign = 1.0 if study.direction == "maximize" else -1.0
+    left = [c for c in record["candidates"] if c["number"] in record["tied"] and c["values"]]
+    leader = max(left, key=lambda c: (sign * c["mean"], -c["number"]))["number"]
+    candidates = []
+    for candidate in record["candidates"]:
+        standing = "wins" if candidate["number"] == leader else "not told apart"
+        if candidate["number"] not in record["tied"]:
+            standing = "failed" if candidate["failed"] else "worse"
+        interval = candidate["interval"]
+        if interval is not None:
+            interval = (
+                list(within_range(tuple(interval), study.metric, candidate["values"]))
+                if len(candidate["values"]) >= ENOUGH
+                else None
+            )
+        candidates.append({**candidate, "interval": interval, "standing": standing})
+    return {
+        **{key: value for key, value in record.items() if key != "tied"},
+        "winner": leader,
+        "best_mean": leader,
+        "margin": None,
+        "margin_given": False,
+        "bound": None,
+        "seeds": max(len(c["values"]) for c in left),
+        "candidates": candidates,
+        "former": True,
+    }
+
+
+def numbers(record: Mapping[str, Any], *standings: str) -> list[int]:
+    """The candidates of these standings, or all; the best first."""
+    return [
+        c["number"] for c in record["candidates"] if not standings or c["standing"] in standings
+    ]
+
+
+def sentences(record: Mapping[str, Any]) -> list[str]:
+    """What it has shown and what it has not."""
+    winner, best = record["winner"], record["best_mean"]
+    if record.get("former"):
+        return [f"Trial {winner} wins with the best mean.", FORMER]
+    seeds = f"{record['seeds']} fresh seeds"
+    if record["margin"] is None:
+        return [
+            f"Trial {winner} wins with the best mean of {seeds}.",
+            f"Nothing is told apart: that takes {ENOUGH} seeds or more.",
+        ]
+    margin = f"{record['margin']:.3g}"
+    if not record["margin_given"]:
+        margin += ", one standard error of the best mean"
+    if winner != best:
+        said = [
+            f"Trial {winner} wins: it is cheaper than trial {best}, which has the best mean of "
+            f"{seeds}, and is shown not inferior within the margin ({margin})."
+        ]
+    else:
+        said = [f"Trial {winner} wins with the best mean of {seeds}."]
+        cheaper = [c for c in record["candidates"] if c.get("cheaper")]
+        if cheaper:
+            said.append(
+                f"{_trials([c['number'] for c in cheaper])} {_be(cheaper)} cheaper, but not shown "
+                f"to be not inferior within the margin ({margin})."
+            )
+    if apart := numbers(record, "not told apart"):
+        said.append(
+            f"Not told apart from the best mean: {_trials(apart, capital=False)}. That does not "
+            "make them equal; more seeds would tell."
+        )
+    if len(record["candidates"]) > 1:
+        said.append(
+            f"With 95 % confidence, no candidate is better than trial {winner} by more than "
+            f"{_above(record['bound'])}."
+        )
+    if unknown := [
+        c["number"]
+        for c in record["candidates"]
+        if c["seconds"] is None and c["standing"] not in ("worse", "failed")
+    ]:
+        said.append(
+            f"What {_trials(unknown, capital=False)} cost{'s' if len(unknown) == 1 else ''} is not "
+            "compared: no training without a cold start was measured."
+        )
+    return said
+
+
+def _trials(found: Sequence[int], *, capital: bool = True) -> str:
+    word = "trial" if len(found) == 1 else "trials"
+    return f"{word.capitalize() if capital else word} {listed(list(map(str, found)))}"
+
+
+def _be(found: Sequence[Any]) -> str:
+    return "is" if len(found) == 1 else "are"
+
+
+def _above(bound: float) -> str:
+    """A bound with three digits, never rounded down."""
+    if bound <= 0 or not math.isfinite(bound):
+        return f"{bound:.3g}"
+    unit = 10.0 ** (math.floor(math.log10(bound)) - 2)
+    return f"{math.ceil(bound / unit) * unit:.3g}"
+
+
+def within_range(
+    interval: tuple[float, float], metric: str, values: Sequence[float]
+) -> tuple[float, float]:
+    """The part of an interval that is inside the metric's range.
+
+    Where a value is outside of it, the name means something else in the user's code.
+    """
+    low, high = metric_range(metric)
+    if any(not low <= value <= high for value in values):
+        return interval
+    return max(low, interval[0]), min(high, interval[1])

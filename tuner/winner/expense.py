@@ -1,0 +1,57 @@
+"""What a training of a configuration costs, without cold starts.
+
+The first training of a study in an executor pays for imports, the device's context and loading the
+data; an attempt that resumed a checkpoint has measured a part of its training alone. Neither tells
+what the configuration costs. Seconds are comparable on the same device with as many threads only.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+
+from tuner.trials import COLD_START, TRAINING_SECONDS, Trial
+
+ALIKE = 1.1  # costs that differ by less than this factor are the same
+
+Place = tuple[str, int]  # device, threads
+
+
+@dataclass(frozen=True, slots=True)
+class Expense:
+    """Seconds of a configuration's trainings, by where they ran; of cold ones nothing."""
+
+    by_place: Mapping[Place, tuple[float, ...]] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float | None:
+        """The median training, where most of them ran; None where every one was cold."""
+        if not self.by_place:
+            return None
+        return median(
+            self.by_place[max(self.by_place, key=lambda place: len(self.by_place[place]))]
+        )
+
+
+UNKNOWN = Expense()
+
+
+def expense_of(trials: Iterable[Trial]) -> Expense:
+    """What these complete trials of one configuration have cost."""
+    by_place: dict[Place, list[float]] = defaultdict(list)
+    for trial in trials:
+        attrs = trial.user_attrs
+        seconds = attrs.get(TRAINING_SECONDS)
+        if not isinstance(seconds, int | float) or attrs.get(COLD_START) or trial.attempt != 1:
+            continue
+        by_place[str(attrs.get("device")), int(attrs.get("threads", 1))].append(float(seconds))
+    return Expense({place: tuple(seconds) for place, seconds in by_place.items()})
+
+
+def is_cheaper(a: Expense, b: Expense) -> bool:
+    """Whether `a` is known to cost less than `b`, by more than what counts as alike."""
+    shared = a.by_place.keys() & b.by_place.keys()
+    if not shared:
+        return False
+    place = max(shared, key=lambda p: (min(len(a.by_place[p]), len(b.by_place[p])), p))
+    return median(a.by_place[place]) * ALIKE < median(b.by_place[place])
