@@ -117,7 +117,9 @@ def _work_on(names: Sequence[str], shown: "Study | Experiment", workers: int | N
     """Have a worker train these studies until they are done, and show how that stands."""
     options = [word for name in names for word in ("--study", name)]
     options += [] if workers is None else ["--workers", str(workers)]
-    command = processes.command("tuner.cli", "worker", "--until-done", "--allow-code", *options)
+    command = processes.command(
+        "tuner.__main__", "worker", "--until-done", "--allow-code", *options
+    )
     # its own session: a terminal's Ctrl-C is this process's business
     with _Progress(shown) as progress, tempfile.TemporaryFile("w+") as errors:
         worker = subprocess.Popen(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 _LIBRARY = os.path.dirname(os.__file__)  # noqa: PTH120 - pathlib would be imported for it
 _STANDARD = {_LIBRARY, os.path.join(_LIBRARY, "lib-dynload")}  # noqa: PTH118
+_ZIP = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
 
 # the package of this installation, even where another `tuner` comes first on the path; no `-m`, for
 # then what own code spawns with multiprocessing would import the module that ran
@@ -57,13 +58,14 @@ def guarded(leash: int, program: Sequence[str], folder: Path | None = None) -> l
 
 def begin() -> None:
     """Be the process that `command` describes."""
-    _, root, module, *arguments = sys.argv
-    sys.argv = [module, *arguments]
+    _, root, name, *arguments = sys.argv
     standard = [entry for entry in sys.path if _is_standard(entry)]
     sys.path[:] = [*standard, *(entry for entry in sys.path if not _is_standard(entry))]
     if root not in sys.path:  # tuner is not installed: it runs from its sources
         sys.path.append(root)
-    importlib.import_module(module).main()
+    module = importlib.import_module(name)
+    sys.argv = [str(module.__file__), *arguments]
+    module.main()
 
 
 def after_standard_library() -> int:
@@ -73,4 +75,4 @@ def after_standard_library() -> int:
 
 
 def _is_standard(entry: str) -> bool:
-    return entry in _STANDARD or entry.endswith(".zip")
+    return entry in _STANDARD or entry.endswith(_ZIP)

@@ -27,7 +27,7 @@ def beside(*, wanted: bool) -> Iterator[None]:
         yield
         return
     leash, guards = socket.socketpair()  # however this process ends, the dashboard does then
-    command = processes.command("tuner.cli", "dashboard", "--no-browser", "--port", "0")
+    command = processes.command("tuner.__main__", "dashboard", "--no-browser", "--port", "0")
     with leash:
         process = subprocess.Popen(
             processes.guarded(guards.fileno(), command),
