@@ -87,6 +87,7 @@ def traceback(exception: str, prefix: str = "") -> str:
         ("loading\nno such file\n\n======\n", "no such file"),
         ("\x1b[1;31mfatal: no data\x1b[0m\n\x1b[0m\n", "fatal: no data"),
         ("no data\n\r 40%|███▏  | 2/5 [00:00<00:01,  2it/s]\r100%|██████| 5/5 [00:01]", "no data"),
+        ("no\a data\0\n", "no\\x07 data\\x00"),
         ("no data\n3/10 [=====>....] - ETA: 0s\n", "no data"),
         ("no data\nTraining ━━━━━━━━━━╸━━━━ 50% 0:00:01\n", "no data"),
         ("=== 2 failed in 0.1 s ===\n", "=== 2 failed in 0.1 s ==="),

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from tuner.errors import visible
+
 LENGTH = 300  # characters
 FOLLOWING = 12  # lines after an exception: the rest of its message, and what is said at the exit
 KILLED = "Signal 9 (SIGKILL)"  # as torchrun says it of a process
@@ -45,7 +47,7 @@ class _Exception(NamedTuple):
 def find(output: str) -> str:
     """Find the line that says most about why the program failed; empty if there is none."""
     raw = [_PREFIX.sub("", _ANSI.sub("", line), count=1) for line in output.splitlines()]
-    return _choose(raw)[:LENGTH]
+    return visible(_choose(raw)[:LENGTH])
 
 
 def _choose(lines: list[str]) -> str:

@@ -95,7 +95,7 @@ def ask() -> bool:
 def rank() -> int:
     """The process's rank among those that train the same model; 0 if it is the only one."""
     distributed: Any = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+    if getattr(distributed, "is_initialized", lambda: False)():  # not every torch has it
         return int(distributed.get_rank())
     for name in RANKS:
         if (value := os.environ.get(name, "")).isdecimal():
