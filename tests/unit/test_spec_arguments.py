@@ -105,14 +105,6 @@ def test_lists_are_several_words() -> None:
     assert for_click == ["--layers=64@0.1", "--layers=32@0.1", "0.1"]
 
 
-def test_a_list_in_a_study_file_is_refused_with_what_to_write() -> None:
-    text = f"{HEAD}search: {{layers: [[64, 32], [128]]}}\ncommand: [a, '{{layers:split}}']\n"
-    with pytest.raises(SpecError) as caught:
-        confirm(loads(text))
-    assert "is a list; own code can take a list as text: `64 32`" in str(caught.value)
-    confirm(loads(text.replace("[[64, 32], [128]]", "['64 32', '128']")))
-
-
 @pytest.mark.parametrize(
     ("value", "word"),
     [

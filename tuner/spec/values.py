@@ -41,9 +41,7 @@ def _value(given: Any, _: ValidatorFunctionWrapHandler) -> Any:
     if isinstance(given, float):
         return _finite(given)
     if given is not None and not isinstance(given, bool | int | str):
-        as_text = "; own code can take a list as text: `64 32`" if isinstance(given, list) else ""
-        kinds = "a number, text, true or false"
-        raise problem(f"must be a single value ({kinds}), is {a(given)}{as_text}")
+        raise problem(f"must be a single value (a number, text, true or false), is {a(given)}")
     return given
 
 
