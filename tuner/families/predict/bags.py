@@ -14,12 +14,12 @@ from tuner.families.bag import Bag
 from tuner.families.predict.common import (
     Answer,
     answer,
-    lines_of,
     opened,
     outputs,
     predicted,
     read_tensors,
 )
+from tuner.families.predict.tables import lines_of
 from tuner.spec.data import Tokens
 
 

@@ -1,9 +1,7 @@
 """What all `predict.py` share: the bundle's files, inputs from files or a pipe, answers as JSON."""
 
 import argparse
-import csv
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,36 +75,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return found
 
 
-def lines_of(path: str, column: str) -> Iterator[str]:
-    """The texts of a table's column, of a file with one a line, or (`-`) of standard input.
-
-    SystemExit with a sentence where that is not possible.
-    """
-    if path == "-":
-        yield from (line.rstrip("\r\n") for line in sys.stdin)
-        return
-    suffix = Path(path).suffix.lower()
-    separators = {".csv": ",", ".tsv": "\t"}
-    try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            if suffix in separators:
-                for row in csv.DictReader(file, delimiter=separators[suffix]):
-                    yield str(row[column])
-            elif suffix == ".jsonl":
-                for line in filter(str.strip, file):
-                    yield str(json.loads(line)[column])
-            elif suffix == ".txt":
-                yield from (line.rstrip("\r\n") for line in file)
-            else:
-                sys.exit(f"{path}: must be a .csv, .tsv, .jsonl or .txt file")
-    except OSError as error:
-        sys.exit(f"{path}: cannot be read ({error.strerror})")
-    except KeyError:
-        sys.exit(f"{path}: has no column `{column}`; --column names another one")
-    except (TypeError, ValueError, csv.Error) as error:
-        sys.exit(f"{path}: cannot be read ({error})")
-
-
 @torch.inference_mode()
 def predicted(model: nn.Module, inputs: Any, content: Mapping[str, Any]) -> Iterator[Answer]:
     """The class of each input and how likely it is, or its number."""
@@ -124,20 +92,21 @@ def predicted(model: nn.Module, inputs: Any, content: Mapping[str, Any]) -> Iter
 
 
 def answer(
-    answers: Answers, read: Callable[[str, str], Iterator[Any]], column: str, what: str
+    answers: Answers, read: Callable[[str, str, str], Iterator[Any]], column: str, what: str
 ) -> None:
     """The program: a line of JSON for each input that the command line names.
 
-    `read` gives the inputs of a path and a column; `column` is the one by default.
+    `read` gives the inputs of a path, a column and an encoding; `column` is the one by default.
     """
     parser = argparse.ArgumentParser(description=f"Print a prediction, a line of JSON, for {what}.")
     parser.add_argument("path", nargs="*", default=["-"], help=f"{what}; `-`: standard input")
     if column:
         parser.add_argument("--column", default=column, help="of tables (default: %(default)s)")
+        parser.add_argument("--encoding", default="utf-8-sig", help="of files (default: UTF-8)")
     else:
-        parser.set_defaults(column="")
+        parser.set_defaults(column="", encoding="")
     chosen = parser.parse_args()
-    inputs = [one for path in chosen.path for one in read(path, chosen.column)]
+    inputs = [one for path in chosen.path for one in read(path, chosen.column, chosen.encoding)]
     for start in range(0, len(inputs), BATCH):
         for found in answers(inputs[start : start + BATCH]):
             print(json.dumps(found, ensure_ascii=False))

@@ -38,7 +38,7 @@ def serve(model: nn.Module, content: Mapping[str, Any]) -> None:
     shape = tuple(content["input_shape"])
     mean, std = (torch.tensor(content[name]).view(-1, 1, 1) for name in ("mean", "std"))
 
-    def read(path: str, _: str) -> Iterator[Tensor]:
+    def read(path: str, *_: str) -> Iterator[Tensor]:
         if path != "-" and not path.lower().endswith(".csv"):
             image = _image(Path(path), shape)
             if image.max() > content["range"][1]:
@@ -114,7 +114,9 @@ def _with_pillow(path: Path, shape: tuple[int, ...]) -> Tensor | None:
         from PIL import Image, ImageOps
     except ImportError:
         return None
-    with Image.open(path) as image:
+    Image.init()
+    safe = [name for name in Image.ID if name not in ("EPS", "WMF")]  # these run other programs
+    with Image.open(path, formats=safe) as image:
         upright = ImageOps.exif_transpose(image)
         if upright.mode == "I" or upright.mode.startswith("I;16"):
             deep = torch.frombuffer(bytearray(upright.convert("I").tobytes()), dtype=torch.int32)

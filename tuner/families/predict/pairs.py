@@ -13,10 +13,10 @@ from tuner.families.predict.common import (
     Answer,
     answer,
     description,
-    lines_of,
     opened,
     read_tensors,
 )
+from tuner.families.predict.tables import lines_of
 from tuner.families.seq2seq import LENGTH_POWER, build
 
 

@@ -12,13 +12,13 @@ from transformers.pytorch_utils import Conv1D
 from tuner.families.predict.common import (
     Answer,
     answer,
-    lines_of,
     opened,
     outputs,
     predicted,
     read_tensors,
 )
 from tuner.families.predict.images import serve
+from tuner.families.predict.tables import lines_of
 from tuner.families.pretrained import LORA_SCALE, _head
 from tuner.families.transfer.encoder import Encoder, TextEncoder, image_encoder
 

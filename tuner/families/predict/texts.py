@@ -12,11 +12,11 @@ from tuner.families.predict.common import (
     Answer,
     answer,
     description,
-    lines_of,
     opened,
     predicted,
     read_tensors,
 )
+from tuner.families.predict.tables import lines_of
 
 
 def run(build: Callable[[Any, Any], nn.Module], folder: Path) -> None:

@@ -8,7 +8,8 @@ from gensim.models import KeyedVectors
 from gensim.models.fasttext import ft_ngram_hashes
 
 from tuner.data.words import tokens
-from tuner.families.predict.common import Answer, answer, lines_of, opened, read_tensors
+from tuner.families.predict.common import Answer, answer, opened, read_tensors
+from tuner.families.predict.tables import lines_of
 from tuner.families.word_vectors import NEAREST
 
 
