@@ -81,6 +81,15 @@ def test_a_study_is_run_looked_at_and_exported(here: Path) -> None:
         tuner.launch({**STUDY, "name": "mine"}, overrides=["seed=3"])
     longer = tuner.run({**STUDY, "name": "mine", "seed": 3}, overrides=["budget.trials=13"])
     assert len(longer.all_trials) == 13
+    confirmed = tuner.run(
+        {**STUDY, "name": "mine", "seed": 3, "confirm": {"top": 2, "seeds": 2}},
+        overrides=["budget.trials=13"],
+    )
+    assert len(confirmed.all_trials) == 13
+    assert [len(tuner.study("mine-confirm").all_trials)] == [4]
+    content = confirmed.export(force=True).content
+    assert content["metric"]["confirmed"]["won"]
+    assert content["trial"] == confirmed.best.number
 
 
 def test_several_families_are_an_experiment(here: Path) -> None:

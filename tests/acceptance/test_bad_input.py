@@ -561,6 +561,10 @@ def test_another_winner_of_a_confirmation_has_its_own_first_look(
     assert (first["trial"], first["metric"]["test"]) == (0, 0.5)
     card = (Path("exports") / "small" / "card.md").read_text()
     assert "It is of the search's winner, which no confirmation has tried" in card
+    assert line("change", "small", "confirm.seeds=3").code == 0
+    assert (
+        "the study file asks for a confirmation, which has not been made" in export()["notes"][-1]
+    )
     candidate = {
         "values": [0.4, 0.5, 0.6], "failed": 0, "seconds": 1.0, "searched": 0.4, "mean": 0.5,
         "interval": [0.3, 0.7], "overstated_by": 0.1, "cheaper": False,

@@ -13,3 +13,10 @@ from tuner.spec.load import loads
 def test_the_file_of_a_study_launches_the_same_study(name: str) -> None:
     spec = confirm(loads(TEXTS[name]))
     assert confirm(loads(yaml_text(study_file(spec)))) == spec
+
+
+@pytest.mark.parametrize("section", ["{}", "{top: 3}", "{seeds: 7, margin: 0.01}"])
+def test_a_confirmation_is_kept_also_where_all_of_it_is_as_by_default(section: str) -> None:
+    spec = confirm(loads(f"name: x\nfamily: cnn\ndata: digits\nconfirm: {section}"))
+    assert spec.confirm is not None
+    assert confirm(loads(yaml_text(study_file(spec)))) == spec

@@ -100,6 +100,9 @@ def test_good_names(name: str) -> None:
     [
         ("budgett: 3", "unknown key `budgett`; did you mean `budget`?"),
         ("budget: {trails: 2}", "budget: unknown key `trails`; did you mean `trials`?"),
+        ("confirm: {seeds: 1}", "confirm.seeds: must be at least 2, is `1`"),
+        ("confirm: {margin: -0.1}", "confirm.margin: must be at least 0, is `-0.1`"),
+        ("confirm: {seed: 3}", "confirm: unknown key `seed`; did you mean `seeds`?"),
         ("budget: {trials: 0}", "budget.trials: must be at least 1, is `0`"),
         ("budget: {trials: two}", "budget.trials: must be a whole number, is the text `two`"),
         ("budget: {trials: '2'}", "budget.trials: must be a whole number, is the text `2`"),

@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from tests.unit.spaces import spaces
 from tuner.errors import SpecError
 from tuner.families import confirm, registry
+from tuner.spec.change import changed, is_changeable
 from tuner.spec.load import from_mapping, loads
 from tuner.spec.overrides import assigned
 from tuner.spec.resolve import fitted
 from tuner.spec.resolved import ResolvedSpec, differences
 from tuner.spec.seeds import derived_seed, trial_seed
 from tuner.spec.space import Space
+from tuner.spec.study import Confirm
 
 HEAD = "name: x\nfamily: cnn\ndata: digits\n"
 
@@ -314,3 +316,29 @@ def test_seeds_spread() -> None:
         == 2000
     )
     assert all(0 <= derived_seed(n) < 2**31 for n in range(100))
+
+
+# The confirmation
+
+
+def test_a_confirmation_is_asked_for_by_its_section_alone() -> None:
+    assert spec().confirm is None
+    assert spec("confirm:").confirm is None
+    assert spec("confirm: {}").confirm == Confirm(top=5, seeds=5, margin=None)
+    assert spec("", "confirm.seeds=3").confirm == Confirm(seeds=3)
+
+
+def test_a_study_that_an_older_tuner_stored_has_none_and_may_get_one() -> None:
+    stored = spec().as_json()
+    del stored["confirm"]
+    before = ResolvedSpec.from_json(stored)
+    assert before == spec()
+    lines = differences(before, spec("confirm: {top: 3}"))
+    assert lines == [
+        "confirm.top: not set → 3",
+        "confirm.seeds: not set → 5",
+        "confirm.margin: not set → null",
+    ]
+    assert all(is_changeable(line.partition(":")[0]) for line in lines)
+    assert changed(before, ["confirm.seeds=3"]).confirm == Confirm(seeds=3)
+    assert changed(spec("confirm: {}"), ["confirm=null"]).confirm is None

@@ -146,6 +146,12 @@ class Confirmation:
 
     def _refuse_unfinished(self) -> None:
         study = commands.find(self._database, self.study.name)
+        if study.state is StudyState.ACTIVE:
+            raise TunerError(
+                f"the confirmation {quoted(study.name)} is active, and this machine's worker does "
+                "not serve it (see `resources.labels`); run the command again when workers "
+                "elsewhere have trained it"
+            )
         if study.state is not StudyState.FINISHED:
             raise TunerError(
                 f"the confirmation {quoted(study.name)} is {study.state} "

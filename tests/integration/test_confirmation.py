@@ -1,0 +1,205 @@
+"""A confirmation's study: what it queues, with which seeds, and when it refuses to wait."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.integration.searching import LEASE, Trainer, search
+from tuner import commands
+from tuner.confirmations import ATTRIBUTE
+from tuner.database import studies
+from tuner.database.engine import Database
+from tuner.errors import BadInputError, TunerError
+from tuner.settings import Settings
+from tuner.spec.resolved import ResolvedSpec
+from tuner.spec.study import Confirm
+from tuner.trials import SEED, TRAINING_SECONDS, Cause, Study, StudyState, TrialState
+from tuner.winner import choice
+from tuner.winner.confirm import REPEATS, Confirmation
+
+CODE = "def train(trial):\n    return 0.5\n"
+STUDY = """
+name: luck
+family: function
+function: luck_code:train
+objective: {metric: accuracy, direction: maximize}
+search: {kind: [lucky, better, poor]}
+enqueue: [{kind: lucky}, {kind: better}, {kind: poor}]
+budget: {trials: 3, epochs: 1}
+"""
+SEARCHED = {"lucky": 0.99, "better": 0.91, "poor": 0.5}
+QUALITY = {"lucky": 0.8, "better": 0.9, "poor": 0.5}
+
+Trainings = list[tuple[str, int | None]]  # kind and seed, in their order
+
+
+class Home:
+    """A study in which three configurations were tried, and who trains more of them."""
+
+    def __init__(self, database: Database, folder: Path, study: str = STUDY) -> None:
+        self.database = database
+        self.settings = Settings(home=folder / "home")
+        self.code = folder / "luck_code.py"
+        self.code.write_text(CODE)
+        file = folder / "luck.yaml"
+        file.write_text(study)
+        prepared = commands.prepare_study(database, file, self.settings)
+        self.trainings: Trainings = []
+        self.fail = ""  # this kind's trainings fail
+        self.train(commands.launch(database, prepared).study, SEARCHED, noise=0.0)
+        self.trainings.clear()
+
+    @property
+    def study(self) -> Study:
+        return commands.find(self.database, "luck")
+
+    def train(self, study: Study, quality: dict[str, float], noise: float = 0.004) -> None:
+        """Train all that a study gives, as workers do."""
+        of = ResolvedSpec.from_json(study.spec or {})
+        trainer = Trainer(self.database, search(self.database, study.id, of))
+        while (held := trainer.claim()) is not None:
+            kind, seed = str(held.params["kind"]), held.claimed.seed
+            self.trainings.append((kind, seed))
+            if kind == self.fail:
+                trainer.finish(held, TrialState.FAILED, cause=Cause.USER_ERROR, message="no")
+                continue
+            value = quality[kind] + random.Random(seed).gauss(0, noise)
+            attrs = {TRAINING_SECONDS: 1.0, "device": "cpu", "threads": 1, SEED: seed}
+            trainer.finish(held, values=[value], user_attrs=attrs)
+        with self.database.statement() as connection:
+            studies.finish_if_done(connection, [study.id], lease=LEASE)
+
+    def confirm(self, *, work: Callable[[Study], bool] | None = None, **request: int) -> int | None:
+        """The number of the winner; None where it was interrupted."""
+
+        def train(study: Study) -> bool:
+            self.train(study, QUALITY)
+            return False
+
+        contest = Confirmation(self.database, self.settings, self.study, Confirm(**request))
+        verdict = contest.run(work or train, lambda *_: None)
+        return None if verdict is None else verdict.winner.number
+
+
+@pytest.fixture
+def home(database: Database, tmp_path: Path) -> Home:
+    return Home(database, tmp_path)
+
+
+def test_every_configuration_has_the_same_fresh_seeds(home: Home) -> None:
+    assert home.confirm(seeds=3) == 1
+    seeds = {kind: {s for k, s in home.trainings if k == kind} for kind in QUALITY}
+    assert seeds["lucky"] == seeds["better"] == seeds["poor"]
+    assert len(seeds["better"]) == 3
+    assert len(home.trainings) == 9
+    # asked again, nothing is trained; asked for more, one training of each that is left
+    home.trainings.clear()
+    assert home.confirm(seeds=3) == 1
+    assert home.trainings == []
+    assert home.confirm(seeds=4) == 1
+    new = {seed for _, seed in home.trainings}
+    assert len(new) == 1
+    assert new.isdisjoint(seeds["better"])
+    companion = commands.find(home.database, "luck-confirm")
+    trials = commands.load_trials(home.database, companion)
+    assert {str(trial.number) for trial in trials} == set(companion.user_attrs[REPEATS])
+
+
+def test_two_seeds_tell_nothing_apart_and_the_best_mean_wins(home: Home) -> None:
+    assert home.confirm(seeds=2, top=2) == 1
+    record = choice.confirmation(home.study)
+    assert record is not None
+    assert [c["standing"] for c in record["candidates"]] == ["wins", "not told apart"]
+    assert record["bound"] is None
+
+
+def test_trainings_of_a_former_version_are_not_compared(home: Home) -> None:
+    """Each had a seed of its own, so they are no pairs; all are trained again."""
+    assert home.confirm(seeds=3) == 1
+    companion = commands.find(home.database, "luck-confirm")
+    choice.keep(home.database, companion, REPEATS, {})
+    home.trainings.clear()
+    assert home.confirm(seeds=3) == 1
+    assert len(home.trainings) == 9
+    record = choice.confirmation(home.study)
+    assert record is not None
+    assert [len(c["values"]) for c in record["candidates"]] == [3, 3, 3]
+
+
+def test_a_failed_training_puts_a_configuration_out_until_it_is_tried_again(home: Home) -> None:
+    home.fail = "better"
+    assert home.confirm(seeds=3) == 0
+    record = choice.confirmation(home.study)
+    assert record is not None
+    failed = next(c for c in record["candidates"] if c["number"] == 1)
+    assert (failed["standing"], failed["failed"], failed["mean"]) == ("failed", 3, None)
+    home.fail = ""
+    commands.retry(home.database, "luck-confirm")
+    assert home.confirm(seeds=3) == 1
+
+
+def test_an_interrupted_confirmation_is_paused_and_goes_on(home: Home) -> None:
+    assert home.confirm(seeds=3, work=lambda _: True) is None
+    assert commands.find(home.database, "luck-confirm").state is StudyState.PAUSED
+    assert choice.confirmation(home.study) is None
+    assert home.confirm(seeds=3) == 1
+
+
+def test_changed_code_is_refused_before_anything_waits_for_it(home: Home) -> None:
+    home.code.write_text(CODE + "# changed\n")
+    with pytest.raises(BadInputError, match=r"cannot be trained here: .* has changed since"):
+        home.confirm(seeds=3)
+    assert home.trainings == []
+    assert commands.find(home.database, "luck-confirm").state is StudyState.PAUSED
+    home.code.unlink()
+    with pytest.raises(BadInputError, match=r"cannot be trained here: .*there is no module"):
+        home.confirm(seeds=3)
+    home.code.write_text(CODE)
+    assert home.confirm(seeds=3) == 1
+    home.code.write_text(CODE + "# changed\n")
+    assert home.confirm(seeds=3) == 1  # all is trained: no code is needed
+
+
+def test_a_study_that_this_machine_does_not_serve_is_no_endless_wait(home: Home) -> None:
+    with pytest.raises(TunerError, match=r"`luck-confirm` is active, and this machine's worker"):
+        home.confirm(seeds=3, work=lambda _: False)
+
+
+def test_changed_data_is_refused(database: Database, tmp_path: Path) -> None:
+    rows = [f"{word} {number},{word}" for number in range(20) for word in ("good", "bad")]
+    table = tmp_path / "reviews.csv"
+    table.write_text("text,label\n" + "\n".join(rows))
+    file = tmp_path / "words.yaml"
+    file.write_text("name: words\nfamily: bow\ndata: {path: reviews.csv}\nbudget: {trials: 1}\n")
+    settings = Settings(home=tmp_path / "home")
+    study = commands.launch(database, commands.prepare_study(database, file, settings)).study
+    of = ResolvedSpec.from_json(study.spec or {})
+    trainer = Trainer(database, search(database, study.id, of))
+    held = trainer.claim()
+    assert held is not None
+    trainer.finish(held)
+    with database.statement() as connection:
+        studies.finish_if_done(connection, [study.id], lease=LEASE)
+    table.write_text("text,label\n" + "\n".join(rows[1:]))
+    contest = Confirmation(database, settings, commands.find(database, "words"), Confirm())
+    with pytest.raises(BadInputError, match=r"its data has changed since it was launched"):
+        contest.run(lambda _: False, lambda *_: None)
+    table.unlink()
+    contest = Confirmation(database, settings, commands.find(database, "words"), Confirm())
+    with pytest.raises(BadInputError, match=r"`words-confirm` cannot be trained here: "):
+        contest.run(lambda _: False, lambda *_: None)
+
+
+def test_an_experiments_best_family_is_the_one_with_the_best_confirmed_mean(home: Home) -> None:
+    """A lucky value of one family must not win over the mean of another."""
+    assert home.confirm(seeds=3) == 1
+    study = home.study
+    record = dict(choice.confirmation(study) or {})
+    other = replace(study, id=study.id + 1, user_attrs={})
+    assert choice.best_of_several([other, study]) == (other, False)
+    worse = [{**c, "mean": c["mean"] - 0.05} for c in record["candidates"]]
+    other = replace(other, user_attrs={ATTRIBUTE: {**record, "candidates": worse}})
+    assert choice.best_of_several([other, study]) == (study, True)
