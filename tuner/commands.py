@@ -827,8 +827,8 @@ def enqueue(
         if study.max_trials is not None and needed > study.max_trials:
             if not extend:
                 raise StudyStateError(
-                    f"all {study.max_trials} trials of the study {quoted(name)} are given out, so "
-                    "this one would not be tried: extend the budget for it with `--extend`, or "
+                    f"{refusals.is_given_out(study, 'trials')}, so this one would not be "
+                    "tried: extend the budget for it with `--extend`, or "
                     f"`{shell.command('change', name, f'budget.trials={needed}')}`"
                 )
             study = _with_trials(connection, study, needed)

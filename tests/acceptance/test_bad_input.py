@@ -151,6 +151,67 @@ def small(line: Line, database: Database) -> Said:
     return said
 
 
+# Commands that are named
+
+
+def pasted(command: str) -> list[str]:
+    """The words behind `tuner` of a printed command as bash reads them."""
+    printer = "tuner() { printf '%s\\0' \"$@\"; }; "
+    done = subprocess.run(
+        ["bash", "-c", printer + command],
+        env={"LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split("\0")[:-1]
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "my study", "it's $(x) `y`", "-n"])
+def test_hints_name_the_study_so_that_bash_reads_it(
+    line: Line, database: Database, name: str
+) -> None:
+    add_trial(database, name, state=OptunaState.FAIL)
+    study = commands.find(database, name)
+
+    def state() -> StudyState:
+        return commands.find(database, name).state
+
+    said = line("pause", "--", name)
+    resume = said.out.removeprefix("paused; ").removesuffix(" continues\n")
+    assert state() is StudyState.PAUSED
+    said = line("retry", "--", name)
+    assert said.err == f"the study is paused: {resume} goes on\n"
+    assert commands.trial(database, study, 0).state is TrialState.WAITING
+    said = line(*pasted(resume))
+    assert said.out == "active; its trials run where `study.optimize` is called\n", said
+    assert state() is StudyState.ACTIVE
+    said = line("kill", "--", name, "0")
+    retry = said.out.removeprefix("killed trial 0; ").removesuffix(" queues it again\n")
+    assert line(*pasted(retry)).out == "queued again: 0\n"
+
+
+def test_hints_of_a_launch_and_a_stop(
+    line: Line, small: Said, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names, labels, exports that are there already."""
+    monkeypatch.setattr("tuner.export.measure.evaluate", measured)
+    labelled = STUDY.replace("small", "with label") + "resources: {labels: {gpu: h200}}\n"
+    said = line("launch", written(labelled, "l.yaml"))
+    assert said.code == 0, said.err
+    worker, show = (row.split("   ")[0].strip() for row in said.out.splitlines()[2:])
+    assert pasted(worker) == ["worker", "--label", "gpu=h200"]
+    assert line(*pasted(show)).code == 0
+    assert line("stop", "with label").out == "stopped\n"  # there is nothing to export
+
+    for options in ([], ["--force"]):  # the second time there is an export
+        said = line("stop", "small")
+        export = said.out.removeprefix("stopped; ").removesuffix(" exports the best so far\n")
+        assert pasted(export) == ["export", "small", *options]
+        assert line(*pasted(export)).code == 0
+        line("resume", "small")
+
+
 # Study files and data
 
 

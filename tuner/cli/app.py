@@ -34,7 +34,7 @@ INTERRUPTED = 130  # exit code
 
 app = typer.Typer(
     help="Search hyperparameters: launch a study, watch it, export the best configuration.",
-    epilog="Start with `tuner run studies/digits-cnn.yaml`.",
+    epilog="Start with `tuner run STUDY.yaml`; `tuner families` lists what a study can tune.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -5,6 +5,7 @@ from typing import Any
 import typer
 
 from tuner import commands, confirmations
+from tuner.cli.conclude import how_to_export
 from tuner.cli.output import (
     AsJson,
     StudyName,
@@ -12,9 +13,9 @@ from tuner.cli.output import (
     err,
     number,
     opened,
+    options_of,
     out,
     print_json,
-    program,
     shown,
     table,
     typed,
@@ -23,6 +24,7 @@ from tuner.cli.run import PANEL, Threads, Workers
 from tuner.cli.working import confirm_here
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.study import Confirm
+from tuner.spec.words import counted
 from tuner.trials import Study
 from tuner.winner.choice import confirmation
 from tuner.winner.elimination import Verdict
@@ -71,12 +73,21 @@ def confirm(
 
         def on_round(done: int, verdict: Verdict) -> None:
             if not as_json:
-                err.print(f"[dim]{done} seeds each: {len(verdict.ranked)} left[/]")
+                err.print(f"[dim]{counted(done, 'seed')} each: {len(verdict.ranked)} left[/]")
 
         if not confirm_here(
             database, settings, study, request, workers=workers, threads=threads, on_round=on_round
         ):
-            err.print(f"[yellow]paused[/]. Continue with {typed('confirm', name)}")
+            repeat = {
+                "--top": top,
+                "--seeds": seeds,
+                "--margin": margin,
+                "--workers": workers,
+                "--threads": threads,
+                "--json": as_json,
+            }
+            again = typed("confirm", name, options=options_of(repeat))
+            err.print(f"[yellow]paused[/]. Continue with {again}")
             raise typer.Exit(130)
         study = commands.find(database, name)
         record = confirmation(study)
@@ -108,8 +119,7 @@ def _show(study: Study, record: dict[str, Any] | Any) -> None:
     for sentence in confirmations.sentences(record):
         out.print(shown(sentence))
     out.print(shown(overstatement(study, record)))
-    command = " ".join([*program(), "export", study.name])
-    out.print(f"next: {shown(command)}")
+    out.print(f"next: {shown(how_to_export(study.name))}")
 
 
 def overstatement(study: Study, record: dict[str, Any] | Any) -> str:

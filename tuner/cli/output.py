@@ -82,6 +82,18 @@ def command(name: str, *arguments: str, options: Sequence[str] = ()) -> str:
     return shell.line(*program(), *shell.words(name, *arguments, options=options))
 
 
+def options_of(values: Mapping[str, object]) -> list[str]:
+    """Options as they were given: `--name x`, a flag that is set, one of a list for each of it."""
+    words = []
+    for option, given in values.items():
+        for value in given if isinstance(given, list) else [given]:
+            if value is True:
+                words.append(option)
+            elif value is not None and value is not False:
+                words += [option, str(value)]
+    return words
+
+
 def how_to_work(database: Database, settings: Settings, studies: Sequence[Study]) -> str:
     """The command of a worker that serves these studies."""
     options = [

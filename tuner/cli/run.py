@@ -1,8 +1,7 @@
 """Launching and working: `run`, `launch`, `worker`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -23,6 +22,7 @@ from tuner.cli.output import (
     err,
     how_to_work,
     opened,
+    options_of,
     out,
     print_json,
     shown,
@@ -86,17 +86,16 @@ def run(
     experiment a study a family; the best of them is exported. Running it again continues where it
     was. Ctrl-C pauses.
     """
-    again = _again(
-        file,
-        {
-            "--set": overrides,
-            "--name": name,
-            "--workers": workers,
-            "--threads": threads,
-            "--to": to,
-        },
-        {"--dashboard": dashboard, "--json": as_json},
-    )
+    given = {
+        "--set": overrides,
+        "--name": name,
+        "--workers": workers,
+        "--threads": threads,
+        "--to": to,
+        "--dashboard": dashboard,
+        "--json": as_json,
+    }
+    again = command("run", str(file), options=options_of(given))  # without them: another study
     with opened() as (settings, database):
         prepared = experiments.prepare(database, file, settings, overrides=overrides, name=name)
         experiment, resources = prepared[0].experiment, prepared[0].spec.resources
@@ -131,15 +130,6 @@ def run(
             conclude(database, settings, found[0], again, folder, as_json)
         else:
             conclude_experiment(database, settings, experiment, again, folder, as_json)
-
-
-def _again(file: Path, values: Mapping[str, Any], flags: Mapping[str, bool]) -> str:
-    """The command that was given: without its options it would be about another study."""
-    options = [name for name, is_set in flags.items() if is_set]
-    for name, value in values.items():
-        for one in value if isinstance(value, list) else [value]:
-            options += [] if one is None else [name, str(one)]
-    return command("run", str(file), options=options)
 
 
 def _say_notes(prepared: Sequence[commands.Prepared]) -> None:

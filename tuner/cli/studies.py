@@ -27,6 +27,7 @@ from tuner.cli.output import (
     shown,
     state,
     table,
+    typed,
 )
 from tuner.cli.show import overview_record, say_which_objective, show
 from tuner.database.engine import Database
@@ -63,7 +64,9 @@ def list_(as_json: bool = AsJson) -> None:
             print_json([overview_record(o) for o in found])
             return
         if not found:
-            out.print("no studies yet; start with `tuner run studies/digits-cnn.yaml`")
+            file = "studies/digits-cnn.yaml"  # of the repository; an installation has none
+            start = file if Path(file).is_file() else "STUDY.yaml"
+            out.print(f"no studies yet; start with {typed('run', start)}")
             return
         made = table(
             "study", "state", "family", "done", "running", "created", right=frozenset({"running"})

@@ -25,17 +25,24 @@ def no_trial(connection: Connection, study: Study, *, lease: float) -> str:
 
 def given_out(study: Study, budget: str, queued: int = 1) -> str:
     """That a budget gives no trial any more, and what to do; `queued` trials want a unit of it."""
-    of = f"of the study {quoted(study.name)} are"
+    return f"{is_given_out(study, budget)}: {how_to_extend(study, budget, queued)}"
+
+
+def is_given_out(study: Study, budget: str) -> str:
+    """That a budget gives no trial any more."""
+    of = f"of the study {quoted(study.name)}"
     match budget:
+        case "trials" if study.max_trials == 1:
+            return f"the only trial {of} is given out"
         case "trials":
-            sentence = f"all {study.max_trials} trials {of} given out"
+            return f"all {study.max_trials} trials {of} are given out"
         case "total_epochs":
-            sentence = f"the {study.max_epochs} epochs {of} given out"
+            epochs = "epoch" if study.max_epochs == 1 else f"{study.max_epochs} epochs"
+            return f"the {epochs} {of} {'is' if study.max_epochs == 1 else 'are'} given out"
         case "gpu_seconds":
-            sentence = f"the {study.max_seconds or 0:g} GPU seconds {of} given out"
+            return f"the {study.max_seconds or 0:g} GPU seconds {of} are given out"
         case _:
-            sentence = f"the hours {of} over"
-    return f"{sentence}: {how_to_extend(study, budget, queued)}"
+            return f"the hours {of} are over"
 
 
 def how_to_extend(study: Study, budget: str | None, queued: int = 1) -> str:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tuner import artifacts, files
+from tuner import artifacts, files, shell
 from tuner.errors import BadInputError, NothingToExportError
 from tuner.export import card, facts, manifest, measure
 from tuner.export.facts import Measured
@@ -73,7 +73,7 @@ def export(
     if study.spec is None:
         raise NothingToExportError(
             f"the study {quoted(study.name)} was made through Optuna: tuner has no family, data "
-            "and weights of it (`tuner best` prints its best parameters)"
+            f"and weights of it (`{shell.command('best', study.name)}` prints its best parameters)"
         )
     refuse_taken(folder, force=force)
     spec = ResolvedSpec.from_json(study.spec)

@@ -3,13 +3,13 @@
 Texts are plain; whoever shows them escapes them. Times are UTC.
 """
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
+from tuner import files, shell
 from tuner.figures import text, values
 from tuner.trials import Study, Trial, TrialState, best_trial, better, finished
 
@@ -271,9 +271,8 @@ def reproduce(study: Study, found: Trial | None) -> str | None:
     """The commands that train the best configuration again; None where there is none to train."""
     if found is None or study.spec is None:
         return None
-    name = shlex.quote(text.clean(study.name))
-    path = shlex.quote(text.clean(f"exports/{study.name}/reproduce.yaml"))
-    return f"tuner export {name}\ntuner run {path}"
+    path = f"exports/{files.safe_name(study.name)}/reproduce.yaml"
+    return f"{shell.command('export', study.name)}\n{shell.command('run', path)}"
 
 
 def ended(study: Study, trials: Sequence[Trial]) -> datetime | None:

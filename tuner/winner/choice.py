@@ -1,13 +1,12 @@
 """Which trial of a study wins, by its value or by a confirmation, and its export."""
 
-import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tuner import commands, confirmations
+from tuner import commands, confirmations, shell
 from tuner.database import studies
 from tuner.database.engine import Database
 from tuner.errors import TrialNotFoundError
@@ -159,7 +158,7 @@ def export_trial(
         confirmed=confirmed(study, trial),
         notes=[
             *_of_state(study, trial),
-            *_of_looks(looks, trial, chosen_by=chosen_by, may_look=may_look),
+            *_of_looks(study, looks, trial, chosen_by=chosen_by, may_look=may_look),
         ],
     )
     exported = export(study, trial, folder, settings, force=force, plan=plan)
@@ -190,13 +189,18 @@ def _of_state(study: Study, trial: Trial) -> list[str]:
     if asks and record is None:
         notes.append(
             "the study file asks for a confirmation, which has not been made: this is the "
-            f"search's choice; make it with `tuner confirm {shlex.quote(study.name)}`"
+            f"search's choice; make it with `{shell.command('confirm', study.name)}`"
         )
     return notes
 
 
 def _of_looks(
-    looks: Sequence[Mapping[str, Any]], trial: Trial, *, chosen_by: str, may_look: bool
+    study: Study,
+    looks: Sequence[Mapping[str, Any]],
+    trial: Trial,
+    *,
+    chosen_by: str,
+    may_look: bool,
 ) -> list[str]:
     others = [look for look in looks if look["trial"] != trial.number]
     if not others:
@@ -213,9 +217,14 @@ def _of_looks(
             f"the test part was also read for {listed}: a choice between trials that have all "
             "seen it is biased"
         ]
+    again = shell.command(
+        "export",
+        study.name,
+        options=["--trial", str(trial.number), "--look-again", "--force"],
+    )
     return [
-        f"the test part was read already, for {listed}, and is not read again; "
-        "`tuner export --look-again` does so, and records it"
+        f"the test part was read already, for {listed}, and is not read again; `{again}` does so, "
+        "and records it"
     ]
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from tuner import commands
+from tuner import commands, shell
 from tuner.confirmations import ATTRIBUTE
 from tuner.database import studies, trials
 from tuner.database.engine import Database
@@ -49,7 +49,7 @@ class Confirmation:
         if study.state is StudyState.ACTIVE:
             raise BadInputError(
                 f"the study {quoted(study.name)} is active: its best may still change; confirm it "
-                "when it has finished, or after `tuner stop`"
+                f"when it has finished, or after `{shell.command('stop', study.name)}`"
             )
         self._database = database
         self._settings = settings
@@ -82,7 +82,8 @@ class Confirmation:
         if verdict is None:
             raise TunerError(
                 f"no configuration gave two values with {self._request.seeds} fresh seeds, so "
-                f"nothing is confirmed; `tuner show {self.study.name}` says what went wrong"
+                f"nothing is confirmed; `{shell.command('show', self.study.name)}` says what "
+                "went wrong"
             )
         self._keep(verdict)
         return verdict

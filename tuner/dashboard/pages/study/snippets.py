@@ -1,10 +1,9 @@
 """A configuration as text to paste."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tuner import export
+from tuner import export, shell
 from tuner.spec.words import written
 from tuner.trials import ParamValue
 
@@ -38,7 +37,7 @@ def _as(form: str, params: Mapping[str, ParamValue]) -> str:
 def command_line(study: str, params: Mapping[str, ParamValue]) -> str:
     """The command that tries just this configuration again in the study."""
     pairs = (f"{name}={_exact(value)}" for name, value in params.items())
-    return " \\\n  ".join([shlex.join(["tuner", "enqueue", study]), *map(shlex.quote, pairs)])
+    return " \\\n  ".join([shell.command("enqueue", study), *map(shell.quote, pairs)])
 
 
 def _exact(value: ParamValue) -> str:
