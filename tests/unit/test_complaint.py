@@ -120,10 +120,10 @@ def traceback(exception: str, prefix: str = "") -> str:
             "train.py: error: unrecognized arguments: --y\n" + TORCHRUN.format(NO_TRACEBACK),
             "train.py: error: unrecognized arguments: --y",
         ),
-        ("epoch 1\n" + TORCHRUN.format(NO_TRACEBACK), "exitcode  : 1 (pid: 10990)"),
+        ("epoch 1\n" + TORCHRUN.format(NO_TRACEBACK), "one of its processes exited with code 1"),
         (
             "epoch 1\n" + TORCHRUN.format(f"{KILLED} received by PID 10990"),
-            f"{KILLED} received by PID 10990",
+            f"one of its processes was killed: {KILLED}",
         ),
         (traceback("ValueError: bad") + ACCELERATE, "ValueError: bad"),
         ("train.py: error: no --y\n" + ACCELERATE, "train.py: error: no --y"),

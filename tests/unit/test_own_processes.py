@@ -106,6 +106,22 @@ def test_without_its_environment_a_program_runs_as_by_hand(tmp_path: Path) -> No
         run(tmp_path, "bash", "-c", 'env -i PATH="$PATH" python train.py')
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("-u TUNER_SEED", "the environment has lost TUNER_SEED on the way from the worker"),
+        (
+            "TUNER_PARAMS=/nowhere/p",
+            r"cannot be read from /nowhere/p \(No such file or directory\)",
+        ),
+    ],
+)
+def test_half_an_environment_is_told(tmp_path: Path, change: str, sentence: str) -> None:
+    (tmp_path / "train.py").write_text("import tuner\ntuner.current_trial().report(1)\n")
+    with pytest.raises(FailedError, match=sentence):
+        run(tmp_path, "env", *change.split(), "python", "train.py")
+
+
 def test_torchrun_ends_with_a_pruned_trial(tmp_path: Path) -> None:
     """Both ranks report, and only rank 0's reports are stored."""
     (tmp_path / "train.py").write_text(DISTRIBUTED)

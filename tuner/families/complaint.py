@@ -32,7 +32,9 @@ _OF_PEERS = re.compile(
     r"[\w.]*(?:DistBackendError|DistNetworkError)\b|.*(?:closed by peer|reset by peer|Broken pipe)"
 )
 _LOG_OF_TORCH = re.compile(r"[EWI]\d{4} \d\d:\d\d:\d\d\S* ")
-_SIGNAL = re.compile(r"traceback : (Signal \d+ \(\w+\) received by PID \d+)")
+# of torchrun's frame; without numbers of processes, so that equal failures read alike
+_SIGNAL = re.compile(r"traceback : (Signal \d+ \(\w+\)) received by PID")
+_EXIT_CODE = re.compile(r"\s*exitcode\s+: (-?\d+)")
 _ERROR = re.compile(
     r"error|fail|fatal|exception|cannot|can't|invalid|no such|not found|denied|killed|abort", re.I
 )
@@ -59,12 +61,16 @@ def _choose(lines: list[str]) -> str:
         return (_telling(_with_whole_boxes(lines)) or [""])[-1]
     if causes:
         return causes[-1].text
-    signals = [match[1] for line in lines if (match := _SIGNAL.search(line))]
+    signals = [
+        f"one of its processes was killed: {match[1]}"
+        for line in lines
+        if (match := _SIGNAL.search(line))
+    ]
     before = [line for line in _telling(lines[: last.header]) if not _LOG_OF_TORCH.match(line)]
     if signals or (before and _ERROR.search(before[-1])):
         return (signals or before)[-1]
-    codes = [line.strip() for line in lines if line.strip().startswith("exitcode  :")]
-    return codes[-1] if codes else last.text
+    codes = [match[1] for line in lines if (match := _EXIT_CODE.match(line))]
+    return f"one of its processes exited with code {codes[-1]}" if codes else last.text
 
 
 def _exceptions(lines: list[str]) -> Iterator[_Exception]:

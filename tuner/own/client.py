@@ -38,14 +38,15 @@ ALL_RANKS = frozenset((*RANKS, *LOCAL_RANKS))
 
 
 class UnreachableError(ConnectionError):
-    """Reports cannot reach the worker."""
+    """The trial's worker or its files cannot be reached."""
 
 
 def current_trial() -> "Trial":
     """The trial in which this program runs.
 
     In a program that is run by hand: a trial without parameters whose reports go nowhere, so that
-    `trial.params.get("learning_rate", 0.01)` gives the default.
+    `trial.params.get("learning_rate", 0.01)` gives the default. UnreachableError where a launcher
+    has lost a part of the trial's environment or its files.
     """
     import tempfile
     from pathlib import Path
@@ -56,18 +57,29 @@ def current_trial() -> "Trial":
     if not in_trial():
         folder = Path(tempfile.gettempdir()) / f"tuner-trial-{os.getpid()}"
         return Trial({}, send=lambda *_: True, folder=folder)
-    return Trial(
-        json.loads(Path(environment["TUNER_PARAMS"]).read_text(encoding="utf-8")),
-        send=send,
-        ask=ask,
-        folder=Path(environment["TUNER_CHECKPOINT"]).parent,
-        number=int(environment["TUNER_TRIAL"]),
-        attempt=int(environment["TUNER_ATTEMPT"]),
-        seed=int(environment["TUNER_SEED"]),
-        epochs=int(environment["TUNER_EPOCHS"]) if "TUNER_EPOCHS" in environment else None,
-        device=environment["TUNER_DEVICE"],
-        threads=int(environment["TUNER_THREADS"]),
-    )
+    try:
+        return Trial(
+            json.loads(Path(environment["TUNER_PARAMS"]).read_text(encoding="utf-8")),
+            send=send,
+            ask=ask,
+            folder=Path(environment["TUNER_CHECKPOINT"]).parent,
+            number=int(environment["TUNER_TRIAL"]),
+            attempt=int(environment["TUNER_ATTEMPT"]),
+            seed=int(environment["TUNER_SEED"]),
+            epochs=int(environment["TUNER_EPOCHS"]) if "TUNER_EPOCHS" in environment else None,
+            device=environment["TUNER_DEVICE"],
+            threads=int(environment["TUNER_THREADS"]),
+        )
+    except KeyError as error:
+        raise UnreachableError(
+            f"the environment has lost {error.args[0]} on the way from the worker: whatever starts "
+            "this program must pass on all TUNER_ variables"
+        ) from None
+    except OSError as error:
+        raise UnreachableError(
+            f"the trial's parameters cannot be read from {environment['TUNER_PARAMS']} "
+            f"({error.strerror}): the program must see the folders of the worker's machine"
+        ) from None
 
 
 def in_trial() -> bool:
