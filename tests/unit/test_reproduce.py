@@ -22,6 +22,10 @@ TEXTS = {
     "transformer": "name: x\nfamily: transformer\ndata: {path: a.csv, vectors: v.txt}",
     "bow": "name: x\nfamily: bow\ndata: {path: a.csv}",
     "tfidf": "name: x\nfamily: tfidf\ndata: {path: a.csv}",
+    "a table": "name: x\nfamily: bow\n"
+    "data: {path: a.csv.gz, encoding: utf-16, separator: '|', min_class: 5}",
+    "a table with tabs": 'name: x\nfamily: bow\ndata: {path: a.csv, separator: "\\t"}',
+    "damaged images": "name: x\nfamily: cnn\ndata: {source: images, path: a, skip_damaged: true}",
     "pretrained": "name: x\nfamily: pretrained\ndata: {path: a.csv}\n"
     "search: {checkpoint: [/a, b/c]}",
     "seq2seq": "name: x\nfamily: seq2seq\ndata: {source: cmudict, examples: 99}",

@@ -114,6 +114,7 @@ GOOD_DATA = [
     "{source: digits, path: null}",
     "{source: digits, split: {validation: 0.2, test: 0.2, seed: 1}}",
     "{source: images, path: pictures, image_size: [32, 32]}",
+    "{source: images, path: pictures, skip_damaged: true, min_class: 5}",
     "{path: a.NPZ, test_path: b.npz}",
 ]
 BAD_DATA = [
@@ -126,6 +127,10 @@ BAD_DATA = [
     "{source: images, path: null}",
     "{source: digits, path: x}",
     "{path: x.bmp}",
+    "{path: s3://bucket/x.npz}",
+    "{source: images, path: pictures, test_path: https://example.org/test}",
+    "{source: images, path: pictures, skip_damaged: 1}",
+    "{source: digits, min_class: 1}",
     "{path: 3}",
     "{source: images, path: x, image_size: 3}",
     "{source: images, path: x, image_size: [0, 3]}",
@@ -183,6 +188,25 @@ def all_by_loader(text: str) -> bool:
     except SpecError:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    ("changes", "right"),
+    [
+        ("encoding: cp1252", True),
+        ("separator: tab", True),
+        ("separator: ';'", True),
+        ("separator: '|', min_class: 2", True),
+        ("separator: ''", False),
+        ("separator: ab", False),
+        ("separator: 7", False),
+        ("separator: 'x'", False),
+    ],
+)
+@pytest.mark.parametrize("path", ["a.csv", "b.CSV.GZ", "c.json", "d.tsv.gz", "e.jsonl.gz"])
+def test_both_know_how_tables_are_read(path: str, changes: str, right: bool) -> None:
+    text = f"name: x\nfamily: bow\ndata: {{path: {path}, {changes}}}\n"
+    assert by_loader(text) == by_schema(text) == right
 
 
 def by_schema(text: str) -> bool:

@@ -37,7 +37,7 @@ _MEANT_WITH = {
 _STUDY = "study:"
 # Path makes `s3:/` of `s3://`
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|(s3|gs|hf|https?|az|abfss?|s?ftp|hdfs|file):/", re.I)
-_PATHS = ("path", "validation_path", "test_path", "vectors", "word_pairs", "analogies")
+PATHS = ("path", "validation_path", "test_path", "vectors", "word_pairs", "analogies")
 
 Task = Literal["classification", "regression"]
 Tokens = Literal["characters", "words"]
@@ -188,7 +188,7 @@ class DataSpec(_Section):
                 return {**given, "source": "corpus"}
         return given
 
-    @field_validator(*_PATHS, mode="before")
+    @field_validator(*PATHS, mode="before")
     @classmethod
     def _local(cls, given: Any) -> Any:
         if isinstance(given, str | Path) and _ADDRESS.match(str(given)):
@@ -224,7 +224,7 @@ class DataSpec(_Section):
             raise problem(f"must be one character between cells, or `tab`; is {a(separator)}")
         return separator
 
-    @field_validator(*_PATHS)
+    @field_validator(*PATHS)
     @classmethod
     def _expandable(cls, path: Path | None) -> Path | None:
         if path is not None:
@@ -268,7 +268,7 @@ class DataSpec(_Section):
         """The same with absolute paths; relative ones are taken from `folder`."""
         changes = {
             name: (folder / path.expanduser()).absolute()
-            for name in _PATHS
+            for name in PATHS
             if (path := getattr(self, name)) is not None
             and not (name == "vectors" and self.vectors_study is not None)
         }

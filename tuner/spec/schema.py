@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from tuner.spec.code import OWN
-from tuner.spec.data import CORPUS_SUFFIXES, PACKAGED
+from tuner.spec.data import CORPUS_SUFFIXES, PACKAGED, PATHS
 from tuner.spec.experiment import SECTIONS
 from tuner.spec.study import StudySpec
 
@@ -87,6 +87,10 @@ def _data(section: Schema) -> None:
     """Files need a path, and a path alone may tell what it is by its name."""
     del section["required"]
     known = "|".join(map(_any_case, (*CORPUS_SUFFIXES, ".npz")))
+    properties = section["properties"]
+    for name in PATHS:
+        properties[name]["pattern"] = r"^(?![A-Za-z][A-Za-z0-9+.-]+://)"  # no address
+    properties["separator"]["pattern"] = r"""^(tab|[^A-Za-z0-9"'\r\n])$"""
     section["anyOf"] = [
         {"required": ["source"]},
         {
