@@ -90,8 +90,8 @@ def sentences(record: Mapping[str, Any]) -> list[str]:
         cheaper = [c for c in record["candidates"] if c.get("cheaper")]
         if cheaper:
             said.append(
-                f"{_trials([c['number'] for c in cheaper])} {_be(cheaper)} cheaper, but not shown "
-                f"to be not inferior within the margin ({margin})."
+                f"{_trials([c['number'] for c in cheaper])} {_be(cheaper)} cheaper, but may be "
+                f"worse than the best mean by more than the margin ({margin})."
             )
     if apart := numbers(record, "not told apart"):
         said.append(
@@ -99,10 +99,8 @@ def sentences(record: Mapping[str, Any]) -> list[str]:
             "make them equal; more seeds would tell."
         )
     if len(record["candidates"]) > 1:
-        said.append(
-            f"With 95 % confidence, no candidate is better than trial {winner} by more than "
-            f"{_above(record['bound'])}."
-        )
+        by = f" by more than {_above(record['bound'])}" if record["bound"] > 0 else ""
+        said.append(f"With 95 % confidence, no candidate is better than trial {winner}{by}.")
     if unknown := [
         c["number"]
         for c in record["candidates"]
@@ -125,9 +123,7 @@ def _be(found: Sequence[Any]) -> str:
 
 
 def _above(bound: float) -> str:
-    """A bound with three digits, never rounded down."""
-    if bound <= 0 or not math.isfinite(bound):
-        return f"{bound:.3g}"
+    """A bound above 0 with three digits, never rounded down."""
     unit = 10.0 ** (math.floor(math.log10(bound)) - 2)
     return f"{math.ceil(bound / unit) * unit:.3g}"
 

@@ -102,6 +102,11 @@ def test_every_configuration_has_the_same_fresh_seeds(home: Home) -> None:
     assert home.confirm(seeds=4) == 1
     new = {seed for _, seed in home.trainings}
     assert len(new) == 1
+    # asked for fewer, it judges by what there is
+    assert home.confirm(seeds=2) == 1
+    record = choice.confirmation(home.study)
+    assert record is not None
+    assert record["seeds"] == 4
     assert new.isdisjoint(seeds["better"])
     companion = commands.find(home.database, "luck-confirm")
     trials = commands.load_trials(home.database, companion)

@@ -77,7 +77,7 @@ def confirm_all(
         if request is None:
             continue
         err.print(
-            f"[dim]confirming `{shown(study.name)}`: the best {request.top}, "
+            f"[dim]confirming `{shown(study.name)}`: its best {request.top}, trained again with "
             f"{request.seeds} fresh seeds each at most[/]"
         )
         try:

@@ -57,9 +57,11 @@ class Confirmation:
         self._request = request
         several = len(study.directions) > 1
         self._leading = choice.leading(database, study, request.top, front=several)
-        self._rounds = elimination.rounds(request.seeds)
         self._out: set[int] = set()
         self.study = _companion(database, study)
+        # asked for fewer seeds than before, it judges by all that there are
+        self._seeds = max(request.seeds, self._trained())
+        self._rounds = elimination.rounds(self._seeds)
 
     def run(
         self, work: Callable[[Study], bool], on_round: Callable[[int, Verdict], None]
@@ -76,14 +78,13 @@ class Confirmation:
                     self._pause()
                     return None
                 self._refuse_unfinished()
-            verdict = self._judge()
+            verdict = self._judge(seeds)
             if verdict is not None:
                 on_round(seeds, verdict)
         if verdict is None:
             raise TunerError(
-                f"no configuration gave two values with {self._request.seeds} fresh seeds, so "
-                f"nothing is confirmed; `{shell.command('show', self.study.name)}` says what "
-                "went wrong"
+                f"no configuration gave two values with {self._seeds} fresh seeds, so nothing is "
+                f"confirmed; `{shell.command('show', self.study.name)}` says what went wrong"
             )
         self._keep(verdict)
         return verdict
@@ -159,11 +160,19 @@ class Confirmation:
                 f"({study.reason or 'no reason'}); run the command again to go on"
             )
 
-    def _judge(self) -> Verdict | None:
+    def _trained(self) -> int:
+        """With how many seeds any of the configurations has been trained."""
+        known = commands.load_trials(self._database, self.study)
+        repeats = _repeats(self.study)
+        leading = {trial.number for trial in self._leading}
+        done = [repeats[t.number] for t in known if t.state.is_finished and t.number in repeats]
+        return max((seed + 1 for number, seed in done if number in leading), default=0)
+
+    def _judge(self, seeds: int) -> Verdict | None:
         known = commands.load_trials(self._database, self.study)
         repeats = _repeats(self.study)
         verdict = elimination.judge(
-            [_candidate(trial, known, repeats) for trial in self._leading],
+            [_candidate(trial, known, repeats, seeds) for trial in self._leading],
             self._of.direction,
             rounds=len(self._rounds),
             margin=self._request.margin,
@@ -264,9 +273,11 @@ def _repeats(study: Study) -> dict[int, tuple[int, int]]:
 
 
 def _candidate(
-    trial: Trial, known: Collection[Trial], repeats: Mapping[int, tuple[int, int]]
+    trial: Trial, known: Collection[Trial], repeats: Mapping[int, tuple[int, int]], seeds: int
 ) -> Candidate:
-    mine = [t for t in known if repeats.get(t.number, (None,))[0] == trial.number]
+    """What the first `seeds` have made of a trial: a round is judged again as it was at first."""
+    of_trial = {number for number, (of, s) in repeats.items() if of == trial.number and s < seeds}
+    mine = [t for t in known if t.number in of_trial]
     complete = [t for t in mine if t.state is TrialState.COMPLETE and t.value is not None]
     finite = [t for t in complete if math.isfinite(t.value or 0.0)]
     assert trial.value is not None
