@@ -146,7 +146,9 @@ def test_a_lost_trials_last_reports_are_refused_with_its_end(sender: Sender) -> 
 def test_what_earlier_attempts_reported_is_repeated_like_reports(sender: Sender) -> None:
     """A crash of the server forgets it as well."""
     made = [Report(1, 0.1), Report(2, 0.2)]
-    missing = partial(trials.report_missing, held=sender.held.claimed, made=made, lease=LEASE)
+    missing = partial(
+        trials.report_missing, held=sender.held.claimed, made=made, lease=LEASE, flush=False
+    )
     sender.outbox.put(sender.held.claimed.id, missing, sender._on_lost, is_asynchronous=True)
     sender.report(2, 3)
     with sender.database.statement() as connection:

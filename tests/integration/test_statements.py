@@ -9,10 +9,12 @@ import psycopg2.extensions
 import pytest
 from sqlalchemy import event, text
 
-from tests.integration.searching import Trainer, launch, search, spec
+from tests.integration.searching import LEASE, Trainer, launch, search, spec
+from tuner.database import feed
 from tuner.database.engine import Database
 from tuner.database.prepared import Prepared
 from tuner.search import claim
+from tuner.trials import Report
 
 _WRITES = re.compile(r"\b(INSERT|UPDATE|DELETE)\b")
 
@@ -86,6 +88,25 @@ def test_a_trial_costs_seven_statements_and_two_flushes(
             trainer.finish(held)
         costs.append((len(statements), flushed(statements, prepared)))
     assert costs == [(7, 2)] * 5
+
+
+@pytest.mark.parametrize("flush", [False, True])
+def test_reports_are_flushed_where_a_crash_would_not_be_noticed(
+    database: Database, flush: bool
+) -> None:
+    of = spec(more="sampler: random\npruner: none")
+    trainer = Trainer(database, search(database, launch(database, of), of))
+    held = trainer.claim()
+    assert held is not None
+    with sent(database) as statements, database.statement() as connection:
+        for report in (Report(1, 0.5), Report(2, 0.6)):
+            trainer.search.report(connection, held, [report], lease=LEASE, flush=flush)
+    prepared = {s.split()[1]: s for s in statements if s.startswith("PREPARE")}
+    executed = [s for s in statements if not s.startswith("PREPARE")]
+    assert flushed(executed, prepared) == (2 if flush else 0)
+    with database.statement() as connection:
+        (trial,) = feed.load(connection, trainer.search.study.id)
+    assert [(r.step, r.value) for r in trial.reports] == [(1, 0.5), (2, 0.6)]
 
 
 def test_what_others_did_is_read_along(database: Database) -> None:

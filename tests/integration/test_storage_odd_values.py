@@ -168,3 +168,30 @@ def test_steps_are_stored_as_their_decimals(storage: Storage, elsewhere: Storage
     assert stored[0] == 0.3
     assert stored[-1] == 0.6
     assert set(stored) <= {0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7}
+
+
+def test_what_a_crash_of_the_server_has_forgotten_is_there_at_the_end(
+    storage: Storage, elsewhere: Storage, database: Database
+) -> None:
+    """Parameters and reports are acknowledged before they are on the server's disk."""
+    study = optuna.create_study(storage=storage)
+    earlier = study.ask()  # so that the next one sets its parameters without a transaction
+    for name in ("x", "y"):
+        earlier.suggest_float(name, 0, 1)
+    mine = study.ask()
+    expected = {"x": mine.suggest_float("x", 0, 1)}
+    with database.statement() as connection:
+        query = "SELECT space_id, params FROM tuner.trials WHERE number = 1"
+        before = connection.exec_driver_sql(query).one()
+    expected["y"] = mine.suggest_float("y", 0, 1)
+    for step in (1, 2, 3):
+        mine.report(step / 10, step)
+    with database.statement() as connection:
+        connection.exec_driver_sql(
+            "UPDATE tuner.trials SET space_id = %s, params = %s WHERE number = 1", tuple(before)
+        )
+        connection.exec_driver_sql("DELETE FROM tuner.reports WHERE step > 1")
+    study.tell(mine, 0.5)
+    found = optuna.load_study(study_name=study.study_name, storage=elsewhere).trials[1]
+    assert (found.state, found.value, found.params) == (OptunaState.COMPLETE, 0.5, expected)
+    assert found.intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3}

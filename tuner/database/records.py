@@ -12,6 +12,7 @@ theirs are counted when they end.
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
@@ -123,6 +124,8 @@ _REQUEUE = text("""
 """)
 
 # Steps are counted from 0 by some and from 1 by others. A trial that a worker holds has paid ahead.
+# Parameters and reports were not flushed when they came, so a crash of the server may have
+# forgotten the last ones: those that the caller knows of are stored with the end.
 _END = text("""
     WITH open AS (
         SELECT id, state, coalesce(paid_until, started_at) AS paid_until FROM tuner.trials
@@ -131,17 +134,34 @@ _END = text("""
         UPDATE tuner.trials t
         SET state = :state, changed = pg_current_xact_id(), finished_at = c.now,
             lease_until = NULL,
+            space_id = CASE WHEN cardinality(t.params) < cardinality(k.params)
+                       THEN k.space_id ELSE t.space_id END,
+            params = CASE WHEN cardinality(t.params) < cardinality(k.params)
+                     THEN k.params ELSE t.params END,
             objective_values = coalesce(CAST(:values AS double precision[]), objective_values),
             epochs = CASE WHEN t.epochs IS NOT NULL THEN least(t.epochs, (
-                SELECT greatest(coalesce(max(r.step), 0), count(*)) FROM tuner.reports r
-                WHERE r.trial_id = t.id
+                SELECT greatest(coalesce(max(r.step), 0), count(*), :reached)
+                FROM tuner.reports r WHERE r.trial_id = t.id
             )) END,
             seconds = t.seconds + CASE WHEN o.state = 'running'
                 THEN coalesce(extract(epoch FROM c.now - t.started_at), 0) ELSE 0 END
-        FROM open o, (SELECT clock_timestamp() AS now) c
+        FROM open o, (SELECT clock_timestamp() AS now) c,
+             (SELECT CAST(:space AS bigint) AS space_id,
+                     CAST(:params AS double precision[]) AS params) k
         WHERE t.id = o.id
-        RETURNING t.study_id, t.epochs, CASE WHEN o.state = 'running'
+        RETURNING t.id, t.study_id, t.epochs, CASE WHEN o.state = 'running'
             THEN coalesce(extract(epoch FROM c.now - o.paid_until), 0) ELSE 0 END AS due
+    ), reported AS (
+        INSERT INTO tuner.reports (trial_id, step, value)
+        SELECT e.id, made.step, made.value
+        FROM ended e, unnest(
+            CAST(:steps AS bigint[]), CAST(:reported AS double precision[])
+        ) AS made(step, value)
+        WHERE NOT EXISTS (
+            SELECT FROM tuner.reports r
+            WHERE r.trial_id = e.id AND r.step = made.step AND r.value = made.value
+        )
+        ON CONFLICT (trial_id, step) DO UPDATE SET value = excluded.value
     ), settled AS (
         UPDATE tuner.studies s
         SET epochs_issued = s.epochs_issued
@@ -188,6 +208,9 @@ _REPORT = text("""
 """)
 
 _STATE = text("SELECT state FROM tuner.trials WHERE id = :id")
+
+
+NO_REPORTS: Mapping[int, float] = MappingProxyType({})
 
 
 class Locked(NamedTuple):
@@ -318,13 +341,28 @@ class Ended(NamedTuple):
 
 
 def end(
-    connection: Connection, trial_id: int, state: TrialState, values: Sequence[float] | None
+    connection: Connection,
+    trial_id: int,
+    state: TrialState,
+    values: Sequence[float] | None,
+    *,
+    space: int | None = None,
+    params: Sequence[float] = (),
+    reports: Mapping[int, float] = NO_REPORTS,
 ) -> Ended | None:
-    """End an open trial and give back what it did not use; None if it is not open."""
+    """End an open trial and give back what it did not use; None if it is not open.
+
+    `space`, `params` and `reports` are what the trial is known to have by now.
+    """
     arguments = {
         "id": trial_id,
         "state": str(state),
         "values": None if values is None else list(values),
+        "space": space,
+        "params": list(params),
+        "steps": list(reports),
+        "reported": list(reports.values()),
+        "reached": max((len(reports), *reports)),
     }
     row = connection.execute(_END, arguments).one_or_none()
     return None if row is None else Ended(row.study_id, bool(row.may_be_done))

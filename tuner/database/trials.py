@@ -133,18 +133,22 @@ _STORE_REPORTS = """
     RETURNING trial_id
 """
 
-# A report need not be flushed at once: the trial's finish, which is, flushes what went before it.
-_REPORT = f"""
-    WITH asynchronous AS MATERIALIZED (
-        SELECT set_config('synchronous_commit', 'off', TRUE)
-    ), held AS (
+# A report need not be flushed at once: the trial's finish, which is, flushes what went before it,
+# and a worker that notices a crash of the server repeats what that may have forgotten.
+_FLUSHED_REPORT = f"""
+    WITH held AS (
         UPDATE tuner.trials t
         SET lease_until = clock_timestamp() + :lease * interval '1 second'
-        FROM asynchronous
         WHERE id = :id AND attempt = :attempt AND worker_id = :worker AND state = 'running'
         RETURNING t.id
     ), written AS ({_STORE_REPORTS})
 """  # noqa: S608 - constants
+_REPORT = _FLUSHED_REPORT.replace(
+    "WITH held AS (",
+    """WITH asynchronous AS MATERIALIZED (
+        SELECT set_config('synchronous_commit', 'off', TRUE)
+    ), held AS (""",
+).replace("WHERE id", "FROM asynchronous WHERE id", 1)
 
 _STEPS = text("SELECT step FROM tuner.reports WHERE trial_id = :id")
 
@@ -359,13 +363,21 @@ def set_params(
 
 
 def report(
-    connection: Connection, held: Claimed, made: Sequence[Report], *, lease: float, via: Via = alone
+    connection: Connection,
+    held: Claimed,
+    made: Sequence[Report],
+    *,
+    lease: float,
+    flush: bool = False,
+    via: Via = alone,
 ) -> None:
     """Store reports, one at least, and renew the lease; the last one of a step counts.
 
-    LeaseLostError if the trial is not held any more.
+    Unless told to `flush`, a crash of the server may forget them. LeaseLostError if the trial is
+    not held any more.
     """
-    if not via(connection, _REPORT, {**fence(held), **_stored(made), "lease": lease}):
+    write = _FLUSHED_REPORT if flush else _REPORT
+    if not via(connection, write, {**fence(held), **_stored(made), "lease": lease}):
         raise _lost(held)
 
 
@@ -383,13 +395,13 @@ def _stored(made: Sequence[Report]) -> dict[str, object]:
 
 
 def report_missing(
-    connection: Connection, held: Claimed, made: Sequence[Report], *, lease: float
+    connection: Connection, held: Claimed, made: Sequence[Report], *, lease: float, flush: bool
 ) -> None:
     """Store those of a trial's reports that are not: earlier attempts made them."""
     stored = set(connection.execute(_STEPS, {"id": held.id}).scalars())
     missing = [one for one in made if one.step not in stored]
     if missing:
-        report(connection, held, missing, lease=lease)
+        report(connection, held, missing, lease=lease, flush=flush)
 
 
 def finish(

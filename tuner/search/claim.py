@@ -136,13 +136,19 @@ class Search:
         return Held(claimed, self._proposer.complete(params), self._sent_at)
 
     def report(
-        self, connection: Connection, held: Held, made: Sequence[Report], *, lease: float
+        self,
+        connection: Connection,
+        held: Held,
+        made: Sequence[Report],
+        *,
+        lease: float,
+        flush: bool = False,
     ) -> None:
         """Store reports and renew the lease; LeaseLostError if the trial is not held any more.
 
         A single statement, as `finish`.
         """
-        trials.report(connection, held.claimed, made, lease=lease, via=self._along())
+        trials.report(connection, held.claimed, made, lease=lease, flush=flush, via=self._along())
 
     def finish(
         self,

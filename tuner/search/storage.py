@@ -72,6 +72,7 @@ class Storage(BaseStorage):
         self._histories: dict[int, History] = {}
         self._directions: dict[int, list[StudyDirection]] = {}  # they never change
         self._open_trials: dict[int, _OpenTrial] = {}  # that this process made or writes
+        self._reported: dict[int, dict[int, float]] = {}  # step → value, of open trials
         self._space_ids: dict[tuple[int, _Key], int] = {}  # by study
         self._lock = threading.RLock()
 
@@ -265,7 +266,16 @@ class Storage(BaseStorage):
         ours = convert.OUR_STATE[state]
         with self._database.statement() as connection:
             if ours.is_finished:
-                ended = records.end(connection, trial_id, ours, values)
+                known = self._open_trials.get(trial_id)
+                ended = records.end(
+                    connection,
+                    trial_id,
+                    ours,
+                    values,
+                    space=None if known is None else known.space_id,
+                    params=() if known is None else _values(known.params),
+                    reports=self._reported.get(trial_id, {}),
+                )
                 if ended is not None and ended.may_be_done:
                     lease = settings.settings().lease_seconds
                     studies.finish_if_done(connection, [ended.study_id], lease=lease)
@@ -278,6 +288,7 @@ class Storage(BaseStorage):
                 self._check_open(connection, trial_id)
         if ours.is_finished:
             self._open_trials.pop(trial_id, None)
+            self._reported.pop(trial_id, None)
         return done
 
     def set_trial_intermediate_value(
@@ -286,6 +297,8 @@ class Storage(BaseStorage):
         with self._database.statement() as connection:
             if not records.report(connection, trial_id, step, intermediate_value):
                 self._check_open(connection, trial_id)
+        if trial_id in self._open_trials:
+            self._reported.setdefault(trial_id, {})[step] = float(intermediate_value)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._set_trial_attribute(trial_id, "user_attrs", key, value)

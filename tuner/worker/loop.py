@@ -104,6 +104,11 @@ class Worker:
         self._until_done = until_done
         self._consent = Consent(allow_code=allow_code)
         self._outbox = Outbox(self._database, keep=settings.lease_seconds)
+        # behind a pooler the connection outlives a crash of the server, so nothing is repeated
+        self._how_to_report: dict[str, Any] = {
+            "lease": settings.lease_seconds,
+            "flush": not settings.listen,
+        }
         self._searches: dict[int, Search] = {}  # of active studies
         self._weights = artifacts.KeptWeights()
         self._pool = Pool(self._handle, self._on_death)
@@ -567,12 +572,11 @@ class Worker:
             if held is None:
                 continue
             self._store_missing(executor, held)
-            lease = self._settings.lease_seconds
             search = self._searches.get(held.claimed.study_id)
             write = (
-                partial(trials.report, held=held.claimed, lease=lease)
+                partial(trials.report, held=held.claimed, **self._how_to_report)
                 if search is None  # the study has ended
-                else partial(search.report, held=held, lease=lease)
+                else partial(search.report, held=held, **self._how_to_report)
             )
             self._outbox.report(held.claimed.id, report, write, *self._told(executor, held))
             if decisions[number] is Decision.PRUNE:
@@ -589,8 +593,9 @@ class Worker:
         """
         made = journal.noted(executor.earlier.pop(held.number, ()))
         if made:
-            lease = self._settings.lease_seconds
-            missing = partial(trials.report_missing, held=held.claimed, made=made, lease=lease)
+            missing = partial(
+                trials.report_missing, held=held.claimed, made=made, **self._how_to_report
+            )
             self._outbox.put(
                 held.claimed.id, missing, *self._told(executor, held), is_asynchronous=True
             )
