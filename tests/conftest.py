@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
@@ -29,6 +28,9 @@ from tuner.database.engine import Database
 QUICK = frozenset(
     {"best", "change", "enqueue", "list", "pause", "resume", "show", "stop", "trials"}
 )
+LOOK = 0.01  # seconds between two looks at what a test waits for
+PATIENCE = 120.0  # seconds of an idle machine in which it has to happen, or something to move
+STUCK = 1_200.0  # seconds after which a process counts as stuck, on the busiest machine
 MAX_DESCRIPTORS = 64  # beside those that were open before
 _SHARED_HOME = "TUNER_TEST_HOME"  # environment variable
 _IS_WORKER = "PYTEST_XDIST_WORKER"
@@ -176,20 +178,34 @@ def environment(database_url: URL, tmp_path: Path) -> dict[str, str]:
     }
 
 
-def eventually(condition: Callable[[], Any], *, within: float = 15.0) -> None:
-    """Wait until the condition holds; fails after `within` seconds."""
-    deadline = time.monotonic() + within
+def eventually(
+    condition: Callable[[], Any],
+    *,
+    within: float = PATIENCE,
+    progress: Callable[[], Any] = lambda: None,
+) -> None:
+    """Wait until the condition holds; fails after `within` seconds in which nothing has moved.
+
+    The seconds are those of an idle machine: it looks a hundred times in each, and on a busy one a
+    look takes longer, as everything does. They begin anew if `progress` returns another value.
+    """
+    patience = int(max(within, PATIENCE) / LOOK)
+    before, looks = progress(), 0
     pause = threading.Event()
     while not condition():
-        assert time.monotonic() < deadline, f"not within {within} s"
-        pause.wait(0.01)
+        pause.wait(LOOK)
+        looks += 1
+        if looks == patience:
+            now = progress()
+            assert now != before, f"not within {patience} looks, and nothing has moved: {now!r}"
+            before, looks = now, 0
 
 
 def tuner(
     *arguments: str,
     environment: dict[str, str],
     cwd: Path | None = None,
-    timeout: float = 240,
+    timeout: float = STUCK,
     typed: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user does; commands that only ask the database, in this process."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.conftest import PATIENCE
 from tuner.dashboard.entrance import QUERY
 from tuner.dashboard.server import Place, Server
 from tuner.database.engine import Database
@@ -54,9 +55,9 @@ def opened(
 ) -> Iterator[Page]:
     """A page; unless `quiet`, fails at the end if it has complained, as of a violated policy."""
     made = browser.new_context(base_url=address, **context)  # type: ignore[arg-type]
-    made.set_default_timeout(15_000)
     if QUERY in address:
         made.request.get(address)  # exchanges the secret for the cookie, which the pages have then
+    made.set_default_timeout(1000 * PATIENCE)
     page = made.new_page()
     said: list[str] = []
     page.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from tests.acceptance.postgres import Server
-from tests.conftest import eventually, tuner
+from tests.conftest import STUCK, eventually, tuner
 from tuner import commands
 from tuner.artifacts import REPORTS_FILE
 from tuner.database import schema
@@ -27,7 +27,6 @@ from tuner.trials import StudyState, Trial, TrialState
 
 LEASE = 2.0  # seconds
 TRIALS, EPOCHS = 4, 3
-WITHIN = 120.0  # seconds in which everything has to happen, on a busy machine
 
 CODE = '''
 import os, select
@@ -117,7 +116,7 @@ class Lab:
     def start_worker(self, *wrapper: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start one and wait until it has an executor."""
         worker = self.spawn_worker(*wrapper, **environment)
-        eventually(lambda: self.executors(worker.pid), within=WITHIN)
+        eventually(lambda: self.executors(worker.pid))
         return worker
 
     def executors(self, worker: int) -> list[psutil.Process]:
@@ -142,7 +141,7 @@ class Lab:
     def reached(self, moment: str) -> tuple[int, int]:
         """Wait for that trial: the process that runs it, and its number."""
         path = self.folder / f"reached-{moment}"
-        eventually(lambda: path.exists() and path.read_text().endswith("\n"), within=WITHIN)
+        eventually(lambda: path.exists() and path.read_text().endswith("\n"))
         process, number = path.read_text().split()
         self._seen.add(psutil.Process(int(process)))
         return int(process), int(number)
@@ -172,7 +171,7 @@ class Lab:
             raise
 
     def _check(self, moment: str) -> None:
-        eventually(lambda: self.is_finished(moment), within=WITHIN)
+        eventually(lambda: self.is_finished(moment), progress=lambda: self.trials(moment))
         study = commands.find(self.database, moment)
         trials = self.trials(moment)
         assert study.issued == TRIALS
@@ -223,8 +222,8 @@ class Lab:
                 self.executors(worker.pid)
             if worker.pid not in self.told:
                 worker.terminate()
-        assert {worker.wait(WITHIN) for worker in self.workers} <= {0, -signal.SIGKILL}
-        _, alive = psutil.wait_procs(self._seen, timeout=10)
+        assert {worker.wait(STUCK) for worker in self.workers} <= {0, -signal.SIGKILL}
+        _, alive = psutil.wait_procs(self._seen, timeout=STUCK)
         assert not alive
         artifacts = self.folder / "home" / "artifacts"
         assert [path for path in artifacts.rglob("*") if path.name.startswith(".")] == []

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import psycopg2
 
-from tests.conftest import eventually, new_home
+from tests.conftest import STUCK, eventually, new_home
 from tuner.database.embedded import places, programs
 
 PASSWORD = "0123456789abcdef"
@@ -57,15 +57,15 @@ class Server:
                 [self._programs / "postgres", "-D", self._data, *options],
                 stderr=log, **self._how,
             )  # fmt: skip
-        eventually(self.answers, within=60)
+        eventually(self.answers)
 
     def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
         """End it: at once, its backends too (SIGQUIT), in order (SIGINT), or by SIGKILL."""
         assert self._process is not None
         family = self.processes()
         self._process.send_signal(how)
-        self._process.wait(60)
-        psutil.wait_procs(family, 60)  # after a SIGKILL the backends notice the end themselves
+        self._process.wait(STUCK)
+        psutil.wait_procs(family, STUCK)  # after a SIGKILL the backends notice the end themselves
 
     def processes(self) -> list[psutil.Process]:
         """The postmaster and its backends."""

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import eventually, tuner
+from tests.conftest import STUCK, eventually, tuner
 from tuner import commands
 from tuner.database.engine import Database
 from tuner.trials import Cause, StudyState, Trial, TrialState
@@ -182,7 +182,7 @@ def test_retry_and_resume_take_code_that_was_corrected(
     run = {"environment": environment, "cwd": tmp_path}
     tuner("launch", "s.yaml", **run)
     with worker(environment, tmp_path, "--until-done") as process:
-        process.wait(60)
+        process.wait(STUCK)
     assert commands.find(database, "my study").state is StudyState.PAUSED
 
     module.write_text(RIGHT)
@@ -193,7 +193,7 @@ def test_retry_and_resume_take_code_that_was_corrected(
     assert (said.returncode, said.stderr) == (0, "")
     assert said.stdout == "active; workers (tuner worker --allow-code) continue with it\n"
     with worker(environment, tmp_path, "--until-done") as process:
-        process.wait(60)
+        process.wait(STUCK)
     study = commands.find(database, "my study")
     states = [t.state for t in commands.load_trials(database, study)]
     assert states == [TrialState.COMPLETE] * 4
@@ -231,8 +231,8 @@ def test_a_log_is_followed_over_attempts(environment: dict[str, str], tmp_path: 
         text=True,
     ) as following:  # fmt: skip
         with worker(environment, tmp_path, "--until-done") as process:
-            process.wait(60)
-        out, err = following.communicate(timeout=60)
+            process.wait(STUCK)
+        out, err = following.communicate(timeout=STUCK)
     assert following.returncode == 0
     assert out == "100 % of attempt 1\n100 % of attempt 2\nit goes on\n"
     assert err.splitlines()[-1] == "attempt 2"
@@ -329,14 +329,14 @@ def test_a_worker_that_drains_lets_its_trial_write_a_checkpoint(
     assert tuner("launch", str(write(tmp_path, "endless")), environment=environment,
                  cwd=tmp_path).returncode == 0  # fmt: skip
     with worker(environment, tmp_path) as running:
-        eventually(lambda: len(trials(database)[0].reports) >= 3, within=60)
+        eventually(lambda: len(trials(database)[0].reports) >= 3)
         running.send_signal(signal.SIGTERM)
-        assert running.wait(30) == 0
+        assert running.wait(STUCK) == 0
     trial = trials(database)[0]
     assert (trial.state, trial.attempt) == (TrialState.WAITING, 1)
     seen = len(trial.reports)
     with worker(environment, tmp_path):
-        eventually(lambda: len(trials(database)[0].reports) > seen, within=60)
+        eventually(lambda: len(trials(database)[0].reports) > seen)
         assert [r.step for r in trials(database)[0].reports][:seen] == list(range(1, seen + 1))
 
 
@@ -348,14 +348,14 @@ def test_a_trial_that_does_not_stop_is_killed_after_the_grace_time_or_the_second
     assert tuner("launch", str(write(tmp_path, "silent")), environment=environment,
                  cwd=tmp_path).returncode == 0  # fmt: skip
     with worker(environment, tmp_path) as running:
-        eventually(lambda: _is_silent(environment, tmp_path), within=60)
+        eventually(lambda: _is_silent(environment, tmp_path))
         children = psutil.Process(running.pid).children(recursive=True)
         for _ in range(signals):
             running.send_signal(signal.SIGTERM)
             # signals of one kind that wait are one
             eventually(lambda: _is_handled(running.pid, signal.SIGTERM))
-        assert running.wait(30) == 0
-    _, alive = psutil.wait_procs(children, timeout=10)
+        assert running.wait(STUCK) == 0
+    _, alive = psutil.wait_procs(children, timeout=STUCK)
     assert not alive
     trial = trials(database)[0]
     assert (trial.state, trial.attempt) == (TrialState.WAITING, 1)
@@ -381,21 +381,20 @@ def test_a_worker_that_was_stopped_past_its_lease_leaves_its_trial_and_takes_new
     run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
     assert tuner("launch", str(write(tmp_path, "endless")), **run).returncode == 0
     with worker(environment, tmp_path) as stopped:
-        eventually(lambda: trials(database)[0].reports, within=60)
+        eventually(lambda: trials(database)[0].reports)
         executor = psutil.Process(stopped.pid).children()[0]
         os.kill(stopped.pid, signal.SIGSTOP)
         with worker(environment, tmp_path) as other:
-            eventually(lambda: trials(database)[0].attempt == 2, within=60)
+            eventually(lambda: trials(database)[0].attempt == 2)
             lost = trials(database)[0]
             os.kill(stopped.pid, signal.SIGCONT)
-            executor.wait(10)  # at once, though its code would have gone on
+            executor.wait(STUCK)  # at once, though its code would have gone on
             # another trial, with an executor of its own again
             assert tuner("change", "ends", "budget.trials=2", **run).returncode == 0
             eventually(
                 lambda: [
                     t.number for t in trials(database)[1:] if f":{stopped.pid}" in str(t.worker)
                 ],
-                within=60,
             )
             now = trials(database)[0]
             assert (now.attempt, now.worker) == (2, lost.worker)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.lab import WITHIN, Lab, taken_over
+from tests.acceptance.lab import Lab, taken_over
 from tests.acceptance.postgres import separate_server
 from tests.conftest import eventually
 
@@ -44,7 +44,7 @@ def test_workers_two_hours_ahead_and_behind(lab: Lab) -> None:
     lab.launch("epoch")
     executor, number = lab.reached("epoch")
     lab.worker_of(executor).kill()
-    eventually(lambda: taken_over(lab, "epoch", number), within=WITHIN)
+    eventually(lambda: taken_over(lab, "epoch", number))
     lab.check("epoch")
     now = datetime.now(UTC)
     for trial in (*lab.trials("idle"), *lab.trials("epoch")):

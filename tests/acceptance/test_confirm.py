@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.test_own_code import ok
-from tests.conftest import eventually, tuner
+from tests.conftest import STUCK, eventually, tuner
 from tuner import commands
 from tuner.database.engine import Database
 from tuner.spec.seeds import derived_seed
@@ -139,9 +139,9 @@ def test_a_study_file_that_asks_for_it_is_confirmed_before_the_export(
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        eventually((tmp_path / "held").exists, within=120)
+        eventually((tmp_path / "held").exists)
         process.send_signal(signal.SIGINT)
-        error = process.communicate(timeout=120)[1]
+        error = process.communicate(timeout=STUCK)[1]
     assert process.returncode == 130, error
     assert "confirmation paused. Continue with " in error
     assert not (tmp_path / "exports").exists()
@@ -169,7 +169,7 @@ def test_a_study_file_that_asks_for_it_is_confirmed_before_the_export(
 
 def test_what_cannot_be_confirmed(finished: dict[str, Any], tmp_path: Path) -> None:
     def refused(*words: str) -> str:
-        done = tuner("confirm", *words, **finished, timeout=60)
+        done = tuner("confirm", *words, **finished)
         assert done.returncode == 2
         return done.stderr
 
@@ -183,7 +183,7 @@ def test_what_cannot_be_confirmed(finished: dict[str, Any], tmp_path: Path) -> N
     )
     assert "has changed since the study was launched" in error
     (tmp_path / "luck.yaml").write_text(STUDY + "confirm: {seeds: 2}\n")
-    done = tuner("run", "luck.yaml", **finished, timeout=60)
+    done = tuner("run", "luck.yaml", **finished)
     assert done.returncode == 2
     assert "code.fingerprint" in done.stderr
     code.write_text(MODULE)
@@ -196,6 +196,6 @@ def test_what_cannot_be_confirmed(finished: dict[str, Any], tmp_path: Path) -> N
     # nor does a worker idle for ever that shall serve just that
     code.write_text(MODULE + "# changed\n")
     words = ("--study", "luck-confirm", "--until-done", "--allow-code")
-    done = tuner("worker", *words, **finished, timeout=60)
+    done = tuner("worker", *words, **finished)
     assert done.returncode == 2
     assert "`luck-confirm` cannot be trained here: the code in " in done.stderr

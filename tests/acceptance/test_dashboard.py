@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 
 from tests.acceptance.browsing import needs_chromium, opened, serving
 from tests.acceptance.studies import quick
-from tests.conftest import cloned, new_home, remove_home, tuner
+from tests.conftest import PATIENCE, STUCK, cloned, new_home, remove_home, tuner
 from tests.integration.test_claims import Bench
 from tuner import accounts, commands
 from tuner.accounts import Role
@@ -97,9 +97,9 @@ def test_a_study_is_launched_by_form_and_watched_until_it_has_finished(
         [sys.executable, "-m", "tuner", "worker", "--workers", "1", "--until-done"],
         env=served.environment,
     )
-    expect(page.locator(".pill").first).to_have_text("finished", timeout=60_000)
+    expect(page.locator(".pill").first).to_have_text("finished", timeout=1000 * PATIENCE)
     expect(page.locator("#header")).to_contain_text("3 of 3")
-    assert worker.wait(30) == 0
+    assert worker.wait(STUCK) == 0
 
     best = commands.best(served.database, commands.find(served.database, "by-form"))
     page.get_by_role("link", name="Export").click()
@@ -327,5 +327,5 @@ def test_a_page_that_stays_open_goes_on_after_the_server_was_restarted(
         expect(page.locator("#header")).to_contain_text("0 of 6")
     commands.pause(served.database, "restarted")
     with serving(served.database, served.home, port=port):
-        expect(page.locator("#header .state .pill")).to_have_text("paused", timeout=30_000)
+        expect(page.locator("#header .state .pill")).to_have_text("paused", timeout=1000 * PATIENCE)
         made.close()

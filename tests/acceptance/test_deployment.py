@@ -17,7 +17,7 @@ import yaml
 
 from tests.acceptance.postgres import PASSWORD, Server, separate_server
 from tests.acceptance.studies import quick
-from tests.conftest import eventually, tuner
+from tests.conftest import STUCK, eventually, tuner
 from tuner import commands
 from tuner.database.engine import Database, parse_url
 from tuner.trials import StudyState
@@ -76,10 +76,10 @@ def test_migration_and_two_workers_finish_a_study(server: Server, tmp_path: Path
         def ended() -> bool:
             return commands.find(database, "deployed").state is StudyState.FINISHED
 
-        eventually(ended, within=120)
+        eventually(ended)
         for worker in workers:
             worker.terminate()  # as `docker compose stop` does
-        assert [worker.wait(40) for worker in workers] == [0, 0]
+        assert [worker.wait(STUCK) for worker in workers] == [0, 0]
         study = commands.find(database, "deployed")
         trials = commands.load_trials(database, study)
     assert [t.number for t in trials] == list(range(8))

@@ -13,12 +13,12 @@ from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM
 import psutil
 import pytest
 
-from tests.acceptance.lab import LEASE, WITHIN, Lab, past_the_lease, taken_over
+from tests.acceptance.lab import LEASE, Lab, past_the_lease, taken_over
 from tests.acceptance.postgres import Server, separate_server
 from tests.conftest import eventually
 from tuner.database import workers
 
-pytestmark = pytest.mark.timeout(600)  # four studies, on a busy machine
+pytestmark = pytest.mark.timeout(3_600)  # four studies, on the busiest machine
 MOMENTS = ("epoch", "checkpoint", "tell")
 FAULTS = (SIGTERM, SIGKILL, SIGSTOP)
 
@@ -55,7 +55,7 @@ def test_executor(lab: Lab, fault: signal.Signals) -> None:
         if fault is not SIGSTOP:
             return nothing
         if moment != "idle":  # its worker renews for it
-            eventually(lambda: renewed_past(lab, moment, number), within=WITHIN)
+            eventually(lambda: renewed_past(lab, moment, number))
         return lambda: process.send_signal(SIGCONT)
 
     strike_four_times(lab, strike)
@@ -70,7 +70,7 @@ def test_worker(lab: Lab, fault: signal.Signals) -> None:
             lab.told.add(worker.pid)
         if fault is SIGSTOP:
             if moment != "idle":
-                eventually(lambda: taken_over(lab, moment, number), within=WITHIN)
+                eventually(lambda: taken_over(lab, moment, number))
             return lambda: worker.send_signal(SIGCONT)
         lab.start_worker()
         return nothing
@@ -104,7 +104,7 @@ def test_connection(lab: Lab, server: Server, fault: signal.Signals) -> None:
         if fault is not SIGSTOP:  # SIGKILL makes PostgreSQL restart all of its backends
             return nothing
         if moment != "idle":
-            eventually(lambda: taken_over(lab, moment, number), within=WITHIN)
+            eventually(lambda: taken_over(lab, moment, number))
         return lambda: backend.send_signal(SIGCONT)
 
     strike_four_times(lab, strike)
@@ -114,9 +114,9 @@ def test_a_worker_may_start_before_the_database(lab: Lab, server: Server) -> Non
     server.stop(SIGINT)
     worker = lab.spawn_worker()
     log = lab.folder / "workers.log"
-    eventually(lambda: "does not answer" in log.read_text(), within=WITHIN)
+    eventually(lambda: "does not answer" in log.read_text())
     server.start()
-    eventually(lambda: lab.executors(worker.pid), within=WITHIN)
+    eventually(lambda: lab.executors(worker.pid))
     with lab.database.statement() as connection:
         assert [alive.pid for alive in workers.alive(connection)] == [worker.pid]
     lab.close()
@@ -151,7 +151,7 @@ def backend_of(lab: Lab, server: Server, worker: int) -> int:
         return cursor.rowcount == 1
 
     connection.autocommit = True
-    eventually(found, within=WITHIN)
+    eventually(found)
     (pid,) = cursor.fetchone()
     connection.close()
     return int(pid)

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import eventually, tuner
+from tests.conftest import STUCK, eventually, tuner
 from tuner import commands
 from tuner.database.engine import Database
 from tuner.settings import Settings
@@ -138,7 +138,7 @@ def marked(environment: dict[str, str]) -> Iterator[dict[str, str]]:
     mark = uuid.uuid4().hex
     yield {**environment, MARK: mark}
     try:
-        eventually(lambda: not carrying(mark), within=10)
+        eventually(lambda: not carrying(mark))
     finally:
         for process in carrying(mark):
             process.kill()
@@ -209,12 +209,12 @@ def test_code_that_is_deaf_to_signals_ends_with_its_worker(
     command = [sys.executable, "-m", "tuner", "worker", "--workers", "1", "--allow-code"]
     worker = subprocess.Popen(command, env=marked, stderr=subprocess.DEVNULL)
     try:
-        eventually((tmp_path / "daemon").exists, within=90)
+        eventually((tmp_path / "daemon").exists)
         started = carrying(marked[MARK])
         assert len(started) >= 4  # worker, guard, executor, daemon
         worker.send_signal(how)
-        assert worker.wait(60) == (0 if how is signal.SIGTERM else -how)
-        _, alive = psutil.wait_procs(started, timeout=10)
+        assert worker.wait(STUCK) == (0 if how is signal.SIGTERM else -how)
+        _, alive = psutil.wait_procs(started, timeout=STUCK)
         assert alive == []
     finally:
         worker.kill()

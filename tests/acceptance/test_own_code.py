@@ -18,7 +18,7 @@ import yaml
 from sqlalchemy import text
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import eventually, tuner
+from tests.conftest import STUCK, eventually, tuner
 from tuner import commands
 from tuner.database.engine import Database
 from tuner.settings import Settings
@@ -264,9 +264,9 @@ def test_a_paused_command_saves_and_goes_on(
     command = [sys.executable, "-m", "tuner", "run", "own.yaml", "--json"]
     run: dict[str, Any] = {"env": environment, "cwd": tmp_path}
     with subprocess.Popen(command, **run, stdout=subprocess.DEVNULL) as process:
-        eventually((tmp_path / "started").exists, within=60)
+        eventually((tmp_path / "started").exists)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
+        assert process.wait(STUCK) == 130
     with database.statement() as connection:
         assert connection.execute(text("DELETE FROM tuner.reports")).rowcount == 1
     result = ok("run", "own.yaml", environment=environment, cwd=tmp_path)
@@ -296,7 +296,7 @@ def train(trial):
     ok("launch", str(write(tmp_path, module)), **run)
 
     def pause() -> None:
-        eventually((tmp_path / "started").exists, within=60)
+        eventually((tmp_path / "started").exists)
         commands.pause(database, "own")
 
     before = set(psutil.Process().children(recursive=True))  # what other tests have started

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.lab import WITHIN, Lab, taken_over
+from tests.acceptance.lab import Lab, taken_over
 from tests.acceptance.postgres import separate_server
-from tests.conftest import eventually
+from tests.conftest import STUCK, eventually
 
 IP = shutil.which("ip")
 
@@ -71,12 +71,12 @@ def test_a_worker_that_is_cut_off_loses_its_trial_and_takes_new_ones(tmp_path: P
         _, number = lab.reached("epoch")
         there.plug(False)
         here = lab.start_worker()
-        eventually(lambda: taken_over(lab, "epoch", number), within=WITHIN)
+        eventually(lambda: taken_over(lab, "epoch", number))
         lab.go_on("epoch")  # it trains to the end, and cannot say so
         lab.check("epoch")
         there.plug(True)
         here.terminate()
-        assert here.wait(WITHIN) == 0
+        assert here.wait(STUCK) == 0
         lab.launch("idle")
         lab.check("idle")
         lab.close()

@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 
 from benchmarks import fill
 from tests.acceptance.browsing import needs_chromium, opened, running, serving
-from tests.conftest import cloned, new_home, remove_home
+from tests.conftest import PATIENCE, cloned, new_home, remove_home
 from tests.integration.test_dashboard_figures import finished_trial
 from tuner.dashboard.server import Place, Server
 from tuner.database.engine import Database
@@ -25,7 +25,7 @@ from tuner.trials import TrialState
 pytestmark = needs_chromium
 
 SIZE = 300
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=1000 * PATIENCE)
 DRAWN = re.compile(".")
 
 

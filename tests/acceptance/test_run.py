@@ -15,7 +15,7 @@ import yaml
 from safetensors.numpy import load_file
 
 from tests.acceptance.studies import quick, slow
-from tests.conftest import eventually, tuner
+from tests.conftest import STUCK, eventually, tuner
 from tuner import commands
 from tuner.database.engine import Database
 from tuner.errors import StudyNotFoundError
@@ -114,11 +114,11 @@ def test_ctrl_c_pauses_and_running_again_resumes(
     with subprocess.Popen(
         command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True
     ) as process:
-        eventually(lambda: _reports(database, "slow") >= 2, within=60)
+        eventually(lambda: _reports(database, "slow") >= 2)
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         said = process.stderr.read()
-        assert process.wait(60) == 130
+        assert process.wait(STUCK) == 130
     assert f" -m tuner run {file}" in said
     assert "Traceback" not in said
     study = commands.find(database, "slow")
@@ -155,7 +155,7 @@ def test_two_runs_of_one_study_share_it(
         for _ in range(2)
     ]
     for process in both:
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=STUCK)
         assert process.returncode == 0, said
     study = commands.find(database, "shared")
     trials = commands.load_trials(database, study)

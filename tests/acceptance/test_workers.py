@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.acceptance.studies import quick, slow
-from tests.conftest import eventually, tuner
+from tests.conftest import STUCK, eventually, tuner
 from tuner import commands
 from tuner.database.embedded.places import find
 from tuner.database.engine import Database
@@ -67,7 +67,7 @@ def test_four_workers_finish_exactly_fifty_trials(
     assert tuner("launch", str(file), environment=environment).returncode == 0
     with workers(4, environment, "--until-done") as started:
         for process in started:
-            assert process.wait(180) == 0
+            assert process.wait(STUCK) == 0
     study = commands.find(database, "fifty")
     trials = commands.load_trials(database, study)
     assert [t.number for t in trials] == list(range(50))
@@ -83,13 +83,13 @@ def test_killing_a_worker_in_the_middle_loses_no_trial(
     file = slow(tmp_path, trials=2)
     assert tuner("launch", str(file), environment=environment).returncode == 0
     with workers(2, environment) as (victim, _):
-        eventually(lambda: running(database, "slow", victim.pid), within=90)
+        eventually(lambda: running(database, "slow", victim.pid))
         lost = running(database, "slow", victim.pid)[0]
         orphans = executors(victim.pid)
         assert orphans
         victim.kill()
         victim.wait()
-        _, alive = psutil.wait_procs(orphans, timeout=10)
+        _, alive = psutil.wait_procs(orphans, timeout=STUCK)
         assert not alive
         study = commands.find(database, "slow")
 
@@ -97,7 +97,7 @@ def test_killing_a_worker_in_the_middle_loses_no_trial(
             trial = commands.load_trials(database, study)[lost.number]
             return trial.state is TrialState.WAITING and len(trial.reports) >= len(lost.reports)
 
-        eventually(requeued, within=15)
+        eventually(requeued)
     # somebody else takes it over, with its number; two epochs are enough to see it end
     resumed = tuner("run", str(file), "--set", "budget.patience=1", "--set", "budget.target=0.2",
                     environment=environment, cwd=tmp_path)  # fmt: skip
@@ -113,15 +113,13 @@ def test_a_killed_executor_is_replaced_and_its_trial_tried_again(
     file = slow(tmp_path, trials=1)
     assert tuner("launch", str(file), environment=environment).returncode == 0
     with workers(1, environment) as (worker,):
-        eventually(lambda: running(database, "slow", worker.pid), within=90)
+        eventually(lambda: running(database, "slow", worker.pid))
         first = executors(worker.pid)
         os.kill(first[0].pid, signal.SIGKILL)
-        eventually(
-            lambda: [t.attempt for t in running(database, "slow", worker.pid)] == [2], within=60
-        )
+        eventually(lambda: [t.attempt for t in running(database, "slow", worker.pid)] == [2])
         assert executors(worker.pid)[0].pid != first[0].pid
         worker.send_signal(signal.SIGTERM)  # drains: the trial goes back to the queue
-        assert worker.wait(60) == 0
+        assert worker.wait(STUCK) == 0
     trial = commands.load_trials(database, commands.find(database, "slow"))[0]
     assert (trial.state, trial.attempt, trial.worker) == (TrialState.WAITING, 2, None)
 
@@ -132,20 +130,20 @@ def test_pausing_a_study_stops_its_trials_everywhere(
     file = slow(tmp_path, trials=3)
     assert tuner("launch", str(file), environment=environment).returncode == 0
     with workers(1, environment) as (worker,):
-        eventually(lambda: running(database, "slow", worker.pid), within=90)
+        eventually(lambda: running(database, "slow", worker.pid))
         assert tuner("pause", "slow", environment=environment).returncode == 0
         study = commands.find(database, "slow")
-        eventually(
-            lambda: commands.load_trials(database, study)[0].state is TrialState.WAITING, within=30
-        )
+        eventually(lambda: commands.load_trials(database, study)[0].state is TrialState.WAITING)
         assert tuner("resume", "slow", environment=environment).returncode == 0
-        eventually(lambda: running(database, "slow", worker.pid), within=30)
+        eventually(lambda: running(database, "slow", worker.pid))
         assert running(database, "slow", worker.pid)[0].attempt == 2
         command = [sys.executable, "-m", "tuner", "logs", "slow", "0", "--follow"]
         following = subprocess.Popen(command, env=environment)
         assert tuner("delete", "slow", "--yes", environment=environment).returncode == 2
         assert tuner("stop", "slow", environment=environment).returncode == 0
-        assert following.wait(60) == 0  # the attempt has ended, and with it what there is to follow
+        assert (
+            following.wait(STUCK) == 0
+        )  # the attempt has ended, and with it what there is to follow
 
 
 def test_a_crash_of_postgresql_in_the_middle_costs_no_trial(
@@ -161,12 +159,12 @@ def test_a_crash_of_postgresql_in_the_middle_costs_no_trial(
             command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True
         )
         for finished in (2, 6):
-            eventually(partial(_has_finished, database, finished), within=90)
+            eventually(partial(_has_finished, database, finished))
             places = find(home)
             assert places is not None
             pid_file = places.data / "postmaster.pid"
             os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
-        output, _ = run.communicate(timeout=180)
+        output, _ = run.communicate(timeout=STUCK)
         assert run.returncode == 0
         study = commands.find(database, "crashed")
         trials = commands.load_trials(database, study)

@@ -18,7 +18,7 @@ from tuner.errors import LeaseLostError
 from tuner.search import claim
 from tuner.trials import NO_LABELS, Cause, Limits, Report, StudyState, Trial, TrialState
 
-LEASE = 60.0  # seconds; longer than any test
+LEASE = 3_600.0  # seconds; longer than any test
 DISTRIBUTIONS = [
     (
         "x",

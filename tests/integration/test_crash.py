@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 
-from tests.conftest import eventually
+from tests.conftest import STUCK, eventually
 from tests.integration.searching import LEASE, Trainer, launch, search, spec
 from tuner.database import embedded, feed, hints, schema, studies
 from tuner.database.engine import Database
@@ -41,10 +41,12 @@ class Load:
         self.acknowledged: dict[int, float] = {}
         self._lock = threading.Lock()
 
-    def work(self, _: int) -> Trainer:
+    def trainer(self) -> tuple[Trainer, ListeningDatabase]:
         of = spec(more="sampler: random\npruner: rungs", trials=TRIALS)
         mine = ListeningDatabase(self.database, hints.WORK, listen=False)
-        trainer = Trainer(mine, search(mine, self.study_id, of))
+        return Trainer(mine, search(mine, self.study_id, of)), mine
+
+    def work(self, trainer: Trainer, mine: ListeningDatabase) -> Trainer:
         outbox = Outbox(mine, keep=LEASE)
         while (held := self._claim(trainer)) is not None:
             for step in (1, 2, 3):
@@ -52,7 +54,7 @@ class Load:
                 write = partial(trainer.search.report, held=held, lease=LEASE)
                 outbox.report(held.claimed.id, report, write, _never)
             outbox.end(held.claimed.id, partial(self._finish, trainer, held), _never)
-            eventually(outbox.deliver, within=60)
+            eventually(outbox.deliver)
         return trainer
 
     def _claim(self, trainer: Trainer) -> Held | None:
@@ -65,7 +67,7 @@ class Load:
                 return False
             return True
 
-        eventually(answered, within=60)
+        eventually(answered)
         return found[0]
 
     def _finish(
@@ -87,6 +89,13 @@ def ask(database: Database, query: str) -> Any:
         return connection.execute(text(query)).scalar_one()
 
 
+def answers(database: Database) -> bool:
+    try:
+        return bool(ask(database, "SELECT 1"))
+    except DatabaseUnreachableError:
+        return False
+
+
 def test_a_kill_of_postgresql_under_load_loses_no_told_trial(home: Path) -> None:
     hold = embedded.hold(home, linger=0)
     database = Database(make_url(hold.url))
@@ -95,15 +104,20 @@ def test_a_kill_of_postgresql_under_load_loses_no_told_trial(home: Path) -> None
     load = Load(database, launch(database, of))
     reset = "SELECT pg_stat_get_bgwriter_stat_reset_time()"
     era = ask(database, reset)
+    ready = [load.trainer() for _ in range(WORKERS)]  # while the server is there
     with ThreadPoolExecutor(WORKERS) as pool:
-        working = [pool.submit(load.work, n) for n in range(WORKERS)]
+        working = [pool.submit(load.work, *pair) for pair in ready]
         for kill_at in KILLS:
-            eventually(lambda at=kill_at: len(load.acknowledged) >= at, within=120)  # type: ignore[misc]
+            eventually(
+                lambda at=kill_at: len(load.acknowledged) >= at,  # type: ignore[misc]
+                progress=lambda: len(load.acknowledged),
+            )
             server = postmaster(home)
             server.kill()
-            server.wait(timeout=30)
+            server.wait(timeout=STUCK)
         trainers = [worker.result() for worker in working]
 
+    eventually(lambda: answers(database))  # the last kill may have come after the last trial
     with database.statement() as connection:
         table = feed.load(connection, load.study_id)
         study = studies.by_id(connection, load.study_id)

@@ -20,6 +20,7 @@ from sqlalchemy import text
 from starlette.requests import Request
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from tests.conftest import STUCK
 from tuner import accounts
 from tuner.accounts import Role
 from tuner.dashboard import entrance
@@ -399,7 +400,7 @@ def test_others_are_served_while_passwords_are_hashed(
 
     def slow(*_: object) -> str:
         hashing.set()
-        assert done.wait(60)
+        assert done.wait(STUCK)
         raise AccountError("name or password is wrong")
 
     monkeypatch.setattr(accounts, "log_in", slow)
@@ -408,7 +409,7 @@ def test_others_are_served_while_passwords_are_hashed(
             threads.submit(client.post, "/login", data={"name": f"n{n}", "password": "x"})
             for n in range(25)
         ]
-        assert hashing.wait(60)
+        assert hashing.wait(STUCK)
         assert client.get("/studies").status_code == 200
         done.set()
         assert {login.result().status_code for login in logins} <= {401, 503}

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from benchmarks import fill
-from tests.conftest import eventually
+from tests.conftest import STUCK, eventually
 from tuner.dashboard.app import create_app
 from tuner.dashboard.context import Board
 from tuner.dashboard.plots import selection
@@ -152,7 +152,7 @@ def test_a_commit_is_told_to_open_pages(board: Board, database: Database, study:
     reader.start()
     board.stream.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(STUCK)
         hello = json.loads(events[0].split("data: ")[1])
         assert hello["versions"][str(study)]
         claimed = finished_trial(database, study)
@@ -166,7 +166,7 @@ def test_a_commit_is_told_to_open_pages(board: Board, database: Database, study:
         assert max(len(e) for e in events) < 1_000
     finally:
         board.stream.close()
-        reader.join(10)
+        reader.join(STUCK)
     assert not reader.is_alive()
 
 

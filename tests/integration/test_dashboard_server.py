@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.conftest import tuner
+from tests.conftest import STUCK, tuner
 from tuner import accounts
 from tuner.accounts import Role
 from tuner.dashboard.server import Place, Server
@@ -76,7 +76,7 @@ def test_a_taken_port_is_told(database: Database, tmp_path: Path) -> None:
     with urllib.request.urlopen(f"{first.address}/healthz") as answer:
         assert json.load(answer) == {"status": "ok"}
     first.stop()
-    thread.join(10)
+    thread.join(STUCK)
     assert not thread.is_alive()
 
 

@@ -15,7 +15,7 @@ import psutil
 import psycopg2
 import pytest
 
-from tests.conftest import eventually, new_home, remove_home, tuner
+from tests.conftest import STUCK, eventually, new_home, remove_home, tuner
 from tuner.database import embedded
 from tuner.database.embedded import cluster, places, programs, supervisor
 from tuner.errors import BadInputError, DiskFullError, EmbeddedServerError
@@ -79,7 +79,7 @@ class Holder:
         return self.process.stdout.readline().strip()
 
     def leave(self) -> None:
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=STUCK)
 
     def kill(self) -> None:
         self.process.kill()
@@ -155,7 +155,7 @@ def gone_afterwards(home: Path) -> Iterator[None]:
     processes = [supervising(home), postmaster(home)]
     yield
     for process in processes:
-        process.wait(timeout=20)
+        process.wait(timeout=STUCK)
     assert not find(home).control.exists()
     assert not find(home).socket.exists()
 
@@ -236,7 +236,7 @@ def test_a_forked_child_holds_the_server_too(home: Path) -> None:
     )
     with holder(home, script=script) as parent:
         url = parent.url
-        parent.process.wait(timeout=30)  # the child still has its standard input
+        parent.process.wait(timeout=STUCK)  # the child still has its standard input
         with gone_afterwards(home):
             embedded.hold(home, linger=0).release()
             assert answers(url)
@@ -326,7 +326,7 @@ def test_the_server_comes_back_at_the_same_url(
     for process in killed:
         process.kill()
     for process in killed:
-        process.wait(timeout=20)
+        process.wait(timeout=STUCK)
     with holder(home) as next_one:
         assert next_one.url == hold.url
         assert ask(hold.url, "SELECT count(*) FROM kept") == 100
@@ -352,7 +352,7 @@ def test_postgresql_does_not_outlive_a_killed_supervisor(home: Path) -> None:
         server, guard = postmaster(home), supervising(home)
         only.kill()
         guard.kill()
-        server.wait(timeout=20)
+        server.wait(timeout=STUCK)
 
 
 @on_linux
@@ -387,10 +387,10 @@ def test_a_server_that_crashes_again_and_again_is_given_up(home: Path) -> None:
     for crash in range(1, supervisor.MAX_CRASHES + 1):
         server = postmaster(home)
         server.kill()
-        server.wait(timeout=20)
+        server.wait(timeout=STUCK)
         if crash < supervisor.MAX_CRASHES:
             eventually(lambda: answers(hold.url))
-    guard.wait(timeout=20)
+    guard.wait(timeout=STUCK)
     again = embedded.hold(home, linger=0)
     assert answers(again.url)
     again.release()

@@ -162,9 +162,7 @@ def test_an_idle_worker_is_woken_by_a_launch(
         try:
             eventually(lambda: is_there(mine))
             commands.launch(mine, prepared)
-            eventually(
-                lambda: commands.find(mine, "quick").state is StudyState.FINISHED, within=120
-            )
+            eventually(lambda: commands.find(mine, "quick").state is StudyState.FINISHED)
         finally:
             mine.close()
             os.kill(os.getpid(), signal.SIGTERM)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from tests.conftest import eventually
+from tests.conftest import STUCK, eventually
 from tests.integration.test_budgets import EPOCHS, in_rows
 from tests.integration.test_claims import Bench
 from tuner.database import leases, studies, trials
@@ -69,13 +69,16 @@ def test_budgets_are_exact_however_many_workers_are_killed(database: Database) -
     processes = [start() for _ in range(PROCESSES)]
     try:
         for kill in range(1, KILLS + 1):
-            eventually(lambda at=3 * kill: finished(bench) >= at, within=120)  # type: ignore[misc]
+            eventually(
+                lambda at=3 * kill: finished(bench) >= at,  # type: ignore[misc]
+                progress=lambda: finished(bench),
+            )
             victim = processes.pop(rng.randrange(PROCESSES))
             victim.kill()
             victim.join()
             processes.append(start())
         for process in processes:
-            process.join(150)
+            process.join(STUCK)
             assert process.exitcode == 0
     finally:
         for process in processes:

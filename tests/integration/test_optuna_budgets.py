@@ -12,6 +12,7 @@ from optuna.trial import TrialState as OptunaState
 from sqlalchemy import text
 
 import tuner
+from tests.conftest import STUCK
 from tests.integration import searching
 from tuner import commands
 from tuner.database.engine import Database
@@ -308,7 +309,7 @@ def test_many_processes_share_a_budget_to_the_trial(
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    ends = [process.communicate("go\n", timeout=240)[1] for process in processes]
+    ends = [process.communicate("go\n", timeout=STUCK)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * PROCESSES
     for end in ends:
         assert "Traceback" not in end

@@ -23,7 +23,7 @@ from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from tests.conftest import admin, eventually, tuner
+from tests.conftest import STUCK, admin, eventually, tuner
 from tests.integration.optuna_studies import facts, trial
 from tests.integration.test_claims import Bench
 from tuner.database import schema, trials
@@ -263,7 +263,7 @@ def dashboard(views: str) -> Iterator[str]:
         return False
 
     try:
-        eventually(answers, within=60)
+        eventually(answers)
         yield address
     finally:
         served.terminate()
@@ -271,7 +271,7 @@ def dashboard(views: str) -> Iterator[str]:
 
 
 def get(address: str) -> Any:
-    with urllib.request.urlopen(address, timeout=30) as answer:
+    with urllib.request.urlopen(address, timeout=STUCK) as answer:
         return json.load(answer)
 
 

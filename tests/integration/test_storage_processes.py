@@ -6,6 +6,7 @@ import sys
 
 import optuna
 
+from tests.conftest import STUCK
 from tuner.database.engine import Database
 from tuner.search.storage import Storage
 
@@ -51,7 +52,7 @@ def test_eight_processes_on_one_study(database: Database, environment: dict[str,
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in started:
-        process.communicate(timeout=240)
+        process.communicate(timeout=STUCK)
         assert process.returncode == 0
     trials = optuna.load_study(study_name="shared", storage=Storage(database)).trials
     assert [t.number for t in trials] == list(range(PROCESSES * TRIALS))

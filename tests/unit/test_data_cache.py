@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.conftest import STUCK, eventually
 from tuner.data import Prepared, build, entries, evict, prepare, raw
 from tuner.data.fingerprint import fingerprint, prepared_key
 from tuner.data.prepared import PARTS
@@ -325,7 +325,7 @@ def test_many_processes_build_once(tmp_path: Path) -> None:
         fcntl.flock(held, fcntl.LOCK_EX)
         started = processes(tmp_path, 5)
         assert not (tmp_path / "builds").exists()  # all wait
-    results = {process.communicate(timeout=60)[0] for process in started}
+    results = {process.communicate(timeout=STUCK)[0] for process in started}
     assert [process.returncode for process in started] == [0] * 5
     assert len(results) == 1
     assert len((tmp_path / "builds").read_text().splitlines()) == 1
@@ -335,11 +335,9 @@ def test_a_killed_builder_is_succeeded(tmp_path: Path) -> None:
     path = table(tmp_path / "a.csv")
     started = processes(tmp_path, 3, "hang")
     builds = tmp_path / "builds"
-    deadline = time.monotonic() + 60
-    while not (builds.exists() and builds.read_text().endswith("\n")):
-        assert time.monotonic() < deadline
+    eventually(lambda: builds.exists() and builds.read_text().endswith("\n"))
     os.kill(int(builds.read_text()), signal.SIGKILL)
-    results = sorted(process.communicate(timeout=60)[0] for process in started)
+    results = sorted(process.communicate(timeout=STUCK)[0] for process in started)
     assert sorted(process.returncode for process in started) == [-signal.SIGKILL, 0, 0]
     assert results[0] == ""
     assert results[1] == results[2]
@@ -446,7 +444,7 @@ def test_neither_importing_nor_opening_an_entry_imports_numpy(tmp_path: Path) ->
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=STUCK,
     )
     assert found.stdout.strip() == "[]"
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.conftest import STUCK
 from tuner.trials import Cause
 from tuner.worker.deadlines import Deadline, Deadlines, Limit
 
@@ -44,7 +45,7 @@ def is_killed(leash: Leash, within: float = 0.0) -> bool:
 def test_the_first_deadline_counts(deadlines: Deadlines, one: Leash) -> None:
     deadlines.set(one[0], Limit.LEASE, deadline(60.0, Cause.PREEMPTED))
     deadlines.set(one[0], Limit.SILENCE, deadline(0.05))
-    assert is_killed(one, within=10)
+    assert is_killed(one, within=STUCK)
     killed = deadlines.forget(one[0])
     assert killed is not None
     assert (killed.cause, killed.message) == (Cause.TIMEOUT, "after 0.05 s")
@@ -59,7 +60,7 @@ def test_what_moved_on_or_was_cleared_kills_nobody(
     deadlines.set(one[0], Limit.LEASE, deadline(0.1))
     deadlines.set(one[0], Limit.LEASE, deadline(60.0))
     deadlines.set(other[0], Limit.LEASE, deadline(0.3))  # later than all that was moved
-    assert is_killed(other, within=10)
+    assert is_killed(other, within=STUCK)
     assert not is_killed(one)
     assert deadlines.forget(one[0]) is None
 
@@ -68,7 +69,7 @@ def test_whoever_is_forgotten_is_left_alone(deadlines: Deadlines, one: Leash, ot
     deadlines.set(one[0], Limit.LEASE, deadline(0.1))
     deadlines.forget(one[0])
     deadlines.set(other[0], Limit.LEASE, deadline(0.2))
-    assert is_killed(other, within=10)
+    assert is_killed(other, within=STUCK)
     assert not is_killed(one)
 
 
@@ -78,4 +79,4 @@ def test_an_executor_that_has_ended_meanwhile_harms_nobody(
     one[1].close()
     deadlines.set(one[0], Limit.LEASE, deadline(0.0))
     deadlines.set(other[0], Limit.LEASE, deadline(0.1))
-    assert is_killed(other, within=10)
+    assert is_killed(other, within=STUCK)

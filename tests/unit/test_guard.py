@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import eventually
+from tests.conftest import STUCK, eventually
 from tuner import guard
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="subreapers are Linux's")
@@ -59,7 +59,7 @@ def guarded(*command: str) -> Iterator[tuple["subprocess.Popen[bytes]", socket.s
         yield process, leash
     finally:
         leash.close()
-        process.wait(30)
+        process.wait(STUCK)
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def family(
     command = [sys.executable, "-c", FAMILY, str(folder), *([then] if then else [])]
     started: list[psutil.Process] = []
     with guarded(*command) as (process, leash):
-        eventually(lambda: all((folder / name).exists() for name in names), within=30)
+        eventually(lambda: all((folder / name).exists() for name in names))
         for name in names:
             with contextlib.suppress(psutil.NoSuchProcess):  # killed already
                 started.append(psutil.Process(int((folder / name).read_text())))
@@ -84,7 +84,7 @@ def family(
 
 
 def assert_gone(processes: list[psutil.Process]) -> None:
-    _, alive = psutil.wait_procs(processes, timeout=10)
+    _, alive = psutil.wait_procs(processes, timeout=STUCK)
     assert alive == []
 
 
@@ -92,7 +92,7 @@ def test_the_workers_end_is_the_end_of_all(tmp_path: Path) -> None:
     with family(tmp_path) as (process, leash, started):
         assert len(started) == 4
         leash.close()  # what the kernel does when the worker is killed
-        assert process.wait(10) == -signal.SIGKILL
+        assert process.wait(STUCK) == -signal.SIGKILL
         assert_gone(started)
 
 
@@ -110,7 +110,7 @@ def test_the_executors_end_is_the_end_of_all_and_told_as_it_was(
     tmp_path: Path, then: str, code: int
 ) -> None:
     with family(tmp_path, then) as (process, _, started):
-        assert process.wait(30) == code
+        assert process.wait(STUCK) == code
         assert_gone(started)
 
 
@@ -123,7 +123,7 @@ def test_a_guard_does_not_end_at_a_terminals_or_users_signals(tmp_path: Path) ->
         assert process.poll() is None
         assert all(p.is_running() for p in started[:1] + started[2:])
         leash.close()
-        process.wait(10)
+        process.wait(STUCK)
         assert_gone(started)
 
 

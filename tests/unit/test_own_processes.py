@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import eventually
+from tests.conftest import STUCK, eventually
 from tests.unit.conftest import Recorder
 from tests.unit.test_own_command import Worker, quick, run, shell
 from tuner.artifacts import LOG_FILE
@@ -318,14 +318,14 @@ def test_the_socket_is_removed_however_the_trial_ends(tmp_path: Path) -> None:
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
-    eventually((tmp_path / "folder2").exists, within=60)
+    eventually((tmp_path / "folder2").exists)
     folder = Path((tmp_path / "folder2").read_text().strip())
     assert folder.exists()
     everyone = psutil.Process(executor.pid).children(recursive=True)
     executor.send_signal(signal.SIGKILL)
     executor.wait()
-    psutil.wait_procs(everyone, timeout=30)
-    eventually(lambda: not folder.exists(), within=30)
+    psutil.wait_procs(everyone, timeout=STUCK)
+    eventually(lambda: not folder.exists())
 
 
 def test_processes_report_at_once(tmp_path: Path) -> None:

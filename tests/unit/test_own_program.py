@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import STUCK
 from tests.unit.test_guard import guarded
 from tuner import guard
 from tuner.errors import SpecError
@@ -133,7 +134,7 @@ def test_what_only_the_kernel_knows_is_a_sentence_too(
         write(path, content)
         assert program.find(tmp_path, "./x") == str(path)
     with guarded(str(path), "word") as (process, _):
-        assert process.wait(30) == code
+        assert process.wait(STUCK) == code
     assert re.fullmatch(
         rf"{path} cannot be started: {re.escape(sentence)}.*\n", capfd.readouterr().err
     )
