@@ -39,6 +39,7 @@ from tuner.spec.load import Source, load
 from tuner.spec.parameters import FloatParameter, IntParameter
 from tuner.spec.resolve import fitted
 from tuner.spec.resolved import ResolvedSpec, differences
+from tuner.spec.space import MAX_CELLS
 from tuner.spec.words import listed, quoted
 from tuner.trials import (
     Attempt,
@@ -411,7 +412,7 @@ def _set_limits(
     assert after.spec is not None
     effective = ResolvedSpec.from_json(after.spec)
     notes = [
-        f"budget.{name} cannot be {asked:g}: {least:g} are given out"
+        f"budget.{name} cannot be {asked:g}: {least:g} given out already"
         for name in ("trials", "total_epochs", "gpu_seconds")
         if (asked := getattr(spec.budget, name)) != (least := getattr(effective.budget, name))
     ]
@@ -428,7 +429,7 @@ def _set_trials(connection: Connected, study: Study, wanted: int | None) -> Laun
     after = studies.by_id(connection, study.id)
     notes, changes = [], []
     if after.max_trials != wanted:
-        notes.append(f"budget.trials cannot be {wanted}: {after.max_trials} are given out")
+        notes.append(f"budget.trials cannot be {wanted}: {after.max_trials} given out already")
     if after.max_trials != study.max_trials:
         old, new = study.max_trials or "not set", after.max_trials or "not set"
         changes.append(f"budget.trials: {old} → {new}")
@@ -801,12 +802,21 @@ def _why_over(connection: Connected, study: Study) -> str | None:
     if study.spec is None:
         return None
     spec = ResolvedSpec.from_json(study.spec)
-    if spec.budget.target is None and spec.budget.patience is None:
+    ends_early = spec.budget.target is not None or spec.budget.patience is not None
+    if not ends_early and (spec.sampler.repeat or spec.space.cells(MAX_CELLS) is None):
         return None
-    from tuner.search import ending  # with Optuna, which the command line need not wait for
+    # with Optuna, which the command line need not wait for
+    from tuner.search import cells, ending
 
-    reason = ending.reason_among(feed.load(connection, study.id), spec.budget, study.direction)
-    return None if reason is None else f"{reason}: {refusals.how_to_extend(study, None)}"
+    found = feed.load(connection, study.id)
+    reason = ending.reason_among(found, spec.budget, study.direction)
+    if reason is not None:
+        return f"{reason}: {refusals.how_to_extend(study, None)}"
+    if spec.sampler.repeat or any(trial.state is TrialState.WAITING for trial in found):
+        return None
+    used_up = cells.used_up_by(found, spec.space)
+    repeat = shell.command("change", study.name, "sampler.repeat=true")
+    return None if used_up is None else f"{used_up}: `{repeat}` repeats them"
 
 
 def enqueue(
@@ -827,8 +837,8 @@ def enqueue(
         if study.max_trials is not None and needed > study.max_trials:
             if not extend:
                 raise StudyStateError(
-                    f"{refusals.is_given_out(study, 'trials')}, so this one would not be "
-                    "tried: extend the budget for it with `--extend`, or "
+                    f"{refusals.is_given_out(study, 'trials')}, so this one would not be tried: "
+                    "extend the budget for it with `--extend`, or "
                     f"`{shell.command('change', name, f'budget.trials={needed}')}`"
                 )
             study = _with_trials(connection, study, needed)

@@ -376,3 +376,21 @@ def test_own_code_reports_what_is_optimized_beside_its_metric(
     again = ok("trials", "own-confirm", **run)
     assert all(len(trial["values"]) == 3 for trial in again)
     assert ok("best", "own", **run)["trial"] == found["winner"]
+
+
+def test_a_study_of_a_small_space_ends_when_it_is_used_up(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
+    study = STUDY.replace("  x: {low: 0.0, high: 5.0}\n", "").replace("[a, b]", "[a, b, c]")
+    study = study.replace("workers: 1", "workers: 2").replace("trials: 6", "trials: 8")
+    module = "def train(trial):\n    trial.report(1.0, 1)\n"
+    ok("run", str(write(tmp_path, module, study)), **run)
+    shown = ok("show", "own", **run)
+    assert shown["reason"] == "all 3 configurations of its space were tried"
+    trials = ok("trials", "own", **run)
+    assert sorted(trial["params"]["kind"] for trial in trials) == ["a", "b", "c"]
+    ok("change", "own", "sampler.repeat=true", **run)
+    study += "sampler: {repeat: true}\n"
+    ok("run", str(write(tmp_path, module, study)), **run)
+    assert ok("show", "own", **run)["reason"] == "all 8 trials are done"

@@ -53,7 +53,7 @@ def test_a_smaller_budget_does_not_reopen_a_finished_study(database: Database) -
     done = commands.change(database, "s", ["budget.trials=2"])
     assert done.changes == ()
     assert done.notes == (
-        "budget.trials cannot be 2: 3 are given out",
+        "budget.trials cannot be 2: 3 given out already",
         "the study stays finished: all 3 trials are done",
     )
     assert now(database) == (StudyState.FINISHED, 3, 3)
@@ -65,7 +65,7 @@ def test_a_budget_below_what_is_given_out_becomes_that_and_ends_the_study(
     launched(database, 2, trials=9)
     done = commands.change(database, "s", ["budget.trials=1"])
     assert done.changes == ("budget.trials: 9 → 2",)
-    assert done.notes == ("budget.trials cannot be 1: 2 are given out",)
+    assert done.notes == ("budget.trials cannot be 1: 2 given out already",)
     assert now(database) == (StudyState.FINISHED, 2, 2)
 
 
@@ -98,7 +98,7 @@ def test_running_a_file_with_a_smaller_budget_is_no_reason_to_go_on(database: Da
     )
     again = commands.launch(database, prepared, resume=True)
     assert again.notes == (
-        "budget.trials cannot be 2: 3 are given out",
+        "budget.trials cannot be 2: 3 given out already",
         "the study stays finished: all 3 trials are done",
     )
     assert now(database) == (StudyState.FINISHED, 3, 3)
@@ -178,7 +178,7 @@ def test_a_study_of_optuna_has_a_budget_of_trials_alone(database: Database) -> N
     study.optimize(lambda trial: trial.number, n_trials=2)
     done = commands.change(database, "s", ["budget.trials=1"])
     assert done.changes == ("budget.trials: not set → 2",)
-    assert done.notes == ("budget.trials cannot be 1: 2 are given out",)
+    assert done.notes == ("budget.trials cannot be 1: 2 given out already",)
     assert now(database) == (StudyState.FINISHED, 2, None)
     assert commands.enqueue(database, "s", {"x": 1}, extend=True) == 2
     assert now(database) == (StudyState.ACTIVE, 3, None)

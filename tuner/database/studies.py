@@ -414,11 +414,6 @@ def used_up(connection: Connection, study_id: int, *, lease: float) -> str | Non
     return None if row is None else row[0]
 
 
-def lock(connection: Connection, study_id: int) -> None:
-    """Lock a study until the end of the transaction: nobody claims of it meanwhile."""
-    connection.execute(_LOCKS[1], {"id": study_id})
-
-
 def pause_if_failing(connection: Connection, ids: Sequence[int]) -> list[int]:
     """Pause those active studies whose last trials all failed from the same cause.
 

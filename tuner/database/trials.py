@@ -116,6 +116,12 @@ _CLAIMED = text("""
     WHERE study_id = :study AND state = 'running' AND claim_key = :key AND worker_id = :worker
 """)
 
+# Not the study's row: a lock of that would give the transaction an id, and what a transaction with
+# one reads does not tell a later poll that its own changes are new.
+_TAKE_TURN = text("""
+    SELECT pg_advisory_xact_lock(hashtextextended('tuner.claim', CAST(:study AS bigint)))
+""")
+
 _SET_PARAMS = Prepared("""
     UPDATE tuner.trials SET space_id = :space, params = :params, changed = pg_current_xact_id()
     WHERE id = :id AND attempt = :attempt AND worker_id = :worker AND state = 'running'
@@ -325,6 +331,11 @@ def claim(
         },
     ).one_or_none()
     return None if row is None else _claimed(row, study_id, worker_id)
+
+
+def take_turn(connection: Connection, study_id: int) -> None:
+    """Wait until nobody else who takes turns claims of this study, until the transaction's end."""
+    connection.execute(_TAKE_TURN, {"study": study_id})
 
 
 def claimed(connection: Connection, study_id: int, *, worker_id: UUID, key: UUID) -> Claimed | None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -39,6 +39,15 @@ SHARE = 0.02  # of a worker's time that reading may take: many workers share few
 STALE = 2.0  # seconds after which it is read however long that takes
 CLAIM_RETRIES = 3
 CLAIM_BACKOFF = 0.5  # seconds, doubled at each retry
+
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class _Attempt(Protocol[T_co]):
+    """A claim that can be repeated."""
+
+    def __call__(self, *, is_repeated: bool) -> T_co: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +118,8 @@ class Search:
         self, worker_id: uuid.UUID, lease: float, labels: Mapping[str, str] = NO_LABELS
     ) -> Held | None:
         """Take the next trial; None when the study gives none. `lease` is in seconds."""
+        if self._proposer.is_small:
+            return self._claim_in_turn(worker_id, lease, labels)
         if self._proposer.reads_history or self._patience <= FRESH:  # else a guess will do
             self.refresh_if_old()
         expected = self._history.next_number
@@ -134,6 +145,88 @@ class Search:
             row = new_row(claimed.id, claimed.number, TrialState.RUNNING, internal(params, space))
             self._history.add(row, space)
         return Held(claimed, self._proposer.complete(params), self._sent_at)
+
+    def _claim_in_turn(
+        self, worker_id: uuid.UUID, lease: float, labels: Mapping[str, str]
+    ) -> Held | None:
+        """Claim of a small space, of which no two workers may draw the same configuration.
+
+        Who claims knows all that was claimed before, and nobody claims meanwhile. The draw, which
+        may take a model's time, is made before that, and again only if somebody was faster.
+        """
+        self.refresh_if_old()
+        expected = self._history.next_number
+        drawn: Mapping[str, ParamValue] | None = None
+        if self.used_up is None:
+            drawn = self._proposer.propose(expected)
+            self._space_id(drawn)  # stored now: it would be undone with a transaction that fails
+        key = uuid.uuid4()
+        self._sent_at = time.monotonic()
+
+        def claim(*, is_repeated: bool) -> tuple[Claimed, Mapping[str, ParamValue]] | None:
+            with self._database.transaction() as connection:
+                trials.take_turn(connection, self.study.id)
+                with self._reading():
+                    self._history.refresh(connection)
+                claimed = is_repeated and trials.claimed(
+                    connection, self.study.id, worker_id=worker_id, key=key
+                )
+                if not claimed:
+                    params = self._untried(drawn, expected)
+                    claimed = trials.claim(
+                        connection,
+                        self.study.id,
+                        worker_id=worker_id,
+                        key=key,
+                        lease=lease,
+                        labels=labels,
+                        space_id=None if params is None else self._ensure(connection, params),
+                        params=None if params is None else self._internal(params),
+                    )
+                    if claimed is None:
+                        return None
+                    if params is not None and not claimed.resumed:
+                        return claimed, params
+                    if not claimed.params:  # it was enqueued
+                        params = self._proposer.propose(claimed.number, claimed.fixed_params)
+                        space_id = self._ensure(connection, params)
+                        stored = self._internal(params)
+                        trials.set_params(connection, claimed, space_id=space_id, params=stored)
+                        return claimed, params
+                known = self._history.get(claimed.number)
+                assert known is not None
+                return claimed, known.params
+
+        found = self._retried(claim)
+        if found is None:
+            return None
+        claimed, params = found
+        if not (claimed.resumed and claimed.params):  # known before it is read back
+            state, space = TrialState.RUNNING, self._proposer.distributions(params)
+            row = new_row(claimed.id, claimed.number, state, self._internal(params))
+            self._history.add(row, space)
+        return Held(claimed, self._proposer.complete(params), self._sent_at)
+
+    @property
+    def used_up(self) -> str | None:
+        """Why nothing is left to draw, as far as is known; None while something is."""
+        return None if self.spec.sampler.repeat else self._proposer.used_up
+
+    def _untried(
+        self, drawn: Mapping[str, ParamValue] | None, expected: int
+    ) -> Mapping[str, ParamValue] | None:
+        """What was `drawn` for trial `expected`, or another configuration if that was tried."""
+        if self.used_up is not None:
+            return None
+        number = self._history.next_number
+        is_repetition = self._proposer.used_up is not None  # that was asked for
+        if (
+            drawn is not None
+            and number == expected
+            and (is_repetition or not self._proposer.is_tried(drawn))
+        ):
+            return drawn
+        return self._proposer.propose(number)
 
     def report(
         self,
@@ -217,31 +310,49 @@ class Search:
         params: Mapping[str, ParamValue],
     ) -> Claimed | None:
         key = uuid.uuid4()
-        distributions = self._proposer.distributions(params)
         space_id = self._space_id(params)
         self._sent_at = time.monotonic()  # not of a repetition: what the first has claimed counts
+
+        def insert(*, is_repeated: bool) -> Claimed | None:
+            with self._database.statement() as connection:
+                found = is_repeated and trials.claimed(
+                    connection, self.study.id, worker_id=worker_id, key=key
+                )
+                return found or trials.claim(
+                    connection,
+                    self.study.id,
+                    worker_id=worker_id,
+                    key=key,
+                    lease=lease,
+                    labels=labels,
+                    space_id=space_id,
+                    params=self._internal(params),
+                )
+
+        return self._retried(insert)
+
+    @staticmethod
+    def _retried(claim: _Attempt[T_co]) -> T_co:
+        """What a claim returns; one whose answer was lost is repeated, for it may have happened."""
         for attempt in range(CLAIM_RETRIES + 1):
             try:
-                with self._database.statement() as connection:
-                    # a claim whose answer was lost may have happened
-                    found = attempt and trials.claimed(
-                        connection, self.study.id, worker_id=worker_id, key=key
-                    )
-                    return found or trials.claim(
-                        connection,
-                        self.study.id,
-                        worker_id=worker_id,
-                        key=key,
-                        lease=lease,
-                        labels=labels,
-                        space_id=space_id,
-                        params=internal(params, distributions),
-                    )
+                return claim(is_repeated=attempt > 0)
             except DatabaseUnreachableError:
                 if attempt == CLAIM_RETRIES:
                     raise
                 time.sleep(CLAIM_BACKOFF * 2**attempt)
         raise AssertionError("unreachable")
+
+    def _internal(self, params: Mapping[str, ParamValue]) -> list[float]:
+        return internal(params, self._proposer.distributions(params))
+
+    def _ensure(self, connection: Connection, params: Mapping[str, ParamValue]) -> int:
+        """The space's id in a transaction: one that is stored there may be undone with it."""
+        known = self._space_ids.get(tuple(params))
+        if known is not None:
+            return known
+        distributions = as_json(self._proposer.distributions(params))
+        return spaces.ensure(connection, self.study.id, distributions)
 
     def _set_params(self, claimed: Claimed, params: Mapping[str, ParamValue]) -> None:
         distributions = self._proposer.distributions(params)

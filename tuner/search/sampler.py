@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler
 
 from tuner.search import draft
-from tuner.search.distributions import distribution
+from tuner.search.cells import Cells, searched
 from tuner.search.history import History
 from tuner.search.sample import Sample
 from tuner.search.sobol import SobolSampler
@@ -21,7 +21,7 @@ from tuner.search.tpe import KnownSpacesSampler
 from tuner.search.tried import Tried
 from tuner.spec.parameters import FixedParameter, canonical
 from tuner.spec.seeds import derived_seed
-from tuner.spec.space import MAX_CELLS, Space
+from tuner.spec.space import Space
 from tuner.spec.study import Sampler as SamplerSpec
 from tuner.trials import Direction, ParamValue
 
@@ -42,11 +42,7 @@ class Proposer:
     ) -> None:
         self._space = space
         self._seed = seed
-        self._distributions = {
-            name: distribution(parameter)
-            for name, parameter in space.parameters.items()
-            if not isinstance(parameter, FixedParameter)
-        }
+        self._distributions = searched(space)
         self._tried = Tried(self._distributions)
         self._sample = Sample(history, directions, self._tried)
         history.watch(self._tried)
@@ -54,11 +50,9 @@ class Proposer:
         if is_model:  # the others draw without a look at the results
             history.watch(self._sample)
         self._storage = draft.DraftStorage(history, directions, self._sample)
-        cells = space.cells(MAX_CELLS)
-        self._cells = None if cells is None else [self._searched(cell) for cell in cells]
-        self._cell_keys = [self._tried.key(cell) for cell in self._cells or ()]
+        self._cells = Cells.of(space, self._distributions, self._tried)
         # whether the latest trials of others matter to a draw: to their model, or to what is left
-        self.reads_history = is_model or cells is not None
+        self.reads_history = is_model or self._cells is not None
         self._sampler = self._maker(sampler)
 
     def propose(
@@ -71,7 +65,7 @@ class Proposer:
         `MAX_CELLS` configurations is used up before one is repeated.
         """
         fixed = dict(fixed_params or {})
-        untried = self._untried(fixed)
+        untried = None if self._cells is None else self._cells.untried(fixed)
         allowed: dict[str, ParamValue] | None = None
         drawn: dict[str, ParamValue] = {}
         for redraw in range(REDRAWS):
@@ -93,6 +87,20 @@ class Proposer:
                 return self._searched(params)
         return drawn  # the launch found an allowed draw, so without fixed ones this won't happen
 
+    @property
+    def is_small(self) -> bool:
+        """Whether the space has few enough configurations to count them."""
+        return self._cells is not None
+
+    @property
+    def used_up(self) -> str | None:
+        """Why nothing is left of a small space; None while something is, and for a large one."""
+        return None if self._cells is None else self._cells.used_up
+
+    def is_tried(self, params: Mapping[str, ParamValue]) -> bool:
+        """Whether a known trial has this configuration."""
+        return self._tried.key(params) in self._tried
+
     def complete(self, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
         """The searched parameters with the pinned ones that are active beside them."""
         return self._space.complete(params)
@@ -100,16 +108,6 @@ class Proposer:
     def distributions(self, params: Mapping[str, ParamValue]) -> dict[str, BaseDistribution]:
         """The distributions of these parameters, in the space's order."""
         return {name: d for name, d in self._distributions.items() if name in params}
-
-    def _untried(self, fixed: Mapping[str, ParamValue]) -> list[dict[str, ParamValue]] | None:
-        """What is left of a small space; None for a large one."""
-        if self._cells is None:
-            return None
-        return [
-            params
-            for params, key in zip(self._cells, self._cell_keys, strict=True)
-            if key not in self._tried and (not fixed or self._tried.key({**params, **fixed}) == key)
-        ]
 
     def _searched(self, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
         return {name: value for name, value in params.items() if name in self._distributions}

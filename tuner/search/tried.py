@@ -96,6 +96,11 @@ class Tried:
         shape = self._shape(record.space)
         self._set(record.number, None if shape is None else shape.key(record.row.params))
 
+    def take(self, number: int, params: Mapping[str, ParamValue]) -> None:
+        """Take note of a trial's parameters, given by their values."""
+        known = {name: value for name, value in params.items() if name in self._distributions}
+        self._set(number, self.key(known) if params else None)
+
     def _set(self, number: int, key: Key | None) -> None:
         before = self._of_trial.get(number)
         if key == before:

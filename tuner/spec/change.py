@@ -14,6 +14,7 @@ FIELDS = (
     *(f"budget.{name}" for name in Budget.model_fields if name != "epochs"),
     *(f"resources.{name}" for name in Resources.model_fields),
     *(f"confirm.{name}" for name in Confirm.model_fields),
+    "sampler.repeat",
 )
 
 
@@ -62,6 +63,8 @@ def extends(before: ResolvedSpec, after: ResolvedSpec) -> bool:
 
     A target or a patience that is another one may be one that is not reached.
     """
+    if after.sampler.repeat and not before.sampler.repeat:
+        return True
     return any(
         _is_more(getattr(before.budget, name), getattr(after.budget, name))
         for name in ("trials", "total_epochs", "gpu_seconds", "hours")

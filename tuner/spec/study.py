@@ -243,6 +243,12 @@ class Sampler(_Section):
         description="tpe, gp: begin with the family's default configuration, where it has one.",
     )
 
+    repeat: Flag = Field(
+        default=False,
+        description="Go on when all configurations of a small space were tried, and repeat them; "
+        "by default the study ends then.",
+    )
+
     @property
     def learns(self) -> bool:
         """Whether it draws near what was good."""

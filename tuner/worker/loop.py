@@ -480,6 +480,10 @@ class Worker:
                     reason=reason,
                 ):
                     ended.append(study_id)
+            for study_id, search in self._searches.items():
+                used_up = search.used_up
+                if used_up is not None and studies.finish_if_idle(connection, study_id, used_up):
+                    ended.append(study_id)
         if ended:
             self._next["studies"] = 0.0
 

@@ -1,0 +1,216 @@
+"""Small spaces: each configuration once, by however many workers, and then the study ends."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.integration import searching
+from tests.integration.searching import Trainer
+from tuner import commands
+from tuner.database import leases, studies
+from tuner.database.engine import Database
+from tuner.errors import StudyStateError
+from tuner.spec.resolved import ResolvedSpec
+from tuner.spec.space import Space
+from tuner.trials import Cause, StudyState, Trial, TrialState
+
+COLOURS: Mapping[str, Any] = {
+    "colour": {"type": "categorical", "choices": ["red", "green", "blue"]},
+    "size": {"type": "fixed", "value": 3},
+}
+REASON = "all 3 configurations of its space were tried"
+
+
+def spec(parameters: Mapping[str, Any] = COLOURS, **sampler: Any) -> ResolvedSpec:
+    """A study of eight trials in a space of three configurations."""
+    whole = searching.spec("s", trials=8)
+    space = Space.model_validate({"parameters": parameters})
+    return whole.model_copy(
+        update={"space": space, "sampler": whole.sampler.model_copy(update=sampler)}
+    )
+
+
+def launch(database: Database, of: ResolvedSpec, workers: int = 1) -> list[Trainer]:
+    study_id = searching.launch(database, of)
+    return [Trainer(database, searching.search(database, study_id, of)) for _ in range(workers)]
+
+
+def end(database: Database, trainer: Trainer) -> Any:
+    """What a worker does that gets nothing; returns the study."""
+    used_up = trainer.search.used_up
+    with database.statement() as connection:
+        study = studies.by_name(connection, "s")
+        studies.finish_if_done(connection, [study.id], lease=searching.LEASE)
+        if used_up is not None:
+            studies.finish_if_idle(connection, study.id, used_up)
+        return studies.by_name(connection, "s")
+
+
+def trials(database: Database) -> list[Trial]:
+    return commands.load_trials(database, commands.find(database, "s"))
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
+def test_a_study_ends_when_its_space_is_used_up(database: Database, sampler: str) -> None:
+    (trainer,) = launch(database, spec(name=sampler))
+    for _ in range(3):
+        held = trainer.claim()
+        assert held is not None
+        assert end(database, trainer).state is StudyState.ACTIVE
+        assert held.params["size"] == 3
+        trainer.finish(held)
+    assert trainer.claim() is None
+    study = end(database, trainer)
+    assert (study.state, study.reason, study.issued) == (StudyState.FINISHED, REASON, 3)
+    assert sorted(str(t.params["colour"]) for t in trials(database)) == ["blue", "green", "red"]
+
+
+def test_many_workers_take_each_configuration_once(database: Database) -> None:
+    parameters = {
+        "a": {"type": "int", "low": 1, "high": 8},
+        "b": {"type": "float", "low": 0.0, "high": 1.0, "step": 0.25},
+    }
+    of = spec(parameters, name="random")
+    of = of.model_copy(update={"budget": of.budget.model_copy(update={"trials": 1000})})
+    workers = launch(database, of, workers=6)
+
+    def work(trainer: Trainer) -> None:
+        while (held := trainer.claim()) is not None:
+            trainer.finish(held)
+
+    with ThreadPoolExecutor(len(workers)) as pool:
+        list(pool.map(work, workers))
+    configurations = [(t.params["a"], t.params["b"]) for t in trials(database)]
+    assert len(configurations) == 40
+    assert len(set(configurations)) == 40
+    study = end(database, workers[0])
+    assert study.reason == "all 40 configurations of its space were tried"
+
+
+def test_what_runs_or_waits_is_no_end(database: Database) -> None:
+    first, second = launch(database, spec(), workers=2)
+    held = [first.claim(), second.claim(), first.claim()]
+    assert second.claim() is None
+    assert end(database, second).state is StudyState.ACTIVE
+    assert all(held)
+    for one, of in zip(held[:2], (first, second), strict=True):
+        assert one is not None
+        of.finish(one)
+    assert held[2] is not None
+    with database.statement() as connection:
+        leases.give_back(connection, held[2].claimed, Cause.PREEMPTED)
+    assert end(database, first).state is StudyState.ACTIVE
+    again = second.claim()
+    assert again is not None
+    assert (again.number, again.params) == (held[2].number, held[2].params)
+    second.finish(again)
+    assert end(database, second).reason == REASON
+
+
+def test_enqueued_configurations_count_and_may_repeat(database: Database) -> None:
+    (trainer,) = launch(database, spec())
+    for colour in ("red", "red"):
+        commands.enqueue(database, "s", {"colour": colour})
+    for _ in range(4):
+        held = trainer.claim()
+        assert held is not None
+        trainer.finish(held)
+    assert trainer.claim() is None
+    assert end(database, trainer).reason == REASON
+    colours = [t.params["colour"] for t in trials(database)]
+    assert colours[:2] == ["red", "red"]
+    assert sorted(map(str, colours[2:])) == ["blue", "green"]
+    commands.enqueue(database, "s", {"colour": "blue"})  # once more, by name
+    assert commands.find(database, "s").state is StudyState.ACTIVE
+    held = trainer.claim()
+    assert held is not None
+    assert held.params["colour"] == "blue"
+    trainer.finish(held)
+    assert end(database, trainer).reason == REASON
+
+
+def test_a_failed_configuration_was_tried_until_it_is_retried(database: Database) -> None:
+    (trainer,) = launch(database, spec())
+    for _ in range(3):
+        held = trainer.claim()
+        assert held is not None
+        trainer.finish(held, TrialState.FAILED, cause=Cause.USER_ERROR)
+    assert trainer.claim() is None
+    assert end(database, trainer).reason == REASON
+    assert commands.retry(database, "s", 1) == [1]
+    held = trainer.claim()
+    assert held is not None
+    assert held.number == 1
+    trainer.finish(held)
+    assert trainer.claim() is None
+    assert end(database, trainer).reason == REASON
+
+
+def test_repeats_come_when_they_are_asked_for(database: Database) -> None:
+    (trainer,) = launch(database, spec(repeat=True))
+    for _ in range(8):
+        held = trainer.claim()
+        assert held is not None
+        trainer.finish(held)
+    assert trainer.claim() is None
+    assert end(database, trainer).reason == "all 8 trials are done"
+    colours = [t.params["colour"] for t in trials(database)]
+    assert len(set(colours[:3])) == 3
+
+
+def test_a_used_up_space_is_reopened_by_repeats_alone(database: Database) -> None:
+    (trainer,) = launch(database, spec())
+    for _ in range(3):
+        held = trainer.claim()
+        assert held is not None
+        trainer.finish(held)
+    end(database, trainer)
+    done = commands.change(database, "s", ["budget.trials=20"])
+    assert done.notes == (f"the study stays finished: {REASON}",)
+    with pytest.raises(StudyStateError, match=r"change what has ended it with `tuner change s`"):
+        commands.resume(database, "s")
+    done = commands.change(database, "s", ["sampler.repeat=true"])
+    assert (done.changes, done.notes) == (("sampler.repeat: false → true",), ())
+    assert done.study.state is StudyState.ACTIVE
+
+
+@pytest.mark.parametrize(
+    ("parameters", "forbidden", "count"),
+    [
+        ({"x": {"type": "fixed", "value": 1}}, [], 1),
+        ({"x": {"type": "int", "low": 1, "high": 9, "step": 4}}, [], 3),
+        ({"x": {"type": "float", "low": 0.0, "high": 0.3, "step": 0.1}}, [], 4),
+        (
+            {
+                "kind": {"type": "categorical", "choices": ["a", "b"]},
+                "depth": {"type": "int", "low": 1, "high": 3, "when": {"kind": ["b"]}},
+            },
+            [],
+            4,
+        ),
+        (
+            {
+                "kind": {"type": "categorical", "choices": ["a", "b"]},
+                "flag": {"type": "categorical", "choices": [True, False]},
+            },
+            [{"kind": ["a"], "flag": [True]}],
+            3,
+        ),
+    ],
+)
+def test_pins_steps_conditions_and_what_is_forbidden_leave_so_many(
+    database: Database, parameters: Any, forbidden: Any, count: int
+) -> None:
+    of = spec()
+    space = Space.model_validate({"parameters": parameters, "forbidden": forbidden})
+    (trainer,) = launch(database, of.model_copy(update={"space": space}))
+    taken = []
+    while (held := trainer.claim()) is not None:
+        taken.append(tuple(held.params.items()))
+        trainer.finish(held)
+    assert len(taken) == len(set(taken)) == count
+    reason = end(database, trainer).reason
+    tried = "the only configuration" if count == 1 else f"all {count} configurations"
+    assert reason == f"{tried} of its space {'was' if count == 1 else 'were'} tried"
