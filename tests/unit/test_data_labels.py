@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tuner.data import Prepared, prepare
 from tuner.data.fingerprint import fingerprint
 from tuner.data.labels import notes
 from tuner.data.prepared import PARTS
+from tuner.errors import DataError
 from tuner.spec.data import DataSpec
 
 
@@ -74,6 +76,17 @@ def test_every_format_reads_a_label_alike(
     for part in PARTS:
         labels = [data.part(part).labels.tolist() for data in found]
         assert labels[0] == labels[1] == labels[2]
+
+
+def test_decimals_of_parquet_are_whole_numbers(tmp_path: Path) -> None:
+    path = parquet_file(tmp_path / "a.parquet", [Decimal("1.00"), Decimal("12.00")])
+    assert prepared(path).classes == ("1", "12")
+
+
+def test_a_label_in_other_letters_is_recognized(tmp_path: Path) -> None:
+    path, test = csv(tmp_path / "a.csv", ["Good", "Bad"]), csv(tmp_path / "b.csv", ["good", "Bad"])
+    with pytest.raises(DataError, match=r"lacks: good; .* \(`good` may mean `Good`\)$"):
+        prepared(path, test_path=test)
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])

@@ -297,6 +297,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ),
         ("[" * 100_000, "a.json: holds a number or a nesting beyond any measure"),
         ("[]", "a.json: has no rows"),
+        ('{\n  "data": []\n}', "a.json: is a single JSON object; a table is a list of objects, or"),
         ('{"text": {"0": "a"}}', "a.json, line 1: has no column `label`"),
     ],
 )

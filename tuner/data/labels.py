@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 
 import numpy as np
 
@@ -44,6 +45,8 @@ def class_name(value: object) -> str:
             raise LabelError("is not UTF-8 text") from None
     if value is None or (isinstance(value, float) and math.isnan(value)):
         raise MissingLabelError
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # pandas writes whole numbers so when one of the column is missing
     if isinstance(value, bool | int):

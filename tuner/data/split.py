@@ -17,7 +17,7 @@ from tuner.data.examples import UNCLASSED, Examples, select
 from tuner.data.prepared import PARTS, PartName
 from tuner.errors import DataError
 from tuner.spec.data import Split
-from tuner.spec.words import counted, listed, quoted
+from tuner.spec.words import counted, listed, nearest, quoted
 
 E = TypeVar("E", bound=Examples)
 
@@ -62,9 +62,11 @@ def parts(given: Mapping[PartName, E], split: Split) -> dict[PartName, Chosen[E]
     known = set(chosen["train"].labels())
     for part in chosen.values():
         if unseen := sorted(set(part.labels()) - known):
+            close = nearest(unseen[0], known)
+            hint = "" if close is None else f" ({quoted(unseen[0])} may mean {quoted(close)})"
             raise DataError(
                 f"{part.examples.where}: has labels that {examples.where} lacks: "
-                f"{listed(unseen)}; a class must be in the training part to be learned"
+                f"{listed(unseen)}; a class must be in the training part to be learned{hint}"
             )
     return chosen
 

@@ -13,6 +13,11 @@ from tuner.spec.words import a
 def rows(content: str, where: str, spec: DataSpec, label: bool) -> Iterator[Row]:
     """The rows of a list of objects, or of lines with an object each."""
     if not content.lstrip().startswith("["):
+        if content.lstrip().split("\n", 1)[0].strip() == "{":  # an object over several lines
+            raise DataError(
+                f"{where}: is a single JSON object; a table is a list of objects, or has an object "
+                "per line"
+            )
         yield from lines(content, where, spec, label)
         return
     entries = _parsed(content, where, line=None)
