@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuner.spec.study import metric_range
-from tuner.spec.words import listed
+from tuner.spec.words import counted, listed
 from tuner.trials import Study
 
 ATTRIBUTE = "tuner:confirmation"  # of the study
@@ -71,7 +71,7 @@ def sentences(record: Mapping[str, Any]) -> list[str]:
     winner, best = record["winner"], record["best_mean"]
     if record.get("former"):
         return [f"Trial {winner} wins with the best mean.", FORMER]
-    seeds = f"{record['seeds']} fresh seeds"
+    seeds = counted(record["seeds"], "fresh seed")
     if record["margin"] is None:
         return [
             f"Trial {winner} wins with the best mean of {seeds}.",

@@ -14,6 +14,7 @@ import pytest
 import tuner
 from tuner import api, settings
 from tuner.errors import (
+    AllTrialsFailedError,
     BadInputError,
     ExecutorError,
     NothingToExportError,
@@ -79,6 +80,21 @@ def test_a_study_is_run_looked_at_and_exported(here: Path) -> None:
     assert str(study.best.number) in repr(study.best)
     with pytest.raises(StudyExistsError):
         tuner.launch({**STUDY, "name": "mine"}, overrides=["seed=3"])
+
+
+def test_a_run_of_which_all_trials_fail_raises_what_failed(here: Path) -> None:
+    (here / "code_for_api.py").write_text("def train():\n    return 1.0\n")
+    with pytest.raises(AllTrialsFailedError) as raised:
+        tuner.run({**STUDY, "name": "wrong one"}, workers=1)
+    assert str(raised.value) == (
+        "the study `wrong one` has no complete trial, so there is no best one (2 failed); the "
+        "latest to fail, trial 1 (user_error): TypeError: train() takes 0 positional arguments "
+        "but 1 was given; once that is corrected, `tuner retry 'wrong one'` queues failed trials "
+        "again"
+    )
+    (here / "code_for_api.py").write_text(MODULE)  # the call after the correction
+    study = tuner.run({**STUDY, "name": "wrong one"}, workers=1)
+    assert set(study.trials["state"]) == {"complete"}
     longer = tuner.run({**STUDY, "name": "mine", "seed": 3}, overrides=["budget.trials=13"])
     assert len(longer.all_trials) == 13
     confirmed = tuner.run(

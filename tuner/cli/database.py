@@ -13,13 +13,14 @@ from typing import Literal
 import typer
 
 from tuner import __version__
-from tuner.cli.output import AsJson, opened, out, print_json, shown, table
+from tuner.cli.output import AsJson, as_called, opened, out, print_json, shown, table
 from tuner.database import embedded, schema, workers
 from tuner.database.engine import connect, masked
 from tuner.database.health import health
 from tuner.errors import TunerError
 from tuner.settings import Settings, settings
 from tuner.spec.schema import study_schema
+from tuner.spec.words import counted
 from tuner.worker import devices
 from tuner.worker.devices import host
 
@@ -146,7 +147,7 @@ def _checked(name: str, check: Callable[[Settings], _Check], chosen: Settings) -
     try:
         return check(chosen)
     except TunerError as error:
-        return _Check(name, "wrong", str(error))
+        return _Check(name, "wrong", as_called(str(error)))
 
 
 def _versions(_: Settings) -> _Check:
@@ -165,7 +166,7 @@ def _torch(_: Settings) -> _Check:
 
 
 def _devices(_: Settings) -> _Check:
-    found = f"{host.cores()} CPU cores, {host.memory() / 2**30:.0f} GiB"
+    found = f"{counted(host.cores(), 'CPU core')}, {host.memory() / 2**30:.0f} GiB"
     chosen = devices.find("auto")
     if chosen[0].kind == "cpu":
         return _Check("devices", "ok", f"{found}; no GPU, trials run on the CPU")

@@ -11,6 +11,7 @@ from tuner.cli.conclude import how_to_export
 from tuner.cli.output import (
     AsJson,
     StudyName,
+    as_called,
     err,
     how_to_work,
     opened,
@@ -188,7 +189,7 @@ def _steer(
             whose = "" if study.name == name else f"{shown(study.name)}: "
             out.print(f"{whose}{sentence(database, settings, study)}")
         for why in refused:
-            err.print(f"[yellow]{shown(str(why))}[/]")
+            err.print(f"[yellow]{shown(as_called(str(why)))}[/]")
 
 
 def _record(name: str, found: Sequence[Study], each: list[dict[str, Any]]) -> dict[str, Any]:

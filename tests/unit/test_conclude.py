@@ -1,0 +1,36 @@
+"""How `tuner run` ends: what it counts, and what it says where there is nothing to export."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from tuner.cli import conclude
+from tuner.trials import Study, StudyState, TrialState
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+STUDY = Study(
+    name="my study", state=StudyState.PAUSED, directions=("maximize",), metrics=("accuracy",),
+    family="function", spec=None, max_trials=10, created_at=BEGIN,
+)  # fmt: skip
+COUNTS = dict.fromkeys(TrialState, 0)
+
+
+def ended(seconds: float) -> Study:
+    return replace(STUDY, finished_at=BEGIN + timedelta(seconds=seconds))
+
+
+def test_studies_take_from_the_first_launch_to_the_last_end() -> None:
+    assert conclude._seconds([ended(7.5)]) == 7.5
+    assert conclude._seconds([ended(7.5), ended(20), ended(3)]) == 20
+    assert conclude._seconds([ended(7.5), STUDY]) is None
+
+
+def test_what_is_named_where_trials_have_failed() -> None:
+    failed = {**COUNTS, TrialState.FAILED: 2}
+    assert conclude._how_to_go_on(STUDY, "tuner run s.yaml --name x", failed) == (
+        "See `tuner trials 'my study' --state failed`; once that is corrected, "
+        "`tuner retry 'my study'` queues failed trials again; use `tuner run s.yaml --name x` "
+        "to go on"
+    )
+    assert conclude._how_to_go_on(STUDY, "tuner run s.yaml", COUNTS) == (
+        "Use `tuner run s.yaml` to go on"
+    )
