@@ -262,16 +262,25 @@ def test_a_pause_stops_those_who_wait() -> None:
 def test_nobody_waits_for_ever_for_rank_0(monkeypatch: pytest.MonkeyPatch) -> None:
     ranks = Followers()
     patient = ask(ranks, step=1)
-    ranks.look_after()
+    assert ranks.look_after() is None
     assert patient.given == []
     monkeypatch.setattr(followers, "PATIENCE", 0.0)
     impatient = ask(ranks, step=1)
-    ranks.look_after()
+    note = ranks.look_after()
+    assert note is not None
+    assert note.startswith("another rank has waited 0 s for rank 0's report of step 1, and goes on")
     assert patient.given == impatient.given == [CONTINUED]
     assert ask(ranks, step=2).given == [CONTINUED]  # it has waited once
     monkeypatch.undo()
     ranks.follow(1, go_on=True)
     assert ask(ranks, step=2).given == []  # rank 0 is alive
+    monkeypatch.setattr(followers, "PATIENCE", 0.0)
+    for step in (2, 3):
+        ranks.follow(step, go_on=True)
+        ask(ranks, step=step + 1)
+        ranks.look_after()
+    ranks.follow(4, go_on=True)
+    assert ask(ranks, step=5).given == [CONTINUED]  # these ranks do not report together
 
 
 def test_a_report_of_rank_0_is_an_ordinary_one() -> None:

@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,8 @@ class _Command:
     def _look_after(self) -> None:
         """Tell the command to stop if the worker wants that, and see to it that it does."""
         now = time.monotonic()
-        self._followers.look_after()
+        if (note := self._followers.look_after()) is not None:
+            print(f"tuner: {note}", file=sys.stderr)  # to the trial's log
         if self._context.asked_to_stop() and not self._outcome.is_over:
             self._outcome.is_over = True
             self._followers.stop(self._step + 1)

@@ -13,6 +13,7 @@ from tuner.own.client import CONTINUED, STOPPED
 from tuner.own.measure import checked_step
 
 PATIENCE = 20.0  # seconds to wait for rank 0, once until it reports again
+MOST_WAITS = 3  # in vain of one command: it is written so that ranks do not report together
 
 
 class _Waiting(NamedTuple):
@@ -29,6 +30,7 @@ class Followers:
         self._reported = -1  # the last step of rank 0
         self._stopped_at: int | None = None  # from this step on the answer is to stop
         self._patient = True
+        self._waits = 0  # in vain
 
     def take(self, message: Any, answer: Callable[[bytes], None]) -> bool:
         """Answer the message now or later if it is of another rank than 0; whether it is.
@@ -55,7 +57,7 @@ class Followers:
     def follow(self, step: int, *, go_on: bool) -> None:
         """Rank 0 has reported this step and was answered so."""
         self._reported = max(step, self._reported)
-        self._patient = True
+        self._patient = self._waits < MOST_WAITS
         if not go_on:
             self.stop(step)
         self._settle(lambda one: one.step <= self._reported)
@@ -66,11 +68,18 @@ class Followers:
             self._stopped_at = step
         self._settle(lambda _: True)
 
-    def look_after(self) -> None:
-        """Let those go on who have waited for too long."""
-        if any(one.until <= time.monotonic() for one in self._waiting):
-            self._patient = False
-            self._settle(lambda _: True)
+    def look_after(self) -> str | None:
+        """Let those go on who have waited for too long; returns what the user should know."""
+        late = [one.step for one in self._waiting if one.until <= time.monotonic()]
+        if not late:
+            return None
+        self._patient = False
+        self._waits += 1
+        self._settle(lambda _: True)
+        return (
+            f"another rank has waited {PATIENCE:g} s for rank 0's report of step {min(late)}, and "
+            "goes on without; call `report` for the same steps in all ranks"
+        )
 
     def _settle(self, is_settled: Callable[[_Waiting], bool]) -> None:
         for one in filter(is_settled, self._waiting):
