@@ -81,8 +81,12 @@ def test_a_cheaper_one_wins_only_where_it_is_shown_not_inferior() -> None:
 
 
 def test_equal_values_on_every_seed_are_not_inferior() -> None:
-    dear, cheap = candidate(0, 0.9, 0.9, 0.9, seconds=9.0), candidate(1, 0.9, 0.9, 0.9)
-    assert judged(dear, cheap).winner is cheap
+    value = 0.8055555555555556  # three of which, divided by three, are another number
+    dear, cheap = candidate(0, *[value] * 3, seconds=9.0), candidate(1, *[value] * 3)
+    verdict = judged(dear, cheap)
+    assert verdict.winner is cheap
+    assert (verdict.margin, verdict.bound) == (0.0, 0.0)
+    assert cheap.interval("accuracy") == (value, value)
 
 
 def test_with_fewer_than_three_seeds_nothing_is_told_apart() -> None:
@@ -145,6 +149,7 @@ def test_costs_are_compared_without_cold_starts() -> None:
     assert not is_cheaper(elsewhere, expense_of(dear))
 
 
+STUDIES = 400  # per setting; `benchmarks.confirmation` draws more, of more settings
 SETTINGS = [
     Setting(2, 3, "drawn", 0.3),
     Setting(5, 2, "drawn", 1.0),
@@ -160,19 +165,19 @@ SETTINGS = [
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_what_is_promised_holds_in_drawn_studies(setting: Setting) -> None:
-    """1,000 studies with known means: the stated bound and the margin are broken by 5 % at most.
+    """With known means, the stated bound and the margin are broken in 5 % of studies at most.
 
     And with the default margin, confirming is better than taking the best search value.
     """
-    outcome = simulate(setting, 1_000)
-    allowed = 0.05 + 2 * math.sqrt(0.05 * 0.95 / 1_000)
+    outcome = simulate(setting, STUDIES)
+    allowed = 0.05 + 2 * math.sqrt(0.05 * 0.95 / STUDIES)
     assert outcome.broken_bounds <= allowed
     assert outcome.wrong_replacements <= allowed
     if setting.margin is None:
         assert outcome.gain >= -2 * outcome.gain_error
     if setting.means == "drawn" and setting.margin is None:
         assert outcome.worse_than(2.0, setting.seeds) <= allowed
-    if setting.gap >= 0.3 and setting.margin is None and setting.shared == 0 and setting.seeds > 2:
+    if setting.gap >= 0.9 and setting.seeds > 2:
         assert outcome.gain > 2 * outcome.gain_error
 
 

@@ -47,7 +47,8 @@ def _figures(content: Mapping[str, Any], trials: Sequence[Trial]) -> str:
     metric = content["metric"]
     rows = []
     if metric["validation"] is not None:
-        rows.append(("validation, by which it was chosen", _with_interval(metric, "validation")))
+        how = "by which the search found it" if "confirmed" in metric else "by which it was chosen"
+        rows.append((f"validation, {how}", _with_interval(metric, "validation")))
     if "test" in metric:
         rows.append(("test, read after the choice", _with_interval(metric, "test")))
     said = _table((_plain(metric["name"]), "value (95 % interval)"), rows)

@@ -55,7 +55,7 @@ class Candidate:
     @property
     def mean(self) -> float:
         """Of the fresh values; NaN without any."""
-        return fmean(self.by_seed.values()) if self.by_seed else math.nan
+        return mean(self.values) if self.by_seed else math.nan
 
     @property
     def standard_error(self) -> float:
@@ -188,7 +188,7 @@ def _upper(candidate: Candidate, other: Candidate, sign: float, alpha: float) ->
         return math.inf
     differences = [sign * (other.by_seed[s] - candidate.by_seed[s]) for s in sorted(seeds)]
     reach = quantile(1 - alpha, len(seeds) - 1) * spread(differences) / math.sqrt(len(seeds))
-    return fmean(differences) + reach
+    return mean(differences) + reach
 
 
 def rounds(seeds: int) -> range:
@@ -196,10 +196,15 @@ def rounds(seeds: int) -> range:
     return range(min(ENOUGH, seeds), seeds + 1)
 
 
+def mean(values: Sequence[float]) -> float:
+    """Their mean; of equal ones exactly these, for what is rounded would be a difference."""
+    return values[0] if min(values) == max(values) else fmean(values)
+
+
 def spread(values: Sequence[float]) -> float:
     """Their standard deviation; `statistics.stdev` takes ten times as long."""
-    mean = fmean(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    center = mean(values)
+    return math.sqrt(math.fsum((value - center) ** 2 for value in values) / (len(values) - 1))
 
 
 @lru_cache(maxsize=1024)
