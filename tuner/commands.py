@@ -40,7 +40,7 @@ from tuner.spec.parameters import FloatParameter, IntParameter
 from tuner.spec.resolve import fitted
 from tuner.spec.resolved import ResolvedSpec, differences
 from tuner.spec.space import MAX_CELLS
-from tuner.spec.words import listed, quoted
+from tuner.spec.words import counted, listed, quoted
 from tuner.trials import (
     Attempt,
     Failures,
@@ -122,7 +122,7 @@ def prepare_source(database: Database, source: Source, settings: Settings) -> Pr
         assert spec.code is not None
         with source.locating():
             code = spec.code.model_copy(update={"fingerprint": fingerprint(spec.code)})
-        return Prepared(spec.model_copy(update={"code": code}), None, {})
+        return Prepared(spec.model_copy(update={"code": code}), None, {}, _note_on_space(spec))
     with source.locating("data", "vectors"):
         spec, notes = _with_vectors(database, settings, spec, spec.data)
     assert spec.data is not None
@@ -139,8 +139,21 @@ def prepare_source(database: Database, source: Source, settings: Settings) -> Pr
         spec, left_out = costs.affordable(spec, data)
         spec = costs.with_digests(spec)
     evict(settings.data_cache, settings.cache_bytes)
-    notes = (*notes, *data.notes, *left_out)
+    notes = (*notes, *data.notes, *left_out, *_note_on_space(spec))
     return Prepared(spec, data.fingerprint, dict(data.sizes.items()), notes)
+
+
+def _note_on_space(spec: ResolvedSpec) -> tuple[str, ...]:
+    """That a study will end before its budget of trials is used, where that is known."""
+    if spec.sampler.repeat:
+        return ()
+    cells = spec.space.cells(min(spec.budget.trials, MAX_CELLS))
+    if cells is None or len(cells) >= spec.budget.trials:
+        return ()
+    return (
+        f"its space has {counted(len(cells), 'configuration')}: the study ends when each was "
+        f"tried, before {counted(spec.budget.trials, 'trial')}",
+    )
 
 
 def _with_vectors(
@@ -583,13 +596,13 @@ def best(database: Database, study: Study) -> Trial:
     found = best_of(every, study)
     if found is None:
         by_state = {s: sum(t.state is s for t in every) for s in TrialState}
-        counted = ", ".join(f"{n} {s}" for s, n in by_state.items() if n) or "no trials at all"
+        by_count = ", ".join(f"{n} {s}" for s, n in by_state.items() if n) or "no trials at all"
         finite = " with a finite value" if by_state[TrialState.COMPLETE] else ""
         if any(t.violates_constraint and t.state is TrialState.COMPLETE for t in every):
             finite += " that violates no constraint"
         raise NothingToExportError(
             f"the study {quoted(study.name)} has no complete trial{finite}, so there is no best "
-            f"one ({counted}){_latest_failure(every, study)}"
+            f"one ({by_count}){_latest_failure(every, study)}"
         )
     return found
 

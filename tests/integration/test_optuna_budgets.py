@@ -260,6 +260,18 @@ def test_seconds_are_counted_when_a_trial_ends(database: Database) -> None:
         study.ask()
 
 
+def test_a_target_ends_what_optuna_optimizes(database: Database) -> None:
+    launched(database, trials=9, target=0.75)  # of an accuracy
+    study = tuner.load_study("launched", storage=Storage(database))
+    study.optimize(lambda trial: trial.number / 4, n_trials=9)
+    assert len(study.trials) == 4
+    assert stored(database, "launched").reason == "trial 3 reached the target 0.75 with 0.75"
+    commands.change(database, "launched", ["budget.target=null", "budget.patience=2"])
+    study.optimize(lambda _: 0.5, n_trials=9)
+    assert len(study.trials) == 6
+    assert stored(database, "launched").state is StudyState.FINISHED
+
+
 def test_no_trial_starts_after_the_hours(database: Database) -> None:
     study = launched(database, hours=0.0)
     with pytest.raises(StudyClosedError, match=r"\(its hours are used up\).*budget\.hours=N`"):

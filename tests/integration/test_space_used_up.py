@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tuner import commands
 from tuner.database import leases, studies
 from tuner.database.engine import Database
 from tuner.errors import StudyStateError
+from tuner.settings import settings
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.space import Space
 from tuner.trials import Cause, StudyState, Trial, TrialState
@@ -214,3 +216,22 @@ def test_pins_steps_conditions_and_what_is_forbidden_leave_so_many(
     reason = end(database, trainer).reason
     tried = "the only configuration" if count == 1 else f"all {count} configurations"
     assert reason == f"{tried} of its space {'was' if count == 1 else 'were'} tried"
+
+
+def test_a_launch_says_that_the_space_is_smaller_than_the_budget(
+    database: Database, tmp_path: Path
+) -> None:
+    (tmp_path / "code_of_mine.py").write_text("def train(trial):\n    return 1.0\n")
+    file = tmp_path / "s.yaml"
+    head = (
+        "name: s\nfamily: function\nfunction: code_of_mine:train\n"
+        "objective: {metric: loss, direction: minimize}\nsearch: {kind: [a, b, c]}\n"
+    )
+    file.write_text(f"{head}budget: {{trials: 8}}\n")
+    prepared = commands.prepare_study(database, file, settings())
+    assert prepared.notes == (
+        "its space has 3 configurations: the study ends when each was tried, before 8 trials",
+    )
+    for more in ("budget: {trials: 3}\n", "sampler: {repeat: true}\n"):
+        file.write_text(head + more)
+        assert commands.prepare_study(database, file, settings()).notes == ()

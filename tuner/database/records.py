@@ -173,7 +173,8 @@ _END = text("""
         WHERE s.id = e.study_id AND (s.max_epochs IS NOT NULL OR s.max_seconds IS NOT NULL)
     )
     SELECT e.study_id, s.state = 'active' AND (
-        s.issued >= s.max_trials OR num_nonnulls(s.max_epochs, s.max_seconds, s.deadline) > 0
+        s.issued >= s.max_trials OR num_nonnulls(s.max_epochs, s.max_seconds, s.deadline,
+            s.spec -> 'budget' ->> 'target', s.spec -> 'budget' ->> 'patience') > 0
     ) AS may_be_done
     FROM ended e JOIN tuner.studies s ON s.id = e.study_id
 """)

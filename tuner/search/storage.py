@@ -31,7 +31,9 @@ from tuner.database.schema import check
 from tuner.errors import BadInputError, StudyClosedError, StudyExistsError, StudyNotFoundError
 from tuner.search import distributions as convert
 from tuner.search.directions import optuna_direction, our_direction
+from tuner.search.ending import Ending
 from tuner.search.history import History
+from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.words import quoted
 from tuner.trials import Limits, Study, StudyState, TrialState
 
@@ -276,9 +278,6 @@ class Storage(BaseStorage):
                     params=() if known is None else _values(known.params),
                     reports=self._reported.get(trial_id, {}),
                 )
-                if ended is not None and ended.may_be_done:
-                    lease = settings.settings().lease_seconds
-                    studies.finish_if_done(connection, [ended.study_id], lease=lease)
                 done = ended is not None
             elif ours is TrialState.RUNNING:  # whoever is first takes it, if its study gives one
                 done = records.start(connection, trial_id)
@@ -289,7 +288,28 @@ class Storage(BaseStorage):
         if ours.is_finished:
             self._open_trials.pop(trial_id, None)
             self._reported.pop(trial_id, None)
+            if ended is not None and ended.may_be_done:
+                self._finish_if_done(ended.study_id)
         return done
+
+    def _finish_if_done(self, study_id: int) -> None:
+        """End a study that has reached its target or nothing left, as a worker would."""
+        with self._known(), self._database.statement() as connection:
+            study = studies.by_id(connection, study_id)
+            if study.spec is not None:
+                budget = ResolvedSpec.from_json(study.spec).budget
+                reached = Ending(budget, study.direction)
+                if reached.is_possible:
+                    for trial in self.get_all_trials(study_id, deepcopy=False):
+                        state = convert.OUR_STATE[trial.state]
+                        at = convert.aware(trial.datetime_complete)
+                        reached.take(trial.number, state, trial.values, at)
+                if (reason := reached.reason()) is not None:
+                    active = [StudyState.ACTIVE]
+                    finished = StudyState.FINISHED
+                    studies.set_state(connection, study_id, finished, allowed=active, reason=reason)
+            lease = settings.settings().lease_seconds
+            studies.finish_if_done(connection, [study_id], lease=lease)
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
