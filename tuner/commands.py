@@ -664,10 +664,10 @@ def _change(
 ) -> Study:
     with database.transaction() as connection:
         study = studies.by_name(connection, name)
-        if study.state is state:
-            return study  # asking twice is no error
         if state is StudyState.ACTIVE:
             _take_corrected_code(connection, study)
+        if study.state is state:
+            return study  # asking twice is no error
         if not studies.set_state(connection, study.id, state, allowed=allowed, reason=reason):
             raise StudyStateError(
                 f"the study {quoted(name)} is {study.state}"

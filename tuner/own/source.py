@@ -39,7 +39,8 @@ def check(code: Code) -> None:
     if now != code.fingerprint:
         raise TunerError(
             f"the code in {code.folder} has changed since the study was launched (fingerprint "
-            f"{now}, at launch {code.fingerprint}); launch it anew under another name"
+            f"{now}, at launch {code.fingerprint}): `tuner run` with its file takes it as long as "
+            "no trial has a result; else launch it under another name"
         )
 
 
