@@ -415,7 +415,10 @@ class Plots:
 
     def importance(self) -> "go.Figure":
         """Each parameter's share of the differences."""
-        return _drawn(importance, importance.info(_importances(self._of.record)))
+        from tuner.search.importances import baselines, importances, shares  # with Optuna
+
+        effects = importances(_database(), self._of.record)
+        return _drawn(importance, importance.info(shares(effects), baselines(effects)))
 
     def parallel(self) -> "go.Figure":
         """Parallel coordinates."""
@@ -436,15 +439,11 @@ def _drawn(module: Any, found: Any) -> "go.Figure":
 
 
 def _axes(record: Record) -> dict[str, Any]:
+    from tuner.search.importances import importances, shares  # with Optuna
+
     spec = None if record.spec is None else ResolvedSpec.from_json(record.spec)
     log = spec.space.log_parameters if spec else frozenset()
-    return {"log_params": log, "importances": _importances(record)}
-
-
-def _importances(record: Record) -> dict[str, float] | None:
-    from tuner.search.importances import importances  # with Optuna
-
-    return importances(_database(), record)
+    return {"log_params": log, "importances": shares(importances(_database(), record))}
 
 
 def _progress(record: Record) -> str:

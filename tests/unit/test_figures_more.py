@@ -11,6 +11,7 @@ import pytest
 from tests.unit import synthetic
 from tuner.figures import (
     burndown,
+    captions,
     curves,
     edf,
     history,
@@ -188,16 +189,25 @@ def test_the_budget_burns_down_to_its_forecast() -> None:
     burndown.table(found)
 
 
-def test_importance_has_whiskers_and_a_baseline() -> None:
-    intervals = {name: (s * 0.8, s * 1.3) for name, s in synthetic.IMPORTANCES.items()}
-    found = importance.info(synthetic.IMPORTANCES, intervals, 0.04)
+def test_importance_has_a_baseline_for_each_parameter() -> None:
+    luck = dict.fromkeys(synthetic.IMPORTANCES, 0.06) | {"optimizer": 0.3}
+    found = importance.info(synthetic.IMPORTANCES, luck)
+    names = [name for name, _ in found.bars]
+    assert names[:4] == ["learning_rate", "dropout", "batch_size", "optimizer"]
+    assert found.clear == [True, True, True, False, False, False, False]
     drawn = importance.draw(found)
     (bar,) = drawn.data
-    assert bar.error_x.array[0] == pytest.approx(0.534 * 0.3)
-    assert bar.error_x.arrayminus[0] == pytest.approx(0.534 * 0.2)
-    assert drawn.layout.shapes[0].x0 == 0.04
-    assert drawn.layout.annotations[0].text == "53 %"
-    assert drawn.layout.xaxis.range[1] > 0.534 * 1.3
+    assert len(set(bar.marker.color[:3])) == 1
+    assert set(bar.marker.color[3:]) == {theme.LIGHT.waiting}
+    lines = drawn.layout.shapes
+    assert [line.x0 for line in lines] == [0.06, 0.06, 0.06, 0.3, 0.06, 0.06, 0.06]
+    assert [(line.y0 + line.y1) / 2 for line in lines] == pytest.approx(list(range(7)))
+    rows = importance.table(found).rows
+    assert rows[0] == ("learning_rate", "53 %", "up to 6 %", "yes")
+    assert rows[3] == ("optimizer", "17 %", "up to 30 %", "no")
+    assert "None is above" not in captions.of_importance("accuracy", found)
+    none = importance.info({"a": 0.1}, {"a": 0.2})
+    assert "more trials are needed" in captions.of_importance("accuracy", none)
 
 
 def test_spending_is_all_of_the_time_in_few_bars() -> None:

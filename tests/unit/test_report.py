@@ -288,11 +288,15 @@ def test_lone_surrogates_can_be_written() -> None:
     html.encode()
 
 
-@pytest.mark.parametrize("how_many", [0, 1, 5])
-def test_without_enough_complete_trials_it_says_why_there_is_no_importance(how_many: int) -> None:
+@pytest.mark.parametrize(
+    ("how_many", "missing"), [(0, "10 more trials"), (1, "9 more trials"), (9, "1 more trial")]
+)
+def test_without_enough_trials_it_says_how_many_importance_needs(
+    how_many: int, missing: str
+) -> None:
     trials = synthetic.trials(how_many, prune=False, fail=False)
     page = _parsed(_render(synthetic.study(), trials, importances=None))
-    assert "from 10 complete trials on" in page.by_id("importance").text
+    assert f"{missing} must end" in page.by_id("importance").text
     assert "importance" not in _payload(page)["figures"]
 
 

@@ -137,6 +137,12 @@ class LiveTrials:
         return found & np.isfinite(self.values).all(axis=1)
 
     @property
+    def comparable(self) -> NDArray[np.bool_]:
+        """Complete trials with finite values, and pruned ones."""
+        found: NDArray[np.bool_] = self.state == STATES.index(TrialState.PRUNED)
+        return found | self.complete
+
+    @property
     def feasible(self) -> NDArray[np.bool_]:
         """Those of them that violate no constraint, and so can be the best."""
         return self.complete & ~self.violated

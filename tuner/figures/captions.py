@@ -90,36 +90,39 @@ def of_slices(found: slices.Info) -> str:
     return " ".join(parts)
 
 
-def of_importance(metric: str) -> str:
-    """What the shares are."""
-    return (
-        f"What share of the differences in {metric} each parameter explains "
-        "(PED-ANOVA over the complete trials)."
+def of_importance(metric: str, found: importance.Info) -> str:
+    """What the shares and the dashed lines are, and whether anything is beyond them."""
+    said = (
+        f"The share of the differences in {metric} that each parameter explains, by itself and "
+        "together with others, among complete and pruned trials."
     )
+    if found.baselines is None:
+        return said
+    said += (
+        " A parameter without any effect stays below its dashed line in at least 19 of 20 studies."
+    )
+    if not any(found.clear):
+        said += " None is above it yet: more trials are needed to tell what matters."
+    return said
 
 
 def why_no_importance(trials: Sequence[Trial]) -> str:
-    """Why there are no importances: too few complete trials, or all alike."""
-    return why_no_importance_of(sum(t.state is TrialState.COMPLETE for t in trials))
-
-
-def why_no_importance_of(complete: int) -> str:
-    """The same from the number of complete trials."""
-    if complete < importance.MIN_TRIALS:
-        so_far = f"{'is' if complete == 1 else 'are'} {complete or 'none'} so far"
-        return (
-            f"Importance is computed from {importance.MIN_TRIALS} complete trials on: with fewer, "
-            f"any ranking would be noise. There {so_far}."
-        )
-    return "The complete trials do not differ enough to tell what matters."
-
-
-def of_importance_intervals(metric: str) -> str:
-    """What the shares, the bars of error and the line are."""
-    return (
-        f"{of_importance(metric)} Whiskers hold 80 % of bootstrap samples; what does not "
-        "reach beyond the dashed line explains no more than a random number."
+    """Why there are no importances: too few trials, or all alike."""
+    return why_no_importance_of(
+        sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials)
     )
+
+
+def why_no_importance_of(ended: int) -> str:
+    """The same from the number of complete and pruned trials."""
+    if ended < importance.MIN_TRIALS:
+        missing = importance.MIN_TRIALS - ended
+        return (
+            f"{text.count(missing, 'more trial')} must end before importance can be told from "
+            f"luck: it needs {importance.MIN_TRIALS} that are complete or pruned, and "
+            f"there {'is' if ended == 1 else 'are'} {ended or 'none'} so far."
+        )
+    return "The trials do not differ enough to tell what matters."
 
 
 def of_burndown(found: burndown.Info) -> str:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from tuner.figures import text, theme
 
 MAX_BARS = 15
-MIN_TRIALS = 10  # complete ones, as in `search.importances` (tested): fewer give only noise
+MIN_TRIALS = 10  # complete or pruned ones, as in `search.importances` (tested)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,14 @@ class Info:
     bars: list[tuple[str, float]]
     left_out: int  # parameters beyond `MAX_BARS`
     left_out_share: float
-    intervals: list[tuple[float, float]] | None = None  # of the bars, where they are known
-    baseline: float | None = None  # what a random number would seem to explain
+    baselines: list[float] | None = None  # of the bars: what luck alone would explain
+
+    @property
+    def clear(self) -> list[bool]:
+        """Of each bar, whether it is more than luck."""
+        if self.baselines is None:
+            return [True] * len(self.bars)
+        return [s > b for (_, s), b in zip(self.bars, self.baselines, strict=True)]
 
     @property
     def nothing(self) -> str | None:
@@ -30,24 +36,25 @@ class Info:
 
 
 def info(
-    importances: Mapping[str, float] | None,
-    intervals: Mapping[str, tuple[float, float]] | None = None,
-    baseline: float | None = None,
+    importances: Mapping[str, float] | None, baselines: Mapping[str, float] | None = None
 ) -> Info:
-    """Shares as they were computed; what is not finite or negative counts as 0."""
+    """Shares as they were computed, those above their baselines first.
+
+    What is not finite or negative counts as 0.
+    """
     shares = {
         name: share if math.isfinite(share) and share > 0 else 0.0
         for name, share in (importances or {}).items()
     }
-    ordered = sorted(shares.items(), key=lambda pair: -pair[1])
+    luck = baselines or {}
+    ordered = sorted(shares.items(), key=lambda pair: (pair[1] <= luck.get(pair[0], -1), -pair[1]))
     rest = ordered[MAX_BARS:]
     bars = ordered[:MAX_BARS]
     return Info(
         bars,
         len(rest),
         sum(share for _, share in rest),
-        None if intervals is None else [intervals[name] for name, _ in bars],
-        baseline,
+        None if baselines is None else [baselines[name] for name, _ in bars],
     )
 
 
@@ -64,13 +71,16 @@ def draw(found: Info) -> go.Figure:
     positions = list(range(len(shares)))
     names = [name for name, _ in found.bars]
     most = max(*shares, 0.01) if len(shares) > 1 else max(shares[0], 0.01)
+    colours: Any = [theme.LIGHT.complete if c else theme.LIGHT.waiting for c in found.clear]
+    if all(found.clear):
+        colours = theme.LIGHT.complete
     trace = {
         "type": "bar",
         "orientation": "h",
         "x": shares,
         "y": positions,
         "width": 0.62,
-        "marker": {"color": theme.LIGHT.complete, "line": {"width": 0}, "cornerradius": 3},
+        "marker": {"color": colours, "line": {"width": 0}, "cornerradius": 3},
         "text": [f" {percent(share)}" for share in shares],
         "textposition": "outside",
         "textfont": {"color": theme.LIGHT.ink, "size": 12.5},
@@ -79,20 +89,7 @@ def draw(found: Info) -> go.Figure:
         "hovertemplate": "<b>%{customdata}</b><br>%{text} of the differences<extra></extra>",
         "showlegend": False,
     }
-    most = max(most, *(high for _, high in found.intervals or ()), found.baseline or 0.0)
-    if found.intervals is not None:
-        # the share stands beside the whisker, not below it
-        trace["error_x"] = {
-            "type": "data",
-            "array": [max(h - s, 0.0) for (_, h), s in zip(found.intervals, shares, strict=True)],
-            "arrayminus": [
-                max(s - low, 0.0) for (low, _), s in zip(found.intervals, shares, strict=True)
-            ],
-            "color": theme.LIGHT.muted,
-            "thickness": 1.5,
-            "width": 4,
-        }
-        trace["textposition"] = "none"
+    most = max([most, *(found.baselines or ())])
     layout: dict[str, Any] = {
         "height": 56 + 34 * len(shares),
         "margin": {"l": 16, "r": 16, "t": 16, "b": 16},
@@ -106,30 +103,17 @@ def draw(found: Info) -> go.Figure:
             "fixedrange": True,
         },
     }
-    if found.intervals is not None:
-        layout["annotations"] = [
-            {
-                "text": f"{percent(share)}",
-                "x": high,
-                "y": i,
-                "xanchor": "left",
-                "xshift": 8,
-                "showarrow": False,
-                "font": {"color": theme.LIGHT.ink, "size": 12.5},
-            }
-            for i, (share, (_, high)) in enumerate(zip(shares, found.intervals, strict=True))
-        ]
-    if found.baseline is not None:
+    if found.baselines is not None:
         layout["shapes"] = [
             {
                 "type": "line",
-                "x0": found.baseline,
-                "x1": found.baseline,
-                "y0": 0,
-                "y1": 1,
-                "yref": "paper",
+                "x0": baseline,
+                "x1": baseline,
+                "y0": position - 0.42,
+                "y1": position + 0.42,
                 "line": {"color": theme.LIGHT.muted, "width": 1.5, "dash": "dash"},
             }
+            for position, baseline in zip(positions, found.baselines, strict=True)
         ]
     return theme.figure([trace], layout)
 
@@ -143,9 +127,15 @@ def percent(share: float) -> str:
 
 def table(found: Info) -> text.Table:
     """Parameters and shares."""
+    rows = [[text.clean(name), percent(share)] for name, share in found.bars]
+    columns = ["parameter", "share"]
+    if found.baselines is not None:
+        columns += ["by luck", "more than luck"]
+        for row, baseline, clear in zip(rows, found.baselines, found.clear, strict=True):
+            row += [f"up to {percent(baseline)}", "yes" if clear else "no"]
     return text.Table(
-        columns=("parameter", "share"),
-        rows=tuple((text.clean(name), percent(share)) for name, share in found.bars),
+        columns=tuple(columns),
+        rows=tuple(map(tuple, rows)),
         note=f"{text.count(found.left_out, 'more parameter')} with {percent(found.left_out_share)} "
         "in all."
         if found.left_out

@@ -227,7 +227,7 @@ def _plots(one: Material, prefix: str = "") -> dict[str, Plot]:
     study, trials = one.study, one.trials
     of_history = history.info(trials, study)
     of_curves = curves.info(trials, study)
-    of_importance = importance.info(one.importances)
+    of_importance = importance.info(one.importances, one.baselines)
     of_spending = spending.info(one.attempts, one.now)
     by_axis = {"log_params": one.log_params, "importances": one.importances}
     of_parallel = parallel.info(trials, study, **by_axis)  # type: ignore[arg-type]
@@ -241,7 +241,7 @@ def _plots(one: Material, prefix: str = "") -> dict[str, Plot]:
         _plot(
             "importance",
             "Importance",
-            captions.of_importance(study.metric),
+            captions.of_importance(study.metric, of_importance),
             of_importance,
             importance,
             nothing=captions.why_no_importance(trials),

@@ -9,7 +9,7 @@ from tuner import commands, experiments
 from tuner.database.engine import Database
 from tuner.experiments import Compared
 from tuner.export import all_params, yaml_text
-from tuner.search.importances import importances
+from tuner.search.importances import baselines, importances, shares
 from tuner.spec.resolved import ResolvedSpec
 from tuner.trials import Attempt, Study, Trial
 from tuner.winner import choice
@@ -23,7 +23,8 @@ class Material:
     trials: Sequence[Trial]
     best: Trial | None = None  # the winner: by its value, or by a confirmation
     best_yaml: str | None = None  # its configuration
-    importances: Mapping[str, float] | None = None
+    importances: Mapping[str, float] | None = None  # parameter → share of the differences
+    baselines: Mapping[str, float] | None = None  # parameter → what luck alone would explain
     log_params: Collection[str] = frozenset()
     space: Mapping[str, str] = field(default_factory=dict)  # parameter → its range in words
     attempts: Sequence[Attempt] = ()
@@ -36,12 +37,14 @@ def of_study(database: Database, study: Study, trials: Sequence[Trial] | None = 
     every = commands.load_trials(database, study) if trials is None else trials
     spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
     best = choice.winner_of(every, study)
+    effects = importances(database, study)
     return Material(
         study,
         every,
         best=best,
         best_yaml=None if best is None else yaml_text(all_params(study, best)),
-        importances=importances(database, study),
+        importances=shares(effects),
+        baselines=baselines(effects),
         log_params=spec.space.log_parameters if spec else frozenset(),
         space=spec.space.describe() if spec else {},
         attempts=commands.attempts(database, study),

@@ -142,6 +142,16 @@ class History:
         found = self.select([number])
         return found[0] if found else None
 
+    def ended(self) -> list[int]:
+        """The numbers of the trials that are complete or pruned and were read."""
+        return sorted(
+            number
+            for place, (finished, _, _) in enumerate(self._batches)
+            if finished.state in (TrialState.COMPLETE, TrialState.PRUNED)
+            for number in finished.numbers.tolist()
+            if self._place[number] == place
+        )
+
     def select(self, numbers: Sequence[int]) -> list[FrozenTrial]:
         """The trials of these numbers, without those that are not known."""
         missing: dict[int, list[int]] = {}

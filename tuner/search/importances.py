@@ -1,107 +1,102 @@
-"""How much each parameter explains of the differences between trials (PED-ANOVA)."""
+"""How much each parameter explains of the differences between a study's trials.
 
-import copy
+Complete and pruned trials count: where some were pruned, all are compared by their best value up to
+a step that most of them have reached. Of several objectives it is the first.
+"""
+
+import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import median
-from types import SimpleNamespace
-from typing import Any
 
-import optuna
-from optuna.distributions import FloatDistribution
+import numpy as np
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
 
+from tuner.database.columns import Reports, reports_of
 from tuner.database.engine import Database
-from tuner.search.draft import DraftStorage, study
+from tuner.search.effects import Array, Effect, effects, kernel_of_choices, kernel_of_numbers
 from tuner.search.history import History
-from tuner.trials import Direction, Study
+from tuner.trials import Study
 
-MIN_TRIALS = 10  # complete ones; with fewer any ranking is noise
-ROUNDS = 24  # bootstrap samples
-INTERVAL = (0.1, 0.9)  # quantiles over the rounds
-BASELINE = "a random number"
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """What a parameter explains, with where that lies in most samples of the trials."""
-
-    value: float
-    low: float
-    high: float
+MIN_TRIALS = 10  # with fewer, hardly any effect is larger than luck
+SAMPLE = 160  # trials that are looked at: with more, only effects of a few percent become clearer
+REACHED = 0.8  # of the trials at the step by which they are compared
 
 
-def importances(database: Database, of: Study) -> dict[str, float] | None:
-    """Parameter → share of what all parameters explain, the largest first.
+def importances(database: Database, of: Study) -> dict[str, Effect] | None:
+    """Parameter → what it explains, what is more than luck first, then the largest.
 
-    PED-ANOVA (Watanabe, Bansal & Hutter, IJCAI 2023) over complete trials; None while there are
-    fewer than `MIN_TRIALS` or where nothing can be said (all values equal).
-    """
-    history = History(of.id)
-    with database.statement() as connection:
-        history.refresh(connection)
-    complete = [t for t in history.trials if t.state is optuna.trial.TrialState.COMPLETE]
-    return None if len(complete) < MIN_TRIALS else _evaluate(complete, of.directions)
-
-
-def shares(
-    database: Database, of: Study, numbers: Sequence[int]
-) -> tuple[dict[str, Share], float] | None:
-    """Share of each parameter, the largest first, and what a random number would seem to explain.
-
-    Over the complete ones among these trials. Medians over bootstrap samples (Efron, 1979), in each
-    of which the random number is drawn anew: a parameter whose interval reaches down to the
-    baseline may have no effect at all. None as in `importances`.
+    None while fewer than `MIN_TRIALS` are complete or pruned, or where nothing can be said (all
+    values equal).
     """
     history = History(of.id, with_reports=False)
     with database.statement() as connection:
         history.refresh(connection)
-    complete = [t for t in history.select(numbers) if t.state is optuna.trial.TrialState.COMPLETE]
-    if len(complete) < MIN_TRIALS:
+        numbers = history.ended()
+        if len(numbers) > SAMPLE:  # whatever their values: a choice by these would be an effect
+            numbers = sorted(random.Random(of.id).sample(numbers, SAMPLE))
+        ended = history.select(numbers)
+        pruned = any(t.state is OptunaState.PRUNED for t in ended)
+        reports = reports_of(connection, of.id, numbers) if pruned else None
+    maximize = of.directions[0] == "maximize"
+    values = _values(ended, reports, maximize=maximize)
+    kept = [(t, v) for t, v in zip(ended, values, strict=True) if not math.isnan(v)]
+    if len(kept) < MIN_TRIALS:
         return None
-    rng = random.Random(of.id)
-    name = BASELINE
-    while any(name in t.params for t in complete):
-        name += "_"
-    found: dict[str, list[float]] = {}
-    for _ in range(ROUNDS):
-        sample = [_with_random(t, name, rng) for t in rng.choices(complete, k=len(complete))]
-        for parameter, share in (_evaluate(sample, of.directions) or {}).items():
-            found.setdefault(parameter, []).append(share)
-    baseline = found.pop(name, [0.0])
-    if not found:
+    trials, known = [t for t, _ in kept], np.array([v for _, v in kept])
+    names = list(dict.fromkeys(name for t in trials for name in t.params))
+    if not names or known.min() == known.max():
         return None
-    ordered = sorted(found.items(), key=lambda pair: -median(pair[1]))
-    return {parameter: _share(drawn) for parameter, drawn in ordered}, median(baseline)
+    found = effects([_kernel(trials, name) for name in names], known)
+    pairs = zip(names, found, strict=True)
+    return dict(sorted(pairs, key=lambda pair: (not pair[1].is_clear, -pair[1].value)))
 
 
-def _share(drawn: list[float]) -> Share:
-    ordered = sorted(drawn)
-    low, high = (ordered[round(q * (len(ordered) - 1))] for q in INTERVAL)
-    return Share(median(ordered), low, high)
+def shares(found: Mapping[str, Effect] | None) -> dict[str, float] | None:
+    """Parameter → the share that it explains."""
+    return None if found is None else {name: effect.value for name, effect in found.items()}
 
 
-def _with_random(trial: FrozenTrial, name: str, rng: random.Random) -> FrozenTrial:
-    made = copy.copy(trial)
-    made.params = {**trial.params, name: rng.random()}
-    made.distributions = {**trial.distributions, name: FloatDistribution(0.0, 1.0)}
-    return made
+def baselines(found: Mapping[str, Effect] | None) -> dict[str, float] | None:
+    """Parameter → the share that luck alone would explain."""
+    return None if found is None else {name: effect.baseline for name, effect in found.items()}
 
 
-def _evaluate(
-    trials: Sequence[FrozenTrial], directions: Sequence[Direction]
-) -> dict[str, float] | None:
-    known: Any = SimpleNamespace(trials=trials)  # all of a history that a storage of drafts reads
-    view = study(DraftStorage(known, directions), optuna.samplers.RandomSampler())
-    try:
-        # of several objectives the first, as for everything that can speak of one alone
-        first = None if len(directions) == 1 else _first_value
-        found: Mapping[str, float] = optuna.importance.get_param_importances(view, target=first)
-    except (RuntimeError, ValueError):
-        return None
-    return dict(found) or None
+def clear(found: Mapping[str, Effect] | None) -> dict[str, float]:
+    """Parameter → share, of those whose effect is more than luck."""
+    return {name: effect.value for name, effect in (found or {}).items() if effect.is_clear}
 
 
-def _first_value(trial: FrozenTrial) -> float:
-    return float(trial.values[0])
+def _values(
+    trials: Sequence[FrozenTrial], reports: Reports | None, *, maximize: bool
+) -> Sequence[float]:
+    """By which trials are compared; NaN for one that was pruned before the others' step."""
+    complete = [
+        t.values[0] if t.state is OptunaState.COMPLETE and t.values else math.nan for t in trials
+    ]
+    if reports is None:
+        return complete
+    better = max if maximize else min
+    spans = reports.spans(np.array([t.number for t in trials], np.int64))
+    steps, values = reports.steps.tolist(), reports.values.tolist()
+    last = sorted(steps[b - 1] if b > a else -1 for a, b in spans)
+    rung = last[int((1 - REACHED) * len(last))]  # so many have come as far, or farther
+    if rung < 0:  # they were pruned without a report
+        return complete
+    out: list[float] = []
+    for (a, b), value in zip(spans, complete, strict=True):
+        upto = [v for s, v in zip(steps[a:b], values[a:b], strict=True) if s <= rung]
+        known = [v for v in upto if not math.isnan(v)]
+        came_as_far = b > a and steps[b - 1] >= rung
+        out.append(better(known) if came_as_far and known else value)  # or it ended by itself
+    return out
+
+
+def _kernel(trials: Sequence[FrozenTrial], name: str) -> Array:
+    values = [t.params.get(name) for t in trials]
+    if any(isinstance(t.distributions.get(name), CategoricalDistribution) for t in trials):
+        return kernel_of_choices(
+            [(type(v), v, name in t.params) for v, t in zip(values, trials, strict=True)]
+        )
+    return kernel_of_numbers(np.array([math.nan if v is None else v for v in values], float))

@@ -135,7 +135,7 @@ def export_trial(
     is kept with the study. The winner of a confirmation, which never sees the test part, has a look
     of its own even where the search's winner was exported before. Errors as of `export.export`.
     """
-    from tuner.search.importances import importances  # with Optuna
+    from tuner.search.importances import clear, importances  # with Optuna
 
     looks: list[dict[str, Any]] = list(study.user_attrs.get(LOOKS, ()))
     known = next((look for look in looks if look["trial"] == trial.number), None)
@@ -148,7 +148,7 @@ def export_trial(
         formats=wanted.formats,
         onnx=wanted.onnx,
         trials=trials,
-        importances=None if study.spec is None else importances(database, study),
+        importances=None if study.spec is None else clear(importances(database, study)),
         look=may_look,
         test=None if known is None else Measured(known["metrics"], known["intervals"]),
         looks=[

@@ -18,29 +18,29 @@ from tuner.dashboard.plots.watched import Seen
 from tuner.dashboard.security.access import identify
 from tuner.errors import DatabaseUnreachableError
 from tuner.figures import curves, history
-from tuner.search import importances
-from tuner.search.importances import Share
+from tuner.search.effects import Effect
+from tuner.search.importances import importances
 from tuner.trials import Report, Study, StudyState, Trial, TrialState
 
 MAX_PAGE = 200  # rows
 MAX_CACHED = 200  # figures, some 30 kB each
-SAMPLE = 800  # trials that importance is computed from
-STALE = 1.2  # importance is computed anew when there are so many times as many complete trials
+STALE = (
+    1.2  # importance is computed anew when there are so many times as many trials that have ended
+)
 
 Chosen = Annotated[Filter, Depends(selection.from_query)]
-Shares = tuple[Mapping[str, Share], float]
 
 router = APIRouter(tags=["figures"])
 
 
 class Cache:
-    """Bodies by what they show, and the shares that figures are ordered by; for any thread."""
+    """Bodies by what they show, and the effects that figures are ordered by; for any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._computing = threading.Lock()
         self._bodies: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
-        self._shares: OrderedDict[int, tuple[int, Shares | None]] = OrderedDict()
+        self._effects: OrderedDict[int, tuple[int, Mapping[str, Effect] | None]] = OrderedDict()
 
     def body(self, key: tuple[Any, ...]) -> bytes | None:
         """A compressed body that was made before."""
@@ -57,19 +57,18 @@ class Cache:
                 self._bodies.popitem(last=False)
         return body
 
-    def shares(self, board: Board, study_id: int) -> Shares | None:
+    def effects(self, board: Board, study_id: int) -> Mapping[str, Effect] | None:
         """Importance: one thread computes it, the others wait for what it finds."""
         with self._computing:
             with board.watched.looking(study_id) as (study, seen):
-                complete = int(seen.live.complete.sum())
-                known = self._shares.get(study_id)
-                if known is not None and complete < STALE * max(known[0], 1):
+                ended = int(seen.live.comparable.sum())
+                known = self._effects.get(study_id)
+                if known is not None and ended < STALE * max(known[0], 1):
                     return known[1]
-                numbers = selection.pick(seen.live, seen.live.complete, SAMPLE)
-            found = importances.shares(board.database, study, numbers)
-            self._shares[study_id] = (complete, found)
-            while len(self._shares) > MAX_CACHED:
-                self._shares.popitem(last=False)
+            found = importances(board.database, study)
+            self._effects[study_id] = (ended, found)
+            while len(self._effects) > MAX_CACHED:
+                self._effects.popitem(last=False)
             return found
 
 
@@ -106,13 +105,13 @@ def figure(
     """
     if figure not in FIGURES:
         raise HTTPException(404, f"there is no figure {figure!r}; there are {', '.join(FIGURES)}")
-    shares = cache.shares(board, study_id) if figure in BY_IMPORTANCE else None
+    effects = cache.effects(board, study_id) if figure in BY_IMPORTANCE else None
     with board.watched.looking(study_id) as (study, seen):
         key = (study.id, study.revision, study.state, seen.version, figure, chosen, x, y)
         body = cache.body(key)
         if body is None:
             mask = selection.mask(seen.live, chosen)
-            look = Look(study, seen.live, mask, shares, board.database, x, y)
+            look = Look(study, seen.live, mask, effects, board.database, x, y)
             draw = FIGURES[figure](look)
         version = seen.version
     if body is None:

@@ -32,7 +32,8 @@ from tuner.figures import (
     text,
     timeline,
 )
-from tuner.search.importances import Share
+from tuner.search.effects import Effect
+from tuner.search.importances import baselines, shares
 from tuner.trials import Report, Study, Trial, TrialState
 
 POINTS = 4_000  # of a scatter: more say nothing in a plot of this size, and weigh on every refresh
@@ -50,7 +51,7 @@ class Look:
     study: Study
     live: LiveTrials
     chosen: selection.Mask
-    shares: tuple[Mapping[str, Share], float] | None
+    effects: Mapping[str, Effect] | None
     database: Database
     x: str | None = None  # parameters of a plane, objectives of a front
     y: str | None = None
@@ -58,7 +59,7 @@ class Look:
     @property
     def importances(self) -> dict[str, float] | None:
         """Parameter → share, for the order of axes."""
-        return None if self.shares is None else {n: s.value for n, s in self.shares[0].items()}
+        return shares(self.effects)
 
     @property
     def axes(self) -> dict[str, Any]:
@@ -157,18 +158,14 @@ def _with_reports(trials: Sequence[Trial], reports: columns.Reports) -> list[Tri
 
 
 def _importance(look: Look) -> Drawing:
-    shares = look.shares
-    complete = int(look.live.complete.sum())
+    effects = look.effects
+    ended = int(look.live.comparable.sum())
 
     def draw() -> Drawn:
-        if shares is None:
-            return Drawn(captions.why_no_importance_of(complete))
-        found = importance.info(
-            {name: share.value for name, share in shares[0].items()},
-            intervals={name: (share.low, share.high) for name, share in shares[0].items()},
-            baseline=shares[1],
-        )
-        return _drawn(found, importance, captions.of_importance_intervals(look.study.metric))
+        if effects is None:
+            return Drawn(captions.why_no_importance_of(ended))
+        found = importance.info(shares(effects), baselines(effects))
+        return _drawn(found, importance, captions.of_importance(look.study.metric, found))
 
     return draw
 
