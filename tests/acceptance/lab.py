@@ -61,6 +61,8 @@ def train(trial):
             point(trial, "epoch")
         # reported first: what is saved and was not reported would be missing (docs)
         trial.report(epoch + trial.params["x"], epoch)
+        if epoch == 2:
+            point(trial, "reported")
         with trial.checkpoint.save() as folder:
             (folder / "epoch").write_text(str(epoch))
             if epoch == 2:

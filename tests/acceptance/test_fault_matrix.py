@@ -122,6 +122,21 @@ def test_a_worker_may_start_before_the_database(lab: Lab, server: Server) -> Non
     lab.close()
 
 
+def test_a_lease_ends_between_a_report_and_its_checkpoint(lab: Lab, server: Server) -> None:
+    """PostgreSQL forgets the reports, and the next attempt finds no checkpoint of the last one."""
+    for _ in range(2):
+        lab.start_worker()
+    lab.launch("reported")
+    _, number = lab.reached("reported")
+    server.stop(SIGKILL)
+    past_the_lease()  # its worker has killed the executor
+    server.start()
+    lab.go_on("reported")
+    lab.check("reported")
+    assert lab.trials("reported")[number].attempt > 1
+    lab.close()
+
+
 def strike_four_times(lab: Lab, strike: Strike) -> None:
     """Strike idle workers, then one study after the other in its moment."""
     for _ in range(2):
