@@ -125,6 +125,14 @@ class DatabaseUnreachableError(DatabaseError):
     exit_code = 2
 
 
+class DatabaseRefusesError(BadInputError):
+    """The database does not let this role in."""
+
+
+class DatabaseFullError(DatabaseUnreachableError):
+    """The database's server has no disk space left."""
+
+
 class SchemaVersionError(DatabaseError):
     """The database's schema is older or newer than this tuner."""
 

@@ -37,7 +37,7 @@ class Server:
         self.log = folder / "log"
         options = ["--username=tuner", f"--pwfile={secret}", "--auth=scram-sha-256", "--no-sync"]
         subprocess.run(
-            [self._programs / "initdb", "-D", self._data, *options],
+            [self._programs / "initdb", "-D", self._data, "--encoding=UTF8", *options],
             check=True, stdout=subprocess.DEVNULL, **self._how,
         )  # fmt: skip
         if host != "127.0.0.1":
@@ -87,12 +87,17 @@ class Server:
             host=self.host, port=self.port, user="tuner", password=PASSWORD, dbname=database
         )
 
-    def create(self, database: str) -> str:
-        """Make an empty database; returns its URL."""
+    def execute(self, *statements: str) -> None:
+        """Run statements as the superuser, each by itself."""
         connection = self.connect("postgres")
         connection.autocommit = True
-        connection.cursor().execute(f"CREATE DATABASE {database}")
+        for statement in statements:
+            connection.cursor().execute(statement)
         connection.close()
+
+    def create(self, database: str) -> str:
+        """Make an empty database; returns its URL."""
+        self.execute(f"CREATE DATABASE {database}")
         return f"postgresql://tuner:{PASSWORD}@{self.host}:{self.port}/{database}"
 
 

@@ -12,15 +12,19 @@ from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM
 
 import psutil
 import pytest
+from sqlalchemy.engine import make_url
 
 from tests.acceptance.lab import LEASE, Lab, past_the_lease, taken_over
-from tests.acceptance.postgres import Server, separate_server
+from tests.acceptance.postgres import PASSWORD, Server, separate_server
 from tests.conftest import eventually
 from tuner.database import workers
 
 pytestmark = pytest.mark.timeout(3_600)  # four studies, on the busiest machine
 MOMENTS = ("epoch", "checkpoint", "tell")
 FAULTS = (SIGTERM, SIGKILL, SIGSTOP)
+GUEST = "guest"  # a role that limits hold for: none do for a superuser
+# settings of a role hold from its next session on
+END = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{GUEST}'"
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +112,38 @@ def test_connection(lab: Lab, server: Server, fault: signal.Signals) -> None:
         return lambda: backend.send_signal(SIGCONT)
 
     strike_four_times(lab, strike)
+
+
+REFUSALS = {
+    # as after a failover, by an administrator, while a password is changed, by a crowd
+    "read-only": ("SET default_transaction_read_only = on", "takes no writes now"),
+    "timeout": ("SET statement_timeout = '1ms'", "has ended a statement"),
+    "password": ("PASSWORD 'another'", "refuses the login"),
+    "connections": ("CONNECTION LIMIT 0", "does not answer: too many connections"),
+}
+ALLOWED = f"RESET ALL; ALTER ROLE {GUEST} PASSWORD '{PASSWORD}' CONNECTION LIMIT -1"
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_server_that_refuses_for_a_while(lab: Lab, server: Server, refusal: str) -> None:
+    forbidden, said = REFUSALS[refusal]
+    url = make_url(lab.environment["TUNER_DATABASE_URL"]).set(username=GUEST)
+    server.execute(f"CREATE ROLE {GUEST} LOGIN PASSWORD '{PASSWORD}' IN ROLE tuner")
+    try:
+        for _ in range(2):
+            lab.start_worker(TUNER_DATABASE_URL=url.render_as_string(hide_password=False))
+        lab.launch("epoch")
+        lab.reached("epoch")
+        server.execute(f"ALTER ROLE {GUEST} {forbidden}", END)
+        lab.go_on("epoch")
+        log = lab.folder / "workers.log"
+        eventually(lambda: said in log.read_text())
+        server.execute(f"ALTER ROLE {GUEST} {ALLOWED}", END)
+        lab.check("epoch")
+        lab.close()
+    finally:
+        lab.kill()
+        server.execute(f"DROP ROLE {GUEST}")
 
 
 def test_a_worker_may_start_before_the_database(lab: Lab, server: Server) -> None:

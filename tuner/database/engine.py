@@ -1,19 +1,17 @@
 """Connections: one `Database` a process, made from the settings; only the edge commits.
 
 Every connection runs in UTC, notices a dead network within seconds and names its process in
-`pg_stat_activity`. Errors of the driver come out as `DatabaseUnreachableError` where waiting helps,
-as `BadInputError` where the server refuses what the URL says, and as `DiskFullError` where the disk
-is full; everything else is a bug and stays as it is.
+`pg_stat_activity`. Errors of the driver come out as tuner's (`failures.py`).
 """
 
 import json
 import os
-import re
 import select
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
@@ -24,7 +22,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 
 from tuner.database import embedded
-from tuner.errors import BadInputError, DatabaseUnreachableError, DiskFullError
+from tuner.database.failures import CONNECT_ANEW, address, sqlstate, translated
+from tuner.errors import BadInputError
 from tuner.settings import Settings
 
 CONNECT_TIMEOUT = 10  # seconds
@@ -34,17 +33,7 @@ RESTED = 60.0  # seconds after which a connection is asked whether it lives befo
 Connected = Connection  # for signatures of those who may not know SQLAlchemy
 Write = Callable[[Connection], object]  # a single statement, to be run when the database is there
 
-# connection lost, server shutting down or starting, too many connections, a deadlock's victim
-_WAITING_HELPS = ("08", "57P", "53300", "40P01", "40001")
-_DISK_FULL = "53100"
-# What a server says that will say the same next time; an error while connecting has no SQLSTATE. In
-# other languages than English it counts as unreachable.
 _MASK = "***"
-_REFUSED = re.compile(
-    r"authentication failed|no password supplied|no pg_hba\.conf entry|not permitted to log in"
-    r'|(database|role) ".*" does not exist|permission denied for database'
-    r"|unsupported startup parameter"
-)
 
 
 class Database:
@@ -59,6 +48,8 @@ class Database:
         max_overflow: int = 12,
     ) -> None:
         self.url = url
+        self.is_patient = False
+        """Whether a refused login counts as a server that is away: it has let this process in."""
         self._hold = hold
         self.engine = _engine(url, pool_size=pool_size, max_overflow=max_overflow)
 
@@ -70,13 +61,13 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """One transaction: commits at the end of the block, rolls back on an exception."""
-        with translated(self.url), self.engine.begin() as connection:
+        with self._translated(), self.engine.begin() as connection, _replaced(connection):
             yield connection
 
     @contextmanager
     def statement(self) -> Iterator[Connection]:
         """A connection in which each statement is its own transaction (one round trip)."""
-        with translated(self.url), self.engine.connect() as connection:
+        with self._translated(), self.engine.connect() as connection, _replaced(connection):
             # SQLAlchemy's way to AUTOCOMMIT sends a statement before and another one after
             driver = connection.connection.driver_connection
             assert driver is not None
@@ -87,12 +78,26 @@ class Database:
                 with suppress(psycopg2.InterfaceError):  # it is closed
                     driver.autocommit = False
 
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(self.url, is_patient=self.is_patient)
+
     def close(self) -> None:
         """Close the pool and leave the embedded server."""
         self.engine.dispose()
         if self._hold is not None:
             self._hold.release()
             self._hold = None
+
+
+@contextmanager
+def _replaced(connection: Connection) -> Iterator[None]:
+    """Connect anew after what another server might do: a primary may have become a standby."""
+    try:
+        yield
+    except DBAPIError as error:
+        if sqlstate(error) in CONNECT_ANEW:
+            connection.invalidate()
+        raise
 
 
 def connect(settings: Settings) -> Database:
@@ -135,9 +140,20 @@ def _engine(url: URL, *, pool_size: int, max_overflow: int) -> Engine:
             "options": "-c TimeZone=UTC -c search_path=public",
         },
     )
+    event.listen(engine, "connect", partial(_check_encoding, url))
     event.listen(engine, "checkin", _rests)
     event.listen(engine, "checkout", _alive)
     return engine
+
+
+def _check_encoding(url: URL, driver: Any, _: object) -> None:
+    """BadInputError where the database cannot hold all that trials and users write."""
+    encoding = driver.get_parameter_status("server_encoding")  # told at the connection's start
+    if encoding not in ("UTF8", None):
+        raise BadInputError(
+            f"the database {address(url)} is encoded in {encoding}, tuner needs UTF8: make another "
+            f"one with CREATE DATABASE {url.database} ENCODING 'UTF8' TEMPLATE template0"
+        )
 
 
 def _rests(_: Any, record: Any) -> None:
@@ -170,50 +186,8 @@ def _json_text(value: Any) -> str:
     return json.dumps(value, allow_nan=False)
 
 
-@contextmanager
-def translated(url: URL) -> Iterator[None]:
-    """Turn the driver's errors that a user can act upon into tuner's."""
-    try:
-        yield
-    except DBAPIError as error:
-        code = getattr(error.orig, "pgcode", None) or ""
-        if code == _DISK_FULL:
-            raise DiskFullError(f"PostgreSQL at {address(url)} has no disk space left") from error
-        if (
-            error.connection_invalidated
-            or code.startswith(_WAITING_HELPS)
-            or (isinstance(error.orig, psycopg2.OperationalError) and not code)
-        ):
-            said = _first_line(error.orig)
-            if not code and _REFUSED.search(said):
-                cure = (
-                    "a PgBouncer needs `ignore_startup_parameters = options`"
-                    if "startup parameter" in said
-                    else "see TUNER_DATABASE_URL"
-                )
-                raise BadInputError(
-                    f"PostgreSQL at {address(url)} refuses the connection: {said}; {cure}"
-                ) from error
-            raise DatabaseUnreachableError(
-                f"PostgreSQL at {address(url)} does not answer: {said}"
-            ) from error
-        raise
-
-
 def masked(url: URL) -> str:
     """The URL as text without any secret: libpq takes passwords among its options as well."""
     query = {key: _MASK if "password" in key.lower() else value for key, value in url.query.items()}
     shown = url.set(query=query).render_as_string(hide_password=True)
     return shown.replace(quote_plus(_MASK), _MASK)
-
-
-def address(url: URL) -> str:
-    """Where the server is, without user and password."""
-    host = url.query.get("host") or url.host or "localhost"
-    return f"{host}:{url.port or 5432}/{url.database or url.username or ''}"
-
-
-def _first_line(error: BaseException | None) -> str:
-    text = str(error).strip()
-    # libpq prefixes `connection to server at "…", port … failed: FATAL:  `
-    return text.splitlines()[0].rsplit("failed: ", 1)[-1].removeprefix("FATAL:  ") if text else "?"

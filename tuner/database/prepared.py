@@ -13,6 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult, text
 from sqlalchemy.exc import DBAPIError
 
+from tuner.database.failures import sqlstate
+
 _PARAMETER = re.compile(r":([a-z_]+)")
 _KNOWN = "prepared"  # in a connection's `info`: the names of what it has prepared
 _MISSING, _DUPLICATE = "26000", "42P05"
@@ -42,7 +44,7 @@ class Prepared:
         try:
             return connection.exec_driver_sql(self._execute, dict(arguments))
         except DBAPIError as error:
-            if _code(error) != _MISSING:
+            if sqlstate(error) != _MISSING:
                 raise
         self._make(connection)
         # behind a pooler the next statement may reach yet another connection
@@ -52,9 +54,5 @@ class Prepared:
         try:
             connection.exec_driver_sql(self._prepare)
         except DBAPIError as error:
-            if _code(error) != _DUPLICATE:
+            if sqlstate(error) != _DUPLICATE:
                 raise
-
-
-def _code(error: DBAPIError) -> str | None:
-    return getattr(error.orig, "pgcode", None)

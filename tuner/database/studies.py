@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tuner.database import attributes
+from tuner.database.failures import sqlstate
 from tuner.errors import StudyExistsError, StudyNotFoundError
 from tuner.spec.code import OWN
 from tuner.spec.study import Budget
@@ -456,7 +457,7 @@ def _locked(connection: Connection, study_id: int) -> bool:
             for lock in _LOCKS:
                 connection.execute(lock, {"id": study_id})
     except OperationalError as error:
-        if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+        if sqlstate(error) != _LOCK_NOT_AVAILABLE:
             raise
         return False
     return True

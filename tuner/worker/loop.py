@@ -164,6 +164,7 @@ class Worker:
         except DatabaseUnreachableError as error:
             _log.warning("%s", error)
             return False
+        self._database.is_patient = True  # it has let us in: a password may be changed meanwhile
         return True
 
     def drain(self) -> None:
