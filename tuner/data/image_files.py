@@ -87,20 +87,20 @@ def find(folder: Path) -> ImageFiles:
             beside += 1
         elif entry not in classes:
             others[_ending(entry.name)] += 1
-    found: dict[str, list[Path]] = {}
+    images: dict[str, list[Path]] = {}
     for entry in classes:
         files, hidden_below = _below(entry)
         hidden += hidden_below
-        found[entry.name] = [path for path in files if _is_image(path.name)]
+        images[entry.name] = [path for path in files if _is_image(path.name)]
         unread = Counter(_ending(path.name) for path in files if not _is_image(path.name))
-        if not found[entry.name]:
+        if not images[entry.name]:
             has = f"only files that end in {listed(sorted(unread))}" if unread else "no files"
             raise DataError(
                 f"{shown(entry)}: has no images, {has}; images end in .png, .jpg, .tif or what "
                 "else pillow reads"
             )
         others += unread
-    return ImageFiles(found, others, hidden, beside)
+    return ImageFiles(images, others, hidden, beside)
 
 
 def _below(folder: Path) -> tuple[list[Path], int]:

@@ -63,6 +63,14 @@ class _Decoded(NamedTuple):
     in_alpha: bool  # whether everything but its transparency is a single colour
 
 
+class _Examined(NamedTuple):
+    """What is remembered of an image that may not stay in memory."""
+
+    rough: bytes  # key of its high bytes
+    exact: bytes  # key of all that is kept of it
+    in_alpha: bool
+
+
 class _DamagedError(DataError):
     """A file that no image can be read from."""
 
@@ -93,35 +101,34 @@ def read(
         width=(spec.image_size or headers[0].size)[1],
         deep=any(header.deep for header in headers),
     )
-    found = {part: _images(given[part], folders[part], form, spec, name) for part in folders}
+    parts = {part: _images(given[part], folders[part], form, spec, name) for part in folders}
     deep = sum(header.deep for header in headers)
     if 0 < deep < len(headers):
         note = (
             f"{deep:,} of the {len(headers):,} images have 16 bits a pixel, the others 8; all are "
             "read on the same scale from black to white"
         )
-        found["train"] = replace(found["train"], notes=(*found["train"].notes, note))
-    return found
+        parts["train"] = replace(parts["train"], notes=(*parts["train"].notes, note))
+    return parts
 
 
 def _images(
-    folder: Path, found: ImageFiles, form: _Form, spec: DataSpec, name: LabelName
+    folder: Path, content: ImageFiles, form: _Form, spec: DataSpec, name: LabelName
 ) -> Images:
     labels: list[str] = []
     files: list[Path] = []
-    for folder_name, images in found.classes.items():
+    for folder_name, paths in content.classes.items():
         try:
             label = name(folder_name)
         except LabelError as error:
             raise DataError(f"{shown(folder)}: the name of a sub-folder {error}") from None
-        labels += [label] * len(images)
-        files += images
+        labels += [label] * len(paths)
+        files += paths
     kept: dict[Path, npt.NDArray[np.generic]] = {}
     room = KEPT // (form.channels * form.height * form.width * np.dtype(form.dtype).itemsize)
     attempt = _attempt if spec.skip_damaged else _insist
 
-    def examine(index: int) -> tuple[bytes, bytes, bool] | None:
-        """Two keys of an image, by its high bytes and exact, and whether alpha alone has it."""
+    def examine(index: int) -> _Examined | None:
         decoded = attempt(partial(_decode, form=form), files[index])
         if decoded is None:
             return None
@@ -129,18 +136,18 @@ def _images(
             kept[files[index]] = decoded.pixels
         exact = key_of(decoded.pixels.tobytes())
         if not form.deep:
-            return exact, exact, decoded.in_alpha
+            return _Examined(exact, exact, decoded.in_alpha)
         rough = _decoded(files[index], form._replace(deep=False))
-        return key_of(rough.tobytes()), exact, decoded.in_alpha
+        return _Examined(key_of(rough.tobytes()), exact, decoded.in_alpha)
 
     with _threads() as pool:
         examined = list(pool.map(examine, range(len(files))))
-    usable = [index for index, facts in enumerate(examined) if facts is not None]
-    facts = [facts for facts in examined if facts is not None]
-    damaged = [file for file, facts in zip(files, examined, strict=True) if facts is None]
+    usable = [index for index, image in enumerate(examined) if image is not None]
+    images = [image for image in examined if image is not None]
+    damaged = [file for file, image in zip(files, examined, strict=True) if image is None]
     used = [files[index] for index in usable]
-    _check_classes(folder, found, set(damaged))
-    in_alpha = sum(facts.count(True) for facts in facts)
+    _check_classes(folder, content, set(damaged))
+    in_alpha = sum(image.in_alpha for image in images)
 
     def read_image(index: int) -> npt.NDArray[np.generic]:
         file = used[index]
@@ -150,29 +157,29 @@ def _images(
         where=shown(folder),
         unit="image",
         labels=[labels[index] for index in usable],
-        keys=_keys([(rough, exact) for rough, exact, _ in facts]),
-        notes=(*found.notes(), *_damaged(damaged), *_in_alpha(folder, in_alpha, len(used))),
+        keys=_keys(images),
+        notes=(*content.notes(), *_damaged(damaged), *_in_alpha(folder, in_alpha, len(used))),
         shape=(form.channels, form.height, form.width),
         dtype=form.dtype,
         read=read_image,
     )
 
 
-def _keys(keys: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+def _keys(images: Sequence[_Examined]) -> list[bytes]:
     """Exact keys only where images share their high bytes.
 
     Splits follow from keys, and when only high bytes were read, they were of these: images of 16
     bits stay in the parts that studies have had so far.
     """
     contents: dict[bytes, set[bytes]] = {}
-    for rough, exact in keys:
-        contents.setdefault(rough, set()).add(exact)
-    return [rough if len(contents[rough]) == 1 else exact for rough, exact in keys]
+    for image in images:
+        contents.setdefault(image.rough, set()).add(image.exact)
+    return [i.rough if len(contents[i.rough]) == 1 else i.exact for i in images]
 
 
-def _check_classes(folder: Path, found: ImageFiles, damaged: Collection[Path]) -> None:
+def _check_classes(folder: Path, content: ImageFiles, damaged: Collection[Path]) -> None:
     """DataError if a class would silently be missing."""
-    for class_, files in found.classes.items():
+    for class_, files in content.classes.items():
         if all(file in damaged for file in files):
             number = counted(len(files), "image")
             raise DataError(f"{shown(folder / class_)}: all of its {number} are damaged")

@@ -30,8 +30,7 @@ def lines(content: str, where: str, spec: DataSpec, label: bool) -> Iterator[Row
     # not splitlines: JSON texts may hold U+2028
     for number, line in enumerate(content.split("\n"), start=1):
         if line.strip():
-            found = _parsed(line, where, line=number)
-            yield _row(found, where, f"line {number}", spec, label)
+            yield _row(_parsed(line, where, line=number), where, f"line {number}", spec, label)
 
 
 def _parsed(content: str, where: str, line: int | None) -> Any:
@@ -45,11 +44,11 @@ def _parsed(content: str, where: str, line: int | None) -> Any:
         raise DataError(f"{at}: holds a number or a nesting beyond any measure") from None
 
 
-def _row(found: object, where: str, at: str, spec: DataSpec, label: bool) -> Row:
-    if not isinstance(found, dict):
-        raise DataError(f"{where}, {at}: must be a JSON object, is {a(found)}")
-    columns = list(found)
+def _row(entry: object, where: str, at: str, spec: DataSpec, label: bool) -> Row:
+    if not isinstance(entry, dict):
+        raise DataError(f"{where}, {at}: must be a JSON object, is {a(entry)}")
+    columns = list(entry)
     column(f"{where}, {at}", columns, spec.text, "text")
     if label:
         column(f"{where}, {at}", columns, spec.label, "label")
-    return Row(at, found[spec.text], found[spec.label] if label else None)
+    return Row(at, entry[spec.text], entry[spec.label] if label else None)
