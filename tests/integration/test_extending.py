@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 import tuner
 from tests.integration import searching
@@ -189,3 +190,18 @@ def test_a_study_of_optuna_has_a_budget_of_trials_alone(database: Database) -> N
         commands.change(database, "s", ["budget.hours=3"])
     with pytest.raises(SpecError, match=r"^budget\.trials: "):
         commands.change(database, "s", ["budget.trials=0"])
+
+
+def test_what_is_left_of_a_budget_is_said(database: Database) -> None:
+    launched(database, 0, epochs=10, total_epochs=25, gpu_seconds=100.0)
+    for column, value, sentence in (
+        ("epochs_issued", 22, "the 25 epochs of the study `s` leave 3, too few for another trial"),
+        ("epochs_issued", 25, "the 25 epochs of the study `s` are given out"),
+        ("seconds_issued", 94, "the 100 GPU seconds of the study `s` leave 6.0, too few for anoth"),
+        ("seconds_issued", 100, "the 100 GPU seconds of the study `s` are given out"),
+    ):
+        with database.transaction() as connection:
+            connection.execute(text("UPDATE tuner.studies SET epochs_issued = 0"))
+            connection.execute(text(f"UPDATE tuner.studies SET {column} = {value}"))
+        with pytest.raises(StudyStateError, match=f"^{sentence}"):
+            commands.enqueue(database, "s", {})

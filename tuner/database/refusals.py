@@ -36,11 +36,18 @@ def is_given_out(study: Study, budget: str) -> str:
             return f"the only trial {of} is given out"
         case "trials":
             return f"all {study.max_trials} trials {of} are given out"
+        case "total_epochs" if study.epochs_issued < (study.max_epochs or 0):
+            left = (study.max_epochs or 0) - study.epochs_issued
+            return f"the {study.max_epochs} epochs {of} leave {left}, too few for another trial"
         case "total_epochs":
             epochs = "epoch" if study.max_epochs == 1 else f"{study.max_epochs} epochs"
             return f"the {epochs} {of} {'is' if study.max_epochs == 1 else 'are'} given out"
         case "gpu_seconds":
-            return f"the {study.max_seconds or 0:g} GPU seconds {of} are given out"
+            seconds = f"the {study.max_seconds or 0:g} GPU seconds {of}"
+            rest = (study.max_seconds or 0) - study.seconds_issued
+            if rest < 0.05:
+                return f"{seconds} are given out"
+            return f"{seconds} leave {rest:.1f}, too few for another trial"
         case _:
             return f"the hours {of} are over"
 
