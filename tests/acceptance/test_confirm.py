@@ -147,6 +147,8 @@ def test_a_study_file_that_asks_for_it_is_confirmed_before_the_export(
     assert not (tmp_path / "exports").exists()
     assert commands.find(database, "luck").state is StudyState.FINISHED
     assert commands.find(database, "luck-confirm").state is StudyState.PAUSED
+    kept = tuner("export", "luck", "--to", "kept", **here)  # what is there can be used
+    assert "asks for a confirmation, which has not been made" in kept.stderr
 
     (tmp_path / "hold").unlink()
     best = ok("run", str(file), **here)["best"]

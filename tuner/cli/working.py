@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
+from tuner import shell
 from tuner.cli.live import LiveView
 from tuner.cli.output import err, shown
 from tuner.database.engine import Database
 from tuner.database.hints import TRIALS, ListeningDatabase
-from tuner.errors import NothingToExportError
+from tuner.errors import BadInputError, NothingToExportError
 from tuner.settings import Settings
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.study import Confirm
@@ -86,6 +87,11 @@ def confirm_all(
             )
         except NothingToExportError:  # the export says so
             continue
+        except BadInputError as error:
+            export = shell.command("export", study.name)
+            raise BadInputError(
+                f"{error}; `{export}` exports what the search has found, unconfirmed"
+            ) from error
         if not done:
             return False
     return True
