@@ -98,10 +98,22 @@ def test_a_study_is_launched_steered_and_deleted(client: TestClient) -> None:
         "killed by local",
     )
     assert client.post(f"{here}/retry").json() == {"trials": [0]}
+    client.post(f"{here}/change", json={"assignments": ["budget.trials=1"]})
+    refused = client.post(f"{here}/enqueue", json={"params": {}})
+    assert refused.status_code == 409
+    assert "the only trial of the study `s` is given out" in refused.json()["error"]
+    more = {"params": {}, "extend": True}
+    assert client.post(f"{here}/enqueue", json=more).json() == {"trial": 1}
+    page = client.post(f"/studies/{study['id']}/enqueue", data={"params": "dropout: 0.1"})
+    assert page.status_code == 409
+    form = {"params": "dropout: 0.1", "extend": "true"}
+    page = client.post(f"/studies/{study['id']}/enqueue", data=form, follow_redirects=False)
+    assert page.status_code == 303
+    assert client.get(here).json()["max_trials"] == 3
     note = {"text": "good", "revision": 0}
     assert client.put(f"{here}/note", json=note).json()["revision"] == 1
     assert client.put(f"{here}/note", json=note).status_code == 409
-    assert client.get("/api/v1/studies").json()["studies"][0]["counts"]["waiting"] == 1
+    assert client.get("/api/v1/studies").json()["studies"][0]["counts"]["waiting"] == 3
 
     wrong = client.request("DELETE", here, json={"name": "t"})
     assert wrong.status_code == 422
