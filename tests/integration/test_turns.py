@@ -12,7 +12,7 @@ from tests.integration.test_claims import Bench
 from tuner import commands
 from tuner.database import leases, studies, trials
 from tuner.database.engine import Database
-from tuner.errors import BadInputError, SpecError
+from tuner.errors import SpecError
 from tuner.settings import Settings
 from tuner.trials import Cause, Limits, StudyState
 from tuner.worker.loop import Worker
@@ -192,8 +192,11 @@ def test_what_cannot_be_changed_is_said_and_changes_nothing(
     assert commands.find(database, "s").max_trials == 9
 
 
-def test_a_study_of_optunas_cannot_be_changed(database: Database) -> None:
+def test_nothing_but_the_trials_of_a_study_of_optunas_can_be_changed(database: Database) -> None:
     with database.transaction() as connection:
         studies.create(connection, "o", ["minimize"])
-    with pytest.raises(BadInputError, match="was made through Optuna"):
-        commands.change(database, "o", ["budget.trials=5"])
+    with pytest.raises(SpecError, match="was made through Optuna"):
+        commands.change(database, "o", ["budget.trials=5", "resources.priority=1"])
+    assert commands.find(database, "o").max_trials is None
+    commands.change(database, "o", ["budget.trials=5"])
+    assert commands.find(database, "o").max_trials == 5
