@@ -18,7 +18,7 @@ from tests.acceptance.browsing import needs_chromium, opened, serving
 from tests.acceptance.studies import quick
 from tests.conftest import PATIENCE, STUCK, cloned, new_home, remove_home, tuner
 from tests.integration.test_claims import Bench
-from tuner import accounts, commands
+from tuner import accounts, artifacts, commands
 from tuner.accounts import Role
 from tuner.database import devices, notes, studies, trials, workers
 from tuner.database.engine import Database
@@ -161,7 +161,11 @@ def test_a_study_is_steered(page: Page, served: Served, tmp_path: Path) -> None:
     page.get_by_role("button", name="Enqueue", exact=True).click()
     expect(page.locator("#toasts")).to_contain_text("queued as trial")
 
+    folder = artifacts.attempt_folder(Settings(home=served.home), study.id, held.number, 1)
+    folder.mkdir(parents=True)
+    (folder / artifacts.LOG_FILE).write_text("10 %\r20 %\r100 %\ndone\n")
     page.goto(f"/studies/{study.id}/trials/{held.number}")
+    expect(page.locator("#log")).to_have_text("100 % done")  # what a progress bar showed last
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Kill").click()
     expect(page.locator("#trial")).to_contain_text("killed by local")

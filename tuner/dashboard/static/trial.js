@@ -8,6 +8,12 @@ const chosen = document.getElementById("log-attempt");
 let next = null; // the byte that comes next
 let turn = 0; // counts changes of the attempt: what was asked for before is dropped
 
+// Of each line what a terminal shows in the end: progress bars write over themselves.
+const overwritten = (text) => text.replaceAll("\r\n", "\n").split("\n").map((line) => {
+  const end = line.endsWith("\r") ? line.length - 1 : line.length; // what comes next writes over it
+  return line.slice(line.lastIndexOf("\r", end - 1) + 1);
+}).join("\n");
+
 const look = async (mine) => {
   if (mine !== turn) return;
   let wait = PERIOD;
@@ -21,7 +27,9 @@ const look = async (mine) => {
       const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
       if (part.start !== next && next !== null) log.textContent = ""; // it was shortened
       if (part.text) {
-        log.append(part.text);
+        const text = log.textContent + part.text;
+        if (text.includes("\r")) log.textContent = overwritten(text);
+        else log.append(part.text);
         if (log.textContent.length > KEPT) log.textContent = log.textContent.slice(-KEPT / 2);
         if (atEnd || next === null) log.scrollTop = log.scrollHeight;
         note.textContent = part.start > 0 && next === null ? "The end of it; the file has all." : note.textContent;

@@ -4,6 +4,7 @@ A request names a study, a trial and an attempt by numbers, and a file by a name
 given: no path of a client's is ever opened.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,9 @@ def log_part(
     """The same for programs and scripts, as text that can be shown, and whether more will come."""
     running = trial.state is TrialState.RUNNING and trial.attempt == attempt
     chunk = log(board, study_id, trial.number, attempt, start=start) or Chunk("", 0, 0, 0)
-    shown = "\n".join(text.clean(line.expandtabs(4)) for line in chunk.text.split("\n"))
+    # a progress bar may go on in the next part: the page draws what it shows last
+    parts = re.split("([\n\r])", chunk.text)
+    shown = "".join(p if p in "\n\r" else text.clean(p.expandtabs(4)) for p in parts)
     return {
         "text": shown,
         "start": chunk.start,
