@@ -1,117 +1,113 @@
-"""Every command that a message names is one that there is, with options that it has."""
-
-import ast
-import re
-import shlex
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+"""What other tools, countries and keyboards write, answered with what is written here."""
 
 import pytest
-import typer.main
 
-from tuner.cli.app import app
-from tuner.cli.output import options_of
+from tuner.errors import SpecError
+from tuner.families import confirm
+from tuner.spec.load import loads
 
-PACKAGE = Path(__file__).parents[2] / "tuner"
-QUOTED = re.compile(r"(?:`|<code>)(tuner [a-z][^`<{]*?)(?:`|</code>)")
-BUILT = {
-    "command",
-    "typed",
-    "shell.command",
-}  # functions whose first argument is the command's name
+HEAD = "name: x\nfamily: cnn\n"
+CNN = f"{HEAD}data: digits\n"
+OWN = "name: x\nfamily: command\ncommand: [t]\nobjective: {metric: s, direction: maximize}\n"
+QUOTES = "write a Windows path in single quotes"
 
 
-def program() -> Any:
-    return typer.main.get_command(app)
+def answer(text: str) -> str:
+    with pytest.raises(SpecError) as caught:
+        confirm(loads(text, name="s.yaml"))
+    return str(caught.value)
 
 
-def texts(tree: ast.AST) -> Iterator[str]:
-    """Every string of a module but its docstrings, f-strings with `…` for what they are given."""
-    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
-            parts = (v.value if isinstance(v, ast.Constant) else "{}" for v in node.values)
-            yield "".join(map(str, parts))
-        elif (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and id(node) not in docstrings
-        ):
-            yield node.value
+@pytest.mark.parametrize(
+    ("parameter", "hint"),
+    [
+        ("values: [1, 2]", "unknown key `values`; write the list alone, or as `choices`"),
+        ("min: 1", "unknown key `min`; write `low`"),
+        ("max: 1", "unknown key `max`; write `high`"),
+        ("q: 1", "unknown key `q`; write `step`"),
+        ("distribution: uniform", "`distribution`; write `low` and `high` without it"),
+        ("distribution: log_uniform_values", "write `low` and `high` with `log: true`"),
+        ("distribution: q_log_uniform", "write `low` and `high` with `log: true` and `step`"),
+        ("distribution: int_uniform", "write `low` and `high` with whole numbers as ends"),
+        ("distribution: categorical", "leave it out and write the list, or the value, alone"),
+        ("parameterType: double", "write `type: float`, `int` or `categorical`"),
+        ("feasibleSpace: {min: 1}", "write `low` and `high`, or `choices`, without a section"),
+        ("mu: 0", "normal distributions are not searched: write `low` and `high`"),
+        ("hihg: 1", "unknown key `hihg`; did you mean `high`?"),
+    ],
+)
+def test_parameters_in_the_words_of_other_tools(parameter: str, hint: str) -> None:
+    assert hint in answer(f"{OWN}search: {{n: {{{parameter}}}}}")
 
 
-def built(tree: ast.AST) -> Iterator[list[str]]:
-    """The constant words of every command that the code puts together."""
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        if (
-            ast.unparse(node.func) not in BUILT
-            or not node.args
-            or not isinstance(node.args[0], ast.Constant)
-        ):
-            continue
-        options = [
-            constant.value
-            for keyword in node.keywords
-            for constant in ast.walk(keyword.value)
-            if isinstance(constant, ast.Constant) and str(constant.value).startswith("--")
-        ]
-        yield [*node.args[0].value.split(), *options]
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("method: bayes", "unknown key `method`; write `sampler: tpe`, `gp`, `random` or `qmc`"),
+        ("parameters: {a: 1}", "unknown key `parameters`; parameters are written in `search`"),
+        ("metric: {goal: minimize}", "`metric`; write `objective: {metric: …, direction: …}`"),
+        ("objective: {goal: maximize}", "`goal`; write `direction: maximize` or `minimize`"),
+        ("early_terminate: {}", "unknown key `early_terminate`; write `pruner`"),
+        ("run_cap: 10", "unknown key `run_cap`; write `budget: {trials: …}`"),
+    ],
+)
+def test_sections_in_the_words_of_other_tools(line: str, hint: str) -> None:
+    assert hint in answer(f"{CNN}{line}")
 
 
-def hints() -> dict[str, list[str]]:
-    """Where it stands → its words behind `tuner`."""
-    found: dict[str, list[str]] = {}
-    for path in sorted([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.html")]):
-        where, content = path.relative_to(PACKAGE).as_posix(), path.read_text(encoding="utf-8")
-        if path.suffix == ".py":
-            tree = ast.parse(content)
-            for words in built(tree):
-                found[f"{where}: {' '.join(words)}"] = words
-            content = "\n".join(texts(tree))
-        for line in QUOTED.findall(content):
-            found[f"{where}: {line}"] = shlex.split(line)[1:]
-    return found
+@pytest.mark.parametrize("file", ["reviews.csv", "data/reviews.csv", "./reviews", "x.parquet"])
+def test_the_name_of_a_file_is_no_source(file: str) -> None:
+    assert answer(f"{HEAD}data: {file}") == (
+        f"s.yaml:3: data: `{file}` is the name of a file: write `data: {{path: {file}}}`"
+    )
 
 
-HINTS = hints()
+def test_a_misspelt_source_is_no_file() -> None:
+    assert "did you mean `digits`?" in answer(f"{HEAD}data: digit")
 
 
-def test_they_are_found() -> None:
-    assert len(HINTS) > 30
-    assert "cli/steer.py: resume" in HINTS
-    assert "winner/choice.py: export --trial --look-again --force" in HINTS
-    assert "database/schema.py: tuner db upgrade" in HINTS
+@pytest.mark.parametrize(
+    ("search", "line", "number"),
+    [
+        ("search: {learning_rate: {low: 0,001, high: 0.1}}", 4, "0.001"),
+        ("search: {learning_rate: {low: '0,001', high: 0.1}}", 4, "0.001"),
+        ("search:\n  learning_rate: 0,05", 5, "0.05"),
+        ("budget: {hours: '1,5'}", 4, "1.5"),
+    ],
+)
+def test_decimal_commas(search: str, line: int, number: str) -> None:
+    sentence = answer(CNN + search)
+    assert sentence.startswith(f"s.yaml:{line}: ")
+    assert sentence.endswith(f"write it with a point: {number}")
 
 
-@pytest.mark.parametrize("words", HINTS.values(), ids=HINTS)
-def test_the_command_is_there(words: list[str]) -> None:
-    command, rest = program(), list(words)
-    while rest and hasattr(command, "commands"):
-        assert rest[0] in command.commands, words
-        command = command.commands[rest.pop(0)]
-    known = {o for p in command.params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
-    assert {word for word in rest if word.startswith("-")} <= known
+@pytest.mark.parametrize(
+    "path", [r"C:\data\x.csv", r"C:\temp\new.csv", r"C:\Users\me.csv", r"C:\x.csv", r"D:\bin\a.npz"]
+)
+def test_windows_paths_in_double_quotes(path: str) -> None:
+    sentence = answer(f'{HEAD}data: {{path: "{path}"}}')
+    assert sentence.startswith("s.yaml:3: ")
+    assert QUOTES in sentence
+    assert loads(f"{HEAD}data: {{path: '{path}'}}").spec.data is not None
 
 
-@pytest.mark.parametrize("name", ["run", "confirm"])
-def test_what_is_run_again_has_every_option(name: str) -> None:
-    """A command that is named to go on with a study does without none that was given."""
-    source = (PACKAGE / "cli" / f"{name}.py").read_text(encoding="utf-8")
-    given = set(re.findall(r'^ +"(--[a-z-]+)": ', source, re.MULTILINE))
-    command = program().commands[name]
-    options = {o for p in command.params for o in p.opts if o.startswith("--")}
-    assert given == options - {"--help"}
-
-
-def test_options_as_they_were_given() -> None:
-    given = {
-        "--set": ["a=1", "b=x y"],
-        "--name": None,
-        "--workers": 2,
-        "--json": True,
-        "--x": False,
-    }
-    assert options_of(given) == ["--set", "a=1", "--set", "b=x y", "--workers", "2", "--json"]
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (f"{CNN}search: {{λ: 0.1}}", "`λ` (`λ` is GREEK SMALL LETTER LAMDA); the family has"),
+        (
+            f"{CNN}search: {{le\u0430rning_rate: 0.1}}",
+            "did you mean `learning_rate`? (`\u0430` is CYRILLIC SMALL LETTER A)",
+        ),
+        (
+            f"{CNN}bud\u0261et: {{}}",
+            "did you mean `budget`? (`\u0261` is LATIN SMALL LETTER SCRIPT G)",
+        ),
+        (
+            f"{OWN}search: {{λ: [1, 2]}}",
+            "the name `λ` must be written in the letters a to z (`λ` is GREEK SMALL LETTER LAMDA)",
+        ),
+    ],
+)
+def test_letters_that_look_like_others_are_named(text: str, hint: str) -> None:
+    assert hint in answer(text)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from tuner.errors import Issue
 from tuner.spec.arguments import ARGUMENTS, OPTIONS, SEPARATE, change_form
 from tuner.spec.values import FilePath
-from tuner.spec.words import a, problem, quoted, written
+from tuner.spec.words import a, odd_letters, problem, quoted, written
 
 OWN = ("function", "command")  # families whose code is the study file's
 
@@ -85,6 +85,8 @@ def wrong_names(names: Iterable[str]) -> list[Issue]:
         loc = ("search", name)
         if not _PARAMETER.fullmatch(name) or name == ARGUMENTS:
             rule = "must begin with a letter and consist of letters, digits, `_`, `.` and `-`"
+            if letters := odd_letters(name):
+                rule = f"must be written in the letters a to z{letters}, digits, `_`, `.` and `-`"
             reason = "means all parameters in a command" if name == ARGUMENTS else rule
             found.append(Issue(loc, f"the name {quoted(name)} {reason}", of_key=True))
         elif (other := taken.setdefault(variable(name), name)) != name:

@@ -36,6 +36,8 @@ Loc = tuple[str | int, ...]
 _INT = re.compile(r"[-+]?[0-9]+(_[0-9]+)*")
 _POWER = re.compile(r"[-+]?[0-9]+[eE]\+?[0-9]{1,2}")  # 1e3: without a point, a whole number
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_DRIVE = re.compile(r"[A-Za-z]:[^/]")
+_ESCAPED = "\t\n\r\a\b\v\f\x1b\0"  # what the escapes of a path's backslashes become
 _WORDS: dict[str, Any] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -54,7 +56,14 @@ _SENTENCES = (
     (r"expected ',' or '(.)'", r"a `,` or the closing `\1` is missing"),
     (r"expected <block end>", "the indentation does not fit the lines above"),
     (r"could not find expected ':'", "a key is not followed by `:`"),
-    (r"unknown escape character '?(.+?)'?$", r"`\\\1` is no escape; use single quotes"),
+    (
+        r"unknown escape character '?(.+?)'?$",
+        r"`\\\1` is no escape; write a Windows path in single quotes",
+    ),
+    (
+        r"expected escape sequence",
+        r"in double quotes `\\` begins an escape; write a Windows path in single quotes",
+    ),
 )
 
 
@@ -163,12 +172,16 @@ class _Builder:
             key = self._value(event, (*loc, "?"))
             if not isinstance(key, str):
                 if isinstance(event, ScalarEvent):
-                    self._problem(
-                        event,
-                        f"the key {quoted(event.value)} must be text; put it in quotes"
-                        if event.value
-                        else "there is no key before the `:`",
-                    )
+                    sentence = f"the key {quoted(event.value)} must be text; put it in quotes"
+                    before = list(out.values())[-1:]
+                    if before and type(before[0]) is int and event.value.isdecimal():
+                        sentence = (
+                            f"a comma ends a number; write it with a point: "
+                            f"{before[0]}.{event.value}"
+                        )
+                    elif not event.value:
+                        sentence = "there is no key before the `:`"
+                    self._problem(event, sentence)
                 key = "?"
             elif key in out:
                 first = self.document.lines[*loc, key]
@@ -191,6 +204,13 @@ class _Builder:
         if not plain:
             # escapes in double quotes can still smuggle in what no file may contain directly
             for character in text:
+                if _DRIVE.match(text) and character in _ESCAPED:
+                    sentence = (
+                        "in double quotes `\\` begins an escape; write a Windows path in single "
+                        "quotes"
+                    )
+                    self._problem(event, sentence)
+                    break
                 if character not in "\t\n" and unicodedata.category(character) in ("Cc", "Cs"):
                     self._problem(event, f"there is a control character, {_code(character)}")
                     break

@@ -13,7 +13,7 @@ from tuner.spec.parameters import (
     canonical,
     same,
 )
-from tuner.spec.words import a, one_of, written
+from tuner.spec.words import a, decimal_comma, one_of, written
 from tuner.trials import ParamValue
 
 
@@ -117,7 +117,7 @@ def _text(value: ParamValue) -> str:
 
 def _number(value: ParamValue) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise NotFittingError(f"must be a number, is {a(value)}")
+        raise NotFittingError(f"must be a number, is {a(value)}{decimal_comma(value)}")
     return float(value)
 
 

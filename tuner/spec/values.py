@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ValidatorFunctionWrapHandler, WrapValidator
 
-from tuner.spec.words import a, problem
+from tuner.spec.words import a, decimal_comma, problem
 from tuner.trials import ParamValue
 
 
@@ -25,7 +25,7 @@ def _whole(given: Any) -> Any:
 
 def _finite(given: Any) -> Any:
     if isinstance(given, bool) or not isinstance(given, int | float):
-        raise problem(f"must be a number, is {a(given)}")
+        raise problem(f"must be a number, is {a(given)}{decimal_comma(given)}")
     if not math.isfinite(given):
         raise problem(f"must be a finite number, is {a(given)}")
     return given

@@ -6,6 +6,7 @@ break, however hostile the text that they quote.
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from tuner.errors import Issue, visible
+from tuner.spec import foreign
 
 QUOTED_LENGTH = 60  # characters
 
@@ -72,9 +74,28 @@ def nearest(word: object, options: Iterable[object]) -> str | None:
 def instead(word: object, options: Iterable[object], *, of: str = "allowed are") -> str:
     """How a sentence about an unknown word ends: the nearest right one, or all of them."""
     options = list(options)
+    letters = odd_letters(str(word))
     if (close := nearest(word, options)) is not None:
-        return f"; did you mean {quoted(close)}?"
-    return f"; {of} {listed(options)}" if options else ""
+        return f"; did you mean {quoted(close)}?{letters}"
+    return f"{letters}; {of} {listed(options)}" if options else letters
+
+
+def odd_letters(word: str) -> str:
+    """Which letters of a word are none of a to z, for they may look as if they were."""
+    odd = [c for c in dict.fromkeys(word[:QUOTED_LENGTH]) if not c.isascii() and c.isprintable()]
+    named = [f"{quoted(c)} is {unicodedata.name(c, f'U+{ord(c):04X}')}" for c in odd[:3]]
+    return f" ({', '.join(named)})" if named else ""
+
+
+def decimal_comma(given: object) -> str:
+    """How a sentence about `0,001` ends; empty for anything else."""
+    if isinstance(given, str) and re.fullmatch(r"[-+]?[0-9]+,[0-9]+([eE][-+]?[0-9]+)?", given):
+        return f"; write it with a point: {given.replace(',', '.')}"
+    return ""
+
+
+def _is_path(given: object) -> bool:
+    return isinstance(given, str) and bool(re.search(r"[/\\]|\.[A-Za-z][A-Za-z0-9]{1,7}$", given))
 
 
 def one_of(value: object, options: Sequence[object]) -> str:
@@ -101,14 +122,17 @@ def _issue(detail: ErrorDetails, model: type[BaseModel]) -> Issue:
         return Issue((*loc, *context["at"]), context["message"])
     if kind == "extra_forbidden":
         key = str(loc[-1])
-        return Issue(
-            loc, f"unknown key {quoted(key)}{instead(key, keys(model, loc[:-1]))}", of_key=True
-        )
+        hint = foreign.instead(loc, given)
+        end = f"; {hint}" if hint is not None else instead(key, keys(model, loc[:-1]))
+        return Issue(loc, f"unknown key {quoted(key)}{end}", of_key=True)
     if kind == "value_error":
         return Issue(loc, str(context["error"]))
     if kind == "missing":
         allowed = _literals(model, loc)
         return Issue(loc, "is missing" + (f"; must be one of {listed(allowed)}" if allowed else ""))
+    if kind == "literal_error" and loc == ("data", "source") and _is_path(given):
+        sentence = f"{quoted(given)} is the name of a file: write `data: {{path: {given}}}`"
+        return Issue(loc, visible(sentence))
     if kind == "literal_error":
         return Issue(loc, one_of(given, _literals(model, loc)))
     return Issue(loc, _sentence(kind, given, context) or _fallback(detail["msg"], given))

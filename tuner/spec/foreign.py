@@ -1,0 +1,67 @@
+"""Words that other tools use in their study files, and what is written here instead.
+
+Sweeps of Weights & Biases, Ray Tune, Katib.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+Loc = tuple[str | int, ...]
+
+_STUDY: Mapping[str, str] = {
+    "method": "write `sampler: tpe`, `gp`, `random` or `qmc`",
+    "algorithm": "write `sampler: tpe`, `gp`, `random` or `qmc`",
+    "parameters": "parameters are written in `search`",
+    "metric": "write `objective: {metric: …, direction: …}`",
+    "goal": "write `objective: {direction: maximize}` or `minimize`",
+    "mode": "write `objective: {direction: maximize}` or `minimize`",
+    "early_terminate": "write `pruner`",
+    "scheduler": "write `pruner`",
+    "program": "write `family: command` and `command`",
+    "run_cap": "write `budget: {trials: …}`",
+    "num_samples": "write `budget: {trials: …}`",
+    "maxTrialCount": "write `budget: {trials: …}`",
+    "parallelTrialCount": "write `resources: {max_concurrent: …}`",
+}
+_OBJECTIVE: Mapping[str, str] = {
+    **dict.fromkeys(("goal", "type", "mode"), "write `direction: maximize` or `minimize`"),
+    **dict.fromkeys(("name", "objectiveMetricName"), "write `metric`"),
+}
+_PARAMETER: Mapping[str, str] = {
+    **dict.fromkeys(("values", "categories", "list"), "write the list alone, or as `choices`"),
+    **dict.fromkeys(("min", "lower"), "write `low`"),
+    **dict.fromkeys(("max", "upper"), "write `high`"),
+    "q": "write `step`",
+    "parameterType": "write `type: float`, `int` or `categorical`, or leave it out",
+    "feasibleSpace": "write `low` and `high`, or `choices`, without a section around them",
+    **dict.fromkeys(
+        ("mu", "mean", "sigma", "sd"),
+        "normal distributions are not searched: write `low` and `high`",
+    ),
+}
+
+
+def instead(loc: Loc, value: Any) -> str | None:
+    """What to write instead of the key at `loc` of a study file; None for a word of no tool."""
+    key = str(loc[-1])
+    if len(loc) == 1:
+        return _STUDY.get(key)
+    if loc[0] == "objective" and len(loc) == 2:
+        return _OBJECTIVE.get(key)
+    if loc[0] == "search" and len(loc) == 3:
+        return _distribution(value) if key == "distribution" else _PARAMETER.get(key)
+    return None
+
+
+def _distribution(value: Any) -> str:
+    name = str(value)
+    if name in ("categorical", "choice", "constant"):
+        return "leave it out and write the list, or the value, alone"
+    hints = ["write `low` and `high`"]
+    if "log" in name:
+        hints.append("`log: true`")
+    if name.startswith("q"):
+        hints.append("`step`")
+    if "int" in name:
+        hints.append("whole numbers as ends")
+    return hints[0] + (f" with {' and '.join(hints[1:])}" if hints[1:] else " without it")
