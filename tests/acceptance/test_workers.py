@@ -141,9 +141,8 @@ def test_pausing_a_study_stops_its_trials_everywhere(
         following = subprocess.Popen(command, env=environment)
         assert tuner("delete", "slow", "--yes", environment=environment).returncode == 2
         assert tuner("stop", "slow", environment=environment).returncode == 0
-        assert (
-            following.wait(STUCK) == 0
-        )  # the attempt has ended, and with it what there is to follow
+        # the attempt and the study have ended, and with them what there is to follow
+        assert following.wait(STUCK) == 0
 
 
 def test_a_crash_of_postgresql_in_the_middle_costs_no_trial(

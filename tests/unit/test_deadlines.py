@@ -43,7 +43,7 @@ def is_killed(leash: Leash, within: float = 0.0) -> bool:
 
 
 def test_the_first_deadline_counts(deadlines: Deadlines, one: Leash) -> None:
-    deadlines.set(one[0], Limit.LEASE, deadline(60.0, Cause.PREEMPTED))
+    deadlines.set(one[0], Limit.LEASE, deadline(3_600.0, Cause.PREEMPTED))
     deadlines.set(one[0], Limit.SILENCE, deadline(0.05))
     assert is_killed(one, within=STUCK)
     killed = deadlines.forget(one[0])
@@ -55,10 +55,11 @@ def test_the_first_deadline_counts(deadlines: Deadlines, one: Leash) -> None:
 def test_what_moved_on_or_was_cleared_kills_nobody(
     deadlines: Deadlines, one: Leash, other: Leash
 ) -> None:
-    deadlines.set(one[0], Limit.ATTEMPT, deadline(0.1))
-    deadlines.clear(one[0])
-    deadlines.set(one[0], Limit.LEASE, deadline(0.1))
-    deadlines.set(one[0], Limit.LEASE, deadline(60.0))
+    with deadlines._changed:  # nothing happens between these, however busy the machine is
+        deadlines.set(one[0], Limit.ATTEMPT, deadline(0.1))
+        deadlines.clear(one[0])
+        deadlines.set(one[0], Limit.LEASE, deadline(0.1))
+        deadlines.set(one[0], Limit.LEASE, deadline(3_600.0))
     deadlines.set(other[0], Limit.LEASE, deadline(0.3))  # later than all that was moved
     assert is_killed(other, within=STUCK)
     assert not is_killed(one)
@@ -66,8 +67,9 @@ def test_what_moved_on_or_was_cleared_kills_nobody(
 
 
 def test_whoever_is_forgotten_is_left_alone(deadlines: Deadlines, one: Leash, other: Leash) -> None:
-    deadlines.set(one[0], Limit.LEASE, deadline(0.1))
-    deadlines.forget(one[0])
+    with deadlines._changed:
+        deadlines.set(one[0], Limit.LEASE, deadline(0.1))
+        deadlines.forget(one[0])
     deadlines.set(other[0], Limit.LEASE, deadline(0.2))
     assert is_killed(other, within=STUCK)
     assert not is_killed(one)

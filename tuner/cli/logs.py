@@ -75,6 +75,9 @@ def _why_none(trial: Trial, attempt: int) -> str:
     )
 
 
+_OVER = (StudyState.STOPPED, StudyState.FINISHED)  # no attempt follows
+
+
 class _Following:
     """Prints a trial's attempts, one after the other, until it has ended."""
 
@@ -96,7 +99,10 @@ class _Following:
             if only is not None or self._trial.state.is_finished:
                 return
             while self._trial.attempt == number and not self._trial.state.is_finished:
-                self._say_why_it_waits()
+                study = commands.find(self._database, self._study.name)
+                self._say_why_it_waits(study)
+                if study.state in _OVER:
+                    return
                 time.sleep(PERIOD)
                 self._look()
             if self._trial.attempt == number:
@@ -141,8 +147,7 @@ class _Following:
                 if path.stat().st_size < file.tell():  # it was shortened
                     file.seek(0)
 
-    def _say_why_it_waits(self) -> None:
-        study = commands.find(self._database, self._study.name)
+    def _say_why_it_waits(self, study: Study) -> None:
         state = "" if study.state is StudyState.ACTIVE else f": the study is {study.state}"
         self._say(f"trial {self._trial.number} waits for its next attempt{state}")
 
