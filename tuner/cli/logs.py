@@ -98,15 +98,17 @@ class _Following:
                 self._print(number)
             if only is not None or self._trial.state.is_finished:
                 return
-            while self._trial.attempt == number and not self._trial.state.is_finished:
+            while True:
                 study = commands.find(self._database, self._study.name)
+                self._look()  # after the study: its last attempt may just have ended it
+                if self._trial.attempt != number:
+                    break
+                if self._trial.state.is_finished:
+                    return
                 self._say_why_it_waits(study)
                 if study.state in _OVER:
                     return
                 time.sleep(PERIOD)
-                self._look()
-            if self._trial.attempt == number:
-                return
             number = self._trial.attempt
             self._say(f"attempt {number}")
 
