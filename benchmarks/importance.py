@@ -12,6 +12,7 @@ TPE needs.
 
 import argparse
 import math
+import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -21,8 +22,10 @@ import numpy as np
 import optuna
 
 from tuner.search.effects import effects, kernel_of_choices, kernel_of_numbers
+from tuner.search.importances import SAMPLE
 
 SIZES = (10, 20, 40, 100, 300)
+SAMPLERS = ("random", "tpe")
 Objective = Callable[[Mapping[str, float], float], float]
 
 OBJECTIVES: dict[str, tuple[tuple[str, ...], Objective]] = {
@@ -63,13 +66,16 @@ def simulate(name: str, sampler: str, trials: int, seed: int) -> dict[str, bool]
     chosen = samplers.TPESampler if sampler == "tpe" else samplers.RandomSampler
     study = optuna.create_study(sampler=chosen(seed=seed))
     study.optimize(evaluate, n_trials=trials)
-    columns = {key: [t.params[key] for t in study.trials] for key in (*names, "null")}
+    judged = study.trials
+    if trials > SAMPLE:
+        judged = random.Random(seed).sample(judged, SAMPLE)
+    columns = {key: [t.params[key] for t in judged] for key in (*names, "null")}
     kernels = [
         kernel_of_choices(column) if kind == "choice" and key == "null" else
         kernel_of_numbers(np.array(column, float))
         for key, column in columns.items()
     ]  # fmt: skip
-    found = effects(kernels, np.array([t.value for t in study.trials]))
+    found = effects(kernels, np.array([t.value for t in judged]))
     return {key: effect.is_clear for key, effect in zip(columns, found, strict=True)}
 
 
@@ -78,7 +84,7 @@ def lines(arguments: argparse.Namespace) -> Iterator[str]:
     with ProcessPoolExecutor(arguments.processes, initializer=_quiet) as pool:
         for trials in arguments.sizes:
             for name in arguments.objective:
-                for sampler in ("random", "tpe"):
+                for sampler in arguments.samplers:
                     one = partial(simulate, name, sampler, trials)
                     done = list(pool.map(one, range(arguments.studies)))
                     share = {key: np.mean([d[key] for d in done]) for key in done[0]}
@@ -99,6 +105,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--objective", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES))
+    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=SAMPLERS)
     parser.add_argument("--processes", type=int, default=None)
     for line in lines(parser.parse_args()):
         print(line, flush=True)
