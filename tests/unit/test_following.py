@@ -1,9 +1,17 @@
 """What `tuner logs --follow` prints of a text that grows."""
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from tuner import artifacts
+from tuner.cli import logs
 from tuner.cli.logs import Lines
 from tuner.errors import overwritten
+from tuner.settings import Settings
+from tuner.trials import Study, StudyState, Trial, TrialState
 
 
 @pytest.mark.parametrize(
@@ -44,3 +52,25 @@ def test_a_bar_that_moves_for_hours_is_not_kept() -> None:
     for step in range(10_000):
         assert lines.add(f"\r{step} of 10000".encode()) == ""
     assert len(lines._open) < 20
+
+
+def test_attempts_that_have_ended_meanwhile_are_printed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second attempt and the third have come and gone while the first was looked at."""
+    settings = Settings(home=tmp_path)
+    study = Study(
+        name="a", state=StudyState.FINISHED, directions=("maximize",), metrics=("x",),
+        family="function", spec=None, max_trials=1, id=7,
+    )  # fmt: skip
+    for attempt in (1, 2, 3):
+        folder = artifacts.attempt_folder(settings, 7, 0, attempt)
+        folder.mkdir(parents=True)
+        (folder / artifacts.LOG_FILE).write_text(f"attempt {attempt}\n")
+    ended = Trial(number=0, state=TrialState.COMPLETE, params={}, attempt=3)
+    monkeypatch.setattr(logs.commands, "trial", lambda *_: ended)
+    monkeypatch.setattr(logs.commands, "find", lambda *_: study)
+    first = replace(ended, state=TrialState.RUNNING, attempt=1)
+    database: Any = None
+    logs._Following(settings, database, study, first).run(None)
+    assert capsys.readouterr().out == "attempt 1\nattempt 2\nattempt 3\n"

@@ -96,7 +96,7 @@ class _Following:
         while True:
             if number:
                 self._print(number)
-            if only is not None or self._trial.state.is_finished:
+            if only is not None:
                 return
             while True:
                 study = commands.find(self._database, self._study.name)
@@ -109,7 +109,7 @@ class _Following:
                 if study.state in _OVER:
                     return
                 time.sleep(PERIOD)
-            number = self._trial.attempt
+            number += 1  # others may have followed already
             self._say(f"attempt {number}")
 
     def _look(self) -> None:
