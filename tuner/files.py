@@ -1,9 +1,11 @@
-"""Files that others read appear whole or not at all."""
+"""Files that others read appear whole or not at all, and as readable as the umask allows."""
 
 import errno
 import hashlib
 import os
+import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from pathlib import Path
 from tuner.errors import BadInputError, DiskFullError, TunerError, visible
 
 NAME_BYTES = 200  # of a name; file systems allow 255, and what is written aside needs some more
+HOME_FOLDERS = ("artifacts", "cache", "dashboard", "uploads", "vectors")
 
 # the user has named a place where nothing can be written; what is left is nobody's choice
 _PLACE = (
@@ -28,17 +31,33 @@ def write(path: Path, content: str | bytes) -> None:
     data = content.encode() if isinstance(content, str) else content
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, aside = tempfile.mkstemp(prefix=_aside(path), dir=path.parent)
+        aside = _aside(path)
+        # not tempfile's, which is 0600 whatever the umask says
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(aside).chmod(0o644)
-            Path(aside).replace(path)
+            aside.replace(path)
         except BaseException:
-            Path(aside).unlink(missing_ok=True)
+            aside.unlink(missing_ok=True)
             raise
+
+
+def make_home(home: Path) -> None:
+    """Make TUNER_HOME, for its user alone; one that is there already stays as it is.
+
+    Root's embedded server runs as another user, who has to pass through the home on the way to its
+    data: what root's home holds is private instead. BadInputError, DiskFullError.
+    """
+    is_root = os.geteuid() == 0
+    with _explained(home):
+        home.parent.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o711 if is_root else 0o700, exist_ok=True)
+        if is_root and stat.S_IMODE(home.stat().st_mode) == 0o711:
+            for name in HOME_FOLDERS:
+                (home / name).mkdir(mode=0o700, exist_ok=True)
 
 
 @contextmanager
@@ -55,10 +74,10 @@ def whole_folder(path: Path, *, replace: bool) -> Iterator[Path]:
         if target.exists() and not target.is_dir():
             raise BadInputError(f"{shown(path)}: is a file, a folder is needed")
         target.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=_aside(target), dir=target.parent))
+        aside = _aside(target)
+        aside.mkdir()
         try:
             yield aside
-            aside.chmod(0o755)
             for file in aside.rglob("*"):
                 if not file.is_symlink():
                     _flush(file)
@@ -72,7 +91,7 @@ def _exchange(new: Path, path: Path) -> None:
     if not path.exists():
         new.replace(path)
         return
-    old = Path(tempfile.mkdtemp(prefix=f"{_aside(path)}old.", dir=path.parent))
+    old = Path(tempfile.mkdtemp(prefix=f"{_prefix(path)}old.", dir=path.parent))
     path.replace(old)  # onto an empty folder
     try:
         new.replace(path)
@@ -90,7 +109,12 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _aside(path: Path) -> str:
+def _aside(path: Path) -> Path:
+    """A new name beside `path` that nobody can guess."""
+    return path.with_name(f"{_prefix(path)}{secrets.token_hex(8)}")
+
+
+def _prefix(path: Path) -> str:
     """How the names of what is written beside `path` begin, which may itself be of full length."""
     return f".{path.name[:40]}."
 

@@ -16,12 +16,14 @@ import psycopg2
 import pytest
 
 from tests.conftest import STUCK, eventually, new_home, remove_home, tuner
+from tuner import files
 from tuner.database import embedded
 from tuner.database.embedded import cluster, places, programs, supervisor
 from tuner.errors import BadInputError, DiskFullError, EmbeddedServerError
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
+OTHER = 54321  # neither root nor the user that its server runs as
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "pginstall")  # an older server
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as another user")
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux's /proc")
@@ -595,6 +597,36 @@ def test_roots_server_runs_as_another_user(home: Path) -> None:
     assert at.data.stat().st_uid == at.sockets.stat().st_uid == user.effective
     assert supervising(home).uids().effective == at.password.stat().st_uid == 0
     hold.release()
+
+
+@as_root
+def test_others_read_nothing_in_roots_home(fresh: Path) -> None:
+    new = fresh / "new"
+    hold = embedded.hold(new, linger=0)
+    try:
+        at = find(new)
+        assert at.base == new / "postgres"  # the server's user passes through the home
+        assert answers(hold.url)
+        paths = [at.password, at.log, at.base / "hba.conf", at.data / "PG_VERSION"]
+        for name in ("artifacts/1/0.0/weights", "cache/key/meta.json", "uploads/0/table.csv"):
+            paths.append(new / name)
+            files.write(new / name, "x")
+        command = ["cat", *map(str, paths)]
+        done = subprocess.run(
+            command,
+            user=OTHER,
+            group=OTHER,
+            extra_groups=[],
+            env={"LC_ALL": "C", "PATH": os.defpath},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout == ""
+        assert done.stderr.count("Permission denied") == len(paths)
+    finally:
+        hold.release()
+        remove_home(new)
 
 
 @as_root

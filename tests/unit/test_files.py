@@ -2,6 +2,9 @@
 
 import errno
 import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -92,3 +95,52 @@ def test_names_of_full_length_are_written(tmp_path: Path) -> None:
     path = tmp_path / ("n" * 255)
     files.write(path, "x")
     assert path.read_text() == "x"
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_what_is_written_is_as_readable_as_the_umask_allows(tmp_path: Path, mask: int) -> None:
+    file, folder = tmp_path / "below" / "file", tmp_path / "folder"
+    with umask(mask):
+        for _ in range(2):  # what is replaced, too
+            files.write(file, "x")
+            with files.whole_folder(folder, replace=True) as aside:
+                (aside / "a").write_text("x")
+    assert mode(file) == mode(folder / "a") == 0o666 & ~mask
+    assert mode(file.parent) == mode(folder) == 0o777 & ~mask
+
+
+def test_a_home_that_tuner_makes_is_its_users_alone(tmp_path: Path) -> None:
+    home = tmp_path / "above" / "home"
+    with umask(0o022):
+        files.make_home(home)
+        files.make_home(home)
+    assert mode(home) & 0o066 == 0
+    if os.geteuid() == 0:  # whose server runs as another user
+        assert {mode(home / name) for name in files.HOME_FOLDERS} == {0o700}
+    else:
+        assert mode(home) == 0o700
+
+
+def test_a_home_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    shared = tmp_path / "home"
+    shared.mkdir()
+    shared.chmod(0o2770)
+    files.make_home(shared)
+    assert mode(shared) == 0o2770
+    assert not any(shared.iterdir())
+    files.write(tmp_path / "file", "x")
+    with pytest.raises(BadInputError, match="file: cannot be written"):
+        files.make_home(tmp_path / "file")

@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tuner.errors import BadInputError
-from tuner.files import shown
+from tuner.files import make_home, shown
 
 FOLDER = "dashboard"
 QUERY = "token"  # the parameter of an address that carries the secret, as Jupyter names it
@@ -127,8 +127,9 @@ def _record(home: Path, address: str) -> Path:
 
 def _folder(home: Path) -> Path:
     folder = home / FOLDER
+    make_home(home)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise BadInputError(f"{shown(folder)}: cannot be written ({error.strerror})") from error
     return folder

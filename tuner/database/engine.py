@@ -21,9 +21,10 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 
+from tuner import files
 from tuner.database import embedded
 from tuner.database.failures import CONNECT_ANEW, address, sqlstate, translated
-from tuner.errors import BadInputError
+from tuner.errors import BadInputError, TunerError
 from tuner.settings import Settings
 
 CONNECT_TIMEOUT = 10  # seconds
@@ -105,6 +106,8 @@ def connect(settings: Settings) -> Database:
     if settings.database_url is None:
         hold = embedded.hold(settings.home, linger=settings.database_linger)
         return Database(make_url(hold.url), hold)
+    with suppress(TunerError):  # whatever needs the home says so
+        files.make_home(settings.home)
     return Database(parse_url(settings.database_url.get_secret_value()))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tuner import errors, processes
+from tuner import errors, files, processes
 from tuner.database.embedded import places, programs
 from tuner.database.embedded.cluster import DATABASE, ROLE
 from tuner.errors import EmbeddedServerError, TunerError
@@ -199,7 +199,7 @@ def _receive(connection: socket.socket) -> dict[str, Any] | None:
 
 def _launch(home: Path) -> bool:
     """Start a supervisor; False where another one has the home already."""
-    home.mkdir(parents=True, exist_ok=True)
+    files.make_home(home)
     module = "tuner.database.embedded.daemon"
     process = subprocess.Popen(
         processes.command(module, str(home), str(programs.find()), isolated=True),

@@ -94,7 +94,9 @@ class Cluster:
         hba = at.base / "hba.conf"
         if not hba.exists() or hba.read_text() != HBA:
             places.replace(hba, HBA)
-            hba.chmod(0o644 if self._user else 0o600)
+        if self._user:
+            places.give(hba, self._user)
+        hba.chmod(0o600)
         for left in at.base.glob(".init-*"):
             shutil.rmtree(left, ignore_errors=True)
         if not at.data.is_dir():

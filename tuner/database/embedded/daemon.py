@@ -1,8 +1,9 @@
 """The supervisor's start: leave the terminal, take the home's lock, listen.
 
 `client.py` runs this isolated, in a few hundredths of a second: it may import nothing that is not
-in the standard library, in this package or in `tuner.errors`. One JSON line goes to standard
-output: `{"serving": true}`, `{"busy": true}` where another supervisor has the home, or an error.
+in the standard library, in this package, `tuner.errors` or `tuner.files`. One JSON line goes to
+standard output: `{"serving": true}`, `{"busy": true}` where another supervisor has the home, or an
+error.
 """
 
 import contextlib
