@@ -1,5 +1,6 @@
 """A trial's files and its stored end: what another attempt would need stays until that is known."""
 
+import logging
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from tests.conftest import eventually
 from tests.integration.searching import LEASE, launch, search, spec
 from tuner.artifacts import ARTIFACTS_FOLDER, CHECKPOINT_FOLDER
-from tuner.database import feed, leases
+from tuner.database import feed, leases, studies
 from tuner.database.engine import Database
 from tuner.errors import DatabaseUnreachableError
 from tuner.search.claim import Held
@@ -129,3 +130,24 @@ def test_what_a_lost_attempt_reported_late_is_not_missing(
     assert (trial.state, trial.attempt) == (TrialState.COMPLETE, 2)
     assert [(r.step, r.value) for r in trial.reports] == expected
     worker._database.close()
+
+
+def test_a_study_of_a_newer_tuner_is_not_served_and_ends_no_worker(
+    worker: Worker, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    of = spec("newer")
+    content = {**of.as_json(), "sampler": {**of.sampler.model_dump(), "of_tomorrow": True}}
+    with database.transaction() as connection:
+        newer = studies.create(
+            connection, "newer", ["maximize"], family="cnn", spec=content, limits=of.limits
+        )
+        plain = studies.create(
+            connection, "plain", ["maximize"], family="cnn", spec=of.as_json(), limits=of.limits
+        )
+    logging.getLogger("tuner").propagate = True
+    for _ in range(3):
+        worker._look_at_studies()
+    assert plain in worker._searches
+    assert newer not in worker._searches
+    (said,) = (message for message in caplog.messages if "newer is not served" in message)
+    assert "does not know sampler.of_tomorrow. Upgrade tuner" in said

@@ -8,10 +8,11 @@ was launched with.
 import logging
 
 from tuner.database.studies import Active
-from tuner.errors import TunerError
+from tuner.errors import SpecError, TunerError
 from tuner.logs import log_context
 from tuner.own import source
 from tuner.spec.code import OWN, Code
+from tuner.spec.resolved import ResolvedSpec
 from tuner.trials import Study
 
 _log = logging.getLogger(__name__)
@@ -30,6 +31,17 @@ class Consent:
             return True
         self._say(study, "it runs code of its own; start the worker with --allow-code to allow it")
         return False
+
+    def reads(self, study: Study) -> ResolvedSpec | None:
+        """The study's specification; None where a newer tuner has stored what this one lacks.
+
+        Workers are upgraded one after the other: one study must not end those that are not yet.
+        """
+        try:
+            return ResolvedSpec.from_json(study.spec or {})
+        except SpecError as error:
+            self._say(study, str(error))
+            return None
 
     def finds(self, study: Study, code: Code | None) -> bool:
         """Whether the study's code is on this machine, as it was at launch."""

@@ -26,7 +26,6 @@ from tuner.logs import log_context
 from tuner.search.claim import Held, Search
 from tuner.settings import Settings
 from tuner.spec.code import OWN
-from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.seeds import trial_seed
 from tuner.training.cohort import Cohort, Decision, Task
 from tuner.trials import (
@@ -275,9 +274,8 @@ class Worker:
                 study = studies.by_id(connection, study_id)
             except StudyNotFoundError:  # deleted just now
                 return
-        assert study.spec is not None  # workers see tuner's own studies alone
-        spec = ResolvedSpec.from_json(study.spec)
-        if self._consent.finds(study, spec.code):
+        spec = self._consent.reads(study)
+        if spec is not None and self._consent.finds(study, spec.code):
             self._searches[study_id] = Search(self._database, study, spec)
             self._next["claim"] = self._next["peaks"] = 0.0
 
