@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState as OptunaState
@@ -16,7 +17,7 @@ from tests.conftest import STUCK
 from tests.integration import searching
 from tuner import commands
 from tuner.database.engine import Database
-from tuner.errors import BadInputError, StudyClosedError
+from tuner.errors import BadInputError, SpecError, StudyClosedError
 from tuner.search.storage import Storage
 from tuner.trials import StudyState, TrialState
 
@@ -147,6 +148,31 @@ def test_trials_that_were_there_before_a_budget_count(database: Database) -> Non
     study.optimize(objective, n_trials=10)
     assert len(study.trials) == 5
     assert study.trials[3].params == {"x": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("params", "sentence"),
+    [
+        ({"dropout": 0.35}, r"^dropout: must be 0 plus a multiple of 0\.1, is 0\.35$"),
+        ({"dropout": 99.0}, r"^dropout: must be between 0 and 0\.5, is 99$"),
+        ({"dropout": "x"}, r"^dropout: must be a number, is the text `x`$"),
+        ({"dropouts": 0.1}, r"^unknown parameter `dropouts`; did you mean `dropout`\?$"),
+        ({"dropout": 0.2}, r"^is one of the forbidden combinations$"),
+    ],
+)
+def test_what_optuna_enqueues_lies_in_the_space_of_the_study_file(
+    database: Database, params: dict[str, Any], sentence: str
+) -> None:
+    more = (
+        "search:\n  dropout: {low: 0.0, high: 0.5, step: 0.1}\n  depth: {low: 1, high: 3}\n"
+        "forbidden:\n  - {dropout: 0.2}\n"
+    )
+    searching.launch(database, searching.spec("launched", more))
+    study = optuna.load_study(study_name="launched", storage=Storage(database))
+    study.enqueue_trial({"dropout": 3 * 0.1, "depth": np.int64(2)})
+    with pytest.raises(SpecError, match=sentence):
+        study.enqueue_trial(params)
+    assert [t.system_attrs["fixed_params"] for t in study.trials] == [{"dropout": 0.3, "depth": 2}]
 
 
 def test_what_is_enqueued_takes_its_unit_when_it_starts(database: Database) -> None:

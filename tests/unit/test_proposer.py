@@ -184,6 +184,22 @@ def test_an_enqueued_value_outside_the_range_is_kept() -> None:
     assert proposer(XY).propose(0, {"x": 77.0})["x"] == 77.0
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_enqueued_values_of_another_type_are_drawn_anew(sampler: str) -> None:
+    space = Space(
+        parameters={
+            "x": FloatParameter(low=0.0, high=1.0),
+            "n": IntParameter(low=1, high=8),
+            "c": CategoricalParameter(choices=(1, 2)),
+        }
+    )
+    drawn = proposer(space, sampler).propose(0, {"x": "high", "n": 2.5, "c": 3, "zz": 1})
+    assert drawn.keys() == {"x", "n", "c"}
+    assert 0 <= drawn["x"] <= 1
+    assert drawn["n"] in range(1, 9)
+    assert drawn["c"] in (1, 2)
+
+
 def test_an_enqueued_start_of_something_forbidden_is_completed_to_something_allowed() -> None:
     space = GRID.model_copy(update={"forbidden": ({"p": ("a",), "q": ("a", "b", "c")},)})
     for number in range(20):

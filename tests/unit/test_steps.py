@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from tuner.errors import SpecError
 from tuner.search.distributions import internal
 from tuner.search.history import History
 from tuner.search.sampler import Proposer
@@ -15,6 +16,7 @@ from tuner.spec.parameters import CategoricalParameter, FloatParameter, IntParam
 from tuner.spec.resolve import fitted, fitting
 from tuner.spec.space import Range, Space
 from tuner.spec.study import Sampler
+from tuner.trials import ParamValue
 
 TENTHS = FloatParameter(low=0.0, high=0.7, step=0.1)
 DECIMALS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
@@ -107,3 +109,11 @@ def test_what_a_file_forbids_in_decimals_is_never_drawn(sampler: str) -> None:
     drawn = [proposer.propose(number) for number in range(40)]
     assert {params["a"] for params in drawn} == {0.0, 0.1, 0.2, 0.4, 0.5, 0.7}
     assert all(("b" in params) == (params["a"] in (0.2, 0.7)) for params in drawn)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 2.5, True, "3"])
+def test_what_is_no_whole_number_is_told(value: ParamValue) -> None:
+    space = Space(parameters={"n": IntParameter(low=1, high=9)})
+    with pytest.raises(SpecError, match=r"^n: must be a whole number, is "):
+        fitted(space, {"n": value})
+    assert fitted(space, {"n": 3.0}) == {"n": 3}

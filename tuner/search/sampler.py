@@ -7,6 +7,7 @@ a search exactly, and two workers never draw the same point from the same seed.
 import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -19,7 +20,8 @@ from tuner.search.sample import Sample
 from tuner.search.sobol import SobolSampler
 from tuner.search.tpe import KnownSpacesSampler
 from tuner.search.tried import Tried
-from tuner.spec.parameters import FixedParameter, canonical
+from tuner.spec.fit import NotFittingError, fit, in_range
+from tuner.spec.parameters import FixedParameter, FloatParameter, IntParameter, canonical
 from tuner.spec.seeds import derived_seed
 from tuner.spec.space import Space
 from tuner.spec.study import Sampler as SamplerSpec
@@ -64,7 +66,7 @@ class Proposer:
         was tried before only when nothing new turns up in `REDRAWS` draws. A space of at most
         `MAX_CELLS` configurations is used up before one is repeated.
         """
-        fixed = dict(fixed_params or {})
+        fixed = self._possible(fixed_params or {})
         untried = None if self._cells is None else self._cells.untried(fixed)
         allowed: dict[str, ParamValue] | None = None
         drawn: dict[str, ParamValue] = {}
@@ -111,6 +113,16 @@ class Proposer:
 
     def _searched(self, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
         return {name: value for name, value in params.items() if name in self._distributions}
+
+    def _possible(self, fixed: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
+        """Without values that no distribution holds, which older versions let Optuna enqueue."""
+        possible: dict[str, ParamValue] = {}
+        for name, parameter in self._space.parameters.items():
+            is_range = isinstance(parameter, FloatParameter | IntParameter)
+            if name in fixed:
+                with suppress(NotFittingError):
+                    possible[name] = (fit if is_range else in_range)(fixed[name], parameter)
+        return possible
 
     def _draw(
         self, number: int, fixed: Mapping[str, ParamValue], redraw: int

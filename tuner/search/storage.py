@@ -33,11 +33,14 @@ from tuner.search import distributions as convert
 from tuner.search.directions import optuna_direction, our_direction
 from tuner.search.ending import Ending
 from tuner.search.history import History
+from tuner.spec.plain import plain
+from tuner.spec.resolve import fitted
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.words import quoted
 from tuner.trials import Limits, Study, StudyState, TrialState
 
 _UNNAMED = "no-name-"  # what Optuna calls studies without a name
+_ENQUEUED = "fixed_params"  # where Optuna keeps the parameters of `enqueue_trial`
 
 
 _Params = Mapping[str, tuple[BaseDistribution, float]]  # the value in Optuna's internal form
@@ -197,8 +200,14 @@ class Storage(BaseStorage):
             study = studies.by_id(connection, study_id)
             return StudyClosedError(refusals.no_trial(connection, study, lease=lease))
 
-    @staticmethod
-    def _copy(connection: Connection, study_id: int, template: FrozenTrial) -> int | None:
+    def _copy(self, connection: Connection, study_id: int, template: FrozenTrial) -> int | None:
+        system_attrs = dict(template.system_attrs)
+        if template.state is OptunaState.WAITING and system_attrs.get(_ENQUEUED):
+            with self._known():
+                study = studies.by_id(connection, study_id)
+            if study.spec is not None:  # what workers try next lies in the space of the study file
+                space = ResolvedSpec.from_json(study.spec).space
+                system_attrs[_ENQUEUED] = fitted(space, plain(system_attrs[_ENQUEUED]))
         return records.create(
             connection,
             study_id,
@@ -208,7 +217,7 @@ class Storage(BaseStorage):
             values=template.values,
             reports=template.intermediate_values,
             user_attrs=template.user_attrs,
-            system_attrs=template.system_attrs,
+            system_attrs=system_attrs,
             started_at=convert.aware(template.datetime_start),
             finished_at=convert.aware(template.datetime_complete),
         )

@@ -122,7 +122,8 @@ def _number(value: ParamValue) -> float:
 
 
 def _whole(value: ParamValue) -> int:
-    number = _number(value) if isinstance(value, float) else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number):
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
         raise NotFittingError(f"must be a whole number, is {a(value)}")
-    return int(number)
+    return value
