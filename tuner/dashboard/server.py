@@ -21,12 +21,14 @@ from tuner import commands, files
 from tuner.dashboard import entrance
 from tuner.dashboard.app import LOOPBACK, create_app
 from tuner.dashboard.context import Access, Board
+from tuner.dashboard.security.connections import Limits, Listener, protocol_of, raise_file_limit
 from tuner.database import accounts
 from tuner.database.engine import Database
 from tuner.errors import BadInputError
 from tuner.settings import Settings
 from tuner.spec.words import quoted
 
+LOCAL_PROXIES = ("127.0.0.1", "::1")
 GRACE = 2  # seconds that open streams have when the server is to end
 
 
@@ -86,10 +88,17 @@ class _Uvicorn(uvicorn.Server):
 class Server:
     """A dashboard in this process."""
 
-    def __init__(self, database: Database, settings: Settings, place: Place) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        place: Place,
+        limits: Limits = Limits(),  # noqa: B008 - is frozen
+    ) -> None:
         """Checks the place and takes the port; BadInputError where that cannot be."""
         _check(database, place)
-        self._listening = _listening(place)
+        proxies = [*LOCAL_PROXIES, *place.proxies] if place.behind_tls else []
+        self._listening = Listener(_listening(place), limits, proxies=proxies)
         self.address = place.address(self._listening.getsockname()[1])
         secret = entrance.load(settings.home)
         self.board = Board(database, settings, replace(place.access, secret=secret))
@@ -102,7 +111,10 @@ class Server:
             access_log=False,
             server_header=False,
             proxy_headers=place.behind_tls,
-            forwarded_allow_ips=["127.0.0.1", "::1", *place.proxies],
+            forwarded_allow_ips=proxies,
+            http=protocol_of(self._listening),
+            ws="none",
+            timeout_keep_alive=limits.idle,
             ssl_certfile=place.certificate,
             ssl_keyfile=place.key,
             timeout_graceful_shutdown=GRACE,
@@ -135,6 +147,7 @@ def serve(
         if browser:
             webbrowser.open(address)
         return
+    raise_file_limit()
     database = commands.open_database(settings)
     try:
         server = Server(database, settings, place)
