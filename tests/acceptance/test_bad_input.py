@@ -587,7 +587,13 @@ def test_the_test_part_is_read_for_one_trial_and_another_look_is_recorded(
     assert looks() == [0]
     other = export("--trial", "1")
     assert "test" not in other["metric"]
-    assert "was read already, for trial 0 on " in other["notes"][-1]
+    assert "was already read for trial 0 on " in other["notes"][-1]
+    # pasted, it replaces this export, not that of the best trial in the default folder
+    elsewhere = export("--trial", "1", "--to", "my other")["notes"][-1]
+    assert "`tuner export small --trial 1 --to 'my other' --look-again --force`" in elsewhere
+    several = export("--top", "2", "--to", "two", "--config", "toml")[1]["notes"][-1]
+    paste = "--trial 1 --to two/trial-1 --config toml --look-again --force`"
+    assert f"`tuner export small {paste} reads it for this trial too" in several
     assert "the study was still running" in other["notes"][0]
     assert looks() == [0]
     forced = export("--trial", "1", "--look-again")

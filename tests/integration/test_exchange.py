@@ -350,6 +350,9 @@ def test_from_the_command_line(
     again = tuner("import", "--from", source.url, environment=environment)
     assert (again.returncode, len(again.stderr.splitlines())) == (2, 1)
     assert "a study named `a` exists already" in again.stderr
+    assert "add `--study a --as NAME` to import it under another name" in again.stderr
+    none = tuner("logs", "a", "0", environment=environment)
+    assert "trial 0 ran outside tuner, so there is no log of it" in none.stderr
     options = ("--study", "a", "--as", "b", "--json")
     renamed = tuner("import", "--from", source.url, *options, environment=environment)
     assert json.loads(renamed.stdout)[0]["name"] == "b"

@@ -100,7 +100,8 @@ def execute(arguments: Sequence[str] | None = None) -> int:
         complain(str(error))
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
+        complain("interrupted")
+        return INTERRUPTED
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             # `tuner trials x | head`: the reader has left, and Python must not complain at exit
@@ -115,6 +116,4 @@ def execute(arguments: Sequence[str] | None = None) -> int:
         if not mistakes.is_one(error):
             raise
         return mistakes.explain(error)
-    if code == INTERRUPTED:
-        complain("interrupted")
     return code if isinstance(code, int) else 0

@@ -239,7 +239,7 @@ def say_notes_of(exported: export.Exported) -> None:
     """On standard error: what an export lacks, and what should be known of its choice."""
     missing = [exported.content["missing"]] if "missing" in exported.content else []
     for note in (*missing, *exported.content.get("notes", ())):
-        err.print(f"[yellow]{shown(note)}[/]")
+        err.print(f"[yellow]{shown(as_called(note))}[/]")
 
 
 def test_in_words(exported: export.Exported) -> str:

@@ -62,6 +62,8 @@ def _print_tail(trial: Trial) -> None:
 
 
 def _why_none(trial: Trial, attempt: int) -> str:
+    if trial.attempt == 0 and trial.started_at is not None:  # through Optuna
+        return f"trial {trial.number} ran outside tuner, so there is no log of it"
     if trial.attempt == 0:
         return f"trial {trial.number} has not started yet, so it has no log"
     if attempt > trial.attempt:

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Connection
 
+from tuner import shell
 from tuner.database import attributes, bulk, foreign, optuna_rows, studies
 from tuner.database.engine import Database
 from tuner.database.feed import Feed
@@ -24,6 +25,7 @@ from tuner.search.copies import new_trials, template
 from tuner.search.directions import optuna_direction, our_direction
 from tuner.search.distributions import from_json
 from tuner.search.garbage import no_collection
+from tuner.spec.words import quoted
 from tuner.trials import Study, TrialState
 
 METRIC_NAMES = "study:metric_names"  # system attribute of `Study.set_metric_names`
@@ -95,13 +97,13 @@ def _check_choice(found: Sequence[FrozenStudy], name: str | None, rename: str | 
 def _check_free(target: str, taken: Iterable[str], source: str) -> None:
     if target in taken:
         raise StudyExistsError(
-            f"a study named `{target}` exists already; import it under another name: "
-            f"--study {source} --as NAME"
+            f"a study named {quoted(target)} exists already; add "
+            f"`{shell.line('--study', source, '--as', 'NAME')}` to import it under another name"
         )
     for _ in attributes.unstorable([target]):
         raise BadInputError(
             f"the study {target!r} has a name that PostgreSQL cannot store; import it under "
-            "another one: --study NAME --as NAME"
+            f"another with `{shell.line('--study', source, '--as', 'NAME')}`"
         )
 
 

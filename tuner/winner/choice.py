@@ -128,8 +128,9 @@ def export_trial(
     *,
     force: bool = False,
     wanted: Wanted | None = None,
+    moves_to: Path | None = None,
 ) -> Exported:
-    """Write the bundle of a complete trial.
+    """Write the bundle of a complete trial into `folder`, which may be moved to another afterwards.
 
     The test part is read once a study, for the first trial that is exported, and what it has shown
     is kept with the study. The winner of a confirmation, which never sees the test part, has a look
@@ -158,7 +159,11 @@ def export_trial(
         confirmed=confirmed(study, trial),
         notes=[
             *_of_state(study, trial),
-            *_of_looks(study, looks, trial, chosen_by=chosen_by, may_look=may_look),
+            *_of_looks(
+                *(study, looks, trial, wanted, moves_to or folder),
+                chosen_by=chosen_by,
+                may_look=may_look,
+            ),
         ],
     )
     exported = export(study, trial, folder, settings, force=force, plan=plan)
@@ -198,6 +203,8 @@ def _of_looks(
     study: Study,
     looks: Sequence[Mapping[str, Any]],
     trial: Trial,
+    wanted: Wanted,
+    folder: Path,
     *,
     chosen_by: str,
     may_look: bool,
@@ -220,11 +227,17 @@ def _of_looks(
     again = shell.command(
         "export",
         study.name,
-        options=["--trial", str(trial.number), "--look-again", "--force"],
+        # into this folder, for another may hold the export of another trial
+        options=[
+            *("--trial", str(trial.number), "--to", str(folder)),
+            *(word for form in wanted.formats for word in ("--config", form)),
+            *["--onnx"] * wanted.onnx,
+            *("--look-again", "--force"),
+        ],
     )
     return [
-        f"the test part was read already, for {listed}, and is not read again; `{again}` does so, "
-        "and records it"
+        f"the test part was already read for {listed} and is not read again; `{again}` reads it "
+        "for this trial too, and records that"
     ]
 
 

@@ -95,6 +95,7 @@ def _together(
                 trial,
                 aside / name,
                 wanted=wanted,
+                moves_to=folder / name,
             )
             made.append(replace(exported, folder=folder / name))
     return made
