@@ -104,6 +104,9 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path: Path, task: str
         (["a b", "a\u00a0b", "a  b"], "`a  b` (1 row), `a b` (1 row), `a\\xa0b` (1 row)"),
         (["e\u0301", "\u00e9", "x"], "`e\\u0301` (1 row), `\u00e9` (1 row)"),
         (["0", "00", "x"], "`0` (1 row), `00` (1 row)"),
+        (["3", "\u0663", "x"], "`3` (1 row), `\u0663` (1 row)"),
+        (["1000", "1e3", "x"], "`1000` (1 row), `1e3` (1 row)"),
+        (["0.5", ".5", "x"], "`.5` (1 row), `0.5` (1 row)"),
     ],
 )
 def test_labels_that_differ_in_writing_are_named(labels: list[str], expected: str) -> None:
@@ -143,6 +146,7 @@ def test_labels_that_look_like_several_are_named(labels: dict[str, int], example
         ["Salem, OR", "books", "toys"],
         ["a", "b"],
         ["a, ", "b"],
+        ["12345678901234567", "12345678901234568"],  # one number as floats
     ],
 )
 def test_other_labels_are_passed_over(labels: list[str]) -> None:

@@ -301,6 +301,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("[" * 100_000, "a.json: holds a number or a nesting beyond any measure"),
         ("[]", "a.json: has no rows"),
         ('{\n  "data": []\n}', "a.json: is a single JSON object; a table is a list of objects, or"),
+        ('{"data": [{"text": "a", "label": 1}]}', "a.json: is a single JSON object; a table is a"),
         ('{"text": {"0": "a"}}', "a.json, line 1: has no column `label`"),
     ],
 )
@@ -380,6 +381,8 @@ def test_numbers_have_no_rare_classes() -> None:
 def test_an_address_is_no_path(path: str | Path, hint: str, field: str) -> None:
     with pytest.raises(ValueError, match=f"must be a path on this machine, .*; {hint}"):
         DataSpec.model_validate({"source": "text", "path": "a.csv", field: path})
+    with pytest.raises(ValueError, match=f"must be a path on this machine, .*; {hint}"):
+        DataSpec.model_validate(str(path).replace("s3:/b", "s3://b"))
 
 
 def test_paths_that_look_nearly_like_addresses() -> None:

@@ -63,6 +63,16 @@ def prepared(folder: Path, train: list[str], **changes: object) -> Prepared:
             ["👨\u200d👩\u200d👧", "👍🏽", "🇩🇪", "🇫🇷", "❤\ufe0f", "!"],
         ),
         ("1\ufe0f\u20e3 ok", ["1\ufe0f\u20e3", "ok"]),
+        ("co\u00adoperate", ["cooperate"]),
+        (
+            "\ufeffshe said \u200f\u05e9\u05dc\u05d5\u05dd\u200e",
+            ["she", "said", "\u05e9\u05dc\u05d5\u05dd"],
+        ),
+        (
+            "\u1797\u17b6\u179f\u17b6\u200b\u1781\u17d2\u1798\u17c2\u179a",
+            ["\u1797\u17b6\u179f\u17b6", "\u1781\u17d2\u1798\u17c2\u179a"],
+        ),
+        ("\u200b", ["\u200b"]),
         (" \t\u00a0", []),
     ],
 )
@@ -105,6 +115,7 @@ def test_ascii_is_cut_as_all_texts_are(text: str) -> None:
         ("ดีที่", ["ดี", "ที่"]),
         ("हिन्दी", ["हि", "न्दी"]),
         ("👍🏽🇩🇪", ["👍🏽", "🇩🇪"]),
+        ("\ufeffa\u00adb\u200bc", ["a", "b", "▁", "c"]),
         (" \t\u00a0", []),
     ],
 )

@@ -16,7 +16,7 @@ from tuner.spec.data import CORPORA, PAIRS, DataSpec, table_suffix
 
 LENGTH = 16  # hexadecimal digits, 64 bits
 SPLITTING = 1  # raise it when the same content and split would give other parts
-PREPARING = 5  # raise it when the same parts would give other arrays, or other files
+PREPARING = 6  # raise it when the same parts would give other arrays, or other files
 
 # fields that say what is read, with the value for which older fingerprints stand
 _USUAL = {

@@ -15,7 +15,7 @@ from tuner.spec.words import a, counted, quoted, written
 LabelName = Callable[[object], str]  # how a label is read: as a class or as a number
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,15}\.0+")  # floats hold it exactly
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 _MISSING = {"na", "n/a", "#n/a", "<na>", "nan", "-nan", "none", "null"}
 _SHOWN = 5  # classes that a note names
 
@@ -158,8 +158,9 @@ def _folded(name: str) -> object:
     """Equal for names that differ in writing only."""
     text = unicodedata.normalize("NFKC", name).casefold()
     text = "".join(c for c in text if unicodedata.category(c) != "Cf")  # zero-width characters
+    text = "".join(str(unicodedata.decimal(c, c)) for c in text)  # digits of other scripts
     text = " ".join(text.split())
-    return float(text) if _NUMBER.fullmatch(text) else text
+    return Decimal(text) if _NUMBER.fullmatch(text) else text  # of floats, long ones are equal
 
 
 def _several(counts: Mapping[str, int], unit: str) -> Iterator[str]:

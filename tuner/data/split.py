@@ -136,9 +136,13 @@ def notes(chosen: Mapping[PartName, Chosen[E]]) -> list[str]:
 def _check_classes(examples: Examples) -> None:
     names = set(examples.labels)
     if len(names) < 2 and names != {UNCLASSED}:
+        number = len(examples.labels)
+        who = f"all {counted(number, examples.unit)} have"
+        if number == 1:
+            who = f"its only {examples.unit} has"
         raise DataError(
-            f"{examples.where}: all {counted(len(examples.labels), examples.unit)} have the label "
-            f"{quoted(next(iter(names)))}; at least 2 classes are needed"
+            f"{examples.where}: {who} the label {quoted(next(iter(names)))}; at least 2 classes "
+            "are needed"
         )
 
 

@@ -2,8 +2,9 @@
 
 A word is a run of letters with their marks, digits and underscores, with apostrophes inside it
 (`don't`, `l'été`, `हिन्दी`); every other character that is not white space is a word of its own,
-whatever number of code points it takes (`!`, `€`, an emoji with its skin tone). A text that is not
-blank has at least one token. Composed and decomposed accents are the same token.
+whatever number of code points it takes (`!`, `€`, an emoji with its skin tone). Characters that
+only steer the layout (soft hyphens, marks of direction) are left out. A text that is not blank has
+at least one token. Composed and decomposed accents are the same token.
 """
 
 import re
@@ -25,6 +26,13 @@ SPACE = "▁"  # white space among characters, as SentencePiece writes it: no to
 # `re` knows no marks and no grapheme clusters (UAX #29); its white space includes \x1c to \x1f
 _WORD = regex.compile(r"[\w\p{N}]+(?:['’][\w\p{N}]+)*|(?![\s\x1c-\x1f])\X", regex.V1)
 _CHARACTER = regex.compile(r"\X", regex.V1)
+# soft hyphens, marks of direction, word joiners and byte order marks: UAX #29 ignores them too; a
+# zero-width space separates words, as Khmer and Thai are often written
+_LAYOUT: dict[int, str | None] = {
+    **dict.fromkeys([0xAD, 0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x2070)]),
+    0xFEFF: None,
+    0x200B: " ",
+}
 # the same words of ASCII, where `re` is faster
 _ASCII_WORD = re.compile(r"\w+(?:'\w+)*|[^\w\s]")
 
@@ -44,6 +52,8 @@ def tokens(text: str, *, lowercase: bool, kind: Tokens = "words") -> list[str]:
     Characters are grapheme clusters; white space between them is one `SPACE`.
     """
     text = unicodedata.normalize("NFC", text.lower() if lowercase else text)
+    if not text.isascii():
+        text = text.translate(_LAYOUT).strip() or text
     if kind == "characters":
         text = SPACE.join(text.split())
         return list(text) if text.isascii() else _CHARACTER.findall(text)

@@ -177,7 +177,7 @@ class DataSpec(_Section):
     @classmethod
     def _shorthand(cls, given: Any) -> Any:
         if isinstance(given, str):
-            return {"source": given}
+            return {"path" if _ADDRESS.match(given) else "source": given}
         if isinstance(given, Mapping) and "source" not in given and "path" in given:
             path = Path(str(given["path"]))
             if table_suffix(path) is not None:

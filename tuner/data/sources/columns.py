@@ -26,7 +26,7 @@ def column(where: str, columns: Sequence[str], name: str, option: str, hint: str
     if columns.count(name) == 1:
         return columns.index(name)
     if name in columns:
-        raise DataError(f"{where}: has {columns.count(name)} columns {quoted(name)}")
+        raise DataError(f"{where}: has {columns.count(name)} columns {quoted(name)}; rename one")
     close = nearest(name, columns)
     guess = f"did you mean {quoted(close)}? " if close is not None else ""
     raise DataError(

@@ -13,7 +13,7 @@ from tuner.spec.words import a
 def rows(content: str, where: str, spec: DataSpec, label: bool) -> Iterator[Row]:
     """The rows of a list of objects, or of lines with an object each."""
     if not content.lstrip().startswith("["):
-        if content.lstrip().split("\n", 1)[0].strip() == "{":  # an object over several lines
+        if _is_single(content.strip(), spec):
             raise DataError(
                 f"{where}: is a single JSON object; a table is a list of objects, or has an object "
                 "per line"
@@ -23,6 +23,19 @@ def rows(content: str, where: str, spec: DataSpec, label: bool) -> Iterator[Row]
     entries = _parsed(content, where, line=None)
     for number, entry in enumerate(entries, start=1):
         yield _row(entry, where, f"entry {number}", spec, label)
+
+
+def _is_single(content: str, spec: DataSpec) -> bool:
+    """Whether this is one object that is no row: over several lines, or without the column."""
+    first, *others = content.split("\n")
+    if first.strip() == "{":
+        return True
+    if others or not content.startswith("{"):
+        return False
+    try:
+        return spec.text not in json.loads(content)
+    except (ValueError, RecursionError):
+        return False  # the reader of lines says what is wrong with it
 
 
 def lines(content: str, where: str, spec: DataSpec, label: bool) -> Iterator[Row]:

@@ -49,6 +49,8 @@ def rows(content: str, where: str, spec: DataSpec, layout: Layout, label: bool) 
     wanted = {spec.text, spec.label} if label else {spec.text}
     names = header if wanted <= set(header) else list(map(_stripped, header))
     hint = "; if the first line is no header, add one"
+    if len(names) == 1 and spec.text in names[0]:
+        hint = "; `separator` names the character between cells"
     at_text = column(where, names, spec.text, "text", hint)
     at_label = column(where, names, spec.label, "label", hint) if label else None
     for line, cells in lines:

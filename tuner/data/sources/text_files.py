@@ -130,8 +130,14 @@ def proposal(content: bytes, start: int) -> str:
 
 
 def _wide(content: bytes | bytearray) -> str:
-    """A sentence on UTF-16 without a byte order mark: every second byte of ASCII is 0."""
+    """A sentence on UTF-16 or UTF-32 that no byte order mark names: most bytes of ASCII are 0."""
     sample = bytes(content[:_SAMPLE])
+    for name, zeros in (
+        ("utf-32-le", sample[2::4] + sample[3::4]),
+        ("utf-32-be", sample[4::4] + sample[5::4]),  # behind a byte order mark
+    ):
+        if len(zeros) > 4 and not any(zeros[2:]):
+            return f"it looks like UTF-32: `encoding: {name}` in the data section reads it"
     for name, zeros in (("utf-16-le", sample[1::2]), ("utf-16-be", sample[::2])):
         if zeros and zeros.count(0) > len(zeros) / 2:
             return f"it looks like UTF-16: `encoding: {name}` in the data section reads it"
