@@ -26,10 +26,11 @@ from tuner.winner import elimination
 from tuner.winner.elimination import Candidate
 from tuner.winner.expense import Expense
 
-Noise = Literal["normal", "heavy", "uneven", "counts"]
+Noise = Literal["normal", "heavy", "uneven", "counts", "errors"]
 Means = Literal["drawn", "slipped", "alike"]
 
 EXAMPLES = 500  # of the validation part, where the metric counts them
+RARE = 0.1  # errors of a typical training, where nearly all examples are right
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,10 @@ class Setting:
 
 @dataclass
 class Outcome:
-    """What happened to all studies of a setting, one entry each, in deviations of a training."""
+    """What happened to all studies of a setting, one entry each, in deviations of a training.
+
+    Of the noise "errors", in errors.
+    """
 
     regret: NDArray[np.float64]  # of what the confirmation exports
     searched: NDArray[np.float64]  # of the best search value
@@ -99,6 +103,10 @@ def _confirm(
     if setting.noise == "counts":  # an accuracy near 0.9 whose deviation is a hundredth
         means = 0.9 + 0.01 * means
         searched, values = _counted(0.9 + 0.01 * searched), _counted(0.9 + 0.01 * values)
+    elif setting.noise == "errors":  # an accuracy near 1, most trainings without any error
+        errors = RARE * np.exp(-means)
+        means, searched = -errors, -rng.poisson(errors).astype(float)
+        values = -rng.poisson(errors[:, None], values.shape).astype(float)
     unit = 0.01 if setting.noise == "counts" else 1.0
     costs = rng.lognormal(sigma=1.0, size=setting.candidates)
     out: set[int] = set()
@@ -187,6 +195,8 @@ def settings() -> Iterator[Setting]:
     kinds: tuple[Noise, ...] = ("heavy", "uneven", "counts")
     for noise, seeds, gap in itertools.product(kinds, (3, 5, 10), (0.3, 1.0)):
         yield Setting(5, seeds, "drawn", gap, noise)
+    for candidates, seeds, gap in itertools.product((2, 5), (3, 5, 10), (0.3, 1.0)):
+        yield Setting(candidates, seeds, "drawn", gap, "errors")
     for shared, seeds, gap in itertools.product((0.5, 0.9, 0.99), (3, 5, 10), (0.1, 0.3, 1.0)):
         yield Setting(5, seeds, "drawn", gap, shared=shared)
     for margin, seeds, gap in itertools.product((0.5, 2.0), (3, 5, 10), (0.3, 1.0)):

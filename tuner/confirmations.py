@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tuner import shell
 from tuner.spec.study import metric_range
 from tuner.spec.words import counted, listed
 from tuner.trials import Study
@@ -72,10 +73,12 @@ def sentences(record: Mapping[str, Any]) -> list[str]:
     if record.get("former"):
         return [f"Trial {winner} wins with the best mean.", FORMER]
     seeds = counted(record["seeds"], "fresh seed")
+    failed = [c for c in record["candidates"] if c["standing"] == "failed"]
     if record["margin"] is None:
         return [
             f"Trial {winner} wins with the best mean of {seeds}.",
             f"Nothing is told apart: that takes {ENOUGH} seeds or more.",
+            *([_left_out(record, failed)] if failed else []),
         ]
     margin = f"{record['margin']:.3g}"
     if not record["margin_given"]:
@@ -99,8 +102,9 @@ def sentences(record: Mapping[str, Any]) -> list[str]:
             "make them equal; more seeds would tell."
         )
     if len(record["candidates"]) > 1:
-        by = f" by more than {_above(record['bound'])}" if record["bound"] > 0 else ""
-        said.append(f"With 95 % confidence, no candidate is better than trial {winner}{by}.")
+        said.append(_bound(record))
+    if failed:
+        said.append(_left_out(record, failed))
     if unknown := [
         c["number"]
         for c in record["candidates"]
@@ -111,6 +115,37 @@ def sentences(record: Mapping[str, Any]) -> list[str]:
             "compared: no training without a cold start was measured."
         )
     return said
+
+
+def _bound(record: Mapping[str, Any]) -> str:
+    """By how much another candidate may be better than the winner."""
+    winner, bound = record["winner"], record["bound"]
+    remaining = [c for c in record["candidates"] if c["standing"] != "failed"]
+    if bound is None or math.isinf(bound):
+        if len({value for c in remaining for value in c["values"]}) == 1:
+            return (
+                "All trainings gave the same value, which does not show how much seeds can change "
+                f"it: another candidate may be better than trial {winner}."
+            )
+        return (
+            f"By how much another candidate may be better than trial {winner} is unknown: too few "
+            f"seeds have a value of both ({ENOUGH} are needed), because trainings failed."
+        )
+    by = f" by more than {_above(bound)}" if bound > 0 else ""
+    which = "no candidate" if remaining == record["candidates"] else "no remaining candidate"
+    return f"With 95 % confidence, {which} is better than trial {winner}{by}."
+
+
+def _left_out(record: Mapping[str, Any], failed: Sequence[Mapping[str, Any]]) -> str:
+    """Which candidates failed, and how to give them another attempt."""
+    listing = listed(
+        [f"trial {c['number']} ({c['failed']} of {len(c['values']) + c['failed']})" for c in failed]
+    )
+    retry = shell.command("retry", record["study"])
+    return (
+        f"Left out because trainings failed: {listing}. To try them again, run `{retry}` and "
+        "confirm again."
+    )
 
 
 def _trials(found: Sequence[int], *, capital: bool = True) -> str:

@@ -67,6 +67,36 @@ def test_too_few_seeds_tell_nothing_apart() -> None:
     ]
 
 
+def test_who_failed_is_named_with_how_to_go_on() -> None:
+    failed = candidate(7, "failed", values=[0.9, 0.91], failed=3)
+    said = confirmations.sentences(
+        record(candidate(4, "wins"), candidate(2, "worse"), failed, study="s-confirm")
+    )
+    assert said[1:] == [
+        "With 95 % confidence, no remaining candidate is better than trial 4 by more than 0.0124.",
+        "Left out because trainings failed: trial 7 (3 of 5). To try them again, run `tuner retry "
+        "s-confirm` and confirm again.",
+    ]
+    few = record(candidate(4, "wins"), failed, study="s-confirm", margin=None, bound=None, seeds=2)
+    assert confirmations.sentences(few)[2] == said[2]
+
+
+def test_where_nothing_bounds_the_others_the_reason_is_said() -> None:
+    same = [candidate(n, "wins" if n == 0 else "not told apart", values=[1.0] * 5) for n in (0, 1)]
+    said = confirmations.sentences(record(*same, margin=0.0, bound=None))
+    assert said[-1] == (
+        "All trainings gave the same value, which does not show how much seeds can change it: "
+        "another candidate may be better than trial 0."
+    )
+    other = candidate(1, "not told apart", values=[0.9, 0.8])
+    for bound in (None, float("inf")):  # an earlier version stored infinity
+        said = confirmations.sentences(record(same[0], other, bound=bound))
+        assert said[-1] == (
+            "By how much another candidate may be better than trial 0 is unknown: too few seeds "
+            "have a value of both (3 are needed), because trainings failed."
+        )
+
+
 @pytest.mark.parametrize(
     ("bound", "end"),
     [(0.01231, " by more than 0.0124."), (12.301, " by more than 12.4."), (0.0, " than trial 0.")],

@@ -410,7 +410,7 @@ def test_a_confirmation_and_a_front_are_told() -> None:
     said = page.by_id("confirmation").text
     assert "Trial 7 wins with the best mean of 3 fresh seeds." in said
     assert "Not told apart from the best mean: trial 3." in said
-    assert "no candidate is better than trial 7 by more than 0.0124." in said
+    assert "no remaining candidate is better than trial 7 by more than 0.0124." in said
     assert "overstated its best accuracy by 0.017 (the winner's curse)" in said
     assert "2 failed" in said
     assert "open" in next(e for e in page.all("details")).attributes

@@ -15,6 +15,11 @@ in at most 5 % of confirmations, as far as differences between trainings are nor
 promise that the winner is the best: two configurations that differ by about a standard error cannot
 be ordered by any rule. `benchmarks/confirmation.py` measures both.
 
+Two accuracies of 1.0 with each of three seeds differ without any spread, and Student's t would be
+certain. But what happens in every second training is missing from one of eight such samples. So
+where all differences are the same, they are taken to be others in as many trainings as so few seeds
+cannot exclude, by the typical step between the values of all candidates.
+
 Pure functions over values; how trials are run is somebody else's business.
 """
 
@@ -22,7 +27,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from statistics import fmean
+from itertools import pairwise
+from statistics import fmean, median
 from typing import Literal
 
 from tuner.confirmations import ENOUGH, within_range
@@ -32,6 +38,7 @@ from tuner.winner.expense import UNKNOWN, Expense, is_cheaper
 ALPHA = 0.05  # that the stated bound is wrong, all rounds and comparisons together
 EARLY = 0.2  # the share of it that dropping out early has
 LEVEL = 0.95  # of the intervals that are shown
+ROUNDING = 1e-6  # relative: what differs by less is the same number, rounded (float32)
 
 Standing = Literal["wins", "best mean", "not inferior", "not told apart", "worse", "failed"]
 
@@ -110,21 +117,27 @@ def judge(
     comparisons = max(len(candidates) - 1, 1)
     dropping = ALPHA * EARLY / max(rounds - 1, 1) / comparisons
     judging = ALPHA * (1 - EARLY) / comparisons
-    ranked = sorted(sound, key=lambda c: (-sign * c.mean, c.number))
+    step = _step([c for c in candidates if c.by_seed])
+    ranked = sorted(sound, key=lambda c: (-sign * c.mean, -sign * c.searched, c.number))
     leader = ranked[0]
     within: float | None = None
     if len(leader.by_seed) >= ENOUGH:
         within = leader.standard_error if margin is None else margin
     # who is worse by less may yet win, if it is cheaper
-    kept = [c for c in ranked if c is leader or not _is_better(leader, c, sign, dropping, within)]
-    bounds = {c.number: _shortfall(c, kept, sign, judging) for c in kept}
+    kept = [
+        c
+        for c in ranked
+        if c is leader or within is None or _upper(leader, c, sign, dropping, step) >= -within
+    ]
+    bounds = {c.number: _shortfall(c, kept, sign, judging, step) for c in kept}
     not_inferior = [c for c in kept if within is not None and bounds[c.number] <= within]
     winner = leader
     for candidate in not_inferior:  # of equally cheap ones the better mean, which comes first
         if is_cheaper(candidate.expense, winner.expense):
             winner = candidate
-    worse = [c for c in kept if c is not leader and _is_better(leader, c, sign, judging)]
+    worse = [c for c in kept if c is not leader and _upper(leader, c, sign, judging, step) < 0]
     first = max(candidates, key=lambda c: (sign * c.searched, -c.number))
+    bound = bounds[winner.number]
     return Verdict(
         winner=winner,
         leader=leader,
@@ -132,7 +145,7 @@ def judge(
         dropped=tuple(c for c in candidates if c not in kept),
         standings=_standings(candidates, kept, winner, leader, not_inferior, worse),
         margin=within,
-        bound=bounds[winner.number] if within is not None else None,
+        bound=bound if within is not None and math.isfinite(bound) else None,
         seeds=len(winner.by_seed),
         overstated_by=sign * (first.searched - first.mean),
     )
@@ -163,32 +176,48 @@ def _standings(
     return standings
 
 
-def _is_better(
-    a: Candidate, b: Candidate, sign: float, alpha: float, by: float | None = 0.0
-) -> bool:
-    """Whether `a` is shown better than `b` by so much; wrong with the probability `alpha` at most.
-
-    None: nothing is shown.
-    """
-    return by is not None and _upper(a, b, sign, alpha) < -by
-
-
 def _shortfall(
-    candidate: Candidate, others: Sequence[Candidate], sign: float, alpha: float
+    candidate: Candidate, others: Sequence[Candidate], sign: float, alpha: float, step: float
 ) -> float:
     """By how much the best of the others may be better at most."""
-    uppers = [_upper(candidate, other, sign, alpha) for other in others if other is not candidate]
+    uppers = [
+        _upper(candidate, other, sign, alpha, step) for other in others if other is not candidate
+    ]
     return max(0.0, *uppers) if uppers else 0.0
 
 
-def _upper(candidate: Candidate, other: Candidate, sign: float, alpha: float) -> float:
-    """The upper confidence limit of how much better the other one is, paired over the seeds."""
-    seeds = candidate.by_seed.keys() & other.by_seed.keys()
-    if len(seeds) < ENOUGH:
+def _upper(candidate: Candidate, other: Candidate, sign: float, alpha: float, step: float) -> float:
+    """The upper confidence limit of how much better the other one is, paired over the seeds.
+
+    It is wrong with the probability `alpha` at most; infinite where nothing limits it.
+    """
+    seeds = sorted(candidate.by_seed.keys() & other.by_seed.keys())
+    n = len(seeds)
+    if n < ENOUGH:
         return math.inf
-    differences = [sign * (other.by_seed[s] - candidate.by_seed[s]) for s in sorted(seeds)]
-    reach = quantile(1 - alpha, len(seeds) - 1) * spread(differences) / math.sqrt(len(seeds))
-    return mean(differences) + reach
+    differences = [sign * (other.by_seed[s] - candidate.by_seed[s]) for s in seeds]
+    scale = max(abs(candidate.by_seed[s]) for s in seeds)
+    if max(differences) - min(differences) <= ROUNDING * scale:
+        # what happens in a larger share of trainings would show in `n` of them
+        unseen: float = 1 - alpha ** (1 / n)
+        return mean(differences) + unseen * step
+    return mean(differences) + quantile(1 - alpha, n - 1) * spread(differences) / math.sqrt(n)
+
+
+def _step(candidates: Collection[Candidate]) -> float:
+    """How far a value typically is from the next other one: of an accuracy, one example or more.
+
+    0 where seeds visibly change nothing: each configuration has the value of the search with every
+    seed, and not all have the same. Infinite where all values are the same.
+    """
+    values = sorted({v for c in candidates for v in (c.searched, *c.values)})
+    rounding = ROUNDING * max(map(abs, values))
+    gaps = [high - low for low, high in pairwise(values) if high - low > rounding]
+    if not gaps:
+        return math.inf
+    if all(set(c.values) == {c.searched} for c in candidates):
+        return 0.0
+    return median(gaps)
 
 
 def rounds(seeds: int) -> range:
