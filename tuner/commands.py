@@ -5,7 +5,7 @@ Every function takes the open `Database`; what a user did wrong comes out as a `
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,6 +13,7 @@ from pathlib import Path
 from uuid import UUID
 
 from tuner import chained, families, shell
+from tuner.data import Prepared as PreparedData
 from tuner.data import entries, evict, prepare
 from tuner.database import feed, leases, notes, refusals, schema, studies, trials, workers
 from tuner.database.engine import Connected, Database, connect
@@ -115,8 +116,14 @@ def prepare_study(
     return prepare_source(database, load(path, overrides, rename=name), settings)
 
 
-def prepare_source(database: Database, source: Source, settings: Settings) -> Prepared:
-    """The same for a study that is in no file."""
+def prepare_source(
+    database: Database,
+    source: Source,
+    settings: Settings,
+    *,
+    prepare: Callable[[DataSpec, Path], PreparedData] = prepare,
+) -> Prepared:
+    """The same for a study that is in no file; `prepare` prepares its data."""
     spec = families.confirm(source)
     if spec.data is None:
         assert spec.code is not None

@@ -11,11 +11,15 @@ from tuner import commands, families
 from tuner.accounts import Role, User
 from tuner.dashboard.context import Board
 from tuner.dashboard.security import paths
+from tuner.data import Prepared as PreparedData
+from tuner.data import apart
+from tuner.data import prepare as prepare_data
 from tuner.errors import SpecError, TunerError
 from tuner.families import registry
 from tuner.families.base import Family
 from tuner.figures.text import duration
 from tuner.spec.code import OWN
+from tuner.spec.data import PATHS, DataSpec
 from tuner.spec.document import NotYamlError, parse
 from tuner.spec.load import Source, loads
 from tuner.spec.parameters import FixedParameter, describe
@@ -76,6 +80,26 @@ def source(board: Board, text: str) -> Source:
     """The study file as the command line reads it; SpecError with lines."""
     folder = board.settings.uploads if board.access.login else Path.cwd()
     return loads(text, name=NAME, folder=folder)
+
+
+def prepare(board: Board, source: Source) -> commands.Prepared:
+    """Prepare a study to be launched; its files are read in a process with limits."""
+    return commands.prepare_source(
+        board.database,
+        source,
+        board.settings,
+        prepare=lambda spec, cache: _prepare_data(board, spec, cache),
+    )
+
+
+def _prepare_data(board: Board, spec: DataSpec, cache: Path) -> PreparedData:
+    files = [path for name in PATHS if (path := getattr(spec, name)) is not None]
+    if not files:  # it comes with a package
+        return prepare_data(spec, cache)
+    uploads = board.settings.uploads.resolve()
+    is_upload = any(file.resolve().is_relative_to(uploads) for file in files)
+    limits = apart.upload_limits() if is_upload else apart.machine_limits()
+    return apart.prepare_apart(spec, cache, limits)
 
 
 def form(text: str) -> Form | None:

@@ -69,6 +69,12 @@ def prepare(spec: DataSpec, cache: Path) -> Prepared:
         return entry
 
 
+def prepared(spec: DataSpec, cache: Path) -> Prepared | None:
+    """What `prepare` has built; None where it has to be built. DataError as of `prepare`."""
+    with _one_at_a_time:
+        return _open(cache / prepared_key(spec))
+
+
 def derive(
     data: Prepared, name: str, settings: Mapping[str, Any], make: Callable[[Path], Prepared]
 ) -> Prepared:

@@ -90,7 +90,7 @@ def launch(request: Request, board: Context, who: Who, given: Launch) -> Record:
     """Launch a study for workers; its data is prepared before the answer comes."""
     source = launching.source(board, given.yaml)
     launching.check_allowed(board, families.confirm(source), who)
-    prepared = commands.prepare_source(board.database, source, board.settings)
+    prepared = launching.prepare(board, source)
     study = commands.launch(board.database, prepared, by=who.name).study
     note(request, f"launched {study.name}")
     return _now(board, study)

@@ -86,7 +86,7 @@ def launch(request: Request, board: Context, who: Who, yaml: Yaml) -> Response:
         source = launching.source(board, yaml)
         prepared_spec = families.confirm(source)
         launching.check_allowed(board, prepared_spec, who)
-        prepared = commands.prepare_source(board.database, source, board.settings)
+        prepared = launching.prepare(board, source)
         study = commands.launch(board.database, prepared, by=who.name).study
     except (BadInputError, StudyExistsError) as error:
         if not request.headers.get("hx-request"):
