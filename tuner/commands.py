@@ -373,9 +373,10 @@ def _take_corrected_code(connection: Connected, study: Study) -> None:
 
     Nothing changes on a machine that has no such code.
     """
-    spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
-    if spec is None or spec.code is None:
+    if study.spec is None or study.family not in OWN:
         return
+    spec = ResolvedSpec.from_json(study.spec)
+    assert spec.code is not None
     counts = _by_state(trials.counts(connection, study.id).get(study.id, {}))
     with suppress(SpecError):
         now = fingerprint(spec.code)
@@ -409,6 +410,8 @@ def change(database: Database, name: str, assignments: Sequence[str]) -> Launche
     """
     with database.transaction() as connection:
         study = studies.by_name(connection, name)
+        if not assignments:
+            return Launched(study, created=False)
         if study.spec is None:
             return _set_trials(connection, study, trials_of(assignments))
         before = ResolvedSpec.from_json(study.spec)
@@ -739,9 +742,8 @@ def kill(database: Database, name: str, number: int, *, by: str) -> None:
     for pause in KILL_PAUSES:
         with database.statement() as connection:
             if leases.kill(connection, study.id, number, message=message):
-                if study.spec is None:  # no worker looks whether that was the last one
-                    lease = settings().lease_seconds
-                    studies.finish_if_done(connection, [study.id], lease=lease)
+                # it may have been the last one, and no worker be there to look
+                studies.finish_if_done(connection, [study.id], lease=settings().lease_seconds)
                 return
         found = trial(database, study, number)
         if found.state is not TrialState.RUNNING:

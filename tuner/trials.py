@@ -146,6 +146,13 @@ class Trial:
         return self.values[0] if self.values else None
 
     @property
+    def ran_in_optuna(self) -> bool:
+        """Whether no worker has its latest attempt: Optuna runs it, or has."""
+        if self.worker is not None or self.state is TrialState.WAITING:
+            return False
+        return self.started_at is not None or self.state is not TrialState.FAILED  # in the queue
+
+    @property
     def is_feasible(self) -> bool:
         """Whether it is complete and within its constraints."""
         return self.state is TrialState.COMPLETE and not self.violates_constraint

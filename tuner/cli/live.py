@@ -23,12 +23,19 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuner.cli.output import STATE_STYLE, duration, number, param, shown
+from tuner.cli.output import (
+    STATE_STYLE,
+    duration,
+    number,
+    param,
+    running_in_optuna,
+    shown,
+)
 from tuner.database import studies
 from tuner.database.engine import Connected
 from tuner.database.feed import Feed
 from tuner.database.hints import ListeningDatabase
-from tuner.errors import TunerError
+from tuner.errors import TunerError, visible
 from tuner.spec.words import counted
 from tuner.trials import Study, Trial, TrialState, best_so_far, best_trial, finished
 
@@ -162,7 +169,21 @@ class _Watched:
         if best is not None:
             metric = shown(self._study.metric)
             text += f"; best {metric} {number(best.value)} (trial {best.number})"
+        if held_up := self._held_up():
+            text += f"; {shown(held_up)}"
         return text
+
+    def _held_up(self) -> str | None:
+        """That nothing but a trial of Optuna's is left to end, which may never do so."""
+        unfinished = [t for t in self._trials.values() if not t.state.is_finished]
+        most = self._study.max_trials
+        if (
+            most is None
+            or self._study.issued < most
+            or not all(t.ran_in_optuna for t in unfinished)
+        ):
+            return None
+        return running_in_optuna(self._study, unfinished)
 
     def render(self) -> list[RenderableType]:
         """How it stands, in some lines."""
@@ -206,6 +227,8 @@ class _Watched:
                     (sparkline(history), "green"),
                 )
             )
+        if held_up := self._held_up():
+            parts.append(Text(visible(held_up), style="yellow"))
         return parts
 
 

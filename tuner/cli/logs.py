@@ -62,9 +62,9 @@ def _print_tail(trial: Trial) -> None:
 
 
 def _why_none(trial: Trial, attempt: int) -> str:
-    if trial.attempt == 0 and trial.started_at is not None:  # through Optuna
+    if trial.ran_in_optuna and attempt == trial.attempt:
         return f"trial {trial.number} ran outside tuner, so there is no log of it"
-    if trial.attempt == 0:
+    if trial.attempt == 0 and not trial.ran_in_optuna:
         return f"trial {trial.number} has not started yet, so it has no log"
     if attempt > trial.attempt:
         return (
@@ -95,6 +95,8 @@ class _Following:
         if only is not None and only > self._trial.attempt:
             raise TrialNotFoundError(_why_none(self._trial, only))
         number = only or self._trial.attempt
+        if self._trial.ran_in_optuna and number == self._trial.attempt:
+            raise TrialNotFoundError(_why_none(self._trial, number))
         while True:
             if number:
                 self._print(number)

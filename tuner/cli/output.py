@@ -7,7 +7,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +26,8 @@ from tuner.figures import text
 from tuner.records import plain
 from tuner.settings import Settings, settings
 from tuner.spec.code import OWN
-from tuner.trials import ParamValue, Study, StudyState, TrialState
+from tuner.spec.words import listed
+from tuner.trials import ParamValue, Study, StudyState, Trial, TrialState
 
 PIPED = 10_000  # columns: a file or another program has no edge to wrap at
 _on_terminal = sys.stdout is not None and sys.stdout.isatty()  # None: it was closed by the shell
@@ -156,6 +157,26 @@ def _database(chosen: Settings, patience: float) -> Database:
                 err.print(f"[dim]{shown(str(error))}; waiting for it[/]")
                 said = True
         time.sleep(1.0)
+
+
+def running_in_optuna(study: Study, trials: Iterable[Trial]) -> str:
+    """What to know of trials that Optuna runs; empty without any.
+
+    They have no lease, so nobody notices that their process has died.
+    """
+    numbers = [t.number for t in trials if t.state is TrialState.RUNNING and t.ran_in_optuna]
+    if not numbers:
+        return ""
+    kill = command("kill", study.name, str(numbers[0]))
+    if len(numbers) == 1:
+        return (
+            f"trial {numbers[0]} is being run through Optuna: if its process has died, `{kill}` "
+            "ends it"
+        )
+    return (
+        f"trials {listed(numbers)} are being run through Optuna: if their process has died, "
+        f"`{kill}` ends the first of them, and so on"
+    )
 
 
 def print_json(value: Any) -> None:

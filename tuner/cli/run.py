@@ -25,6 +25,7 @@ from tuner.cli.output import (
     options_of,
     out,
     print_json,
+    running_in_optuna,
     shown,
     typed,
     user,
@@ -163,11 +164,14 @@ def _say_how_to_go_on(database: Database, study: Study, again: str) -> None:
     counts = commands.overview(database, study.name).counts
     if study.state is StudyState.ACTIVE and not counts[TrialState.RUNNING]:
         study = commands.pause(database, study.name)
-    others = counts[TrialState.RUNNING]
+    running = [t for t in commands.load_trials(database, study) if t.state is TrialState.RUNNING]
+    others = sum(not t.ran_in_optuna for t in running)
+    of_optuna = running_in_optuna(study, running)
     done = f"{finished(counts)} of {counted(study.max_trials or 0, 'trial')}"
     err.print(
         f"`{shown(study.name)}` [yellow]{study.state}[/] after {done}"
         + (f"; other workers go on with {counted(others, 'trial')}" if others else "")
+        + (f"; {shown(of_optuna)}" if of_optuna else "")
         + f". Continue with [bold]{shown(again)}[/]"
     )
 

@@ -16,6 +16,7 @@ from tuner.cli.output import (
     out,
     params_table,
     print_json,
+    running_in_optuna,
     shown,
     state,
     table,
@@ -69,6 +70,8 @@ def show(name: str = StudyName, as_json: bool = AsJson) -> None:
     for fact, value in {**_facts(one), **_cached(cached)}.items():
         facts.add_row(fact, value)
     out.print(facts)
+    if of_optuna := running_in_optuna(study, trials):
+        err.print(f"[yellow]{shown(of_optuna)}[/]")
     if found is not None:
         say_which_objective(study)
         out.print(

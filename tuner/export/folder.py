@@ -82,13 +82,18 @@ def export(
         _check_onnx(registry.card(spec.family))
     attempts = [
         artifacts.attempt_folder(settings, study.id, trial.number, attempt)
-        for attempt in range(trial.attempt, 0, -1)
+        for attempt in range(max(trial.attempt, 1), 0, -1)
     ]
     if spec.code is not None:
         with files.whole_folder(folder, replace=force) as aside:
             content = facts.content(study, spec, trial, None)
             content["kept"] = kept.copy(attempts, spec.code, aside)
-            if not attempts[0].is_dir():
+            if trial.ran_in_optuna:
+                content["missing"] = (
+                    f"trial {trial.number} was run through Optuna: its figure is what that program "
+                    "told, and tuner has no files of it"
+                )
+            elif not attempts[0].is_dir():
                 where = trial.worker or "another worker"
                 content["missing"] = f"what the trial has kept is not here: {where} has trained it"
             _write(content, study, spec, trial, plan, aside)
@@ -246,6 +251,11 @@ def _check_onnx(card: Family) -> None:
 
 
 def _opened(weights: Path, trial: Trial) -> BinaryIO:
+    if trial.ran_in_optuna:
+        raise NothingToExportError(
+            f"trial {trial.number} was run through Optuna, so tuner has no weights of it: export "
+            "a trial that a worker has trained, with `--trial`"
+        )
     try:
         return weights.open("rb")
     except FileNotFoundError:
