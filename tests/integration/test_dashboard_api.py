@@ -1,6 +1,7 @@
 """The REST API: whatever its description allows gets an answer, and the answers are right."""
 
 import io
+import json
 import re
 import tempfile
 import zipfile
@@ -14,12 +15,14 @@ import schemathesis
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 
+import tuner
 from tests.integration.test_claims import Bench
 from tuner.dashboard.app import create_app
 from tuner.dashboard.context import Board
 from tuner.database import leases, studies, trials
 from tuner.database.engine import Database
-from tuner.errors import BadInputError
+from tuner.errors import BadInputError, StudyClosedError
+from tuner.search.storage import Storage
 from tuner.settings import Settings
 from tuner.trials import Cause, Report, Study, Trial, TrialState
 from tuner.winner import choice
@@ -119,6 +122,64 @@ def test_a_study_is_launched_steered_and_deleted(client: TestClient) -> None:
     assert wrong.status_code == 422
     assert client.request("DELETE", here, json={"name": "s"}).json() == {"deleted": "s"}
     assert client.get(here).status_code == 404
+
+
+def said(answer: Any) -> str:
+    """What a page that is open is told."""
+    assert answer.status_code == 204, answer.text
+    return unquote(json.loads(answer.headers["hx-trigger"])["tuner:done"]["said"])
+
+
+def test_an_empty_field_of_the_form_takes_a_limit_away(client: TestClient) -> None:
+    study = client.post("/api/v1/studies", json={"yaml": STUDY}).json()
+    change, hx = f"/studies/{study['id']}/change", {"hx-request": "true"}
+    for form, what in (
+        ({"hours": "2", "max_concurrent": "3"}, "budget.hours: null → 2.0"),
+        ({"hours": ""}, "budget.hours: 2.0 → null"),
+        ({}, "nothing has changed: it is so already"),
+        ({"max_concurrent": " "}, "resources.max_concurrent: 3 → null"),
+    ):
+        assert what in said(client.post(change, data=form, headers=hx)), form
+    refused = client.post(change, data={"trials": ""}, headers=hx)
+    assert (refused.status_code, refused.text) == (
+        422,
+        "budget.trials: must be a whole number, is empty",
+    )
+    assert client.post(change, data={"trials": "9" * 41}, headers=hx).status_code == 422
+
+
+def test_a_study_of_optuna_is_steered_from_its_page(client: TestClient, database: Database) -> None:
+    made = tuner.create_study(study_name="made", storage=Storage(database), trials=3)
+    asked = made.ask()
+    here, hx = f"/studies/{made._study_id}", {"hx-request": "true"}
+
+    def controls() -> list[str]:
+        return re.findall(r">([A-Z][a-z ]+…?)</button>", client.get(f"{here}/header").text)
+
+    assert controls() == [
+        "Pause",
+        "Stop",
+        "Change the budget…",
+        "Enqueue a configuration…",
+        "Delete…",
+    ]
+    assert said(client.post(f"{here}/pause", headers=hx)) == (
+        "paused made: none of its trials starts, and one that runs goes on to its end"
+    )
+    assert controls()[:2] == ["Resume", "Stop"]
+    with pytest.raises(StudyClosedError, match=r"the study `made` is paused"):
+        made.ask()
+    assert said(client.post(f"{here}/resume", headers=hx)) == (
+        "made is active: its trials run where `study.optimize` is called"
+    )
+    for wanted, what in (("5", "3 → 5"), ("", "5 → not set"), ("1", "not set → 1")):
+        answer = client.post(f"{here}/change", data={"trials": wanted}, headers=hx)
+        assert said(answer) == f"budget.trials: {what}"
+    assert "nothing has changed" in said(client.post(f"{here}/change", data={}, headers=hx))
+    page = client.get(f"{here}/overview").text
+    dialog = page[page.index('<dialog id="change"') : page.index('<dialog id="enqueue"')]
+    assert re.findall(r'<input name="(\w+)".*?value="(.*?)"', dialog) == [("trials", "1")]
+    assert "Optuna runs it" in client.get(f"{here}/trials/{asked.number}").text
 
 
 @pytest.mark.parametrize(

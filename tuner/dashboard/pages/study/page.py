@@ -118,10 +118,10 @@ def _controls(one: Facts, role: Role) -> frozenset[str]:
         return frozenset()
     state, is_ours = one.study.state, one.study.spec is not None
     can = {
-        "pause": is_ours and state is StudyState.ACTIVE,
-        "resume": is_ours and state in (StudyState.PAUSED, StudyState.STOPPED),
-        "stop": is_ours and state in (StudyState.ACTIVE, StudyState.PAUSED),
-        "change": is_ours,
+        "pause": state is StudyState.ACTIVE,
+        "resume": state in (StudyState.PAUSED, StudyState.STOPPED),
+        "stop": state in (StudyState.ACTIVE, StudyState.PAUSED),
+        "change": True,
         "enqueue": True,
         "clone": is_ours,
         "retry": one.progress.counts[TrialState.FAILED] > 0,

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Depends, Form, HTTPException, Request, Response
 
 from tuner import commands
 from tuner.dashboard import steering
@@ -21,9 +21,18 @@ LIMITS = {
     "max_concurrent": "resources.max_concurrent",
 }
 MAX_TEXT = 20_000  # characters of parameters
+MAX_LIMIT = 40  # characters
 
 router = APIRouter(dependencies=[operator])
-Limit = Annotated[str | None, Form(max_length=40)]
+
+
+async def _limits(request: Request) -> dict[str, str]:
+    """The limits that a form sends: of FastAPI's own fields, an empty one counts as not sent."""
+    form = await request.form()
+    sent = {name: form[name] for name in LIMITS if name in form}
+    if any(not isinstance(value, str) or len(value) > MAX_LIMIT for value in sent.values()):
+        raise HTTPException(422, f"a limit has at most {MAX_LIMIT} characters")
+    return {name: str(value).strip() for name, value in sent.items()}
 
 
 @router.post("/studies/{study_id:int}/pause")
@@ -31,7 +40,10 @@ def pause(request: Request, board: Context, study_id: StudyId) -> Response:
     """No new claims; running trials go back to the queue."""
     study = commands.study_of(board.database, study_id)
     commands.pause(board.database, study.name)
-    said = f"paused {study.name}: running trials go back to the queue"
+    runs = "running trials go back to the queue"
+    if study.spec is None:
+        runs = "none of its trials starts, and one that runs goes on to its end"
+    said = f"paused {study.name}: {runs}"
     return _done(request, study_id, said, steering.undo("pause", study.state))
 
 
@@ -40,7 +52,10 @@ def resume(request: Request, board: Context, study_id: StudyId) -> Response:
     """Let workers claim again."""
     study = commands.study_of(board.database, study_id)
     commands.resume(board.database, study.name)
-    said = f"{study.name} is active: workers go on with it"
+    by = "workers go on with it"
+    if study.spec is None:
+        by = "its trials run where `study.optimize` is called"
+    said = f"{study.name} is active: {by}"
     return _done(request, study_id, said, steering.undo("resume", study.state))
 
 
@@ -58,31 +73,14 @@ def change(
     request: Request,
     board: Context,
     study_id: StudyId,
-    trials: Limit = None,
-    hours: Limit = None,
-    total_epochs: Limit = None,
-    gpu_seconds: Limit = None,
-    priority: Limit = None,
-    max_concurrent: Limit = None,
+    limits: Annotated[dict[str, str], Depends(_limits)],
 ) -> Response:
     """Change budgets and limits, from the next claim on.
 
     An empty field is no limit, one that is not sent stays as it is.
     """
     study = commands.study_of(board.database, study_id)
-    given = {
-        "trials": trials,
-        "hours": hours,
-        "total_epochs": total_epochs,
-        "gpu_seconds": gpu_seconds,
-        "priority": priority,
-        "max_concurrent": max_concurrent,
-    }
-    assignments = [
-        f"{LIMITS[name]}={value.strip() or 'null'}"
-        for name, value in given.items()
-        if value is not None
-    ]
+    assignments = [f"{LIMITS[name]}={value or 'null'}" for name, value in limits.items()]
     done = commands.change(board.database, study.name, assignments)
     said = "\n".join((*done.changes, *done.notes)) or "nothing has changed: it is so already"
     return _done(request, study_id, said)
