@@ -39,8 +39,9 @@ class Bench:
     ) -> None:  # fmt: skip
         self.database = database
         with database.transaction() as connection:
-            budget = {"max_failures": max_failures}
-            spec = {"resources": {"max_attempts": 2}, "budget": budget}
+            spec = searching.spec(name).as_json()
+            spec["resources"]["max_attempts"] = 2
+            spec["budget"]["max_failures"] = max_failures
             self.id = studies.create(
                 connection,
                 name,
