@@ -34,6 +34,8 @@ SUFFIX = {"images": "", "npz": ".npz", "text": ".csv"}
 def test_a_missing_file(tmp_path: Path, source: str) -> None:
     spec = DataSpec(source=source, path=tmp_path / f"none{SUFFIX[source]}")
     refused(spec, tmp_path / "cache", f"{spec.path}: there is no such file or folder")
+    windows = spec.model_copy(update={"path": tmp_path / r"C:\data\x.csv"})
+    refused(windows, tmp_path / "cache", r"under WSL C:\data is /mnt/c/data")
 
 
 @pytest.mark.parametrize("source", ["npz", "text"])

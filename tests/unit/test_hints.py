@@ -44,7 +44,7 @@ def test_parameters_in_the_words_of_other_tools(parameter: str, hint: str) -> No
     ("line", "hint"),
     [
         ("method: bayes", "unknown key `method`; write `sampler: tpe`, `gp`, `random` or `qmc`"),
-        ("parameters: {a: 1}", "unknown key `parameters`; parameters are written in `search`"),
+        ("parameters: {a: 1}", "unknown key `parameters`; parameters belong in `search`"),
         ("metric: {goal: minimize}", "`metric`; write `objective: {metric: …, direction: …}`"),
         ("objective: {goal: maximize}", "`goal`; write `direction: maximize` or `minimize`"),
         ("early_terminate: {}", "unknown key `early_terminate`; write `pruner`"),
@@ -71,6 +71,8 @@ def test_a_misspelt_source_is_no_file() -> None:
     [
         ("search: {learning_rate: {low: 0,001, high: 0.1}}", 4, "0.001"),
         ("search: {learning_rate: {low: '0,001', high: 0.1}}", 4, "0.001"),
+        ("search: {learning_rate: {low: 1,5e-3, high: 0.1}}", 4, "1.5e-3"),
+        ("search: {dropout: {low: -0,5, high: 0.1}}", 4, "-0.5"),
         ("search:\n  learning_rate: 0,05", 5, "0.05"),
         ("budget: {hours: '1,5'}", 4, "1.5"),
     ],
@@ -78,7 +80,44 @@ def test_a_misspelt_source_is_no_file() -> None:
 def test_decimal_commas(search: str, line: int, number: str) -> None:
     sentence = answer(CNN + search)
     assert sentence.startswith(f"s.yaml:{line}: ")
-    assert sentence.endswith(f"write it with a point: {number}")
+    assert sentence.endswith(f"write it with a decimal point: {number}")
+
+
+@pytest.mark.parametrize(
+    ("budget", "hint"),
+    [
+        ("{trials: 1,000}", "write 1000 without the comma, or 1.000 with a decimal point"),
+        ("{trials: '1,000'}", "write 1000 without the comma, or 1.000 with a decimal point"),
+        ("{trials: '1,000,000'}", "write it without commas: 1000000"),
+    ],
+)
+def test_commas_between_thousands(budget: str, hint: str) -> None:
+    assert answer(f"{CNN}budget: {budget}").endswith(hint)
+
+
+def test_decimal_commas_in_a_list_make_twice_as_many_values() -> None:
+    sentence = answer(f"{CNN}search: {{learning_rate: [0,5, 0,1]}}")
+    assert sentence.endswith("0 appears twice; decimals are written with a point, as 0.5")
+    assert answer(f"{CNN}search: {{batch_size: [16, 16]}}").endswith("16 appears twice")
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("epochs: 3", "unknown key `epochs`; it belongs in `budget`"),
+        ("workers: 3", "unknown key `workers`; it belongs in `resources`"),
+        ("batch_size: 3", "unknown key `batch_size`; parameters belong in `search`"),
+        ("sampler: bayes", "`bayes`; `tpe` and `gp` are Bayesian"),
+        ("sampler: {name: grid}", "with lists alone in `search`, `random` tries each"),
+        ("pruner: hyperband", "`hyperband`; `rungs` is asynchronous successive halving"),
+        ("objective: {direction: max}", "is the text `max`; did you mean `maximize`?"),
+        ("search: {lr: 0.1}", "unknown parameter `lr`; did you mean `learning_rate`?"),
+        ("search: {dropout: {type: loguniform, low: 0.1, high: 0.2}}", "with `log: true`"),
+        ("search: {depth: {type: choice, choices: [1, 2]}}", "write the list, or the value, alone"),
+    ],
+)
+def test_what_belongs_elsewhere_or_has_another_name(line: str, hint: str) -> None:
+    assert hint in answer(f"{CNN}{line}")
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_sections(text: str, sentence: str) -> None:
         ("optimizer: []", ".optimizer: must have at least one value"),
         ("optimizer: {low: 1}", f".optimizer.low: has no meaning here; the values are "
          f"{OPTIMIZERS}"),
-        ("batch_size: [16, 16]", ".batch_size[1]: 16 is there twice"),
+        ("batch_size: [16, 16]", ".batch_size[1]: 16 appears twice"),
         ("batch_size: [16, -16]", ".batch_size[1]: must be above 0, is `-16`"),
         ("batch_size: {low: 8}", ".batch_size.high: is missing"),
         ("batch_norm: 1", ".batch_norm: must be one of true, false; is `1`"),

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import stat
 import time
 import zlib
@@ -36,7 +37,10 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise DataError(f"{shown(path)}: there is no such file or folder") from None
+        hint = ""
+        if re.match(r"[A-Za-z]:\\", path.name):  # all of it is one name here
+            hint = "; this looks like a Windows path, and under WSL C:\\data is /mnt/c/data"
+        raise DataError(f"{shown(path)}: there is no such file or folder{hint}") from None
     except IsADirectoryError:
         raise DataError(f"{shown(path)}: is a folder, a file is needed") from None
     except NotADirectoryError:

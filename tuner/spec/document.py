@@ -25,7 +25,7 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from tuner.spec.words import quoted
+from tuner.spec.words import decimal_comma, quoted
 
 MAX_DEPTH = 20  # sections within sections
 MAX_EXACT = 2**53  # beyond, floats skip whole numbers
@@ -165,6 +165,7 @@ class _Builder:
 
     def _mapping(self, loc: Loc) -> dict[str, Any]:
         out: dict[str, Any] = {}
+        before = ""  # the text of the value before this key
         while not isinstance(event := next(self.events), MappingEndEvent):
             line = _line(event)
             if not isinstance(event, ScalarEvent):
@@ -173,12 +174,8 @@ class _Builder:
             if not isinstance(key, str):
                 if isinstance(event, ScalarEvent):
                     sentence = f"the key {quoted(event.value)} must be text; put it in quotes"
-                    before = list(out.values())[-1:]
-                    if before and type(before[0]) is int and event.value.isdecimal():
-                        sentence = (
-                            f"a comma ends a number; write it with a point: "
-                            f"{before[0]}.{event.value}"
-                        )
+                    if hint := decimal_comma(f"{before},{event.value}"):
+                        sentence = f"a comma ends the value {before}{hint}"
                     elif not event.value:
                         sentence = "there is no key before the `:`"
                     self._problem(event, sentence)
@@ -187,7 +184,9 @@ class _Builder:
                 first = self.document.lines[*loc, key]
                 self._problem(event, f"the key {quoted(key)} appears twice (first in line {first})")
             self.document.lines[*loc, key] = line
-            out[key] = self._value(next(self.events), (*loc, key))
+            value = next(self.events)
+            before = value.value if isinstance(value, ScalarEvent) else ""
+            out[key] = self._value(value, (*loc, key))
         return out
 
     def _sequence(self, loc: Loc) -> list[Any]:

@@ -125,5 +125,5 @@ def _whole(value: ParamValue) -> int:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise NotFittingError(f"must be a whole number, is {a(value)}")
+        raise NotFittingError(f"must be a whole number, is {a(value)}{decimal_comma(value)}")
     return value

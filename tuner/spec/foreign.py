@@ -1,6 +1,6 @@
 """Words that other tools use in their study files, and what is written here instead.
 
-Sweeps of Weights & Biases, Ray Tune, Katib.
+Sweeps of Weights & Biases, Ray Tune, Katib, Keras Tuner.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,14 @@ Loc = tuple[str | int, ...]
 _STUDY: Mapping[str, str] = {
     "method": "write `sampler: tpe`, `gp`, `random` or `qmc`",
     "algorithm": "write `sampler: tpe`, `gp`, `random` or `qmc`",
-    "parameters": "parameters are written in `search`",
+    **dict.fromkeys(
+        ("parameters", "params", "space", "search_space", "hyperparameters"),
+        "parameters belong in `search`",
+    ),
+    **dict.fromkeys(
+        ("learning_rate", "lr", "batch_size", "optimizer", "weight_decay", "dropout"),
+        "parameters belong in `search`",
+    ),
     "metric": "write `objective: {metric: …, direction: …}`",
     "goal": "write `objective: {direction: maximize}` or `minimize`",
     "mode": "write `objective: {direction: maximize}` or `minimize`",
@@ -39,6 +46,28 @@ _PARAMETER: Mapping[str, str] = {
         "normal distributions are not searched: write `low` and `high`",
     ),
 }
+
+_CHOICES: Mapping[str, Mapping[str, str]] = {
+    "sampler": {
+        "bayes": "`tpe` and `gp` are Bayesian",
+        "bayesian": "`tpe` and `gp` are Bayesian",
+        "grid": "with lists alone in `search`, `random` tries each configuration once",
+        "sobol": "`qmc` draws Sobol points",
+    },
+    "pruner": dict.fromkeys(
+        ("hyperband", "asha", "halving", "successive_halving", "sha"),
+        "`rungs` is asynchronous successive halving",
+    ),
+}
+
+
+def choice(loc: Loc, value: Any) -> str | None:
+    """What to choose instead of a value that other tools have; None for any other."""
+    if len(loc) == 3 and loc[0] == "search" and loc[2] == "type":
+        is_distribution = any(word in str(value) for word in ("uniform", "log", "choice"))
+        return _distribution(value) if is_distribution else None
+    names = [part for part in loc if part != "name"]
+    return _CHOICES.get(str(names[0]), {}).get(str(value).lower()) if len(names) == 1 else None
 
 
 def instead(loc: Loc, value: Any) -> str | None:

@@ -81,11 +81,19 @@ class CategoricalParameter(_Parameter):
             # Optuna finds a choice by `==`, so of 1, 1.0 and True it would only see the first
             first = seen.setdefault(choice, choice)
             if len(seen) <= index:
-                twice = f"{written(choice)} is there twice"
+                twice = f"{written(choice)} appears twice"
+                if _may_have_commas(self.choices):
+                    twice += "; decimals are written with a point, as 0.5"
                 equal = f"{choice} equals {first}, so a trial could not tell them apart"
                 message = twice if type(first) is type(choice) else equal
                 raise problem(message, "choices", index)
         return self
+
+
+def _may_have_commas(choices: tuple[ParamValue, ...]) -> bool:
+    """Whether a list may have been written as `[0,5, 1,5]`."""
+    are_whole = all(isinstance(value, int | float) and value % 1 == 0 for value in choices)
+    return are_whole and len(choices) >= 4 and len(choices) % 2 == 0
 
 
 class FixedParameter(_Parameter):

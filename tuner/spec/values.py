@@ -19,7 +19,7 @@ def _whole(given: Any) -> Any:
     if isinstance(given, float) and given.is_integer():  # 1e3 is how people write 1000
         return int(given)
     if isinstance(given, bool) or not isinstance(given, int):
-        raise problem(f"must be a whole number, is {a(given)}")
+        raise problem(f"must be a whole number, is {a(given)}{decimal_comma(given)}")
     return given
 
 

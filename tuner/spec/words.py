@@ -65,10 +65,18 @@ def counted(number: int, unit: str, plural: str | None = None) -> str:
 
 
 def nearest(word: object, options: Iterable[object]) -> str | None:
-    """The option that was most likely meant."""
+    """The option that was most likely meant: `otimizer`, `lr` for learning_rate, `max`."""
     by_lower = {str(option).lower(): str(option) for option in options}
-    close = difflib.get_close_matches(str(word)[:100].lower(), by_lower, n=1, cutoff=0.6)
+    typed = str(word)[:100].lower()
+    close = difflib.get_close_matches(typed, by_lower, n=1, cutoff=0.6)
+    if not close and len(typed) > 1:
+        shortened = [o for o in by_lower if o.startswith(typed) or _initials(o) == typed]
+        close = shortened if len(shortened) == 1 else []
     return by_lower[close[0]] if close else None
+
+
+def _initials(name: str) -> str:
+    return "".join(part[:1] for part in name.split("_"))
 
 
 def instead(word: object, options: Iterable[object], *, of: str = "allowed are") -> str:
@@ -88,9 +96,16 @@ def odd_letters(word: str) -> str:
 
 
 def decimal_comma(given: object) -> str:
-    """How a sentence about `0,001` ends; empty for anything else."""
-    if isinstance(given, str) and re.fullmatch(r"[-+]?[0-9]+,[0-9]+([eE][-+]?[0-9]+)?", given):
-        return f"; write it with a point: {given.replace(',', '.')}"
+    """How a sentence about `0,001` or `1,000` ends; empty for anything else."""
+    if not isinstance(given, str):
+        return ""
+    whole, point = given.replace(",", ""), given.replace(",", ".")
+    if re.fullmatch(r"[-+]?[1-9][0-9]{0,2},[0-9]{3}", given):  # of which country?
+        return f"; write {whole} without the comma, or {point} with a decimal point"
+    if re.fullmatch(r"[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+", given):
+        return f"; write it without commas: {whole}"
+    if re.fullmatch(r"[-+]?[0-9]+,[0-9]+([eE][-+]?[0-9]+)?", given):
+        return f"; write it with a decimal point: {point}"
     return ""
 
 
@@ -122,7 +137,7 @@ def _issue(detail: ErrorDetails, model: type[BaseModel]) -> Issue:
         return Issue((*loc, *context["at"]), context["message"])
     if kind == "extra_forbidden":
         key = str(loc[-1])
-        hint = foreign.instead(loc, given)
+        hint = foreign.instead(loc, given) or _section_of(key, model, loc)
         end = f"; {hint}" if hint is not None else instead(key, keys(model, loc[:-1]))
         return Issue(loc, f"unknown key {quoted(key)}{end}", of_key=True)
     if kind == "value_error":
@@ -134,7 +149,9 @@ def _issue(detail: ErrorDetails, model: type[BaseModel]) -> Issue:
         sentence = f"{quoted(given)} is the name of a file: write `data: {{path: {given}}}`"
         return Issue(loc, visible(sentence))
     if kind == "literal_error":
-        return Issue(loc, one_of(given, _literals(model, loc)))
+        sentence = one_of(given, _literals(model, loc))
+        hint = foreign.choice(loc, given)
+        return Issue(loc, sentence if hint is None else f"{sentence}; {hint}")
     return Issue(loc, _sentence(kind, given, context) or _fallback(detail["msg"], given))
 
 
@@ -181,6 +198,14 @@ def keys(model: type[BaseModel], loc: Loc) -> list[str]:
     if isinstance(section, type) and issubclass(section, BaseModel):
         return list(section.model_fields)
     return []
+
+
+def _section_of(key: str, model: type[BaseModel], loc: Loc) -> str | None:
+    """That a key of the whole file belongs into one of its sections, if only one has such a key."""
+    if len(loc) > 1:
+        return None
+    sections = [name for name in model.model_fields if key in keys(model, (name,))]
+    return f"it belongs in `{sections[0]}`" if len(sections) == 1 else None
 
 
 def _literals(model: type[BaseModel], loc: Loc) -> Sequence[str]:
