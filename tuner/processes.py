@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -54,6 +55,16 @@ def guarded(leash: int, program: Sequence[str], folder: Path | None = None) -> l
     """
     first = f"{leash}:{folder}" if folder is not None else str(leash)
     return [sys.executable, "-I", "-S", guard.__file__, first, *program]
+
+
+def ending(returncode: int) -> str:
+    """How a process ended, for people."""
+    if returncode >= 0:
+        return f"exited with code {returncode}"
+    try:
+        return f"was killed by {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"was killed by signal {-returncode}"
 
 
 def begin() -> None:

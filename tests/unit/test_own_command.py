@@ -250,11 +250,11 @@ def test_tuner_report_loads_next_to_nothing() -> None:
         ("exit 0", Cause.USER_ERROR, "the code has ended without reporting anything"),
         ("echo no such file; exit 3", Cause.USER_ERROR, "exited with code 3: no such file$"),
         ("report 1 1; exit 3", Cause.USER_ERROR, "the command exited with code 3$"),
-        ("kill -SEGV $$", Cause.USER_ERROR, "the command was killed by signal 11"),
+        ("kill -SEGV $$", Cause.USER_ERROR, "the command was killed by SIGSEGV"),
         (
             "kill -9 $$",
             Cause.OUT_OF_MEMORY,
-            "killed by signal 9; the kernel does that where memory",
+            "killed by SIGKILL; the kernel does that where memory",
         ),
         ("exit 137", Cause.OUT_OF_MEMORY, "exited with code 137; the kernel does that"),
         (

@@ -64,6 +64,11 @@ def test_values_become_plain_ones(given: Any, expected: Any) -> None:
         (datetime.date(2026, 1, 1), "is a datetime.date"),
         (float("nan"), "must be a finite number, is nan"),
         (np.float32("inf"), "must be a finite number, is inf"),
+        (2**70, "is too large a number"),
+        (-(2**64), "is too large a number"),
+        ("a\0", "holds a control character, U+0000"),
+        ("\ud800", "holds a control character, U+D800"),
+        ({"a\0": 1}, "the key `a\\x00` holds a control character, U+0000"),
         (range(10**9), "has 1,000,000,000 entries; 20,000 are allowed"),
     ],
 )
@@ -79,7 +84,7 @@ def test_every_problem_has_a_line() -> None:
         plain({"search": {"n": {1}, "m": {2: 3}}, "seed": b""})
     lines = str(error.value).splitlines()
     assert [line.split(":")[0] for line in lines] == ["search.n", "search.m", "seed"]
-    assert "the key `2` must be text" in lines[1]
+    assert "the key `2` must be text, is an int" in lines[1]
 
 
 def test_a_section_that_holds_itself_is_refused() -> None:

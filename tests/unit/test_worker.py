@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from tuner import artifacts
 from tuner.errors import ExecutorError
+from tuner.processes import ending
 from tuner.settings import executor_environment
 from tuner.training.causes import cause
 from tuner.training.cohort import Cohort, Decision, Task
 from tuner.trials import Cause, Report
 from tuner.worker import devices, executor, executors, journal, messages
-from tuner.worker.executors import ending, tail
+from tuner.worker.executors import tail
 from tuner.worker.pool import Pool
 
 COHORT = Cohort(

@@ -165,11 +165,11 @@ class _Command:
             self._outcome.end(None)
             return
         said = complaint.find(_tail(self._task.folder / LOG_FILE))
-        ending = f"exited with code {code}" if code > 0 else f"was killed by signal {-code}"
         killed = code in OUT_OF_MEMORY or complaint.KILLED in said  # itself, or by its launcher
         why = Cause.OUT_OF_MEMORY if killed else cause_of_line(said)
         hint = "; the kernel does that where memory runs out" if killed else ""
-        raise FailedError(why, f"the command {ending}{hint}" + (f": {said}" if said else ""))
+        ending = f"the command {processes.ending(code)}{hint}"
+        raise FailedError(why, ending + (f": {said}" if said else ""))
 
 
 def _environment(task: Task, cohort: Cohort, channels: Channels) -> dict[str, str]:

@@ -6,6 +6,7 @@ under test (`tuner.testing`) loads neither.
 """
 
 import math
+import unicodedata
 from collections.abc import Mapping
 from enum import Enum
 from numbers import Integral, Real
@@ -31,7 +32,12 @@ def plain(given: Any) -> Any:
 
 
 def _plain(given: Any, loc: tuple[str | int, ...], issues: list[Issue]) -> Any:
-    if given is None or type(given) in (bool, int, str):
+    if given is None or type(given) is bool:
+        return given
+    if type(given) in (int, str):
+        if (sentence := _unwritable(given)) is not None:
+            issues.append(Issue(loc, sentence))
+            return None
         return given
     if len(loc) > MAX_DEPTH:
         issues.append(Issue(loc, f"is nested more than {MAX_DEPTH} levels deep"))
@@ -62,10 +68,11 @@ def _section(given: Mapping[Any, Any], loc: tuple[str | int, ...], issues: list[
     for key, value in given.items():
         name = key.value if isinstance(key, Enum) else key
         if not isinstance(name, str):
-            sentence = (
-                f"the key `{visible(str(name))[:60]}` must be text, is a {type(name).__name__}"
-            )
+            sentence = f"the key `{visible(str(name))[:60]}` must be text, is {_kind(name)}"
             issues.append(Issue((*loc, str(name)), sentence, of_key=True))
+        elif (problem := _unwritable(name)) is not None:
+            sentence = f"the key `{visible(name)[:60]}` {problem}"
+            issues.append(Issue((*loc, visible(name)), sentence, of_key=True))
         else:
             out[str(name)] = _plain(value, (*loc, str(name)), issues)
     return out
@@ -73,11 +80,11 @@ def _section(given: Mapping[Any, Any], loc: tuple[str | int, ...], issues: list[
 
 def _scalar(given: Any, loc: tuple[str | int, ...], issues: list[Issue]) -> Any:
     if isinstance(given, str):
-        return str(given)
+        return _plain(str(given), loc, issues)
     if isinstance(given, bool) or type(given).__name__ in ("bool", "bool_"):  # NumPy's is no int
         return bool(given)
     if isinstance(given, Integral):
-        return int(given)
+        return _plain(int(given), loc, issues)
     is_numpy = _shape(given) is not None
     if isinstance(given, float) or (is_numpy and isinstance(given, Real)):
         # the decimal that a short float shows: float32's 0.1 is not 0.10000000149011612
@@ -88,11 +95,24 @@ def _scalar(given: Any, loc: tuple[str | int, ...], issues: list[Issue]) -> Any:
         return None
     if is_numpy and hasattr(given, "item") and _shape(value := given.item()) is None:
         return _scalar(value, loc, issues)  # an array or tensor without a dimension
+    sentence = "must be text, a number, true or false, a list or a section"
+    issues.append(Issue(loc, f"{sentence}; is {_kind(given)}"))
+    return None
+
+
+def _kind(given: Any) -> str:
     kind = type(given)
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
-    issues.append(
-        Issue(loc, f"must be text, a number, true or false, a list or a section; is a {name}")
-    )
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _unwritable(given: str | int) -> str | None:
+    """Why no study file can hold the value; None where one can."""
+    if isinstance(given, int):
+        return None if -(2**63) <= given < 2**63 else "is too large a number"
+    for character in given:
+        if character not in "\t\n" and unicodedata.category(character) in ("Cc", "Cs"):
+            return f"holds a control character, U+{ord(character):04X}"
     return None
 
 

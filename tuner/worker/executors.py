@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -144,16 +143,6 @@ def start(slot: Slot, *, warm: bool = True) -> Executor:
         theirs.close()
         guards.close()
     return Executor(slot, process, Connection(ours.detach()), leash)
-
-
-def ending(returncode: int) -> str:
-    """How a process ended, for people."""
-    if returncode >= 0:
-        return f"exited with code {returncode}"
-    try:
-        return f"was killed by {signal.Signals(-returncode).name}"
-    except ValueError:
-        return f"was killed by signal {-returncode}"
 
 
 def tail(path: Path) -> str | None:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from tuner import processes
 from tuner.errors import ExecutorError
 from tuner.worker import executors
 from tuner.worker.deadlines import Deadlines
@@ -126,7 +127,7 @@ class Pool:
         if executor not in self.executors:
             return
         self.end(executor)
-        message = f"the executor {executors.ending(executor.process.returncode)}"
+        message = f"the executor {processes.ending(executor.process.returncode)}"
         _log.warning("%s", message)
         self._mourn(executor, message)
         if not executor.ready:
