@@ -6,7 +6,7 @@ Data goes to standard output, progress and errors to standard error. Exit codes:
 
 import sys
 
-from tuner.own import client
+from tuner.cli import interrupts
 
 
 def main() -> None:
@@ -14,8 +14,12 @@ def main() -> None:
 
     Within a trial `tuner report` is another one, called at every epoch: it imports next to nothing.
     """
-    if sys.argv[1:2] == ["report"] and client.in_trial():
-        sys.exit(client.report(sys.argv[2:]))
+    if sys.argv[1:2] == ["report"]:
+        from tuner.own import client
+
+        if client.in_trial():
+            sys.exit(client.report(sys.argv[2:]))
+    interrupts.end_at_once()
     from tuner.cli.app import main as program
 
     program()

@@ -3,10 +3,8 @@
 import contextlib
 import errno
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 
 import typer
 
@@ -18,6 +16,7 @@ from tuner.cli import (
     dashboard,
     database,
     exchange,
+    interrupts,
     logs,
     mistakes,
     report,
@@ -29,8 +28,6 @@ from tuner.cli import (
 )
 from tuner.cli.output import complain
 from tuner.errors import TunerError
-
-INTERRUPTED = 130  # exit code
 
 app = typer.Typer(
     help="Search hyperparameters: launch a study, watch it, export the best configuration.",
@@ -75,15 +72,20 @@ def main() -> None:
         # a terminal that cannot show `–` gets an escape, not a traceback
         with contextlib.suppress(AttributeError):  # closed, or not a text stream
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has SIGHUP ignored
-            signal.signal(number, _leave)
-    sys.exit(execute())
+    try:
+        interrupts.install()
+        code = execute()
+        interrupts.ignore()
+    except interrupts.Interrupted:  # before the command, after it, or while an error was printed
+        code = _say_interrupted()
+    sys.exit(code)
 
 
-def _leave(number: int, _: FrameType | None) -> None:
-    """End as an exception, so that half of an export is removed and no server is left behind."""
-    sys.exit(128 + number)
+def _say_interrupted() -> int:
+    """Say so, where somebody reads it; returns the exit code."""
+    with contextlib.suppress(OSError):
+        complain("interrupted")
+    return interrupts.exit_code()
 
 
 def execute(arguments: Sequence[str] | None = None) -> int:
@@ -99,14 +101,12 @@ def execute(arguments: Sequence[str] | None = None) -> int:
     except TunerError as error:
         complain(str(error))
         return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        complain("interrupted")
-        return INTERRUPTED
+    except (interrupts.Interrupted, KeyboardInterrupt, typer.Abort):
+        return _say_interrupted()
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
+        if interrupts.is_closed_output(error):
             # `tuner trials x | head`: the reader has left, and Python must not complain at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
+            return interrupts.exit_code(otherwise=1)
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,6 +5,7 @@ from typing import Any
 import typer
 
 from tuner import commands, confirmations
+from tuner.cli import interrupts
 from tuner.cli.conclude import how_to_export
 from tuner.cli.output import (
     AsJson,
@@ -75,9 +76,17 @@ def confirm(
             if not as_json:
                 err.print(f"[dim]{counted(done, 'seed')} each: {len(verdict.ranked)} left[/]")
 
-        if not confirm_here(
-            database, settings, study, request, workers=workers, threads=threads, on_round=on_round
-        ):
+        try:
+            confirm_here(
+                database,
+                settings,
+                study,
+                request,
+                workers=workers,
+                threads=threads,
+                on_round=on_round,
+            )
+        except interrupts.Interrupted:
             repeat = {
                 "--top": top,
                 "--seeds": seeds,
@@ -88,7 +97,7 @@ def confirm(
             }
             again = typed("confirm", name, options=options_of(repeat))
             err.print(f"[yellow]paused[/]. Continue with {again}")
-            raise typer.Exit(130)
+            raise typer.Exit(interrupts.exit_code()) from None
         study = commands.find(database, name)
         record = confirmation(study)
         assert record is not None

@@ -5,6 +5,7 @@ what all workers do, not only this process's. Without a terminal it prints a lin
 changed, of each study one every ten seconds at most.
 """
 
+import contextlib
 import logging
 import math
 import select
@@ -82,6 +83,10 @@ class LiveView:
         self._database.close()
 
     def _watch(self) -> None:
+        with contextlib.suppress(OSError):  # the terminal, or who reads the lines, has gone
+            self._draw()
+
+    def _draw(self) -> None:
         if self._console.is_terminal:
             with Live(console=self._console, auto_refresh=False, transient=True) as live:
                 while True:

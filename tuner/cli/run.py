@@ -1,11 +1,13 @@
 """Launching and working: `run`, `launch`, `worker`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
 
 from tuner import commands, experiments, records
+from tuner.cli import interrupts
 from tuner.cli.conclude import (
     conclude,
     conclude_experiment,
@@ -19,6 +21,7 @@ from tuner.cli.names import study_names
 from tuner.cli.output import (
     AsJson,
     command,
+    complain,
     err,
     how_to_work,
     opened,
@@ -32,10 +35,10 @@ from tuner.cli.output import (
 )
 from tuner.cli.working import confirm_all, work_here
 from tuner.database.engine import Database
-from tuner.errors import BadInputError
+from tuner.errors import BadInputError, TunerError
 from tuner.spec.overrides import labels as labels_of
 from tuner.spec.words import counted, quoted
-from tuner.trials import Study, StudyState, TrialState, finished
+from tuner.trials import StudyState, TrialState, finished
 from tuner.worker import devices
 
 MAX_EXECUTORS = 1024  # a typing error must not start more processes than a machine can have
@@ -85,7 +88,7 @@ def run(
 
     Where the file has a section `confirm`, the winner is confirmed before it is exported. Of an
     experiment a study a family; the best of them is exported. Running it again continues where it
-    was. Ctrl-C pauses.
+    was. Ctrl-C, SIGTERM and closing the terminal pause it.
     """
     given = {
         "--set": overrides,
@@ -105,32 +108,31 @@ def run(
         folder = to or default_export(experiment or names[0])
         # now, not after hours of training
         refuse_taken(folder, {*names, *rivals(database, experiment)})
-        launched = commands.launch_all(database, prepared, resume=True, by=user())
-        for one, done in zip(prepared, launched, strict=True):
-            _say_launched(one, done)
-        active = [done.study for done in launched if done.study.state is StudyState.ACTIVE]
-        interrupted = False
-        if active:
-            chosen = devices.slots(
-                devices.find(resources.device),
-                workers or resources.workers,
-                threads or resources.threads,
-            )
-            with beside(wanted=dashboard):
-                interrupted = work_here(database, settings, active, chosen)
-        found = [commands.find(database, name) for name in names]
-        if interrupted:
-            for study in found:
-                _say_how_to_go_on(database, study, again)
-            raise typer.Exit(130)
-        if not confirm_all(database, settings, found, workers=workers, threads=threads):
-            err.print(f"confirmation [yellow]paused[/]. Continue with [bold]{shown(again)}[/]")
-            raise typer.Exit(130)
-        found = [commands.find(database, name) for name in names]
-        if experiment is None:
-            conclude(database, settings, found[0], again, folder, as_json)
-        else:
-            conclude_experiment(database, settings, experiment, again, folder, as_json)
+        with pausing(database, names, again):
+            with interrupts.held():
+                launched = commands.launch_all(database, prepared, resume=True, by=user())
+            for one, done in zip(prepared, launched, strict=True):
+                _say_launched(one, done)
+            active = [done.study for done in launched if done.study.state is StudyState.ACTIVE]
+            if active:
+                chosen = devices.slots(
+                    devices.find(resources.device),
+                    workers or resources.workers,
+                    threads or resources.threads,
+                )
+                with beside(wanted=dashboard):
+                    work_here(database, settings, active, chosen)
+            studies = [commands.find(database, name) for name in names]
+            try:
+                confirm_all(database, settings, studies, workers=workers, threads=threads)
+            except interrupts.Interrupted:
+                err.print(f"confirmation [yellow]paused[/]. Continue with [bold]{shown(again)}[/]")
+                raise typer.Exit(interrupts.exit_code()) from None
+            studies = [commands.find(database, name) for name in names]
+            if experiment is None:
+                conclude(database, settings, studies[0], again, folder, as_json)
+            else:
+                conclude_experiment(database, settings, experiment, again, folder, as_json)
 
 
 def _say_notes(prepared: Sequence[commands.Prepared]) -> None:
@@ -160,16 +162,48 @@ def _say_launched(prepared: commands.Prepared, launched: commands.Launched) -> N
     err.print(f"[dim]`{shown(study.name)}` launched; {what}[/]")
 
 
-def _say_how_to_go_on(database: Database, study: Study, again: str) -> None:
-    counts = commands.overview(database, study.name).counts
+@contextmanager
+def pausing(database: Database, names: Sequence[str], again: str) -> Iterator[None]:
+    """Leave no study of these active when a signal or a closed output ends the block; exits then.
+
+    Others' workers go on with theirs. `again` is the command that continues.
+    """
+    try:
+        yield
+    except (interrupts.Interrupted, KeyboardInterrupt):
+        pass
+    except OSError as error:
+        if not interrupts.is_closed_output(error):
+            raise
+    else:
+        return
+    interrupts.note()  # signals change nothing from here on, but for a second Ctrl-C
+    sentences = []
+    try:
+        for name in names:  # all are paused before anything is printed, which may fail
+            sentences.append(_pause(database, name, again))
+    except TunerError as error:
+        complain(f"interrupted, and not paused: {error}; `{command('pause', name)}` does it later")
+    else:
+        for sentence in sentences:
+            err.print(sentence)
+    raise typer.Exit(interrupts.exit_code())
+
+
+def _pause(database: Database, name: str, again: str) -> str:
+    """Pause a study, unless it has ended or others work on it; how it stands, as Rich markup."""
+    overview = commands.overview(database, name)
+    study, counts = overview.study, overview.counts
     if study.state is StudyState.ACTIVE and not counts[TrialState.RUNNING]:
-        study = commands.pause(database, study.name)
+        study = commands.pause(database, name)
     running = [t for t in commands.load_trials(database, study) if t.state is TrialState.RUNNING]
-    others = sum(not t.ran_in_optuna for t in running)
+    others = sum(not trial.ran_in_optuna for trial in running)
     of_optuna = running_in_optuna(study, running)
     done = f"{finished(counts)} of {counted(study.max_trials or 0, 'trial')}"
-    err.print(
-        f"`{shown(study.name)}` [yellow]{study.state}[/] after {done}"
+    is_finished = study.state is StudyState.FINISHED
+    return (
+        f"`{shown(name)}` [yellow]{study.state}[/] after {done}"
+        + ("; what follows was interrupted" if is_finished else "")
         + (f"; other workers go on with {counted(others, 'trial')}" if others else "")
         + (f"; {shown(of_optuna)}" if of_optuna else "")
         + f". Continue with [bold]{shown(again)}[/]"

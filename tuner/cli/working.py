@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from tuner import shell
+from tuner.cli import interrupts
 from tuner.cli.live import LiveView
 from tuner.cli.output import err, shown
 from tuner.database.engine import Database
@@ -22,8 +23,8 @@ def work_here(
     settings: Settings,
     studies: Sequence[Study],
     slots: tuple[devices.Slot, ...],
-) -> bool:
-    """Work until none of the studies is active; whether the user interrupted it."""
+) -> None:
+    """Work until none of the studies is active; `Interrupted` where it is asked to stop before."""
     from tuner.worker.loop import Worker  # with Optuna, which `tuner list` does not wait for
 
     names = [study.name for study in studies]
@@ -33,8 +34,11 @@ def work_here(
         local.on_drain = lambda: setattr(
             view, "note", "stopping: running trials go back to the queue (Ctrl-C again: at once)"
         )
+        interrupts.check()
         local.run()
-    return local.drained
+        if local.drained:  # what is printed last may fail with the terminal
+            interrupts.note(local.signal)
+    interrupts.check()
 
 
 def confirm_here(
@@ -46,17 +50,23 @@ def confirm_here(
     workers: int | None,
     threads: int | None,
     on_round: Callable[[int, Verdict], None] = lambda *_: None,
-) -> bool:
-    """Confirm a study's winner and keep what that shows; False where the user interrupted it."""
+) -> None:
+    """Confirm a study's winner and keep what that shows; paused by `Interrupted`."""
     contest = Confirmation(database, settings, study, request)
     resources = ResolvedSpec.from_json(study.spec or {}).resources
     slots = devices.slots(
         devices.find(resources.device), workers or resources.workers, threads or resources.threads
     )
-    verdict = contest.run(
-        lambda companion: work_here(database, settings, [companion], slots), on_round
-    )
-    return verdict is not None
+
+    def work(companion: Study) -> bool:
+        work_here(database, settings, [companion], slots)
+        return False  # an interruption is an exception here
+
+    try:
+        contest.run(work, on_round)
+    except interrupts.Interrupted:
+        contest.pause()
+        raise
 
 
 def confirm_all(
@@ -66,13 +76,13 @@ def confirm_all(
     *,
     workers: int | None,
     threads: int | None,
-) -> bool:
-    """Confirm the winner of each study whose file asks for it; False where interrupted.
+) -> None:
+    """Confirm the winner of each study whose file asks for it; paused by `Interrupted`.
 
     Once all of them are finished: before, nothing is exported anyway.
     """
     if any(study.state is not StudyState.FINISHED for study in studies):
-        return True
+        return
     for study in studies:
         request = ResolvedSpec.from_json(study.spec or {}).confirm
         if request is None:
@@ -82,9 +92,7 @@ def confirm_all(
             f"{request.seeds} fresh seeds each at most[/]"
         )
         try:
-            done = confirm_here(
-                database, settings, study, request, workers=workers, threads=threads
-            )
+            confirm_here(database, settings, study, request, workers=workers, threads=threads)
         except NothingToExportError:  # the export says so
             continue
         except BadInputError as error:
@@ -92,6 +100,3 @@ def confirm_all(
             raise BadInputError(
                 f"{error}; `{export}` exports what the search has found, unconfirmed"
             ) from error
-        if not done:
-            return False
-    return True

@@ -75,7 +75,7 @@ class Confirmation:
         for seeds in self._rounds:
             while self._queue(seeds):
                 if work(self.study):
-                    self._pause()
+                    self.pause()
                     return None
                 self._refuse_unfinished()
             verdict = self._judge(seeds)
@@ -139,7 +139,7 @@ class Confirmation:
             ended = [StudyState.FINISHED, StudyState.PAUSED, StudyState.STOPPED]
             studies.set_state(connection, self.study.id, StudyState.ACTIVE, allowed=ended)
 
-    def _pause(self) -> None:
+    def pause(self) -> None:
         """Leave nothing active behind, unless workers elsewhere go on with it."""
         overview = commands.overview(self._database, self.study.name)
         is_idle = not overview.counts[TrialState.RUNNING]

@@ -125,7 +125,7 @@ class Worker:
     # The loop
 
     def run(self) -> None:
-        """Work until stopped by SIGTERM or SIGINT, or until done."""
+        """Work until stopped by SIGTERM, SIGINT or SIGHUP, or until done."""
         host, pid = socket.gethostname(), os.getpid()
         with (
             log_context(worker=f"{host}:{pid}"),
@@ -144,6 +144,11 @@ class Worker:
                     self._pool.wait(self._until_next_timer(), self._database.fileno())
             finally:
                 self._shut_down()
+
+    @property
+    def signal(self) -> int | None:
+        """The signal that it was asked to stop by; None where it was not, or by somebody."""
+        return self._pool.signal
 
     def _register(self, host: str, pid: int) -> bool:
         """Tell who works here; False where the database, which answered before, does not."""

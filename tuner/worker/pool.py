@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import FrameType
 
 from tuner import processes
 from tuner.errors import ExecutorError
@@ -17,7 +18,7 @@ from tuner.worker.executors import Executor
 from tuner.worker.messages import FromExecutor, Ready, Unusable, receive_from_executor
 
 MAX_RESTARTS = 5  # of executors that die before they are ready, in a row
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Pool:
         self._mourn = on_death
         self._selector = selectors.DefaultSelector()
         self._failed_starts = 0
+        self.signal: int | None = None  # that has asked the worker to stop
 
     def start(self, slot: Slot) -> None:
         """Start an executor; ExecutorError if that is not possible."""
@@ -77,13 +79,25 @@ class Pool:
 
     @contextlib.contextmanager
     def signals(self, on_signal: Callable[[], None]) -> Iterator[None]:
-        """SIGTERM and SIGINT end `wait` at once and call this; closes the pool's selector."""
+        """SIGTERM, SIGINT and SIGHUP end `wait` at once and call this; closes the selector.
+
+        `signal` is the first of them. One that is ignored, as `nohup` has SIGHUP, stays so.
+        """
         reader, writer = socket.socketpair()
         reader.setblocking(False)
         writer.setblocking(False)
         self._selector.register(reader, selectors.EVENT_READ, lambda: reader.recv(64))
         before_wakeup = signal.set_wakeup_fd(writer.fileno())
-        before = {s: signal.signal(s, lambda *_: on_signal()) for s in STOP_SIGNALS}
+
+        def handle(number: int, _: FrameType | None) -> None:
+            self.signal = self.signal or number
+            on_signal()
+
+        before = {
+            number: signal.signal(number, handle)
+            for number in STOP_SIGNALS
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
         try:
             yield
         finally:
