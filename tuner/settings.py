@@ -95,6 +95,11 @@ class Settings(BaseSettings):
         description="Folders, separated by `:`, whose files accounts of the dashboard may name as "
         "data; besides them they have what they upload.",
     )
+    uploads_gb: float = Field(
+        default=1.0,
+        ge=0,
+        description="GB that may be uploaded to the dashboard in all.",
+    )
     hub_models: str | None = Field(
         default=None,
         description="Models of the Hugging Face hub, separated by blanks or commas, that accounts "
@@ -124,6 +129,11 @@ class Settings(BaseSettings):
     def cache_bytes(self) -> int:
         """Bytes of prepared data that are kept."""
         return int(self.cache_gb * 1e9)
+
+    @property
+    def uploads_bytes(self) -> int:
+        """Bytes that may be uploaded in all."""
+        return int(self.uploads_gb * 1e9)
 
     @property
     def vectors(self) -> Path:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,14 +13,15 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tuner import __version__
-from tuner.dashboard import api, assets, health, views
+from tuner.dashboard import api, assets, health, uploads, views
 from tuner.dashboard.context import Board
 from tuner.dashboard.pages import activity, compare, fleet, launch, login, studies
 from tuner.dashboard.pages.study import exporting, notes, page, steer, trial
 from tuner.dashboard.security.access import viewer
-from tuner.dashboard.security.audited import Audited
+from tuner.dashboard.security.audited import KEPT_DAYS, Audited
 from tuner.dashboard.security.guards import Guards
 from tuner.dashboard.security.limits import Attempts
+from tuner.database import audit
 from tuner.errors import (
     BadInputError,
     DatabaseUnreachableError,
@@ -31,6 +33,10 @@ from tuner.errors import (
     TunerError,
     WorkerNotFoundError,
 )
+
+TIDY = 86_400.0  # seconds between two looks at what is too old
+
+_log = logging.getLogger(__name__)
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 API = "/api/v1"
@@ -115,8 +121,27 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     stream.start()
     # whoever asks meanwhile waits a moment: beside a first page it would take longer
     await asyncio.to_thread(_warm)
+    tidying = asyncio.create_task(_tidy(app.state.board))
     yield
+    tidying.cancel()
     await asyncio.to_thread(stream.close)
+
+
+async def _tidy(board: Board) -> None:
+    """Remove what is kept for some time only."""
+    while True:
+        try:
+            await asyncio.to_thread(remove_old, board)
+        except TunerError as error:
+            _log.warning("%s", error)
+        await asyncio.sleep(TIDY)
+
+
+def remove_old(board: Board) -> None:
+    """Remove old entries of the audit log and uploads that nobody uses."""
+    with board.database.statement() as connection:
+        audit.remove_old(connection, days=KEPT_DAYS)
+    uploads.remove_unused(board.database, board.settings)
 
 
 def _warm() -> None:

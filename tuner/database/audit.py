@@ -24,6 +24,7 @@ _OF_STUDY = text("""
     WHERE action ~ :pattern AND status < 400
     ORDER BY id DESC LIMIT :limit
 """)
+_REMOVE_OLD = text("DELETE FROM tuner.audit WHERE at < now() - make_interval(days => :days)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ def write(connection: Connection, *, actor: str, action: str, status: int, detai
         "detail": storable(detail[:LENGTH]),
     }
     connection.execute(_WRITE, arguments)
+
+
+def remove_old(connection: Connection, *, days: int) -> None:
+    """Remove the entries that are older."""
+    connection.execute(_REMOVE_OLD, {"days": days})
 
 
 def page(connection: Connection, *, before: int | None = None, limit: int = 100) -> list[Entry]:

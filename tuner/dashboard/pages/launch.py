@@ -1,13 +1,12 @@
 """The page Launch: a study file as text and as a form, each following the other."""
 
-import hashlib
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form, Query, Request, Response, UploadFile
 from fastapi.responses import RedirectResponse
 
 from tuner import commands, export, families, files
-from tuner.dashboard import launching, views
+from tuner.dashboard import launching, uploads, views
 from tuner.dashboard.context import ID, Board, Context
 from tuner.dashboard.security.access import Who, operator
 from tuner.dashboard.security.audited import note
@@ -72,10 +71,9 @@ def upload(
     """Keep a small data set on this machine, and name it as the study's data."""
     content = file.file.read()
     name = files.safe_name(file.filename or "data")
-    folder = board.settings.uploads / hashlib.sha256(content).hexdigest()[:16]
-    files.write(folder / name, content)
+    path = uploads.keep(board.settings, name, content)
     note(request, f"uploaded {name}, {len(content)} bytes")
-    yaml = edit.edited(yaml, ("data",), {"path": str(folder / name)})
+    yaml = edit.edited(yaml, ("data",), {"path": str(path)})
     return _rendered(request, board, who, yaml, "launch/parts.html", {"changed": True})
 
 
