@@ -313,7 +313,7 @@ class Experiment:
     @property
     def best(self) -> "Best":
         """The winner of the best family; NothingToExportError without any."""
-        ranked = [one.study for one in experiments.compare(_database(), self.name)]
+        ranked = [(one.study, one.best) for one in experiments.compare(_database(), self.name)]
         return Study(choice.best_of_several(ranked)[0].name).best
 
     def export(

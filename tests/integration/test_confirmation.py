@@ -198,13 +198,33 @@ def test_changed_data_is_refused(database: Database, tmp_path: Path) -> None:
         contest.run(lambda _: False, lambda *_: None)
 
 
+def test_candidates_of_an_earlier_confirmation_stay(home: Home) -> None:
+    """Asked for fewer, it must not crown one that is known to be worse."""
+    assert home.confirm(seeds=3, top=3) == 1
+    home.trainings.clear()
+    assert home.confirm(seeds=3, top=1) == 1
+    assert home.trainings == []
+    record = choice.confirmation(home.study)
+    assert record is not None
+    assert sorted(c["number"] for c in record["candidates"]) == [0, 1, 2]
+
+
 def test_an_experiments_best_family_is_the_one_with_the_best_confirmed_mean(home: Home) -> None:
     """A lucky value of one family must not win over the mean of another."""
     assert home.confirm(seeds=3) == 1
     study = home.study
+    best = commands.best(home.database, study)
     record = dict(choice.confirmation(study) or {})
     other = replace(study, id=study.id + 1, user_attrs={})
-    assert choice.best_of_several([other, study]) == (other, False)
+    assert choice.best_of_several([(other, best), (study, best)]) == (other, False)
     worse = [{**c, "mean": c["mean"] - 0.05} for c in record["candidates"]]
     other = replace(other, user_attrs={ATTRIBUTE: {**record, "candidates": worse}})
-    assert choice.best_of_several([other, study]) == (study, True)
+    assert choice.best_of_several([(other, best), (study, best)]) == (study, True)
+    # all trials of a family failed: it has no winner that could be confirmed
+    without = replace(other, id=study.id + 2, user_attrs={})
+    ranked = [(other, best), (study, best), (without, None)]
+    assert choice.best_of_several(ranked) == (study, True)
+    assert choice.best_of_several([(without, None)]) == (without, False)
+    # a better trial came after its confirmation, which says nothing of it
+    newer = replace(best, number=7)
+    assert choice.best_of_several([(other, best), (study, newer)]) == (other, False)

@@ -214,7 +214,7 @@ def conclude_experiment(
     for one in found[1:]:
         if one.best is None:
             _say_why_none(database, one.study)
-    best, by_means = choice.best_of_several([one.study for one in found])
+    best, by_means = choice.best_of_several([(one.study, one.best) for one in found])
     first = next(one for one in found if one.study.id == best.id)
     if by_means and first is not found[0]:
         err.print(

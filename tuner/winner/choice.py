@@ -14,16 +14,24 @@ from tuner.export.facts import Measured
 from tuner.export.folder import Exported, Plan, export
 from tuner.settings import Settings
 from tuner.spec.words import quoted
-from tuner.trials import Study, StudyState, Trial, TrialState, pareto_front
+from tuner.trials import ParamValue, Study, StudyState, Trial, TrialState, pareto_front
 
 LOOKS = "tuner:test_looks"  # attribute of a study
 CONFIRMATION, SEARCH, USER = "confirmation", "search", "user"  # by whom a trial was chosen
 
 
-def leading(database: Database, study: Study, top: int, *, front: bool = False) -> list[Trial]:
+def leading(
+    database: Database,
+    study: Study,
+    top: int,
+    *,
+    front: bool = False,
+    also: Collection[int] = (),
+) -> list[Trial]:
     """So many of the best complete trials, of different configurations; the best first.
 
-    `front`: only those that no other beats in every objective. NothingToExportError without any.
+    `front`: only those that no other beats in every objective; `also`: numbers of trials that are
+    wanted wherever they rank. NothingToExportError without any.
     """
     every = commands.load_trials(database, study)
     finite = [
@@ -32,11 +40,12 @@ def leading(database: Database, study: Study, top: int, *, front: bool = False) 
     if not finite:
         commands.best(database, study)  # says why there is none
     finite.sort(key=lambda t: t.value or 0.0, reverse=study.direction == "maximize")
-    different: list[Trial] = []
+    different: dict[frozenset[tuple[str, ParamValue]], Trial] = {}
     for trial in finite:
-        if all(trial.params != other.params for other in different):
-            different.append(trial)
-    return different[:top]
+        different.setdefault(frozenset(trial.params.items()), trial)
+    return [
+        trial for rank, trial in enumerate(different.values()) if rank < top or trial.number in also
+    ]
 
 
 def chosen(
@@ -79,23 +88,25 @@ def _winner(study: Study, best: Trial) -> int:
     return int(record["winner"])
 
 
-def best_of_several(ranked: Sequence[Study]) -> tuple[Study, bool]:
-    """Which study's winner is the best of an experiment, and whether fresh seeds have told.
+def best_of_several(ranked: Sequence[tuple[Study, Trial | None]]) -> tuple[Study, bool]:
+    """Which study's winner is the best of an experiment, and whether that is by fresh seeds.
 
-    `ranked` are its studies by their best value, which decides unless all of them were confirmed:
-    a lucky value would win against a mean.
+    `ranked` are its studies with the best trial of each, by that trial's value. The value decides
+    unless every winner was confirmed: a lucky value would win against a mean. A study without any
+    complete trial has no winner, and does not count.
     """
-    means = [_confirmed_mean(study) for study in ranked]
-    known = [mean for mean in means if mean is not None]
-    if len(known) < len(ranked):
-        return ranked[0], False
-    best = max(known) if ranked[0].direction == "maximize" else min(known)
-    return ranked[known.index(best)], True
+    means = [(study, _confirmed_mean(study, best)) for study, best in ranked if best is not None]
+    known = [(study, mean) for study, mean in means if mean is not None]
+    if not known or len(known) < len(means):
+        return ranked[0][0], False
+    sign = 1.0 if known[0][0].direction == "maximize" else -1.0
+    return max(known, key=lambda pair: sign * pair[1])[0], True
 
 
-def _confirmed_mean(study: Study) -> float | None:
+def _confirmed_mean(study: Study, best: Trial) -> float | None:
+    """Of the study's winner; None where the confirmation does not know of a better trial."""
     record = confirmation(study)
-    if record is None:
+    if record is None or best.number not in confirmations.numbers(record):
         return None
     mean: float | None = next(
         c["mean"] for c in record["candidates"] if c["number"] == record["winner"]

@@ -56,9 +56,17 @@ class Confirmation:
         self._of = study
         self._request = request
         several = len(study.directions) > 1
-        self._leading = choice.leading(database, study, request.top, front=several)
+        commands.best(database, study)  # refuses a study without any
         self._out: set[int] = set()
         self.study = _companion(database, study)
+        # asked for fewer candidates than before, it still knows what the others have shown
+        self._leading = choice.leading(
+            database,
+            study,
+            request.top,
+            front=several,
+            also={number for number, _ in _repeats(self.study).values()},
+        )
         # asked for fewer seeds than before, it judges by all that there are
         self._seeds = max(request.seeds, self._trained())
         self._rounds = elimination.rounds(self._seeds)
