@@ -70,7 +70,7 @@ def storage() -> Storage:
 
 
 def current_trial() -> Trial:
-    """The trial in which this program runs, if a study of the family `command` has started it.
+    """The trial in which this program or function runs, if a study has started it.
 
     Else one without parameters whose reports go nowhere, so that the program runs by hand as well.
     """

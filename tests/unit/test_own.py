@@ -67,6 +67,11 @@ def where(trial):
     assert os.getcwd() == trial.params["folder"], os.getcwd()
     return 1.0
 
+def deep(trial):
+    import tuner
+    tuner.current_trial().report(trial.params["x"])
+    assert tuner.current_trial() is trial
+
 NUMBER = 3
 """
 
@@ -116,6 +121,11 @@ def test_what_a_function_returns_is_the_result(folder: Path) -> None:
     assert context.finished == {7: (0.5, None)}
     (report,) = context.reports[7]
     assert (report.step, report.value, report.metrics) == (1, 0.25, {"loss": 1.0})
+
+
+def test_the_current_trial_of_a_function_is_its_own(folder: Path) -> None:
+    assert call(code(folder, "deep"), x=0.25).finished == {7: (0.25, None)}
+    assert tuner.current_trial().params == {}  # behind it, as in a program that is run by hand
 
 
 def test_a_function_works_in_its_folder(folder: Path) -> None:

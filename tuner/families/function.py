@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from tuner.families.outcome import Outcome
-from tuner.own import modules
+from tuner.own import client, modules
 from tuner.own.measure import number
 from tuner.own.state import ProcessState
 from tuner.own.trial import Stopped, Trial, refuse_fork
@@ -74,7 +74,7 @@ def _run(function: Callable[[Trial], Any], task: Task, cohort: Cohort, context: 
 def _call(function: Callable[[Trial], Any], trial: Trial, outcome: Outcome) -> Any:
     """What the function returns, None where it was stopped; FailedError if it exits otherwise."""
     try:
-        with _no_forks():
+        with _no_forks(), client.running(trial):
             return function(trial)
     except WorkerGoneError:
         raise

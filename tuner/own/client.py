@@ -13,7 +13,8 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +42,21 @@ class UnreachableError(ConnectionError):
     """The trial's worker or its files cannot be reached."""
 
 
+_of_functions: "list[Trial]" = []  # of the function that runs in this process, if one does
+
+
+@contextmanager
+def running(trial: "Trial") -> Iterator[None]:
+    """Let `current_trial()` be the trial of the function that is called in the block."""
+    _of_functions.append(trial)
+    try:
+        yield
+    finally:
+        _of_functions.pop()
+
+
 def current_trial() -> "Trial":
-    """The trial in which this program runs.
+    """The trial in which this program runs; in a function, the one that it was given.
 
     In a program that is run by hand: a trial without parameters whose reports go nowhere, so that
     `trial.params.get("learning_rate", 0.01)` gives the default. UnreachableError where a launcher
@@ -52,6 +66,9 @@ def current_trial() -> "Trial":
     from pathlib import Path
 
     from tuner.own.trial import Trial
+
+    if _of_functions:
+        return _of_functions[-1]
 
     environment = os.environ
     if not in_trial():
