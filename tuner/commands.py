@@ -296,7 +296,7 @@ def _how_to_go_on(study: Study) -> str:
         return "it was made through Optuna, where it goes on"
     if study.state in (StudyState.PAUSED, StudyState.STOPPED):
         return f"continue it with `{shell.command('resume', study.name)}`"
-    return "`tuner run` with its file goes on with it"
+    return "`tuner run` with its file continues it"
 
 
 def _in_its_form(existing: Study, spec: ResolvedSpec) -> ResolvedSpec:
@@ -439,6 +439,7 @@ def _set_limits(
         for name in ("trials", "total_epochs", "gpu_seconds")
         if (asked := getattr(spec.budget, name)) != (least := getattr(effective.budget, name))
     ]
+    notes += _left_waiting(connection, after)
     changes = differences(before, effective)
     more = may_go_on or extends(before, effective)
     return _changed(connection, after, changes, notes, may_go_on=more)
@@ -453,6 +454,7 @@ def _set_trials(connection: Connected, study: Study, wanted: int | None) -> Laun
     notes, changes = [], []
     if after.max_trials != wanted:
         notes.append(f"budget.trials cannot be {wanted}: {after.max_trials} given out already")
+    notes += _left_waiting(connection, after)
     if after.max_trials != study.max_trials:
         old, new = study.max_trials or "not set", after.max_trials or "not set"
         changes.append(f"budget.trials: {old} → {new}")
@@ -461,6 +463,16 @@ def _set_trials(connection: Connected, study: Study, wanted: int | None) -> Laun
         and (after.max_trials is None or after.max_trials > study.max_trials)
     )
     return _changed(connection, after, changes, notes, may_go_on=may_go_on)
+
+
+def _left_waiting(connection: Connected, study: Study) -> list[str]:
+    """A note where configurations are queued that the budget of trials does not reach."""
+    needed = study.issued + trials.queued(connection, study.id)
+    if study.max_trials is None or needed <= study.max_trials:
+        return []
+    left = counted(needed - study.max_trials, "queued configuration")
+    change = shell.command("change", study.name, f"budget.trials={needed}")
+    return [f"the budget leaves out {left}: `{change}` includes them all"]
 
 
 def _changed(
@@ -664,6 +676,13 @@ def stop(database: Database, name: str) -> Study:
     )
 
 
+_DONE = {
+    StudyState.PAUSED: "paused",
+    StudyState.ACTIVE: "resumed",
+    StudyState.STOPPED: "stopped",
+}
+
+
 def _change(
     database: Database,
     name: str,
@@ -682,7 +701,7 @@ def _change(
             raise StudyStateError(
                 f"the study {quoted(name)} is {study.state}"
                 + (f" ({visible(study.reason)})" if study.reason else "")
-                + f"; only {' or '.join(allowed)} studies can become {state}"
+                + f"; only {' or '.join(allowed)} studies can be {_DONE[state]}"
                 + (_how_to_extend(connection, study) if state is StudyState.ACTIVE else "")
             )
         return studies.by_id(connection, study.id)
@@ -713,7 +732,7 @@ def retry(database: Database, name: str, number: int | None = None) -> list[int]
         _take_corrected_code(connection, study)
         numbers = trials.retry(connection, study.id, number)
         if numbers:
-            _go_on(connection, study)
+            _go_on(connection, studies.by_id(connection, study.id))
         return numbers
 
 
@@ -752,7 +771,11 @@ def kill(database: Database, name: str, number: int, *, by: str) -> None:
     again = " for another attempt; it can be killed when it runs, or the study be stopped"
     raise StudyStateError(
         f"trial {number} of {quoted(name)} is {found.state}"
-        + (again if found.state is TrialState.WAITING else "; only running trials can be killed")
+        + (
+            again
+            if found.state is TrialState.WAITING
+            else "; only running and enqueued trials can be killed"
+        )
     )
 
 
@@ -855,6 +878,7 @@ def enqueue(
         if study.spec is not None:
             params = fitted(ResolvedSpec.from_json(study.spec).space, params)
         number = trials.enqueue(connection, study.id, params)
+        study = studies.by_id(connection, study.id)  # locked by now, so nobody claims meanwhile
         needed = study.issued + trials.queued(connection, study.id)
         if study.max_trials is not None and needed > study.max_trials:
             if not extend:

@@ -434,7 +434,7 @@ def test_states_that_do_not_allow_it(line: Line, small: Said, database: Database
         line("delete", "small", "--yes")
     )
     assert line("stop", "small").code == 0
-    assert "only active studies can become paused" in refused(line("pause", "small"))
+    assert "only active studies can be paused" in refused(line("pause", "small"))
     assert line("stop", "small").code == 0  # asking twice is no error
     assert commands.find(database, "small").state is StudyState.STOPPED
 

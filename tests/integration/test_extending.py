@@ -1,14 +1,16 @@
 """Changing limits, enqueueing, retrying: a study goes on only where there is something to try."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 import tuner
+from tests.conftest import eventually
 from tests.integration import searching
 from tuner import commands
-from tuner.database import studies
+from tuner.database import records, studies
 from tuner.database.engine import Database
 from tuner.errors import SpecError, StudyStateError
 from tuner.search.storage import Storage
@@ -132,6 +134,57 @@ def test_what_would_never_be_tried_is_not_queued(database: Database) -> None:
     assert commands.find(database, "s").reason == "all 4 trials are done"
 
 
+WAITING_FOR_A_LOCK = text(
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+def test_what_is_queued_while_the_last_unit_is_claimed_knows_of_it(database: Database) -> None:
+    launched(database, 2)
+    study_id = commands.find(database, "s").id
+
+    def is_waiting() -> bool:
+        with database.statement() as connection:
+            return bool(connection.execute(WAITING_FOR_A_LOCK).scalar_one())
+
+    with ThreadPoolExecutor(1) as other:
+        with database.transaction() as connection:
+            assert records.create(connection, study_id, TrialState.RUNNING, starts_now=True)
+            queued = other.submit(commands.enqueue, database, "s", {})
+            eventually(is_waiting)
+        with pytest.raises(StudyStateError, match=r"^all 3 trials .*budget\.trials=4`$"):
+            queued.result()
+    assert len(commands.load_trials(database, commands.find(database, "s"))) == 3
+
+
+def test_a_smaller_budget_says_what_it_leaves_in_the_queue(database: Database) -> None:
+    launched(database, 1)
+    for _ in range(2):
+        commands.enqueue(database, "s", {})
+    left = "the budget leaves out {}: `tuner change s budget.trials=3` includes them all"
+    done = commands.change(database, "s", ["budget.trials=2"])
+    assert done.notes == (left.format("1 queued configuration"),)
+    done = commands.change(database, "s", ["budget.trials=1"])
+    assert done.notes == (left.format("2 queued configurations"),)
+    done = commands.change(database, "s", ["budget.trials=3"])
+    assert (done.study.state, done.notes) == (StudyState.ACTIVE, ())
+
+
+def test_what_has_ended_a_study_is_named_with_the_setting_that_lifts_it(database: Database) -> None:
+    launched(database, 2, target=0.4, patience=7)
+    finish(database, reason="trial 1 reached the target 0.4 with 0.5")
+    with pytest.raises(StudyStateError) as refused:
+        commands.resume(database, "s")
+    assert str(refused.value) == (
+        "the study `s` is finished (trial 1 reached the target 0.4 with 0.5); only paused or "
+        "stopped studies can be resumed: remove these limits with `tuner change s "
+        "budget.target=null budget.patience=null` to continue"
+    )
+    commands.change(database, "s", ["budget.target=null", "budget.patience=null"])
+    assert now(database)[0] is StudyState.ACTIVE
+
+
 def test_what_is_queued_of_a_paused_study_waits_for_it(database: Database) -> None:
     launched(database, 1)
     commands.pause(database, "s")
@@ -143,7 +196,7 @@ def test_what_is_queued_of_a_paused_study_waits_for_it(database: Database) -> No
 def test_queueing_does_not_reopen_what_has_reached_its_target(database: Database) -> None:
     launched(database, 2, target=0.4)
     finish(database, reason="trial 1 reached the target 0.4 with 0.5")
-    reached = r"^trial 1 reached the target 0\.4 with 0\.5: change what has ended it with `tuner ch"
+    reached = r"^trial 1 reached the target 0\.4 with 0\.5: remove that limit with `tuner ch"
     for queue in (commands.retry, lambda *of: commands.enqueue(*of, {}, extend=True)):
         with pytest.raises(StudyStateError, match=reached):
             queue(database, "s")
@@ -154,7 +207,7 @@ def test_queueing_does_not_reopen_what_has_reached_its_target(database: Database
 def test_a_retried_trial_needs_what_it_lacks(database: Database) -> None:
     launched(database, 3)
     commands.change(database, "s", ["budget.hours=1e-9"])
-    hours = r"^the hours of the study `s` are over: `tuner change s budget\.hours=N`, with a larger"
+    hours = r"^the hours of the study `s` are over: raise its budget with `tuner change s bu"
     with pytest.raises(StudyStateError, match=hours):
         commands.retry(database, "s")
     assert now(database)[0] is StudyState.FINISHED
@@ -168,7 +221,7 @@ def test_a_finished_study_is_not_resumed_but_extended(database: Database) -> Non
     launched(database, 3)
     sentence = (
         r"^the study `s` is finished \(all 3 trials are done\); only paused or stopped studies can "
-        r"become active: `tuner change s budget\.trials=4` or more goes on with it$"
+        r"be resumed: raise its budget with `tuner change s budget\.trials=4` or more to continue$"
     )
     with pytest.raises(StudyStateError, match=sentence):
         commands.resume(database, "s")

@@ -59,7 +59,7 @@ def test_a_launched_study_gives_optuna_no_more_than_its_budget(database: Databas
     study = launched(database)
     sentence = (
         r"^the study `launched` is finished \(all 3 trials are done\): "
-        r"`tuner change launched budget.trials=4` or more goes on with it$"
+        r"raise its budget with `tuner change launched budget.trials=4` or more to continue$"
     )
     with pytest.raises(StudyClosedError, match=sentence):
         study.optimize(objective, n_trials=4)
@@ -94,7 +94,7 @@ def test_optimize_ends_with_its_budget(database: Database, sentences: list[str])
     assert len(study.trials) == 5
     assert sentences == [
         "the study `notebook` is finished (all 5 trials are done): "
-        "`tuner change notebook budget.trials=6` or more goes on with it"
+        "raise its budget with `tuner change notebook budget.trials=6` or more to continue"
     ]
     commands.change(database, "notebook", ["budget.trials=6"])
     study.optimize(objective, n_trials=100)
@@ -124,9 +124,16 @@ def test_a_budget_is_kept_when_a_script_runs_again_and_grows_when_it_asks_for_mo
 
 @pytest.mark.parametrize("trials", [0, -1, 2.5, True, "many"])
 def test_a_budget_is_a_number_of_trials(database: Database, trials: Any) -> None:
-    with pytest.raises(BadInputError, match="trials: must be a number from 1 to 1,000,000, is"):
+    with pytest.raises(
+        BadInputError, match="trials: must be a whole number from 1 to 1,000,000, is"
+    ):
         create(database, trials=trials)
     assert commands.studies_of(database) == []
+
+
+def test_a_budget_may_be_numpys(database: Database) -> None:
+    create(database, trials=np.int64(4))
+    assert stored(database).max_trials == 4
 
 
 def test_a_study_files_budget_is_changed_by_name(database: Database) -> None:
@@ -238,7 +245,7 @@ def test_pausing_ends_what_optimizes(
         return objective(trial)
 
     study.optimize(steered, n_trials=10)
-    goes_on = ": `tuner resume notebook` goes on with it"
+    goes_on = ": continue it with `tuner resume notebook`"
     assert sentences == [sentence + goes_on]
     states = [t.state for t in study.trials]
     assert states == [OptunaState.COMPLETE, OptunaState.COMPLETE, OptunaState.WAITING]
@@ -282,7 +289,7 @@ def test_seconds_are_counted_when_a_trial_ends(database: Database) -> None:
     study.tell(trial, 0.5)
     assert stored(database, "launched").seconds_issued == 5000.0
     assert stored(database, "launched").reason == "its 5000 GPU seconds are used up"
-    with pytest.raises(StudyClosedError, match=r"budget\.gpu_seconds=N`, with a larger N, goes on"):
+    with pytest.raises(StudyClosedError, match=r"budget\.gpu_seconds=N` to continue$"):
         study.ask()
 
 
@@ -351,7 +358,7 @@ def test_many_processes_share_a_budget_to_the_trial(
     assert [process.returncode for process in processes] == [0] * PROCESSES
     for end in ends:
         assert "Traceback" not in end
-        assert end.count(f"budget.trials={TRIALS + 1}` or more goes on with it") == 1
+        assert end.count(f"budget.trials={TRIALS + 1}` or more to continue") == 1
     study = stored(database)
     assert (study.state, study.issued) == (StudyState.FINISHED, TRIALS)
     trials = commands.load_trials(database, study)

@@ -171,7 +171,9 @@ def test_a_used_up_space_is_reopened_by_repeats_alone(database: Database) -> Non
     end(database, trainer)
     done = commands.change(database, "s", ["budget.trials=20"])
     assert done.notes == (f"the study stays finished: {REASON}",)
-    with pytest.raises(StudyStateError, match=r"change what has ended it with `tuner change s`"):
+    with pytest.raises(
+        StudyStateError, match=r": `tuner change s sampler\.repeat=true` repeats them$"
+    ):
         commands.resume(database, "s")
     done = commands.change(database, "s", ["sampler.repeat=true"])
     assert (done.changes, done.notes) == (("sampler.repeat: false → true",), ())

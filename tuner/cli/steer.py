@@ -77,13 +77,21 @@ def enqueue(
 ) -> None:
     """Queue a configuration to be tried next."""
     chosen = assigned(params)
-    with opened() as (_, database):
+    with opened() as (settings, database):
+        before = commands.find(database, name)
         number = commands.enqueue(database, name, chosen, extend=extend)
+        study = commands.find(database, name)
         if as_json:
             print_json({"study": name, "trial": number})
         else:
             out.print(f"queued as trial {number}")
-        _say_how_to_go_on(commands.find(database, name))
+            if before.max_trials != study.max_trials:
+                changed = f"budget.trials: {before.max_trials} → {study.max_trials}"
+                out.print(f"[yellow]changed:[/] {changed}")
+            if before.state is StudyState.FINISHED and study.state is StudyState.ACTIVE:
+                who = _who_works(database, settings, study)
+                err.print(f"[dim]the study is active again; {who}[/]")
+        _say_how_to_go_on(study)
 
 
 def _say_how_to_go_on(study: Study) -> None:

@@ -15,7 +15,7 @@ def no_trial(connection: Connection, study: Study, *, lease: float) -> str:
     reason = f" ({visible(study.reason)})" if study.reason else ""
     if study.state in (StudyState.PAUSED, StudyState.STOPPED):
         resume = shell.command("resume", study.name)
-        return f"the study {name} is {study.state}{reason}: `{resume}` goes on with it"
+        return f"the study {name} is {study.state}{reason}: continue it with `{resume}`"
     budget = studies.used_up(connection, study.id, lease=lease)
     if study.state is StudyState.FINISHED:
         return f"the study {name} is finished{reason}: {how_to_extend(study, budget)}"
@@ -53,12 +53,21 @@ def is_given_out(study: Study, budget: str) -> str:
 
 
 def how_to_extend(study: Study, budget: str | None, queued: int = 1) -> str:
-    """How a study goes on whose `budget` is used up; None: something else has ended it."""
+    """How a study continues whose `budget` is used up; None: something else has ended it."""
     if budget is None:
-        change = shell.command("change", study.name)
-        return f"change what has ended it with `{change}` to go on"
+        return _how_to_lift(study)
     if budget == "trials":
         change = shell.command("change", study.name, f"budget.trials={study.issued + queued}")
-        return f"`{change}` or more goes on with it"
+        return f"raise its budget with `{change}` or more to continue"
     change = shell.command("change", study.name, f"budget.{budget}=N")
-    return f"`{change}`, with a larger N, goes on with it"
+    return f"raise its budget with `{change}` to continue"
+
+
+def _how_to_lift(study: Study) -> str:
+    """How a study continues that has reached its target, lost its patience or tried its space."""
+    limits = (study.spec or {}).get("budget", {})
+    ending = [name for name in ("target", "patience") if limits.get(name) is not None]
+    if not ending:
+        return f"`{shell.command('change', study.name, 'sampler.repeat=true')}` repeats them"
+    change = shell.command("change", study.name, *(f"budget.{name}=null" for name in ending))
+    return f"remove {'these limits' if ending[1:] else 'that limit'} with `{change}` to continue"

@@ -4,6 +4,7 @@ Optuna knows no end of a study: `optimize` ends after the trials that its caller
 exception of the storage comes out of it. Here it ends, with one sentence, when the study does.
 """
 
+import operator
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -67,13 +68,11 @@ def create_study(
     they are given out or when the study is paused or stopped; `ask` raises `StudyClosedError` then.
     A study that exists, with `load_if_exists`, gets this budget, and goes on if it is larger.
 
-    The storage is `tuner.storage()` by default. BadInputError if `trials` is no number from 1 on,
-    or if a study file has set another budget; Optuna's DuplicatedStudyError if the name is taken.
+    The storage is `tuner.storage()` by default. BadInputError if `trials` is no whole number from
+    1 on, or if a study file has set another budget; Optuna's DuplicatedStudyError if the name is
+    taken.
     """
-    if trials is not None and (
-        isinstance(trials, bool) or not isinstance(trials, int) or not 1 <= trials <= MAX_TRIALS
-    ):
-        raise BadInputError(f"trials: must be a number from 1 to {MAX_TRIALS:,}, is {trials!r}")
+    budget = None if trials is None else _budget(trials)
     storage = _checked(storage)
     created = optuna.create_study(
         storage=storage,
@@ -82,8 +81,8 @@ def create_study(
         load_if_exists=load_if_exists,
         directions=directions,
     )
-    if trials is not None:
-        storage.set_budget(created._study_id, trials)
+    if budget is not None:
+        storage.set_budget(created._study_id, budget)
     return Study(created.study_name, storage, sampler, pruner)
 
 
@@ -99,6 +98,19 @@ def load_study(
     `storage` is `tuner.storage()` by default. KeyError without a study of that name.
     """
     return Study(study_name, _checked(storage), sampler, pruner)
+
+
+def _budget(trials: Any) -> int:
+    """The number of trials, which may be NumPy's as in a mapping of a study file."""
+    try:
+        number = 0 if isinstance(trials, bool) else operator.index(trials)
+    except TypeError:
+        number = 0
+    if not 1 <= number <= MAX_TRIALS:
+        raise BadInputError(
+            f"trials: must be a whole number from 1 to {MAX_TRIALS:,}, is {trials!r}"
+        )
+    return number
 
 
 def _checked(storage: Any) -> Storage:

@@ -64,7 +64,7 @@ def stop(request: Request, board: Context, study_id: StudyId) -> Response:
     """End a study before its budget is used."""
     study = commands.study_of(board.database, study_id)
     commands.stop(board.database, study.name)
-    said = f"stopped {study.name}; resuming goes on with it"
+    said = f"stopped {study.name}; it can be resumed"
     return _done(request, study_id, said, steering.undo("stop", study.state))
 
 
