@@ -32,6 +32,7 @@ LOOK = 0.01  # seconds between two looks at what a test waits for
 PATIENCE = 120.0  # seconds of an idle machine in which it has to happen, or something to move
 STUCK = 1_200.0  # seconds after which a process counts as stuck, on the busiest machine
 MAX_DESCRIPTORS = 64  # beside those that were open before
+NOBODY = 65534  # an account of the machine that owns nothing
 _SHARED_HOME = "TUNER_TEST_HOME"  # environment variable
 _IS_WORKER = "PYTEST_XDIST_WORKER"
 
@@ -248,3 +249,15 @@ def denormal_numbers() -> Iterator[None]:
     yield
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_flush_denormal(False)
+
+
+def python_of_nobody() -> str:
+    """A Python of this version that an ordinary user may run; root's own often lies in /root."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for candidate in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
+        try:
+            subprocess.run([candidate, "-c", "import ssl"], user=NOBODY, check=True, cwd="/")
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return candidate
+    pytest.skip("there is no Python that an ordinary user could run")

@@ -304,6 +304,15 @@ def test_who_reaches_the_loopback_is_not_yet_let_in(local: Served) -> None:
                 assert answer.status_code == 401, path
 
 
+def test_who_has_the_secret_may_do_everything(local: Served) -> None:
+    for method, path in routes(local.app):
+        if "stream" in path or (method, path) in ANYBODYS | PUBLIC:
+            continue  # it never ends; it would end the session
+        answer = local.client(None).request(method, path, headers=secret_of(local).header)
+        assert not is_refused(answer), (method, path)
+        assert answer.status_code < 500, (method, path, answer.text)
+
+
 def test_the_address_that_is_printed_lets_in_and_leaves_no_secret_behind(local: Served) -> None:
     client = local.client(None)
     visited = secret_of(local).in_address(HOST, "/studies?q=a%26b")

@@ -1,6 +1,7 @@
 """Where the dashboard may listen, and what that needs."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -13,9 +14,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.conftest import STUCK, tuner
+from tests.conftest import NOBODY, STUCK, python_of_nobody, tuner
 from tuner import accounts
 from tuner.accounts import Role
+from tuner.dashboard import entrance
 from tuner.dashboard.server import Place, Server
 from tuner.database.engine import Database, masked
 from tuner.errors import BadInputError
@@ -106,6 +108,49 @@ def test_its_address_is_printed_again_while_it_serves(
             assert owner.url.endswith("/studies")
         first.terminate()
     assert first.returncode == 128 + signal.SIGTERM
+
+
+# what another account of the machine tries: the API, a change, and the file of the secret
+STRANGER = """
+import sys, urllib.error, urllib.request
+address, secret = sys.argv[1:]
+for path, body in (("/api/v1/studies", None), ("/studies/1/pause", b""), ("/metrics", None)):
+    try:
+        print(urllib.request.urlopen(address + path, body).url)
+    except urllib.error.HTTPError as error:
+        print(error.code)
+try:
+    print(open(secret).read())
+except PermissionError:
+    print("private")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run programs as somebody else")
+def test_another_account_of_the_machine_gets_nowhere(database: Database, home: Path) -> None:
+    server = Server(database, Settings(home=home), Place())
+    secret = home / entrance.FOLDER / "secret"
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        asked = subprocess.run(
+            [python_of_nobody(), "-I", "-c", STRANGER, server.address, str(secret)],
+            user=NOBODY,
+            group=NOBODY,
+            extra_groups=[],
+            cwd="/",
+            env={},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    finally:
+        server.stop()
+        thread.join()
+    assert secret.read_text()
+    api, change, metrics, file = asked.stdout.split()
+    assert (api, metrics, file) == ("401", "401", "private")
+    assert "/login" in change
 
 
 @pytest.mark.parametrize(

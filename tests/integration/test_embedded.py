@@ -15,14 +15,13 @@ import psutil
 import psycopg2
 import pytest
 
-from tests.conftest import STUCK, eventually, new_home, remove_home, tuner
+from tests.conftest import NOBODY, STUCK, eventually, new_home, python_of_nobody, remove_home, tuner
 from tuner import files
 from tuner.database import embedded
 from tuner.database.embedded import cluster, places, programs, supervisor
 from tuner.errors import BadInputError, DiskFullError, EmbeddedServerError
 
 ROOT = Path(__file__).parents[2]
-NOBODY = 65534
 OTHER = 54321  # neither root nor the user that its server runs as
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "pginstall")  # an older server
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as another user")
@@ -517,18 +516,6 @@ connection.close()
 hold.release()
 embedded.stop(home, force=True)
 """
-
-
-def python_of_nobody() -> str:
-    """A Python of this version that an ordinary user may run; root's own often lies in /root."""
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    for candidate in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
-        try:
-            subprocess.run([candidate, "-c", "import ssl"], user=NOBODY, check=True, cwd="/")
-        except (OSError, subprocess.CalledProcessError):
-            continue
-        return candidate
-    pytest.skip("there is no Python that an ordinary user could run")
 
 
 @pytest.fixture(scope="session")
