@@ -22,7 +22,13 @@ FORMER = (
 
 
 def of_study(study: Study) -> Mapping[str, Any] | None:
-    """The confirmation of a study in today's form; None without one."""
+    """The confirmation of a study in today's form; None without one.
+
+    Nor of one that has no specification: it was made through Optuna or imported, and what an
+    attribute of this name holds there is anybody's.
+    """
+    if study.spec is None:
+        return None
     record: Mapping[str, Any] | None = study.user_attrs.get(ATTRIBUTE)
     if record is None or "standing" in record["candidates"][0]:
         return record

@@ -16,11 +16,16 @@ _FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # how they begin
 
 
 def plain(value: Any) -> Any:
-    """Records, times and paths as JSON's own types; NaN and infinities become null."""
+    """Records, times and paths as JSON's own types; NaN and infinities become null.
+
+    Half of a surrogate pair in a name becomes an escape, for the REST API's encoder refuses it.
+    """
     if is_dataclass(value) and not isinstance(value, type):
         return plain(shallow(value))
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {
+            str(k).encode(errors="backslashreplace").decode(): plain(v) for k, v in value.items()
+        }
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(v) for v in value]
     if isinstance(value, Enum):

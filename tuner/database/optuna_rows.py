@@ -146,7 +146,7 @@ def _made(
     params, values, reports, user_attrs, system_attrs = held
     for id_, name, value, distribution in params:
         if id_ in made:
-            made[id_].params.append(OptunaParam(name, value, distribution or same[name]))
+            made[id_].params.append(OptunaParam(name, value, distribution or same.get(name, "")))
     for id_, value, kind in values:
         if id_ in made:
             made[id_].values.append(_NOT_FINITE.get(kind, value))
@@ -155,11 +155,18 @@ def _made(
             made[id_].reports[step] = _NOT_FINITE.get(kind, value)
     for id_, key, value in user_attrs:
         if id_ in made:
-            made[id_].user_attrs[key] = json.loads(value)
+            made[id_].user_attrs[key] = _attribute(made[id_], key, value)
     for id_, key, value in system_attrs:
         if id_ in made:
-            made[id_].system_attrs[key] = json.loads(value)
+            made[id_].system_attrs[key] = _attribute(made[id_], key, value)
     return made.values()
+
+
+def _attribute(trial: OptunaTrial, key: str, value: str) -> Any:
+    try:
+        return json.loads(value)
+    except (RecursionError, TypeError, ValueError):
+        raise ValueError(f"trial {trial.number} has an attribute {key!r} that is no JSON") from None
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -18,11 +18,12 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from tuner.database import spaces
+from tuner.database import attributes, spaces
 from tuner.database.bulk import NewTrial
 from tuner.database.feed import TrialRow
 from tuner.database.optuna_rows import OptunaTrial
 from tuner.database.spaces import StoredSpace
+from tuner.search import damage
 from tuner.search.distributions import OUR_STATE, canonical, frozen
 from tuner.trials import Cause, TrialState
 
@@ -30,11 +31,18 @@ CAUSE, MESSAGE = "tuner:cause", "tuner:message"  # system attributes: why a tria
 WAS_RUNNING = "it was running when the study was copied"
 
 
-def new_trials(trials: Iterable[OptunaTrial], now: datetime) -> Iterator[NewTrial]:
-    """Optuna's trials as the database stores them; those that run end at `now`."""
+def new_trials(
+    trials: Iterable[OptunaTrial], now: datetime, *, objectives: int, count: int
+) -> Iterator[NewTrial]:
+    """Optuna's trials as the database stores them; those that run end at `now`.
+
+    BadInputError where one of them is damaged: what is stored here can be shown and searched with.
+    """
+    numbers: set[int] = set()
     sets: dict[tuple[tuple[str, str], ...], StoredSpace] = {}
     parsed: dict[tuple[tuple[str, str], ...], list[BaseDistribution]] = {}
     for trial in trials:
+        damage.check_trial(trial, objectives=objectives, count=count, numbers=numbers)
         state = OUR_STATE[OptunaState[trial.state]]
         cause: Cause | None = None
         message: str | None = None
@@ -47,8 +55,11 @@ def new_trials(trials: Iterable[OptunaTrial], now: datetime) -> Iterator[NewTria
             cause, message, system_attrs = _reason(system_attrs)
         names = tuple([(name, distribution) for name, _, distribution in trial.params])
         if names and names not in sets:
+            damage.check_distributions(trial)
             sets[names] = spaces.stored([(name, _current(text)) for name, text in names])
             parsed[names] = [json_to_distribution(text) for _, text in names]
+        if names:
+            damage.check_params(trial, parsed[names])
         yield NewTrial(
             number=trial.number,
             state=state,
@@ -80,7 +91,8 @@ def _reason(attrs: Mapping[str, Any]) -> tuple[Cause | None, str | None, Mapping
     """Cause, message and the other attributes of a trial that was exported from tuner."""
     others = {key: value for key, value in attrs.items() if key not in (CAUSE, MESSAGE)}
     cause, message = attrs.get(CAUSE), attrs.get(MESSAGE)
-    if cause not in (None, *Cause) or not isinstance(message, str | None):
+    is_ours = cause in (None, *Cause) and isinstance(message, str | None)
+    if not is_ours or any(attributes.unstorable([message or ""])):
         return None, None, attrs  # somebody else's
     return None if cause is None else Cause(cause), message, others
 

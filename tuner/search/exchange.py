@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy  # the type that BaseStorage promises
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
@@ -22,12 +23,21 @@ from tuner.database.feed import Feed
 from tuner.database.optuna_rows import OptunaTrial
 from tuner.errors import BadInputError, StudyExistsError, StudyNotFoundError
 from tuner.search.copies import new_trials, template
+from tuner.search.damage import DamagedError
 from tuner.search.directions import optuna_direction, our_direction
 from tuner.search.distributions import from_json
 from tuner.search.garbage import no_collection
 from tuner.spec.words import quoted
 from tuner.trials import Study, TrialState
 
+_UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+)
 METRIC_NAMES = "study:metric_names"  # system attribute of `Study.set_metric_names`
 
 
@@ -68,10 +78,16 @@ def import_studies(
             with _refusals(url):
                 heads = optuna_rows.heads(source, study._study_id)
             target = rename or study.study_name
-            study_id = _make_study(connection, study, target)
-            trials = new_trials(_read(url, source, study._study_id, heads), now)
-            with no_collection():
-                bulk.insert(connection, study_id, trials, count=len(heads))
+            with _damages(study.study_name):
+                study_id = _make_study(connection, study, target)
+                trials = new_trials(
+                    _read(url, source, study._study_id, heads),
+                    now,
+                    objectives=len(study.directions),
+                    count=len(heads),
+                )
+                with no_collection():
+                    bulk.insert(connection, study_id, trials, count=len(heads))
             running = sum(head.state == OptunaState.RUNNING.name for head in heads)
             copied.append(Copied(target, len(heads), running))
     return copied
@@ -108,6 +124,10 @@ def _check_free(target: str, taken: Iterable[str], source: str) -> None:
 
 
 def _make_study(connection: Connection, study: FrozenStudy, target: str) -> int:
+    if not study.directions or StudyDirection.NOT_SET in study.directions:
+        raise BadInputError(
+            f"the study {quoted(study.study_name)} has no direction for each of its objectives"
+        )
     for key in attributes.unstorable([*study.user_attrs, *study.system_attrs]):
         raise BadInputError(
             f"the study `{study.study_name}` has an attribute named {key!r}, which PostgreSQL "
@@ -236,3 +256,16 @@ def _refusals(url: str) -> Iterator[None]:
     # ValueError: distributions that Optuna holds for incompatible, texts that the driver refuses
     except (StorageInternalError, foreign.DriverError, ValueError) as error:
         raise BadInputError(f"{foreign.shown(url)}: {foreign.said(error)}") from error
+    except _UNREADABLE as error:  # what Optuna and we take for granted is not there
+        raise BadInputError(
+            f"{foreign.shown(url)}: holds what no Optuna has written: {foreign.said(error)}"
+        ) from error
+
+
+@contextmanager
+def _damages(study: str) -> Iterator[None]:
+    """Name the study that has a damaged trial."""
+    try:
+        yield
+    except DamagedError as error:
+        raise BadInputError(f"study {quoted(study)}: {error}; nothing is imported") from error
