@@ -37,12 +37,11 @@ from tuner.cli.working import confirm_all, work_here
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, TunerError
 from tuner.spec.overrides import labels as labels_of
+from tuner.spec.study import MAX_EXECUTORS, MAX_THREADS
 from tuner.spec.words import counted, quoted
 from tuner.trials import StudyState, TrialState, finished
 from tuner.worker import devices
 
-MAX_EXECUTORS = 1024  # a typing error must not start more processes than a machine can have
-MAX_THREADS = 1024
 PATIENCE = 60.0  # seconds that a worker waits at its start for a database that does not answer
 DEVICES = f"{', '.join(devices.CHOICES[:-1])} or {devices.CHOICES[-1]}"
 PANEL = "Launch and work"

@@ -35,6 +35,9 @@ from tuner.spec.words import problem
 from tuner.trials import COSTS, Direction
 
 NAME_LENGTH = 100  # characters
+MAX_HOURS = 10_000_000  # so that the study's end is a date that every program knows
+MAX_EXECUTORS = 1024  # a typing error must not start more processes than a machine can have
+MAX_THREADS = 1024
 
 METRICS: dict[str, Direction] = {
     "accuracy": "maximize",
@@ -138,7 +141,7 @@ class Budget(_Section):
     epochs: Annotated[Whole, Field(ge=1, le=100_000)] | None = Field(
         default=None, description="Epochs of a trial at most; by default what the family needs."
     )
-    hours: Annotated[Real, Field(gt=0)] | None = Field(
+    hours: Annotated[Real, Field(gt=0, le=MAX_HOURS)] | None = Field(
         default=None, description="Hours since the launch."
     )
     total_epochs: Annotated[Whole, Field(ge=1, le=10**12)] | None = Field(
@@ -297,10 +300,10 @@ class Training(_Section):
 class Resources(_Section):
     """What one trial may use."""
 
-    workers: Annotated[Whole, Field(ge=1)] | None = Field(
+    workers: Annotated[Whole, Field(ge=1, le=MAX_EXECUTORS)] | None = Field(
         default=None, description="Executors that `tuner run` starts; by default by cores."
     )
-    threads: Annotated[Whole, Field(ge=1)] | None = Field(
+    threads: Annotated[Whole, Field(ge=1, le=MAX_THREADS)] | None = Field(
         default=None, description="CPU threads of a trial; by default cores / executors."
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -332,7 +335,7 @@ class Resources(_Section):
     priority: Annotated[Whole, Field(ge=-1_000, le=1_000)] = Field(
         default=0, description="Workers serve studies of a higher priority first."
     )
-    max_concurrent: Annotated[Whole, Field(ge=1)] | None = Field(
+    max_concurrent: Annotated[Whole, Field(ge=1, le=2**31 - 1)] | None = Field(
         default=None, description="Trials that run at once, on all machines."
     )
     labels: dict[Label, Label] = Field(

@@ -14,10 +14,20 @@ from pydantic import BeforeValidator, ValidatorFunctionWrapHandler, WrapValidato
 from tuner.spec.words import a, decimal_comma, problem
 from tuner.trials import ParamValue
 
+MOST = 2**63 - 1  # of whole numbers, as of the database's
+
+
+def _bounded(given: Any) -> Any:
+    """Refuse a whole number that neither the database nor a float may be able to hold."""
+    if isinstance(given, int) and not -MOST <= given <= MOST:
+        raise problem(f"must be a number of at most {len(str(MOST))} digits, is longer")
+    return given
+
 
 def _whole(given: Any) -> Any:
     if isinstance(given, float) and given.is_integer():  # 1e3 is how people write 1000
-        return int(given)
+        given = int(given)
+    _bounded(given)
     if isinstance(given, bool) or not isinstance(given, int):
         raise problem(f"must be a whole number, is {a(given)}{decimal_comma(given)}")
     return given
@@ -26,6 +36,7 @@ def _whole(given: Any) -> Any:
 def _finite(given: Any) -> Any:
     if isinstance(given, bool) or not isinstance(given, int | float):
         raise problem(f"must be a number, is {a(given)}{decimal_comma(given)}")
+    _bounded(given)
     if not math.isfinite(given):
         raise problem(f"must be a finite number, is {a(given)}")
     return given
@@ -42,7 +53,7 @@ def _value(given: Any, _: ValidatorFunctionWrapHandler) -> Any:
         return _finite(given)
     if given is not None and not isinstance(given, bool | int | str):
         raise problem(f"must be a single value (a number, text, true or false), is {a(given)}")
-    return given
+    return _bounded(given)
 
 
 def _number(given: Any, _: ValidatorFunctionWrapHandler) -> Any:
@@ -51,6 +62,7 @@ def _number(given: Any, _: ValidatorFunctionWrapHandler) -> Any:
 
 def label(given: Any) -> str:
     """A label's key or value as text; an error if it is none."""
+    _bounded(given)
     if isinstance(given, int) and not isinstance(given, bool):  # zone: 1
         given = str(given)
     if not isinstance(given, str) or not _LABEL.fullmatch(given):
