@@ -4,7 +4,10 @@ import json
 import re
 import resource
 import select
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -22,6 +25,7 @@ from tuner.dashboard.server import Place, Server
 from tuner.database.engine import Database
 from tuner.settings import Settings
 
+HERE = Place()
 SOON = 0.5  # seconds of a clock that shall end
 LONG = 10 * STUCK  # of one that shall not
 PATIENT = Limits(head=LONG, body=LONG, unread=LONG, idle=int(LONG))
@@ -31,8 +35,10 @@ WHOLE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @contextmanager
-def serving(database: Database, home: Path, limits: Limits) -> Iterator[Server]:
-    server = Server(database, Settings(home=home), Place(), limits)
+def serving(
+    database: Database, home: Path, limits: Limits, place: Place = HERE
+) -> Iterator[Server]:
+    server = Server(database, Settings(home=home), place, limits)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -45,7 +51,9 @@ def serving(database: Database, home: Path, limits: Limits) -> Iterator[Server]:
 
 
 def answers(server: Server) -> bool:
-    with urllib.request.urlopen(f"{server.address}/healthz", timeout=STUCK) as answer:
+    anybody = ssl._create_unverified_context()
+    address = f"{server.address}/healthz"
+    with urllib.request.urlopen(address, timeout=STUCK, context=anybody) as answer:
         return bool(json.load(answer) == {"status": "ok"})
 
 
@@ -127,6 +135,24 @@ def test_the_longest_waiting_makes_room(database: Database, tmp_path: Path) -> N
         kept = 40 - 1
         assert all(ends(client) for client in clients[:-kept])
         assert all(is_open(client) for client in clients[-kept:])
+        close(clients)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes the certificate")
+def test_handshakes_that_do_not_end_make_room_too(database: Database, tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-subj", "/CN=localhost"]
+    command += ["-pkeyopt", "ec_paramgen_curve:P-256"]
+    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    limits = replace(PATIENT, total=40, each=10 * MANY)
+    place = Place(certificate=certificate, key=key)
+    with serving(database, tmp_path, limits, place) as server:
+        clients = [connected(server) for _ in range(MANY)]
+        assert answers(server)
+        assert all(ends(client) for client in clients[: -40 + 1])
+        assert [i for i, client in enumerate(clients) if is_open(client)] == list(
+            range(MANY - 39, MANY)
+        )
         close(clients)
 
 

@@ -254,6 +254,7 @@ class Protocol(H11Protocol):
         state = self.conn.their_state
         phase = (state, self.cycle)
         if phase == self._phase:
+            self._tell_waiting()
             return
         self._phase = phase
         self._stop_reading_clock()
@@ -265,7 +266,9 @@ class Protocol(H11Protocol):
 
     def _tell_waiting(self) -> None:
         if self._connection is not None:
-            self._connection.is_waiting = self._reading is not None or self._writing is not None
+            has_clock = self._reading is not None or self._writing is not None
+            # TLS ends when the client says so as well, or after half a minute
+            self._connection.is_waiting = has_clock or self.transport.is_closing()
 
     def _stop_reading_clock(self) -> None:
         if self._reading is not None:
