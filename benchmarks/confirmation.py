@@ -108,7 +108,7 @@ def _confirm(
         means, searched = -errors, -rng.poisson(errors).astype(float)
         values = -rng.poisson(errors[:, None], values.shape).astype(float)
     unit = 0.01 if setting.noise == "counts" else 1.0
-    costs = rng.lognormal(sigma=1.0, size=setting.candidates)
+    costs = 100 * rng.lognormal(sigma=1.0, size=setting.candidates)  # seconds
     out: set[int] = set()
     trainings = 0
     rounds = elimination.rounds(setting.seeds)

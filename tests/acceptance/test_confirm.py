@@ -177,6 +177,7 @@ def test_what_cannot_be_confirmed(finished: dict[str, Any], tmp_path: Path) -> N
 
     assert "`lukc`" in refused("lukc")
     assert "--seeds: must be at least 2" in refused("luck", "--seeds", "1")
+    assert "--margin: must be a finite number, is `inf`" in refused("luck", "--margin", "inf")
     # a worker would not serve it, so it would wait for ever
     code = tmp_path / "code_of_mine.py"
     code.write_text(MODULE + "# changed\n")

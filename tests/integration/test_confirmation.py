@@ -168,6 +168,13 @@ def test_changed_code_is_refused_before_anything_waits_for_it(home: Home) -> Non
     assert home.confirm(seeds=3) == 1  # all is trained: no code is needed
 
 
+def test_a_confirmation_is_not_confirmed(home: Home) -> None:
+    assert home.confirm(seeds=3) == 1
+    companion = commands.find(home.database, "luck-confirm")
+    with pytest.raises(BadInputError, match=r"`luck-confirm` is a confirmation itself: for more"):
+        Confirmation(home.database, home.settings, companion, Confirm())
+
+
 def test_a_study_that_this_machine_does_not_serve_is_no_endless_wait(home: Home) -> None:
     with pytest.raises(TunerError, match=r"`luck-confirm` is active, and this machine's worker"):
         home.confirm(seeds=3, work=lambda _: False)
@@ -194,7 +201,7 @@ def test_changed_data_is_refused(database: Database, tmp_path: Path) -> None:
         contest.run(lambda _: False, lambda *_: None)
     table.unlink()
     contest = Confirmation(database, settings, commands.find(database, "words"), Confirm())
-    with pytest.raises(BadInputError, match=r"`words-confirm` cannot be trained here: "):
+    with pytest.raises(BadInputError, match=r"`words` cannot be trained here: "):
         contest.run(lambda _: False, lambda *_: None)
 
 

@@ -184,6 +184,8 @@ def test_costs_are_compared_without_cold_starts() -> None:
     assert is_cheaper(expense_of(cheap), expense_of(dear))
     assert not is_cheaper(expense_of(dear), expense_of(cheap))
     assert not is_cheaper(expense_of([trained(0, 2.0)]), expense_of([trained(1, 2.1)]))
+    # milliseconds are the machine's, not the configuration's
+    assert not is_cheaper(expense_of([trained(0, 0.01)]), expense_of([trained(1, 0.1)]))
     cold = expense_of(cheap[:1])
     assert cold.seconds is None
     assert not is_cheaper(cold, expense_of(dear))

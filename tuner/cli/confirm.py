@@ -1,5 +1,6 @@
 """Confirming the winner: `confirm`."""
 
+import math
 from typing import Any
 
 import typer
@@ -23,6 +24,7 @@ from tuner.cli.output import (
 )
 from tuner.cli.run import PANEL, Threads, Workers
 from tuner.cli.working import confirm_here
+from tuner.errors import BadInputError
 from tuner.spec.resolved import ResolvedSpec
 from tuner.spec.study import Confirm
 from tuner.spec.words import counted
@@ -64,6 +66,8 @@ def confirm(
     early. Defaults are those of the study file's `confirm`. Ctrl-C pauses; run it again to resume.
     Of several objectives the first is judged, of the configurations on the Pareto front.
     """
+    if margin is not None and not math.isfinite(margin):
+        raise BadInputError(f"--margin: must be a finite number, is `{margin}`")
     with opened() as (settings, database):
         study = commands.find(database, name)
         given = {"top": top, "seeds": seeds, "margin": margin}

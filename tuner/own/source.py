@@ -40,7 +40,7 @@ def check(code: Code) -> None:
         raise TunerError(
             f"the code in {code.folder} has changed since the study was launched (fingerprint "
             f"{now}, at launch {code.fingerprint}): `tuner run` with its file takes it as long as "
-            "no trial has a result; else launch it under another name"
+            "no trial has a result; else restore it, or launch it under another name"
         )
 
 

@@ -46,6 +46,11 @@ class Confirmation:
             raise BadInputError(
                 f"the study {quoted(study.name)} was made through Optuna: tuner cannot train it"
             )
+        if REPEATS in study.user_attrs:
+            raise BadInputError(
+                f"the study {quoted(study.name)} is a confirmation itself: for more seeds, run "
+                "`tuner confirm` with the name of the study that it confirms"
+            )
         if study.state is StudyState.ACTIVE:
             raise BadInputError(
                 f"the study {quoted(study.name)} is active: its best may still change; confirm it "
@@ -111,7 +116,7 @@ class Confirmation:
         is_open = bool(missing) or any(not trial.state.is_finished for trial in known)
         if is_open:
             # a worker would let the study wait for ever for its code, and fail with other data
-            commands.check_sources(self._settings, self.study)
+            commands.check_sources(self._settings, self._of)
             self._enqueue(missing, known, repeats)
         self.study = commands.find(self._database, self.study.name)
         return is_open

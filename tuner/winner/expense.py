@@ -12,7 +12,9 @@ from statistics import median
 
 from tuner.trials import COLD_START, TRAINING_SECONDS, Trial
 
-ALIKE = 1.1  # costs that differ by less than this factor are the same
+# Costs that differ by less than this factor, or by fewer seconds, are the same
+ALIKE = 1.1
+ALIKE_SECONDS = 0.1
 
 Place = tuple[str, int]  # device, threads
 
@@ -54,4 +56,5 @@ def is_cheaper(a: Expense, b: Expense) -> bool:
     if not shared:
         return False
     place = max(shared, key=lambda p: (min(len(a.by_place[p]), len(b.by_place[p])), p))
-    return median(a.by_place[place]) * ALIKE < median(b.by_place[place])
+    ours, theirs = median(a.by_place[place]), median(b.by_place[place])
+    return ours * ALIKE < theirs and ours + ALIKE_SECONDS < theirs
