@@ -181,6 +181,8 @@ def test_sections(text: str, sentence: str) -> None:
          "did you mean `depth`?"),
         ("depth: {when: {optimizer: sgdd}}", f".depth.when.optimizer: must be one of {OPTIMIZERS};"
          " is the text `sgdd`; did you mean `sgd`?"),
+        ("dropout: {when: {depth: 9}}", ".dropout.when.depth: must be between 1 and 3, is 9"),
+        ("dropout: {when: {depth: [9, 10]}}", ".dropout.when.depth: must be between 1 and 3, is 9"),
         ("depth: {when: {optimizer: []}}", ".depth.when.optimizer: must have at least one value"),
         ("depth: {when: {depth: 2}}", ".depth.when: the conditions form a circle: "
          "`depth` → `depth`"),
@@ -379,3 +381,8 @@ def test_data_of_another_kind(kind: str, family: str, data: str, sentence: str) 
         check_data(confirm(source), prepared)
 
     assert str(caught.value) == f"s.yaml:2: family: {sentence}"
+
+
+def test_a_condition_on_a_range_holds_for_one_of_its_values() -> None:
+    spec = confirm(loads(f"{HEAD}search:\n  dropout: {{when: {{depth: [2, 9]}}}}\n"))
+    assert spec.space.parameters["dropout"].when == {"depth": (2, 9)}

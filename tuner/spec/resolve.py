@@ -15,7 +15,15 @@ from tuner.spec.code import OWN, Code, wrong_names
 from tuner.spec.fit import NotFittingError, fit, in_range, numeric
 from tuner.spec.limits import Limit, outside
 from tuner.spec.merge import merged
-from tuner.spec.parameters import FixedParameter, Parameter, among, canonical, values
+from tuner.spec.parameters import (
+    FixedParameter,
+    FloatParameter,
+    IntParameter,
+    Parameter,
+    among,
+    canonical,
+    values,
+)
 from tuner.spec.resolved import (
     ResolvedBudget,
     ResolvedObjective,
@@ -214,11 +222,30 @@ def _check_conditions(
                 continue  # the family's own, which other data may have made impossible
             if parent not in default and isinstance(parameters[parent], FixedParameter):
                 continue  # of own code: what it takes where it is not pinned is not known
+            issues: list[Issue] = []
             for index, value in enumerate(allowed):
                 try:
                     fit(value, _family_kind(parent, parameters, default))
                 except NotFittingError as error:
-                    found.append(Issue((*loc, parent, index), str(error)))
+                    issues.append(Issue((*loc, parent, index), str(error)))
+            if not issues and (sentence := _never(allowed, parameters[parent])) is not None:
+                issues.append(Issue((*loc, parent), sentence))
+            found += issues
+
+
+def _never(allowed: Sequence[ParamValue], parent: Parameter) -> str | None:
+    """Why a range has none of the values, so that a condition on them never holds; else None."""
+    if not isinstance(parent, FloatParameter | IntParameter):
+        return None
+    sentence = None
+    for value in allowed:
+        try:
+            in_range(value, parent)
+        except NotFittingError as error:
+            sentence = sentence or str(error)
+        else:
+            return None
+    return sentence
 
 
 def _check_reachable(
