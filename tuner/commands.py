@@ -157,9 +157,10 @@ def _note_on_space(spec: ResolvedSpec) -> tuple[str, ...]:
     cells = spec.space.cells(min(spec.budget.trials, MAX_CELLS))
     if cells is None or len(cells) >= spec.budget.trials:
         return ()
+    all_of_them = "it has" if len(cells) == 1 else "all of them have"
     return (
-        f"its space has {counted(len(cells), 'configuration')}: the study ends when each was "
-        f"tried, before {counted(spec.budget.trials, 'trial')}",
+        f"its space has {counted(len(cells), 'configuration')}: the study ends once {all_of_them} "
+        f"been tried, before {counted(spec.budget.trials, 'trial')}",
     )
 
 
@@ -730,22 +731,24 @@ def retry(database: Database, name: str, number: int | None = None) -> list[int]
                     "be tried again"
                 )
         _take_corrected_code(connection, study)
+        before = trials.queued(connection, study.id)
         numbers = trials.retry(connection, study.id, number)
         if numbers:
-            _go_on(connection, studies.by_id(connection, study.id))
+            units = trials.queued(connection, study.id) - before  # of those that never began
+            _go_on(connection, studies.by_id(connection, study.id), units)
         return numbers
 
 
-def _go_on(connection: Connected, study: Study) -> None:
-    """Let a study whose trials have just been queued try them.
+def _go_on(connection: Connected, study: Study, units: int) -> None:
+    """Let a study try what has just been queued, which wants so many units of its trials.
 
     StudyStateError where it would not: the caller's transaction takes them back.
     """
     over = _why_over(connection, study)
     if over is not None and study.state in (StudyState.FINISHED, StudyState.ACTIVE):
         raise StudyStateError(over)
-    queued = trials.queued(connection, study.id)
-    if study.max_trials is not None and study.issued + queued > study.max_trials:
+    queued = trials.queued(connection, study.id) if units else 0
+    if study.max_trials is not None and units and study.issued + queued > study.max_trials:
         raise StudyStateError(refusals.given_out(study, "trials", queued))
     studies.set_state(connection, study.id, StudyState.ACTIVE, allowed=[StudyState.FINISHED])
 
@@ -888,7 +891,7 @@ def enqueue(
                     f"`{shell.command('change', name, f'budget.trials={needed}')}`"
                 )
             study = _with_trials(connection, study, needed)
-        _go_on(connection, study)
+        _go_on(connection, study, 1)
         return number
 
 

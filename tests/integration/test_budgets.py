@@ -79,7 +79,7 @@ def test_epochs_that_were_not_trained_are_there_for_others(database: Database) -
     bench.finish(third, made=last)  # with its last reports
     assert bench.study().epochs_issued == 23
     assert bench.do(studies.finish_if_done, [bench.id], lease=LEASE)
-    assert bench.study().reason == "its 25 epochs are used up, but 2, too few for another trial"
+    assert bench.study().reason == "its 25 epochs are used up but for 2, too few for another trial"
 
 
 def test_an_interrupted_trial_keeps_its_epochs_and_they_count_once(database: Database) -> None:
@@ -232,7 +232,7 @@ def test_what_short_trials_leave_of_the_seconds_is_used(database: Database) -> N
     assert bench.do(studies.finish_if_done, [bench.id], lease=15000.0) == [bench.id]
     reason = bench.study().reason or ""
     used_up = re.fullmatch(
-        r"its 20000 GPU seconds are used up, but ([\d.]+), too few for another trial", reason
+        r"its 20000 GPU seconds are used up but for ([\d.]+), too few for another trial", reason
     )
     assert used_up is not None, reason
     assert float(used_up[1]) == pytest.approx(500.0, abs=90.0)

@@ -158,6 +158,22 @@ def test_what_is_queued_while_the_last_unit_is_claimed_knows_of_it(database: Dat
     assert len(commands.load_trials(database, commands.find(database, "s"))) == 3
 
 
+def test_a_retried_trial_needs_no_unit_whatever_else_is_queued(database: Database) -> None:
+    trainer = launched(database, 2)
+    commands.enqueue(database, "s", {})
+    commands.change(database, "s", ["budget.trials=2"])
+    assert now(database) == (StudyState.FINISHED, 2, 2)
+    assert commands.retry(database, "s") == [0]
+    assert now(database)[0] is StudyState.ACTIVE
+    held = trainer.claim()
+    assert held is not None
+    assert held.number == 0
+    assert trainer.claim() is None  # what was enqueued has no unit
+    trainer.finish(held)
+    finish(database)
+    assert now(database)[0] is StudyState.FINISHED
+
+
 def test_a_smaller_budget_says_what_it_leaves_in_the_queue(database: Database) -> None:
     launched(database, 1)
     for _ in range(2):

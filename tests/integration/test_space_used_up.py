@@ -232,7 +232,8 @@ def test_a_launch_says_that_the_space_is_smaller_than_the_budget(
     file.write_text(f"{head}budget: {{trials: 8}}\n")
     prepared = commands.prepare_study(database, file, settings())
     assert prepared.notes == (
-        "its space has 3 configurations: the study ends when each was tried, before 8 trials",
+        "its space has 3 configurations: the study ends once all of them have been tried, before "
+        "8 trials",
     )
     for more in ("budget: {trials: 3}\n", "sampler: {repeat: true}\n"):
         file.write_text(head + more)

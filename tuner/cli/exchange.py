@@ -39,9 +39,10 @@ def import_(
     for one in copied:
         out.print(f"imported [bold]{shown(one.name)}[/] with {_trials(one.trials)}")
         if one.were_running:
+            them = "it" if one.were_running == 1 else "them"
             err.print(
                 f"[yellow]{_trials(one.were_running)} had not ended and failed in the copy[/]: "
-                f"{typed('retry', one.name)} queues them again"
+                f"{typed('retry', one.name)} queues {them} again"
             )
 
 

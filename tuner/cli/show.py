@@ -102,7 +102,7 @@ def _facts(one: commands.Overview) -> dict[str, str]:
         facts["epochs"] = f"{study.epochs_issued} of {study.max_epochs} used or reserved"
     if study.max_seconds is not None:
         facts["GPU seconds"] = (
-            f"{study.seconds_issued:.0f} of {study.max_seconds:g} used or reserved"
+            f"{number(study.seconds_issued)} of {study.max_seconds:g} used or reserved"
         )
     if study.priority:
         facts["priority"] = str(study.priority)

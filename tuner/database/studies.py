@@ -124,12 +124,13 @@ _FINISH_IF_DONE = text(f"""
             'its ' || max_epochs || CASE WHEN max_epochs = 1 THEN ' epoch is' ELSE ' epochs are' END
             || ' used up' || CASE
                 WHEN epochs_issued = max_epochs THEN ''
-                ELSE ', but ' || max_epochs - epochs_issued || ', too few for another trial' END
+                ELSE ' but for ' || max_epochs - epochs_issued || ', too few for another trial' END
         WHEN 'gpu_seconds' THEN
             'its ' || max_seconds || CASE WHEN max_seconds = 1 THEN ' GPU second is'
                 ELSE ' GPU seconds are' END || ' used up' || CASE
                 WHEN max_seconds - seconds_issued < 0.05 THEN ''
-                ELSE ', but ' || trim_scale(round(CAST(max_seconds - seconds_issued AS numeric), 1))
+                ELSE ' but for '
+                    || trim_scale(round(CAST(max_seconds - seconds_issued AS numeric), 1))
                     || ', too few for another trial' END
         ELSE 'its hours are used up' END
     WHERE id = ANY(:ids) AND state = 'active' AND {_USED_UP} IS NOT NULL
