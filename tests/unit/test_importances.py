@@ -14,6 +14,7 @@ from tuner.search.effects import (
     effects,
     kernel_of_choices,
     kernel_of_numbers,
+    kernel_of_some,
     normal_scores,
 )
 from tuner.search.importances import _values, baselines, clear, shares
@@ -130,11 +131,37 @@ def test_equal_values_and_pinned_parameters_have_no_effect() -> None:
     assert effects([], np.arange(12.0)) == []
 
 
-def test_a_conditional_parameter_counts_where_it_is() -> None:
-    kernel = kernel_of_numbers(np.array([math.nan, 0.1, math.nan, 0.2]))
-    assert kernel[0, 2] == 1.0  # neither has it
-    assert kernel[0, 1] == 0.0
-    assert 0.0 < kernel[1, 3] < 1.0
+def test_of_a_conditional_parameter_its_value_counts_not_that_it_is_there() -> None:
+    some = kernel_of_numbers(np.array([0.1, 0.2, 0.8, 0.9]))
+    assert kernel_of_some(some, np.full(4, True)) is some
+    kernel = kernel_of_some(some, np.array([True, False, True, False, True, True]))
+    assert kernel[1].tolist() == [0.0] * 6
+    assert kernel.sum() == pytest.approx(0.0, abs=1e-12)
+    assert kernel[0, 2] > 0.0 > kernel[0, 5]
+    # all that have it have the same value: nothing can be said of it
+    alone = kernel_of_some(np.ones((2, 2)), np.array([True, True, False, False]))
+    full = kernel_of_numbers(np.arange(4.0))
+    assert effects([alone, full], np.arange(4.0))[0] == Effect(0.0, 0.0)
+
+
+@pytest.mark.parametrize("matters", [False, True])
+def test_a_choice_matters_beside_a_parameter_that_depends_on_it(matters: bool) -> None:
+    """An optimizer, and a momentum that one of two optimizers has."""
+    studies, clear = 40, np.zeros(2)
+    for seed in range(studies):
+        rng = np.random.default_rng(seed)
+        is_sgd, momentum = rng.random(40) < 0.5, rng.random(40)
+        y = 0.8 * is_sgd + 0.4 * rng.standard_normal(40)
+        if matters:
+            y += is_sgd * 3 * (momentum - 0.5)
+        kernels = [
+            kernel_of_choices(is_sgd.tolist()),
+            kernel_of_some(kernel_of_numbers(momentum[is_sgd]), is_sgd),
+        ]
+        clear += [effect.is_clear for effect in effects(kernels, y)]
+    optimizer, dependent = clear / studies
+    assert optimizer >= 0.75
+    assert dependent >= 0.75 if matters else dependent <= 0.05
 
 
 def test_choices_that_python_holds_for_equal_are_told_apart() -> None:

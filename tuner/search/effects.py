@@ -55,16 +55,11 @@ def normal_scores(values: Array) -> Array:
 
 
 def kernel_of_numbers(values: Array) -> Array:
-    """How alike trials are in a number; NaN: the trial does not have the parameter."""
-    has = ~np.isnan(values)
-    out = np.outer(~has, ~has).astype(float)
-    known = values[has]
-    if len(known):
-        _, inverse, counts = np.unique(known, return_inverse=True, return_counts=True)
-        ranks = (np.cumsum(counts) - counts / 2)[inverse] / len(known)
-        apart = ranks[:, None] - ranks[None, :]
-        out[np.ix_(has, has)] = np.exp(-0.5 * (apart / LENGTH) ** 2)
-    return out
+    """How alike trials are in a number."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - counts / 2)[inverse] / len(values)
+    apart = ranks[:, None] - ranks[None, :]
+    return np.asarray(np.exp(-0.5 * (apart / LENGTH) ** 2))
 
 
 def kernel_of_choices(values: Sequence[object]) -> Array:
@@ -74,10 +69,24 @@ def kernel_of_choices(values: Sequence[object]) -> Array:
     return np.asarray(at[:, None] == at[None, :], float)
 
 
+def kernel_of_some(kernel: Array, has: NDArray[np.bool_]) -> Array:
+    """How alike trials are in a parameter that not all have, from the kernel of those that do.
+
+    What counts is its value. That a trial has it at all is what the parameter explains on which it
+    depends; otherwise the two would explain the same, and neither would be needed.
+    """
+    if has.all():
+        return kernel
+    mean = kernel.mean(axis=0)
+    out = np.zeros((len(has), len(has)))
+    out[np.ix_(has, has)] = kernel - mean[:, None] - mean[None, :] + mean.mean()
+    return out
+
+
 def effects(kernels: Sequence[Array], values: Array) -> list[Effect]:
     """The effect of each parameter, of which trials are alike as in `kernels`."""
     y = normal_scores(values)
-    varied = [k for k, kernel in enumerate(kernels) if kernel.min() < 1]
+    varied = [k for k, kernel in enumerate(kernels) if np.ptp(kernel) > 1e-12]
     out = [Effect(0.0, 0.0)] * len(kernels)
     if not varied or values.min() == values.max():
         return out

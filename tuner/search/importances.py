@@ -15,7 +15,14 @@ from optuna.trial import TrialState as OptunaState
 
 from tuner.database.columns import Reports, reports_of
 from tuner.database.engine import Database
-from tuner.search.effects import Array, Effect, effects, kernel_of_choices, kernel_of_numbers
+from tuner.search.effects import (
+    Array,
+    Effect,
+    effects,
+    kernel_of_choices,
+    kernel_of_numbers,
+    kernel_of_some,
+)
 from tuner.search.history import History
 from tuner.trials import Study
 
@@ -94,9 +101,10 @@ def _values(
 
 
 def _kernel(trials: Sequence[FrozenTrial], name: str) -> Array:
-    values = [t.params.get(name) for t in trials]
-    if any(isinstance(t.distributions.get(name), CategoricalDistribution) for t in trials):
-        return kernel_of_choices(
-            [(type(v), v, name in t.params) for v, t in zip(values, trials, strict=True)]
-        )
-    return kernel_of_numbers(np.array([math.nan if v is None else v for v in values], float))
+    having = [t for t in trials if name in t.params]
+    values = [t.params[name] for t in having]
+    if any(isinstance(t.distributions[name], CategoricalDistribution) for t in having):
+        kernel = kernel_of_choices([(type(v), v) for v in values])
+    else:
+        kernel = kernel_of_numbers(np.array(values, float))
+    return kernel_of_some(kernel, np.array([name in t.params for t in trials]))
