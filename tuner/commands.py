@@ -160,7 +160,19 @@ def _note_on_space(spec: ResolvedSpec) -> tuple[str, ...]:
     all_of_them = "it has" if len(cells) == 1 else "all of them have"
     return (
         f"its space has {counted(len(cells), 'configuration')}: the study ends once {all_of_them} "
-        f"been tried, before {counted(spec.budget.trials, 'trial')}",
+        f"been tried, before {counted(spec.budget.trials, 'trial')}{_note_on_ends(spec)}",
+    )
+
+
+def _note_on_ends(spec: ResolvedSpec) -> str:
+    """How to search fractions, for who wrote `{low: 0, high: 1}` for a parameter of own code."""
+    parameters = spec.space.parameters.items()
+    names = [quoted(name) for name, p in parameters if isinstance(p, IntParameter)]
+    if spec.code is None or not names:
+        return ""
+    takes = "takes" if len(names) == 1 else "take"
+    return (
+        f" ({listed(names)} {takes} whole numbers only; to search fractions, write an end as 0.0)"
     )
 
 
@@ -637,7 +649,7 @@ def _latest_failure(every: Sequence[Trial], study: Study) -> str:
         return ""
     message = visible(trial.message or "without a message")
     return (
-        f"; the latest to fail, trial {trial.number} ({trial.cause}): {message}; once that is "
+        f"; the latest failure, trial {trial.number} ({trial.cause}): {message}. Once that is "
         f"corrected, `{shell.command('retry', study.name)}` queues failed trials again"
     )
 

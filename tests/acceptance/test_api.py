@@ -88,8 +88,8 @@ def test_a_run_of_which_all_trials_fail_raises_what_failed(here: Path) -> None:
         tuner.run({**STUDY, "name": "wrong one"}, workers=1)
     assert str(raised.value) == (
         "the study `wrong one` has no complete trial, so there is no best one (2 failed); the "
-        "latest to fail, trial 1 (user_error): TypeError: train() takes 0 positional arguments "
-        "but 1 was given; once that is corrected, `tuner retry 'wrong one'` queues failed trials "
+        "latest failure, trial 1 (user_error): TypeError: train() takes 0 positional arguments "
+        "but 1 was given. Once that is corrected, `tuner retry 'wrong one'` queues failed trials "
         "again"
     )
     (here / "code_for_api.py").write_text(MODULE)  # the call after the correction

@@ -178,10 +178,10 @@ def test_hints_name_the_study_so_that_bash_reads_it(
         return commands.find(database, name).state
 
     said = line("pause", "--", name)
-    resume = said.out.removeprefix("paused; ").removesuffix(" continues\n")
+    resume = said.out.removeprefix("paused; continue with ").removesuffix("\n")
     assert state() is StudyState.PAUSED
     said = line("retry", "--", name)
-    assert said.err == f"the study is paused: {resume} goes on\n"
+    assert said.err == f"the study is paused; continue it with {resume}\n"
     assert commands.trial(database, study, 0).state is TrialState.WAITING
     said = line(*pasted(resume))
     assert said.out == "active; its trials run where `study.optimize` is called\n", said
@@ -383,7 +383,7 @@ def test_an_export_that_is_in_the_way_is_found_before_training(line: Line) -> No
     Path("exports/small").mkdir(parents=True)
     Path("exports/small/thesis.txt").write_text("all of it")
     sentence = refused(line("run", written()))
-    assert sentence.startswith("exports/small: exists already and is no export of this study")
+    assert sentence.startswith("exports/small: exists already and is not an export of this study")
     assert json.loads(line("list", "--json").out) == []
 
 
@@ -429,7 +429,7 @@ def test_states_that_do_not_allow_it(line: Line, small: Said, database: Database
     for number in ("7", "99999999999999999999"):
         assert f"has no trial {number}" in refused(line("retry", "small", number))
     assert "TRIAL: must be a whole number" in refused(line("retry", "small", "x"))
-    assert line("retry", "small").out == "none has failed\n"
+    assert line("retry", "small").out == "no trial has failed\n"
     assert "is active; stop it first: `tuner stop small`" in refused(
         line("delete", "small", "--yes")
     )
@@ -556,7 +556,7 @@ def test_what_an_export_cannot_be(
     ):
         assert refused(line("export", "small", *words)).startswith(expected), words
     assert "s.yaml: cannot be read" in refused(line("verify", "s.yaml"))
-    assert refused(line("verify", "nowhere")).startswith("nowhere: is no bundle; it has no mani")
+    assert refused(line("verify", "nowhere")).startswith("nowhere: there is no such folder")
     assert not Path("exports").exists()
 
 
@@ -667,7 +667,10 @@ def test_another_winner_of_a_confirmation_has_its_own_first_look(
     [
         (["trials", "x", "--top", "0"], "--top: must be at least 1 (see `tuner trials --help`)"),
         (["trials", "x", "--format", "xml"], "--format: must be one of `table`, `csv`, `json`,"),
-        (["trials", "x", "--format", "parquet"], "--format parquet: is no text; name a file with"),
+        (
+            ["trials", "x", "--format", "parquet"],
+            "--format parquet: cannot be printed; name a file with",
+        ),
         (["trials", "x", "--rows", "reports"], "--rows reports: needs `--format csv`, `jsonl` or"),
         (["trials", "x", "--to", "y"], "--to: needs `--format csv`, `jsonl` or `parquet`"),
         (
@@ -871,7 +874,8 @@ def test_a_run_that_others_stop(
         assert process.wait(STUCK) == 1
     assert "paused: paused by the user" in said
     assert "--state failed" not in said  # nothing has failed
-    assert "to go on" in said
+    _, hint = said.split(". Continue with `")
+    assert hint == f"python -m tuner run {file} --workers 1`\n"
 
     # running it again takes it up; SIGTERM is answered as Ctrl-C
     with subprocess.Popen(
@@ -896,6 +900,9 @@ def test_help_is_grouped(environment: dict[str, str], tmp_path: Path) -> None:
         for title in ("Launch and work", "Look", "Steer", "Installation")
     ]
     assert positions == sorted(positions)
+    wide = tuner("run", "--help", environment={**environment, "COLUMNS": "300"})
+    paragraph = next(line for line in wide.stdout.splitlines() if "If the file has" in line)
+    assert "the best family is exported. Ctrl-C, SIGTERM" in paragraph  # no docstring's line ends
     home = tmp_path / "shell"
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir()

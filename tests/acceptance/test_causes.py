@@ -136,13 +136,13 @@ def test_code_that_always_fails_says_why_and_goes_on_when_it_is_corrected(
     last = done.stderr.splitlines()[-1]
     assert last.startswith("paused: its first 2 trials failed alike (user_error), the last: Type")
     assert " -m tuner retry 'my study'` queues" in last
-    assert " -m tuner run s.yaml` to go on" in last
+    assert " -m tuner run s.yaml` continues" in last
     rows = tuner("trials", "my study", "--state", "failed", **run).stdout.splitlines()
     assert "cause       message" in rows[0]
     assert "user_error  TypeError: no layer 0 at 0x" in rows[1]
 
     # without a correction nothing is better; then the budget is at its end
-    assert tuner("retry", "my study", **run).stderr.startswith("the study is paused: ")
+    assert tuner("retry", "my study", **run).stderr.startswith("the study is paused; ")
     done = tuner("run", "s.yaml", "--json", "--set", "budget.trials=2", **run)
     assert done.returncode == 1
     answer = json.loads(done.stdout)
@@ -155,7 +155,7 @@ def test_code_that_always_fails_says_why_and_goes_on_when_it_is_corrected(
     module.write_text(RIGHT)
     done = tuner("run", "s.yaml", "--set", "budget.trials=2", **run)
     assert done.returncode == 0, done.stderr
-    assert "its code has changed: 2 failed trials are tried again" in done.stderr
+    assert "its code has changed: trying 2 failed trials again" in done.stderr
     states = [t.state for t in commands.load_trials(database, commands.find(database, "my study"))]
     assert states == [TrialState.COMPLETE] * 2
 
@@ -188,10 +188,12 @@ def test_retry_and_resume_take_code_that_was_corrected(
     module.write_text(RIGHT)
     said = tuner("retry", "my study", **run)
     assert said.stdout == "queued again: 0, 1\n"
-    assert said.stderr == "the study is paused: python -m tuner resume 'my study' goes on\n"
+    assert (
+        said.stderr == "the study is paused; continue it with python -m tuner resume 'my study'\n"
+    )
     said = tuner("resume", "my study", **run)
     assert (said.returncode, said.stderr) == (0, "")
-    assert said.stdout == "active; workers (tuner worker --allow-code) continue with it\n"
+    assert said.stdout == "active; workers continue it (tuner worker --allow-code starts one)\n"
     with worker(environment, tmp_path, "--until-done") as process:
         process.wait(STUCK)
     study = commands.find(database, "my study")

@@ -75,7 +75,7 @@ def test_families_are_tuned_compared_and_the_best_is_exported(
     again = tuner("run", str(file), "--set", "family.tfidf.budget.trials=4", **run)
     assert again.returncode == 0, again.stderr
     assert "changed: budget.trials: 3 → 4" in again.stderr
-    assert "\nall of them in " in again.stdout
+    assert "\nall families together took " in again.stdout
     assert "\n  its trials took " in again.stdout  # not the seconds of the other's turns
 
     for arguments, expected in (

@@ -105,7 +105,7 @@ def test_a_function_is_tuned_exported_and_repeated(
     }
     assert best["code"]["function"] == "own_code:train"
     assert best["kept"] == ["checkpoint", "artifacts"]
-    assert "tuner has no test part of it" in tuner("export", "own", "--to", "x", **run).stdout
+    assert "as your code reported it" in tuner("export", "own", "--to", "x", **run).stdout
     elsewhere = {**environment, "TUNER_HOME": str(tmp_path / "elsewhere")}
     without = tuner("export", "own", "--to", "y", environment=elsewhere, cwd=tmp_path)
     assert without.returncode == 0
@@ -116,7 +116,7 @@ def test_a_function_is_tuned_exported_and_repeated(
     assert repeated["best"]["seed"] == best["seed"]
     refused = tuner("verify", str(folder), **run)
     assert refused.returncode == 2
-    assert "training it runs code of its own" in refused.stderr
+    assert "must run: add `--allow-code` to allow that" in refused.stderr
     verified = ok("verify", str(folder), "--allow-code", **run)  # it ends its process here too
     assert [check["passed"] for check in verified["checks"]] == [True, True]
     assert verified["checks"][1]["found"] == best["metric"]["validation"]

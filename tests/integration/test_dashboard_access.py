@@ -259,7 +259,7 @@ def test_every_change_is_written_down_with_who_and_what_came_of_it(served: Serve
     assert said == [
         ("nobody", "POST /login", 401, "as eve"),
         ("one viewer", "POST /studies/1/retry", 403, ""),
-        ("one operator", "POST /studies/1/retry", 303, "none has failed"),
+        ("one operator", "POST /studies/1/retry", 303, "no trial has failed"),
     ]
 
 

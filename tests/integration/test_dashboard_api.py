@@ -136,7 +136,7 @@ def test_an_empty_field_of_the_form_takes_a_limit_away(client: TestClient) -> No
     for form, what in (
         ({"hours": "2", "max_concurrent": "3"}, "budget.hours: null → 2.0"),
         ({"hours": ""}, "budget.hours: 2.0 → null"),
-        ({}, "nothing has changed: it is so already"),
+        ({}, "nothing has changed: these are its values already"),
         ({"max_concurrent": " "}, "resources.max_concurrent: 3 → null"),
     ):
         assert what in said(client.post(change, data=form, headers=hx)), form

@@ -235,6 +235,9 @@ def test_a_launch_says_that_the_space_is_smaller_than_the_budget(
         "its space has 3 configurations: the study ends once all of them have been tried, before "
         "8 trials",
     )
+    file.write_text(head.replace("kind: [a, b, c]", "x: {low: 0, high: 1}"))
+    (note,) = commands.prepare_study(database, file, settings()).notes
+    assert note.endswith("(`x` takes whole numbers only; to search fractions, write an end as 0.0)")
     for more in ("budget: {trials: 3}\n", "sampler: {repeat: true}\n"):
         file.write_text(head + more)
         assert commands.prepare_study(database, file, settings()).notes == ()

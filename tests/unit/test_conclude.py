@@ -27,10 +27,10 @@ def test_studies_take_from_the_first_launch_to_the_last_end() -> None:
 def test_what_is_named_where_trials_have_failed() -> None:
     failed = {**COUNTS, TrialState.FAILED: 2}
     assert conclude._how_to_go_on(STUDY, "tuner run s.yaml --name x", failed) == (
-        "See `tuner trials 'my study' --state failed`; once that is corrected, "
-        "`tuner retry 'my study'` queues failed trials again; use `tuner run s.yaml --name x` "
-        "to go on"
+        "`tuner trials 'my study' --state failed` lists them. Once that is corrected, "
+        "`tuner retry 'my study'` queues failed trials again and `tuner run s.yaml --name x` "
+        "continues"
     )
     assert conclude._how_to_go_on(STUDY, "tuner run s.yaml", COUNTS) == (
-        "Use `tuner run s.yaml` to go on"
+        "Continue with `tuner run s.yaml`"
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import inspect
 import os
 import sys
 from collections.abc import Sequence
@@ -48,6 +49,16 @@ exchange.add_to(app)
 steer.add_to(app)
 accounts.add_to(app)
 database.add_to(app)
+
+
+def _fill(paragraphs: str) -> str:
+    """A docstring without its line ends, so that help fills the terminal's width."""
+    return "\n\n".join(" ".join(one.split()) for one in paragraphs.split("\n\n"))
+
+
+for _command in app.registered_commands:
+    if _command.callback is not None:
+        _command.help = _fill(inspect.getdoc(_command.callback) or "")
 
 
 def _version(asked: bool) -> None:

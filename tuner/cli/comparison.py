@@ -16,7 +16,7 @@ def print_comparison(experiment: str, found: Sequence[Compared]) -> None:
     first = found[0].study
     out.print(
         f"[bold]{shown(experiment)}[/]  {counted(len(found), 'family', 'families')}, "
-        f"{first.direction} {shown(first.metric)} of the validation part"
+        f"{first.direction} {shown(first.metric)} on the validation part"
     )
     best, spread = "best", f"best {TOP}"
     right = frozenset({"trials", best, spread, "time", "size"})

@@ -29,7 +29,7 @@ from tuner.trials import Study, StudyState, TrialState
 from tuner.winner import choice
 
 EXPORTS = Path("exports")
-OWN_FIGURE = "as its own code reported it: tuner has no test part of it"
+OWN_FIGURE = "as your code reported it; tuner holds out no test part for it"
 
 
 def default_export(study: str) -> Path:
@@ -41,8 +41,8 @@ def refuse_taken(folder: Path, studies: Collection[str]) -> None:
     """BadInputError if the folder holds anything but an earlier export of one of these."""
     if folder.exists() and not _is_export_of_one(folder, studies):
         raise BadInputError(
-            f"{files.shown(folder)}: exists already and is no export of this study; name another "
-            "folder with `--to`"
+            f"{files.shown(folder)}: exists already and is not an export of this study; name "
+            "another folder with `--to`"
         )
 
 
@@ -92,7 +92,7 @@ def conclude(
     except NothingToExportError as error:  # the study is at fault, not the command
         sentence = as_called(str(error))
         if counts[TrialState.FAILED]:
-            sentence += f", then `{again}` goes on"
+            sentence += f" and `{again}` continues"
         if as_json:
             _print_failure(database, study, sentence, **others)
         complain(sentence)
@@ -138,11 +138,14 @@ def conclude(
     name = study.name
     allow_code = ["--allow-code"] * (study.family in OWN)
     print_next(
-        (command("report", name), "figures and tables as one HTML page"),
+        (
+            command("report", name if within is None else study.experiment or name),
+            "figures and tables as one HTML page",
+        ),
         (command("trials", name), "every trial"),
         (
             command("verify", str(folder), options=allow_code),
-            "check the export: train it again, compare",
+            "check the export: train it again and compare",
         ),
     )
 
@@ -158,11 +161,11 @@ def _seconds(studies: Sequence[Study]) -> float | None:
 
 def _how_to_go_on(study: Study, again: str, counts: Mapping[TrialState, int]) -> str:
     if not counts[TrialState.FAILED]:
-        return f"Use `{again}` to go on"
+        return f"Continue with `{again}`"
     failed = command("trials", study.name, options=["--state", "failed"])
     return (
-        f"See `{failed}`; once that is corrected, `{command('retry', study.name)}` queues failed "
-        f"trials again; use `{again}` to go on"
+        f"`{failed}` lists them. Once that is corrected, `{command('retry', study.name)}` queues "
+        f"failed trials again and `{again}` continues"
     )
 
 
@@ -210,7 +213,9 @@ def conclude_experiment(
             err.print(f"`{shown(one.study.name)}` [yellow]{one.study.state}[/]: {shown(line)}")
         raise typer.Exit(1)
     if not as_json:
-        out.print(f"all of them in {duration(_seconds([one.study for one in found]))}\n")
+        out.print(
+            f"all families together took {duration(_seconds([one.study for one in found]))}\n"
+        )
     for one in found[1:]:
         if one.best is None:
             _say_why_none(database, one.study)

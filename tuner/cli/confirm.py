@@ -44,16 +44,21 @@ def add_to(app: typer.Typer) -> None:
 def confirm(
     name: str = StudyName,
     top: int | None = typer.Option(
-        None, "--top", "-n", min=1, max=MANY, help="So many of the best; by default 5."
+        None,
+        "--top",
+        "-n",
+        min=1,
+        max=MANY,
+        help="How many of the best to train again; by default 5.",
     ),
     seeds: int | None = typer.Option(
-        None, "--seeds", min=2, max=MANY, help="Trainings of each at most; by default 5."
+        None, "--seeds", min=2, max=MANY, help="Most trainings of each; by default 5."
     ),
     margin: float | None = typer.Option(
         None,
         "--margin",
         min=0.0,
-        help="A cheaper one wins if it is shown to be worse by no more than this; by default one "
+        help="A cheaper one wins if it is shown to be at most this much worse; by default one "
         "standard error of the best mean.",
     ),
     workers: int | None = Workers,
@@ -62,9 +67,9 @@ def confirm(
 ) -> None:
     """Train the leading configurations again, all with the same fresh seeds; the best mean wins.
 
-    A cheaper one replaces it only if it is shown not inferior. Those that are shown worse drop out
-    early. Defaults are those of the study file's `confirm`. Ctrl-C pauses; run it again to resume.
-    Of several objectives the first is judged, of the configurations on the Pareto front.
+    A cheaper one wins only if it is shown not inferior; those shown to be worse drop out early.
+    The study file's `confirm` sets the defaults. Ctrl-C pauses; run it again to resume. With
+    several objectives, the configurations on the Pareto front are compared by the first.
     """
     if margin is not None and not math.isfinite(margin):
         raise BadInputError(f"--margin: must be a finite number, is `{margin}`")

@@ -28,7 +28,7 @@ def import_(
     rename: str | None = As,
     as_json: bool = AsJson,
 ) -> None:
-    """Copy studies out of an Optuna storage, all that is asked for or nothing."""
+    """Copy studies from an Optuna storage: all that you ask for, or none."""
     from tuner.search import exchange  # Optuna, which no other command waits for
 
     with opened() as (_, database):

@@ -31,13 +31,16 @@ def logs(
         None, "--attempt", min=1, help="An earlier attempt; by default the latest."
     ),
     follow: bool = typer.Option(
-        False, "--follow", "-f", help="Go on until the trial has ended, or the attempt named."
+        False,
+        "--follow",
+        "-f",
+        help="Keep printing until the trial, or the attempt named, has ended.",
     ),
 ) -> None:
-    """Print what a trial's attempt wrote to its output.
+    """Print a trial's output.
 
-    The whole text lies on the machine that trained it; elsewhere the last lines of a failed trial
-    are all there is.
+    All of it is on the machine that trained the trial; elsewhere, a failed trial has its last
+    lines.
     """
     with opened() as (settings, database):
         study = commands.find(database, name)

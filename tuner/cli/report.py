@@ -31,7 +31,7 @@ def report(
 ) -> None:
     """Write one self-contained HTML page with figures and tables, or the figures as pictures.
 
-    Of an experiment: a page that compares the families and has a part of each.
+    Of an experiment, the page compares the families and has a section for each.
     """
     # Plotly and Optuna, which few other commands wait for
     from tuner.report import document, material

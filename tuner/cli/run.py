@@ -30,7 +30,6 @@ from tuner.cli.output import (
     print_json,
     running_in_optuna,
     shown,
-    typed,
     user,
 )
 from tuner.cli.working import confirm_all, work_here
@@ -48,19 +47,17 @@ PANEL = "Launch and work"
 
 StudyFile = typer.Argument(help="The study file (YAML).", show_default=False)
 Name = typer.Option(None, "--name", help="Launch under this name instead of the file's.")
-Set = typer.Option(
-    [], "--set", help="Override a field: --set search.learning_rate.high=0.01 (repeatable)."
-)
+Set = typer.Option([], "--set", help="Override a field: --set budget.trials=20 (repeatable).")
 Workers = typer.Option(
     None,
     "--workers",
     "-w",
     min=1,
     max=MAX_EXECUTORS,
-    help="Executors; by default by what is there.",
+    help="Processes that train; by default one per GPU, or one per CPU core.",
 )
 Threads = typer.Option(
-    None, "--threads", min=1, max=MAX_THREADS, help="CPU threads of an executor."
+    None, "--threads", min=1, max=MAX_THREADS, help="CPU threads of each process."
 )
 Device = typer.Option("auto", "--device", help=f"{DEVICES}.")
 
@@ -79,15 +76,15 @@ def run(
     threads: int | None = Threads,
     to: Path | None = typer.Option(None, "--to", help="Export here; by default exports/NAME."),
     dashboard: bool = typer.Option(
-        False, "--dashboard", help="Serve the dashboard meanwhile; its address is shown."
+        False, "--dashboard", help="Serve the dashboard meanwhile and print its address."
     ),
     as_json: bool = AsJson,
 ) -> None:
-    """Launch a study, work on it here until it is done, export the best configuration.
+    """Launch a study, work on it here until it is done, and export the best configuration.
 
-    Where the file has a section `confirm`, the winner is confirmed before it is exported. Of an
-    experiment a study a family; the best of them is exported. Running it again continues where it
-    was. Ctrl-C, SIGTERM and closing the terminal pause it.
+    If the file has a `confirm` section, the winner is confirmed before it is exported. Of an
+    experiment, which has one study per family, the best family is exported. Ctrl-C, SIGTERM and
+    closing the terminal pause it; run it again to resume.
     """
     given = {
         "--set": overrides,
@@ -146,13 +143,12 @@ def _say_launched(prepared: commands.Prepared, launched: commands.Launched) -> N
     for note in launched.notes:
         err.print(f"[yellow]{shown(note)}[/]")
     if not launched.created:
-        goes_on = "goes on where it was" if study.state is StudyState.ACTIVE else "is finished"
-        err.print(f"[dim]`{shown(study.name)}` exists: it {goes_on}[/]")
+        is_active = study.state is StudyState.ACTIVE
+        what = "exists; resuming it" if is_active else "exists and is finished"
+        err.print(f"[dim]`{shown(study.name)}` {what}[/]")
         if launched.retried:
             failed = counted(len(launched.retried), "failed trial")
-            verb = "is" if len(launched.retried) == 1 else "are"
-            again = typed("retry", study.name)
-            err.print(f"its code has changed: {failed} {verb} tried again, as {again} does")
+            err.print(f"its code has changed: trying {failed} again")
         return
     sizes = ", ".join(f"{n:,} {part}" for part, n in prepared.examples.items())
     what = f"data: {sizes} {'example' if sum(prepared.examples.values()) == 1 else 'examples'}"
@@ -215,7 +211,7 @@ def launch(
     name: str | None = Name,
     as_json: bool = AsJson,
 ) -> None:
-    """Launch a study for workers elsewhere (`tuner worker`); of an experiment, one a family."""
+    """Launch a study for workers to pick up (`tuner worker`), or an experiment's studies."""
     with opened() as (settings, database):
         prepared = experiments.prepare(database, file, settings, overrides=overrides, name=name)
         experiment = prepared[0].experiment
@@ -234,9 +230,9 @@ def launch(
         print_next(
             (
                 how_to_work(database, settings, [done.study for done in launched]),
-                "work on it, on any machine with this database",
+                "work on it, on any machine that uses this database",
             ),
-            (command("show", name), "see how it stands"),
+            (command("show", name), "see its progress"),
         )
 
 
@@ -252,13 +248,13 @@ def worker(
     threads: int | None = Threads,
     device: str = Device,
     labels: list[str] = typer.Option(
-        [], "--label", help="Serve studies that want this label too: gpu=h200 (repeatable)."
+        [], "--label", help="What this worker has: gpu=h200. Studies may require it (repeatable)."
     ),
     until_done: bool = typer.Option(
-        False, "--until-done", help="Return when no study is active any more."
+        False, "--until-done", help="Exit when no study is active any more."
     ),
     allow_code: bool = typer.Option(
-        False, "--allow-code", help="Run studies with code of their own (function, command)."
+        False, "--allow-code", help="Run studies that bring their own code (function, command)."
     ),
 ) -> None:
     """Pull trials of all active studies and train them here, until stopped.

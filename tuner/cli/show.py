@@ -40,7 +40,7 @@ def overview_record(one: commands.Overview) -> dict[str, Any]:
 def show(name: str = StudyName, as_json: bool = AsJson) -> None:
     """Show how a study stands: counts, best configuration, search space, failures.
 
-    Of an experiment: how its families compare.
+    Of an experiment, how its families compare.
     """
     with opened() as (settings, database):
         if compared := experiments.compare(database, name):

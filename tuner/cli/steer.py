@@ -45,7 +45,7 @@ def add_to(app: typer.Typer) -> None:
 def change(
     name: str = StudyName,
     fields: list[str] = typer.Argument(
-        help="What shall be: budget.trials=200 resources.priority=5", show_default=False
+        help="New values: budget.trials=200 resources.priority=5", show_default=False
     ),
     as_json: bool = AsJson,
 ) -> None:
@@ -61,7 +61,7 @@ def change(
         for note in done.notes:
             err.print(f"[yellow]{shown(note)}[/]")
         if not done.changes and not done.notes:
-            out.print("nothing has changed: it is so already")
+            out.print("nothing has changed: these are its values already")
         _say_how_to_go_on(done.study)
 
 
@@ -71,7 +71,7 @@ def enqueue(
         help="Parameters: learning_rate=0.001 (others are searched)."
     ),
     extend: bool = typer.Option(
-        False, "--extend", help="Raise `budget.trials` by this one if they are given out."
+        False, "--extend", help="Raise `budget.trials` by one if it is used up."
     ),
     as_json: bool = AsJson,
 ) -> None:
@@ -96,7 +96,8 @@ def enqueue(
 
 def _say_how_to_go_on(study: Study) -> None:
     if study.state in (StudyState.PAUSED, StudyState.STOPPED):
-        err.print(f"[yellow]the study is {study.state}[/]: {typed('resume', study.name)} goes on")
+        again = typed("resume", study.name)
+        err.print(f"[yellow]the study is {study.state}[/]; continue it with {again}")
 
 
 def _say_if_changed(study: Study) -> None:
@@ -107,12 +108,15 @@ def _say_if_changed(study: Study) -> None:
 def _who_works(database: Database, settings: Settings, study: Study) -> str:
     if study.spec is None:
         return "its trials run where `study.optimize` is called"
-    return f"workers ([bold]{shown(how_to_work(database, settings, [study]))}[/]) continue with it"
+    start = f"[bold]{shown(how_to_work(database, settings, [study]))}[/]"
+    return f"workers continue it ({start} starts one)"
 
 
 def retry(
     name: str = StudyName,
-    trial: int | None = typer.Argument(None, help="One trial's number; by default all failed."),
+    trial: int | None = typer.Argument(
+        None, help="One trial's number; by default all failed ones."
+    ),
     as_json: bool = AsJson,
 ) -> None:
     """Queue failed trials again."""
@@ -121,7 +125,7 @@ def retry(
         if as_json:
             print_json({"study": name, "trials": numbers})
         elif not numbers:
-            out.print("none has failed")
+            out.print("no trial has failed")
         else:
             out.print(f"queued again: {', '.join(map(str, numbers))}")
             study = commands.find(database, name)
@@ -136,7 +140,7 @@ def kill(
     trial: int = typer.Argument(help="The trial's number.", show_default=False),
     as_json: bool = AsJson,
 ) -> None:
-    """Fail a running trial, or one that was enqueued and has not begun."""
+    """Stop a running or enqueued trial and record it as failed."""
     with opened() as (_, database):
         commands.kill(database, name, trial, by=user())
         if as_json:
@@ -146,8 +150,8 @@ def kill(
 
 
 def pause(name: str = Named, as_json: bool = AsJson) -> None:
-    """Pause: no new claims; running trials go back to the queue."""
-    how = f"paused; {typed('resume', name)} continues"
+    """Pause a study: no trial starts, and running ones go back to the queue."""
+    how = f"paused; continue with {typed('resume', name)}"
     _steer(name, commands.pause, lambda *_: how, as_json=as_json)
 
 
@@ -162,7 +166,7 @@ def resume(name: str = Named, as_json: bool = AsJson) -> None:
 
 
 def stop(name: str = Named, as_json: bool = AsJson) -> None:
-    """End a study before its budget is used."""
+    """End a study before its budget is used up."""
 
     def how(database: Database, _: Settings, study: Study) -> str:
         if study.spec is None or not commands.overview(database, study.name).counts[_COMPLETE]:
@@ -209,10 +213,10 @@ def _record(name: str, found: Sequence[Study], each: list[dict[str, Any]]) -> di
 
 def delete(
     name: str = Named,
-    yes: bool = typer.Option(False, "--yes", help="Do not ask."),
+    yes: bool = typer.Option(False, "--yes", help="Do not ask for confirmation."),
     as_json: bool = AsJson,
 ) -> None:
-    """Delete a study, or all of an experiment, with trials and weights, for good."""
+    """Delete a study, or all of an experiment, with its trials and weights, for good."""
     with opened() as (settings, database):
         found = commands.named(database, name)
         totals = {

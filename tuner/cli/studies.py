@@ -87,15 +87,17 @@ def list_(as_json: bool = AsJson) -> None:
 def trials(
     name: str = StudyName,
     form: Literal["table", "csv", "json", "jsonl", "parquet"] = typer.Option(
-        "table", "--format", "-f"
+        "table", "--format", "-f", help="How to print or write them."
     ),
     only: TrialState | None = typer.Option(None, "--state", help="Only trials in this state."),
-    sort: Literal["number", "value"] = typer.Option("number", "--sort"),
-    top: int | None = typer.Option(None, "--top", "-n", min=1, help="Only so many."),
+    sort: Literal["number", "value"] = typer.Option(
+        "number", "--sort", help="By number, or by value with the best first."
+    ),
+    top: int | None = typer.Option(None, "--top", "-n", min=1, help="At most this many."),
     kind: Literal["trials", "reports", "attempts"] = typer.Option(
         "trials", "--rows", help="What a row is, in csv, jsonl and parquet."
     ),
-    to: Path | None = typer.Option(None, "--to", help="Write this file; parquet needs it."),
+    to: Path | None = typer.Option(None, "--to", help="Write to this file; parquet needs one."),
     tensorboard: Path | None = typer.Option(
         None, "--tensorboard", metavar="FOLDER", help="Write TensorBoard's event files instead."
     ),
@@ -117,7 +119,7 @@ def trials(
     if kind != "trials" and form in ("table", "json"):
         raise BadInputError(f"--rows {kind}: needs `--format csv`, `jsonl` or `parquet`")
     if to is None and form == "parquet":
-        raise BadInputError("--format parquet: is no text; name a file with `--to`")
+        raise BadInputError("--format parquet: cannot be printed; name a file with `--to`")
     if to is not None and form in ("table", "json"):
         raise BadInputError("--to: needs `--format csv`, `jsonl` or `parquet`")
     with opened() as (_, database):
@@ -251,7 +253,9 @@ def best(name: str = StudyName, as_json: bool = AsJson) -> None:
 
 
 Formats = typer.Option(
-    [], "--config", help=f"The configuration also as {', '.join(export.FORMATS)} (repeatable)."
+    [],
+    "--config",
+    help=f"Also write the configuration as {', '.join(export.FORMATS)} (repeatable).",
 )
 
 
@@ -259,16 +263,18 @@ def export_(
     name: str = StudyName,
     to: Path | None = typer.Option(None, "--to", help="The folder; by default exports/NAME."),
     force: bool = typer.Option(False, "--force", help="Replace an earlier export."),
-    trial: int | None = typer.Option(None, "--trial", min=0, help="This trial, not the best."),
+    trial: int | None = typer.Option(
+        None, "--trial", min=0, help="This trial instead of the best."
+    ),
     top: int | None = typer.Option(
-        None, "--top", "-n", min=1, help="So many of the best, each into a folder of its own."
+        None, "--top", "-n", min=1, help="This many of the best, each into its own folder."
     ),
     formats: list[str] = Formats,
     onnx: bool = typer.Option(
-        False, "--onnx", help="With the network as ONNX too, compared with torch's answers."
+        False, "--onnx", help="Write the network as ONNX too, checked against torch."
     ),
     look_again: bool = typer.Option(
-        False, "--look-again", help="Read the test part for this trial too; it is recorded."
+        False, "--look-again", help="Read the test part for this trial too; this is recorded."
     ),
     optuna: str | None = typer.Option(
         None, "--optuna", metavar="URL", help="Copy the study into an Optuna storage instead."
@@ -276,9 +282,9 @@ def export_(
     rename: str | None = As,
     as_json: bool = AsJson,
 ) -> None:
-    """Export the best configuration as a bundle: configuration, weights, predictions, proofs.
+    """Export the best configuration as a bundle: its weights, figures and predict.py.
 
-    Of an experiment: the best of each family, together.
+    Of an experiment, the best of each family.
     """
     names_one = any(given is not None for given in (to, trial, top))
     if optuna is not None and (names_one or force or formats or onnx or look_again):
@@ -344,7 +350,7 @@ def _say_exported(exported: export.Exported, as_json: bool) -> None:
     )
 
 
-OPEN = "to be named in the study file"
+OPEN = "set it in the study file"
 
 
 def families(as_json: bool = AsJson) -> None:
@@ -360,7 +366,7 @@ def families(as_json: bool = AsJson) -> None:
             continue
         metrics = ", ".join(card.metrics_with_labels or card.metrics)
         if card.metrics_of_numbers:
-            metrics += f"; of numbers {', '.join(card.metrics_of_numbers)}"
+            metrics += f"; for regression {', '.join(card.metrics_of_numbers)}"
         out.print(f"  metrics {metrics}; data: {' or '.join(card.data)}")
         space = {**card.space.describe(), **dict.fromkeys(card.open, OPEN)}
         out.print(params_table(space, indent=4))

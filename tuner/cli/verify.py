@@ -26,21 +26,21 @@ def verify(
         False, "--predict", help="Compare predict.py's predictions with those of training."
     ),
     allow_code: bool = typer.Option(
-        False, "--allow-code", help="Run the code of families function and command."
+        False, "--allow-code", help="Allow it to run your own code (function, command)."
     ),
     overrides: list[str] = typer.Option(
-        [], "--set", help="Where the data lies now: --set data.path=... (repeatable)."
+        [], "--set", help="Where the data is now: --set data.path=... (repeatable)."
     ),
     as_json: bool = AsJson,
 ) -> None:
-    """Check an export: files unchanged, metric measured again, trained again, predictions alike.
+    """Check an export: files unchanged, metric measured again, training repeated.
 
-    Needs neither the study nor its database. Exit code 1 if it is not what it claims to be.
+    Needs neither the study nor its database. Exit code 1 if a check fails.
     """
     logs.configure(settings().log_level)
     if predict:
         program = shown(bundle.absolute() / PREDICT)
-        err.print(f"`--predict` runs {program}: the code of whoever made this bundle")
+        err.print(f"`--predict` runs {program}, the code of whoever made this bundle")
     made = []
     found = checks(bundle, train=train, predict=predict, allow_code=allow_code, overrides=overrides)
     for check in found:

@@ -26,7 +26,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def workers_(as_json: bool = AsJson) -> None:
-    """List the workers that are there, their devices and how these fare."""
+    """List the live workers with the load of their devices."""
     with opened() as (_, database), database.transaction() as connection:
         alive = workers.alive(connection)
         found = devices.latest(connection, [worker.id for worker in alive])

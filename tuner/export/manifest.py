@@ -33,7 +33,10 @@ def read(folder: Path) -> dict[str, str]:
         content: Any = json.loads((folder / NAME).read_text(encoding="utf-8"))
         version, files = content["format"], content["files"]
     except FileNotFoundError:
-        raise BadInputError(f"{where}: is no bundle; it has no {NAME}") from None
+        what = (
+            f"is not a bundle: it has no {NAME}" if folder.exists() else "there is no such folder"
+        )
+        raise BadInputError(f"{where}: {what}") from None
     except OSError as error:
         raise BadInputError(f"{where}: cannot be read ({error.strerror or error})") from error
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -75,9 +75,8 @@ def verify(
         raise BadInputError(f"{shown(bundle)}: its {RESULT} cannot be read ({error})") from None
     if claimed.spec.code is not None and train and not allow_code:
         raise BadInputError(
-            f"{shown(bundle)}: training it runs code of its own, in "
-            f"{shown(claimed.spec.code.folder)}: `--allow-code` allows it, `--no-train` leaves it "
-            "out"
+            f"{shown(bundle)}: to train it again, code in {shown(claimed.spec.code.folder)} must "
+            "run: add `--allow-code` to allow that, or `--no-train` to skip the training"
         )
     with tempfile.TemporaryDirectory(prefix="tuner-verify-") as work:
         folder = Path(work)
@@ -85,7 +84,7 @@ def verify(
             yield from claimed.figures(folder, predict=predict)
         elif predict:
             raise BadInputError(
-                f"{shown(bundle)}: is of users' own code, which tuner cannot ask for predictions"
+                f"{shown(bundle)}: holds your own code, which tuner cannot ask for predictions"
             )
         if train:
             yield claimed.training(folder)

@@ -82,7 +82,10 @@ def change(
     study = commands.study_of(board.database, study_id)
     assignments = [f"{LIMITS[name]}={value or 'null'}" for name, value in limits.items()]
     done = commands.change(board.database, study.name, assignments)
-    said = "\n".join((*done.changes, *done.notes)) or "nothing has changed: it is so already"
+    said = (
+        "\n".join((*done.changes, *done.notes))
+        or "nothing has changed: these are its values already"
+    )
     return _done(request, study_id, said)
 
 
@@ -106,7 +109,7 @@ def retry(request: Request, board: Context, study_id: StudyId) -> Response:
     """Queue all failed trials again."""
     study = commands.study_of(board.database, study_id)
     numbers = commands.retry(board.database, study.name)
-    said = f"queued again: {count(len(numbers), 'trial')}" if numbers else "none has failed"
+    said = f"queued again: {count(len(numbers), 'trial')}" if numbers else "no trial has failed"
     return _done(request, study_id, said)
 
 
