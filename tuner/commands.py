@@ -452,7 +452,7 @@ def _set_limits(
         for name in ("trials", "total_epochs", "gpu_seconds")
         if (asked := getattr(spec.budget, name)) != (least := getattr(effective.budget, name))
     ]
-    notes += _left_waiting(connection, after)
+    notes += refusals.left_waiting(connection, after)
     changes = differences(before, effective)
     more = may_go_on or extends(before, effective)
     return _changed(connection, after, changes, notes, may_go_on=more)
@@ -467,7 +467,7 @@ def _set_trials(connection: Connected, study: Study, wanted: int | None) -> Laun
     notes, changes = [], []
     if after.max_trials != wanted:
         notes.append(f"budget.trials cannot be {wanted}: {after.max_trials} given out already")
-    notes += _left_waiting(connection, after)
+    notes += refusals.left_waiting(connection, after)
     if after.max_trials != study.max_trials:
         old, new = study.max_trials or "not set", after.max_trials or "not set"
         changes.append(f"budget.trials: {old} → {new}")
@@ -476,16 +476,6 @@ def _set_trials(connection: Connected, study: Study, wanted: int | None) -> Laun
         and (after.max_trials is None or after.max_trials > study.max_trials)
     )
     return _changed(connection, after, changes, notes, may_go_on=may_go_on)
-
-
-def _left_waiting(connection: Connected, study: Study) -> list[str]:
-    """A note where configurations are queued that the budget of trials does not reach."""
-    needed = study.issued + trials.queued(connection, study.id)
-    if study.max_trials is None or needed <= study.max_trials:
-        return []
-    left = counted(needed - study.max_trials, "queued configuration")
-    change = shell.command("change", study.name, f"budget.trials={needed}")
-    return [f"the budget leaves out {left}: `{change}` includes them all"]
 
 
 def _changed(

@@ -178,11 +178,11 @@ def test_a_smaller_budget_says_what_it_leaves_in_the_queue(database: Database) -
     launched(database, 1)
     for _ in range(2):
         commands.enqueue(database, "s", {})
-    left = "the budget leaves out {}: `tuner change s budget.trials=3` includes them all"
+    left = "the budget leaves out {}: `tuner change s budget.trials=3` includes {}"
     done = commands.change(database, "s", ["budget.trials=2"])
-    assert done.notes == (left.format("1 queued configuration"),)
+    assert done.notes == (left.format("1 queued configuration", "it"),)
     done = commands.change(database, "s", ["budget.trials=1"])
-    assert done.notes == (left.format("2 queued configurations"),)
+    assert done.notes == (left.format("2 queued configurations", "all of them"),)
     done = commands.change(database, "s", ["budget.trials=3"])
     assert (done.study.state, done.notes) == (StudyState.ACTIVE, ())
 

@@ -197,6 +197,19 @@ def test_what_is_enqueued_takes_its_unit_when_it_starts(database: Database) -> N
     assert [t.params["x"] for t in study.trials] == [0.1, 0.2, 0.3]
 
 
+def test_what_is_enqueued_beyond_the_budget_is_noted(
+    database: Database, sentences: list[str]
+) -> None:
+    study = create(database, trials=1)
+    study.enqueue_trial({"x": 0.5})
+    assert sentences == []
+    study.enqueue_trial({"x": 0.25})
+    assert sentences == [
+        "the budget leaves out 1 queued configuration: `tuner change notebook budget.trials=2` "
+        "includes it"
+    ]
+
+
 def test_a_trial_that_is_tried_again_is_the_same_one(database: Database) -> None:
     study = create(database, trials=2)
 

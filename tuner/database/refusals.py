@@ -3,9 +3,9 @@
 from sqlalchemy import Connection
 
 from tuner import shell
-from tuner.database import studies
+from tuner.database import studies, trials
 from tuner.errors import visible
-from tuner.spec.words import quoted
+from tuner.spec.words import counted, quoted
 from tuner.trials import Study, StudyState
 
 
@@ -50,6 +50,17 @@ def is_given_out(study: Study, budget: str) -> str:
             return f"{seconds} leave {rest:.1f}, too few for another trial"
         case _:
             return f"the hours {of} are over"
+
+
+def left_waiting(connection: Connection, study: Study) -> list[str]:
+    """A note where configurations are queued that the budget of trials does not reach."""
+    needed = study.issued + trials.queued(connection, study.id)
+    if study.max_trials is None or needed <= study.max_trials:
+        return []
+    left = needed - study.max_trials
+    change = shell.command("change", study.name, f"budget.trials={needed}")
+    what = f"{counted(left, 'queued configuration')}: `{change}` includes"
+    return [f"the budget leaves out {what} {'it' if left == 1 else 'all of them'}"]
 
 
 def how_to_extend(study: Study, budget: str | None, queued: int = 1) -> str:

@@ -49,6 +49,13 @@ class Study(optuna.Study):
                 self.stop()  # of several threads, those that have not begun do not begin
             raise
 
+    def enqueue_trial(self, *arguments: Any, **options: Any) -> None:
+        """Queue as `optuna.Study.enqueue_trial` does; logs where the budget does not reach it."""
+        super().enqueue_trial(*arguments, **options)
+        assert isinstance(self._storage, Storage)
+        for note in self._storage.left_waiting(self._study_id):
+            _log.warning("%s", note)
+
 
 def create_study(
     *,

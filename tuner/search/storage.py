@@ -120,6 +120,11 @@ class Storage(BaseStorage):
                     connection, study_id, StudyState.ACTIVE, allowed=[StudyState.FINISHED]
                 )
 
+    def left_waiting(self, study_id: int) -> list[str]:
+        """A note where configurations are queued that the study's budget does not reach."""
+        with self._known(), self._database.statement() as connection:
+            return refusals.left_waiting(connection, studies.by_id(connection, study_id))
+
     def delete_study(self, study_id: int) -> None:
         with self._known(), self._database.transaction() as connection:
             studies.delete(connection, study_id)
