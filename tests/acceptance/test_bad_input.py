@@ -14,15 +14,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import optuna
 import pytest
 from optuna.trial import TrialState as OptunaState
+from sqlalchemy import text
 
 from tests.acceptance.studies import slow
 from tests.conftest import STUCK, eventually, tuner, tuner_here
 from tuner import artifacts, commands, confirmations, settings
 from tuner.cli import names
+from tuner.database import workers
 from tuner.database.engine import Database
 from tuner.errors import StudyNotFoundError
 from tuner.search.storage import Storage
@@ -140,6 +143,15 @@ def add_trial(database: Database, name: str, learning_rate: float = 0.01, **tria
             **trial,
         )
     )
+    with database.transaction() as connection:
+        worker_id = uuid4()
+        workers.register(
+            connection, worker_id, host="here", pid=1, slots=1, devices=["cpu"], version="1"
+        )
+        connection.execute(
+            text("UPDATE tuner.trials SET worker_id = :worker WHERE started_at IS NOT NULL"),
+            {"worker": worker_id},
+        )
 
 
 @pytest.fixture
