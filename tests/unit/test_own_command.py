@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import eventually
+from tests.conftest import STUCK, eventually
 from tests.unit.conftest import Recorder
 from tuner.artifacts import LOG_FILE
 from tuner.errors import SpecError, TunerError
@@ -330,6 +330,33 @@ def test_a_paused_trial_has_time_to_save(tmp_path: Path, monkeypatch: pytest.Mon
     script = 'report 1 1; [ $answer = stop ] && sleep 0.3 && echo 1 > "$TUNER_CHECKPOINT/saved"'
     shell(tmp_path, script, context=context)
     assert (tmp_path / "7.1" / "checkpoint" / "saved").exists()
+
+
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_a_report_on_its_way_when_the_worker_stops_counts(
+    tmp_path: Path, epochs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "STOP_GRACE", STUCK)
+    monkeypatch.setattr(command, "TERM_GRACE", STUCK)
+    script = (
+        "trap stopped=1 TERM; report 1 0.5; touch started\n"
+        'until [ "$stopped" ]; do sleep 0.05; done\n'
+        "report 2 0.4; echo $answer > answer\n"
+    )
+
+    def decide(step: int) -> Decision:  # as a worker that is stopping
+        return Decision.GO_ON if step in (1, epochs) else Decision.STOP
+
+    context = shell(
+        tmp_path,
+        script,
+        context=Worker((tmp_path / "started").exists, decide),
+        epochs=epochs,
+    )
+    assert [report.step for report in context.reports[7]] == [1, 2]
+    assert (tmp_path / "answer").read_text().strip() == ("continue" if epochs else "stop")
+    # a trial that has everything has nothing to do in another attempt
+    assert [value for value, _ in context.finished.values()] == ([0.4] if epochs else [])
 
 
 def test_a_command_that_never_reports_ends_when_the_worker_wants(tmp_path: Path) -> None:

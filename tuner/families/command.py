@@ -61,10 +61,12 @@ class _Command:
     def __init__(self, task: Task, cohort: Cohort, code: Code, context: Context) -> None:
         self._task = task
         self._context = context
+        self._epochs = cohort.epochs
         self._outcome = Outcome(task, cohort, context)
         self._lines = self._reports = 0
         self._step = 0
         self._told = False  # to stop, in the answer to a report
+        self._stopping = False  # the worker wants it to end
         self._followers = Followers()
         self._terminate_at: float | None = None  # monotonic clock, as the next
         self._kill_at: float | None = None
@@ -113,8 +115,9 @@ class _Command:
         now = time.monotonic()
         if (note := self._followers.look_after()) is not None:
             print(f"tuner: {note}", file=sys.stderr)  # to the trial's log
-        if self._context.asked_to_stop() and not self._outcome.is_over:
-            self._outcome.is_over = True
+        asked = self._context.asked_to_stop()
+        if asked and not self._outcome.is_over and not self._stopping:
+            self._stopping = True  # a report that is on its way counts: a checkpoint may follow it
             self._followers.stop(self._step + 1)
             self._terminate_at = now  # it is in the middle of something: there is no answer to wait
         with contextlib.suppress(OSError):
@@ -136,7 +139,7 @@ class _Command:
                 return
             step, value, metrics = measure.parsed(message, self._step + 1)
         except (TypeError, ValueError) as error:
-            if self._outcome.is_over:
+            if self._outcome.is_over or self._stopping:
                 return
             shown = quoted(line.text[:200].decode("utf-8", "replace"))
             sentence = f"line {self._lines} of the reports: {error}: {shown}"
@@ -157,7 +160,8 @@ class _Command:
             self._terminate_at = time.monotonic() + grace
 
     def _conclude(self, code: int) -> None:
-        if self._outcome.is_over:
+        is_whole = code == 0 and 0 < self._epochs <= self._step
+        if self._outcome.is_over or (self._stopping and not is_whole):
             return
         if code == 0 or self._told:  # it was past its last epoch: how it ends is its own business
             if not self._reports:
