@@ -146,6 +146,18 @@ def test_a_failed_training_puts_a_configuration_out_until_it_is_tried_again(home
     assert home.confirm(seeds=3) == 1
 
 
+@pytest.mark.parametrize(("budget", "expected"), [("", 6), (", max_failures: 2", 2)])
+def test_two_failures_alike_do_not_pause_a_confirmation(
+    database: Database, tmp_path: Path, budget: str, expected: int
+) -> None:
+    """They pause a study of own code up to the default; here the code has worked."""
+    text = STUDY.replace("trials: 3, epochs: 1", f"trials: 3, epochs: 1{budget}")
+    home = Home(database, tmp_path, text)
+    assert home.confirm(seeds=3) == 1
+    companion = commands.find(database, "luck-confirm")
+    assert ResolvedSpec.from_json(companion.spec or {}).budget.max_failures == expected
+
+
 def test_an_interrupted_confirmation_is_paused_and_goes_on(home: Home) -> None:
     assert home.confirm(seeds=3, work=lambda _: True) is None
     assert commands.find(home.database, "luck-confirm").state is StudyState.PAUSED

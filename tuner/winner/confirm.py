@@ -242,7 +242,7 @@ def _companion(database: Database, study: Study) -> Study:
         update={
             "name": name,
             "budget": type(spec.budget)(
-                trials=1, epochs=spec.budget.epochs, max_failures=spec.budget.max_failures
+                trials=1, epochs=spec.budget.epochs, max_failures=_max_failures(spec)
             ),
             "pruner": spec.pruner.model_copy(update={"name": "none"}),
             "sampler": spec.sampler.model_copy(update={"name": "random"}),
@@ -277,6 +277,17 @@ def _companion(database: Database, study: Study) -> Study:
             "delete it, or the one that it was made for has changed"
         )
     return existing
+
+
+def _max_failures(spec: ResolvedSpec) -> int:
+    """After how many failures in a row a confirmation pauses.
+
+    By default a study of own code pauses as soon as its first two trials fail alike, which no
+    larger limit does. Here the code has worked, and such failures are those of a configuration.
+    """
+    limit = spec.budget.max_failures
+    default = type(spec.budget).model_fields["max_failures"].default
+    return limit + 1 if limit == default else limit
 
 
 def _repeats(study: Study) -> dict[int, tuple[int, int]]:
