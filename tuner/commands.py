@@ -489,12 +489,13 @@ def _changed(
     """What a change of limits has done; a finished study goes on if there is something to try."""
     notes = list(notes)
     if study.state is StudyState.FINISHED:
-        if may_go_on and _why_over(connection, study) is None:
+        why_over = _why_over(connection, study) if may_go_on else study.reason
+        if may_go_on and why_over is None:
             studies.set_state(
                 connection, study.id, StudyState.ACTIVE, allowed=[StudyState.FINISHED]
             )
         else:
-            notes.append(f"the study stays finished: {visible(study.reason or 'it is over')}")
+            notes.append(f"the study stays finished: {visible(why_over or 'it is over')}")
     elif study.state is StudyState.ACTIVE:  # it may be the last one that it gives
         lease = settings().lease_seconds
         studies.finish_if_done(connection, [study.id], lease=lease)

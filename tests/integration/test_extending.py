@@ -88,7 +88,10 @@ def test_more_trials_do_not_reopen_a_study_that_has_reached_its_target(database:
     launched(database, 2, target=0.4)
     finish(database, reason="trial 1 reached the target 0.4 with 0.5")
     done = commands.change(database, "s", ["budget.trials=9"])
-    assert done.notes == ("the study stays finished: trial 1 reached the target 0.4 with 0.5",)
+    assert done.notes == (
+        "the study stays finished: trial 1 reached the target 0.4 with 0.5: remove that limit with "
+        "`tuner change s budget.target=null` to continue",
+    )
     commands.change(database, "s", ["budget.target=0.9"])
     assert now(database) == (StudyState.ACTIVE, 9, 9)
 

@@ -162,6 +162,21 @@ def test_repeats_come_when_they_are_asked_for(database: Database) -> None:
     assert len(set(colours[:3])) == 3
 
 
+def test_a_study_that_its_space_ends_next_does_not_blame_the_budget_that_ended_it(
+    database: Database,
+) -> None:
+    whole = spec()
+    budget = whole.budget.model_copy(update={"trials": 3})
+    (trainer,) = launch(database, whole.model_copy(update={"budget": budget}))
+    for _ in range(3):
+        held = trainer.claim()
+        assert held is not None
+        trainer.finish(held)
+    assert end(database, trainer).reason == "all 3 trials are done"
+    done = commands.change(database, "s", ["budget.trials=20"])
+    assert done.notes[0].startswith(f"the study stays finished: {REASON}: `tuner change s sampler")
+
+
 def test_a_used_up_space_is_reopened_by_repeats_alone(database: Database) -> None:
     (trainer,) = launch(database, spec())
     for _ in range(3):
@@ -170,7 +185,8 @@ def test_a_used_up_space_is_reopened_by_repeats_alone(database: Database) -> Non
         trainer.finish(held)
     end(database, trainer)
     done = commands.change(database, "s", ["budget.trials=20"])
-    assert done.notes == (f"the study stays finished: {REASON}",)
+    repeat = "`tuner change s sampler.repeat=true` repeats them"
+    assert done.notes == (f"the study stays finished: {REASON}: {repeat}",)
     with pytest.raises(
         StudyStateError, match=r": `tuner change s sampler\.repeat=true` repeats them$"
     ):

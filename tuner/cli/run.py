@@ -20,6 +20,7 @@ from tuner.cli.dashboard import beside
 from tuner.cli.names import study_names
 from tuner.cli.output import (
     AsJson,
+    as_called,
     command,
     complain,
     err,
@@ -141,7 +142,7 @@ def _say_launched(prepared: commands.Prepared, launched: commands.Launched) -> N
     for change in launched.changes:
         err.print(f"[yellow]changed:[/] {shown(change)}")
     for note in launched.notes:
-        err.print(f"[yellow]{shown(note)}[/]")
+        err.print(f"[yellow]{shown(as_called(note))}[/]")
     if not launched.created:
         is_active = study.state is StudyState.ACTIVE
         what = "exists; resuming it" if is_active else "exists and is finished"

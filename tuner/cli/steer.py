@@ -59,7 +59,7 @@ def change(
         for line in done.changes:
             out.print(f"[yellow]changed:[/] {shown(line)}")
         for note in done.notes:
-            err.print(f"[yellow]{shown(note)}[/]")
+            err.print(f"[yellow]{shown(as_called(note))}[/]")
         if not done.changes and not done.notes:
             out.print("nothing has changed: these are its values already")
         _say_how_to_go_on(done.study)
