@@ -240,7 +240,7 @@ def copy(made: Callable[[str], Made], tmp_path: Path) -> Path:
 def test_what_was_changed_is_refused(copy: Path) -> None:
     for name, expected in (
         ("config.yaml", "config.yaml was changed"),
-        ("more", "more is not of it"),
+        ("more", "more does not belong to it"),
     ):
         path = copy / name
         before = path.read_bytes() if path.exists() else None

@@ -157,7 +157,7 @@ def test_the_same_class_in_several_ways_is_named(tmp_path: Path) -> None:
     data = prepared(csv(tmp_path / "a.csv", ["0", "0.0", "1", "1 "]))
     assert data.classes == ("0", "1")
     assert data.notes == (
-        "labels that are written in several ways but the same class: "
+        "labels written in several ways that are one class: "
         "`0` (12 rows), `0.0` (12 rows); `1` (12 rows), `1 ` (12 rows)",
     )
 

@@ -63,7 +63,7 @@ def test_a_byte_order_mark_names_utf_16(tmp_path: Path) -> None:
     path.write_bytes(content().encode("utf-16"))
     data = opened(path)
     assert texts(data) == sorted(text for text, _ in ROWS)
-    assert data.notes == ("the byte order mark says UTF-16, and the file was read so",)
+    assert data.notes == ("the file was read as UTF-16, as its byte order mark says",)
 
 
 @pytest.mark.parametrize(

@@ -275,8 +275,8 @@ def test_failures_have_causes(tmp_path: Path, script: str, cause: Cause, sentenc
 @pytest.mark.parametrize(
     ("reported", "sentence"),
     [
-        ("garbage", "line 1 of the reports: is no JSON: `garbage`"),
-        (r"\xff\x00\x1b[31m", "line 1 of the reports: is no JSON"),
+        ("garbage", "line 1 of the reports: is not JSON: `garbage`"),
+        (r"\xff\x00\x1b[31m", "line 1 of the reports: is not JSON"),
         ("3", "line 1 of the reports: must be an object"),
         ('{"valeu": 1}', "has the unknown key 'valeu'; it has `value`, `step` and `metrics`"),
         ('{"step": 1}', "has no `value`"),

@@ -121,7 +121,7 @@ class LabelColumn:
         several = [texts for texts in writings.values() if len(texts) > 1]
         if several:
             written_so = _groups(several, self._texts, unit)
-            yield f"labels that are written in several ways but the same class: {written_so}"
+            yield f"labels written in several ways that are one class: {written_so}"
 
     @property
     def reordered(self) -> bool:

@@ -62,7 +62,7 @@ def check(folder: Path) -> None:
             "files alone"
         )
     problems = [f"{name} is missing" for name in sorted(expected.keys() - there)]
-    problems += [f"{name} is not of it" for name in sorted(there - expected.keys())]
+    problems += [f"{name} does not belong to it" for name in sorted(there - expected.keys())]
     problems += [
         f"{name} was changed"
         for name in sorted(expected.keys() & there)

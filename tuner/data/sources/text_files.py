@@ -38,7 +38,7 @@ def read(path: Path, encoding: str | None) -> tuple[str, list[str]]:
     notes = []
     if encoding is None and content[:2] in _UTF_16:
         encoding = "utf-16"
-        notes.append("the byte order mark says UTF-16, and the file was read so")
+        notes.append("the file was read as UTF-16, as its byte order mark says")
     elif encoding is not None and _is_utf_8(content):
         notes.append(f"the file is valid UTF-8, but was read as {encoding}, as `encoding` says")
     text = decoded(content, where, encoding)
