@@ -1,6 +1,8 @@
 """Who may do what: every route, asked by everybody, under right and wrong names and origins."""
 
 import asyncio
+import fcntl
+import os
 import re
 import stat
 import threading
@@ -9,7 +11,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import argon2
@@ -28,14 +31,17 @@ from tuner.dashboard.app import create_app
 from tuner.dashboard.context import Access, Board
 from tuner.dashboard.plots import stream
 from tuner.dashboard.security import limits
-from tuner.dashboard.security.access import COOKIE, identify
+from tuner.dashboard.security.access import COOKIE as NAME
+from tuner.dashboard.security.access import identify
+from tuner.dashboard.server import Place, serve
 from tuner.database import audit, studies
 from tuner.database.engine import Database
-from tuner.errors import AccountError
+from tuner.errors import AccountError, DatabaseUnreachableError
 from tuner.settings import Settings
 
 PASSWORD = "correct horse battery"
 HOST = "http://localhost"
+COOKIE = f"{NAME}_80"
 PUBLIC = {("GET", "/login"), ("POST", "/login"), ("GET", "/healthz")}
 ADMIN = re.compile(r"/delete$|/audit$")
 ANYBODYS = {("POST", "/logout")}  # with any role
@@ -154,6 +160,45 @@ def test_every_answer_has_the_headers_that_protect_it(served: Served) -> None:
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["cache-control"] == "no-store"
         assert "access-control-allow-origin" not in headers
+
+
+def test_strangers_learn_nothing_of_what_is_wrong_behind_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "PostgreSQL at db.internal:5432/tuner does not answer: no role ada"
+
+    def fail(*_: object) -> NoReturn:
+        raise DatabaseUnreachableError(secret)
+
+    with monkeypatch.context() as away:
+        away.setattr("tuner.database.health.health", fail)
+        away.setattr("tuner.accounts.user_of", fail)
+        for path in ("/healthz", "/studies", "/api/v1/studies"):
+            answer = served.client("viewer").get(path)
+            assert answer.status_code == 503
+            assert "internal" not in answer.text
+            assert "log says why" in answer.text
+    assert secret in caplog.text
+    monkeypatch.setattr("tuner.commands.studies_of", fail)
+    answer = served.client("viewer").get("/api/v1/studies")
+    assert (answer.status_code, answer.json()["error"]) == (503, secret)
+
+
+def test_a_fault_of_ours_has_the_headers_that_protect_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise ValueError("/home/ada/secret")
+
+    monkeypatch.setattr("tuner.commands.studies_of", fail)
+    for path in ("/studies", "/api/v1/studies", "/metrics"):
+        answer = served.client("viewer").get(path)
+        assert answer.status_code == 500
+        assert "something went wrong here" in answer.text
+        assert "ada" not in answer.text
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-store"
 
 
 def test_a_login_gives_a_session_that_scripts_and_other_sites_cannot_use(served: Served) -> None:
@@ -293,7 +338,7 @@ def secret_of(served: Served) -> entrance.Secret:
 
 
 def test_who_reaches_the_loopback_is_not_yet_let_in(local: Served) -> None:
-    wrong = {"Authorization": "Bearer tuner"}, {"Cookie": f"{COOKIE}_80={secret_of(local).cookie}x"}
+    wrong = {"Authorization": "Bearer tuner"}, {"Cookie": f"{COOKIE}={secret_of(local).cookie}x"}
     for method, path in routes(local.app):
         if (method, path) in PUBLIC or path.startswith("/static/"):
             continue
@@ -338,7 +383,7 @@ def test_programs_send_the_secret_or_a_token(local: Served) -> None:
     assert local.client(None).post("/studies/1/pause", headers=bearer).status_code == 403
     session = accounts.log_in(local.database, "prometheus", PASSWORD)
     client = local.client(None)
-    client.cookies.set(f"{COOKIE}_80", session)
+    client.cookies.set(f"{COOKIE}", session)
     assert is_refused(client.get("/studies")), "sessions are of dashboards with accounts"
 
 
@@ -389,7 +434,7 @@ def test_wrong_passwords_from_elsewhere_lock_out_no_browser_that_is_known(served
     client = served.client(None)
     right = {"name": "One Admin".lower(), "password": PASSWORD}
     assert client.post("/login", data=right).status_code == 303
-    assert limits.known_device(secret_of(served), "one admin", client.cookies["tuner_device"]), (
+    assert limits.known_device(secret_of(served), "one admin", client.cookies["tuner_device_80"]), (
         "a browser that has logged in is known"
     )
     for number in range(limits.NAME.tries):
@@ -398,7 +443,7 @@ def test_wrong_passwords_from_elsewhere_lock_out_no_browser_that_is_known(served
     assert stranger.status_code == 429
     assert client.post("/login", data=right).status_code == 303
     forged = served.client(None)
-    forged.cookies.set("tuner_device", f"x.{limits.Secret().sign('device x one admin')}")
+    forged.cookies.set("tuner_device_80", f"x.{limits.Secret().sign('device x one admin')}")
     assert forged.post("/login", data=right).status_code == 429
 
 
@@ -504,11 +549,78 @@ def test_a_dashboard_is_found_by_its_home_for_as_long_as_it_serves(tmp_path: Pat
         assert not entrance.running(tmp_path, "http://127.0.0.1:8471")
         assert not entrance.running(tmp_path / "other", address)
     assert not entrance.running(tmp_path, address)
-    record = tmp_path / "dashboard" / "8470"
+    record = tmp_path / "dashboard" / "127.0.0.1_8470"
     record.write_text(address)  # of one that was killed
     assert not entrance.running(tmp_path, address)
+
+
+def test_two_dashboards_may_have_a_port_of_two_addresses(tmp_path: Path) -> None:
+    both = "http://127.0.0.1:8470", "https://[::1]:8470"
+    with entrance.announced(tmp_path, both[0]), entrance.announced(tmp_path, both[1]):
+        assert all(entrance.running(tmp_path, address) for address in both)
+
+
+def test_what_somebody_else_has_put_there_is_neither_believed_nor_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = "http://127.0.0.1:8470"
+    secret = entrance.load(tmp_path)
+    record = tmp_path / "dashboard" / "127.0.0.1_8470"
+    record.write_text(address)
+    with record.open() as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        record.chmod(0o600)
+        assert entrance.running(tmp_path, address)
+        record.chmod(0o666)
+        assert not entrance.running(tmp_path, address), "the secret would be sent to its writer"
+        with entrance.announced(tmp_path, address):
+            assert entrance.running(tmp_path, address)
+    for name in ("secret", record.name):
+        (tmp_path / "dashboard" / name).unlink(missing_ok=True)
+        os.mkfifo(tmp_path / "dashboard" / name, 0o600)
+    assert not entrance.running(tmp_path, address)
+    assert entrance.load(tmp_path).cookie != secret.cookie
+    with entrance.announced(tmp_path, address):
+        assert entrance.running(tmp_path, address)
+
+
+def test_a_browser_gets_the_secret_from_a_private_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = "http://127.0.0.1:8470"
+    secret = entrance.load(tmp_path)
+    url = entrance.page_for_browser(tmp_path, secret, address)
+    page = Path(urlsplit(url).path)
+    assert urlsplit(url).scheme == "file"
+    assert page.parent == tmp_path / "dashboard"
+    assert secret.in_address("").rpartition("=")[2] not in url
+    assert secret.in_address(address) in page.read_text()
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
+    assert entrance.page_for_browser(tmp_path, secret, address) == url, "once more"
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    with pytest.raises(KeyboardInterrupt), entrance.announced(tmp_path, address):
+        place = Place(port=8470)
+        serve(Settings(home=tmp_path), place, browser=True, on_start=lambda *_: None)
+        raise KeyboardInterrupt
+    assert opened == [url], "what a browser is started with, everybody sees"
+    assert not page.exists()
 
 
 def test_without_accounts_no_other_name_is_answered(local: Served) -> None:
     client = local.client(None, "http://tuner.example")
     assert client.get("/studies", headers=secret_of(local).header).status_code == 421
+
+
+def test_dashboards_behind_two_ports_of_a_host_keep_their_sessions_apart(served: Served) -> None:
+    client = served.client(None)
+    first, second = (f"{HOST}:{port}" for port in (8471, 8472))
+    for address in (first, second):
+        given = {"name": "one admin", "password": PASSWORD}
+        assert client.post(f"{address}/login", data=given).status_code == 303
+    assert {cookie.name for cookie in client.cookies.jar} == {
+        f"{name}_{port}" for name in ("tuner_session", "tuner_device") for port in (8471, 8472)
+    }
+    assert client.post(f"{second}/logout").status_code == 303
+    assert is_refused(client.get(f"{second}/studies"))
+    assert client.get(f"{first}/studies").status_code == 200

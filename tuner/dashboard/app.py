@@ -19,7 +19,7 @@ from tuner.dashboard.pages import activity, compare, fleet, launch, login, studi
 from tuner.dashboard.pages.study import exporting, notes, page, steer, trial
 from tuner.dashboard.security.access import viewer
 from tuner.dashboard.security.audited import KEPT_DAYS, Audited
-from tuner.dashboard.security.guards import Guards
+from tuner.dashboard.security.guards import HEADERS, Guards
 from tuner.dashboard.security.limits import Attempts
 from tuner.database import audit
 from tuner.errors import (
@@ -32,6 +32,7 @@ from tuner.errors import (
     TrialNotFoundError,
     TunerError,
     WorkerNotFoundError,
+    visible,
 )
 
 TIDY = 86_400.0  # seconds between two looks at what is too old
@@ -109,6 +110,7 @@ def create_app(
     app.add_exception_handler(TunerError, _explain)
     app.add_exception_handler(HTTPException, _explain)
     app.add_exception_handler(RequestValidationError, _explain)
+    app.add_exception_handler(Exception, _apologize)
     app.add_middleware(Audited, board=board)
     app.add_middleware(Guards, hosts=hosts, tls=board.access.tls, is_proxied=is_proxied)
     return app
@@ -154,6 +156,10 @@ def _warm() -> None:
 def _explain(request: Request, error: Exception) -> Response:
     """What went wrong in one sentence: as JSON, as a line for a running page, or as a page."""
     status, said = _status(error), _sentence(error)
+    if status >= 500 and getattr(request.state, "user", None) is None:
+        # where the database is, and as whom it is asked, is nothing for strangers
+        _log.warning("%s: %s", request.url.path, visible(said))
+        said = "the dashboard cannot answer now; its log says why"
     headers = dict(getattr(error, "headers", None) or {})
     if status == 303:
         return Response(status_code=303, headers=headers)
@@ -162,6 +168,14 @@ def _explain(request: Request, error: Exception) -> Response:
     if request.headers.get("hx-request"):
         return Response(said.encode("utf-8", "replace"), status, headers, "text/plain")
     return views.render(request, "error.html", {"status": status, "said": said}, status=status)
+
+
+def _apologize(request: Request, error: Exception) -> Response:
+    """For a fault of ours; the log gets its traceback. This answer passes no guards."""
+    sorry = HTTPException(500, "something went wrong here; the dashboard's log says what")
+    answer = _explain(request, sorry)
+    answer.headers.update({**HEADERS, "Cache-Control": "no-store"})
+    return answer
 
 
 def _status(error: Exception) -> int:

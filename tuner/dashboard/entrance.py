@@ -4,13 +4,16 @@ Every account of a machine reaches its loopback, so an address there is no proof
 Jupyter, the address that is opened and printed carries a secret, which the browser exchanges for a
 cookie. The secret belongs to a TUNER_HOME and outlives a restart: open pages go on.
 
-    TUNER_HOME/dashboard/secret    0600
-    TUNER_HOME/dashboard/PORT      the address of a dashboard that serves there, locked by it
+    TUNER_HOME/dashboard/secret            0600
+    TUNER_HOME/dashboard/HOST_PORT         the address of a dashboard there, which locks it
+    TUNER_HOME/dashboard/HOST_PORT.html    0600, what the browser is started with
 """
 
 import errno
 import fcntl
 import hmac
+import html
+import logging
 import os
 import secrets
 import stat
@@ -20,8 +23,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tuner.errors import BadInputError
-from tuner.files import make_home, shown
+from tuner.files import make_home, safe_name, shown
 
+_log = logging.getLogger(__name__)
+
+# a pipe that somebody has put there must not keep us waiting
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 FOLDER = "dashboard"
 QUERY = "token"  # the parameter of an address that carries the secret, as Jupyter names it
 
@@ -84,29 +91,62 @@ def load(home: Path) -> Secret:
     return Secret(value)
 
 
+def page_for_browser(home: Path, secret: Secret, address: str) -> str:
+    """The URL of a private file that leads a browser to the address with the secret.
+
+    What a program is started with is there for all accounts of the machine to read, in /proc.
+    """
+    path = _page(home, address)
+    target = html.escape(secret.in_address(address))
+    try:
+        path.unlink(missing_ok=True)
+        _write_private(
+            path,
+            '<!doctype html><meta charset="utf-8"><meta name="referrer" content="no-referrer">'
+            f'<meta http-equiv="refresh" content="0; url={target}">'
+            f'<title>tuner</title><a href="{target}">Open the dashboard</a>',
+        )
+    except OSError as error:
+        raise BadInputError(f"{shown(path)}: cannot be written ({error.strerror})") from error
+    return path.resolve().as_uri()
+
+
 @contextmanager
 def announced(home: Path, address: str) -> Iterator[None]:
     """Let `running` find the dashboard at this address for as long as the block runs."""
     path = _record(home, address)
-    # a lock, unlike a process id, ends with its process and means nobody else afterwards
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = None
     try:
+        if _read_private(path, shortest=0) is None:  # none of ours
+            path.unlink(missing_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(path, flags, 0o600)
+        # a lock, unlike a process id, ends with its process and means nobody else afterwards
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         os.ftruncate(descriptor, 0)
         os.write(descriptor, address.encode())
+    except OSError as error:  # the dashboard serves all the same
+        _log.warning("%s: cannot be written (%s)", shown(path), error.strerror)
+    try:
         yield
-        path.unlink(missing_ok=True)
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            with suppress(OSError):
+                _page(home, address).unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+            os.close(descriptor)
 
 
 def running(home: Path, address: str) -> bool:
     """Whether a dashboard of this home serves at the address now; asks nobody who might listen."""
     try:
-        descriptor = os.open(_record(home, address), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(_record(home, address), _READ)
     except OSError:
         return False
     try:
+        # somebody else's record would have the secret sent to whoever listens there
+        if not _is_private(descriptor):
+            return False
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
         is_locked = error.errno in (errno.EWOULDBLOCK, errno.EACCES)
@@ -122,7 +162,13 @@ def _same(given: str, secret: str) -> bool:
 
 
 def _record(home: Path, address: str) -> Path:
-    return _folder(home) / str(urlsplit(address).port)
+    where = urlsplit(address)
+    return _folder(home) / safe_name(f"{where.hostname}_{where.port}".replace(":", "-"))
+
+
+def _page(home: Path, address: str) -> Path:
+    record = _record(home, address)
+    return record.with_name(f"{record.name}.html")
 
 
 def _folder(home: Path) -> Path:
@@ -135,19 +181,24 @@ def _folder(home: Path) -> Path:
     return folder
 
 
-def _read_private(path: Path) -> str | None:
-    """The content of a file that is ours alone; None where there is none."""
+def _read_private(path: Path, *, shortest: int = 40) -> str | None:
+    """The content of a file that is ours alone, if it is as long; None where there is none."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, _READ)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP):
             return None
         raise
     with os.fdopen(descriptor, encoding="ascii", errors="replace") as file:
-        status = os.fstat(descriptor)
-        is_private = status.st_uid == os.geteuid() and not stat.S_IMODE(status.st_mode) & 0o077
-        content = file.read(1000).strip()
-    return content if is_private and len(content) >= 40 else None
+        content = file.read(1000).strip() if _is_private(descriptor) else None
+    return content if content is not None and len(content) >= shortest else None
+
+
+def _is_private(descriptor: int) -> bool:
+    """Whether it is a file that nobody else could read or write."""
+    status = os.fstat(descriptor)
+    is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+    return is_ours and not stat.S_IMODE(status.st_mode) & 0o077
 
 
 def _write_private(path: Path, content: str) -> str:

@@ -141,11 +141,10 @@ def serve(
     """
     if place.port and entrance.running(settings.home, place.address(place.port)):
         address = place.address(place.port)
-        if not place.access.login:
-            address = entrance.load(settings.home).in_address(address)
-        on_start(address, False)
+        secret = None if place.access.login else entrance.load(settings.home)
+        on_start(address if secret is None else secret.in_address(address), False)
         if browser:
-            webbrowser.open(address)
+            webbrowser.open(_for_browser(settings.home, secret, address))
         return
     raise_file_limit()
     database = commands.open_database(settings)
@@ -153,10 +152,17 @@ def serve(
         server = Server(database, settings, place)
         on_start(server.entrance, True)
         if browser:
-            threading.Thread(target=webbrowser.open, args=(server.entrance,), daemon=True).start()
+            secret = None if place.access.login else server.board.access.secret
+            url = _for_browser(settings.home, secret, server.address)
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         server.run()
     finally:
         database.close()
+
+
+def _for_browser(home: Path, secret: entrance.Secret | None, address: str) -> str:
+    """What a browser is started with; its command line is no place for a secret."""
+    return address if secret is None else entrance.page_for_browser(home, secret, address)
 
 
 def _check(database: Database, place: Place) -> None:

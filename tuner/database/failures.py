@@ -101,6 +101,13 @@ def _cancelled(url: URL, said: str) -> TunerError:
     )
 
 
+def _locked(url: URL, said: str) -> TunerError:
+    return DatabaseUnreachableError(
+        f"PostgreSQL at {address(url)} has not got a lock in time ({said}); if that happens often, "
+        f"raise the limit: ALTER ROLE {url.username} SET lock_timeout = '60s'"
+    )
+
+
 def _full(url: URL, _: str) -> TunerError:
     return DatabaseFullError(f"PostgreSQL at {address(url)} has no disk space left")
 
@@ -135,10 +142,13 @@ def _denied(url: URL, said: str) -> TunerError:
 _KNOWN: tuple[tuple[str, Callable[[URL, str], TunerError]], ...] = (
     ("25006", _read_only),
     ("57014", _cancelled),
+    ("55P03", _locked),
     ("57P", _away),  # shutting down, crashed, starting
+    ("25P03", _away),  # idle for longer than the server allows, and so is the next
+    ("25P04", _away),
     ("08", _away),
-    ("40P01", _away),  # a deadlock's victim
-    ("40001", _away),
+    ("40", _away),  # a deadlock's victim, among others
+    ("58", _away),  # its disk or system fails
     ("53100", _full),
     ("53300", _away),  # too many connections
     ("53", _lacks_resources),

@@ -12,7 +12,7 @@ from tuner import accounts
 from tuner.dashboard import views
 from tuner.dashboard.context import Context
 from tuner.dashboard.security import limits
-from tuner.dashboard.security.access import cookie_name, let_in, viewer
+from tuner.dashboard.security.access import cookie_name, let_in, port, viewer
 from tuner.dashboard.security.audited import note
 from tuner.errors import AccountError
 
@@ -51,7 +51,8 @@ async def log_in(
     hashing: anyio.CapacityLimiter = request.app.state.hashing
     if hashing.statistics().tasks_waiting >= MOST_WAITING:
         return _again(request, name, next, "too many logins at once; try again in a minute", 503)
-    cookie = request.cookies.get(DEVICE_COOKIE, "")
+    device_cookie = f"{DEVICE_COOKIE}_{port(request, board)}"
+    cookie = request.cookies.get(device_cookie, "")
     device = limits.known_device(board.access.secret, name, cookie)
     attempt = attempts.begin(name, request.client.host if request.client else "", device)
     if isinstance(attempt, float):
@@ -66,7 +67,7 @@ async def log_in(
     answer = RedirectResponse(_own(next), 303)
     for cookie_, value, seconds in (
         (cookie_name(request, board), secret, int(accounts.SESSION_SECONDS)),
-        (DEVICE_COOKIE, limits.device_cookie(board.access.secret, name), DEVICE_SECONDS),
+        (device_cookie, limits.device_cookie(board.access.secret, name), DEVICE_SECONDS),
     ):
         answer.set_cookie(
             cookie_,

@@ -23,12 +23,15 @@ SECURE_COOKIE = "__Host-tuner_session"  # browsers take it from HTTPS alone, and
 def cookie_name(request: Request, board: Board) -> str:
     """What the session's cookie is called.
 
-    Browsers send a cookie to all ports of a host: that of a dashboard without accounts is named
-    after its port, so that two of them do not log each other out.
+    Browsers send a cookie to all ports of a host, as the ends of two tunnels: it is named after the
+    port, so that two dashboards do not log each other out.
     """
-    if board.access.login:
-        return SECURE_COOKIE if board.access.tls else COOKIE
-    return f"{COOKIE}_{request.url.port or 80}"
+    return f"{SECURE_COOKIE if board.access.tls else COOKIE}_{port(request, board)}"
+
+
+def port(request: Request, board: Board) -> int:
+    """The port that the browser has asked."""
+    return request.url.port or (443 if board.access.tls else 80)
 
 
 def known(request: Request, board: Context) -> User | None:

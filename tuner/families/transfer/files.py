@@ -75,7 +75,8 @@ def _absolute(name: str, folder: Path) -> str:
         return name
     try:
         path = (folder / Path(name).expanduser()).absolute()
-        is_folder = name.startswith((".", "~", "/")) or path.is_dir()
+        # whether there is a folder outside is told to nobody who may not read it
+        is_folder = name.startswith((".", "~", "/")) or ".." in path.parts or path.is_dir()
     except (RuntimeError, ValueError, OSError):  # no such user, a NUL, a name too long
         return name
     return str(path) if is_folder else name
@@ -172,7 +173,10 @@ def _with_suffixes(found: Path) -> list[Path]:
 
 def _in_package(name: str) -> Path:
     package, _, rest = name.removeprefix(PACKAGE).partition("/")
-    spec = find_spec(package) if package.isidentifier() else None
+    try:
+        spec = find_spec(package) if package.isidentifier() else None
+    except ValueError:  # a module that was loaded by other means, as `__main__`
+        spec = None
     places = spec.submodule_search_locations if spec is not None else None
     if not places:
         raise DataError(
