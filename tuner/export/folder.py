@@ -251,14 +251,14 @@ def _check_onnx(card: Family) -> None:
 
 
 def _opened(weights: Path, trial: Trial) -> BinaryIO:
-    if trial.ran_in_optuna:
-        raise NothingToExportError(
-            f"trial {trial.number} was run through Optuna, so tuner has no weights of it: export "
-            "a trial that a worker has trained, with `--trial`"
-        )
     try:
         return weights.open("rb")
     except FileNotFoundError:
+        if trial.ran_in_optuna:
+            raise NothingToExportError(
+                f"trial {trial.number} was run through Optuna, so tuner has no weights of it: "
+                "export a trial that a worker has trained, with `--trial`"
+            ) from None
         raise NothingToExportError(
             f"the weights of trial {trial.number} are not in {shown(weights.parent)}: it was "
             f"trained by {trial.worker or 'another worker'}; export there, or share TUNER_HOME. "
