@@ -72,3 +72,19 @@ def test_nobody_waits_with_select() -> None:
         and node.value.id in ("select", "selectors")
     }
     assert waiting == set()
+
+
+def test_no_model_brings_code_of_its_own() -> None:
+    """Left open, transformers asks on the terminal whether to run what lies beside the weights."""
+    loaders = 0
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            owner = ast.unparse(node.func.value)
+            if node.func.attr != "from_pretrained" or not owner.startswith("transformers."):
+                continue
+            loaders += 1
+            given = {k.arg: ast.unparse(k.value) for k in node.keywords}
+            assert given.get("trust_remote_code") == "False", (path, node.lineno)
+    assert loaders >= 5

@@ -1,6 +1,7 @@
 """Each family's bundle is used, without tuner, and checked."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -257,6 +258,30 @@ def test_what_was_changed_is_refused(copy: Path) -> None:
     (copy / "predict.py").symlink_to(copy.with_name("elsewhere.py"))
     with pytest.raises(BadInputError, match=r"predict\.py is a symbolic link"):
         checks(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "sentence"),
+    [
+        ("pipe", "pipe", "pipe is a pipe, socket or device"),
+        (manifest.NAME, "pipe", "cannot be read"),
+        (manifest.NAME, "/dev/zero", "is a symbolic link"),
+        (manifest.NAME, "large", "is damaged"),
+    ],
+)
+def test_nothing_of_a_bundle_keeps_its_reader_waiting(
+    copy: Path, name: str, what: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "_LARGEST", (copy / manifest.NAME).stat().st_size)
+    manifest.read(copy)
+    path = copy / name
+    if what == "large":
+        path.write_text(path.read_text() + " ")
+    else:
+        path.unlink(missing_ok=True)
+        os.mkfifo(path) if what == "pipe" else path.symlink_to(what)
+    with pytest.raises(BadInputError, match=sentence):
+        next(verify.verify(copy))
 
 
 def test_a_manifest_that_cannot_be_read(copy: Path) -> None:

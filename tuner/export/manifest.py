@@ -1,18 +1,22 @@
 """`manifest.json`: the version of a bundle's format and the SHA-256 of each of its files."""
 
+import errno
 import hashlib
+import io
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
 from tuner import __version__
 from tuner.artifacts import ARTIFACTS_FOLDER, CHECKPOINT_FOLDER
-from tuner.errors import BadInputError
+from tuner.errors import BadInputError, visible
 from tuner.files import shown
 
 NAME = "manifest.json"
 OWN_FILES = (f"{ARTIFACTS_FOLDER}/", f"{CHECKPOINT_FOLDER}/")  # what users' own code has left
+_LARGEST = 64 << 20  # bytes of the manifest: hundreds of thousands of files
 FORMAT = 1  # raise it when older tuners could not read what this one writes
 
 
@@ -30,7 +34,11 @@ def read(folder: Path) -> dict[str, str]:
     """The digests by name; BadInputError if it is no bundle, or one of a newer tuner."""
     where = shown(folder)
     try:
-        content: Any = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        with _opened(folder / NAME) as file:
+            text = file.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise ValueError
+        content: Any = json.loads(text)
         version, files = content["format"], content["files"]
     except FileNotFoundError:
         what = (
@@ -53,13 +61,19 @@ def read(folder: Path) -> dict[str, str]:
 
 def check(folder: Path) -> None:
     """BadInputError unless the folder holds exactly what its manifest says, to the last byte."""
-    expected = read(folder)
+    expected = {} if (folder / NAME).is_symlink() else read(folder)
     there = set(_names(folder))
     links = sorted(n for n in there if (folder / n).is_symlink() and not n.startswith(OWN_FILES))
     if links or (folder / NAME).is_symlink():
         raise BadInputError(
             f"{shown(folder)}: {links[0] if links else NAME} is a symbolic link; a bundle holds "
             "files alone"
+        )
+    odd = sorted(n for n in there if not (folder / n).is_symlink() and not (folder / n).is_file())
+    if odd:
+        raise BadInputError(
+            f"{shown(folder)}: {visible(odd[0])} is a pipe, socket or device; a bundle holds files "
+            "alone"
         )
     problems = [f"{name} is missing" for name in sorted(expected.keys() - there)]
     problems += [f"{name} does not belong to it" for name in sorted(there - expected.keys())]
@@ -102,5 +116,18 @@ def _names(folder: Path) -> list[str]:
 def _digest(path: Path) -> str:
     if path.is_symlink():  # of users' own files: where it leads is not of the bundle
         return hashlib.sha256(os.fsencode(path.readlink())).hexdigest()
-    with path.open("rb") as file:
+    with _opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _opened(path: Path) -> io.BufferedReader:
+    """A file of a bundle: neither a link's target, nor a pipe that nobody writes to.
+
+    OSError if it is something else.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    file = os.fdopen(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return file

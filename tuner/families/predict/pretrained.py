@@ -48,7 +48,11 @@ def run(folder: Path) -> None:
     content, params = opened(folder)
     state = read_tensors(folder / "weights.safetensors")
     model = transformers.AutoModel.from_pretrained(
-        folder / "encoder", use_safetensors=True, local_files_only=True, dtype=torch.float32
+        folder / "encoder",
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        dtype=torch.float32,
     )
     pooling = params["pooling"]
     encoder: Encoder
@@ -65,7 +69,7 @@ def run(folder: Path) -> None:
         serve(classifier, content)
         return
     tokenizer = transformers.AutoTokenizer.from_pretrained(
-        folder / "encoder", local_files_only=True
+        folder / "encoder", trust_remote_code=False, local_files_only=True
     )
 
     def answers(texts: Sequence[str]) -> Iterator[Answer]:

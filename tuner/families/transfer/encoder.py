@@ -233,7 +233,9 @@ def tokenizer(folder: Path) -> Any:
 
 def longest(folder: Path, most: int) -> int:
     """Tokens that a text may have: `most`, or less where the model has fewer positions."""
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = transformers.AutoConfig.from_pretrained(
+        folder, trust_remote_code=False, local_files_only=True
+    )
     positions = getattr(config, "max_position_embeddings", None) or most
     return min(most, int(tokenizer(folder).model_max_length), int(positions))
 
