@@ -120,8 +120,9 @@ REFUSALS = {
     "timeout": ("SET statement_timeout = '1ms'", "has ended a statement"),
     "password": ("PASSWORD 'another'", "refuses the login"),
     "connections": ("CONNECTION LIMIT 0", "does not answer: too many connections"),
+    "login": ("NOLOGIN", "refuses the login"),
 }
-ALLOWED = f"RESET ALL; ALTER ROLE {GUEST} PASSWORD '{PASSWORD}' CONNECTION LIMIT -1"
+ALLOWED = f"RESET ALL; ALTER ROLE {GUEST} PASSWORD '{PASSWORD}' LOGIN CONNECTION LIMIT -1"
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
