@@ -416,9 +416,10 @@ def test_the_studys_gpu_seconds_stop_what_runs_and_more_of_them_let_it_go_on(
     assert (study.reason or "").startswith("its 4 GPU seconds are used up")
     assert 3.6 - 0.05 <= study.seconds_issued <= 4.0  # less than a tenth is left
     assert {t.state for t in trials(database)} == {TrialState.WAITING}
-    seen = {t.number: len(t.reports) for t in trials(database)}
+    began = sum(t.attempt for t in trials(database))
     assert tuner("change", "ends", "budget.gpu_seconds=8", **run).returncode == 0
     assert tuner("run", str(file), "--set", "budget.gpu_seconds=8", **run).returncode == 1
     study = commands.find(database, "ends")
     assert 7.2 - 0.05 <= study.seconds_issued <= 8.0
-    assert sum(len(t.reports) - seen[t.number] for t in trials(database)) > 0
+    # on a busy machine an attempt may end before its first epoch has
+    assert sum(t.attempt for t in trials(database)) > began
