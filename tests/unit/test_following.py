@@ -67,7 +67,7 @@ def test_attempts_that_have_ended_meanwhile_are_printed_too(
         folder = artifacts.attempt_folder(settings, 7, 0, attempt)
         folder.mkdir(parents=True)
         (folder / artifacts.LOG_FILE).write_text(f"attempt {attempt}\n")
-    ended = Trial(number=0, state=TrialState.COMPLETE, params={}, attempt=3)
+    ended = Trial(number=0, state=TrialState.COMPLETE, params={}, attempt=3, worker="host:1")
     monkeypatch.setattr(logs.commands, "trial", lambda *_: ended)
     monkeypatch.setattr(logs.commands, "find", lambda *_: study)
     first = replace(ended, state=TrialState.RUNNING, attempt=1)

@@ -342,3 +342,12 @@ def test_a_study_that_an_older_tuner_stored_has_none_and_may_get_one() -> None:
     assert all(is_changeable(line.partition(":")[0]) for line in lines)
     assert changed(before, ["confirm.seeds=3"]).confirm == Confirm(seeds=3)
     assert changed(spec("confirm: {}"), ["confirm=null"]).confirm is None
+
+
+def test_a_large_number_is_what_it_was_after_postgresql_has_written_its_digits() -> None:
+    text = "name: s\nfamily: cnn\ndata: digits\nsearch: {learning_rate: 1e30, optimizer: sgd}\n"
+    large = confirm(loads(text))
+    written = json.dumps(large.as_json())
+    assert "1e+30" in written
+    digits = json.loads(written.replace("1e+30", str(10**30)))  # as jsonb gives it back
+    assert ResolvedSpec.from_json(digits) == large

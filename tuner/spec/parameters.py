@@ -8,9 +8,9 @@ import random
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from tuner.spec.values import Flag, Real, Value, Whole
 from tuner.spec.words import problem, written
@@ -48,20 +48,26 @@ class FloatParameter(_Parameter):
         return self
 
 
+def _searchable(given: Any) -> Any:
+    if isinstance(given, int | float) and abs(given) > MAX_WHOLE:
+        raise problem("is too large: whole numbers up to 2^53 can be searched")
+    return given
+
+
+_End = Annotated[Whole, BeforeValidator(_searchable)]
+
+
 class IntParameter(_Parameter):
     """A whole number in [low, high]."""
 
     type: Literal["int"] = "int"
-    low: Whole
-    high: Whole
+    low: _End
+    high: _End
     log: Flag = False
     step: Whole = Field(default=1, ge=1)
 
     @model_validator(mode="after")
     def _check(self) -> "IntParameter":
-        for name, value in (("low", self.low), ("high", self.high)):
-            if abs(value) > MAX_WHOLE:
-                raise problem("is too large: whole numbers up to 2^53 can be searched", name)
         _check_range(self.low, self.high, self.log, self.step if self.step != 1 else None)
         return self
 

@@ -11,7 +11,7 @@ from tuner.spec.data import DataSpec
 from tuner.spec.document import scalar
 from tuner.spec.space import Space
 from tuner.spec.study import Budget, Confirm, Pruner, Resources, Sampler, StudyName, Training
-from tuner.spec.values import Value, Whole
+from tuner.spec.values import MOST, Value, Whole
 from tuner.spec.words import issues, problem, written
 from tuner.trials import Direction, Limits
 
@@ -112,7 +112,7 @@ class ResolvedSpec(_Section):
     def from_json(cls, stored: Mapping[str, Any]) -> "ResolvedSpec":
         """A stored specification; SpecError if another tuner wrote what this one cannot read."""
         try:
-            return cls.model_validate(stored)
+            return cls.model_validate(_with_floats(stored))
         except ValidationError as error:
             unknown = [e["loc"] for e in error.errors() if e["type"] == "extra_forbidden"]
             if unknown:
@@ -124,6 +124,20 @@ class ResolvedSpec(_Section):
             raise SpecError(
                 f"The stored study cannot be read by this version of tuner: {first}"
             ) from None
+
+
+def _with_floats(value: Any) -> Any:
+    """Stored values with numbers beyond all whole ones as floats, for PostgreSQL has digits alone.
+
+    It gives `1e30` back as a whole number of 31 digits, which no study file may have.
+    """
+    if isinstance(value, Mapping):
+        return {key: _with_floats(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_floats(inner) for inner in value]
+    if isinstance(value, int) and not -MOST <= value <= MOST:
+        return float(value)
+    return value
 
 
 def differences(a: ResolvedSpec, b: ResolvedSpec, *, ignore: Collection[str] = ()) -> list[str]:

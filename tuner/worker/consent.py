@@ -32,14 +32,17 @@ class Consent:
         self._say(study, "it runs code of its own; start the worker with --allow-code to allow it")
         return False
 
-    def reads(self, study: Study) -> ResolvedSpec | None:
+    def reads(self, study: Study, *, is_wanted: bool) -> ResolvedSpec | None:
         """The study's specification; None where a newer tuner has stored what this one lacks.
 
-        Workers are upgraded one after the other: one study must not end those that are not yet.
+        Workers are upgraded one after the other: one study must not end those that are not yet. But
+        a worker that was started for this study (`is_wanted`) would wait for ever: SpecError.
         """
         try:
             return ResolvedSpec.from_json(study.spec or {})
         except SpecError as error:
+            if is_wanted:
+                raise
             self._say(study, str(error))
             return None
 

@@ -279,7 +279,7 @@ class Worker:
                 study = studies.by_id(connection, study_id)
             except StudyNotFoundError:  # deleted just now
                 return
-        spec = self._consent.reads(study)
+        spec = self._consent.reads(study, is_wanted=study.name in self._only)
         if spec is not None and self._consent.finds(study, spec.code):
             self._searches[study_id] = Search(self._database, study, spec)
             self._next["claim"] = self._next["peaks"] = 0.0

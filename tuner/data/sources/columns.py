@@ -27,7 +27,8 @@ def column(where: str, columns: Sequence[str], name: str, option: str, hint: str
         return columns.index(name)
     if name in columns:
         raise DataError(f"{where}: has {columns.count(name)} columns {quoted(name)}; rename one")
-    close = nearest(name, columns)
+    # a single column may be a whole line, which is close to nothing
+    close = nearest(name, columns) if len(columns) > 1 else None
     guess = f"did you mean {quoted(close)}? " if close is not None else ""
     raise DataError(
         f"{where}: has no column {quoted(name)}; {guess}its columns are {listed(columns)} "
