@@ -143,7 +143,7 @@ def digest(found: Path, *, weights: bool = True) -> bytes:
 
 def is_digest(digest_: bytes, found: Path) -> bool:
     """Whether this is the digest of the folder, also one that an earlier tuner has made."""
-    return digest_ in (digest(found), _digest(_with_suffixes(found)))
+    return digest_ == digest(found) or digest_ == _digest(_with_suffixes(found))
 
 
 def loaded(found: Path) -> list[Path]:
