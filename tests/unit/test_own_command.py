@@ -51,6 +51,19 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "TERM_GRACE", 0.3)
 
 
+def start_executor(folder: Path) -> subprocess.Popen[bytes]:
+    """A process that runs `script.sh` of the folder as a trial, to be killed."""
+    main = (
+        "from pathlib import Path; from tests.unit import test_own_command as t\n"
+        "t.run(Path(), 'bash', 'script.sh')"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", main],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+
+
 def run(
     folder: Path,
     *words: str,
@@ -397,15 +410,7 @@ def test_a_daemon_that_was_left_behind_is_killed(tmp_path: Path) -> None:
 def test_nothing_survives_an_executor_that_is_killed(tmp_path: Path) -> None:
     (tmp_path / "daemon.py").write_text(DAEMON)
     (tmp_path / "script.sh").write_text("trap '' TERM; python daemon.py; sleep 1000 & wait")
-    main = (
-        "from pathlib import Path; from tests.unit import test_own_command as t\n"
-        "t.run(Path(), 'bash', 'script.sh')"
-    )
-    executor = subprocess.Popen(
-        [sys.executable, "-c", main],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-    )
+    executor = start_executor(tmp_path)
     eventually((tmp_path / "daemon").exists)
     everyone = psutil.Process(executor.pid).children(recursive=True)
     assert len(everyone) >= 3  # the guard, the shell and what it has started

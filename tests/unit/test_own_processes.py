@@ -4,8 +4,6 @@ import os
 import signal
 import socket
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import pytest
 
 from tests.conftest import STUCK, eventually
 from tests.unit.conftest import Recorder
-from tests.unit.test_own_command import Worker, quick, run, shell
+from tests.unit.test_own_command import Worker, quick, run, shell, start_executor
 from tuner.artifacts import LOG_FILE
 from tuner.families import command, followers
 from tuner.families.channels import MAX_PATH, Channels
@@ -318,15 +316,7 @@ def test_the_socket_is_removed_however_the_trial_ends(tmp_path: Path) -> None:
     (tmp_path / "script.sh").write_text(
         'dirname "$TUNER_REPORT_SOCKET" > aside; mv aside folder2; sleep 1000 & wait'
     )
-    main = (
-        "from pathlib import Path; from tests.unit import test_own_command as t\n"
-        "t.run(Path(), 'bash', 'script.sh')"
-    )
-    executor = subprocess.Popen(
-        [sys.executable, "-c", main],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-    )
+    executor = start_executor(tmp_path)
     eventually((tmp_path / "folder2").exists)
     folder = Path((tmp_path / "folder2").read_text().strip())
     assert folder.exists()
