@@ -28,7 +28,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.acceptance.postgres import Server, separate_server
+from tests.support.postgres import Server, separate_server
 from tuner import commands
 from tuner.database import schema
 from tuner.database.engine import Database, parse_url

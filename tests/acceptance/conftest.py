@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
-from tests.acceptance.browsing import browsing
+from tests.support.browsing import browsing
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,9 @@ import pytest
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import text
 
-from tests.acceptance.studies import slow
-from tests.conftest import STUCK, eventually, tuner, tuner_here
+from tests.support.commands import tuner, tuner_here
+from tests.support.studies import slow
+from tests.support.waiting import STUCK, eventually
 from tuner import artifacts, commands, confirmations, settings
 from tuner.cli import names
 from tuner.database import workers

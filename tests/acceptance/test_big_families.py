@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.test_run import ok
-from tests.conftest import tuner
-from tests.unit import pretrained_models
-from tests.unit.conftest import SENTENCES
+from tests.support import pretrained_models
+from tests.support.commands import ok, repeated_as_exported, tuner
+from tests.support.training import SENTENCES
 from tuner.families import confirm, default_configuration
 from tuner.spec.load import load
 
@@ -49,15 +48,6 @@ def study(tmp_path: Path) -> Path:
     path = tmp_path / "tuned.yaml"
     path.write_text(PRETRAINED, encoding="utf-8")
     return path
-
-
-def repeated_as_exported(file: Path, name: str, environment: dict[str, str], cwd: Path) -> None:
-    """The study runs, and its export alone is trained again to the same value."""
-    best = ok("run", str(file), "--json", environment=environment, cwd=cwd)["best"]
-    assert best["metric"]["validation"] == best["metric"]["validation_from_weights"]
-    verified = ok("verify", f"exports/{name}", "--json", environment=environment, cwd=cwd)
-    assert verified["passed"], verified
-    assert verified["checks"][-1]["found"] == best["metric"]["validation"]
 
 
 def test_a_pretrained_model_is_tuned_and_repeated(

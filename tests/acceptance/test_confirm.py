@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.test_own_code import ok
-from tests.conftest import STUCK, eventually, tuner
+from tests.support.commands import answer, tuner
+from tests.support.waiting import STUCK, eventually
 from tuner import commands
 from tuner.database.engine import Database
 from tuner.spec.seeds import derived_seed
@@ -62,7 +62,7 @@ def here(environment: dict[str, str], tmp_path: Path) -> dict[str, Any]:
 @pytest.fixture
 def finished(here: dict[str, Any]) -> dict[str, Any]:
     """A study whose best is a lucky seed."""
-    best = ok("run", "luck.yaml", **here)["best"]
+    best = answer("run", "luck.yaml", **here)["best"]
     assert (best["params"]["kind"], best["metric"]["validation"]) == ("lucky", 0.99)
     assert "confirmed" not in best["metric"]
     return here
@@ -81,7 +81,7 @@ def test_the_truly_better_configuration_wins_and_is_exported(
     finished: dict[str, Any], database: Database, tmp_path: Path
 ) -> None:
     before = commands.load_trials(database, commands.find(database, "luck"))
-    found = ok("confirm", "luck", "--seeds", "3", **finished)
+    found = answer("confirm", "luck", "--seeds", "3", **finished)
     assert (found["winner"], found["best_mean"]) == (1, 1)
     by_number = {candidate["number"]: candidate for candidate in found["candidates"]}
     assert [by_number[n]["standing"] for n in range(3)] == ["worse", "wins", "worse"]
@@ -96,8 +96,8 @@ def test_the_truly_better_configuration_wins_and_is_exported(
     # the search knows nothing of it
     assert commands.load_trials(database, commands.find(database, "luck")) == before
 
-    assert ok("best", "luck", **finished)["params"] == {"kind": "better"}
-    exported = ok("export", "luck", "--force", **finished)
+    assert answer("best", "luck", **finished)["params"] == {"kind": "better"}
+    exported = answer("export", "luck", "--force", **finished)
     assert exported["params"]["kind"] == "better"
     confirmed = exported["metric"]["confirmed"]
     assert confirmed["won"]
@@ -109,7 +109,7 @@ def test_the_truly_better_configuration_wins_and_is_exported(
     assert "Trial 1 wins with the best mean of 3 fresh seeds." in card
 
     # a trial of the confirmation is exported with the seed that it was trained with
-    repeat = ok("export", "luck-confirm", "--trial", "0", **finished)
+    repeat = answer("export", "luck-confirm", "--trial", "0", **finished)
     assert repeat["seed"] in fresh[repeat["params"]["kind"]]
 
     # asked for more seeds it goes on with those it has
@@ -151,7 +151,7 @@ def test_a_study_file_that_asks_for_it_is_confirmed_before_the_export(
     assert "asks for a confirmation, which has not been made" in kept.stderr
 
     (tmp_path / "hold").unlink()
-    best = ok("run", str(file), **here)["best"]
+    best = answer("run", str(file), **here)["best"]
     assert best["params"]["kind"] == "better"
     assert (best["metric"]["confirmed"]["won"], best["metric"]["confirmed"]["margin"]) == (
         True,
@@ -163,7 +163,7 @@ def test_a_study_file_that_asks_for_it_is_confirmed_before_the_export(
     assert len(set(by_kind["better"])) == 4
     # another request is no other study: the section may change, and goes on with what there is
     file.write_text(STUDY + "confirm: {top: 2, seeds: 4}\n")
-    again = ok("run", str(file), **here)["best"]["metric"]["confirmed"]
+    again = answer("run", str(file), **here)["best"]["metric"]["confirmed"]
     assert again["seeds"] == 4
     assert len(set(seeds_of(tmp_path)["better"])) == 5
     assert commands.find(database, "luck").state is StudyState.FINISHED

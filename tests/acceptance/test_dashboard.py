@@ -14,10 +14,13 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy.engine import URL
 
-from tests.acceptance.browsing import needs_chromium, opened, serving
-from tests.acceptance.studies import quick
-from tests.conftest import PATIENCE, STUCK, cloned, new_home, remove_home, tuner
-from tests.integration.test_claims import Bench
+from tests.support.bench import Bench
+from tests.support.browsing import needs_chromium, opened, serving
+from tests.support.commands import tuner
+from tests.support.databases import cloned
+from tests.support.homes import new_home, remove_home
+from tests.support.studies import quick
+from tests.support.waiting import PATIENCE, STUCK
 from tuner import accounts, artifacts, commands
 from tuner.accounts import Role
 from tuner.database import devices, notes, studies, trials, workers

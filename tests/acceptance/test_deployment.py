@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.acceptance.postgres import PASSWORD, Server, separate_server
-from tests.acceptance.studies import quick
-from tests.conftest import STUCK, eventually, tuner
+from tests.support.commands import tuner
+from tests.support.postgres import PASSWORD, Server, separate_server
+from tests.support.studies import quick
+from tests.support.waiting import STUCK, eventually
 from tuner import commands
 from tuner.database.engine import Database, parse_url
 from tuner.trials import StudyState

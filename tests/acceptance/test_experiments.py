@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.studies import quick
-from tests.conftest import tuner
-from tests.unit.conftest import SENTENCES
+from tests.support.commands import tuner
+from tests.support.studies import quick
+from tests.support.training import SENTENCES
 
 FILE = """
 name: reviews

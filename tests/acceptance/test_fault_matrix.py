@@ -14,9 +14,9 @@ import psutil
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.acceptance.lab import LEASE, Lab, past_the_lease, taken_over
-from tests.acceptance.postgres import PASSWORD, Server, separate_server
-from tests.conftest import eventually
+from tests.support.lab import LEASE, Lab, past_the_lease, taken_over
+from tests.support.postgres import PASSWORD, Server, separate_server
+from tests.support.waiting import eventually
 from tuner.database import workers
 
 pytestmark = pytest.mark.timeout(3_600)  # four studies, on the busiest machine

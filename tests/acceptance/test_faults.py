@@ -12,7 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import STUCK, eventually, tuner
+from tests.support.commands import tuner
+from tests.support.waiting import STUCK, eventually
 from tuner import commands
 from tuner.database.engine import Database
 from tuner.settings import Settings

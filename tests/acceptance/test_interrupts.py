@@ -9,9 +9,10 @@ from signal import SIGHUP, SIGINT, SIGTERM, Signals
 
 import pytest
 
-from tests.acceptance.striking import striking
-from tests.acceptance.studies import quick
-from tests.conftest import STUCK, eventually, tuner
+from tests.support.commands import tuner
+from tests.support.striking import striking
+from tests.support.studies import quick
+from tests.support.waiting import STUCK, eventually
 from tuner import commands
 from tuner.database.engine import Database
 from tuner.errors import StudyNotFoundError

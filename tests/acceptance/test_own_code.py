@@ -18,7 +18,8 @@ import yaml
 from sqlalchemy import text
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import STUCK, eventually, tuner
+from tests.support.commands import answer, tuner
+from tests.support.waiting import STUCK, eventually
 from tuner import commands
 from tuner.database.engine import Database
 from tuner.settings import Settings
@@ -69,25 +70,19 @@ def write(folder: Path, module: str = MODULE, study: str = STUDY) -> Path:
     return path
 
 
-def ok(*arguments: str, **run: Any) -> Any:
-    done = tuner(*arguments, "--json", **run)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def test_a_function_is_tuned_exported_and_repeated(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
-    result = ok("run", str(write(tmp_path)), **run)
+    result = answer("run", str(write(tmp_path)), **run)
     best = result["best"]
-    trials = ok("trials", "own", **run)
+    trials = answer("trials", "own", **run)
     assert [t["state"] in ("complete", "pruned") for t in trials] == [True] * 6
     # it ended its own process after four steps, and went on from there
     assert (trials[0]["attempt"], len(trials[0]["reports"])) == (2, 9)
     assert tuner("logs", "own", "0", **run).stdout.startswith("from 4 seed ")
     assert trials[0]["reports"][8]["metrics"] == {"twice": 2 * trials[0]["values"][0]}
-    logged = Path(ok("trials", "own", "--tensorboard", "logs", **run)["tensorboard"])
+    logged = Path(answer("trials", "own", "--tensorboard", "logs", **run)["tensorboard"])
     scalars = EventAccumulator(str(tmp_path / logged / "trial-00000")).Reload().Scalars("twice")
     assert [e.step for e in scalars] == list(range(1, 10))
     at = [e.wall_time for e in scalars]
@@ -111,13 +106,13 @@ def test_a_function_is_tuned_exported_and_repeated(
     assert without.returncode == 0
     assert "what the trial has kept is not here: " in without.stderr
     assert not (tmp_path / "y" / "artifacts").exists()
-    repeated = ok("run", str(folder / "reproduce.yaml"), **run)
+    repeated = answer("run", str(folder / "reproduce.yaml"), **run)
     assert repeated["best"]["metric"]["validation"] == best["metric"]["validation"]
     assert repeated["best"]["seed"] == best["seed"]
     refused = tuner("verify", str(folder), **run)
     assert refused.returncode == 2
     assert "must run: add `--allow-code` to allow that" in refused.stderr
-    verified = ok("verify", str(folder), "--allow-code", **run)  # it ends its process here too
+    verified = answer("verify", str(folder), "--allow-code", **run)  # it ends its process here too
     assert [check["passed"] for check in verified["checks"]] == [True, True]
     assert verified["checks"][1]["found"] == best["metric"]["validation"]
 
@@ -152,7 +147,7 @@ def test_failures_have_causes_and_the_study_ends(
     done = tuner("run", str(file), "--set", "budget.trials=2", **run)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    trial = ok("trials", "own", **run)[0]
+    trial = answer("trials", "own", **run)[0]
     assert trial["cause"] == cause
     assert message in trial["message"]
     assert "\n" not in trial["message"]
@@ -167,7 +162,7 @@ def test_a_mistake_can_be_corrected(environment: dict[str, str], tmp_path: Path)
     assert done.returncode == 1
     assert "2 trials in a row failed (user_error)" in done.stderr
     write(tmp_path, "def train(trial):\n    return trial.params['x']\n")
-    result = ok("run", str(file), **run)
+    result = answer("run", str(file), **run)
     assert (result["counts"]["complete"], result["counts"]["failed"]) == (6, 0)
 
 
@@ -175,17 +170,17 @@ def test_a_worker_on_a_shared_server_runs_own_code_only_if_told(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
-    ok("launch", str(write(tmp_path)), **run)
+    answer("launch", str(write(tmp_path)), **run)
     refused = tuner("worker", "--study", "own", **run)
     assert refused.returncode == 2
     assert "`--allow-code` allows it" in refused.stderr
     idle = tuner("worker", "--until-done", "--workers", "1", **run)
     assert idle.returncode == 0
     assert "own is not served: it runs code of its own" in idle.stderr
-    assert ok("show", "own", **run)["counts"]["waiting"] == 0
+    assert answer("show", "own", **run)["counts"]["waiting"] == 0
     worked = tuner("worker", "--until-done", "--workers", "1", "--allow-code", **run)
     assert worked.returncode == 0
-    assert ok("show", "own", **run)["state"] == "finished"
+    assert answer("show", "own", **run)["state"] == "finished"
     assert yaml.safe_load(tuner("best", "own", **run).stdout).keys() == {"x", "kind"}
 
 
@@ -205,7 +200,7 @@ def test_the_documented_example_in_bash(environment: dict[str, str], tmp_path: P
     *_, steps = blocks("command.md", "sh")
     points = steps.splitlines()[0]
     subprocess.run(["bash", "-c", points], cwd=tmp_path, check=True)
-    result = ok(
+    result = answer(
         "run", "line.yaml", "--set", "budget.trials=5", "--workers", "1",
         environment=environment, cwd=tmp_path,
     )  # fmt: skip
@@ -215,12 +210,12 @@ def test_the_documented_example_in_bash(environment: dict[str, str], tmp_path: P
     assert (folder / "artifacts" / "line.txt").read_text().startswith("y = ")
     assert (folder / "checkpoint" / "state").read_text().endswith(" 9\n")
     assert result["best"]["code"]["command"][:2] == ["bash", "fit.sh"]
-    verified = ok("verify", str(folder), "--allow-code", environment=environment, cwd=tmp_path)
+    verified = answer("verify", str(folder), "--allow-code", environment=environment, cwd=tmp_path)
     assert [(c["name"], c["passed"]) for c in verified["checks"]] == [
         ("files", True), ("training", True),
     ]  # fmt: skip
     assert verified["checks"][1]["found"] == result["best"]["metric"]["validation"]
-    trials = ok("trials", "bash-line", environment=environment, cwd=tmp_path)
+    trials = answer("trials", "bash-line", environment=environment, cwd=tmp_path)
     assert all("slope" in report["metrics"] for trial in trials for report in trial["reports"])
 
 
@@ -237,13 +232,13 @@ def test_a_study_of_an_older_tuner_goes_on_with_its_options(
     )
     study = study.replace("x: {low: 0.0, high: 5.0}", "x: [true]").replace("[a, b]", "[-1]")
     (tmp_path / "own.yaml").write_text(study.replace("trials: 6", "trials: 1"))
-    ok("launch", "own.yaml", **run)
+    answer("launch", "own.yaml", **run)
     older = """UPDATE tuner.studies SET spec = jsonb_set(
         spec::jsonb, '{code,command,2}', '"{arguments}"')"""
     with database.statement() as connection:
         assert connection.execute(text(older)).rowcount == 1
-    ok("run", "own.yaml", "--name", "new", **run)
-    ok("run", "own.yaml", **run)
+    answer("run", "own.yaml", "--name", "new", **run)
+    answer("run", "own.yaml", **run)
     assert tuner("logs", "new", "0", **run).stdout == "['--x', '--kind=-1']\n"
     assert tuner("logs", "own", "0", **run).stdout == "['--x', 'true', '--kind', '-1']\n"
 
@@ -269,9 +264,9 @@ def test_a_paused_command_saves_and_goes_on(
         assert process.wait(STUCK) == 130
     with database.statement() as connection:
         assert connection.execute(text("DELETE FROM tuner.reports")).rowcount == 1
-    result = ok("run", "own.yaml", environment=environment, cwd=tmp_path)
+    result = answer("run", "own.yaml", environment=environment, cwd=tmp_path)
     assert result["best"]["metric"]["validation"] == 7
-    (trial,) = ok("trials", "own", environment=environment, cwd=tmp_path)
+    (trial,) = answer("trials", "own", environment=environment, cwd=tmp_path)
     assert trial["attempt"] == 2
     (record,) = commands.load_trials(database, commands.find(database, "own"))
     assert [(r.step, r.value) for r in record.reports] == [(1, 5), (2, 7)]
@@ -293,7 +288,7 @@ def train(trial):
     time.sleep(1000)
 """
     run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
-    ok("launch", str(write(tmp_path, module)), **run)
+    answer("launch", str(write(tmp_path, module)), **run)
 
     def pause() -> None:
         eventually((tmp_path / "started").exists)
@@ -329,13 +324,13 @@ def test_tutorials_are_tuned_on_real_digits(
     if study == "keras-cnn" and find_spec("keras") is None:
         pytest.skip("Keras is not installed")
     keras = {"KERAS_BACKEND": "torch", "KERAS_HOME": str(tmp_path / "keras")}
-    result = ok(
+    result = answer(
         "run", str(ROOT / "studies" / f"{study}.yaml"), "--workers", "1", "--threads", "1",
         "--set", "budget.trials=2", "--set", f"budget.epochs={steps}",
         environment={**environment, **keras}, cwd=tmp_path,
     )  # fmt: skip
     assert result["counts"]["failed"] == 0
-    trials = ok("trials", study, environment=environment, cwd=tmp_path)
+    trials = answer("trials", study, environment=environment, cwd=tmp_path)
     reported = trials[0]["reports"]
     assert [report["step"] for report in reported] == list(range(1, steps + 1))
     assert 0.05 < result["best"]["metric"]["validation"] <= 1
@@ -357,7 +352,7 @@ def test_own_code_reports_what_is_optimized_beside_its_metric(
     study = STUDY.replace("{metric: loss, direction: minimize}", objective)
     study = study.replace("trials: 6", "trials: 3") + "enqueue: [{kind: a}, {kind: a}, {kind: b}]\n"
     run: Any = {"environment": environment, "cwd": tmp_path}
-    ok("run", str(write(tmp_path, body, study)), **run)
+    answer("run", str(write(tmp_path, body, study)), **run)
     trials = json.loads(tuner("trials", "own", "--json", **run).stdout)
     for trial in trials[:2]:
         loss, cost, seconds = trial["values"]
@@ -368,14 +363,14 @@ def test_own_code_reports_what_is_optimized_beside_its_metric(
     assert "has no cost, which is to be optimized too" in trials[2]["message"]
 
     # the front is confirmed by the first objective; the companion has all of them
-    found = ok("confirm", "own", "--top", "2", "--seeds", "2", **run)
-    shown = ok("show", "own", **run)
+    found = answer("confirm", "own", "--top", "2", "--seeds", "2", **run)
+    shown = answer("show", "own", **run)
     front = {trial["number"] for trial in shown["pareto_front"]}
     assert {c["number"] for c in found["candidates"]} <= front
     assert found["winner"] in front
-    again = ok("trials", "own-confirm", **run)
+    again = answer("trials", "own-confirm", **run)
     assert all(len(trial["values"]) == 3 for trial in again)
-    assert ok("best", "own", **run)["trial"] == found["winner"]
+    assert answer("best", "own", **run)["trial"] == found["winner"]
 
 
 def test_a_study_of_a_small_space_ends_when_it_is_used_up(
@@ -385,12 +380,12 @@ def test_a_study_of_a_small_space_ends_when_it_is_used_up(
     study = STUDY.replace("  x: {low: 0.0, high: 5.0}\n", "").replace("[a, b]", "[a, b, c]")
     study = study.replace("workers: 1", "workers: 2").replace("trials: 6", "trials: 8")
     module = "def train(trial):\n    trial.report(1.0, 1)\n"
-    ok("run", str(write(tmp_path, module, study)), **run)
-    shown = ok("show", "own", **run)
+    answer("run", str(write(tmp_path, module, study)), **run)
+    shown = answer("show", "own", **run)
     assert shown["reason"] == "all 3 configurations of its space were tried"
-    trials = ok("trials", "own", **run)
+    trials = answer("trials", "own", **run)
     assert sorted(trial["params"]["kind"] for trial in trials) == ["a", "b", "c"]
-    ok("change", "own", "sampler.repeat=true", **run)
+    answer("change", "own", "sampler.repeat=true", **run)
     study += "sampler: {repeat: true}\n"
-    ok("run", str(write(tmp_path, module, study)), **run)
-    assert ok("show", "own", **run)["reason"] == "all 8 trials are done"
+    answer("run", str(write(tmp_path, module, study)), **run)
+    assert answer("show", "own", **run)["reason"] == "all 8 trials are done"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.studies import quick
-from tests.conftest import tuner
+from tests.support.commands import tuner
+from tests.support.studies import quick
 from tuner import commands
 from tuner.database import devices
 from tuner.database.engine import Database

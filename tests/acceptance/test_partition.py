@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.lab import Lab, taken_over
-from tests.acceptance.postgres import separate_server
-from tests.conftest import STUCK, eventually
+from tests.support.lab import Lab, taken_over
+from tests.support.postgres import separate_server
+from tests.support.waiting import STUCK, eventually
 
 IP = shutil.which("ip")
 

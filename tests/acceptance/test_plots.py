@@ -13,9 +13,11 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from sqlalchemy.engine import URL
 
 from benchmarks import fill
-from tests.acceptance.browsing import needs_chromium, opened, running, serving
-from tests.conftest import PATIENCE, cloned, new_home, remove_home
-from tests.integration.test_dashboard_figures import finished_trial
+from tests.support.browsing import needs_chromium, opened, running, serving
+from tests.support.databases import cloned
+from tests.support.figures import finished_trial
+from tests.support.homes import new_home, remove_home
+from tests.support.waiting import PATIENCE
 from tuner.dashboard.server import Place, Server
 from tuner.database.engine import Database
 from tuner.figures import theme

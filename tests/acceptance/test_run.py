@@ -8,25 +8,18 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from safetensors.numpy import load_file
 
-from tests.acceptance.studies import quick, slow
-from tests.conftest import STUCK, eventually, tuner
+from tests.support.commands import ok, tuner
+from tests.support.studies import quick, slow
+from tests.support.waiting import STUCK, eventually
 from tuner import commands
 from tuner.database.engine import Database
 from tuner.errors import StudyNotFoundError
 from tuner.trials import StudyState, TrialState
-
-
-def ok(*arguments: str, environment: dict[str, str], cwd: Path) -> Any:
-    """Run a command that must succeed; its JSON if it gives some, else its text."""
-    done = tuner(*arguments, environment=environment, cwd=cwd)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout) if "--json" in arguments else done.stdout
 
 
 def test_from_a_study_file_to_a_verified_export(

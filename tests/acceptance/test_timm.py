@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.test_big_families import repeated_as_exported
-from tests.conftest import tuner
+from tests.support.commands import repeated_as_exported, tuner
 
 TIMM = Path(sys.prefix) / "timm"
-HERE = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STUDY = """
 name: shapes
 family: pretrained
@@ -28,10 +27,13 @@ resources: {device: cpu, workers: 1, threads: 1}
 def test_models_of_timm_are_read_tuned_and_repeated(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    there = {**environment, "PYTHONPATH": os.pathsep.join(map(str, (HERE / "timm", TIMM)))}
-    command = [sys.executable, "-m", "tests.timm.checks", str(tmp_path)]
+    there = {
+        **environment,
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "tests" / "support" / "timm", TIMM))),
+    }
+    command = [sys.executable, "-m", "tests.support.timm.checks", str(tmp_path)]
     checked = subprocess.run(
-        command, env=there, cwd=HERE.parent, capture_output=True, text=True, check=False
+        command, env=there, cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stderr
 

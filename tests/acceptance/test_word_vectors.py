@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from gensim.models import KeyedVectors
 
-from tests.acceptance.studies import quick
-from tests.acceptance.test_run import ok
-from tests.conftest import tuner
+from tests.support.commands import ok, tuner
+from tests.support.studies import quick
 
 STUDY = """
 name: {family}-vectors

@@ -13,8 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.acceptance.studies import quick, slow
-from tests.conftest import STUCK, eventually, tuner
+from tests.support.commands import tuner
+from tests.support.studies import quick, slow
+from tests.support.waiting import STUCK, eventually
 from tuner import commands
 from tuner.database.embedded.places import find
 from tuner.database.engine import Database

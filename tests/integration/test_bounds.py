@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.conftest import tuner_here
+from tests.support.commands import tuner_here
 from tuner import commands
 from tuner.dashboard.app import create_app
 from tuner.dashboard.context import Board

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.integration.test_claims import LEASE, Bench
+from tests.support.bench import LEASE, Bench, in_rows
 from tuner.database import leases, studies, trials
 from tuner.database.engine import Database
 from tuner.database.trials import Claimed
@@ -41,21 +41,6 @@ def ago(bench: Bench, held: Claimed, seconds: float) -> None:
             """),
             {"id": held.id, "s": seconds},
         )
-
-
-def in_rows(bench: Bench) -> tuple[int, float]:
-    """Epochs and seconds as the trials' own rows have them."""
-    with bench.database.statement() as connection:
-        row = connection.execute(
-            text("""
-                SELECT coalesce(sum(epochs), 0), coalesce(sum(seconds + CASE
-                    WHEN state = 'running' THEN extract(epoch FROM paid_until - started_at)
-                    ELSE 0 END), 0)
-                FROM tuner.trials WHERE study_id = :id
-            """),
-            {"id": bench.id},
-        ).one()
-    return int(row[0]), float(row[1])
 
 
 # Epochs

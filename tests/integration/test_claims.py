@@ -2,122 +2,20 @@
 
 import math
 import uuid
-from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from tests.conftest import eventually
-from tests.integration import searching
-from tuner.database import feed, leases, spaces, studies, trials
+from tests.support import searching
+from tests.support.bench import LEASE, Bench
+from tests.support.waiting import eventually
+from tuner.database import feed, leases, studies, trials
 from tuner.database.engine import Database
-from tuner.database.trials import Claimed
 from tuner.errors import LeaseLostError
 from tuner.search import claim
-from tuner.trials import NO_LABELS, Cause, Limits, Report, StudyState, Trial, TrialState
-
-LEASE = 3_600.0  # seconds; longer than any test
-DISTRIBUTIONS = [
-    (
-        "x",
-        {
-            "name": "FloatDistribution",
-            "attributes": {"low": 0.0, "high": 1.0, "log": False, "step": None},
-        },
-    )
-]
-
-
-class Bench:
-    """A study and what a worker does to it."""
-
-    def __init__(
-        self, database: Database, name: str = "bench", metrics: Sequence[str] = (),
-        family: str | None = None, max_failures: int = 3, **limits: Any,
-    ) -> None:  # fmt: skip
-        self.database = database
-        with database.transaction() as connection:
-            spec = searching.spec(name).as_json()
-            spec["resources"]["max_attempts"] = 2
-            spec["budget"]["max_failures"] = max_failures
-            self.id = studies.create(
-                connection,
-                name,
-                ["maximize"],
-                metrics=metrics,
-                family=family,
-                spec=spec,
-                limits=Limits(**limits),
-            )
-            self.space = spaces.ensure(connection, self.id, DISTRIBUTIONS)
-
-    def claim(
-        self,
-        worker: uuid.UUID | None = None,
-        *,
-        lease: float = LEASE,
-        key: uuid.UUID | None = None,
-        x: float = 0.5,
-        labels: Mapping[str, str] = NO_LABELS,
-    ) -> Claimed | None:
-        with self.database.statement() as connection:
-            return trials.claim(
-                connection,
-                self.id,
-                worker_id=worker or uuid.uuid4(),
-                key=key or uuid.uuid4(),
-                lease=lease,
-                space_id=self.space,
-                params=[x],
-                labels=labels,
-            )
-
-    def held(self, **arguments: Any) -> Claimed:
-        claimed = self.claim(**arguments)
-        assert claimed is not None
-        return claimed
-
-    def do(self, function: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
-        with self.database.statement() as connection:
-            return function(connection, *arguments, **more)
-
-    def finish(self, held: Claimed, state: TrialState = TrialState.COMPLETE, **more: Any) -> None:
-        values = [0.5] if state is TrialState.COMPLETE else None
-        self.do(trials.finish, held, state, values, **more)
-
-    def trials(self) -> list[Trial]:
-        found: list[Trial] = self.do(feed.load, self.id)
-        return found
-
-    def study(self) -> Any:
-        return self.do(studies.by_id, self.id)
-
-    def fill(self, number: int) -> None:
-        """So many complete trials, so that the planner has a reason for its indexes."""
-        with self.database.transaction() as connection:
-            connection.execute(
-                text(
-                    "INSERT INTO tuner.trials (study_id, number, state) "
-                    "SELECT :study, n, 'complete' FROM generate_series(0, :number) n"
-                ),
-                {"study": self.id, "number": number},
-            )
-        with self.database.statement() as connection:
-            connection.execute(text("ANALYZE tuner.trials"))
-
-    def lose(self, held: Claimed) -> None:
-        """End the lease of a trial as if its worker had been silent for long."""
-        with self.database.transaction() as connection:
-            connection.execute(
-                text(
-                    "UPDATE tuner.trials SET lease_until = clock_timestamp() - interval '1 s' "
-                    "WHERE id = :id"
-                ),
-                {"id": held.id},
-            )
-        assert [number for _, number, _ in self.do(leases.reap)] == [held.number]
+from tuner.trials import Cause, Report, StudyState, TrialState
 
 
 def test_eight_workers_claim_exactly_the_budget(database: Database) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.searching import LEASE, Trainer, search
+from tests.support.searching import LEASE, Trainer, search
 from tuner import commands
 from tuner.confirmations import ATTRIBUTE
 from tuner.database import studies

@@ -8,7 +8,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
-from tests.conftest import admin, eventually, tuner
+from tests.support.commands import tuner
+from tests.support.databases import admin
+from tests.support.waiting import eventually
 from tuner.database import schema
 from tuner.database.engine import Database, connect, parse_url
 from tuner.errors import BadInputError, DatabaseUnreachableError

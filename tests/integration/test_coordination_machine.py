@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import text
 
-from tests.integration.test_claims import LEASE, Bench
+from tests.support.bench import LEASE, Bench
 from tuner.database import leases, studies, trials
 from tuner.database.engine import Database
 from tuner.database.trials import Claimed

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 
-from tests.conftest import STUCK, eventually
-from tests.integration.searching import LEASE, Trainer, launch, search, spec
+from tests.support.searching import LEASE, Trainer, launch, search, spec
+from tests.support.waiting import STUCK, eventually
 from tuner.database import embedded, feed, hints, schema, studies
 from tuner.database.engine import Database
 from tuner.database.hints import ListeningDatabase

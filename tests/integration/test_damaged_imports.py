@@ -12,9 +12,9 @@ from fastapi.testclient import TestClient
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from sqlalchemy import text
 
-from tests.conftest import tuner_here
-from tests.integration import optuna_studies as theirs
-from tests.integration.optuna_studies import make, opened, sqlite_url, trial
+from tests.support import optuna_studies as theirs
+from tests.support.commands import tuner_here
+from tests.support.optuna_studies import make, opened, sqlite_url, trial
 from tuner import commands
 from tuner.dashboard.app import create_app
 from tuner.dashboard.context import Board

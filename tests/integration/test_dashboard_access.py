@@ -23,7 +23,7 @@ from sqlalchemy import text
 from starlette.requests import Request
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from tests.conftest import STUCK
+from tests.support.waiting import STUCK
 from tuner import accounts
 from tuner.accounts import Role
 from tuner.dashboard import entrance

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 
 import tuner
-from tests.integration.test_claims import Bench
+from tests.support.bench import Bench
 from tuner.dashboard.app import create_app
 from tuner.dashboard.context import Board
 from tuner.database import leases, studies, trials

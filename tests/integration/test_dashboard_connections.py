@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import STUCK
+from tests.support.waiting import STUCK
 from tuner.dashboard.plots import stream
 from tuner.dashboard.security.connections import Limits, Listener
 from tuner.dashboard.server import Place, Server

@@ -6,7 +6,6 @@ import io
 import json
 import math
 import threading
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,19 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from benchmarks import fill
-from tests.conftest import STUCK, eventually
+from tests.support.figures import finished_trial
+from tests.support.waiting import STUCK, eventually
 from tuner.dashboard.app import create_app
 from tuner.dashboard.context import Board
 from tuner.dashboard.plots import selection
 from tuner.dashboard.plots.drawn import FIGURES
 from tuner.dashboard.plots.selection import Filter, Where
-from tuner.database import hints, spaces, trials
 from tuner.database.engine import Database
 from tuner.database.live import STATES
 from tuner.figures import theme
-from tuner.search.distributions import as_json, distribution
 from tuner.search.importances import importances
 from tuner.settings import Settings
-from tuner.trials import Report, TrialState
+from tuner.trials import TrialState
 
 SIZE = 600
 
@@ -181,28 +179,6 @@ def test_a_parameter_without_effect_explains_no_more_than_luck(
     assert effects["learning_rate"].value > 2 * effects["learning_rate"].baseline
     assert not effects["weight_decay"].is_clear
     assert importances(database, record) == effects  # the same trials are looked at
-
-
-def finished_trial(database: Database, study: int) -> int:
-    """A trial from its claim to its result, told as a worker tells."""
-    space = {name: distribution(parameter) for name, parameter in fill.SHOWN.items()}
-    with database.transaction() as connection:
-        claimed = trials.claim(
-            connection,
-            study,
-            worker_id=uuid.uuid4(),
-            key=uuid.uuid4(),
-            lease=60.0,
-            space_id=spaces.ensure(connection, study, as_json(space)),
-            params=[0.001, 0.0001, 0.2, 2, 1, 0],
-        )
-    assert claimed is not None
-    with database.statement() as connection:
-        trials.report(connection, claimed, [Report(1, 0.5)], lease=60.0)
-    with database.statement() as connection:
-        trials.finish(connection, claimed, TrialState.COMPLETE, [0.75])
-        hints.send(connection, hints.TRIALS, [study])
-    return claimed.number
 
 
 def test_what_trials_note_of_themselves_is_marked_and_compared(

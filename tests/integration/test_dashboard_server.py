@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.conftest import NOBODY, STUCK, python_of_nobody, tuner
+from tests.support.accounts import NOBODY, python_of_nobody
+from tests.support.commands import tuner
+from tests.support.waiting import STUCK
 from tuner import accounts
 from tuner.accounts import Role
 from tuner.dashboard import entrance

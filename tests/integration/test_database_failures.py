@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
-from tests.conftest import admin, cloned, tuner
+from tests.support.commands import tuner
+from tests.support.databases import admin, cloned
 from tuner.database.engine import Database
 from tuner.errors import (
     BadInputError,

@@ -6,8 +6,8 @@ import uuid
 import pytest
 from sqlalchemy import text
 
-from tests.conftest import tuner
-from tests.unit.nvidia import GIB, FakeDriver, FakeGpu
+from tests.support.commands import tuner
+from tests.support.nvidia import GIB, FakeDriver, FakeGpu
 from tuner.database import devices, workers
 from tuner.database.devices import DeviceRecord, Sample
 from tuner.database.engine import Database

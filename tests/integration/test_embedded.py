@@ -15,7 +15,10 @@ import psutil
 import psycopg2
 import pytest
 
-from tests.conftest import NOBODY, STUCK, eventually, new_home, python_of_nobody, remove_home, tuner
+from tests.support.accounts import NOBODY, python_of_nobody
+from tests.support.commands import tuner
+from tests.support.homes import new_home, remove_home
+from tests.support.waiting import STUCK, eventually
 from tuner import files
 from tuner.database import embedded
 from tuner.database.embedded import cluster, places, programs, supervisor

@@ -18,9 +18,9 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import text
 
-from tests.conftest import tuner
-from tests.integration import optuna_studies as theirs
-from tests.integration.optuna_studies import make, opened, sqlite_url, study_facts, trial
+from tests.support import optuna_studies as theirs
+from tests.support.commands import tuner
+from tests.support.optuna_studies import make, opened, sqlite_url, study_facts, trial
 from tuner import commands
 from tuner.database import bulk, optuna_rows
 from tuner.database.engine import Database

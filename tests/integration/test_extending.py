@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 
 import tuner
-from tests.conftest import eventually
-from tests.integration import searching
+from tests.support import searching
+from tests.support.waiting import eventually
 from tuner import commands
 from tuner.database import records, studies
 from tuner.database.engine import Database

@@ -2,10 +2,8 @@
 
 import random
 import threading
-import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -13,8 +11,8 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Connection, TextClause, text
 
-from tests.integration.test_claims import LEASE, Bench
-from tuner.database import changes, columns, feed, leases, trials
+from tests.support.bench import LEASE, ROLLED_BACK, Bench, one_trial
+from tuner.database import changes, columns, feed, trials
 from tuner.database.columns import Columns, Reports
 from tuner.database.engine import Database
 from tuner.database.feed import Feed, TrialRow
@@ -26,45 +24,11 @@ from tuner.search.storage import Storage
 from tuner.trials import Cause, Report, TrialState
 
 WRITERS = 6
-ROLLED_BACK = "never to be seen"
 
 
 def poll(database: Database, reader: Feed) -> list[TrialRow]:
     with database.statement() as connection:
         return reader.poll(connection)
-
-
-def one_trial(bench: Bench, rng: random.Random) -> None:
-    """Claim, report, and end in one of the ways; commits overtake each other, some roll back."""
-    with bench.database.transaction() as connection:
-        claimed = trials.claim(
-            connection,
-            bench.id,
-            worker_id=uuid.uuid4(),
-            key=uuid.uuid4(),
-            lease=LEASE,
-            space_id=bench.space,
-            params=[rng.random()],
-        )
-        if claimed is None:
-            return
-    for step in range(1, rng.randint(1, 4)):
-        bench.do(trials.report, claimed, [Report(step, rng.random())], lease=LEASE)
-    if rng.random() < 0.3:
-        with suppress(ZeroDivisionError), bench.database.transaction() as connection:
-            trials.finish(
-                connection, claimed, TrialState.FAILED, cause=Cause.DIVERGED, message=ROLLED_BACK
-            )
-            raise ZeroDivisionError
-    with bench.database.transaction() as connection:
-        # the transaction gets its id here and takes a while: others commit meanwhile
-        connection.execute(text("SELECT pg_current_xact_id()"))
-        for _ in range(rng.randint(0, 20)):
-            connection.execute(text("SELECT count(*) FROM tuner.trials"))
-        if rng.random() < 0.2:
-            leases.give_back(connection, claimed, Cause.PREEMPTED)
-        else:
-            trials.finish(connection, claimed, TrialState.COMPLETE, [rng.random()])
 
 
 def from_rows(connection: Connection, bench: Bench) -> list[FrozenTrial]:

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from tests.acceptance.studies import quick
-from tests.conftest import eventually
-from tests.integration.searching import LEASE, launch, spec
+from tests.support.searching import LEASE, launch, spec
+from tests.support.studies import quick
+from tests.support.waiting import eventually
 from tuner import commands
 from tuner.database import hints, leases, studies, trials, workers
 from tuner.database.engine import Database

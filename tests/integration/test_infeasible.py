@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from tests.integration.searching import Trainer, launch, search, spec
+from tests.support.searching import Trainer, launch, search, spec
 from tuner import commands
 from tuner.database import leases, studies
 from tuner.database.engine import Database

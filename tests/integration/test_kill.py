@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from tests.integration.test_claims import LEASE, Bench
+from tests.support.bench import LEASE, Bench
 from tuner import commands
 from tuner.database import leases, studies, trials, workers
 from tuner.database.engine import Database

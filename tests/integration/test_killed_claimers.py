@@ -8,9 +8,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from tests.conftest import STUCK, eventually
-from tests.integration.test_budgets import EPOCHS, in_rows
-from tests.integration.test_claims import Bench
+from tests.support.bench import Bench, in_rows
+from tests.support.waiting import STUCK, eventually
 from tuner.database import leases, studies, trials
 from tuner.database.engine import Database
 from tuner.errors import LeaseLostError
@@ -20,6 +19,7 @@ SPAWN = multiprocessing.get_context("spawn")  # a forked process would share con
 PROCESSES = 4
 KILLS = 8
 LEASE = 1.0  # seconds
+EPOCHS = 10  # of a trial
 TRIALS, MAX_EPOCHS = 60, 350
 
 

@@ -7,8 +7,7 @@ import numpy as np
 import optuna
 import pytest
 
-from tests.integration.test_claims import Bench
-from tests.integration.test_feed import one_trial
+from tests.support.bench import Bench, one_trial
 from tuner.database import columns, feed
 from tuner.database.engine import Database
 from tuner.database.live import LiveTrials

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.searching import Trainer, launch, search, spec
-from tests.integration.test_claims import Bench
+from tests.support.bench import Bench
+from tests.support.searching import Trainer, launch, search, spec
 from tuner.database import feed, leases, trials
 from tuner.database.engine import Database
 from tuner.errors import DatabaseUnreachableError

@@ -13,8 +13,8 @@ from optuna.trial import TrialState as OptunaState
 from sqlalchemy import text
 
 import tuner
-from tests.conftest import STUCK
-from tests.integration import searching
+from tests.support import searching
+from tests.support.waiting import STUCK
 from tuner import commands
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, SpecError, StudyClosedError

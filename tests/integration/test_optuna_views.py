@@ -23,9 +23,11 @@ from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from tests.conftest import STUCK, admin, eventually, tuner
-from tests.integration.optuna_studies import facts, trial
-from tests.integration.test_claims import Bench
+from tests.support.bench import Bench
+from tests.support.commands import tuner
+from tests.support.databases import admin
+from tests.support.optuna_studies import facts, trial
+from tests.support.waiting import STUCK, eventually
 from tuner.database import schema, trials
 from tuner.database.engine import Database
 from tuner.errors import SchemaVersionError

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import eventually
-from tests.integration.searching import LEASE, Trainer, launch, search, spec
+from tests.support.searching import LEASE, Trainer, launch, search, spec
+from tests.support.waiting import eventually
 from tuner.database import feed, hints, trials
 from tuner.database.engine import Database
 from tuner.database.hints import ListeningDatabase

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL
 
-from tests.acceptance.studies import quick
-from tests.conftest import eventually, new_home, tuner
-from tests.integration.searching import Trainer, launch, search, spec
+from tests.support.commands import tuner
+from tests.support.homes import new_home
+from tests.support.searching import Trainer, launch, search, spec
+from tests.support.studies import quick
+from tests.support.waiting import eventually
 from tuner import commands
 from tuner.database.engine import Database
 from tuner.database.prepared import Prepared

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from sqlalchemy import text
 
-from tests.integration.test_claims import Bench
+from tests.support.bench import Bench
 from tuner.database import leases, progress, studies, trials
 from tuner.database.engine import Database
 from tuner.database.progress import Overviews, Progress

@@ -14,7 +14,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.engine import URL
 
-from tests.conftest import admin, tuner
+from tests.support.commands import tuner
+from tests.support.databases import admin
 from tuner.database import schema
 from tuner.database.engine import Database
 from tuner.database.tables import SCHEMA, Xid8, metadata

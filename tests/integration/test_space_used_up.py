@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration import searching
-from tests.integration.searching import Trainer
+from tests.support import searching
+from tests.support.searching import Trainer
 from tuner import commands
 from tuner.database import leases, studies
 from tuner.database.engine import Database

@@ -9,7 +9,7 @@ import psycopg2.extensions
 import pytest
 from sqlalchemy import event, text
 
-from tests.integration.searching import LEASE, Trainer, launch, search, spec
+from tests.support.searching import LEASE, Trainer, launch, search, spec
 from tuner.database import feed
 from tuner.database.engine import Database
 from tuner.database.prepared import Prepared

@@ -14,8 +14,8 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy.engine import URL
 
-from tests.integration import optuna_studies as theirs
-from tests.integration.optuna_studies import facts, make, trial
+from tests.support import optuna_studies as theirs
+from tests.support.optuna_studies import facts, make, trial
 from tuner.database.engine import Database
 from tuner.search.storage import Storage
 

@@ -6,7 +6,7 @@ import sys
 
 import optuna
 
-from tests.conftest import STUCK
+from tests.support.waiting import STUCK
 from tuner.database.engine import Database
 from tuner.search.storage import Storage
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from tests.integration.searching import launch, spec
-from tests.integration.test_claims import Bench
+from tests.support.bench import Bench
+from tests.support.searching import launch, spec
 from tuner import commands
 from tuner.database import leases, studies, trials
 from tuner.database.engine import Database

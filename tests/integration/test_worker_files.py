@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import eventually
-from tests.integration.searching import LEASE, launch, search, spec
+from tests.support.searching import LEASE, launch, search, spec
+from tests.support.waiting import eventually
 from tuner.artifacts import ARTIFACTS_FOLDER, CHECKPOINT_FOLDER
 from tuner.database import feed, leases, studies
 from tuner.database.engine import Database

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.nvidia import GIB, FakeDriver, FakeGpu
+from tests.support.nvidia import GIB, FakeDriver, FakeGpu
 from tuner.spec.parameters import CategoricalParameter, FloatParameter, IntParameter
 from tuner.spec.study import Resources
 from tuner.worker import devices

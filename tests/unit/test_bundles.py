@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.unit import bundles
-from tests.unit.bundles import STUDIES, Made
-from tests.unit.fresh import Fresh
+from tests.support import bundles
+from tests.support.bundles import STUDIES, Made
+from tests.support.fresh import Fresh
 from tuner.data import prepare
 from tuner.errors import BadInputError, TunerError
 from tuner.export import Plan, export, folder, manifest, verify

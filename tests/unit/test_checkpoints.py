@@ -7,8 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.unit.conftest import Recorder, cohort
-from tests.unit.test_training import PARAMS
+from tests.support.training import PARAMS, Recorder, cohort, next_attempt, stop_after
 from tuner import artifacts
 from tuner.data import Prepared
 from tuner.errors import DiskFullError
@@ -31,27 +30,6 @@ TEXT: dict[str, ParamValue] = {
     "max_norm": 3,
     "schedule": "linear",
 }
-
-
-def stop_after(epoch: int) -> Recorder:
-    def decide(_: int, report: Report) -> Decision:
-        return Decision.STOP if report.step == epoch else Decision.GO_ON
-
-    return Recorder(decide)
-
-
-def next_attempt(asked: Cohort) -> Cohort:
-    """The same cohort as the next attempt gets it."""
-    tasks = tuple(
-        replace(
-            task,
-            attempt=task.attempt + 1,
-            folder=task.folder.with_name(f"{task.number}.{task.attempt + 1}"),
-            earlier=(task.folder, *task.earlier),
-        )
-        for task in asked.tasks
-    )
-    return replace(asked, tasks=tasks)
 
 
 def whole(asked: Cohort, data: Prepared, module: object, folder: Path) -> Recorder:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit import synthetic
+from tests.support import synthetic
 from tuner import confirmations
 
 

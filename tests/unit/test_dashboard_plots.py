@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plotly.offline import get_plotlyjs_version
 
-from tests.unit import synthetic
+from tests.support import synthetic
 from tuner.dashboard import assets
 from tuner.dashboard.plots import compact, rows, selection
 from tuner.dashboard.plots.selection import Where

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import STUCK, eventually
+from tests.support.waiting import STUCK, eventually
 from tuner.data import Prepared, build, entries, evict, prepare, raw
 from tuner.data.fingerprint import fingerprint, prepared_key
 from tuner.data.prepared import PARTS

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.unit.test_data_tables import ROWS, WRITERS
+from tests.support.tables import ROWS, WRITERS
 from tuner.data import Prepared, benchmarks, corpus, prepare, raw, words
 from tuner.data.fingerprint import fingerprint
 from tuner.data.prepared import PARTS

@@ -1,7 +1,6 @@
 """Texts of every kind of table, and what a table can do wrong."""
 
 import itertools
-import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,44 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from tests.support.tables import ROWS, WRITERS, Rows, csv, jsonl, parquet_file
 from tuner.data import Prepared, prepare
 from tuner.data.prepared import PARTS
 from tuner.errors import DataError
 from tuner.spec.data import DataSpec
-
-Rows = list[tuple[object, object]]
-
-ROWS: Rows = [(f'text, {n} "quoted"\nand more', "pos" if n % 2 else "neg") for n in range(20)]
-
-
-def csv(path: Path, rows: Rows, separator: str = ",") -> Path:
-    def cell(value: object) -> str:
-        return '"' + str(value).replace('"', '""') + '"'
-
-    lines = [f"id{separator}text{separator}label"]
-    lines += [separator.join(("7", cell(text), cell(label))) for text, label in rows]
-    path.write_text("\r\n".join(lines) + "\r\n", encoding="utf-8", newline="")
-    return path
-
-
-def tsv(path: Path, rows: Rows) -> Path:
-    return csv(path, rows, "\t")
-
-
-def jsonl(path: Path, rows: Rows) -> Path:
-    lines = [json.dumps({"id": 7, "text": text, "label": label}) for text, label in rows]
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return path
-
-
-def parquet_file(path: Path, rows: Rows) -> Path:
-    texts, labels = zip(*rows, strict=True)
-    table = pa.table({"id": [7] * len(rows), "text": list(texts), "label": list(labels)})
-    parquet.write_table(table, path, row_group_size=7)
-    return path
-
-
-WRITERS = {".csv": csv, ".tsv": tsv, ".jsonl": jsonl, ".parquet": parquet_file}
 
 
 def opened(path: Path, **changes: object) -> Prepared:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import STUCK
+from tests.support.waiting import STUCK
 from tuner.trials import Cause
 from tuner.worker.deadlines import Deadline, Deadlines, Limit
 

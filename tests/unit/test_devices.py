@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.unit.nvidia import GIB, FakeDriver, FakeGpu
+from tests.support.nvidia import GIB, FakeDriver, FakeGpu
 from tuner.errors import BadInputError
 from tuner.settings import visible_cuda_devices
 from tuner.worker import devices

@@ -15,7 +15,7 @@ import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch.nn import functional
 
-from tests.unit.conftest import Recorder, cohort
+from tests.support.training import Recorder, cohort
 from tuner.data import Prepared, prepare, words
 from tuner.data.prepared import PartName
 from tuner.errors import DataError

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit import synthetic
+from tests.support import synthetic
 from tuner.figures import axes, thin, values
 from tuner.trials import Direction, ParamValue
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from tests.unit import synthetic
+from tests.support import synthetic
 from tuner.figures import curves, history, theme
 from tuner.trials import Report, Trial, TrialState
 

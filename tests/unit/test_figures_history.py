@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit import synthetic
+from tests.support import synthetic
 from tuner.figures import history, theme
 from tuner.trials import Direction, Trial, TrialState
 

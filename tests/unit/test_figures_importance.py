@@ -1,6 +1,6 @@
 import math
 
-from tests.unit import synthetic
+from tests.support import synthetic
 from tuner.figures import importance
 
 

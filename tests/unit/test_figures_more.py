@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tests.unit import synthetic
+from tests.support import synthetic
 from tuner.figures import (
     burndown,
     captions,

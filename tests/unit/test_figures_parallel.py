@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from tests.unit import synthetic
+from tests.support import synthetic
 from tuner.figures import parallel
 from tuner.trials import Direction, TrialState
 

@@ -6,7 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from tests.unit import synthetic
+from tests.support import synthetic
 from tuner.figures import curves, history, importance, parallel, slices, theme
 from tuner.figures.theme import DARK, LIGHT, Palette
 from tuner.trials import TrialState

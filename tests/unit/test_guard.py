@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import STUCK, eventually
-from tuner import guard
+from tests.support.guarding import guarded
+from tests.support.waiting import STUCK, eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="subreapers are Linux's")
 
@@ -46,20 +46,6 @@ if len(sys.argv) > 2:
     exec(sys.argv[2])
 note("executor")
 """
-
-
-@contextmanager
-def guarded(*command: str) -> Iterator[tuple["subprocess.Popen[bytes]", socket.socket]]:
-    """A guard with an executor, and the worker's end of its leash."""
-    leash, theirs = socket.socketpair()
-    arguments = [sys.executable, "-I", "-S", guard.__file__, str(theirs.fileno()), *command]
-    process = subprocess.Popen(arguments, pass_fds=[theirs.fileno()], start_new_session=True)
-    theirs.close()
-    try:
-        yield process, leash
-    finally:
-        leash.close()
-        process.wait(STUCK)
 
 
 @contextmanager

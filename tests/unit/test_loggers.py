@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
-from tests.unit import synthetic
+from tests.support import synthetic
 from tuner import loggers
 from tuner.errors import BadInputError
 from tuner.loggers import mlflow, tensorboard

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tuner
-from tests.unit.conftest import Recorder
+from tests.support.training import Recorder
 from tuner import testing
 from tuner.errors import SpecError, TunerError
 from tuner.families import function

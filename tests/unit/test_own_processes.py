@@ -10,9 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import STUCK, eventually
-from tests.unit.conftest import Recorder
-from tests.unit.test_own_command import Worker, quick, run, shell, start_executor
+from tests.support.training import Recorder
+from tests.support.user_commands import Worker, run, shell, start_executor
+from tests.support.waiting import STUCK, eventually
 from tuner.artifacts import LOG_FILE
 from tuner.families import command, followers
 from tuner.families.channels import MAX_PATH, Channels
@@ -20,7 +20,7 @@ from tuner.families.followers import Followers
 from tuner.own import client
 from tuner.training.cohort import Decision, FailedError
 
-__all__ = ["quick"]  # the fixture, which is used by itself
+pytestmark = pytest.mark.usefixtures("short_graces")
 
 CONTINUED, STOPPED = client.CONTINUED, client.STOPPED
 

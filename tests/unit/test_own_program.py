@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import STUCK
-from tests.unit.test_guard import guarded
+from tests.support.guarding import guarded
+from tests.support.waiting import STUCK
 from tuner import guard
 from tuner.errors import SpecError
 from tuner.own import program

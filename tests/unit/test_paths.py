@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tests.unit.pretrained_models import bert
+from tests.support.pretrained_models import bert
 from tuner import families
 from tuner.dashboard.security import paths
 from tuner.errors import DataError, SpecError

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import plotly.io
 import pytest
 
-from tests.unit import synthetic
+from tests.support import synthetic
 from tuner.errors import BadInputError
 from tuner.report import document, pictures
 from tuner.report.material import Material

@@ -13,8 +13,8 @@ import transformers
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from tests.unit import pretrained_models
-from tests.unit.conftest import Recorder, cohort
+from tests.support import pretrained_models
+from tests.support.training import Recorder, cohort
 from tuner import families
 from tuner.data import Prepared, prepare
 from tuner.errors import DataError, SpecError

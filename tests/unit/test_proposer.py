@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import FrozenTrial, TrialState
 
-from tests.unit.spaces import spaces
+from tests.support.spaces import spaces
 from tuner.database.columns import NEVER, NO_REPORTS, Columns
 from tuner.families import registry
 from tuner.search.history import History

@@ -7,7 +7,7 @@ import pytest
 import sklearn.metrics
 import torch
 
-from tests.unit.conftest import Recorder, cohort
+from tests.support.training import Recorder, cohort
 from tuner import families
 from tuner.data import Prepared, prepare
 from tuner.data.prepared import PARTS

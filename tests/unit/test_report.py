@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from plotly.offline import get_plotlyjs
 
-from tests.unit import synthetic
+from tests.support import synthetic
 from tuner.commands import Overview
 from tuner.experiments import compared
 from tuner.figures import theme

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.unit import synthetic
+from tests.support import synthetic
 from tuner.figures import text
 from tuner.report import facts
 from tuner.trials import Cause, Report, Trial, TrialState

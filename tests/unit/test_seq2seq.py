@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tests.unit.conftest import Recorder, cohort
+from tests.support.training import Recorder, cohort
 from tuner import families
 from tuner.data import Prepared, pairs, prepare
 from tuner.data.pairs import END

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.test_reproduce import TEXTS  # a study file a family
+from tests.support.study_texts import TEXTS
 from tuner.export import yaml_text
 from tuner.families import confirm
 from tuner.spec.file import study_file

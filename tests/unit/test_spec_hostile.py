@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.unit import synthetic
-from tests.unit.spaces import parameters, spaces
+from tests.support import synthetic
+from tests.support.spaces import parameters, spaces
 from tuner.errors import SpecError
 from tuner.families import confirm
 from tuner.spec.document import scalar

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from tests.unit.spaces import spaces
+from tests.support.spaces import spaces
 from tuner.errors import SpecError
 from tuner.families import confirm, registry
 from tuner.spec.change import changed, is_changeable

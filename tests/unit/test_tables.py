@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pyarrow import parquet
 
-from tests.unit import synthetic
+from tests.support import synthetic
 from tuner import tables
 from tuner.trials import Report, Trial, TrialState
 

@@ -11,33 +11,13 @@ import sklearn.metrics
 import torch
 from safetensors.torch import load_file
 
-from tests.unit.conftest import Recorder, cohort
+from tests.support.training import PARAMS, Recorder, cohort
 from tuner.data import Prepared
 from tuner.families import cnn
 from tuner.training import bootstrap, metrics, optimizers, resident, schedules, weights
 from tuner.training.cohort import Decision
 from tuner.training.network import predict
 from tuner.trials import ParamValue
-
-PARAMS: dict[str, ParamValue] = {
-    "learning_rate": 0.01,
-    "batch_size": 128,
-    "optimizer": "adam",
-    "weight_decay": 1e-4,
-    "dropout": 0.2,
-    "label_smoothing": 0.1,
-    "schedule": "cosine",
-    "warmup": 0.1,
-    "clip_norm": 1.0,
-    "depth": 2,
-    "filters": 8,
-    "kernel": 3,
-    "dense": 32,
-    "batch_norm": True,
-    "residual": False,
-    "shift": 0.1,
-    "flip": False,
-}
 
 
 @pytest.mark.parametrize("seed", range(5))

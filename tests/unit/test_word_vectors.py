@@ -13,8 +13,7 @@ from gensim.models import FastText, KeyedVectors, Word2Vec
 from safetensors.numpy import load_file
 from scipy.stats import spearmanr
 
-from tests.unit.conftest import Recorder, cohort
-from tests.unit.test_checkpoints import next_attempt, stop_after
+from tests.support.training import Recorder, cohort, next_attempt, stop_after
 from tuner.data import Prepared, benchmarks, corpus
 from tuner.data import vectors as vector_files
 from tuner.errors import DataError

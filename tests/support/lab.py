@@ -15,8 +15,9 @@ from pathlib import Path
 
 import psutil
 
-from tests.acceptance.postgres import Server
-from tests.conftest import STUCK, eventually, tuner
+from tests.support.commands import tuner
+from tests.support.postgres import Server
+from tests.support.waiting import STUCK, eventually
 from tuner import commands
 from tuner.artifacts import REPORTS_FILE
 from tuner.database import schema

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit import pretrained_models
-from tests.unit.conftest import SENTENCES
+from tests.support import pretrained_models
+from tests.support.training import SENTENCES
 from tuner import artifacts, families
 from tuner.data import prepare
 from tuner.data.raw import packaged

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.conftest import PATIENCE
+from tests.support.waiting import PATIENCE
 from tuner.dashboard.entrance import QUERY
 from tuner.dashboard.server import Place, Server
 from tuner.database.engine import Database

@@ -13,7 +13,8 @@ from typing import Any
 import psutil
 import psycopg2
 
-from tests.conftest import STUCK, eventually, new_home
+from tests.support.homes import new_home
+from tests.support.waiting import STUCK, eventually
 from tuner.database.embedded import places, programs
 
 PASSWORD = "0123456789abcdef"

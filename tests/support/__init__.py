@@ -1,0 +1,1 @@
+"""What tests share: study files, stand-ins, processes and waits; fixtures are in conftest.py."""
