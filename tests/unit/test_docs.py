@@ -148,6 +148,13 @@ def test_every_option_is_explained_with_its_command(command: str, option: str) -
     assert f"`{option}" in section[1], f"cli.md does not explain {option} of `{command}`"
 
 
+def test_the_table_of_commands_is_complete() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    table = page.partition("| To | Commands |")[2].partition("\n## ")[0]
+    linked = {f"tuner {name}" for name in re.findall(r"\[([a-z ]+)\]\(#tuner-", table)}
+    assert linked == set(commands())
+
+
 def examples() -> list[str]:
     """The study files that stand in the documentation whole."""
     pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
