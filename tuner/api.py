@@ -24,7 +24,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner import commands, experiments, processes, tables
+from tuner import commands, experiments, processes, trial_tables
 from tuner.database.engine import Database
 from tuner.errors import (
     AllTrialsFailedError,
@@ -38,9 +38,9 @@ from tuner.export import Exported, all_params
 from tuner.figures import curves, history, importance, parallel, slices, text
 from tuner.files import safe_name
 from tuner.settings import python_environment, settings
-from tuner.spec.plain import plain
-from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.words import quoted
+from tuner.study_file.messages import quoted
+from tuner.study_file.plain import plain
+from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import ParamValue, StudyState, Trial, TrialState, finished
 from tuner.trials import Study as Record
 from tuner.winner import choice
@@ -214,7 +214,7 @@ class Study:
 
         BadInputError where pandas is not installed.
         """
-        rows = tables.of_trials(self.record, self.all_trials)
+        rows = trial_tables.of_trials(self.record, self.all_trials)
         return _frame(rows, "study.trials", "study.all_trials")
 
     @property
@@ -306,7 +306,7 @@ class Experiment:
         rows = [
             {"family": family, **row}
             for family, one in self.studies.items()
-            for row in tables.of_trials(one.record, one.all_trials)
+            for row in trial_tables.of_trials(one.record, one.all_trials)
         ]
         return _frame(rows, "experiment.trials", "experiment.studies")
 

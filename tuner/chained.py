@@ -15,7 +15,7 @@ from tuner import artifacts, files
 from tuner.errors import DataError
 from tuner.families import registry
 from tuner.settings import Settings
-from tuner.spec.words import quoted
+from tuner.study_file.messages import quoted
 from tuner.trials import Study, Trial
 
 DIGITS = 16  # of the digest in a file's name

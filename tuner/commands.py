@@ -15,8 +15,9 @@ from uuid import UUID
 from tuner import chained, families, shell
 from tuner.data import Prepared as PreparedData
 from tuner.data import entries, evict, prepare
-from tuner.database import feed, leases, notes, refusals, schema, studies, trials, workers
+from tuner.database import leases, notes, refusals, schema, studies, trials, workers
 from tuner.database.engine import Connected, Database, connect
+from tuner.database.readers import feed
 from tuner.errors import (
     BadInputError,
     DataError,
@@ -30,18 +31,17 @@ from tuner.errors import (
     WorkerNotFoundError,
     visible,
 )
-from tuner.families import costs
-from tuner.own.source import check, fingerprint
+from tuner.families.transfer import affordable
 from tuner.settings import Settings, settings
-from tuner.spec.change import changed, extends, is_changeable, trials_of
-from tuner.spec.code import OWN
-from tuner.spec.data import DataSpec
-from tuner.spec.load import Source, load
-from tuner.spec.parameters import FloatParameter, IntParameter
-from tuner.spec.resolve import fitted
-from tuner.spec.resolved import ResolvedSpec, differences
-from tuner.spec.space import MAX_CELLS
-from tuner.spec.words import counted, listed, quoted
+from tuner.study_file.change import changed, extends, is_changeable, trials_of
+from tuner.study_file.code import OWN
+from tuner.study_file.data import DataSpec
+from tuner.study_file.load import Source, load
+from tuner.study_file.messages import counted, listed, quoted
+from tuner.study_file.parameters import FloatParameter, IntParameter
+from tuner.study_file.resolve import fitted
+from tuner.study_file.resolved import ResolvedSpec, differences
+from tuner.study_file.space import MAX_CELLS
 from tuner.trials import (
     Attempt,
     Failures,
@@ -55,6 +55,7 @@ from tuner.trials import (
     latest_failure,
     pareto_front,
 )
+from tuner.user_code.source import check, fingerprint
 
 KILL_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5)  # seconds between attempts to kill a trial
 _RESUMABLE = (StudyState.PAUSED, StudyState.STOPPED, StudyState.FINISHED)
@@ -143,8 +144,8 @@ def prepare_source(
     with source.locating("family"):
         families.check_data(spec, data)
     with source.locating("search", "checkpoint"):
-        spec, left_out = costs.affordable(spec, data)
-        spec = costs.with_digests(spec)
+        spec, left_out = affordable.affordable(spec, data)
+        spec = affordable.with_digests(spec)
     evict(settings.data_cache, settings.cache_bytes)
     notes = (*notes, *data.notes, *left_out, *_note_on_space(spec))
     return Prepared(spec, data.fingerprint, dict(data.sizes.items()), notes)

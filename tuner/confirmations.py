@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuner import shell
-from tuner.spec.study import metric_range
-from tuner.spec.words import counted, listed
+from tuner.study_file.messages import counted, listed
+from tuner.study_file.study import metric_range
 from tuner.trials import Study
 
 ATTRIBUTE = "tuner:confirmation"  # of the study

@@ -17,9 +17,9 @@ from tuner.database.engine import Database
 from tuner.errors import Issue, SpecError
 from tuner.families import registry
 from tuner.settings import Settings
-from tuner.spec.load import Source, load_all, loads_all, together
-from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.words import listed
+from tuner.study_file.load import Source, load_all, loads_all, together
+from tuner.study_file.messages import listed
+from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import PARAMETERS, Study, Trial, better
 
 TOP = 5  # trials whose spread tells how much the best one owes to luck

@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tuner.own.trial import ParamValue, Trial, refuse_fork
-from tuner.spec.plain import plain
+from tuner.study_file.plain import plain
+from tuner.user_code.trial import ParamValue, Trial, refuse_fork
 
 __all__ = ["FakeTrial", "trial"]
 

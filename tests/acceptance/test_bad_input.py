@@ -208,7 +208,7 @@ def test_hints_of_a_launch_and_a_stop(
     line: Line, small: Said, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Names, labels, exports that are there already."""
-    monkeypatch.setattr("tuner.export.measure.evaluate", measured)
+    monkeypatch.setattr("tuner.export.evaluation.evaluate", measured)
     labelled = STUDY.replace("small", "with label") + "resources: {labels: {gpu: h200}}\n"
     said = line("launch", written(labelled, "l.yaml"))
     assert said.code == 0, said.err
@@ -504,7 +504,7 @@ def test_weights_that_are_gone_or_damaged(line: Line, weights: Path) -> None:
 def test_places_where_no_export_can_be(
     line: Line, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuner.export.measure.evaluate", measured)
+    monkeypatch.setattr("tuner.export.evaluation.evaluate", measured)
     assert line("export", "small").code == 0
     Path("mine").mkdir()
     Path("mine/thesis.txt").write_text("all of it")
@@ -547,7 +547,7 @@ def test_a_disk_that_fails_leaves_nothing(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("os.fsync", fails)
-    monkeypatch.setattr("tuner.export.measure.evaluate", measured)
+    monkeypatch.setattr("tuner.export.evaluation.evaluate", measured)
     Path("exports").mkdir()
     Path("reports").mkdir()
     before = files()
@@ -576,7 +576,7 @@ def test_what_an_export_cannot_be(
 def test_the_test_part_is_read_for_one_trial_and_another_look_is_recorded(
     line: Line, weights: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuner.export.measure.evaluate", measured)
+    monkeypatch.setattr("tuner.export.evaluation.evaluate", measured)
     add_trial(database, "small", 0.02, value=0.4)
     second = weights.parent.with_name("1.1") / artifacts.WEIGHTS_FILE
     second.parent.mkdir()
@@ -625,7 +625,7 @@ def test_another_winner_of_a_confirmation_has_its_own_first_look(
     line: Line, weights: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The confirmation never reads the test part, so the figure is as good as a first one."""
-    monkeypatch.setattr("tuner.export.measure.evaluate", measured)
+    monkeypatch.setattr("tuner.export.evaluation.evaluate", measured)
     add_trial(database, "small", 0.02, value=0.4)
     second = commands.load_trials(database, commands.find(database, "small"))[1]
     folder = weights.parent.with_name(f"1.{second.attempt}")
@@ -740,7 +740,7 @@ def test_settings(
 def test_json_is_one_value(
     line: Line, small: Said, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuner.export.measure.evaluate", measured)
+    monkeypatch.setattr("tuner.export.evaluation.evaluate", measured)
     for words in (
         "list --json",
         "show small --json",

@@ -9,7 +9,7 @@ from tests.support import pretrained_models
 from tests.support.commands import ok, repeated_as_exported, tuner
 from tests.support.training import SENTENCES
 from tuner.families import confirm, default_configuration
-from tuner.spec.load import load
+from tuner.study_file.load import load
 
 PRETRAINED = """
 name: tuned

@@ -13,7 +13,7 @@ from tests.support.commands import answer, tuner
 from tests.support.waiting import STUCK, eventually
 from tuner import commands
 from tuner.database.engine import Database
-from tuner.spec.seeds import derived_seed
+from tuner.study_file.seeds import derived_seed
 from tuner.trials import StudyState
 from tuner.winner import choice
 

@@ -26,7 +26,7 @@ from tuner.accounts import Role
 from tuner.database import devices, notes, studies, trials, workers
 from tuner.database.engine import Database
 from tuner.settings import Settings
-from tuner.spec.load import load
+from tuner.study_file.load import load
 from tuner.trials import Cause, Report, Study, TrialState
 
 pytestmark = needs_chromium

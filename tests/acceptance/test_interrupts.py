@@ -79,7 +79,7 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
         (SIGINT, "sqlalchemy"),
         (SIGINT, "tuner.cli.interrupts:install:after"),
         (SIGTERM, "tuner.database.engine:connect:before"),
-        (SIGHUP, "tuner.own.source:fingerprint:before"),
+        (SIGHUP, "tuner.user_code.source:fingerprint:before"),
     ],
 )
 def test_before_the_launch_nothing_is_there(
@@ -193,7 +193,7 @@ def test_weights_that_are_measured_and_a_second_ctrl_c(
 ) -> None:
     """The first comes while the weights are measured, the second while that is undone."""
     file = quick(tmp_path, "digits", trials=1, epochs=1)
-    point = "tuner.export.measure:evaluate:before"
+    point = "tuner.export.evaluation:evaluate:before"
     struck = striking(environment, tmp_path / "strike", point, SIGINT, SIGINT)
     done = tuner("run", str(file), environment=struck, cwd=tmp_path)
     assert done.returncode == 128 + SIGINT

@@ -26,7 +26,7 @@ NAMES = sorted(
     if name.isidentifier()
 )
 # what begins a process that neither `tuner run` nor `verify --no-train` starts
-MODULES = ["tuner.__main__", "tuner.families.measure", "tuner.families.retrain"]
+MODULES = ["tuner.__main__", "tuner.families.transfer.profile", "tuner.families.bundle.retrain"]
 
 
 def plant(folder: Path, ledger: Path) -> None:

@@ -18,8 +18,8 @@ from tuner.dashboard.context import Board
 from tuner.database.engine import Database
 from tuner.errors import BadInputError
 from tuner.settings import Settings
-from tuner.spec.load import loads
-from tuner.spec.plain import plain
+from tuner.study_file.load import loads
+from tuner.study_file.plain import plain
 
 STUDY = """
 name: own

@@ -11,8 +11,9 @@ from sqlalchemy import text
 from tests.support import searching
 from tests.support.bench import LEASE, Bench
 from tests.support.waiting import eventually
-from tuner.database import feed, leases, studies, trials
+from tuner.database import leases, studies, trials
 from tuner.database.engine import Database
+from tuner.database.readers import feed
 from tuner.errors import LeaseLostError
 from tuner.search import claim
 from tuner.trials import Cause, Report, StudyState, TrialState

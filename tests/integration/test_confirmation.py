@@ -14,8 +14,8 @@ from tuner.database import studies
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, TunerError
 from tuner.settings import Settings
-from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.study import Confirm
+from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.study import Confirm
 from tuner.trials import SEED, TRAINING_SECONDS, Cause, Study, StudyState, TrialState
 from tuner.winner import choice
 from tuner.winner.confirm import REPEATS, Confirmation

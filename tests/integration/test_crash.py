@@ -14,9 +14,10 @@ from sqlalchemy.engine import make_url
 
 from tests.support.searching import LEASE, Trainer, launch, search, spec
 from tests.support.waiting import STUCK, eventually
-from tuner.database import embedded, feed, hints, schema, studies
+from tuner.database import embedded, hints, schema, studies
 from tuner.database.engine import Database
 from tuner.database.hints import ListeningDatabase
+from tuner.database.readers import feed
 from tuner.errors import DatabaseUnreachableError
 from tuner.search.claim import Held
 from tuner.trials import Report, TrialState

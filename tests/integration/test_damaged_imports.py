@@ -19,7 +19,7 @@ from tuner import commands
 from tuner.dashboard.app import create_app
 from tuner.dashboard.context import Board
 from tuner.dashboard.pages.study.page import TABS
-from tuner.dashboard.plots.drawn import FIGURES
+from tuner.dashboard.plots.figures import FIGURES
 from tuner.database.engine import Database
 from tuner.settings import Settings
 

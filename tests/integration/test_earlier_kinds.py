@@ -6,7 +6,7 @@ from tuner.commands import Prepared, launch
 from tuner.database.engine import Database
 from tuner.errors import StudyExistsError
 from tuner.families import confirm
-from tuner.spec.load import loads
+from tuner.study_file.load import loads
 
 HEAD = (
     "name: x\nfamily: command\ncommand: [train]\nobjective: {metric: score, direction: maximize}\n"

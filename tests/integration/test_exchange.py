@@ -22,8 +22,8 @@ from tests.support import optuna_studies as theirs
 from tests.support.commands import tuner
 from tests.support.optuna_studies import make, opened, sqlite_url, study_facts, trial
 from tuner import commands
-from tuner.database import bulk, optuna_rows
 from tuner.database.engine import Database
+from tuner.database.optuna import bulk, rdb_rows
 from tuner.errors import BadInputError, StudyExistsError
 from tuner.search.exchange import Copied, export_study, import_studies
 from tuner.search.storage import Storage
@@ -191,7 +191,7 @@ def test_many_batches_keep_every_trial_and_report(
 ) -> None:
     """With foreign keys checked, as for an ordinary role, and without."""
     monkeypatch.setattr(bulk, "BATCH", 3)
-    monkeypatch.setattr(optuna_rows, "BATCH", 4)
+    monkeypatch.setattr(rdb_rows, "BATCH", 4)
     monkeypatch.setattr(bulk, "_MAY_TRUST", text(f"SELECT {trusted}"))
     wide = FloatDistribution(0.0, 2.0)
     first = make(
@@ -223,7 +223,7 @@ def test_trials_of_other_studies_lie_between(
     database: Database, source: RDBStorage, monkeypatch: pytest.MonkeyPatch, others: int
 ) -> None:
     """Few strangers are read and passed over, many are left to the source."""
-    monkeypatch.setattr(optuna_rows, "BATCH", 4)
+    monkeypatch.setattr(rdb_rows, "BATCH", 4)
     studies = [make(source, f"study-{which}") for which in range(1 + others)]
     for i in range(10):
         for which, study in enumerate(studies):

@@ -10,8 +10,9 @@ import tuner
 from tests.support import searching
 from tests.support.waiting import eventually
 from tuner import commands
-from tuner.database import records, studies
+from tuner.database import studies
 from tuner.database.engine import Database
+from tuner.database.optuna import writes
 from tuner.errors import SpecError, StudyStateError
 from tuner.search.storage import Storage
 from tuner.trials import StudyState, TrialState
@@ -153,7 +154,7 @@ def test_what_is_queued_while_the_last_unit_is_claimed_knows_of_it(database: Dat
 
     with ThreadPoolExecutor(1) as other:
         with database.transaction() as connection:
-            assert records.create(connection, study_id, TrialState.RUNNING, starts_now=True)
+            assert writes.create(connection, study_id, TrialState.RUNNING, starts_now=True)
             queued = other.submit(commands.enqueue, database, "s", {})
             eventually(is_waiting)
         with pytest.raises(StudyStateError, match=r"^all 3 trials .*budget\.trials=4`$"):

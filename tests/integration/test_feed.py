@@ -12,10 +12,11 @@ from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Connection, TextClause, text
 
 from tests.support.bench import LEASE, ROLLED_BACK, Bench, one_trial
-from tuner.database import changes, columns, feed, trials
-from tuner.database.columns import Columns, Reports
+from tuner.database import trials
 from tuner.database.engine import Database
-from tuner.database.feed import Feed, TrialRow
+from tuner.database.readers import changes, columns, feed
+from tuner.database.readers.columns import Columns, Reports
+from tuner.database.readers.feed import Feed, TrialRow
 from tuner.errors import DatabaseUnreachableError, LeaseLostError
 from tuner.search.distributions import from_json, frozen
 from tuner.search.history import History

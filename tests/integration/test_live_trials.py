@@ -8,9 +8,9 @@ import optuna
 import pytest
 
 from tests.support.bench import Bench, one_trial
-from tuner.database import columns, feed
 from tuner.database.engine import Database
-from tuner.database.live import LiveTrials
+from tuner.database.readers import columns, feed
+from tuner.database.readers.live import LiveTrials
 from tuner.search.storage import Storage
 from tuner.trials import Trial, TrialState
 

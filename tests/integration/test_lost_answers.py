@@ -7,8 +7,9 @@ import pytest
 
 from tests.support.bench import Bench
 from tests.support.searching import Trainer, launch, search, spec
-from tuner.database import feed, leases, trials
+from tuner.database import leases, trials
 from tuner.database.engine import Database
+from tuner.database.readers import feed
 from tuner.errors import DatabaseUnreachableError
 from tuner.search import claim
 from tuner.trials import Cause

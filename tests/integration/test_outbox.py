@@ -8,9 +8,10 @@ import pytest
 
 from tests.support.searching import LEASE, Trainer, launch, search, spec
 from tests.support.waiting import eventually
-from tuner.database import feed, hints, trials
+from tuner.database import hints, trials
 from tuner.database.engine import Database
 from tuner.database.hints import ListeningDatabase
+from tuner.database.readers import feed
 from tuner.errors import DatabaseUnreachableError, LeaseLostError
 from tuner.search.claim import Held
 from tuner.trials import Report, Trial, TrialState

@@ -21,7 +21,7 @@ from tests.support.studies import quick
 from tests.support.waiting import eventually
 from tuner import commands
 from tuner.database.engine import Database
-from tuner.database.prepared import Prepared
+from tuner.database.prepared_statements import Prepared
 from tuner.trials import StudyState, TrialState
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")

@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import text
 
 from tests.support.bench import Bench
-from tuner.database import leases, progress, studies, trials
+from tuner.database import leases, studies, trials
 from tuner.database.engine import Database
-from tuner.database.progress import Overviews, Progress
+from tuner.database.readers import progress
+from tuner.database.readers.progress import Overviews, Progress
 from tuner.trials import Cause, TrialState
 
 

@@ -14,8 +14,8 @@ from tuner.database import leases, studies
 from tuner.database.engine import Database
 from tuner.errors import StudyStateError
 from tuner.settings import settings
-from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.space import Space
+from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.space import Space
 from tuner.trials import Cause, StudyState, Trial, TrialState
 
 COLOURS: Mapping[str, Any] = {

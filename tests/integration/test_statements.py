@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import event, text
 
 from tests.support.searching import LEASE, Trainer, launch, search, spec
-from tuner.database import feed
 from tuner.database.engine import Database
-from tuner.database.prepared import Prepared
+from tuner.database.prepared_statements import Prepared
+from tuner.database.readers import feed
 from tuner.search import claim
 from tuner.trials import Report
 

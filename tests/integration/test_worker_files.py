@@ -14,8 +14,9 @@ import pytest
 from tests.support.searching import LEASE, launch, search, spec
 from tests.support.waiting import eventually
 from tuner.artifacts import ARTIFACTS_FOLDER, CHECKPOINT_FOLDER
-from tuner.database import feed, leases, studies
+from tuner.database import leases, studies
 from tuner.database.engine import Database
+from tuner.database.readers import feed
 from tuner.errors import DatabaseUnreachableError, SpecError
 from tuner.search.claim import Held
 from tuner.settings import Settings

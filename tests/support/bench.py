@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import text
 
 from tests.support import searching
-from tuner.database import feed, leases, spaces, studies, trials
+from tuner.database import leases, spaces, studies, trials
 from tuner.database.engine import Database
+from tuner.database.readers import feed
 from tuner.database.trials import Claimed
 from tuner.trials import NO_LABELS, Cause, Limits, Report, Trial, TrialState
 

@@ -19,10 +19,10 @@ from tuner import artifacts, families
 from tuner.data import prepare
 from tuner.data.raw import packaged
 from tuner.export import Exported, Plan, export
-from tuner.families import evaluate, retrain
+from tuner.families.bundle import evaluate, retrain
 from tuner.settings import Settings
-from tuner.spec.load import load
-from tuner.spec.seeds import trial_seed
+from tuner.study_file.load import load
+from tuner.study_file.seeds import trial_seed
 from tuner.trials import Report, Study, StudyState, Trial, TrialState
 
 NETWORK = "learning_rate: 0.01, batch_size: 32, optimizer: adam, schedule: cosine"
@@ -231,8 +231,8 @@ def in_process(
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`subprocess.run` that trains and measures in this process, which has imported torch."""
     functions = {
-        "tuner.families.evaluate": evaluate.evaluate,
-        "tuner.families.retrain": retrain.retrain,
+        "tuner.families.bundle.evaluate": evaluate.evaluate,
+        "tuner.families.bundle.retrain": retrain.retrain,
     }
 
     def stand_in(arguments: list[str], **rest: Any) -> subprocess.CompletedProcess[str]:

@@ -7,8 +7,8 @@ from tuner.database import studies
 from tuner.database.engine import Database
 from tuner.families import confirm
 from tuner.search.claim import Held, Search
-from tuner.spec.load import loads
-from tuner.spec.resolved import ResolvedSpec
+from tuner.study_file.load import loads
+from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import Report, TrialState
 
 LEASE = 3_600.0  # seconds; longer than any test

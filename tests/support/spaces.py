@@ -6,14 +6,14 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tuner.spec.parameters import (
+from tuner.study_file.parameters import (
     CategoricalParameter,
     FixedParameter,
     FloatParameter,
     IntParameter,
     Searched,
 )
-from tuner.spec.space import Range, Space
+from tuner.study_file.space import Range, Space
 
 NAMES = ("a", "b", "c", "d", "e")
 _words = st.text("abcxyz01.", min_size=1, max_size=4)

@@ -11,10 +11,10 @@ from typing import Any
 from tests.support.training import Recorder
 from tuner.artifacts import LOG_FILE
 from tuner.families import command
-from tuner.own import source
-from tuner.spec.code import Code
+from tuner.study_file.code import Code
 from tuner.training.cohort import Cohort, Decision, Task
 from tuner.trials import ParamValue
+from tuner.user_code import source
 
 REPORT = """printf '{"step": %s, "value": %s}\\n' "$1" "$2" >&"$TUNER_REPORT_FD"
 read -r answer <&"$TUNER_ANSWER_FD"

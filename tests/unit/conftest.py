@@ -8,7 +8,7 @@ from tests.support.training import SENTENCES
 from tuner.data import Prepared, prepare
 from tuner.data.raw import packaged
 from tuner.families import command
-from tuner.spec.data import DataSpec
+from tuner.study_file.data import DataSpec
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.support.nvidia import GIB, FakeDriver, FakeGpu
-from tuner.spec.parameters import CategoricalParameter, FloatParameter, IntParameter
-from tuner.spec.study import Resources
+from tuner.study_file.parameters import CategoricalParameter, FloatParameter, IntParameter
+from tuner.study_file.study import Resources
 from tuner.worker import devices
 from tuner.worker.admission import CONTEXT, Admission
 from tuner.worker.devices import Slot, host, machine

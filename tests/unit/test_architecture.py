@@ -36,7 +36,7 @@ def test_help_waits_for_nothing_heavy() -> None:
     )
 
 
-@pytest.mark.parametrize("module", ["tuner.trials", "tuner.errors", "tuner.spec.load"])
+@pytest.mark.parametrize("module", ["tuner.trials", "tuner.errors", "tuner.study_file.load"])
 def test_the_lower_layers_load_no_database(module: str) -> None:
     assert loaded(f"import {module}", "sqlalchemy", "psycopg2", "alembic", "numpy") == []
 
@@ -56,7 +56,7 @@ def test_settings_alone_reads_the_environment() -> None:
         or (isinstance(node, ast.alias) and node.name in ("environ", "getenv"))
     }
     # those that a worker sets for users' commands are no settings
-    assert readers == {"settings.py", "own/client.py"}
+    assert readers == {"settings.py", "user_code/client.py"}
 
 
 def test_nobody_waits_with_select() -> None:

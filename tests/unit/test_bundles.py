@@ -22,9 +22,10 @@ from tuner.data import prepare
 from tuner.errors import BadInputError, TunerError
 from tuner.export import Plan, export, folder, manifest, verify
 from tuner.export.verify import Check
-from tuner.families import onnx, registry
-from tuner.families.predict import images
-from tuner.spec.resolved import ResolvedSpec
+from tuner.families import registry
+from tuner.families.bundle import onnx
+from tuner.families.bundle.predict import images
+from tuner.study_file.resolved import ResolvedSpec
 
 FAMILIES = [name for name in registry.NAMES if not registry.card(name).is_own]
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tuner.dashboard.charts import BOTTOM, HEIGHT, LEFT, POINTS, RIGHT, TOP, WIDTH, chart
-from tuner.dashboard.facts import polyline
+from tuner.dashboard.summaries import polyline
 
 
 def pixels(points: str) -> list[tuple[float, float]]:

@@ -17,7 +17,7 @@ from tests.support import synthetic
 from tuner.dashboard import assets
 from tuner.dashboard.plots import compact, rows, selection
 from tuner.dashboard.plots.selection import Where
-from tuner.database.live import LiveTrials
+from tuner.database.readers.live import LiveTrials
 from tuner.errors import BadInputError
 from tuner.figures import theme
 from tuner.trials import Trial, TrialState

@@ -19,7 +19,7 @@ from tuner.data import Prepared, build, entries, evict, prepare, raw
 from tuner.data.fingerprint import fingerprint, prepared_key
 from tuner.data.prepared import PARTS
 from tuner.errors import BadInputError, DataError, DiskFullError, TunerError
-from tuner.spec.data import DataSpec, Split
+from tuner.study_file.data import DataSpec, Split
 
 caching = sys.modules["tuner.data.prepare"]
 
@@ -284,7 +284,7 @@ PREPARE = """
 import os, signal, sys
 from pathlib import Path
 from tuner.data import build, prepare
-from tuner.spec.data import DataSpec
+from tuner.study_file.data import DataSpec
 
 real = build.build
 def counting(*arguments):
@@ -435,7 +435,7 @@ def test_neither_importing_nor_opening_an_entry_imports_numpy(tmp_path: Path) ->
     prepare(spec(path), tmp_path / "cache")
     code = (
         "import sys; from pathlib import Path; from tuner.data import prepare; "
-        "from tuner.spec.data import DataSpec; "
+        "from tuner.study_file.data import DataSpec; "
         f"prepare(DataSpec(source='text', path=Path({str(path)!r})), Path(sys.argv[1])); "
         "print(sorted({'numpy', 'pyarrow', 'PIL', 'torch', 'gensim'} & {*sys.modules}))"
     )
@@ -453,7 +453,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from tuner.data import prepare
-from tuner.spec.data import DataSpec
+from tuner.study_file.data import DataSpec
 
 data = prepare(DataSpec(source="text", path=Path(sys.argv[1])), Path(sys.argv[2]))
 print(data.folder.name, flush=True)

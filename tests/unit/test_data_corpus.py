@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from tests.support.tables import ROWS, WRITERS
-from tuner.data import Prepared, benchmarks, corpus, prepare, raw, words
+from tuner.data import Prepared, corpus, prepare, raw, tokenizer, vector_benchmarks
 from tuner.data.fingerprint import fingerprint
 from tuner.data.prepared import PARTS
 from tuner.errors import DataError, SpecError
 from tuner.families import check_data, confirm
-from tuner.spec.data import DataSpec
-from tuner.spec.load import loads
+from tuner.study_file.data import DataSpec
+from tuner.study_file.load import loads
 
 LINES = [f"Sentence {n} is , like the others , about number{n % 7} ." for n in range(200)]
 
@@ -35,7 +35,7 @@ def test_one_sentence_a_line(suffix: str, tmp_path: Path) -> None:
     assert sum(data.sizes.values()) == 200
     assert 10 < data.sizes["validation"] < 60
     index = {word: number for number, word in enumerate(data.vocabulary)}
-    sentences = [words.tokens(line, lowercase=True) for line in LINES]
+    sentences = [tokenizer.tokens(line, lowercase=True) for line in LINES]
     train = list(parts["train"])
     assert [s for s in sentences if s in train] == train
     assert parts["train"].words == tuple(dict.fromkeys(w for s in train for w in s))
@@ -52,7 +52,7 @@ def test_a_column_of_a_table_without_labels(suffix: str, tmp_path: Path) -> None
     path = tmp_path / f"table{suffix}"
     WRITERS[suffix](path, ROWS)
     spec, data = opened(path, source="corpus", split={"validation": 0.2, "test": 0.2})
-    tokens = sum(len(words.tokens(str(text), lowercase=True)) for text, _ in ROWS)
+    tokens = sum(len(tokenizer.tokens(str(text), lowercase=True)) for text, _ in ROWS)
     assert sum(len(part.ids) for part in corpus.load(data, spec).values()) == tokens
 
 
@@ -60,7 +60,7 @@ def test_a_labelled_table_is_a_corpus_too(reviews: Prepared) -> None:
     spec = DataSpec(source="text", path=Path("x.csv"))
     parts = corpus.load(reviews, spec)
     assert corpus.load(reviews, spec) is parts
-    texts = [words.tokens(text, lowercase=True) for text in reviews.texts("train")]
+    texts = [tokenizer.tokens(text, lowercase=True) for text in reviews.texts("train")]
     assert list(parts["train"]) == texts
     assert len(parts["validation"]) == reviews.sizes["validation"]
 
@@ -117,19 +117,19 @@ def test_lee_is_gensims(lee: Prepared) -> None:
     lines = raw.packaged("lee").read_text().splitlines()
     parts = corpus.load(lee, DataSpec(source="lee"))
     assert sum(map(len, parts.values())) == len(lines) == 300
-    tokens = sum(len(words.tokens(line, lowercase=True)) for line in lines)
+    tokens = sum(len(tokenizer.tokens(line, lowercase=True)) for line in lines)
     assert sum(len(part.ids) for part in parts.values()) == tokens
 
 
 def test_word_pairs_and_analogies_come_with_gensim() -> None:
     spec = DataSpec(source="lee")
-    pairs, questions = benchmarks.word_pairs(spec), benchmarks.analogies(spec)
+    pairs, questions = vector_benchmarks.word_pairs(spec), vector_benchmarks.analogies(spec)
     assert len(pairs) == 353
     assert pairs[0] == ("love", "sex", 6.77)
     assert len(questions) == 19_544
     assert questions[0] == ("athens", "greece", "baghdad", "iraq")
     cased = DataSpec(source="lee", lowercase=False)
-    assert benchmarks.analogies(cased)[0] == ("Athens", "Greece", "Baghdad", "Iraq")
+    assert vector_benchmarks.analogies(cased)[0] == ("Athens", "Greece", "Baghdad", "Iraq")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_word_pairs_and_analogies_come_with_gensim() -> None:
 def test_word_pairs_in_the_usual_formats(content: str, tmp_path: Path) -> None:
     path = tmp_path / "pairs.txt"
     path.write_text(content)
-    found = benchmarks.word_pairs(DataSpec(source="lee", word_pairs=path))
+    found = vector_benchmarks.word_pairs(DataSpec(source="lee", word_pairs=path))
     assert found == [("old", "new", 1.58), ("smart", "intelligent", 9.2)]
 
 
@@ -163,19 +163,19 @@ def test_unfit_benchmarks(field: str, content: str, message: str, tmp_path: Path
     path.write_text(content)
     spec = DataSpec.model_validate({"source": "lee", field: path})
     with pytest.raises(DataError) as raised:
-        getattr(benchmarks, field)(spec)
+        getattr(vector_benchmarks, field)(spec)
     assert message in str(raised.value)
 
 
 def test_halves_hold_each_covered_pair_once_and_never_change() -> None:
-    pairs = benchmarks.word_pairs(DataSpec(source="lee"))
+    pairs = vector_benchmarks.word_pairs(DataSpec(source="lee"))
     known = {word for pair in pairs[:300] for word in pair.words}
-    parts = benchmarks.halves(pairs, known)
+    parts = vector_benchmarks.halves(pairs, known)
     both = [*parts["validation"], *parts["test"]]
     assert sorted(both) == sorted(p for p in pairs if set(p.words) <= known)
     assert len(set(both)) == len(both)
     assert abs(len(parts["validation"]) - len(parts["test"])) < 60
-    assert benchmarks.halves(pairs, known) == parts
+    assert vector_benchmarks.halves(pairs, known) == parts
 
 
 def test_files_of_benchmarks_are_part_of_the_data(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_files_of_benchmarks_are_part_of_the_data(tmp_path: Path) -> None:
 def test_too_few_pairs_are_told_at_the_launch(tmp_path: Path) -> None:
     path = tmp_path / "corpus.txt"
     path.write_text("\n".join(LINES))
-    for metric, field in benchmarks.METRICS.items():
+    for metric, field in vector_benchmarks.METRICS.items():
         text = json.dumps(
             {
                 "name": "x",

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tuner.data import prepare
 from tuner.errors import DataError
-from tuner.spec.data import DataSpec
+from tuner.study_file.data import DataSpec
 
 
 def refused(spec: DataSpec, cache: Path, expected: str) -> None:

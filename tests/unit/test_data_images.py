@@ -13,7 +13,7 @@ from tuner.data.fingerprint import fingerprint
 from tuner.data.image_files import IMAGE_SUFFIXES
 from tuner.data.prepared import PARTS
 from tuner.errors import DataError
-from tuner.spec.data import DataSpec
+from tuner.study_file.data import DataSpec
 
 
 def noise(*shape: int, seed: int = 0, high: int = 256) -> np.ndarray:

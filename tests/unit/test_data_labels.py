@@ -15,7 +15,7 @@ from tuner.data.fingerprint import fingerprint
 from tuner.data.labels import notes
 from tuner.data.prepared import PARTS
 from tuner.errors import DataError
-from tuner.spec.data import DataSpec
+from tuner.study_file.data import DataSpec
 
 
 def prepared(path: Path, **changes: object) -> Prepared:

@@ -15,8 +15,8 @@ from tuner.data.prepared import PARTS
 from tuner.data.sources import text_files
 from tuner.errors import DataError, SpecError
 from tuner.families import confirm
-from tuner.spec.data import DataSpec
-from tuner.spec.load import loads
+from tuner.study_file.data import DataSpec
+from tuner.study_file.load import loads
 
 ROWS = [(f"Ça c’est drôle, n° {n}", "bon" if n % 2 else "mauvais") for n in range(20)]
 

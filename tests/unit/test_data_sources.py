@@ -8,7 +8,7 @@ from PIL import Image
 
 from tuner.data import Prepared, prepare
 from tuner.data.prepared import PARTS
-from tuner.spec.data import DataSpec, Split
+from tuner.study_file.data import DataSpec, Split
 
 
 def everything(prepared: Prepared) -> tuple[np.ndarray, np.ndarray]:

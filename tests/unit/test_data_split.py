@@ -12,7 +12,7 @@ from tuner.data import prepare, split
 from tuner.data.examples import Texts, key_of
 from tuner.data.prepared import PARTS
 from tuner.errors import DataError
-from tuner.spec.data import DataSpec, Split
+from tuner.study_file.data import DataSpec, Split
 
 
 def texts(labels: list[str], names: list[str] | None = None) -> Texts:

@@ -16,7 +16,7 @@ from tests.support.tables import ROWS, WRITERS, Rows, csv, jsonl, parquet_file
 from tuner.data import Prepared, prepare
 from tuner.data.prepared import PARTS
 from tuner.errors import DataError
-from tuner.spec.data import DataSpec
+from tuner.study_file.data import DataSpec
 
 
 def opened(path: Path, **changes: object) -> Prepared:

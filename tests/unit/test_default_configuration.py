@@ -4,8 +4,8 @@ import pytest
 
 from tuner import families
 from tuner.families import registry
-from tuner.families.base import Family
-from tuner.spec.load import loads
+from tuner.families.card import Family
+from tuner.study_file.load import loads
 
 HEAD = "name: x\nfamily: seq2seq\ndata: {source: cmudict, examples: 300}\nbudget: {trials: 3}\n"
 CARD = registry.card("seq2seq").first

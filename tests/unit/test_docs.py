@@ -15,10 +15,10 @@ from tuner.cli.app import app
 from tuner.experiments import searched
 from tuner.families import confirm
 from tuner.settings import Settings
-from tuner.spec.data import DataSpec, Split
-from tuner.spec.load import loads_all
-from tuner.spec.study import Confirm, ParameterSpec, StudySpec
-from tuner.spec.words import written
+from tuner.study_file.data import DataSpec, Split
+from tuner.study_file.load import loads_all
+from tuner.study_file.messages import written
+from tuner.study_file.study import Confirm, ParameterSpec, StudySpec
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

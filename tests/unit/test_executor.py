@@ -13,11 +13,11 @@ import pytest
 
 from tuner import processes, testing
 from tuner.artifacts import LOG_FILE
-from tuner.own import modules, source
-from tuner.own.state import ProcessState
-from tuner.spec.code import Code
+from tuner.study_file.code import Code
 from tuner.training.cohort import Cohort, Decision, Task
 from tuner.trials import Cause
+from tuner.user_code import modules, source
+from tuner.user_code.state import ProcessState
 from tuner.worker import devices, executors
 from tuner.worker.executors import Executor
 from tuner.worker.messages import (
@@ -294,7 +294,7 @@ def test_a_bundles_function_ends_with_its_answer(
         "seed": 0, "threads": 1, "cache": str(tmp_path), "folders": [str(tmp_path / "1")],
     }  # fmt: skip
     done = subprocess.run(
-        processes.command("tuner.families.retrain"),
+        processes.command("tuner.families.bundle.retrain"),
         input=json.dumps(request), capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert json.loads(done.stdout) == answer

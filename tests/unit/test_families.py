@@ -16,11 +16,12 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from torch.nn import functional
 
 from tests.support.training import Recorder, cohort
-from tuner.data import Prepared, prepare, words
+from tuner.data import Prepared, prepare, tokenizer
 from tuner.data.prepared import PartName
 from tuner.errors import DataError
-from tuner.families import bag, cnn, embedding, registry, rnn, text_cnn, transformer
-from tuner.spec.data import DataSpec
+from tuner.families import cnn, registry, rnn, text_cnn, transformer
+from tuner.families.parts import bag, embedding
+from tuner.study_file.data import DataSpec
 from tuner.training import network
 from tuner.trials import ParamValue
 
@@ -142,10 +143,12 @@ def test_multichannel_is_an_image_of_two_channels() -> None:
     torch.manual_seed(3)
     words = embedding.Channels(_words().weight.detach())
     with torch.no_grad():
-        words.trained.weight += torch.randn(20, 6)
+        tokenizer.trained.weight += torch.randn(20, 6)
     model = text_cnn.TextCNN(words, 3, widths=(2,), filters=4).eval()
     tokens = torch.tensor([[5, 7, 2, 9]])
-    image = torch.stack([words.kept(tokens), words.trained(tokens)], dim=1)  # [1, 2, length, 6]
+    image = torch.stack(
+        [tokenizer.kept(tokens), tokenizer.trained(tokens)], dim=1
+    )  # [1, 2, length, 6]
     weight = model.convolutions[0].weight  # [filters, 2 * 6, width]
     kernel = weight.view(4, 2, 6, 2).transpose(2, 3)
     features = functional.conv2d(image, kernel, model.convolutions[0].bias, padding=(1, 0))
@@ -288,10 +291,10 @@ def test_words_take_their_vectors_from_the_file(kind: str, reviews: Prepared, ca
     assert isinstance(model, text_cnn.TextCNN)
     words = model.embedding
     if isinstance(words, embedding.Channels):
-        assert torch.equal(words.kept.weight, words.trained.weight)
-        assert not words.kept.weight.requires_grad
-        words = words.trained
-    rows = words.weight
+        assert torch.equal(tokenizer.kept.weight, tokenizer.trained.weight)
+        assert not tokenizer.kept.weight.requires_grad
+        words = tokenizer.trained
+    rows = tokenizer.weight
     assert rows[data.vocabulary.index("good")].tolist() == [1, 2, 3]
     assert rows[data.vocabulary.index("bad")].tolist() == [4, 5, 6]
     assert rows[0].tolist() == [0, 0, 0]
@@ -334,7 +337,7 @@ def test_terms_are_those_of_scikit_learn(
     low, high = params["word_ngrams" if by_word else "character_ngrams"].split("-")
     vectorizer = TfidfVectorizer(
         analyzer="word" if by_word else "char_wb",
-        tokenizer=partial(words.tokens, lowercase=False) if by_word else None,
+        tokenizer=partial(tokenizer.tokens, lowercase=False) if by_word else None,
         token_pattern=None,
         ngram_range=(int(low), int(high)),
         min_df=params["min_df"],

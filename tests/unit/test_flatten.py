@@ -10,7 +10,7 @@ from tuner.export.flatten import flattened
 
 def test_only_what_is_used_is_taken_and_before_its_use() -> None:
     text = flattened(
-        "from tuner.data.words import tokens\nFOUND = tokens('Ça va', lowercase=True)\n"
+        "from tuner.data.tokenizer import tokens\nFOUND = tokens('Ça va', lowercase=True)\n"
     )
     space: dict[str, Any] = {}
     exec(text, space)
@@ -30,11 +30,15 @@ def test_a_functions_own_names_are_not_those_of_the_module() -> None:
 @pytest.mark.parametrize(
     ("program", "said"),
     [
-        ("from tuner.data.words import nothing\nnothing()", "tuner.data.words defines no nothing"),
-        ("import tuner.trials\ntuner.trials", "only names can be taken"),
-        ("from tuner.data.words import tokens as t\nt()", "only names can be taken"),
         (
-            "from tuner.data.words import tokens\nfrom tuner.families.predict.bags import run\n"
+            "from tuner.data.tokenizer import nothing\nnothing()",
+            "tuner.data.tokenizer defines no nothing",
+        ),
+        ("import tuner.trials\ntuner.trials", "only names can be taken"),
+        ("from tuner.data.tokenizer import tokens as t\nt()", "only names can be taken"),
+        (
+            "from tuner.data.tokenizer import tokens\n"
+            "from tuner.families.bundle.predict.bags import run\n"
             "from tuner.data.pairs import joined, write\ntokens(write)",
             "both define tokens",
         ),

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tuner.export import FORMATS, yaml_text
-from tuner.spec.values import Value
+from tuner.study_file.values import Value
 
 PARAMS: dict[str, Any] = {
     "learning_rate": 1e-05,

@@ -4,7 +4,7 @@ import pytest
 
 from tuner.errors import SpecError
 from tuner.families import confirm
-from tuner.spec.load import loads
+from tuner.study_file.load import loads
 
 HEAD = "name: x\nfamily: cnn\n"
 CNN = f"{HEAD}data: digits\n"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.database.columns import Reports
+from tuner.database.readers.columns import Reports
 from tuner.search.effects import (
     Effect,
     effects,

@@ -3,8 +3,8 @@
 import pytest
 
 from tuner.families import confirm
-from tuner.spec.load import from_mapping, loads
-from tuner.spec.parameters import FloatParameter, IntParameter, describe
+from tuner.study_file.load import from_mapping, loads
+from tuner.study_file.parameters import FloatParameter, IntParameter, describe
 
 OWN = (
     "name: x\nfamily: command\ncommand: [train]\nobjective: {metric: score, direction: maximize}\n"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tuner import commands
 from tuner.errors import SpecError
 from tuner.families import confirm
-from tuner.spec.load import loads
-from tuner.spec.resolved import ResolvedSpec
+from tuner.study_file.load import loads
+from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import (
     Direction,
     Study,

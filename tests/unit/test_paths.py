@@ -16,10 +16,10 @@ from tuner.errors import DataError, SpecError
 from tuner.families import registry
 from tuner.families.transfer import files
 from tuner.settings import Settings
-from tuner.spec.load import loads
-from tuner.spec.paths import named
-from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.values import NamesFile
+from tuner.study_file.load import loads
+from tuner.study_file.paths import named
+from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.values import NamesFile
 
 PATH_LIKE = re.compile(r"path|file(?!_)|folder|dir(?!ection)|checkpoint(?!s)|vectors|pairs$|analog")
 

@@ -11,8 +11,8 @@ import pytest
 
 from tuner import testing
 from tuner.errors import SpecError
-from tuner.own.measure import checked_step, number
-from tuner.spec.plain import plain
+from tuner.study_file.plain import plain
+from tuner.user_code.reported import checked_step, number
 
 
 class Optimizer(enum.Enum):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner.families.predict.tables import lines_of
+from tuner.families.bundle.predict.tables import lines_of
 
 TEXTS = ["Ça c’est, drôle", 'a "quoted"\ntext', "one | two; three"]
 

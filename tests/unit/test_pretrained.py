@@ -18,11 +18,11 @@ from tests.support.training import Recorder, cohort
 from tuner import families
 from tuner.data import Prepared, prepare
 from tuner.errors import DataError, SpecError
-from tuner.families import costs, pretrained, registry
-from tuner.families.transfer import encoder, features, files
-from tuner.spec.data import DataSpec
-from tuner.spec.load import loads
-from tuner.spec.resolved import ResolvedSpec
+from tuner.families import pretrained, registry
+from tuner.families.transfer import affordable, encoder, features, files
+from tuner.study_file.data import DataSpec
+from tuner.study_file.load import loads
+from tuner.study_file.resolved import ResolvedSpec
 from tuner.training import optimizers, weights
 from tuner.training.cohort import Decision
 from tuner.training.metrics import classification
@@ -250,7 +250,7 @@ def test_a_frozen_encoder_counts_among_what_a_trial_costs(
 def test_trials_are_trained_on_the_checkpoint_of_the_launch(
     bert: str, reviews: Prepared, tmp_path: Path
 ) -> None:
-    spec = costs.with_digests(confirmed(f"search: {{checkpoint: {bert}}}"))
+    spec = affordable.with_digests(confirmed(f"search: {{checkpoint: {bert}}}"))
     assert spec.checkpoints == {bert: files.digest(Path(bert)).hex()}
     asked = cohort(reviews, tmp_path, params(bert, "frozen"), epochs=1)
     context = Recorder()
@@ -313,7 +313,7 @@ def test_folders_are_taken_from_the_study_files(tmp_path: Path) -> None:
         tmp_path,
     )
     small, large = str(tmp_path / "small"), str(tmp_path / "large")
-    assert costs._values(spec.space.parameters["checkpoint"]) == (
+    assert affordable._values(spec.space.parameters["checkpoint"]) == (
         *(small, large),
         *("org/name", "package:p/m"),
     )
@@ -359,10 +359,10 @@ def test_what_is_too_large_is_left_out(bert: str, reviews: Prepared, tmp_path: P
     text = f"search: {{checkpoint: [{bert}, {large}], fine_tuning: [frozen, full]}}"
     spec = confirmed(text)
     asked = replace_data(spec, reviews)
-    kept, notes = costs.affordable(asked, reviews)
+    kept, notes = affordable.affordable(asked, reviews)
     assert (kept, notes) == (asked, ())  # both are tiny
     measured = {
-        name: costs._measured(asked, reviews, name, ["frozen", "full"])
+        name: affordable._measured(asked, reviews, name, ["frozen", "full"])
         for name in (bert, str(large))
     }
     slow, quick = (measured[name]["full"][1] for name in (str(large), bert))
@@ -370,15 +370,15 @@ def test_what_is_too_large_is_left_out(bert: str, reviews: Prepared, tmp_path: P
     limited = asked.model_copy(
         update={"resources": asked.resources.model_copy(update={"epoch_seconds": 1e-9})}
     )
-    kept, notes = costs.affordable(limited, reviews)
-    assert costs._values(kept.space.parameters["fine_tuning"]) == ("frozen",)
+    kept, notes = affordable.affordable(limited, reviews)
+    assert affordable._values(kept.space.parameters["fine_tuning"]) == ("frozen",)
     assert len(notes) == 2
     assert "an epoch takes about" in notes[0]
     tiny = asked.model_copy(
         update={"resources": asked.resources.model_copy(update={"memory": 0.001})}
     )
     with pytest.raises(SpecError, match="of memory"):
-        costs.affordable(tiny, reviews)
+        affordable.affordable(tiny, reviews)
 
 
 def test_one_pair_of_checkpoint_and_way_is_forbidden(bert: str) -> None:
@@ -386,11 +386,11 @@ def test_one_pair_of_checkpoint_and_way_is_forbidden(bert: str) -> None:
         "search: {checkpoint: [/a, /b], fine_tuning: [frozen, full]}\n"
         "enqueue: [{checkpoint: /b, fine_tuning: full}, {checkpoint: /a}]"
     )
-    kept = costs._without(spec, {("/b", "full"): "too slow"}, 2, 2)
+    kept = affordable._without(spec, {("/b", "full"): "too slow"}, 2, 2)
     assert kept.space.forbidden == ({"checkpoint": ("/b",), "fine_tuning": ("full",)},)
     assert kept.enqueue == ({"checkpoint": "/a"},)
-    kept = costs._without(spec, {("/b", "full"): "", ("/b", "frozen"): ""}, 2, 2)
-    assert costs._values(kept.space.parameters["checkpoint"]) == ("/a",)
+    kept = affordable._without(spec, {("/b", "full"): "", ("/b", "frozen"): ""}, 2, 2)
+    assert affordable._values(kept.space.parameters["checkpoint"]) == ("/a",)
     assert kept.space.forbidden == ()
 
 

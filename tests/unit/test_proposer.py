@@ -16,13 +16,13 @@ from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from tests.support.spaces import spaces
-from tuner.database.columns import NEVER, NO_REPORTS, Columns
+from tuner.database.readers.columns import NEVER, NO_REPORTS, Columns
 from tuner.families import registry
 from tuner.search.history import History
 from tuner.search.sample import BEST, NEWEST
 from tuner.search.sampler import Proposer
-from tuner.spec.code import OWN
-from tuner.spec.parameters import (
+from tuner.study_file.code import OWN
+from tuner.study_file.parameters import (
     CategoricalParameter,
     FixedParameter,
     FloatParameter,
@@ -30,8 +30,8 @@ from tuner.spec.parameters import (
     at,
     values,
 )
-from tuner.spec.space import Range, Space
-from tuner.spec.study import Sampler
+from tuner.study_file.space import Range, Space
+from tuner.study_file.study import Sampler
 from tuner.trials import ParamValue
 
 SAMPLERS = ("tpe", "random", "gp", "qmc")
@@ -305,9 +305,9 @@ def test_searching_does_not_import_torch() -> None:
         "import tuner.search.claim\n"
         "from tuner.search.history import History\n"
         "from tuner.search.sampler import Proposer\n"
-        "from tuner.spec.parameters import FloatParameter\n"
-        "from tuner.spec.space import Space\n"
-        "from tuner.spec.study import Sampler\n"
+        "from tuner.study_file.parameters import FloatParameter\n"
+        "from tuner.study_file.space import Space\n"
+        "from tuner.study_file.study import Sampler\n"
         "space = Space(parameters={'x': FloatParameter(low=0, high=1)})\n"
         "Proposer(space, Sampler(), ['minimize'], 0, History(1)).propose(0)\n"
         "print([m for m in ('torch', 'sklearn', 'pandas', 'gensim') if m in sys.modules])\n"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.search.pruners import MedianPruner, NoPruner, RungPruner, make
-from tuner.spec.study import Pruner
+from tuner.study_file.study import Pruner
 from tuner.trials import Direction
 
 

@@ -11,7 +11,7 @@ from tuner.cli import live, logs, output
 from tuner.errors import NothingToExportError
 from tuner.export import Plan, export
 from tuner.settings import Settings
-from tuner.spec.load import load
+from tuner.study_file.load import load
 from tuner.trials import Cause, Study, StudyState, Trial, TrialState
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -13,9 +13,9 @@ from tuner.data import Prepared, prepare
 from tuner.data.prepared import PARTS
 from tuner.errors import DataError, SpecError
 from tuner.families import bow, registry
-from tuner.spec.data import DataSpec
-from tuner.spec.load import loads
-from tuner.spec.resolved import ResolvedSpec
+from tuner.study_file.data import DataSpec
+from tuner.study_file.load import loads
+from tuner.study_file.resolved import ResolvedSpec
 from tuner.training import metrics, network
 from tuner.trials import ParamValue
 

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from tests.support.study_texts import TEXTS
-from tuner.export.facts import reproducing, yaml_text
+from tuner.export.result import reproducing, yaml_text
 from tuner.families import confirm, registry
 from tuner.search.history import History
 from tuner.search.sampler import Proposer
-from tuner.spec.load import loads
-from tuner.spec.parameters import FixedParameter
-from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.seeds import trial_seed
+from tuner.study_file.load import loads
+from tuner.study_file.parameters import FixedParameter
+from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.seeds import trial_seed
 from tuner.trials import Study, StudyState, Trial, TrialState
 
 

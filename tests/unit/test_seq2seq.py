@@ -21,10 +21,11 @@ from tuner.data import Prepared, pairs, prepare
 from tuner.data.pairs import END
 from tuner.data.prepared import PARTS
 from tuner.errors import DataError
-from tuner.families import decoding, registry, seq2seq
-from tuner.families.decoding import State
-from tuner.spec.data import DataSpec
-from tuner.spec.load import loads
+from tuner.families import registry, seq2seq
+from tuner.families.parts import decoding
+from tuner.families.parts.decoding import State
+from tuner.study_file.data import DataSpec
+from tuner.study_file.load import loads
 from tuner.training import sequences
 from tuner.training.cohort import Decision
 from tuner.trials import ParamValue

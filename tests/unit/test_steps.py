@@ -11,11 +11,11 @@ from tuner.errors import SpecError
 from tuner.search.distributions import internal
 from tuner.search.history import History
 from tuner.search.sampler import Proposer
-from tuner.spec.fit import NotFittingError, in_range
-from tuner.spec.parameters import CategoricalParameter, FloatParameter, IntParameter, on_step
-from tuner.spec.resolve import fitted, fitting
-from tuner.spec.space import Range, Space
-from tuner.spec.study import Sampler
+from tuner.study_file.fit import NotFittingError, in_range
+from tuner.study_file.parameters import CategoricalParameter, FloatParameter, IntParameter, on_step
+from tuner.study_file.resolve import fitted, fitting
+from tuner.study_file.space import Range, Space
+from tuner.study_file.study import Sampler
 from tuner.trials import ParamValue
 
 TENTHS = FloatParameter(low=0.0, high=0.7, step=0.1)

@@ -14,11 +14,12 @@ from safetensors.numpy import load_file
 from scipy.stats import spearmanr
 
 from tests.support.training import Recorder, cohort, next_attempt, stop_after
-from tuner.data import Prepared, benchmarks, corpus
+from tuner.data import Prepared, corpus, vector_benchmarks
 from tuner.data import vectors as vector_files
 from tuner.errors import DataError
-from tuner.families import fasttext, registry, word2vec, word_tests, word_vectors
-from tuner.spec.data import DataSpec
+from tuner.families import fasttext, registry, word2vec
+from tuner.families.parts import word_tests, word_vectors
+from tuner.study_file.data import DataSpec
 from tuner.trials import ParamValue
 
 LEE = DataSpec(source="lee")
@@ -215,9 +216,9 @@ def test_a_probe_reads_labelled_texts(reviews: Prepared, tmp_path: Path) -> None
         assert measured["test"]["probe_accuracy"] >= 0.7
 
 
-def pairs_of(*scores: float) -> list[benchmarks.WordPair]:
+def pairs_of(*scores: float) -> list[vector_benchmarks.WordPair]:
     """Pairs of a word `a` with `b0`, `b1` …"""
-    return [benchmarks.WordPair("a", f"b{n}", score) for n, score in enumerate(scores)]
+    return [vector_benchmarks.WordPair("a", f"b{n}", score) for n, score in enumerate(scores)]
 
 
 def on_a_circle(angles: Mapping[str, float]) -> word_tests.Vectors:
@@ -252,7 +253,7 @@ def test_analogies_are_gensims(tmp_path: Path) -> None:
     names = [f"w{n}" for n in range(30)]
     matrix = rng.normal(size=(30, 3)).astype(np.float32)
     questions = [
-        benchmarks.Analogy(*(names[n] for n in rng.choice(30, 4, replace=False)))
+        vector_benchmarks.Analogy(*(names[n] for n in rng.choice(30, 4, replace=False)))
         for _ in range(300)
     ]
     path = tmp_path / "questions.txt"
@@ -263,7 +264,7 @@ def test_analogies_are_gensims(tmp_path: Path) -> None:
     value, coverage = word_tests.analogy_accuracy(word_tests.Vectors(names, matrix), questions)
     assert (value, coverage) == (expected, 1.0)
     assert value > 0
-    unknown = [*questions, *[benchmarks.Analogy("w0", "w1", "w2", "no")] * 100]
+    unknown = [*questions, *[vector_benchmarks.Analogy("w0", "w1", "w2", "no")] * 100]
     value, coverage = word_tests.analogy_accuracy(word_tests.Vectors(names, matrix), unknown)
     assert (value, coverage) == (pytest.approx(expected * 0.75), 0.75)
 

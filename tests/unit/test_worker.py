@@ -203,8 +203,8 @@ import os, resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 others = [os.open("/dev/null", os.O_RDONLY) for _ in range(2000)]
-from tuner.own import source
-from tuner.spec.code import Code
+from tuner.user_code import source
+from tuner.study_file.code import Code
 from tuner.training.cohort import Cohort, Decision, Task
 from tuner.worker import executors
 from tuner.worker.devices import Slot

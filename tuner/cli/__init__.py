@@ -15,7 +15,7 @@ def main() -> None:
     Within a trial `tuner report` is another one, called at every epoch: it imports next to nothing.
     """
     if sys.argv[1:2] == ["report"]:
-        from tuner.own import client
+        from tuner.user_code import client
 
         if client.in_trial():
             sys.exit(client.report(sys.argv[2:]))

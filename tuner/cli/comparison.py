@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tuner import records
+from tuner import study_json
 from tuner.cli.output import duration, number, out, shown, state, table
 from tuner.experiments import TOP, Compared
 from tuner.figures import text
-from tuner.spec.words import counted
+from tuner.study_file.messages import counted
 from tuner.trials import finished
 
 
@@ -50,9 +50,9 @@ def comparison_record(experiment: str, found: Sequence[Compared]) -> dict[str, A
         "experiment": experiment,
         "studies": [
             {
-                **records.of_study(one.study),
-                "counts": records.plain(one.overview.counts),
-                "best": None if one.best is None else records.of_trial(one.best),
+                **study_json.of_study(one.study),
+                "counts": study_json.plain(one.overview.counts),
+                "best": None if one.best is None else study_json.of_trial(one.best),
                 "top": one.top,
                 "seconds": one.seconds,
                 "parameters": one.parameters,

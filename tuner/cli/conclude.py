@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from tuner import commands, experiments, export, files, records
+from tuner import commands, experiments, export, files, study_json
 from tuner.cli.comparison import comparison_record, print_comparison
 from tuner.cli.output import (
     as_called,
@@ -24,7 +24,7 @@ from tuner.database.engine import Database
 from tuner.errors import BadInputError, NothingToExportError
 from tuner.experiments import Compared
 from tuner.settings import Settings
-from tuner.spec.code import OWN
+from tuner.study_file.code import OWN
 from tuner.trials import Study, StudyState, TrialState
 from tuner.winner import choice
 
@@ -185,7 +185,7 @@ def _print_failure(database: Database, study: Study, sentence: str, **others: An
 
 def _record(study: Study, counts: Mapping[TrialState, int]) -> dict[str, Any]:
     return {
-        "study": records.plain(records.of_study(study)),
+        "study": study_json.plain(study_json.of_study(study)),
         "counts": {str(k): v for k, v in counts.items()},
     }
 

@@ -25,9 +25,9 @@ from tuner.cli.output import (
 from tuner.cli.run import PANEL, Threads, Workers
 from tuner.cli.working import confirm_here
 from tuner.errors import BadInputError
-from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.study import Confirm
-from tuner.spec.words import counted
+from tuner.study_file.messages import counted
+from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.study import Confirm
 from tuner.trials import Study
 from tuner.winner.choice import confirmation
 from tuner.winner.elimination import Verdict

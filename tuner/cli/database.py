@@ -19,8 +19,8 @@ from tuner.database.engine import connect, masked
 from tuner.database.health import health
 from tuner.errors import TunerError
 from tuner.settings import Settings, settings
-from tuner.spec.schema import study_schema
-from tuner.spec.words import counted
+from tuner.study_file.messages import counted
+from tuner.study_file.schema import study_schema
 from tuner.worker import devices
 from tuner.worker.devices import host
 

@@ -9,7 +9,7 @@ from tuner import commands, loggers
 from tuner.cli.output import AsJson, err, opened, out, print_json, shown, typed
 from tuner.database.engine import Database
 from tuner.settings import prepare_mlflow
-from tuner.spec.words import counted
+from tuner.study_file.messages import counted
 from tuner.trials import Study, Trial
 
 As = typer.Option(None, "--as", metavar="NAME", help="The copy's name; by default the same.")

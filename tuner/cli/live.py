@@ -34,10 +34,10 @@ from tuner.cli.output import (
 )
 from tuner.database import studies
 from tuner.database.engine import Connected
-from tuner.database.feed import Feed
 from tuner.database.hints import ListeningDatabase
+from tuner.database.readers.feed import Feed
 from tuner.errors import TunerError, visible
-from tuner.spec.words import counted
+from tuner.study_file.messages import counted
 from tuner.trials import Study, Trial, TrialState, best_so_far, best_trial, finished
 
 PERIOD = 0.5  # seconds between looks

@@ -12,7 +12,7 @@ from tuner.cli.output import StudyName, err, opened, shown
 from tuner.database.engine import Database
 from tuner.errors import TrialNotFoundError, overwritten, visible
 from tuner.settings import Settings
-from tuner.spec.words import counted
+from tuner.study_file.messages import counted
 from tuner.trials import Study, StudyState, Trial, TrialState
 
 PERIOD = 0.3  # seconds between looks at the file

@@ -23,10 +23,10 @@ from tuner.cli.names import study_names
 from tuner.database.engine import Database
 from tuner.errors import DatabaseUnreachableError, visible
 from tuner.figures import text
-from tuner.records import plain
 from tuner.settings import Settings, settings
-from tuner.spec.code import OWN
-from tuner.spec.words import listed
+from tuner.study_file.code import OWN
+from tuner.study_file.messages import listed
+from tuner.study_json import plain
 from tuner.trials import ParamValue, Study, StudyState, Trial, TrialState
 
 PIPED = 10_000  # columns: a file or another program has no edge to wrap at

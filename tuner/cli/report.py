@@ -9,7 +9,7 @@ import typer
 from tuner import commands, export, files
 from tuner.cli.output import AsJson, StudyName, opened, out, print_json, shown
 from tuner.errors import BadInputError
-from tuner.spec.words import quoted
+from tuner.study_file.messages import quoted
 
 REPORTS = Path("reports")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from tuner import commands, experiments, records
+from tuner import commands, experiments, study_json
 from tuner.cli import interrupts
 from tuner.cli.conclude import (
     conclude,
@@ -36,9 +36,9 @@ from tuner.cli.output import (
 from tuner.cli.working import confirm_all, work_here
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, TunerError
-from tuner.spec.overrides import labels as labels_of
-from tuner.spec.study import MAX_EXECUTORS, MAX_THREADS
-from tuner.spec.words import counted, quoted
+from tuner.study_file.messages import counted, quoted
+from tuner.study_file.overrides import labels as labels_of
+from tuner.study_file.study import MAX_EXECUTORS, MAX_THREADS
 from tuner.trials import StudyState, TrialState, finished
 from tuner.worker import devices
 
@@ -219,7 +219,7 @@ def launch(
         _say_notes(prepared)
         launched = commands.launch_all(database, prepared, by=user())
         if as_json:
-            made = [records.of_study(done.study) for done in launched]
+            made = [study_json.of_study(done.study) for done in launched]
             print_json(
                 made[0] if experiment is None else {"experiment": experiment, "studies": made}
             )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tuner import commands, experiments, records
+from tuner import commands, experiments, study_json
 from tuner.cli.comparison import comparison_record, print_comparison
 from tuner.cli.output import (
     AsJson,
@@ -23,9 +23,9 @@ from tuner.cli.output import (
     typed,
 )
 from tuner.errors import overwritten
-from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.words import counted
-from tuner.tables import metric_names
+from tuner.study_file.messages import counted
+from tuner.study_file.resolved import ResolvedSpec
+from tuner.trial_tables import metric_names
 from tuner.trials import Cause, Failures, Study, Trial, TrialState, finished, pareto_front
 
 SHOWN_LINES = 5  # of the output of a failed attempt
@@ -34,7 +34,7 @@ SHOWN_FRONT = 30  # trials of the Pareto front
 
 def overview_record(one: commands.Overview) -> dict[str, Any]:
     """A study with its counts for scripts."""
-    return {**records.of_study(one.study), "counts": records.plain(one.counts)}
+    return {**study_json.of_study(one.study), "counts": study_json.plain(one.counts)}
 
 
 def show(name: str = StudyName, as_json: bool = AsJson) -> None:
@@ -57,10 +57,10 @@ def show(name: str = StudyName, as_json: bool = AsJson) -> None:
         failures = commands.failures(database, study)
         cached = commands.cached(settings, study)
     if as_json:
-        best = None if found is None else records.of_trial(found)
+        best = None if found is None else study_json.of_trial(found)
         record = {**overview_record(one), "best": best, "failures": failures, "cached": cached}
         if len(study.directions) > 1:
-            record["pareto_front"] = [records.of_trial(trial) for trial in front]
+            record["pareto_front"] = [study_json.of_trial(trial) for trial in front]
         print_json(record)
         return
     reason = f" ({shown(study.reason)})" if study.reason else ""

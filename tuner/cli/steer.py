@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from tuner import commands, records
+from tuner import commands, study_json
 from tuner.cli import names
 from tuner.cli.conclude import how_to_export
 from tuner.cli.output import (
@@ -24,8 +24,8 @@ from tuner.cli.output import (
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, StudyStateError
 from tuner.settings import Settings
-from tuner.spec.overrides import assigned
-from tuner.spec.words import counted
+from tuner.study_file.messages import counted
+from tuner.study_file.overrides import assigned
 from tuner.trials import Study, StudyState, TrialState
 
 _COMPLETE = TrialState.COMPLETE
@@ -54,7 +54,7 @@ def change(
         done = commands.change(database, name, fields)
         if as_json:
             record = {"changes": done.changes, "notes": done.notes}
-            print_json({**records.of_study(done.study), **record})
+            print_json({**study_json.of_study(done.study), **record})
             return
         for line in done.changes:
             out.print(f"[yellow]changed:[/] {shown(line)}")
@@ -195,7 +195,7 @@ def _steer(
         if not done:
             raise refused[0]
         if as_json:
-            print_json(_record(name, found, [records.of_study(study) for study in done]))
+            print_json(_record(name, found, [study_json.of_study(study) for study in done]))
             return
         for study in done:
             whose = "" if study.name == name else f"{shown(study.name)}: "

@@ -8,7 +8,7 @@ import typer
 from rich.measure import Measurement
 from rich.table import Table
 
-from tuner import commands, export, files, records, tables
+from tuner import commands, export, files, study_json, trial_tables
 from tuner.cli.conclude import default_export, say_notes_of, test_in_words
 from tuner.cli.exchange import As, to_logs, to_optuna
 from tuner.cli.output import (
@@ -33,7 +33,7 @@ from tuner.cli.show import overview_record, say_which_objective, show
 from tuner.database.engine import Database
 from tuner.errors import BadInputError
 from tuner.families import registry
-from tuner.spec.words import instead, listed, quoted
+from tuner.study_file.messages import instead, listed, quoted
 from tuner.trials import Attempt, Study, Trial, TrialState, better, finished
 from tuner.winner import choice
 from tuner.winner.together import export_each, export_leading
@@ -138,35 +138,35 @@ def trials(
                 as_json=as_json,
             )
         elif form == "json":
-            print_json([records.of_trial(t) for t in chosen])
+            print_json([study_json.of_trial(t) for t in chosen])
         elif form == "table":
             _print_trials(chosen[: top or SHOWN_TRIALS], study, len(every))
         else:
             _put_rows(_rows(database, study, chosen, kind), form, to)
 
 
-_Rows = tuple[list[tables.Row], list[str]]  # and the names of their columns
+_Rows = tuple[list[trial_tables.Row], list[str]]  # and the names of their columns
 
 
 def _rows(database: Database, study: Study, every: list[Trial], kind: str) -> _Rows:
     """Without any row, the columns are those that there would be."""
     if kind == "trials":
-        rows = tables.of_trials(study, every)
-        return rows, tables.columns_of(rows or tables.of_trials(study, [NONE]))
+        rows = trial_tables.of_trials(study, every)
+        return rows, trial_tables.columns_of(rows or trial_tables.of_trials(study, [NONE]))
     if kind == "reports":
-        rows = tables.of_reports(study, every)
-        return rows, tables.columns_of(rows) or ["trial", "step", study.metric]
+        rows = trial_tables.of_reports(study, every)
+        return rows, trial_tables.columns_of(rows) or ["trial", "step", study.metric]
     numbers = {trial.number for trial in every}
     found = [a for a in commands.attempts(database, study) if a.number in numbers]
-    return tables.of_attempts(found), list(tables.of_attempts([NO_ATTEMPT])[0])
+    return trial_tables.of_attempts(found), list(trial_tables.of_attempts([NO_ATTEMPT])[0])
 
 
 def _put_rows(found: _Rows, form: str, to: Path | None) -> None:
     if form == "parquet":
         assert to is not None
-        tables.write_parquet(*found, to)
+        trial_tables.write_parquet(*found, to)
         return
-    text = tables.csv_text(*found) if form == "csv" else tables.json_lines(found[0])
+    text = trial_tables.csv_text(*found) if form == "csv" else trial_tables.json_lines(found[0])
     if to is None:
         typer.echo(text, nl=False)
     else:
@@ -210,14 +210,14 @@ def _print_trials(every: list[Trial], study: Study, total: int) -> None:
 
 
 def _trials_table(study: Study, *more: str) -> Table:
-    metrics = [shown(name) for name in tables.metric_names(study)]
+    metrics = [shown(name) for name in trial_tables.metric_names(study)]
     right = frozenset({"#", *metrics, "epochs", "time"})
     return table("#", "state", *metrics, "epochs", "time", *more, right=right)
 
 
 def _trial_cells(trial: Trial, study: Study) -> tuple[str, ...]:
     epochs = str(trial.reports[-1].step if trial.reports else 0)
-    values = map(number, tables.values(trial, study))
+    values = map(number, trial_tables.values(trial, study))
     cells = state(trial.state), *values, epochs, duration(trial.seconds)
     return (str(trial.number), *cells)
 

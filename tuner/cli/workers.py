@@ -2,7 +2,7 @@
 
 import typer
 
-from tuner import records
+from tuner import study_json
 from tuner.cli.output import (
     AsJson,
     err,
@@ -31,7 +31,9 @@ def workers_(as_json: bool = AsJson) -> None:
         alive = workers.alive(connection)
         found = devices.latest(connection, [worker.id for worker in alive])
     if as_json:
-        print_json([{**records.shallow(worker), "devices": found[worker.id]} for worker in alive])
+        print_json(
+            [{**study_json.shallow(worker), "devices": found[worker.id]} for worker in alive]
+        )
         return
     if not alive:
         err.print("[dim]no worker was seen within the last half minute[/]")

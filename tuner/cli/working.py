@@ -10,8 +10,8 @@ from tuner.database.engine import Database
 from tuner.database.hints import TRIALS, ListeningDatabase
 from tuner.errors import BadInputError, NothingToExportError
 from tuner.settings import Settings
-from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.study import Confirm
+from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.study import Confirm
 from tuner.trials import Study, StudyState
 from tuner.winner.confirm import Confirmation
 from tuner.winner.elimination import Verdict

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.dashboard.context import Board
-from tuner.dashboard.facts import Facts
-from tuner.database import costs
-from tuner.database.progress import Series
+from tuner.dashboard.summaries import Facts
+from tuner.database.readers import spending
+from tuner.database.readers.progress import Series
 from tuner.trials import LATENCY, PARAMETERS, TRAINING_SECONDS, Study, TrialState
 
 MOST = 8  # studies at once: more lines nobody can tell apart
@@ -87,7 +87,7 @@ def _compared(
     finished = one.progress.finished
     reached = [i.trained for i in improving if goal is not None and sign * i.best >= sign * goal]
     with board.database.statement() as connection:
-        measured = costs.of_complete(connection, one.study.id, tuple(COSTS))
+        measured = spending.of_complete(connection, one.study.id, tuple(COSTS))
     return Compared(
         one,
         median=float(np.median(values)) if len(values) else None,
@@ -105,7 +105,7 @@ def _compared(
     )
 
 
-def _paid(measured: costs.Measured, which: int, series: Series, *, maximize: bool) -> list[Paid]:
+def _paid(measured: spending.Measured, which: int, series: Series, *, maximize: bool) -> list[Paid]:
     cost = measured.costs[:, which]
     feasible = np.isin(measured.numbers, series.numbers[series.feasible])
     known = np.flatnonzero(np.isfinite(cost) & feasible)

@@ -8,11 +8,11 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from tuner.dashboard.entrance import Secret
+from tuner.dashboard.plots.live_studies import Watched
 from tuner.dashboard.plots.stream import Stream
-from tuner.dashboard.plots.watched import Watched
-from tuner.database import feed
 from tuner.database.engine import Database
-from tuner.database.progress import Overviews, Progress, Series
+from tuner.database.readers import feed
+from tuner.database.readers.progress import Overviews, Progress, Series
 from tuner.settings import Settings
 from tuner.trials import Study, Trial
 

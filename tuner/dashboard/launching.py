@@ -12,19 +12,19 @@ from tuner.accounts import Role, User
 from tuner.dashboard.context import Board
 from tuner.dashboard.security import paths
 from tuner.data import Prepared as PreparedData
-from tuner.data import apart
+from tuner.data import limited_process
 from tuner.data import prepare as prepare_data
 from tuner.errors import SpecError, TunerError
 from tuner.families import registry
-from tuner.families.base import Family
+from tuner.families.card import Family
 from tuner.figures.text import duration
-from tuner.spec.code import OWN
-from tuner.spec.data import PATHS, DataSpec
-from tuner.spec.document import NotYamlError, parse
-from tuner.spec.load import Source, loads
-from tuner.spec.parameters import FixedParameter, describe
-from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.words import counted, quoted, written
+from tuner.study_file.code import OWN
+from tuner.study_file.data import PATHS, DataSpec
+from tuner.study_file.document import NotYamlError, parse
+from tuner.study_file.load import Source, loads
+from tuner.study_file.messages import counted, quoted, written
+from tuner.study_file.parameters import FixedParameter, describe
+from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import Study
 
 NAME = "the study file"  # in messages, as a file's name
@@ -98,8 +98,8 @@ def _prepare_data(board: Board, spec: DataSpec, cache: Path) -> PreparedData:
         return prepare_data(spec, cache)
     uploads = board.settings.uploads.resolve()
     is_upload = any(file.resolve().is_relative_to(uploads) for file in files)
-    limits = apart.upload_limits() if is_upload else apart.machine_limits()
-    return apart.prepare_apart(spec, cache, limits)
+    limits = limited_process.upload_limits() if is_upload else limited_process.machine_limits()
+    return limited_process.prepare_apart(spec, cache, limits)
 
 
 def form(text: str) -> Form | None:

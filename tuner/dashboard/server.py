@@ -26,7 +26,7 @@ from tuner.database import accounts
 from tuner.database.engine import Database
 from tuner.errors import BadInputError
 from tuner.settings import Settings
-from tuner.spec.words import quoted
+from tuner.study_file.messages import quoted
 
 LOCAL_PROXIES = ("127.0.0.1", "::1")
 GRACE = 2  # seconds that open streams have when the server is to end

@@ -14,7 +14,7 @@ from tuner.accounts import Role, User
 from tuner.dashboard.context import Board
 from tuner.dashboard.security.audited import note
 from tuner.errors import BadInputError
-from tuner.spec.words import quoted
+from tuner.study_file.messages import quoted
 from tuner.trials import Study, StudyState
 
 Bulk = Literal["pause", "resume", "stop", "delete"]

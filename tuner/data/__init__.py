@@ -3,8 +3,8 @@
 Importing this package costs nothing: numpy, pyarrow and pillow are imported by what needs them.
 """
 
+from tuner.data.eviction import entries, evict
 from tuner.data.prepare import derive, prepare
 from tuner.data.prepared import Part, PartName, Prepared
-from tuner.data.uses import entries, evict
 
 __all__ = ["Part", "PartName", "Prepared", "derive", "entries", "evict", "prepare"]

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data import corpus, pairs, split, vectors, words
+from tuner.data import corpus, pairs, split, tokenizer, vectors
 from tuner.data.arrays import array_file
 from tuner.data.examples import Examples, Images, Pairs, Texts
 from tuner.data.fingerprint import renamed
@@ -21,8 +21,8 @@ from tuner.data.sources.read import read
 from tuner.data.split import Chosen
 from tuner.errors import DataError
 from tuner.files import shown
-from tuner.spec.data import CORPORA, DataSpec
-from tuner.spec.words import counted
+from tuner.study_file.data import CORPORA, DataSpec
+from tuner.study_file.messages import counted
 
 LONGEST = 512  # tokens; the most that `max_length` becomes by itself
 CHUNK = 1024  # images whose statistics are taken at once
@@ -86,7 +86,7 @@ def _corpus(spec: DataSpec, folder: Path, fingerprint: str) -> Prepared:
         classes=(),
         sizes={name: len(part) for name, part in parts.items()},
         vocabulary=tuple(train.words),
-        notes=(*read_.notes, *words.propose_characters(counts, len(train), spec)),
+        notes=(*read_.notes, *tokenizer.propose_characters(counts, len(train), spec)),
     )
 
 
@@ -100,14 +100,14 @@ def _texts(
     chosen: Mapping[PartName, Chosen[Texts]], spec: DataSpec, folder: Path
 ) -> dict[str, Any]:
     train = chosen["train"]
-    tokenize = words.tokenizer(spec)
+    tokenize = tokenizer.tokenizer(spec)
     counts: Counter[str] = Counter()
     lengths = []
     for row in train.rows:
         tokens = tokenize(train.examples.texts[row])
         counts.update(tokens)
         lengths.append(len(tokens))
-    vocabulary = words.vocabulary(counts, most=spec.vocabulary, min_count=spec.min_count)
+    vocabulary = tokenizer.vocabulary(counts, most=spec.vocabulary, min_count=spec.min_count)
     length = spec.max_length or _needed(lengths)
     index = {word: number for number, word in enumerate(vocabulary)}
     for name, part in chosen.items():
@@ -117,12 +117,12 @@ def _texts(
         with array_file(folder / f"{name}.inputs.npy", "<i4", (len(part.rows), length)) as file:
             for text in texts:
                 file.write(_encoded(tokenize(text), index, length))
-    notes = [*words.propose_characters(counts, len(lengths), spec)]
+    notes = [*tokenizer.propose_characters(counts, len(lengths), spec)]
     if spec.vectors is not None:
         found, missing = vectors.read(spec.vectors, vocabulary)
         with array_file(folder / "vectors.npy", "<f4", found.shape) as file:
             file.write(found.tobytes())
-        known = len(vocabulary) - words.SPECIAL
+        known = len(vocabulary) - tokenizer.SPECIAL
         if missing:
             verb = "has" if missing == 1 else "have"
             notes.append(f"{missing:,} of the {known:,} words of the vocabulary {verb} no vector")
@@ -143,8 +143,8 @@ def _needed(lengths: Sequence[int]) -> int:
 
 
 def _encoded(tokens: Sequence[str], index: Mapping[str, int], length: int) -> bytes:
-    ids = [index.get(token, words.UNKNOWN) for token in tokens[:length]]
-    return array("i", ids + [words.PADDING] * (length - len(ids))).tobytes()
+    ids = [index.get(token, tokenizer.UNKNOWN) for token in tokens[:length]]
+    return array("i", ids + [tokenizer.PADDING] * (length - len(ids))).tobytes()
 
 
 def _images(chosen: Mapping[PartName, Chosen[Images]], folder: Path) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data import words
+from tuner.data import tokenizer
 from tuner.data.prepared import PARTS, PartName, Prepared
-from tuner.data.words import Tokenize
-from tuner.spec.data import DataSpec, Tokens
+from tuner.data.tokenizer import Tokenize
+from tuner.study_file.data import DataSpec, Tokens
 
 LONGEST = 10_000  # words of a sentence; gensim passes over what is behind them, so longer are cut
 UNKNOWN = -1  # a word that the training part lacks
@@ -91,7 +91,7 @@ def parts(sentences: Iterable[str], spec: DataSpec) -> dict[PartName, Corpus]:
             else:
                 held[name].append(text)
 
-    return _encoded(training(), held, words.tokenizer(spec))
+    return _encoded(training(), held, tokenizer.tokenizer(spec))
 
 
 def _encoded(
@@ -108,7 +108,7 @@ def _encoded(
 
 
 def _part(text: str, spec: DataSpec) -> PartName:
-    key = f"{spec.split.seed}:".encode() + words.same_text(text)
+    key = f"{spec.split.seed}:".encode() + tokenizer.same_text(text)
     drawn = int.from_bytes(hashlib.sha256(key).digest()[:8], "big") / 2**64
     if drawn < spec.split.test:
         return "test"
@@ -135,5 +135,5 @@ def load(data: Prepared, spec: DataSpec) -> Mapping[PartName, Corpus]:
         held: dict[PartName, list[str]] = {
             name: data.texts(name) for name in PARTS if name != "train"
         }
-        _tables[key] = _encoded(data.texts("train"), held, words.tokenizer(spec))
+        _tables[key] = _encoded(data.texts("train"), held, tokenizer.tokenizer(spec))
     return _tables[key]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.data import image_files, raw
-from tuner.spec.data import CORPORA, PAIRS, DataSpec, table_suffix
+from tuner.study_file.data import CORPORA, PAIRS, DataSpec, table_suffix
 
 LENGTH = 16  # hexadecimal digits, 64 bits
 SPLITTING = 1  # raise it when the same content and split would give other parts

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tuner.data.raw import reading
 from tuner.errors import DataError
 from tuner.files import shown
-from tuner.spec.words import counted, listed, quoted
+from tuner.study_file.messages import counted, listed, quoted
 
 # pillow's formats that run other programs, that only some systems decode, and films
 REFUSED = ("EPS", "WMF", "HDF5", "GRIB", "BUFR", "IPTC", "MPEG")

@@ -10,7 +10,7 @@ from decimal import Decimal
 import numpy as np
 
 from tuner.data.split import classes
-from tuner.spec.words import a, counted, quoted, written
+from tuner.study_file.messages import a, counted, quoted, written
 
 LabelName = Callable[[object], str]  # how a label is read: as a class or as a number
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from tuner.data import words
+from tuner.data import tokenizer
 from tuner.data.arrays import array_file
 from tuner.data.examples import Pairs
 from tuner.data.prepared import PartName
 from tuner.data.split import Chosen
-from tuner.data.words import SPECIAL
-from tuner.spec.data import DataSpec, Tokens
+from tuner.data.tokenizer import SPECIAL
+from tuner.study_file.data import DataSpec, Tokens
 
 END = SPECIAL  # behind every counterpart, and before it when one is written
 LONGEST = 512  # tokens of a side, unless the study file says something else
@@ -61,7 +61,7 @@ def write(chosen: Mapping[PartName, Chosen[Pairs]], spec: DataSpec, folder: Path
     for number, (side, kind) in enumerate(zip(sides, kinds(spec), strict=True)):
         split = {name: [tokens(text, kind) for text in part] for name, part in side.items()}
         counts = Counter(token for found in split["train"] for token in found)
-        known = words.vocabulary(counts, most=spec.vocabulary, min_count=spec.min_count)
+        known = tokenizer.vocabulary(counts, most=spec.vocabulary, min_count=spec.min_count)
         if number:
             known = (*known[:END], "<end>", *known[END:])
         index = {token: place for place, token in enumerate(known)}
@@ -71,7 +71,7 @@ def write(chosen: Mapping[PartName, Chosen[Pairs]], spec: DataSpec, folder: Path
         for name, part in split.items():
             ids = np.zeros((len(part), width + number), dtype=dtype)
             for row, found in enumerate(part):
-                kept = [index.get(token, words.UNKNOWN) for token in found[:most]]
+                kept = [index.get(token, tokenizer.UNKNOWN) for token in found[:most]]
                 kept += [END] * number
                 ids[row, : len(kept)] = kept
             with array_file(folder / f"{name}.{array}.npy", ids.dtype, ids.shape) as file:
@@ -81,7 +81,10 @@ def write(chosen: Mapping[PartName, Chosen[Pairs]], spec: DataSpec, folder: Path
         longest.append(width + number)
     for name, (examples, rows) in chosen.items():
         others = (
-            [[index.get(token, words.UNKNOWN) for token in tokens(text, kind)] for text in texts]
+            [
+                [index.get(token, tokenizer.UNKNOWN) for token in tokens(text, kind)]
+                for text in texts
+            ]
             for texts in (examples.alternatives[row] for row in rows)
         )
         _write_lines(folder / f"{name}.alternatives.jsonl", others)

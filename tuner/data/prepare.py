@@ -32,12 +32,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from tuner.data.eviction import META, Use
 from tuner.data.fingerprint import LENGTH, fingerprint, prepared_key
 from tuner.data.prepared import Prepared
-from tuner.data.uses import META, Use
 from tuner.errors import BadInputError, DataError, DiskFullError
 from tuner.files import shown, whole_folder
-from tuner.spec.data import DataSpec
+from tuner.study_file.data import DataSpec
 
 BLOCK = 1 << 20  # bytes read at a time for a checksum
 BLOCKS = 64  # of a file that go into its checksum; larger files are sampled

@@ -16,8 +16,8 @@ from typing import Generic, NamedTuple, TypeVar
 from tuner.data.examples import UNCLASSED, Examples, select
 from tuner.data.prepared import PARTS, PartName
 from tuner.errors import DataError
-from tuner.spec.data import Split
-from tuner.spec.words import counted, listed, nearest, quoted
+from tuner.study_file.data import Split
+from tuner.study_file.messages import counted, listed, nearest, quoted
 
 E = TypeVar("E", bound=Examples)
 

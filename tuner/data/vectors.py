@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 
-from tuner.data import raw, words
+from tuner.data import raw, tokenizer
 from tuner.errors import DataError
 from tuner.files import shown
-from tuner.spec.words import quoted
+from tuner.study_file.messages import quoted
 
 LARGEST = 10_000  # dimensions
 BLOCK = 1 << 20  # bytes read at a time
@@ -94,7 +94,9 @@ def _read(
     if head[:1] == b"\x80" or ".kv" in suffixes:
         raise DataError(f"{where}: is a pickle of gensim's, {_CONVERT}")
     dimension, entries = (_binary if ".bin" in suffixes else _text)(file, where)
-    missing = {word.encode(): row for row, word in enumerate(vocabulary) if row >= words.SPECIAL}
+    missing = {
+        word.encode(): row for row, word in enumerate(vocabulary) if row >= tokenizer.SPECIAL
+    }
     known = len(missing)
     found = np.full((len(vocabulary), dimension), np.nan, dtype=np.float32)
     for at, word, numbers in entries:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import IntegrityError
 
 from tuner.errors import AccountError
-from tuner.spec.words import quoted
+from tuner.study_file.messages import quoted
 
 Kind = Literal["session", "api"]
 

@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 from tuner import shell
 from tuner.database import studies, trials
 from tuner.errors import visible
-from tuner.spec.words import counted, quoted
+from tuner.study_file.messages import counted, quoted
 from tuner.trials import Study, StudyState
 
 

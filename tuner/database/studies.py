@@ -14,9 +14,9 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from tuner.database import attributes
 from tuner.database.failures import sqlstate
 from tuner.errors import StudyExistsError, StudyNotFoundError
-from tuner.spec.code import OWN
-from tuner.spec.study import Budget
-from tuner.spec.words import listed, nearest, quoted
+from tuner.study_file.code import OWN
+from tuner.study_file.messages import listed, nearest, quoted
+from tuner.study_file.study import Budget
 from tuner.trials import NO_LABELS, Direction, Limits, Study, StudyState
 
 UNLIMITED = Limits()

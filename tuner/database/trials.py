@@ -24,7 +24,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from tuner.database import attributes
-from tuner.database.prepared import Prepared
+from tuner.database.prepared_statements import Prepared
 from tuner.errors import LeaseLostError, StudyNotFoundError
 from tuner.trials import NO_LABELS, Attempt, Cause, Failures, Report, TrialState
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuner.errors import visible
-from tuner.export.facts import all_params
-from tuner.spec.arguments import as_text
-from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.words import counted
+from tuner.export.result import all_params
+from tuner.study_file.arguments import as_text
+from tuner.study_file.messages import counted
+from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import Study, Trial, TrialState
 
 CURVE = 20  # epochs of the curve; of a longer one, so many that are spread over it

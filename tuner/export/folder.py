@@ -11,19 +11,19 @@ from typing import Any, BinaryIO
 
 from tuner import artifacts, files, shell
 from tuner.errors import BadInputError, NothingToExportError
-from tuner.export import card, facts, manifest, measure
-from tuner.export.facts import Measured
+from tuner.export import card, evaluation, manifest, result
 from tuner.export.flatten import flattened
 from tuner.export.formats import FORMATS
+from tuner.export.result import Measured
 from tuner.families import registry
-from tuner.families.base import Family
+from tuner.families.card import Family
 from tuner.families.transfer.files import BUNDLED
 from tuner.files import shown
-from tuner.own import kept
 from tuner.settings import Settings
-from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.words import quoted
+from tuner.study_file.messages import quoted
+from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import Study, Trial
+from tuner.user_code import leftovers
 
 RESULT, CONFIG, STUDY_FILE = "result.json", "config.yaml", "reproduce.yaml"
 PREDICT = "predict.py"
@@ -86,8 +86,8 @@ def export(
     ]
     if spec.code is not None:
         with files.whole_folder(folder, replace=force) as aside:
-            content = facts.content(study, spec, trial, None)
-            content["kept"] = kept.copy(attempts, spec.code, aside)
+            content = result.content(study, spec, trial, None)
+            content["kept"] = leftovers.copy(attempts, spec.code, aside)
             if trial.ran_in_optuna:
                 content["missing"] = (
                     f"trial {trial.number} was run through Optuna: its figure is what that program "
@@ -108,7 +108,7 @@ def export(
         looks = plan.look and plan.test is None
         measured = _measured(study, spec, trial, settings, plan, aside, weights, looks=looks)
         shown_ = measured if plan.test is None else _with_test(measured, plan.test)
-        content = facts.content(study, spec, trial, shown_)
+        content = result.content(study, spec, trial, shown_)
         if plan.looks:
             content["test_looks"] = [dict(look) for look in plan.looks]
         _write(content, study, spec, trial, plan, aside)
@@ -127,8 +127,8 @@ def _measured(
     looks: bool,
 ) -> Measured:
     """Measure the copied weights; puts what predictions need into the folder."""
-    return measure.measured(
-        measure.evaluate(
+    return evaluation.measured(
+        evaluation.evaluate(
             spec,
             spec.space.complete(trial.params),
             aside / artifacts.WEIGHTS_FILE,
@@ -173,10 +173,10 @@ def _write(
     checkpoint = f"./{BUNDLED}" if (folder / BUNDLED).is_dir() else None
     written = {
         RESULT: json.dumps(content, indent=2) + "\n",
-        CONFIG: facts.yaml_text(params),
-        STUDY_FILE: facts.yaml_text(facts.reproducing(study, spec, trial, checkpoint=checkpoint)),
+        CONFIG: result.yaml_text(params),
+        STUDY_FILE: result.yaml_text(result.reproducing(study, spec, trial, checkpoint=checkpoint)),
         "card.md": card.text(study, spec, trial, content, plan.trials, plan.importances),
-        "lock.txt": facts.lock(),
+        "lock.txt": result.lock(),
         **{name: form(params) for name, form in (FORMATS[f] for f in plan.formats)},
     }
     if (predictor := registry.card(spec.family).predictor) is not None:
@@ -199,7 +199,7 @@ def _predict(spec: ResolvedSpec, predictor: str) -> str:
         + flattened(
             "from pathlib import Path\n"
             + (f"from tuner.families.{spec.family} import build\n" if build else "")
-            + f"from tuner.families.predict.{predictor} import run\n"
+            + f"from tuner.families.bundle.predict.{predictor} import run\n"
             'if __name__ == "__main__":\n'
             f"    run({'build, ' if build else ''}Path(__file__).parent)\n"
         )

@@ -6,8 +6,8 @@ import pprint
 import shlex
 from collections.abc import Callable, Mapping
 
-from tuner.export.facts import yaml_text
-from tuner.spec.arguments import argument_list
+from tuner.export.result import yaml_text
+from tuner.study_file.arguments import argument_list
 from tuner.trials import ParamValue
 
 Params = Mapping[str, ParamValue]

@@ -23,14 +23,14 @@ from typing import Any
 from tuner import families, processes
 from tuner.artifacts import WEIGHTS_FILE
 from tuner.errors import BadInputError, ExecutorError, visible
-from tuner.export import manifest, measure
-from tuner.export.facts import versions
+from tuner.export import evaluation, manifest
 from tuner.export.folder import ONNX_FILE, PREDICT, RESULT, STUDY_FILE
+from tuner.export.result import versions
 from tuner.files import shown
 from tuner.settings import executor_environment
-from tuner.spec.load import load
-from tuner.spec.parameters import FixedParameter
-from tuner.spec.resolved import ResolvedSpec
+from tuner.study_file.load import load
+from tuner.study_file.parameters import FixedParameter
+from tuner.study_file.resolved import ResolvedSpec
 
 ATTEMPTS = 3  # of a training, as in a study
 SAMPLE = 200  # rows of the validation part that predictions are compared on
@@ -118,7 +118,7 @@ class _Claimed:
         if served.exists():
             _needs_onnxruntime(self.bundle)
             more["compared"] = str(served)
-        answer = measure.evaluate(
+        answer = evaluation.evaluate(
             self.spec,
             self._params,
             self.bundle / WEIGHTS_FILE,
@@ -232,7 +232,7 @@ class _Claimed:
         while True:
             folders.append(str(work / f"attempt-{len(folders) + 1}"))
             process = subprocess.run(
-                processes.command("tuner.families.retrain"),
+                processes.command("tuner.families.bundle.retrain"),
                 input=json.dumps({**request, "folders": folders}),
                 capture_output=True,
                 text=True,

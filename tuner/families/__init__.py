@@ -8,18 +8,18 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from tuner.data import benchmarks
+from tuner.data import vector_benchmarks
 from tuner.errors import DataError, Issue, SpecError
 from tuner.families import registry
-from tuner.families.base import Family
+from tuner.families.card import Family
 from tuner.families.transfer import files
-from tuner.spec.data import Task
-from tuner.spec.load import Source
-from tuner.spec.parameters import FixedParameter
-from tuner.spec.resolve import check_family, fitting, resolve
-from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.study import StudySpec
-from tuner.spec.words import quoted
+from tuner.study_file.data import Task
+from tuner.study_file.load import Source
+from tuner.study_file.messages import quoted
+from tuner.study_file.parameters import FixedParameter
+from tuner.study_file.resolve import check_family, fitting, resolve
+from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.study import StudySpec
 from tuner.trials import ParamValue
 
 if TYPE_CHECKING:
@@ -138,9 +138,9 @@ def check_data(spec: ResolvedSpec, prepared: Prepared) -> None:
                 f"the metric `{metric}` needs the package sacrebleu, which is not installed; "
                 "install it with: pip install 'tuner[translation]'"
             )
-        if metric in benchmarks.METRICS:
+        if metric in vector_benchmarks.METRICS:
             # torch-free, but with numpy, which a launch has imported for its data anyway
             from tuner.data import corpus
 
             known = corpus.load(prepared, spec.data)["train"].words
-            benchmarks.check(spec.data, metric, frozenset(known))
+            vector_benchmarks.check(spec.data, metric, frozenset(known))

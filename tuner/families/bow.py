@@ -1,7 +1,7 @@
 """Bags of words: counts of word or character n-grams and a classifier (Harris, 1954)."""
 
 from tuner.data.prepared import Prepared
-from tuner.families.bag import build, export, load
+from tuner.families.parts.bag import build, export, load
 from tuner.training import loop
 from tuner.training.cohort import Cohort, Context
 

@@ -1,8 +1,8 @@
 """The family of users' own command lines, in any language: each trial is a process of its own.
 
 Parameters go to the command as words, as environment variables and as a JSON file; reports come as
-lines of JSON on a descriptor or a socket (`own/client.py` is the other end). What it prints goes to
-the trial's log. A guard of its own runs it, so nothing of it outlives the trial.
+lines of JSON on a descriptor or a socket (`user_code/client.py` is the other end). What it prints
+goes to the trial's log. A guard of its own runs it, so nothing of it outlives the trial.
 """
 
 import contextlib
@@ -19,18 +19,17 @@ from typing import Any
 
 from tuner import files, guard, processes
 from tuner.artifacts import ARTIFACTS_FOLDER, CHECKPOINT_FOLDER, LOG_FILE
-from tuner.families import complaint
-from tuner.families.channels import MAX_LINE, Channels, Line
-from tuner.families.followers import Followers
-from tuner.families.outcome import Outcome
-from tuner.own import client, measure, program, source
+from tuner.families.parts.outcome import Outcome
 from tuner.settings import command_environment
-from tuner.spec.arguments import argument_list, as_text
-from tuner.spec.code import Code, variable
-from tuner.spec.words import quoted
+from tuner.study_file.arguments import argument_list, as_text
+from tuner.study_file.code import Code, variable
+from tuner.study_file.messages import quoted
 from tuner.training.causes import cause_of_line
 from tuner.training.cohort import Cohort, Context, Decision, FailedError, Task
 from tuner.trials import Cause
+from tuner.user_code import client, failure_line, program, reported, source
+from tuner.user_code.channels import MAX_LINE, Channels, Line
+from tuner.user_code.ranks import Followers
 
 PARAMS_FILE = "params.json"
 TICK = 0.2  # seconds between looks at what the worker wants
@@ -137,7 +136,7 @@ class _Command:
             message = _json(line.text)
             if self._followers.take(message, line.answer):
                 return
-            step, value, metrics = measure.parsed(message, self._step + 1)
+            step, value, metrics = reported.parsed(message, self._step + 1)
         except (TypeError, ValueError) as error:
             if self._outcome.is_over or self._stopping:
                 return
@@ -168,8 +167,8 @@ class _Command:
                 raise FailedError(Cause.USER_ERROR, OTHERS_ALONE if self._lines else SILENT)
             self._outcome.end(None)
             return
-        said = complaint.find(_tail(self._task.folder / LOG_FILE))
-        killed = code in OUT_OF_MEMORY or complaint.KILLED in said  # itself, or by its launcher
+        said = failure_line.find(_tail(self._task.folder / LOG_FILE))
+        killed = code in OUT_OF_MEMORY or failure_line.KILLED in said  # itself, or by its launcher
         why = Cause.OUT_OF_MEMORY if killed else cause_of_line(said)
         hint = "; the kernel does that where memory runs out" if killed else ""
         ending = f"the command {processes.ending(code)}{hint}"

@@ -1,7 +1,7 @@
 """The family of users' own Python functions, which run in the warm executor.
 
-Modules of the study's folder are imported once (`own/modules.py`) and stay for the next trial of
-the same study. A function runs in the executor's own process: what it prints goes to the trial's
+Modules of the study's folder are imported once (`user_code/modules.py`) and stay for the next trial
+of the same study. A function runs in the executor's own process: what it prints goes to the trial's
 log, what it raises ends its trial, processes it leaves are killed. A process that it forks ends
 where it leaves the function.
 """
@@ -14,15 +14,15 @@ from typing import Any
 
 import psutil
 
-from tuner.families.outcome import Outcome
-from tuner.own import client, modules
-from tuner.own.measure import number
-from tuner.own.state import ProcessState
-from tuner.own.trial import Stopped, Trial, refuse_fork
-from tuner.spec.code import Code
+from tuner.families.parts.outcome import Outcome
+from tuner.study_file.code import Code
 from tuner.training.causes import print_traceback
 from tuner.training.cohort import Cohort, Context, FailedError, Task, WorkerGoneError
 from tuner.trials import Cause
+from tuner.user_code import client, modules
+from tuner.user_code.reported import number
+from tuner.user_code.state import ProcessState
+from tuner.user_code.trial import Stopped, Trial, refuse_fork
 
 
 def train(cohort: Cohort, _: None, context: Context) -> bool:

@@ -25,7 +25,7 @@ from tuner.errors import DataError
 from tuner.families.transfer import encoder as encoders
 from tuner.families.transfer import features, files
 from tuner.families.transfer.encoder import EVALUATION_BATCH, Encoder
-from tuner.spec.words import quoted
+from tuner.study_file.messages import quoted
 from tuner.training import loop, resident
 from tuner.training.cohort import Cohort, Context
 from tuner.training.network import Batches

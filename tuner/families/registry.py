@@ -3,8 +3,8 @@
 from functools import cache
 from importlib.resources import files
 
-from tuner.families.base import Family
-from tuner.spec.document import parse
+from tuner.families.card import Family
+from tuner.study_file.document import parse
 
 NAMES = (
     "cnn",

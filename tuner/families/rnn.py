@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from tuner.data.prepared import Prepared
-from tuner.families.embedding import VariationalDropout, WordDropout, embedding
+from tuner.families.parts.embedding import VariationalDropout, WordDropout, embedding
 from tuner.training import loop
 from tuner.training.cohort import Cohort, Context
 from tuner.trials import ParamValue

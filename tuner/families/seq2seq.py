@@ -23,9 +23,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from tuner.data import pairs
 from tuner.data.pairs import END
 from tuner.data.prepared import PartName, Prepared
-from tuner.families import decoding
-from tuner.families.decoding import State
-from tuner.spec.data import DataSpec
+from tuner.families.parts import decoding
+from tuner.families.parts.decoding import State
+from tuner.study_file.data import DataSpec
 from tuner.training import loop, resident, sequences, weights
 from tuner.training.cohort import Cohort, Context
 from tuner.training.network import Autocast, Batches

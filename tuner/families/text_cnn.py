@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tuner.data.prepared import Prepared
-from tuner.families.embedding import Channels, WordDropout, embedding
+from tuner.families.parts.embedding import Channels, WordDropout, embedding
 from tuner.training import loop
 from tuner.training.cohort import Cohort, Context
 from tuner.trials import ParamValue

@@ -1,7 +1,7 @@
 """TF-IDF: n-grams weighted by how rare they are, and a classifier (Spärck Jones, 1972)."""
 
 from tuner.data.prepared import Prepared
-from tuner.families.bag import build, export, load
+from tuner.families.parts.bag import build, export, load
 from tuner.training import loop
 from tuner.training.cohort import Cohort, Context
 

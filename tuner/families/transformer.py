@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tuner.data.prepared import Prepared
-from tuner.families.embedding import WordDropout, embedding
+from tuner.families.parts.embedding import WordDropout, embedding
 from tuner.training import loop
 from tuner.training.cohort import Cohort, Context
 from tuner.trials import ParamValue

@@ -15,9 +15,9 @@ from gensim.models import Word2Vec
 from tuner.data.corpus import Corpus
 from tuner.data.prepared import Prepared
 from tuner.data.vectors import unpacked
-from tuner.families import word_vectors
-from tuner.families.word_tests import Floats, Vectors
-from tuner.families.word_vectors import Arrays, Params, export
+from tuner.families.parts import word_vectors
+from tuner.families.parts.word_tests import Floats, Vectors
+from tuner.families.parts.word_vectors import Arrays, Params, export
 from tuner.training.cohort import Cohort, Context
 
 __all__ = ["build", "export", "measure", "predictions", "train"]

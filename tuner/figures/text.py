@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tuner.spec import words
+from tuner.study_file import messages
 from tuner.trials import ParamValue
 
-count = words.counted
+count = messages.counted
 HOVER_PARAMS = 12  # parameters listed in a hover text
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # control, bidi, lone surrogates …
 

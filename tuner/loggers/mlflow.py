@@ -18,9 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tuner.errors import BadInputError, visible
 from tuner.loggers import FINAL, Times, as_text, begun, measured
-from tuner.records import plain
-from tuner.spec.words import quoted
-from tuner.tables import metric_names
+from tuner.study_file.messages import quoted
+from tuner.study_json import plain
+from tuner.trial_tables import metric_names
 from tuner.trials import Study, Trial, TrialState
 
 TRIAL, LOGGED, CREATED = "tuner.trial", "tuner.logged", "tuner.created_at"

@@ -37,7 +37,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from tuner import files
 from tuner.loggers import FINAL, Times, as_text, begun, measured
-from tuner.tables import metric_names
+from tuner.trial_tables import metric_names
 from tuner.trials import ParamValue, Study, Trial, TrialState
 
 FORMAT = "brain.Event:2"  # of event files; their first event says it

@@ -20,7 +20,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from tuner import tables
+from tuner import trial_tables
 from tuner.experiments import TOP, Compared
 from tuner.figures import (
     axes,
@@ -38,7 +38,7 @@ from tuner.figures import (
     text,
     theme,
 )
-from tuner.report import facts
+from tuner.report import findings
 from tuner.report.material import Material
 from tuner.report.templating import script_safe, template_environment
 from tuner.trials import Study, StudyState, Trial, TrialState, finished
@@ -87,16 +87,16 @@ class Part:
 
     prefix: str
     of: Material
-    counts: facts.Counts
+    counts: findings.Counts
     cards: list[Card]
     how_found: list[str]
     space: list[tuple[str, str, str]]
     plots: dict[str, Plot]  # by what they show
     top: list[Trial]
     names: list[str]
-    failures: list[facts.Failures]
+    failures: list[findings.Failures]
     method: list[tuple[str, str]]
-    savings: facts.Savings | None
+    savings: findings.Savings | None
     data: list[tuple[str, str]]
     reproduce: str | None
     spec: str | None
@@ -105,7 +105,7 @@ class Part:
     @property
     def metrics(self) -> tuple[str, ...]:
         """A name an objective."""
-        return tables.metric_names(self.of.study)
+        return trial_tables.metric_names(self.of.study)
 
     @property
     def fronts(self) -> list[Plot]:
@@ -136,7 +136,7 @@ def render(one: Material, *, versions: Mapping[str, str]) -> str:
         part=part,
         subtitle=_subtitle(one.study),
         versions=versions,
-        now=facts.moment(one.now),
+        now=findings.moment(one.now),
     )
 
 
@@ -159,16 +159,16 @@ def render_experiment(
         plots=plots,
         cards=_experiment_cards(found),
         subtitle=_subtitle(first.study, text.count(len(found), "family", "families")),
-        data=facts.data(first.study),
+        data=findings.data(first.study),
         top=TOP,
         versions=versions,
-        now=facts.moment(first.now),
+        now=findings.moment(first.now),
     )
 
 
 def _page(template: str, drawn: Iterable[Plot], /, **content: Any) -> str:
     page = _template(template).render(
-        epochs=facts.epochs,
+        epochs=findings.epochs,
         state_colour=STATE_COLOUR,
         palettes={"light": theme.LIGHT.variables(), "dark": theme.DARK.variables()},
         fonts={"text": theme.FONT, "monospace": theme.MONOSPACE},
@@ -185,18 +185,18 @@ def _part(one: Material, prefix: str = "") -> Part:
     return Part(
         prefix=prefix,
         of=one,
-        counts=facts.counts(study, trials),
+        counts=findings.counts(study, trials),
         cards=_cards(study, trials, one.best),
-        how_found=[] if one.best is None else facts.how_found(study, trials, one.best),
+        how_found=[] if one.best is None else findings.how_found(study, trials, one.best),
         space=_space(one.space, trials, one.best),
         plots=_plots(one, prefix),
-        top=facts.top(study, trials),
+        top=findings.top(study, trials),
         names=_names(trials, one.importances),
-        failures=facts.failures(trials),
-        method=facts.method(study),
-        savings=facts.savings(study, trials),
-        data=facts.data(study),
-        reproduce=facts.reproduce(study, one.best),
+        failures=findings.failures(trials),
+        method=findings.method(study),
+        savings=findings.savings(study, trials),
+        data=findings.data(study),
+        reproduce=findings.reproduce(study, one.best),
         spec=None if study.spec is None else json.dumps(study.spec, indent=2, ensure_ascii=False),
     )
 
@@ -352,7 +352,7 @@ def _plot(
 def _subtitle(study: Study, who: str | None = None) -> str:
     who = who or study.family or "made through Optuna"
     parts = [who, f"{study.direction} {study.metric}"]
-    source = facts.at(study.spec, "data", "source")
+    source = findings.at(study.spec, "data", "source")
     if source:
         parts.append(f"on {source}")
     if len(study.directions) > 1:
@@ -361,7 +361,7 @@ def _subtitle(study: Study, who: str | None = None) -> str:
 
 
 def _cards(study: Study, trials: Sequence[Trial], found: Trial | None) -> list[Card]:
-    counts = facts.counts(study, trials)
+    counts = findings.counts(study, trials)
     cards = [
         Card(
             f"Best {study.metric}",
@@ -374,7 +374,7 @@ def _cards(study: Study, trials: Sequence[Trial], found: Trial | None) -> list[C
             "",  # the bar and its legend
         ),
     ]
-    saved = facts.savings(study, trials)
+    saved = findings.savings(study, trials)
     if saved is not None:
         cards.append(
             Card(
@@ -383,7 +383,7 @@ def _cards(study: Study, trials: Sequence[Trial], found: Trial | None) -> list[C
                 f"{text.count(saved.run, 'epoch')} run of {saved.full:,}",
             )
         )
-    end = facts.ended(study, trials)
+    end = findings.ended(study, trials)
     if end is not None and study.created_at is not None:
         trained = sum(t.seconds or 0.0 for t in trials)
         cards.append(
@@ -430,7 +430,7 @@ def _payload(plots: Iterable[Plot]) -> Markup:
 @cache
 def _template(name: str) -> jinja2.Template:
     environment = template_environment(
-        "tuner.report", moment=facts.moment, percent=importance.percent, size=text.size
+        "tuner.report", moment=findings.moment, percent=importance.percent, size=text.size
     )
     return environment.get_template(name)
 

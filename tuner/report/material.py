@@ -10,7 +10,7 @@ from tuner.database.engine import Database
 from tuner.experiments import Compared
 from tuner.export import all_params, yaml_text
 from tuner.search.importances import baselines, importances, shares
-from tuner.spec.resolved import ResolvedSpec
+from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import Attempt, Study, Trial
 from tuner.winner import choice
 

@@ -6,9 +6,9 @@ from optuna.distributions import BaseDistribution
 
 from tuner.search.distributions import distribution
 from tuner.search.tried import Key, Tried
-from tuner.spec.parameters import FixedParameter
-from tuner.spec.space import MAX_CELLS, Space
-from tuner.spec.words import counted
+from tuner.study_file.messages import counted
+from tuner.study_file.parameters import FixedParameter
+from tuner.study_file.space import MAX_CELLS, Space
 from tuner.trials import ParamValue, Trial
 
 Params = dict[str, ParamValue]

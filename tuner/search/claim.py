@@ -21,8 +21,8 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import Connection
 
 from tuner.database import spaces, trials
-from tuner.database.columns import Columns, Reports
 from tuner.database.engine import Database
+from tuner.database.readers.columns import Columns, Reports
 from tuner.database.trials import Claimed
 from tuner.errors import DatabaseUnreachableError
 from tuner.search import pruners
@@ -31,7 +31,7 @@ from tuner.search.ending import Ending
 from tuner.search.history import History
 from tuner.search.record import Record, Space, new_row
 from tuner.search.sampler import Proposer
-from tuner.spec.resolved import ResolvedSpec
+from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import NO_LABELS, Cause, ParamValue, Report, Study, TrialState
 
 FRESH = 0.1  # seconds that what is known of other workers may be old when something is written

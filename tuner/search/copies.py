@@ -19,9 +19,9 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from tuner.database import attributes, spaces
-from tuner.database.bulk import NewTrial
-from tuner.database.feed import TrialRow
-from tuner.database.optuna_rows import OptunaTrial
+from tuner.database.optuna.bulk import NewTrial
+from tuner.database.optuna.rdb_rows import OptunaTrial
+from tuner.database.readers.feed import TrialRow
 from tuner.database.spaces import StoredSpace
 from tuner.search import damage
 from tuner.search.distributions import OUR_STATE, canonical, frozen

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from optuna.distributions import BaseDistribution, CategoricalDistribution, json_to_distribution
 
 from tuner.database import attributes
-from tuner.database.optuna_rows import OptunaTrial
+from tuner.database.optuna.rdb_rows import OptunaTrial
 from tuner.errors import BadInputError, visible
 from tuner.search.distributions import OUR_STATE
 

@@ -18,8 +18,8 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from tuner.database import attributes
-from tuner.database.feed import Distributions, TrialRow
-from tuner.spec.parameters import CategoricalParameter, FloatParameter, IntParameter, on_step
+from tuner.database.readers.feed import Distributions, TrialRow
+from tuner.study_file.parameters import CategoricalParameter, FloatParameter, IntParameter, on_step
 from tuner.trials import TrialState
 
 OPTUNA_STATE: Mapping[str, OptunaState] = {

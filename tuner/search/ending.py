@@ -9,10 +9,10 @@ from datetime import datetime
 
 import numpy as np
 
-from tuner.database.columns import NEVER, Columns, Reports
+from tuner.database.readers.columns import NEVER, Columns, Reports
 from tuner.search.record import Record, Space
-from tuner.spec.study import Budget
-from tuner.spec.words import counted
+from tuner.study_file.messages import counted
+from tuner.study_file.study import Budget
 from tuner.trials import Direction, Trial, TrialState
 
 

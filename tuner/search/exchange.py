@@ -17,17 +17,18 @@ from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Connection
 
 from tuner import shell
-from tuner.database import attributes, bulk, foreign, optuna_rows, studies
+from tuner.database import attributes, studies
 from tuner.database.engine import Database
-from tuner.database.feed import Feed
-from tuner.database.optuna_rows import OptunaTrial
+from tuner.database.optuna import bulk, databases, rdb_rows
+from tuner.database.optuna.rdb_rows import OptunaTrial
+from tuner.database.readers.feed import Feed
 from tuner.errors import BadInputError, StudyExistsError, StudyNotFoundError
 from tuner.search.copies import new_trials, template
 from tuner.search.damage import DamagedError
 from tuner.search.directions import optuna_direction, our_direction
 from tuner.search.distributions import from_json
 from tuner.search.garbage import no_collection
-from tuner.spec.words import quoted
+from tuner.study_file.messages import quoted
 from tuner.trials import Study, TrialState
 
 _UNREADABLE = (
@@ -76,7 +77,7 @@ def import_studies(
         copied = []
         for study in found:
             with _refusals(url):
-                heads = optuna_rows.heads(source, study._study_id)
+                heads = rdb_rows.heads(source, study._study_id)
             target = rename or study.study_name
             with _damages(study.study_name):
                 study_id = _make_study(connection, study, target)
@@ -94,10 +95,10 @@ def import_studies(
 
 
 def _read(
-    url: str, source: Connection, study_id: int, heads: Sequence[optuna_rows.Head]
+    url: str, source: Connection, study_id: int, heads: Sequence[rdb_rows.Head]
 ) -> Iterator[OptunaTrial]:
     with _refusals(url):
-        yield from optuna_rows.trials(source, study_id, heads)
+        yield from rdb_rows.trials(source, study_id, heads)
 
 
 def _check_choice(found: Sequence[FrozenStudy], name: str | None, rename: str | None) -> None:
@@ -177,7 +178,7 @@ def export_study(
             )
         except DuplicatedStudyError:
             raise StudyExistsError(
-                f"{foreign.shown(url)} has a study named `{target}` already; export it under "
+                f"{databases.shown(url)} has a study named `{target}` already; export it under "
                 "another name: --as NAME"
             ) from None
         try:
@@ -228,19 +229,21 @@ def _templates(connection: Connection, study: Study) -> tuple[list[FrozenTrial],
 @contextmanager
 def _opened(url: str, *, make: bool) -> Iterator[RDBStorage]:
     """Optuna's storage; `make` makes its tables where they are missing."""
-    usable = foreign.url(url, must_exist=not make)
+    usable = databases.url(url, must_exist=not make)
     try:
         storage = RDBStorage(usable, skip_table_creation=not make)
     except ImportError as error:
         raise BadInputError(
-            f"{foreign.shown(url)} needs a driver that is not installed: {error.__cause__ or error}"
+            f"{databases.shown(url)} needs a driver that is not installed: "
+            f"{error.__cause__ or error}"
         ) from error
-    except (StorageInternalError, foreign.DriverError) as error:
+    except (StorageInternalError, databases.DriverError) as error:
         raise BadInputError(
-            f"{foreign.shown(url)} is no Optuna storage or does not answer: {foreign.said(error)}"
+            f"{databases.shown(url)} is no Optuna storage or does not answer: "
+            f"{databases.said(error)}"
         ) from error
     except RuntimeError as error:  # its tables are of another version of Optuna
-        raise BadInputError(f"{foreign.shown(url)}: {error}") from error
+        raise BadInputError(f"{databases.shown(url)}: {error}") from error
     try:
         yield storage
     finally:
@@ -254,11 +257,11 @@ def _refusals(url: str) -> Iterator[None]:
     try:
         yield
     # ValueError: distributions that Optuna holds for incompatible, texts that the driver refuses
-    except (StorageInternalError, foreign.DriverError, ValueError) as error:
-        raise BadInputError(f"{foreign.shown(url)}: {foreign.said(error)}") from error
+    except (StorageInternalError, databases.DriverError, ValueError) as error:
+        raise BadInputError(f"{databases.shown(url)}: {databases.said(error)}") from error
     except _UNREADABLE as error:  # what Optuna and we take for granted is not there
         raise BadInputError(
-            f"{foreign.shown(url)}: holds what no Optuna has written: {foreign.said(error)}"
+            f"{databases.shown(url)}: holds what no Optuna has written: {databases.said(error)}"
         ) from error
 
 

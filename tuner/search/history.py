@@ -13,9 +13,9 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 from sqlalchemy import Connection
 
-from tuner.database.changes import Batch, Changes
-from tuner.database.columns import Columns, Reports
-from tuner.database.feed import TrialRow
+from tuner.database.readers.changes import Batch, Changes
+from tuner.database.readers.columns import Columns, Reports
+from tuner.database.readers.feed import TrialRow
 from tuner.search import distributions as convert
 from tuner.search.garbage import no_collection
 from tuner.search.record import Record, Space, many, open_rows

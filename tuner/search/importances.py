@@ -13,8 +13,8 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from tuner.database.columns import Reports, reports_of
 from tuner.database.engine import Database
+from tuner.database.readers.columns import Reports, reports_of
 from tuner.search.effects import (
     Array,
     Effect,

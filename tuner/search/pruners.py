@@ -12,8 +12,8 @@ from statistics import median
 
 import numpy as np
 
-from tuner.database.columns import Floats, Reports
-from tuner.spec.study import Pruner as PrunerSpec
+from tuner.database.readers.columns import Floats, Reports
+from tuner.study_file.study import Pruner as PrunerSpec
 from tuner.trials import Direction
 
 

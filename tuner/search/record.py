@@ -16,9 +16,9 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial
 
 from tuner.database import attributes
-from tuner.database.changes import Batch
-from tuner.database.columns import NEVER, Columns, Reports
-from tuner.database.feed import TrialRow
+from tuner.database.readers.changes import Batch
+from tuner.database.readers.columns import NEVER, Columns, Reports
+from tuner.database.readers.feed import TrialRow
 from tuner.search import distributions as convert
 
 Space = Mapping[str, BaseDistribution]  # in the order of the stored parameters

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tuner.database.columns import Columns, Integers, Reports
+from tuner.database.readers.columns import Columns, Integers, Reports
 from tuner.search.history import History
 from tuner.search.record import Record, Space
 from tuner.search.tried import Tried

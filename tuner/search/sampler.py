@@ -20,11 +20,11 @@ from tuner.search.sample import Sample
 from tuner.search.sobol import SobolSampler
 from tuner.search.tpe import KnownSpacesSampler
 from tuner.search.tried import Tried
-from tuner.spec.fit import NotFittingError, fit, in_range
-from tuner.spec.parameters import FixedParameter, FloatParameter, IntParameter, canonical
-from tuner.spec.seeds import derived_seed
-from tuner.spec.space import Space
-from tuner.spec.study import Sampler as SamplerSpec
+from tuner.study_file.fit import NotFittingError, fit, in_range
+from tuner.study_file.parameters import FixedParameter, FloatParameter, IntParameter, canonical
+from tuner.study_file.seeds import derived_seed
+from tuner.study_file.space import Space
+from tuner.study_file.study import Sampler as SamplerSpec
 from tuner.trials import Direction, ParamValue
 
 REDRAWS = 20  # of a forbidden or already tried configuration, before it is drawn at random

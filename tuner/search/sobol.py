@@ -13,8 +13,8 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from tuner.spec.parameters import at
-from tuner.spec.space import Space
+from tuner.study_file.parameters import at
+from tuner.study_file.space import Space
 
 
 class SobolSampler(BaseSampler):

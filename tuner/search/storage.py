@@ -25,18 +25,20 @@ from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Connection
 
 from tuner import settings, shell
-from tuner.database import attributes, feed, records, refusals, studies
+from tuner.database import attributes, refusals, studies
 from tuner.database.engine import Database, connect
+from tuner.database.optuna import writes
+from tuner.database.readers import feed
 from tuner.database.schema import check
 from tuner.errors import BadInputError, StudyClosedError, StudyExistsError, StudyNotFoundError
 from tuner.search import distributions as convert
 from tuner.search.directions import optuna_direction, our_direction
 from tuner.search.ending import Ending
 from tuner.search.history import History
-from tuner.spec.plain import plain
-from tuner.spec.resolve import fitted
-from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.words import quoted
+from tuner.study_file.messages import quoted
+from tuner.study_file.plain import plain
+from tuner.study_file.resolve import fitted
+from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import Limits, Study, StudyState, TrialState
 
 _UNNAMED = "no-name-"  # what Optuna calls studies without a name
@@ -185,7 +187,7 @@ class Storage(BaseStorage):
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         if template_trial is None:
             with self._database.statement() as connection:
-                trial_id = records.create(
+                trial_id = writes.create(
                     connection, study_id, convert.OUR_STATE[OptunaState.RUNNING], starts_now=True
                 )
         else:
@@ -213,7 +215,7 @@ class Storage(BaseStorage):
             if study.spec is not None:  # what workers try next lies in the space of the study file
                 space = ResolvedSpec.from_json(study.spec).space
                 system_attrs[_ENQUEUED] = fitted(space, plain(system_attrs[_ENQUEUED]))
-        return records.create(
+        return writes.create(
             connection,
             study_id,
             convert.OUR_STATE[template.state],
@@ -241,7 +243,7 @@ class Storage(BaseStorage):
             space = self._space_ids.get((known.study_id, _key(after)))
             if space is not None:  # so its distributions are compatible with the study's
                 with self._database.statement() as connection:
-                    if records.add_param(
+                    if writes.add_param(
                         connection,
                         trial_id,
                         known=(known.space_id, _values(known.params)),
@@ -258,7 +260,7 @@ class Storage(BaseStorage):
         """Set a parameter of a trial of which this process does not know everything."""
         with self._database.transaction() as connection:
             locked = self._lock_for_write(connection, trial_id)
-            before = records.study_distributions(connection, locked.study_id).get(name)
+            before = writes.study_distributions(connection, locked.study_id).get(name)
             if before is not None:
                 check_distribution_compatibility(
                     convert.from_json([(name, before)])[name], distribution
@@ -267,7 +269,7 @@ class Storage(BaseStorage):
             pairs = zip(distributions.values(), locked.params, strict=True)
             after = dict(zip(distributions, pairs, strict=True))
             after[name] = (distribution, value)
-            space = records.set_params(
+            space = writes.set_params(
                 connection,
                 locked,
                 convert.as_json({n: d for n, (d, _) in after.items()}),
@@ -283,7 +285,7 @@ class Storage(BaseStorage):
         with self._database.statement() as connection:
             if ours.is_finished:
                 known = self._open_trials.get(trial_id)
-                ended = records.end(
+                ended = writes.end(
                     connection,
                     trial_id,
                     ours,
@@ -294,9 +296,9 @@ class Storage(BaseStorage):
                 )
                 done = ended is not None
             elif ours is TrialState.RUNNING:  # whoever is first takes it, if its study gives one
-                done = records.start(connection, trial_id)
+                done = writes.start(connection, trial_id)
             else:
-                done = records.requeue(connection, trial_id)
+                done = writes.requeue(connection, trial_id)
             if not done:
                 self._check_open(connection, trial_id)
         if ours.is_finished:
@@ -329,7 +331,7 @@ class Storage(BaseStorage):
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
         with self._database.statement() as connection:
-            if not records.report(connection, trial_id, step, intermediate_value):
+            if not writes.report(connection, trial_id, step, intermediate_value):
                 self._check_open(connection, trial_id)
         if trial_id in self._open_trials:
             self._reported.setdefault(trial_id, {})[step] = float(intermediate_value)
@@ -342,7 +344,7 @@ class Storage(BaseStorage):
 
     def _set_trial_attribute(self, trial_id: int, column: str, key: str, value: Any) -> None:
         with self._database.statement() as connection:
-            if not records.set_attribute(connection, trial_id, column, _storable(key), value):
+            if not writes.set_attribute(connection, trial_id, column, _storable(key), value):
                 self._check_open(connection, trial_id)
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
@@ -366,8 +368,8 @@ class Storage(BaseStorage):
             trials = [t for t in history.trials if states is None or t.state in states]
         return [_copied(trial) for trial in trials] if deepcopy else trials
 
-    def _lock_for_write(self, connection: Connection, trial_id: int) -> records.Locked:
-        locked = records.lock(connection, trial_id)
+    def _lock_for_write(self, connection: Connection, trial_id: int) -> writes.Locked:
+        locked = writes.lock(connection, trial_id)
         if locked is None or locked.state.is_finished:
             self._check_open(connection, trial_id)
         assert locked is not None
@@ -376,7 +378,7 @@ class Storage(BaseStorage):
     @staticmethod
     def _check_open(connection: Connection, trial_id: int) -> None:
         """Say why a write found no open trial."""
-        state = records.state_of(connection, trial_id)
+        state = writes.state_of(connection, trial_id)
         if state is None:
             raise KeyError(f"there is no trial with the id {trial_id}")
         if state.is_finished:

@@ -9,7 +9,7 @@ from struct import Struct
 import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution
 
-from tuner.database.columns import Columns, Floats, Reports
+from tuner.database.readers.columns import Columns, Floats, Reports
 from tuner.search.record import Record, Space
 from tuner.trials import ParamValue
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tuner.errors import TunerError
-from tuner.spec.code import Code
+from tuner.study_file.code import Code
 from tuner.trials import Cause, Direction, ParamValue, Report
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tuner.data.prepared import PartName, Prepared
-from tuner.training import checkpoints, costs, metrics, optimizers, resident, schedules
+from tuner.training import checkpoints, footprint, metrics, optimizers, resident, schedules
 from tuner.training.cohort import Cohort, Task
 from tuner.training.member import DivergedError
 from tuner.trials import LATENCY, PARAMETERS, ParamValue
@@ -285,7 +285,7 @@ class Network:
     def costs(self) -> dict[str, float]:
         """Parameters, and the latency of validation examples one by one."""
         part = self._validation_part
-        rows = torch.linspace(0, len(part) - 1, costs.WARM + costs.TIMED).long()
+        rows = torch.linspace(0, len(part) - 1, footprint.WARM + footprint.TIMED).long()
         examples = (part.batch(row.to(part.labels.device))[0] for row in rows.split(1))
 
         def answer(inputs: Any) -> None:
@@ -293,9 +293,9 @@ class Network:
                 self._objective.answer(self._model, inputs)
 
         before = self._upstream()
-        milliseconds = costs.latency(self._model, answer, examples, self._device)
+        milliseconds = footprint.latency(self._model, answer, examples, self._device)
         return {
-            PARAMETERS: costs.parameters(self._model) + before.get(PARAMETERS, 0.0),
+            PARAMETERS: footprint.parameters(self._model) + before.get(PARAMETERS, 0.0),
             LATENCY: milliseconds + before.get(LATENCY, 0.0),
         }
 

@@ -10,10 +10,10 @@ from tuner import commands, confirmations, shell
 from tuner.database import studies
 from tuner.database.engine import Database
 from tuner.errors import TrialNotFoundError
-from tuner.export.facts import Measured
 from tuner.export.folder import Exported, Plan, export
+from tuner.export.result import Measured
 from tuner.settings import Settings
-from tuner.spec.words import quoted
+from tuner.study_file.messages import quoted
 from tuner.trials import ParamValue, Study, StudyState, Trial, TrialState, pareto_front
 
 LOOKS = "tuner:test_looks"  # attribute of a study

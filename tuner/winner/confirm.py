@@ -16,10 +16,10 @@ from tuner.database import studies, trials
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, StudyNotFoundError, TunerError
 from tuner.settings import Settings
-from tuner.spec.resolved import ResolvedSpec, differences
-from tuner.spec.seeds import derived_seed
-from tuner.spec.study import NAME_LENGTH, Confirm
-from tuner.spec.words import quoted
+from tuner.study_file.messages import quoted
+from tuner.study_file.resolved import ResolvedSpec, differences
+from tuner.study_file.seeds import derived_seed
+from tuner.study_file.study import NAME_LENGTH, Confirm
 from tuner.trials import Study, StudyState, Trial, TrialState
 from tuner.winner import choice, elimination
 from tuner.winner.elimination import Candidate, Verdict

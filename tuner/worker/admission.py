@@ -11,7 +11,7 @@ nothing is known starts at once.
 from collections.abc import Iterable, Mapping, Sequence
 
 from tuner.search.claim import Held, Search
-from tuner.spec.study import Resources
+from tuner.study_file.study import Resources
 from tuner.trials import ParamValue
 from tuner.worker.devices import Slot, memory
 from tuner.worker.devices.packing import Load, Peaks, Shape, fits

@@ -10,10 +10,10 @@ import logging
 from tuner.database.studies import Active
 from tuner.errors import SpecError, TunerError
 from tuner.logs import log_context
-from tuner.own import source
-from tuner.spec.code import OWN, Code
-from tuner.spec.resolved import ResolvedSpec
+from tuner.study_file.code import OWN, Code
+from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import Study
+from tuner.user_code import source
 
 _log = logging.getLogger(__name__)
 

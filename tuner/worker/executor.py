@@ -22,7 +22,7 @@ from tuner.artifacts import LOG_BYTES, LOG_FILE
 from tuner.data import Prepared, prepare
 from tuner.errors import TunerError
 from tuner.families import registry
-from tuner.spec.data import DataSpec
+from tuner.study_file.data import DataSpec
 from tuner.training.causes import cause, print_traceback, sentence, storable
 from tuner.training.cohort import Cohort, Decision, FailedError, WorkerGoneError
 from tuner.training.memory import Meter
@@ -133,7 +133,7 @@ def _train(connection: Connection, cohort: Cohort, peak: Callable[[], int]) -> b
 
 def _uncover_installed() -> None:
     """Let no module of users' code that ran here stand for an installed one."""
-    if (modules := sys.modules.get("tuner.own.modules")) is not None:
+    if (modules := sys.modules.get("tuner.user_code.modules")) is not None:
         modules.uncover_installed()
 
 

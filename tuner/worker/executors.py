@@ -14,7 +14,7 @@ from tuner.artifacts import LOG_FILE
 from tuner.errors import ExecutorError, overwritten
 from tuner.search.claim import Held
 from tuner.settings import executor_environment
-from tuner.spec.study import Resources
+from tuner.study_file.study import Resources
 from tuner.worker.deadlines import Deadline
 from tuner.worker.devices import Slot
 from tuner.worker.devices.packing import Load

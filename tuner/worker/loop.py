@@ -25,8 +25,8 @@ from tuner.errors import DatabaseUnreachableError, StudyNotFoundError
 from tuner.logs import log_context
 from tuner.search.claim import Held, Search
 from tuner.settings import Settings
-from tuner.spec.code import OWN
-from tuner.spec.seeds import trial_seed
+from tuner.study_file.code import OWN
+from tuner.study_file.seeds import trial_seed
 from tuner.training.cohort import Cohort, Decision, Task
 from tuner.trials import (
     COLD_START,

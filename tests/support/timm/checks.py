@@ -16,7 +16,7 @@ from torch.nn import functional
 from tuner.data import prepare
 from tuner.families import pretrained
 from tuner.families.transfer import encoder as encoders
-from tuner.spec.data import DataSpec
+from tuner.study_file.data import DataSpec
 
 SIZE = 32  # pixels
 MODELS: dict[str, dict[str, Any]] = {  # with their layers

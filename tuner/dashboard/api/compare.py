@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from tuner import commands, records
+from tuner import commands, study_json
 from tuner.dashboard import comparing
 from tuner.dashboard.comparing import COSTS, MOST, Compared
 from tuner.dashboard.context import ID, Context
@@ -28,7 +28,7 @@ def compare(
     chosen = [commands.study_of(board.database, id_) for id_ in dict.fromkeys(studies)]
     found = [_record(one) for one in comparing.compared(board, chosen)]
     return dict(
-        records.plain({"studies": found, "costs": COSTS, "warning": comparing.unlike(chosen)})
+        study_json.plain({"studies": found, "costs": COSTS, "warning": comparing.unlike(chosen)})
     )
 
 

@@ -12,9 +12,9 @@ from fastapi.responses import StreamingResponse
 
 from tuner.dashboard.context import Board, Context, StudyId
 from tuner.dashboard.plots import compact, rows, selection
-from tuner.dashboard.plots.drawn import BY_IMPORTANCE, FIGURES, Drawn, Look
+from tuner.dashboard.plots.figures import BY_IMPORTANCE, FIGURES, Drawn, Look
+from tuner.dashboard.plots.live_studies import Seen
 from tuner.dashboard.plots.selection import Filter
-from tuner.dashboard.plots.watched import Seen
 from tuner.dashboard.security.access import identify
 from tuner.errors import DatabaseUnreachableError
 from tuner.figures import curves, history

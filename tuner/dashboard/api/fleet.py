@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from tuner import commands, records
+from tuner import commands, study_json
 from tuner.dashboard.context import ID, Context
 from tuner.dashboard.security.access import admin, operator
 from tuner.database import audit, devices, workers
@@ -22,8 +22,11 @@ def every(board: Context) -> dict[str, Any]:
         latest = devices.latest(connection, ids)
         held = workers.running(connection, ids)
     return {
-        "workers": records.plain(
-            [{**records.shallow(w), "devices": latest[w.id], "running": held[w.id]} for w in seen]
+        "workers": study_json.plain(
+            [
+                {**study_json.shallow(w), "devices": latest[w.id], "running": held[w.id]}
+                for w in seen
+            ]
         )
     }
 
@@ -44,4 +47,4 @@ def log(
     """Who has asked for which change, the latest first; `before` is the id to go on from."""
     with board.database.statement() as connection:
         found = audit.page(connection, before=before, limit=limit)
-    return {"entries": records.plain(found)}
+    return {"entries": study_json.plain(found)}

@@ -5,15 +5,15 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from tuner import commands, families, records
+from tuner import commands, families, study_json
 from tuner.dashboard import launching, steering
 from tuner.dashboard.context import Board, Context, StudyId, leading
-from tuner.dashboard.facts import params_of
 from tuner.dashboard.security.access import Who, admin, operator
 from tuner.dashboard.security.audited import note
+from tuner.dashboard.summaries import params_of
 from tuner.database import notes
-from tuner.database.progress import Progress
-from tuner.spec.values import Value
+from tuner.database.readers.progress import Progress
+from tuner.study_file.values import Value
 from tuner.trials import Study, StudyState
 
 MAX_PAGE = 200  # entries
@@ -156,7 +156,7 @@ def best(board: Context, study_id: StudyId, top: Annotated[int, Query(ge=1, le=5
         "metric": study.metric,
         "direction": study.direction,
         "trials": [
-            {"trial": t.number, "value": t.value, "params": records.plain(params_of(study, t))}
+            {"trial": t.number, "value": t.value, "params": study_json.plain(params_of(study, t))}
             for t in leading(board, study, top)
         ],
     }
@@ -167,7 +167,7 @@ def read_note(board: Context, study_id: StudyId) -> Record:
     """The study's note as Markdown; revision 0: there is none."""
     commands.study_of(board.database, study_id)
     with board.database.statement() as connection:
-        return dict(records.plain(notes.read(connection, study_id)))
+        return dict(study_json.plain(notes.read(connection, study_id)))
 
 
 @router.put("/{study_id:int}/note", dependencies=[operator])
@@ -199,13 +199,13 @@ def _now(board: Board, study: Study) -> Record:
 
 
 def _record(study: Study, progress: Progress, *, with_spec: bool) -> Record:
-    record = records.of_study(study)
+    record = study_json.of_study(study)
     del record["system_attrs"]  # Optuna's own
     if not with_spec:
         del record["spec"]
     best = {"trial": progress.best_number, "value": progress.best_value}
     return dict(
-        records.plain(
+        study_json.plain(
             {
                 **record,
                 "counts": progress.counts,

@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from tuner import commands, records
+from tuner import commands, study_json
 from tuner.dashboard.context import Context, StudyId, TrialNumber
 from tuner.dashboard.pages.study import files
 from tuner.dashboard.security.access import Who, operator
 from tuner.dashboard.security.audited import note
-from tuner.database import attempts
+from tuner.database.readers import attempts
 
 router = APIRouter(prefix="/studies/{study_id:int}/trials/{number:int}", tags=["trials"])
 
@@ -21,7 +21,7 @@ def one(board: Context, study_id: StudyId, number: TrialNumber) -> dict[str, Any
     trial = commands.trial(board.database, study, number)
     with board.database.statement() as connection:
         tried = attempts.of_trial(connection, trial.id)
-    return dict(records.plain({**records.of_trial(trial), "attempts": tried}))
+    return dict(study_json.plain({**study_json.of_trial(trial), "attempts": tried}))
 
 
 @router.get("/log")

@@ -12,12 +12,12 @@ from tuner.dashboard.security.access import Who, operator
 from tuner.dashboard.security.audited import note
 from tuner.errors import BadInputError, StudyExistsError
 from tuner.families import registry
-from tuner.spec import edit, overrides
-from tuner.spec.data import PACKAGED
-from tuner.spec.file import study_file
-from tuner.spec.parameters import CategoricalParameter, FixedParameter, Parameter, at
-from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.study import NAME_LENGTH
+from tuner.study_file import edit, overrides
+from tuner.study_file.data import PACKAGED
+from tuner.study_file.file import study_file
+from tuner.study_file.parameters import CategoricalParameter, FixedParameter, Parameter, at
+from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.study import NAME_LENGTH
 
 router = APIRouter(dependencies=[operator])
 Yaml = Annotated[str, Form(max_length=edit.MAX_BYTES)]

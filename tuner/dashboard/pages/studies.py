@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 from tuner import commands
 from tuner.dashboard import steering, views
 from tuner.dashboard.context import ID, Board, Context
-from tuner.dashboard.facts import Facts
 from tuner.dashboard.security.access import Who, operator
+from tuner.dashboard.summaries import Facts
 from tuner.errors import TunerError
 from tuner.trials import StudyState
 

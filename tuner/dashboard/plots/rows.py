@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner import records
+from tuner import study_json
 from tuner.dashboard.plots import selection
-from tuner.database.live import CAUSES, STATES, LiveTrials
+from tuner.database.readers.live import CAUSES, STATES, LiveTrials
 from tuner.figures import axes, text
 from tuner.trials import Study, Trial
 
@@ -123,7 +123,7 @@ def _plain(cell: Any) -> Any:
         return text.value(cell)
     if isinstance(cell, int) and abs(cell) >= 2**53:
         return str(cell)
-    return records.plain(cell)
+    return study_json.plain(cell)
 
 
 def csv_header(study: Study, live: LiveTrials) -> str:

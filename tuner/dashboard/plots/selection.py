@@ -15,8 +15,8 @@ import numpy as np
 from fastapi import Query
 from numpy.typing import NDArray
 
-from tuner.database.columns import NEVER
-from tuner.database.live import STATES, LiveTrials
+from tuner.database.readers.columns import NEVER
+from tuner.database.readers.live import STATES, LiveTrials
 from tuner.errors import BadInputError
 from tuner.figures import thin
 from tuner.trials import ParamValue, TrialState, unbeaten

@@ -20,8 +20,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from tuner.dashboard.plots.live_studies import Seen, Watched
 from tuner.dashboard.plots.selection import ranked
-from tuner.dashboard.plots.watched import Seen, Watched
 from tuner.database.engine import Database
 from tuner.database.hints import TRIALS, WORK, ListeningDatabase
 from tuner.errors import DatabaseUnreachableError, StudyNotFoundError

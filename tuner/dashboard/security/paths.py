@@ -7,9 +7,9 @@ from tuner.errors import Issue, SpecError
 from tuner.families import registry
 from tuner.families.transfer.files import PACKAGE, is_on_hub
 from tuner.settings import Settings
-from tuner.spec.paths import Named, named
-from tuner.spec.resolved import ResolvedSpec
-from tuner.spec.words import quoted
+from tuner.study_file.messages import quoted
+from tuner.study_file.paths import Named, named
+from tuner.study_file.resolved import ResolvedSpec
 
 
 def check(spec: ResolvedSpec, settings: Settings) -> None:

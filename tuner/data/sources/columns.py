@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tuner.errors import DataError
-from tuner.spec.words import listed, nearest, quoted
+from tuner.study_file.messages import listed, nearest, quoted
 
 LONGEST = 1_000_000  # characters of a cell; a quote that is not closed swallows the rest of a file
 TOO_LONG = f"a cell has more than {LONGEST:,} characters; is a quote not closed?"

@@ -8,8 +8,8 @@ from tuner.data import raw
 from tuner.data.sources import table, text_files
 from tuner.errors import DataError
 from tuner.files import shown
-from tuner.spec.data import CORPUS_SUFFIXES, DataSpec, table_suffix
-from tuner.spec.words import listed
+from tuner.study_file.data import CORPUS_SUFFIXES, DataSpec, table_suffix
+from tuner.study_file.messages import listed
 
 
 class Sentences(NamedTuple):

@@ -21,8 +21,8 @@ from tuner.data.labels import LabelError, LabelName, class_name
 from tuner.data.prepared import PartName
 from tuner.errors import DataError
 from tuner.files import shown
-from tuner.spec.data import DataSpec
-from tuner.spec.words import counted
+from tuner.study_file.data import DataSpec
+from tuner.study_file.messages import counted
 
 KEPT = 256 << 20  # bytes of decoded images kept in memory; the others are decoded twice
 

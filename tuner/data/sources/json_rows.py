@@ -6,8 +6,8 @@ from typing import Any
 
 from tuner.data.sources.columns import Row, column
 from tuner.errors import DataError
-from tuner.spec.data import DataSpec
-from tuner.spec.words import a
+from tuner.study_file.data import DataSpec
+from tuner.study_file.messages import a
 
 
 def rows(content: str, where: str, spec: DataSpec, label: bool) -> Iterator[Row]:

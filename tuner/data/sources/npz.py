@@ -15,7 +15,7 @@ from tuner.data.labels import LabelColumn, LabelError, LabelName, column_class_n
 from tuner.data.prepared import PartName
 from tuner.errors import DataError
 from tuner.files import shown
-from tuner.spec.words import listed, nearest, quoted
+from tuner.study_file.messages import listed, nearest, quoted
 
 CHANNELS = 16  # at most; more are a sign that an axis is something else
 _SHAPES = "[N, H, W], [N, H, W, C] or [N, C, H, W]"

@@ -4,13 +4,13 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from tuner.data import raw, words
+from tuner.data import raw, tokenizer
 from tuner.data.examples import UNCLASSED, Pairs, key_of
 from tuner.data.sources import table
 from tuner.errors import DataError
 from tuner.files import shown
-from tuner.spec.data import DataSpec
-from tuner.spec.words import counted, quoted
+from tuner.study_file.data import DataSpec
+from tuner.study_file.messages import counted, quoted
 
 STRESS = str.maketrans("", "", "012")  # on vowels: none, primary, secondary
 
@@ -81,7 +81,7 @@ def _pairs(where: str, unit: str, found: list[_Pair], notes: tuple[str, ...]) ->
         where=where,
         unit=unit,
         labels=[UNCLASSED] * len(found),
-        keys=[key_of(words.same_text(pair.text)) for pair in found],
+        keys=[key_of(tokenizer.same_text(pair.text)) for pair in found],
         notes=notes,
         texts=[pair.text for pair in found],
         targets=[pair.target for pair in found],

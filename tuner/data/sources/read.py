@@ -7,7 +7,7 @@ from tuner.data.examples import Examples, numbered
 from tuner.data.labels import class_name, column_class_name, notes, number_name
 from tuner.data.prepared import PartName
 from tuner.data.split import without_rare_classes
-from tuner.spec.data import PAIRS, DataSpec
+from tuner.study_file.data import PAIRS, DataSpec
 
 
 def read(spec: DataSpec) -> dict[PartName, Examples]:

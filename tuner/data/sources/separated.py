@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from tuner.data.sources.columns import LONGEST, TOO_LONG, Row, column
 from tuner.errors import DataError
-from tuner.spec.data import DataSpec
-from tuner.spec.words import counted, quoted
+from tuner.study_file.data import DataSpec
+from tuner.study_file.messages import counted, quoted
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _HEAD = 100_000  # characters in which a header is looked for

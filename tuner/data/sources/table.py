@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuner.data import words
+from tuner.data import tokenizer
 from tuner.data.examples import Texts, key_of
 from tuner.data.labels import (
     LabelColumn,
@@ -19,8 +19,8 @@ from tuner.data.sources import json_rows, separated, text_files
 from tuner.data.sources.columns import LONGEST, TOO_LONG, Row
 from tuner.errors import DataError
 from tuner.files import shown
-from tuner.spec.data import TEXT_SUFFIXES, DataSpec, table_suffix
-from tuner.spec.words import a, counted, listed, quoted
+from tuner.study_file.data import TEXT_SUFFIXES, DataSpec, table_suffix
+from tuner.study_file.messages import a, counted, listed, quoted
 
 _USUAL = {".csv": ",", ".tsv": "\t"}
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?[0-9]+,[0-9]+\s*")
@@ -100,7 +100,7 @@ def _texts(table: Table, name: LabelName, spec: DataSpec) -> Texts:
         except LabelError as error:
             raise DataError(f"{where}, {row.at}: the label {error}") from None
         texts.append(text)
-        keys.append(key_of(words.same_text(text)))
+        keys.append(key_of(tokenizer.same_text(text)))
     left_out = {"a blank text": blank, "no label": unlabelled}
     if not texts:
         reasons = [f"{counted(n, 'row')} with {what}" for what, n in left_out.items() if n]

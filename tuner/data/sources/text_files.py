@@ -11,7 +11,7 @@ from pathlib import Path
 from tuner.data import raw
 from tuner.errors import DataError
 from tuner.files import shown
-from tuner.spec.words import quoted
+from tuner.study_file.messages import quoted
 
 GZIP = b"\x1f\x8b"
 EXPANSION = 100  # times its size that a compressed file may take; text takes 3 to 20

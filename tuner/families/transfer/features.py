@@ -17,7 +17,7 @@ from tuner.data.arrays import array_file
 from tuner.data.prepared import PARTS, PartName
 from tuner.families.transfer import encoder as encoders
 from tuner.families.transfer import files
-from tuner.training import costs, resident
+from tuner.training import footprint, resident
 from tuner.training.network import predict
 from tuner.trials import LATENCY, PARAMETERS
 
@@ -95,11 +95,11 @@ def _cost(params: Mapping[str, Any], source: Prepared, device: torch.device) -> 
     folder = files.folder(params["checkpoint"])
     encoder = encoders.load(folder, source.kind, params["pooling"]).to(device)
     part = resident.load(source, "validation", device)
-    rows = torch.arange(min(len(part), costs.WARM + costs.TIMED))
+    rows = torch.arange(min(len(part), footprint.WARM + footprint.TIMED))
     examples = (part.batch(row.to(part.labels.device))[0] for row in rows.split(1))
     return {
-        PARAMETERS: float(costs.parameters(encoder)),
-        LATENCY: costs.latency(encoder, encoder, examples, device),
+        PARAMETERS: float(footprint.parameters(encoder)),
+        LATENCY: footprint.latency(encoder, encoder, examples, device),
     }
 
 

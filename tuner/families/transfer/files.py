@@ -19,8 +19,8 @@ from typing import Any
 from tuner.data import raw
 from tuner.errors import BadInputError, DataError
 from tuner.files import shown
-from tuner.spec.study import StudySpec
-from tuner.spec.words import quoted
+from tuner.study_file.messages import quoted
+from tuner.study_file.study import StudySpec
 
 PACKAGE = "package:"
 SUFFIXES = (".json", ".safetensors", ".txt", ".model")  # of what a model is loaded from

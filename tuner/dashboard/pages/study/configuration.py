@@ -5,9 +5,9 @@ from typing import Any
 
 from tuner import export
 from tuner.dashboard.context import Board
-from tuner.dashboard.facts import spec_of
-from tuner.report import facts
-from tuner.spec.file import study_file
+from tuner.dashboard.summaries import spec_of
+from tuner.report import findings
+from tuner.study_file.file import study_file
 from tuner.trials import Study
 
 
@@ -17,8 +17,8 @@ def context(board: Board, study: Study) -> Mapping[str, Any]:
     return {
         "file": None if spec is None else export.yaml_text(study_file(spec)),
         "space": {} if spec is None else spec.space.describe(),
-        "method": facts.method(study),
-        "data": facts.data(study),
+        "method": findings.method(study),
+        "data": findings.data(study),
         "own_code": None if spec is None or spec.code is None else spec.code.fingerprint,
         "versions": export.versions(),
     }

@@ -14,13 +14,13 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
-from tuner import commands, export, files, records
+from tuner import commands, export, files, study_json
 from tuner.dashboard import views
 from tuner.dashboard.context import Board, Context, StudyId, leading
-from tuner.dashboard.facts import params_of
 from tuner.dashboard.pages.study.snippets import command_line
 from tuner.dashboard.security.access import Who, operator
 from tuner.dashboard.security.audited import note
+from tuner.dashboard.summaries import params_of
 from tuner.errors import visible
 from tuner.report import document, material
 from tuner.trials import Study, Trial, pareto_front
@@ -178,10 +178,10 @@ def _csv(study: Study, chosen: list[Trial]) -> str:
     names = list(dict.fromkeys(name for one in params for name in one))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(records.cell, ["trial", study.metric, *names]))
+    writer.writerow(map(study_json.cell, ["trial", study.metric, *names]))
     for trial, one in zip(chosen, params, strict=True):
         writer.writerow(
-            map(records.cell, [trial.number, trial.value, *(one.get(name) for name in names)])
+            map(study_json.cell, [trial.number, trial.value, *(one.get(name) for name in names)])
         )
     return text.getvalue()
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from tuner import commands
 from tuner.dashboard.context import Board
-from tuner.database import attempts, audit
-from tuner.report import facts
+from tuner.database import audit
+from tuner.database.readers import attempts
+from tuner.report import findings
 from tuner.trials import Study
 
 SHOWN = 25  # attempts and changes
@@ -21,6 +22,6 @@ def context(board: Board, study: Study) -> Mapping[str, Any]:
         "failures": commands.failures(board.database, study),
         "wrong": wrong,
         "changes": changes,
-        "causes": facts.CAUSES,
+        "causes": findings.CAUSES,
         "shown": SHOWN,
     }

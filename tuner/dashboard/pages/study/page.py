@@ -13,12 +13,12 @@ from tuner import commands
 from tuner.accounts import Role
 from tuner.dashboard import views
 from tuner.dashboard.context import Board, Context, StudyId
-from tuner.dashboard.facts import Facts, params_of, spec_of
 from tuner.dashboard.pages.study import configuration, log, notes
 from tuner.dashboard.pages.study.snippets import Snippet, snippets
 from tuner.dashboard.security.access import Who
-from tuner.database import feed
-from tuner.report import facts
+from tuner.dashboard.summaries import Facts, params_of, spec_of
+from tuner.database.readers import feed
+from tuner.report import findings
 from tuner.trials import Study, StudyState, Trial, TrialState
 
 
@@ -133,7 +133,7 @@ def _controls(one: Facts, role: Role) -> frozenset[str]:
 def _subtitle(study: Study) -> str:
     parts = [study.family or "made through Optuna"]
     parts += [f"{d} {m}" for d, m in zip(study.directions, study.metrics, strict=False)]
-    source = facts.at(study.spec, "data", "source")
+    source = findings.at(study.spec, "data", "source")
     if source:
         parts.append(f"on {source}")
     return " · ".join(parts)

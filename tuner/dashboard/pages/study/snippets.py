@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tuner import export, shell
-from tuner.spec.words import written
+from tuner.study_file.messages import written
 from tuner.trials import ParamValue
 
 

@@ -10,7 +10,7 @@ from tuner.dashboard import steering
 from tuner.dashboard.context import Context, StudyId, TrialNumber
 from tuner.dashboard.security.access import Who, admin, operator
 from tuner.figures.text import count
-from tuner.spec import overrides
+from tuner.study_file import overrides
 
 LIMITS = {
     "trials": "budget.trials",

@@ -14,12 +14,13 @@ from tuner import commands, export, trials
 from tuner.dashboard import views
 from tuner.dashboard.charts import Chart, Point, chart
 from tuner.dashboard.context import Board, Context, StudyId, TrialNumber
-from tuner.dashboard.facts import params_of
 from tuner.dashboard.pages.study import files
-from tuner.database import attempts, devices, feed
-from tuner.database.attempts import Attempt
+from tuner.dashboard.summaries import params_of
+from tuner.database import devices
+from tuner.database.readers import attempts, feed
+from tuner.database.readers.attempts import Attempt
 from tuner.figures import text
-from tuner.report import facts
+from tuner.report import findings
 from tuner.trials import COSTS, PEAK_MEMORY, ParamValue, Study, Trial
 
 MIB, GIB = 2**20, 2**30
@@ -65,7 +66,7 @@ def _context(board: Board, study: Study, trial: Trial) -> dict[str, Any]:
         "charts": _curves(study, trial),
         "resources": _resources(board, trial, latest),
         "attempts": tried[::-1],
-        "causes": facts.CAUSES,
+        "causes": findings.CAUSES,
         "kept": files.kept(board, study.id, trial.number, trial.attempt) if trial.attempt else [],
         "has_log": files.log(board, study.id, trial.number, max(trial.attempt, 1)) is not None,
         "facts": _facts(trial),

@@ -1,0 +1,58 @@
+"""Rows for other programs."""
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+
+from pyarrow import parquet
+
+from tests.support import synthetic
+from tuner import trial_tables
+from tuner.trials import Report, Trial, TrialState
+
+STUDY = synthetic.study()
+TRIALS = [
+    Trial(
+        0,
+        TrialState.COMPLETE,
+        {"lr": 0.1, "=cmd": "=1+1", "mixed": 1, "flag": True},
+        values=(0.5,),
+        reports=(
+            Report(1, 0.4, {"accuracy": 0.4, "loss": 2.0}),
+            Report(2, 0.5, {"loss": math.nan}),
+        ),
+    ),
+    Trial(1, TrialState.FAILED, {"lr": 1, "mixed": "a"}, message="line\nbreak"),
+]
+
+
+def test_csv_is_safe_for_spreadsheets() -> None:
+    rows = trial_tables.of_trials(STUDY, TRIALS)
+    text = trial_tables.csv_text(rows, trial_tables.columns_of(rows))
+    first, second = csv.DictReader(io.StringIO(text))
+    assert first["param.=cmd"] == "'=1+1"
+    assert first["epochs"] == "2"
+    assert second["message"] == "line\\nbreak"
+    assert second["accuracy"] == ""
+
+
+def test_json_lines_are_json() -> None:
+    lines = trial_tables.json_lines(trial_tables.of_reports(STUDY, TRIALS)).splitlines()
+    assert json.loads(lines[0]) == {"trial": 0, "step": 1, "accuracy": 0.4, "loss": 2.0}
+    assert json.loads(lines[1])["loss"] is None
+
+
+def test_parquet_keeps_kinds(tmp_path: Path) -> None:
+    rows = trial_tables.of_trials(STUDY, TRIALS)
+    path = tmp_path / "x.parquet"
+    trial_tables.write_parquet(rows, trial_tables.columns_of(rows), path)
+    found = parquet.read_table(path).to_pylist()
+    assert found[0]["param.lr"] == 0.1
+    assert found[1]["param.lr"] == 1.0
+    assert [row["param.mixed"] for row in found] == ["1", "a"]
+    assert [row["param.flag"] for row in found] == [True, None]
+    assert found[0]["accuracy"] == 0.5
+    trial_tables.write_parquet([], ["number"], path)
+    assert parquet.read_table(path).num_rows == 0

@@ -1,0 +1,1 @@
+"""The SQL behind Optuna's API and behind copies of Optuna's own databases."""

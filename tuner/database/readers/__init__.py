@@ -1,0 +1,1 @@
+"""Reading trials: incrementally, in columns, and as summaries of whole studies."""

@@ -1,0 +1,161 @@
+"""Trials that are new or have changed, in columns: what a worker reads of all the others' work.
+
+As `Feed`, whose rows are for views: each poll returns only what changed since the one before, told
+by snapshots. Of many workers each reads what all of them do, so what a trial costs a reader counts
+more than anything else; in columns it is a fourth of what it is in rows.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from sqlalchemy import Connection, TextClause, text
+
+from tuner.database.readers import columns
+from tuner.database.readers.columns import Columns, Integers, Reports
+from tuner.database.readers.feed import (
+    NEW,
+    OPEN_OR_NEW,
+    SNAPSHOT,
+    Distributions,
+    Snapshot,
+    source,
+    unknown_spaces,
+)
+from tuner.trials import TrialState
+
+
+@cache
+def _poll(which: str, write: str) -> TextClause:
+    """The statement of a poll; `write` is a WITH clause whose `written` has a row if it hit."""
+    return text(f"""
+        {write}
+        SELECT {SNAPSHOT}, {"EXISTS (SELECT FROM written)" if write else "FALSE"} AS written,
+               packed.*
+        FROM (VALUES (1)) AS always
+        LEFT JOIN (
+            SELECT {columns.PACKED},
+                   string_agg(int4send(attempt), '') AS attempts,
+                   string_agg(int8send(since), '') AS since,
+                   string_agg(int4send(r.count), '') AS counts,
+                   string_agg(r.steps, '') AS steps, string_agg(r.values, '') AS values
+            FROM ({source(which)}) t
+            LEFT JOIN LATERAL (
+                SELECT CAST(count(*) AS integer) AS count,
+                       string_agg(int8send(step), '' ORDER BY step) AS steps,
+                       string_agg(float8send(value), '' ORDER BY step) AS values
+                FROM tuner.reports WHERE :with_reports AND trial_id = t.id AND step > t.since
+            ) r ON TRUE
+            GROUP BY {columns.GROUPS}
+        ) packed ON TRUE
+    """)  # noqa: S608 - constants
+
+
+class Batch(NamedTuple):
+    """Trials that share the state and the space, by number."""
+
+    trials: Columns
+    reports: Reports
+    attempts: Integers
+    since: Integers  # the step after which a trial's reports are here; -1: all of them are
+
+
+class Changes:
+    """An incremental reader of one study's trials; not shared between threads."""
+
+    def __init__(self, study_id: int, *, with_attributes: bool, with_reports: bool) -> None:
+        self.study_id = study_id
+        self.spaces: dict[int, Distributions] = {}
+        self._with_attributes = with_attributes
+        self._with_reports = with_reports
+        self._snapshot: Snapshot | None = None
+        self._running: dict[int, int] = {}  # id → the step after which its reports are new
+
+    def poll(self, connection: Connection) -> list[Batch]:
+        """The trials that are new or have changed or reported; at first all of them.
+
+        StudyNotFoundError if the study was deleted.
+        """
+        return self.poll_after(connection, "", {})[1]
+
+    def poll_after(
+        self, connection: Connection, write: str, arguments: Mapping[str, Any]
+    ) -> tuple[bool, list[Batch]]:
+        """Write and poll in one round trip: whether the write hit a row, and what `poll` returns.
+
+        `write` is a WITH clause whose part `written` returns the row. What it changes is not among
+        the trials: they are read as they were when the statement began.
+        """
+        snapshot, which, begun = self._snapshot, NEW, list[Batch]()
+        if snapshot is None:
+            snapshot, begun = self._begin(connection)
+            which = OPEN_OR_NEW
+        rows = connection.execute(
+            _poll(which, write),
+            {
+                **snapshot.arguments(self.study_id, self._running),
+                "attributes": self._with_attributes,
+                "with_reports": self._with_reports,
+                "details": False,
+                "never": columns.NO_TIME,
+                **arguments,
+            },
+        ).all()
+        seen, written = Snapshot.of(rows[0], self.study_id), rows[0].written
+        if snapshot.era != seen.era:
+            self._snapshot, self._running = None, {}
+            return written, self.poll(connection)
+        batches = [_batch(row) for row in rows if row.state is not None]
+        self._learn_spaces(connection, [batch.trials for batch in batches])
+        self._snapshot = seen
+        for batch in batches:
+            self._note_running(batch)
+        return written, begun + batches
+
+    def _begin(self, connection: Connection) -> tuple[Snapshot, list[Batch]]:
+        """All finished trials, whose reports one scan brings; the first poll skips them."""
+        snapshot, found = columns.finished(
+            connection, self.study_id, with_attributes=self._with_attributes
+        )
+        self._learn_spaces(connection, found)
+        reports = columns.NO_REPORTS
+        if self._with_reports and found:
+            reports = columns.reports(connection, self.study_id)
+        return snapshot, [
+            Batch(
+                trials,
+                reports.of(trials.numbers),
+                attempts=np.ones_like(trials.numbers),
+                since=np.full_like(trials.numbers, -1),
+            )
+            for trials in found
+        ]
+
+    def _note_running(self, batch: Batch) -> None:
+        ids = batch.trials.ids.tolist()
+        if batch.trials.state != TrialState.RUNNING:
+            for id_ in ids:
+                self._running.pop(id_, None)
+            return
+        spans, steps = batch.reports.spans(batch.trials.numbers), batch.reports.steps.tolist()
+        for id_, attempt, (a, b) in zip(ids, batch.attempts.tolist(), spans, strict=True):
+            # a later attempt may report a step again, and so may who has no lease
+            self._running[id_] = steps[b - 1] if b > a and attempt == 1 else -1
+
+    def _learn_spaces(self, connection: Connection, found: list[Columns]) -> None:
+        self.spaces |= unknown_spaces(connection, {t.space_id for t in found}, self.spaces)
+
+
+def _batch(row: Any) -> Batch:
+    trials, order = columns.unpacked(row)
+    counts = columns.plain(row.counts, ">i4").astype(np.int64)
+    reports = columns.unpacked_reports(
+        np.repeat(columns.plain(row.numbers, ">i4"), counts), row.steps, row.values
+    )
+    return Batch(
+        trials,
+        reports,
+        attempts=columns.plain(row.attempts, ">i4").astype(np.int64)[order],
+        since=columns.plain(row.since, ">i8").astype(np.int64)[order],
+    )

@@ -1,0 +1,348 @@
+"""A study's trials in columns that are kept up to date: what a page of a long study is made from.
+
+Columns are arrays indexed by a trial's number, so that taking note of a change costs the same in a
+study of any length. Reports stay in the database: pages show those of a few hundred trials at most
+(`columns.reports_of`). Not for several threads: whoever shares it holds a lock.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, text
+
+from tuner.database.attributes import has_constraints, violate_constraints
+from tuner.database.readers import columns
+from tuner.database.readers.columns import NEVER, Columns, Integers
+from tuner.database.readers.feed import Distributions, Feed, TrialRow
+from tuner.trials import Cause, Direction, ParamValue, Trial, TrialState
+
+STATES = tuple(TrialState)
+CAUSES = tuple(Cause)
+NO_TRIAL = -1  # in `state`: a number that no trial has
+NO_CODE = -1  # in `cause` and `worker`: none
+
+_WORKERS = text("SELECT id, host || ':' || pid AS name FROM tuner.workers")
+_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(slots=True)
+class Parameter:
+    """One parameter's column; categories are indices of `choices`, all others numbers."""
+
+    name: str
+    kind: str  # float, int or categorical
+    log: bool
+    values: NDArray[np.float64]  # NaN: the trial does not have it
+    choices: list[ParamValue] = field(default_factory=list)
+
+    def external(self, value: float) -> ParamValue:
+        """A value as users see it."""
+        if self.kind == "categorical":
+            return self.choices[int(value)]
+        return int(value) if self.kind == "int" else value
+
+
+class LiveTrials:
+    """All trials of one study."""
+
+    def __init__(self, study_id: int, directions: Sequence[Direction]) -> None:
+        self.study_id = study_id
+        self.directions = tuple(directions)
+        self.version = 0  # grows with every change
+        self.size = 0  # above the greatest number
+        self.counts = dict.fromkeys(TrialState, 0)
+        self.params: dict[str, Parameter] = {}
+        self.workers: list[str] = []  # names that `worker` refers to
+        self.running: dict[int, TrialRow] = {}  # by number, with their reports
+        self._feed = Feed(study_id, metrics=False)
+        self._begun = False
+        self._worker_names: dict[bytes, str] = {}
+        self._worker_codes: dict[str, int] = {}
+        self._choices: dict[int, list[list[int]]] = {}  # by space: index there → index here
+        self._capacity = 0
+        self._arrays: dict[str, NDArray[Any]] = {
+            "state": np.empty(0, np.int8),
+            "cause": np.empty(0, np.int8),
+            "worker": np.empty(0, np.int32),
+            "attempt": np.empty(0, np.int32),
+            "violated": np.empty(0, np.bool_),
+            "created": np.empty(0, np.int64),
+            "started": np.empty(0, np.int64),
+            "finished": np.empty(0, np.int64),
+        }
+        self._values = np.empty((0, len(self.directions)))
+
+    # Columns, one entry a number
+
+    @property
+    def state(self) -> NDArray[np.int8]:
+        """Indices of `STATES`; `NO_TRIAL` for numbers that no trial has."""
+        return self._arrays["state"][: self.size]
+
+    @property
+    def cause(self) -> NDArray[np.int8]:
+        """Indices of `CAUSES`; `NO_CODE` where there is none."""
+        return self._arrays["cause"][: self.size]
+
+    @property
+    def worker(self) -> NDArray[np.int32]:
+        """Indices of `workers`; `NO_CODE` where none had the trial."""
+        return self._arrays["worker"][: self.size]
+
+    @property
+    def attempt(self) -> NDArray[np.int32]:
+        """How often each was claimed."""
+        return self._arrays["attempt"][: self.size]
+
+    @property
+    def violated(self) -> NDArray[np.bool_]:
+        """Whether a constraint of the trial is violated."""
+        return self._arrays["violated"][: self.size]
+
+    @property
+    def created(self) -> Integers:
+        """µs since 1970."""
+        return self._arrays["created"][: self.size]
+
+    @property
+    def started(self) -> Integers:
+        """µs since 1970 of the latest attempt; `NEVER` before."""
+        return self._arrays["started"][: self.size]
+
+    @property
+    def finished(self) -> Integers:
+        """µs since 1970; `NEVER` while open."""
+        return self._arrays["finished"][: self.size]
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """(numbers, objectives): results; of pruned and running trials the last report; or NaN."""
+        return self._values[: self.size]
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """A parameter's values."""
+        return self.params[name].values[: self.size]
+
+    @property
+    def complete(self) -> NDArray[np.bool_]:
+        """Complete trials with finite values."""
+        found: NDArray[np.bool_] = self.state == STATES.index(TrialState.COMPLETE)
+        return found & np.isfinite(self.values).all(axis=1)
+
+    @property
+    def comparable(self) -> NDArray[np.bool_]:
+        """Complete trials with finite values, and pruned ones."""
+        found: NDArray[np.bool_] = self.state == STATES.index(TrialState.PRUNED)
+        return found | self.complete
+
+    @property
+    def feasible(self) -> NDArray[np.bool_]:
+        """Those of them that violate no constraint, and so can be the best."""
+        return self.complete & ~self.violated
+
+    # Reading
+
+    def refresh(self, connection: Connection) -> list[int]:
+        """Read what changed; the numbers of these trials.
+
+        StudyNotFoundError if the study was deleted.
+        """
+        changed: list[int] = []
+        if not self._begun:
+            changed += self._begin(connection)
+        fresh = self._fresh(self._feed.poll(connection))
+        for row in fresh:
+            self._note(row)
+            changed.append(row.number)
+        if changed:
+            self.version += 1
+        return changed
+
+    def _fresh(self, rows: Iterable[TrialRow]) -> list[TrialRow]:
+        """A running trial without news is the same object as before."""
+        return [row for row in rows if self.running.get(row.number) is not row]
+
+    def _begin(self, connection: Connection) -> list[int]:
+        snapshot, found = columns.finished(
+            connection, self.study_id, with_attributes=False, with_details=True
+        )
+        self._feed.learn_spaces(connection, {part.space_id for part in found})
+        self._feed.begin(snapshot)
+        self._begun = True
+        self._worker_names = {row.id.bytes: row.name for row in connection.execute(_WORKERS)}
+        for part in found:
+            self._load(part)
+        return [number for part in found for number in part.numbers.tolist()]
+
+    def _load(self, part: Columns) -> None:
+        details, at = part.details, part.numbers
+        assert details is not None
+        self._reserve(int(at[-1]) + 1)
+        state = TrialState(part.state)
+        self.counts[state] += len(at)
+        self._arrays["state"][at] = STATES.index(state)
+        self._arrays["cause"][at] = NO_CODE if details.cause is None else _cause(details.cause)
+        self._arrays["attempt"][at] = details.attempts
+        self._arrays["created"][at] = details.created
+        self._arrays["started"][at] = part.started
+        self._arrays["finished"][at] = part.finished
+        codes = {key: self._code(self._name_of(key)) for key in set(details.workers)}
+        self._arrays["worker"][at] = [codes[key] for key in details.workers]
+        for number, attributes in details.constraints.items():
+            self._arrays["violated"][int(number)] = violate_constraints(attributes)
+        if part.values is not None:
+            width = min(part.values.shape[1], self._values.shape[1])
+            self._values[at, :width] = part.values[:, :width]
+        if part.space_id is not None:
+            for i, parameter in enumerate(self._space(part.space_id)):
+                internal = part.params[:, i]
+                if parameter.kind == "categorical":
+                    here = np.array(self._choices[part.space_id][i], dtype=np.float64)
+                    internal = here[internal.astype(np.int64)]
+                parameter.values[at] = internal
+
+    def _note(self, row: TrialRow) -> None:
+        number, state = row.number, TrialState(row.state)
+        self._reserve(number + 1)
+        before = int(self._arrays["state"][number])
+        if before != NO_TRIAL:
+            self.counts[STATES[before]] -= 1
+        self.counts[state] += 1
+        values = row.values
+        if values is None and row.report_values and state is not TrialState.FAILED:
+            values = [row.report_values[-1]]
+        self._values[number] = math.nan
+        if values:
+            width = min(len(values), self._values.shape[1])
+            self._values[number, :width] = values[:width]
+        system = json.loads(row.system_attrs) if has_constraints(row.system_attrs) else {}
+        for key, given in (
+            ("state", STATES.index(state)),
+            ("cause", NO_CODE if row.cause is None else _cause(row.cause)),
+            ("worker", self._code(row.worker)),
+            ("attempt", row.attempt),
+            ("violated", violate_constraints(system)),
+            ("created", _micros(row.created_at)),
+            ("started", _micros(row.started_at)),
+            ("finished", _micros(row.finished_at)),
+        ):
+            self._arrays[key][number] = given
+        for parameter in self.params.values():
+            parameter.values[number] = math.nan
+        if row.space_id is not None:
+            for i, parameter in enumerate(self._space(row.space_id)):
+                value = row.params[i]
+                if parameter.kind == "categorical":
+                    value = self._choices[row.space_id][i][int(value)]
+                parameter.values[number] = value
+        if state is TrialState.RUNNING:
+            self.running[number] = row
+        else:
+            self.running.pop(number, None)
+
+    def _reserve(self, size: int) -> None:
+        self.size = max(self.size, size)
+        if size <= self._capacity:
+            return
+        more = max(size, 2 * self._capacity, 256) - self._capacity
+        empty = {"state": NO_TRIAL, "cause": NO_CODE, "worker": NO_CODE, "started": NEVER}
+        for key, array in self._arrays.items():
+            rest = np.full(more, empty.get(key, NEVER if key == "finished" else 0), array.dtype)
+            self._arrays[key] = np.concatenate([array, rest])
+        width = self._values.shape[1]
+        self._values = np.concatenate([self._values, np.full((more, width), math.nan)])
+        self._capacity += more
+        for parameter in self.params.values():
+            parameter.values = np.concatenate([parameter.values, np.full(more, math.nan)])
+
+    def _space(self, space_id: int) -> list[Parameter]:
+        """The parameters of a space, in its order; learns how its categories are counted here."""
+        stored: Distributions = self._feed.spaces[space_id]
+        found = [self._parameter(name, distribution) for name, distribution in stored]
+        if space_id not in self._choices:
+            self._choices[space_id] = [
+                [_index(parameter.choices, c) for c in distribution["attributes"]["choices"]]
+                if parameter.kind == "categorical"
+                else []
+                for parameter, (_, distribution) in zip(found, stored, strict=True)
+            ]
+        return found
+
+    def _parameter(self, name: str, distribution: Mapping[str, Any]) -> Parameter:
+        found = self.params.get(name)
+        if found is None:
+            kind = distribution["name"].removesuffix("Distribution").lower()
+            log = bool(distribution["attributes"].get("log"))
+            found = Parameter(name, kind, log, np.full(self._capacity, math.nan))
+            self.params[name] = found
+        return found
+
+    def _name_of(self, worker: bytes) -> str | None:
+        """None where no worker had it, or its row was cleared away."""
+        return self._worker_names.get(worker)
+
+    def _code(self, name: str | None) -> int:
+        if name is None:
+            return NO_CODE
+        if name not in self._worker_codes:
+            self._worker_codes[name] = len(self.workers)
+            self.workers.append(name)
+        return self._worker_codes[name]
+
+    # Records
+
+    def trials(self, numbers: Iterable[int]) -> list[Trial]:
+        """The records of these trials without reports, messages and attributes, in this order."""
+        at = np.fromiter(numbers, dtype=np.int64)
+        params: list[dict[str, ParamValue]] = [{} for _ in at]
+        for name, parameter in self.params.items():
+            for made, value in zip(params, parameter.values[at].tolist(), strict=True):
+                if value == value:  # noqa: PLR0124 - not NaN
+                    made[name] = parameter.external(value)
+        columns = {key: array[at].tolist() for key, array in self._arrays.items()}
+        values = [tuple(v for v in row if v == v) for row in self._values[at].tolist()]  # noqa: PLR0124
+        return [
+            Trial(
+                number=number,
+                state=STATES[columns["state"][i]],
+                params=params[i],
+                values=values[i] or None,
+                attempt=columns["attempt"][i],
+                worker=None if (code := columns["worker"][i]) == NO_CODE else self.workers[code],
+                cause=None if (code := columns["cause"][i]) == NO_CODE else CAUSES[code],
+                created_at=moment(columns["created"][i]),
+                started_at=moment(columns["started"][i]),
+                finished_at=moment(columns["finished"][i]),
+                violates_constraint=columns["violated"][i],
+            )
+            for i, number in enumerate(at.tolist())
+        ]
+
+
+def moment(micros: int) -> datetime | None:
+    """A time of a column; None for `NEVER`."""
+    return None if micros == NEVER else _ZERO + timedelta(microseconds=int(micros))
+
+
+def _micros(given: datetime | None) -> int:
+    return int(NEVER) if given is None else (given - _ZERO) // _MICROSECOND
+
+
+def _cause(name: str) -> int:
+    return CAUSES.index(Cause(name))
+
+
+def _index(choices: list[ParamValue], choice: ParamValue) -> int:
+    """Where a choice stands, added if it is new; 1, 1.0 and True are three."""
+    for i, known in enumerate(choices):
+        if type(known) is type(choice) and known == choice:
+            return i
+    choices.append(choice)
+    return len(choices) - 1

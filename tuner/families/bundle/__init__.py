@@ -1,0 +1,1 @@
+"""What exports ask of a family: its weights evaluated, retrained, in other formats."""

@@ -1,0 +1,205 @@
+"""A network in the ONNX format, which runtimes in any language read: a bundle's `model.onnx`.
+
+It takes what the network takes, in batches and, of texts, lengths of any size, and gives the
+probabilities or the numbers that `predict.py` gives. onnxruntime must say of the whole validation
+part what torch says of it.
+
+The exporter is torch's tracing one: the newer one, by `torch.export`, has no form for the packed
+sequences that recurrent networks read.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import onnxruntime
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tuner.data import Prepared
+from tuner.errors import TunerError
+from tuner.families.bundle import predictions
+from tuner.families.parts.bag import Bag
+from tuner.families.rnn import RNN
+from tuner.training.network import Batches
+from tuner.trials import ParamValue
+
+FILE = "model.onnx"
+OPSET = 18
+PROBABILITIES, NUMBERS = "probabilities", "numbers"  # names of the output
+TOLERANCE = 1e-4  # of probabilities, and of labels' deviation: sums differ with their terms' order
+TRACED = 2  # rows of the batch that is traced
+CHECKED = 64  # rows of a batch that is compared; the last one has fewer
+ERRORS_ALONE = 3  # severity of what onnxruntime prints
+
+
+def write(
+    family: ModuleType,
+    params: Mapping[str, ParamValue],
+    data: Prepared,
+    weights: Path,
+    folder: Path,
+) -> dict[str, Any]:
+    """Write the file into the folder; what it takes, and how far it is from torch.
+
+    TunerError if that is more than `TOLERANCE`.
+    """
+    model = _Served(predictions.network(family, params, data, weights), data.scale).eval()
+    part = predictions.part_of(family, params, data, predictions.PART)
+    path = folder / FILE
+    _export(model, part, data, path)
+    difference, inputs = _compared(path, model, part)
+    if not difference <= TOLERANCE:
+        raise TunerError(
+            f"as ONNX the network says something else: its {model.output} differ by "
+            f"{difference:.2g}{model.unit}"
+        )
+    return {
+        "opset": OPSET,
+        "inputs": inputs,
+        "output": model.output,
+        "examples": len(part),
+        "largest_difference": difference,
+        "onnxruntime": onnxruntime.__version__,
+    }
+
+
+def compare(
+    family: ModuleType,
+    params: Mapping[str, ParamValue],
+    data: Prepared,
+    weights: Path,
+    path: Path,
+) -> dict[str, Any]:
+    """How far a file is from torch with the same weights, on the whole validation part.
+
+    TunerError if onnxruntime cannot run it.
+    """
+    model = _Served(predictions.network(family, params, data, weights), data.scale).eval()
+    part = predictions.part_of(family, params, data, predictions.PART)
+    try:
+        difference, _ = _compared(path, model, part)
+    except Exception as error:  # of onnxruntime: a class for each of its codes, of no common kind
+        reason = (str(error).strip().splitlines() or ["?"])[0]
+        raise TunerError(f"{FILE} cannot be run ({reason})") from error
+    return {"examples": len(part), "largest_difference": difference}
+
+
+class _Served(nn.Module):
+    """A network's inputs, each a tensor [N, …] → probabilities [N, classes], or numbers [N]."""
+
+    def __init__(self, network: nn.Module, scale: tuple[float, float] | None) -> None:
+        super().__init__()
+        self.network = network
+        self.scale = scale
+        self.output = PROBABILITIES if scale is None else NUMBERS
+        self.unit = "" if scale is None else " standard deviations of the labels"
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """What is served of a batch."""
+        said: Tensor = self.network(inputs if len(inputs) > 1 else inputs[0])
+        if self.scale is None:
+            return said.softmax(dim=1)
+        mean, spread = self.scale
+        return mean + spread * said.squeeze(1).double()
+
+
+class _Gathered(nn.Module):
+    """A weighted sum of rows of a table, as `nn.EmbeddingBag` gives it; ONNX has no such bag."""
+
+    def __init__(self, bag: nn.EmbeddingBag) -> None:
+        super().__init__()
+        self.weight = bag.weight
+
+    def forward(self, ids: Tensor, per_sample_weights: Tensor) -> Tensor:
+        """Ids and weights [N, terms] → [N, width]; padding has the weight 0."""
+        rows = functional.embedding(ids, self.weight)
+        return torch.matmul(per_sample_weights.unsqueeze(1), rows).squeeze(1)
+
+
+class _RNN(RNN):
+    """The same network; it takes the last states out of all of them, as the exporter knows them.
+
+    Where nothing but the last ones is used, the exporter loses the layer (torch 2.13).
+    """
+
+    def _pooled(self, states: Tensor, last: Tensor, lengths: Tensor) -> Tensor:
+        if self.pooling != "last":
+            return super()._pooled(states, last, lengths)
+        hidden = last.shape[2]
+        ends = (lengths - 1).view(-1, 1, 1).expand(-1, 1, hidden)
+        forward = states[:, :, :hidden].gather(1, ends).squeeze(1)
+        return torch.cat([forward, states[:, 0, hidden:]], dim=1)  # backward, it ends at the first
+
+
+def _export(model: _Served, part: Batches, data: Prepared, path: Path) -> None:
+    inputs = _inputs(part, torch.arange(min(TRACED, len(part))))
+    names = _names(inputs, data)
+    free = {0: "batch"} if data.kind == "images" else {0: "batch", 1: "length"}
+    with _expressible(model), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is the older exporter, and what tracing fixes
+        torch.onnx.export(
+            model,
+            inputs,
+            path,
+            input_names=names,
+            output_names=[model.output],
+            dynamic_axes={**dict.fromkeys(names, free), model.output: {0: "batch"}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+
+
+def _names(inputs: tuple[Tensor, ...], data: Prepared) -> list[str]:
+    if data.kind == "images":
+        return ["images"]
+    return ["tokens"] if len(inputs) == 1 else ["terms", "weights"]
+
+
+@contextmanager
+def _expressible(model: _Served) -> Iterator[None]:
+    """Within the block the model consists of operators that ONNX has."""
+    network, bag = model.network, None
+    kind = type(network)
+    if isinstance(network, RNN):
+        network.__class__ = _RNN
+    if isinstance(network, Bag):
+        bag = network.terms
+        network.add_module("terms", _Gathered(bag))
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # attention as one operator of torch's own
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+        network.__class__ = kind
+        if bag is not None:
+            network.add_module("terms", bag)
+
+
+@torch.inference_mode()
+def _compared(path: Path, model: _Served, part: Batches) -> tuple[float, dict[str, str]]:
+    """The largest difference, of numbers in deviations, and what the inputs are: name → type."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = ERRORS_ALONE
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    named = session.get_inputs()
+    difference = 0.0
+    for rows in torch.arange(len(part)).split(CHECKED):
+        inputs = _inputs(part, rows)
+        given = {one.name: tensor.numpy() for one, tensor in zip(named, inputs, strict=True)}
+        (found,) = session.run([model.output], given)
+        apart = (torch.from_numpy(found) - model(*inputs)).abs().max()
+        apart = apart if model.scale is None else apart / model.scale[1]
+        difference = max(difference, float(apart.nan_to_num(torch.inf)))
+    return difference, {one.name: f"{one.type} {one.shape}" for one in named}
+
+
+def _inputs(part: Batches, rows: Tensor) -> tuple[Tensor, ...]:
+    inputs, _ = part.batch(rows)
+    return tuple(inputs) if isinstance(inputs, tuple) else (inputs,)

@@ -1,0 +1,184 @@
+"""What a model family is: a card that every process reads, and a module that only executors import.
+
+`families/NAME.yaml` is the card: what it is for, its metrics and its default search space, written
+in the language of study files. `families/NAME.py` is the code: it imports torch and defines
+
+    def build(params: Mapping[str, ParamValue], data: Prepared) -> torch.nn.Module
+    def train(cohort: Cohort, data: Prepared, context: Context) -> None
+
+and, where the parameters decide what the model is fed with, a `load` as in `training.network.Load`.
+A family whose models are no networks defines instead of `build`
+
+    def measure(
+        params: Mapping[str, ParamValue], spec: DataSpec, data: Prepared, weights: Path,
+        parts: Sequence[PartName],
+    ) -> dict[str, Judged]
+
+part → what the weights in that file are worth on it: `metrics()`, each by its name, and
+`interval(metric)`, which has 95 %. And `predictions`, what these weights say about examples.
+
+A bundle's `predict.py` is made of the module of `families/bundle/predict` of the card and of the
+family's `build`. Where it needs more than weights and vocabulary, the family defines
+
+    def export(
+        params: Mapping[str, ParamValue], data: Prepared, weights: Path, folder: Path
+    ) -> dict[str, Any]
+
+which writes files into the bundle and returns what is added to its `preprocessing.json`.
+
+So the command line and the workers' parent processes never import torch.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from tuner.study_file.code import OWN
+from tuner.study_file.data import CORPORA, DataSpec
+from tuner.study_file.limits import COMMON, Limit
+from tuner.study_file.merge import complete
+from tuner.study_file.parameters import FixedParameter, IntParameter, Parameter
+from tuner.study_file.resolve import fitting
+from tuner.study_file.space import Space
+from tuner.trials import COSTS, LATENCY, ParamValue
+
+OF_CLASSES = ("label_smoothing", "class_weights")  # parameters without a meaning for numbers
+
+
+class Family(BaseModel):
+    """A family's card."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    summary: str = Field(description="One sentence.")
+    reference: str = Field(description="The paper or documentation that it follows.")
+    data: tuple[Literal["images", "text", "corpus", "pairs"], ...] = Field(
+        default=(),
+        description="Kinds of data that it learns from; none: the study's own code reads its own.",
+    )
+    vectors: bool = Field(
+        default=False, description="Its weights are word vectors, which other studies can use."
+    )
+    predictor: str | None = Field(
+        default=None,
+        description="The module of `families/bundle/predict` that predicts with its bundles.",
+    )
+    no_onnx: str | None = Field(
+        default=None, description="Why its bundles hold no `model.onnx`, as a clause; else none."
+    )
+    metrics: tuple[str, ...] = Field(
+        default=(), description="The first is the default; own code has none but the study's."
+    )
+    metrics_with_labels: tuple[str, ...] = Field(
+        default=(), description="In place of `metrics`, where the data has labels."
+    )
+    metrics_of_numbers: tuple[str, ...] = Field(
+        default=(), description="In place of `metrics`, where labels are numbers, if it can that."
+    )
+    epochs: int | None = Field(
+        default=None, ge=1, description="A usual number of epochs of a trial."
+    )
+    min_epochs: int = Field(
+        default=1, ge=1, description="Before so many a trial says too little to be pruned."
+    )
+    search: dict[str, Parameter] = Field(default_factory=dict)
+    search_with_vectors: dict[str, Parameter] = Field(
+        default_factory=dict, description="Over `search`, where the data names word vectors."
+    )
+    first: dict[str, ParamValue] = Field(
+        default_factory=dict,
+        description="The default configuration, which a study begins with; the rest is drawn.",
+    )
+    also: dict[str, tuple[ParamValue, ...]] = Field(
+        default_factory=dict, description="Choices that it knows and does not search by default."
+    )
+    file_parameters: tuple[str, ...] = Field(
+        default=(), description="Parameters whose values name files or folders."
+    )
+    limits: dict[str, Limit] = Field(
+        default_factory=dict,
+        description="What a parameter can be at all, where that is not as in `study_file.limits`.",
+    )
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _one(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
+
+    @field_validator("search", "search_with_vectors", mode="before")
+    @classmethod
+    def _written_short(cls, given: Any) -> Any:
+        """Cards know the shorthands of study files: `batch_size: [32, 64]`, `dropout: 0.1`."""
+        if not isinstance(given, Mapping):
+            return given
+        return {name: complete(str(name), written) for name, written in given.items()}
+
+    @model_validator(mode="after")
+    def _check(self) -> "Family":
+        needed = self.data, self.predictor, self.metrics, self.epochs, self.search
+        if not self.is_own and not all(needed):
+            raise ValueError("needs `data`, `predictor`, `metrics`, `epochs` and `search`")
+        # conditions must name parameters of the card, without a circle
+        if self.first != fitting(self.first, Space(parameters=self.search)):
+            raise ValueError("`first` must be a configuration of `search`")
+        Space(parameters=self.search | self.search_with_vectors)
+        return self
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the code, the search space and the metric are the study file's own."""
+        return self.name in OWN
+
+    def defaults(self, data: DataSpec | None, epochs: int | None) -> Mapping[str, Parameter]:
+        """The search space for this data and budget where the study file says nothing else.
+
+        A family that searches `epochs` searches up to those of the budget.
+        """
+        has_vectors = data is not None and data.vectors is not None
+        space = self.search | (self.search_with_vectors if has_vectors else {})
+        if data is not None and data.is_regression:
+            space = {name: p for name, p in space.items() if name not in OF_CLASSES}
+        searched = space.get("epochs")
+        if epochs is None or not isinstance(searched, IntParameter):
+            return space
+        if epochs <= searched.low:
+            return space | {"epochs": FixedParameter(value=epochs)}
+        return space | {"epochs": searched.model_copy(update={"high": epochs})}
+
+    def measured(self, data: DataSpec | None) -> tuple[str, ...]:
+        """The metrics for this data, the first of which is the default."""
+        if data is not None and data.is_regression:
+            return self.metrics_of_numbers
+        has_labels = data is not None and data.source not in CORPORA
+        return (has_labels and self.metrics_with_labels) or self.metrics
+
+    @property
+    def space(self) -> Space:
+        """The default search space, parents before the parameters that depend on them."""
+        return Space(parameters=self.search)
+
+    @property
+    def hard_limits(self) -> Mapping[str, Limit]:
+        """What its parameters can be at all; of own code, nobody knows."""
+        return {} if self.is_own else {**COMMON, **self.limits}
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """What tuner measures of its trials: word vectors are looked up, which takes no time."""
+        return tuple(name for name in COSTS if not (self.vectors and name == LATENCY))
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """Parameters of which only the user knows the values, as pretrained models."""
+        return tuple(
+            name
+            for name, parameter in self.search.items()
+            if isinstance(parameter, FixedParameter) and parameter.value is None
+        )
+
+    @property
+    def module(self) -> str:
+        """Import path of the family's code."""
+        return f"tuner.families.{self.name}"

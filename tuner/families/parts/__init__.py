@@ -1,0 +1,1 @@
+"""What several families share: layers, terms, decoding, gensim's training."""

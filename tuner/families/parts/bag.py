@@ -1,0 +1,149 @@
+"""What `bow` and `tfidf` share: texts → weighted terms → a linear layer or one hidden layer.
+
+Terms are scikit-learn's: words or characters, of which those to keep are learned from the training
+part alone (`terms.py`). A text's weights are scaled to unit length. That is done once a process for
+each setting: trials that differ in nothing else share it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tuner.data.prepared import PartName, Prepared
+from tuner.families.parts.terms import Weighing
+from tuner.training import resident
+from tuner.trials import ParamValue
+
+KEPT = 8  # settings whose terms stay in memory
+_SETTING = (
+    *("analyzer", "word_ngrams", "character_ngrams", "min_df", "max_df"),
+    *("max_terms", "binary", "sublinear_tf", "idf"),
+)
+
+_fitted: OrderedDict[tuple[object, ...], "_Fitted"] = OrderedDict()
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A part as terms; ids int32 and weights float32 are [N, longest], padded with 0."""
+
+    count: int  # different terms in the training part; ids are 1 … count
+    ids: Tensor
+    weights: Tensor
+    labels: Tensor
+    lengths: Tensor  # terms of each text, int64 [N] in memory
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(self, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Indices in a random order, texts of similar lengths together."""
+        return resident.shuffled(len(self), size, generator, self.lengths, self.labels.device)
+
+    def batch(self, indices: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Ids and weights, and the labels, of these rows."""
+        ids, weights = self.ids[indices], self.weights[indices]
+        if self.ids.device.type == "cpu":
+            longest = max(int(self.lengths[indices].max()), 1)
+            ids, weights = ids[:, :longest], weights[:, :longest]
+        return (ids, weights), self.labels[indices]
+
+
+class Bag(nn.Module):
+    """Ids and weights [N, terms] → logits [N, classes]."""
+
+    def __init__(self, terms: int, classes: int, *, hidden: int = 0, dropout: float = 0.0) -> None:
+        """`hidden` 0: a linear classifier."""
+        super().__init__()
+        width = hidden or classes
+        self.terms = nn.EmbeddingBag(terms + 1, width, mode="sum", padding_idx=0)
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(hidden, classes) if hidden else None
+        with torch.no_grad():
+            if hidden:
+                self.terms.weight.normal_()  # texts have unit length, so units have unit variance
+            else:
+                self.terms.weight.zero_()
+            self.terms.weight[0] = 0.0
+
+    def forward(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
+        """Logits of a batch."""
+        ids, weights = inputs
+        summed: Tensor = self.terms(ids, per_sample_weights=self.dropout(weights)) + self.bias
+        if self.output is None:
+            return summed
+        logits: Tensor = self.output(self.dropout(functional.relu(summed)))
+        return logits
+
+
+def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
+    """The classifier that a trial's parameters describe, for this data."""
+    p: Mapping[str, Any] = params
+    terms = load(params, data, "train", torch.device("cpu")).count
+    return Bag(terms, data.outputs, hidden=p["hidden"], dropout=p["dropout"])
+
+
+def load(
+    params: Mapping[str, ParamValue], data: Prepared, name: PartName, device: torch.device
+) -> Terms:
+    """The part as terms on the device; DataError if the settings leave no term."""
+    key = _key(params, data)
+    if key not in _fitted:
+        while len(_fitted) >= KEPT:
+            _fitted.popitem(last=False)
+        _fitted[key] = _Fitted(params, data)
+    _fitted.move_to_end(key)
+    return _fitted[key].part(name, device)
+
+
+def export(
+    params: Mapping[str, ParamValue], data: Prepared, _: Path, __: Path
+) -> dict[str, dict[str, Any]]:
+    """The terms in the order of their ids and how texts are cut into them, for a bundle."""
+    load(params, data, "train", torch.device("cpu"))
+    return {"terms": _fitted[_key(params, data)].weighing.described()}
+
+
+def _key(params: Mapping[str, ParamValue], data: Prepared) -> tuple[object, ...]:
+    return (data.folder, *(params.get(name) for name in _SETTING))
+
+
+class _Fitted:
+    """The terms of a setting, and the parts that were asked of it."""
+
+    def __init__(self, params: Mapping[str, Any], data: Prepared) -> None:
+        self.weighing = Weighing(params, data)
+        self._data = data
+        self._parts: dict[tuple[PartName, str], Terms] = {}
+
+    def part(self, name: PartName, device: torch.device) -> Terms:
+        key = (name, str(device))
+        if key not in self._parts:
+            labels = self._data.part(name).labels
+            self._parts[key] = _terms(self.weighing.part(name), labels, device)
+        return self._parts[key]
+
+
+def _terms(matrix: csr_matrix, labels: npt.NDArray[np.generic], device: torch.device) -> Terms:
+    lengths = np.diff(matrix.indptr)
+    shape = (matrix.shape[0], max(int(lengths.max(initial=0)), 1))
+    ids, weights = np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.float32)
+    inside = np.arange(shape[1]) < lengths[:, None]
+    ids[inside], weights[inside] = matrix.indices + 1, matrix.data
+    return Terms(
+        count=matrix.shape[1],
+        ids=torch.from_numpy(ids).to(device),
+        weights=torch.from_numpy(weights).to(device),
+        labels=torch.from_numpy(np.array(labels)).to(device),
+        lengths=torch.from_numpy(lengths.astype(np.int64)),
+    )

@@ -1,0 +1,126 @@
+"""Texts as weighted terms: counted once for each way to cut texts, chosen and weighed for a trial.
+
+Counting n-grams takes the time, and only what they are of and how long they may be decides it: the
+counts of a data set are cached on disk for all processes, once for each. Which terms stay and what
+they weigh is arithmetic on the counts, and gives what scikit-learn's TfidfVectorizer would.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sklearn
+from scipy.sparse import csr_matrix
+from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+
+from tuner.data import derive, tokenizer
+from tuner.data.arrays import array_file
+from tuner.data.prepared import PARTS, PartName, Prepared
+from tuner.errors import DataError
+
+COUNTS = 1  # raise it when the same texts would give other counts
+NAMES = "names.json"
+_ARRAYS = {"indptr": "<i8", "indices": "<i4", "data": "<f4"}  # of a matrix in compressed rows
+
+
+class Weighing:
+    """The terms that a trial's parameters choose, learned from the training part alone."""
+
+    def __init__(self, params: Mapping[str, Any], data: Prepared) -> None:
+        """DataError if the settings leave no term."""
+        self._by_word = params["analyzer"] == "word"
+        ngrams = params["word_ngrams"] if self._by_word else params["character_ngrams"]
+        low, high = str(ngrams).split("-")
+        self._ngrams = int(low), int(high)
+        self._binary = bool(params["binary"])
+        self._counted = _counted(data, self._by_word, self._ngrams)
+        train = self._matrix("train")
+        self._kept = _kept(train, params["min_df"], float(params["max_df"]), params["max_terms"])
+        if not len(self._kept):
+            raise DataError(
+                f"no term is left with min_df {params['min_df']} and max_df {params['max_df']}: "
+                "widen them"
+            )
+        self._transformer = TfidfTransformer(
+            norm="l2", use_idf=bool(params["idf"]), sublinear_tf=bool(params["sublinear_tf"])
+        ).fit(train[:, self._kept])
+
+    def part(self, name: PartName) -> csr_matrix:
+        """The weights of a part's terms, float32 [N, terms], rows of length 1."""
+        return csr_matrix(self._transformer.transform(self._matrix(name)[:, self._kept]))
+
+    def described(self) -> dict[str, Any]:
+        """The terms in the order of their columns, and how texts are cut into them."""
+        names = json.loads((self._counted.folder / NAMES).read_text(encoding="utf-8"))
+        transformer = self._transformer
+        return {
+            "names": [names[column] for column in self._kept.tolist()],
+            "idf": transformer.idf_.tolist() if transformer.use_idf else None,
+            "analyzer": "word" if self._by_word else "character",
+            "ngrams": self._ngrams,
+            "binary": self._binary,
+            "sublinear_tf": transformer.sublinear_tf,
+        }
+
+    def _matrix(self, name: PartName) -> csr_matrix:
+        """Counts float32 [N, all terms]; 1 for each that occurs where that is all that counts."""
+        folder = self._counted.folder
+        arrays = {a: np.load(folder / f"{name}.{a}.npy", allow_pickle=False) for a in _ARRAYS}
+        if self._binary:
+            arrays["data"].fill(1.0)
+        shape = (self._counted.sizes[name], self._counted.input_shape[0])
+        return csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
+
+
+def _kept(train: csr_matrix, least: int, most: float, limit: int) -> npt.NDArray[np.int64]:
+    """The columns of the terms that stay, in order: as scikit-learn chooses them."""
+    texts = np.bincount(train.indices, minlength=train.shape[1])  # that have the term
+    columns = np.flatnonzero((texts >= least) & (texts <= most * train.shape[0]))
+    if len(columns) > limit:
+        frequencies = np.asarray(train.sum(axis=0)).ravel()[columns]
+        columns = np.sort(columns[(-frequencies).argsort()[:limit]])
+    return columns
+
+
+def _counted(data: Prepared, by_word: bool, ngrams: tuple[int, int]) -> Prepared:
+    """How often each text has each n-gram of the training part, in the cache."""
+
+    def make(aside: Path) -> Prepared:
+        vectorizer = CountVectorizer(
+            analyzer="word" if by_word else "char_wb",
+            # the vectorizer has folded case already
+            tokenizer=partial(tokenizer.tokens, lowercase=False, kind=data.tokens)
+            if by_word
+            else None,
+            token_pattern=None,
+            ngram_range=ngrams,
+            dtype=np.float32,
+        )
+        try:
+            vectorizer.fit(data.texts("train"))
+        except ValueError as error:  # "empty vocabulary"
+            raise DataError("the texts have no term at all") from error
+        for name in PARTS:
+            matrix = csr_matrix(vectorizer.transform(data.texts(name)))
+            matrix.sort_indices()
+            for array, dtype in _ARRAYS.items():
+                values = getattr(matrix, array).astype(dtype)
+                with array_file(aside / f"{name}.{array}.npy", dtype, values.shape) as file:
+                    file.write(values.tobytes())
+        names = vectorizer.get_feature_names_out().tolist()
+        with (aside / NAMES).open("w", encoding="utf-8") as file:
+            json.dump(names, file)
+        return replace(data, folder=aside, input_shape=(len(names),), vocabulary=())
+
+    settings = {
+        "version": COUNTS,
+        "scikit-learn": sklearn.__version__,
+        "words": by_word,
+        "ngrams": list(ngrams),
+    }
+    return derive(data, "terms", settings, make)

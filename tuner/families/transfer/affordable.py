@@ -1,0 +1,185 @@
+"""What a pretrained checkpoint costs, and which of a list a study can afford.
+
+Memory and seconds an epoch are measured on a few steps, in a process of its own (torch), at the
+launch and on the machine that launches; the figures are kept in the cache, so that the same file
+means the same study when it is launched again.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psutil
+
+from tuner import files, processes
+from tuner.data.prepared import Prepared
+from tuner.errors import Issue, SpecError
+from tuner.families.transfer import files as checkpoints
+from tuner.settings import executor_environment, visible_cuda_devices
+from tuner.study_file.messages import written
+from tuner.study_file.parameters import CategoricalParameter, FixedParameter, Searched, at
+from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.space import Space
+from tuner.trials import ParamValue
+
+# in the order of what they need: the highest memory so far is then that of the way just measured
+WAYS = ("frozen", "partial", "lora", "full")
+SHARE = 0.8  # of the machine's memory, where the study file gives no limit
+_MIB_PER_GIB = 1024
+
+_Costs = Mapping[str, tuple[float, float]]  # way → MiB, seconds; one that failed is missing
+
+
+def affordable(spec: ResolvedSpec, data: Prepared) -> tuple[ResolvedSpec, tuple[str, ...]]:
+    """The study without what is above its limits, and what that is.
+
+    Measures where several checkpoints or a limit are given. SpecError if nothing is left, DataError
+    if a checkpoint is not there.
+    """
+    if "checkpoint" not in spec.space.parameters:
+        return spec, ()
+    names = _values(spec.space.parameters["checkpoint"])
+    for name in names:
+        checkpoints.folder(str(name))
+    resources = spec.resources
+    if len(names) == 1 and resources.memory is None and resources.epoch_seconds is None:
+        return spec, ()
+    ways = [way for way in WAYS if way in _values(spec.space.parameters["fine_tuning"])]
+    out: dict[tuple[str, str], str] = {}
+    for name in map(str, names):
+        measured = _measured(spec, data, name, ways)
+        for way in ways:
+            if (reason := _too_much(spec, measured.get(way))) is not None:
+                out[name, way] = reason
+    notes = tuple(f"left out: {name}, {way}: {reason}" for (name, way), reason in out.items())
+    if not out:
+        return spec, ()
+    if len(out) == len(names) * len(ways):
+        raise SpecError(issues=[Issue(("search", "checkpoint"), "; ".join(notes))])
+    return _without(spec, out, len(names), len(ways)), notes
+
+
+def with_digests(spec: ResolvedSpec) -> ResolvedSpec:
+    """The study with digests of its checkpoints: what is on a hub or in a folder may change."""
+    if "checkpoint" not in spec.space.parameters:
+        return spec
+    names = map(str, _values(spec.space.parameters["checkpoint"]))
+    digests = {name: checkpoints.digest(checkpoints.folder(name)).hex() for name in names}
+    return spec.model_copy(update={"checkpoints": digests})
+
+
+def _values(parameter: Searched) -> Sequence[ParamValue]:
+    if isinstance(parameter, CategoricalParameter):
+        return parameter.choices
+    assert isinstance(parameter, FixedParameter)
+    return (parameter.value,)
+
+
+def _limit(spec: ResolvedSpec) -> float:
+    """MiB that a trial may use."""
+    if spec.resources.memory is not None:
+        return spec.resources.memory * _MIB_PER_GIB
+    executors = spec.resources.workers or os.cpu_count() or 1
+    total: int = psutil.virtual_memory().total
+    return SHARE * total / 2**20 / executors
+
+
+def _too_much(spec: ResolvedSpec, cost: tuple[float, float] | None) -> str | None:
+    memory, seconds = _limit(spec), spec.resources.epoch_seconds
+    if cost is None:
+        return f"does not fit into {memory / _MIB_PER_GIB:.3g} GiB of memory"
+    if cost[0] > memory:
+        return (
+            f"needs {cost[0] / _MIB_PER_GIB:.3g} GiB of memory, "
+            f"{memory / _MIB_PER_GIB:.3g} are allowed"
+        )
+    if seconds is not None and cost[1] > seconds:
+        return f"an epoch takes about {cost[1]:,.0f} s, {written(seconds)} are allowed"
+    return None
+
+
+def _without(
+    spec: ResolvedSpec, out: Mapping[tuple[str, str], str], names: int, ways: int
+) -> ResolvedSpec:
+    """The study whose space lacks these pairs of checkpoint and way."""
+    parameters = dict(spec.space.parameters)
+    gone: dict[str, set[str]] = {"checkpoint": set(), "fine_tuning": set()}
+    for name, way in out:
+        if sum(n == name for n, _ in out) == ways:
+            gone["checkpoint"].add(name)
+        if sum(w == way for _, w in out) == names:
+            gone["fine_tuning"].add(way)
+    for key, values in gone.items():
+        parameter = parameters[key]
+        if values and isinstance(parameter, CategoricalParameter):
+            left = tuple(value for value in parameter.choices if value not in values)
+            parameters[key] = parameter.model_copy(update={"choices": left})
+    pairs = tuple(
+        {"checkpoint": (name,), "fine_tuning": (way,)}
+        for name, way in out
+        if name not in gone["checkpoint"] and way not in gone["fine_tuning"]
+    )
+    space = Space(parameters=parameters, forbidden=(*spec.space.forbidden, *pairs))
+    enqueue = tuple(
+        entry
+        for entry in spec.enqueue
+        if (entry.get("checkpoint"), entry.get("fine_tuning")) not in out
+        and entry.get("checkpoint") not in gone["checkpoint"]
+        and entry.get("fine_tuning") not in gone["fine_tuning"]
+    )
+    return spec.model_copy(update={"space": space, "enqueue": enqueue})
+
+
+def _measured(spec: ResolvedSpec, data: Prepared, name: str, ways: Sequence[str]) -> _Costs:
+    """The costs of one checkpoint, from the cache or measured now."""
+    assert spec.data is not None
+    params = {key: at(parameter, 0.0) for key, parameter in spec.space.parameters.items()}
+    params["batch_size"] = max(map(int, _numbers(spec.space.parameters["batch_size"])))
+    request = {
+        "family": spec.family,
+        "data": spec.data.model_dump(mode="json"),
+        "params": {**params, "checkpoint": name},
+        "ways": list(ways),
+        "device": spec.resources.device,
+        "threads": spec.resources.threads or 1,
+        "limit": _limit(spec),
+    }
+    identity = [request, checkpoints.digest(checkpoints.folder(name)).hex(), data.folder.name]
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    path = data.folder.parent / "costs" / f"{digest}.json"
+    try:
+        return {way: (cost[0], cost[1]) for way, cost in json.loads(path.read_bytes()).items()}
+    except (OSError, ValueError, AttributeError, IndexError, TypeError):
+        found = _measure({**request, "cache": str(data.folder.parent)})
+    files.write(path, json.dumps(found))
+    return found
+
+
+def _numbers(parameter: Searched) -> Sequence[Any]:
+    return (
+        _values(parameter)
+        if isinstance(parameter, CategoricalParameter | FixedParameter)
+        else (parameter.high,)
+    )
+
+
+def _measure(request: Mapping[str, Any]) -> _Costs:
+    """A line of JSON a way, until all are measured or one needs more memory than there is."""
+    visible = visible_cuda_devices()
+    process = subprocess.run(
+        processes.command("tuner.families.transfer.profile"),
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env=executor_environment(request["threads"], "0" if visible is None else ",".join(visible)),
+        check=False,
+    )
+    if process.returncode == SpecError.exit_code:  # what the user can change
+        last = (process.stderr.strip().splitlines() or ["?"])[-1]
+        raise SpecError(issues=[Issue(("search", "checkpoint"), last)])
+    found = [json.loads(line) for line in process.stdout.splitlines()]
+    return {line["way"]: (line["memory"], line["seconds"]) for line in found}

@@ -1,0 +1,129 @@
+"""Memory and time of a checkpoint: `python -m tuner.families.transfer.profile` < request.
+
+A process of its own, so that the command line never imports torch and a model that is too large
+harms nobody else. It trains a few steps in each way, the lightest first, and writes a line of JSON
+each; on a CPU it may not allocate more than the limit.
+"""
+
+import contextlib
+import importlib
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tuner.data import PartName, Prepared, prepare
+from tuner.errors import TunerError
+from tuner.families import registry
+from tuner.families.transfer import encoder, features, files
+from tuner.study_file.data import DataSpec
+from tuner.training import resident
+from tuner.training.cohort import Cohort, Task
+from tuner.training.device import warm_up
+from tuner.training.member import peak_memory
+from tuner.training.network import Network, predict
+
+STEPS = 2  # of training that are timed, after as many that are not
+_MIB = 2**20
+
+
+def measure(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Way, peak MiB and seconds an epoch; ends early where memory does not suffice."""
+    data = prepare(DataSpec.model_validate(request["data"]), Path(request["cache"]))
+    has_gpu = torch.cuda.is_available() and request["device"] != "cpu"
+    device = torch.device("cuda" if has_gpu else "cpu")
+    warm_up(str(device))
+    torch.set_num_threads(request["threads"])
+    if not has_gpu:
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (int(request["limit"] * _MIB), most))
+    for way in request["ways"]:
+        params = {**request["params"], "fine_tuning": way}
+        try:
+            seconds = (_frozen if way == "frozen" else _trained)(request, params, data, device)
+        except (torch.OutOfMemoryError, MemoryError):
+            return
+        except RuntimeError as error:
+            if "can't allocate memory" in str(error):
+                return
+            raise
+        yield {"way": way, "memory": peak_memory(device), "seconds": seconds}
+
+
+def _frozen(
+    _: Mapping[str, Any], params: Mapping[str, Any], data: Prepared, device: torch.device
+) -> float:
+    """Features are computed once, so that an epoch takes next to nothing."""
+    model = encoder.load(files.folder(params["checkpoint"]), data.kind, params["pooling"])
+    part = resident.load(features.inputs(params, data), "train", device)
+    predict(model.to(device), _few(part, encoder.EVALUATION_BATCH))
+    return 0.0
+
+
+def _trained(
+    request: Mapping[str, Any], params: Mapping[str, Any], data: Prepared, device: torch.device
+) -> float:
+    """Seconds of an epoch, with its evaluation."""
+    family = importlib.import_module(registry.card(request["family"]).module)
+    rows = min(STEPS * params["batch_size"], data.sizes["train"])
+    share = float(rows / data.sizes["train"])
+
+    def load(
+        params: Mapping[str, Any], data: Prepared, name: PartName, device: torch.device
+    ) -> resident.Resident:
+        part = family.load(params, data, name, device)
+        return _few(part, max(1, round(len(part) * share)))
+
+    task = Task(number=0, attempt=1, params=params, seed=0, folder=Path())
+    cohort = Cohort(
+        study="",
+        family=request["family"],
+        data=request["data"],
+        fingerprint=data.fingerprint,
+        metric="",
+        direction="maximize",
+        epochs=2,
+        early_stop=None,
+        precision="auto",
+        device=str(device),
+        threads=request["threads"],
+        cache=Path(request["cache"]),
+        tasks=(task,),
+    )
+    learner = Network(task, cohort, data, device, family.build, load)
+    learner.epoch()
+    started = time.perf_counter()
+    learner.epoch()
+    seconds = time.perf_counter() - started
+    return seconds / share
+
+
+def _few(part: resident.Resident, rows: int) -> resident.Resident:
+    """Some rows of a part, drawn at random, so that their lengths are usual ones."""
+    order = torch.randperm(len(part), generator=torch.Generator().manual_seed(0))[:rows]
+    lengths = None if part.lengths is None else part.lengths[order]
+    chosen = order.to(part.labels.device)
+    return replace(part, inputs=part.inputs[chosen], labels=part.labels[chosen], lengths=lengths)
+
+
+def main() -> None:
+    """Answer the request on standard input; a TunerError is one line on standard error."""
+    request = json.load(sys.stdin)
+    out = sys.stdout
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            for line in measure(request):
+                print(json.dumps(line), file=out, flush=True)
+    except TunerError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

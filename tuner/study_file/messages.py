@@ -1,0 +1,247 @@
+"""What is wrong with a study file, in words: pydantic's errors → sentences for people.
+
+Every sentence says what would be right and what was found instead. Sentences never hold a line
+break, however hostile the text that they quote.
+"""
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from tuner.errors import Issue, visible
+from tuner.study_file import other_tools
+
+QUOTED_LENGTH = 60  # characters
+
+Loc = tuple[str | int, ...]
+
+
+def quoted(text: object) -> str:
+    """A user's text in backquotes: one line, no control characters, not too long."""
+    shown = str(text)
+    if len(shown) > QUOTED_LENGTH:
+        shown = shown[: QUOTED_LENGTH - 1] + "…"
+    return f"`{visible(shown)}`"
+
+
+def written(value: object) -> str:
+    """A value as it stands in a study file."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    return str(value)
+
+
+def listed(values: Iterable[object]) -> str:
+    """Values separated by commas, long lists shortened."""
+    shown = [quoted(written(value))[1:-1] for value in values]
+    return ", ".join(shown[:30]) + (f" … ({len(shown)} in all)" if len(shown) > 30 else "")
+
+
+def a(value: object) -> str:
+    """What a value is: "the text `abc`", "a list"."""
+    if isinstance(value, Mapping | BaseModel):
+        return "a section"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if value is None:
+        return "empty"
+    if isinstance(value, str):
+        return f"the text {quoted(value)}" if value else "an empty text"
+    return quoted(written(value))
+
+
+def counted(number: int, unit: str, plural: str | None = None) -> str:
+    """`1 row`, `3,708 rows`, `2 studies`."""
+    several = plural or unit + ("es" if unit.endswith("s") else "s")
+    return f"{number:,} {unit if number == 1 else several}"
+
+
+def nearest(word: object, options: Iterable[object]) -> str | None:
+    """The option that was most likely meant: `otimizer`, `lr` for learning_rate, `max`."""
+    by_lower = {str(option).lower(): str(option) for option in options}
+    typed = str(word)[:100].lower()
+    close = difflib.get_close_matches(typed, by_lower, n=1, cutoff=0.6)
+    if not close and len(typed) > 1:
+        shortened = [o for o in by_lower if o.startswith(typed) or _initials(o) == typed]
+        close = shortened if len(shortened) == 1 else []
+    return by_lower[close[0]] if close else None
+
+
+def _initials(name: str) -> str:
+    return "".join(part[:1] for part in name.split("_"))
+
+
+def instead(word: object, options: Iterable[object], *, of: str = "allowed are") -> str:
+    """How a sentence about an unknown word ends: the nearest right one, or all of them."""
+    options = list(options)
+    letters = odd_letters(str(word))
+    if (close := nearest(word, options)) is not None:
+        return f"; did you mean {quoted(close)}?{letters}"
+    return f"{letters}; {of} {listed(options)}" if options else letters
+
+
+def odd_letters(word: str) -> str:
+    """Which letters of a word are none of a to z, for they may look as if they were."""
+    odd = [c for c in dict.fromkeys(word[:QUOTED_LENGTH]) if not c.isascii() and c.isprintable()]
+    named = [f"{quoted(c)} is {unicodedata.name(c, f'U+{ord(c):04X}')}" for c in odd[:3]]
+    return f" ({', '.join(named)})" if named else ""
+
+
+def decimal_comma(given: object) -> str:
+    """How a sentence about `0,001` or `1,000` ends; empty for anything else."""
+    if not isinstance(given, str):
+        return ""
+    whole, point = given.replace(",", ""), given.replace(",", ".")
+    if re.fullmatch(r"[-+]?[1-9][0-9]{0,2},[0-9]{3}", given):  # of which country?
+        return f"; write {whole} without the comma, or {point} with a decimal point"
+    if re.fullmatch(r"[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+", given):
+        return f"; write it without commas: {whole}"
+    if re.fullmatch(r"[-+]?[0-9]+,[0-9]+([eE][-+]?[0-9]+)?", given):
+        return f"; write it with a decimal point: {point}"
+    return ""
+
+
+def _is_path(given: object) -> bool:
+    return isinstance(given, str) and bool(re.search(r"[/\\]|\.[A-Za-z][A-Za-z0-9]{1,7}$", given))
+
+
+def one_of(value: object, options: Sequence[object]) -> str:
+    """The sentence for a value that is none of the options."""
+    close = nearest(value, options) if isinstance(value, str) else None
+    hint = f"; did you mean {quoted(close)}?" if close is not None else ""
+    return f"must be one of {listed(options)}; is {a(value)}{hint}"
+
+
+def problem(message: str, *at: str | int) -> PydanticCustomError:
+    """An error to raise in a validator; `at` leads from the validated value to the field."""
+    return PydanticCustomError("tuner", "{message}", {"message": message, "at": list(at)})
+
+
+def issues(error: ValidationError, model: type[BaseModel]) -> list[Issue]:
+    """Each error of a validated model as a location and a sentence."""
+    return [_issue(detail, model) for detail in error.errors(include_url=False)]
+
+
+def _issue(detail: ErrorDetails, model: type[BaseModel]) -> Issue:
+    loc, kind, given = detail["loc"], detail["type"], detail["input"]
+    context: dict[str, Any] = detail.get("ctx", {})
+    if kind == "tuner":
+        return Issue((*loc, *context["at"]), context["message"])
+    if kind == "extra_forbidden":
+        key = str(loc[-1])
+        hint = other_tools.instead(loc, given) or _section_of(key, model, loc)
+        end = f"; {hint}" if hint is not None else instead(key, keys(model, loc[:-1]))
+        return Issue(loc, f"unknown key {quoted(key)}{end}", of_key=True)
+    if kind == "value_error":
+        return Issue(loc, str(context["error"]))
+    if kind == "missing":
+        allowed = _literals(model, loc)
+        return Issue(loc, "is missing" + (f"; must be one of {listed(allowed)}" if allowed else ""))
+    if kind == "literal_error" and loc == ("data", "source") and _is_path(given):
+        sentence = f"{quoted(given)} is the name of a file: write `data: {{path: {given}}}`"
+        return Issue(loc, visible(sentence))
+    if kind == "literal_error":
+        sentence = one_of(given, _literals(model, loc))
+        hint = other_tools.choice(loc, given)
+        return Issue(loc, sentence if hint is None else f"{sentence}; {hint}")
+    return Issue(loc, _sentence(kind, given, context) or _fallback(detail["msg"], given))
+
+
+def _sentence(kind: str, given: object, context: Mapping[str, Any]) -> str | None:
+    is_ = f"is {a(given)}"
+    limits = {
+        "greater_than": ("gt", "above"),
+        "greater_than_equal": ("ge", "at least"),
+        "less_than": ("lt", "below"),
+        "less_than_equal": ("le", "at most"),
+    }
+    if kind in limits:
+        key, word = limits[kind]
+        return f"must be {word} {written(context[key])}, {is_}"
+    if kind == "finite_number":
+        return f"must be a finite number, {is_}"
+    if kind == "string_type":
+        hint = "" if isinstance(given, Mapping | list | tuple) or given is None else _QUOTES
+        return f"must be text, {is_}{hint}"
+    if kind == "path_type":
+        return f"must be the path of a file or folder, {is_}"
+    if kind in ("tuple_type", "list_type"):
+        return f"must be a list, {is_}"
+    if kind in ("model_type", "model_attributes_type", "dict_type", "mapping_type"):
+        return f"must be a section of `key: value` lines, {is_}"
+    if kind in ("too_short", "too_long"):
+        expected = context.get("min_length", context.get("max_length"))
+        return f"must have {expected} entries, has {context['actual_length']}"
+    return None
+
+
+_QUOTES = "; put it in quotes"
+
+
+def _fallback(message: str, given: object) -> str:
+    text = re.sub(r"^(Value error, |Input )", "", " ".join(message.split()))
+    text = re.sub(r"^should ", "must ", text)
+    return text if text.startswith("must ") is False else f"{text}, is {a(given)}"
+
+
+def keys(model: type[BaseModel], loc: Loc) -> list[str]:
+    """The keys that are allowed in the section at `loc`."""
+    section = _at(model, loc)
+    if isinstance(section, type) and issubclass(section, BaseModel):
+        return list(section.model_fields)
+    return []
+
+
+def _section_of(key: str, model: type[BaseModel], loc: Loc) -> str | None:
+    """That a key of the whole file belongs into one of its sections, if only one has such a key."""
+    if len(loc) > 1:
+        return None
+    sections = [name for name in model.model_fields if key in keys(model, (name,))]
+    return f"it belongs in `{sections[0]}`" if len(sections) == 1 else None
+
+
+def _literals(model: type[BaseModel], loc: Loc) -> Sequence[str]:
+    options = (_at(model, loc), *get_args(_at(model, loc)))  # also of `Literal | None`
+    return tuple(v for option in options for v in get_args(option) if isinstance(v, str))
+
+
+def _at(annotation: Any, loc: Loc) -> Any:
+    """The type at `loc`: follows fields, values of dicts and entries of tuples."""
+    for part in loc:
+        section = _model(annotation)
+        if section is not None:
+            if part not in section.model_fields:
+                return None
+            annotation = section.model_fields[str(part)].annotation
+        else:
+            arguments = [x for x in get_args(_bare(annotation)) if x is not Ellipsis]
+            annotation = arguments[-1] if arguments else None
+    return _model(annotation) or annotation
+
+
+def _bare(annotation: Any) -> Any:
+    """A type without what it is annotated with and without `| None`."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _bare(arguments[0])
+    if origin in (Union, UnionType):
+        others = [x for x in arguments if x is not type(None)]
+        return _bare(others[0]) if len(others) == 1 else annotation
+    return annotation
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    """The model in an annotation, also in `Model | None` and in what is annotated further."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) not in (Union, UnionType, Annotated):
+        return None
+    return next(filter(None, map(_model, get_args(annotation))), None)

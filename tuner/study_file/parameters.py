@@ -1,0 +1,251 @@
+"""The kinds of parameters of a search space: a range, choices, or a pinned value.
+
+Plain frozen values without Optuna: `search/` turns them into distributions.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from tuner.study_file.messages import problem, written
+from tuner.study_file.values import Flag, Real, Value, Whole
+from tuner.trials import ParamValue
+
+STEP_TOLERANCE = Fraction(1, 1_000_000)  # of a step: so far off, a value still lies on it
+MAX_WHOLE = 2**53  # beyond, Optuna's and JSON's numbers skip some
+
+
+class _Parameter(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    structural: Flag = Field(
+        default=False,
+        description="Changes tensor shapes or the batch, so such trials cannot be trained fused.",
+    )
+    when: dict[str, tuple[Value, ...]] = Field(
+        default_factory=dict,
+        description="Searched only where every named parameter has one of these values.",
+    )
+
+
+class FloatParameter(_Parameter):
+    """A real number in [low, high]."""
+
+    type: Literal["float"] = "float"
+    low: Real
+    high: Real
+    log: Flag = False
+    step: Annotated[Real, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "FloatParameter":
+        _check_range(self.low, self.high, self.log, self.step)
+        return self
+
+
+def _searchable(given: Any) -> Any:
+    if isinstance(given, int | float) and abs(given) > MAX_WHOLE:
+        raise problem("is too large: whole numbers up to 2^53 can be searched")
+    return given
+
+
+_End = Annotated[Whole, BeforeValidator(_searchable)]
+
+
+class IntParameter(_Parameter):
+    """A whole number in [low, high]."""
+
+    type: Literal["int"] = "int"
+    low: _End
+    high: _End
+    log: Flag = False
+    step: Whole = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> "IntParameter":
+        _check_range(self.low, self.high, self.log, self.step if self.step != 1 else None)
+        return self
+
+
+class CategoricalParameter(_Parameter):
+    """One of several values; their order carries no meaning."""
+
+    type: Literal["categorical"] = "categorical"
+    choices: tuple[Value, ...]
+
+    @model_validator(mode="after")
+    def _check(self) -> "CategoricalParameter":
+        if not self.choices:
+            raise problem("must have at least one value", "choices")
+        seen: dict[ParamValue, ParamValue] = {}
+        for index, choice in enumerate(self.choices):
+            # Optuna finds a choice by `==`, so of 1, 1.0 and True it would only see the first
+            first = seen.setdefault(choice, choice)
+            if len(seen) <= index:
+                twice = f"{written(choice)} appears twice"
+                if _may_have_commas(self.choices):
+                    twice += "; decimals are written with a point, as 0.5"
+                equal = f"{choice} equals {first}, so a trial could not tell them apart"
+                message = twice if type(first) is type(choice) else equal
+                raise problem(message, "choices", index)
+        return self
+
+
+def _may_have_commas(choices: tuple[ParamValue, ...]) -> bool:
+    """Whether a list may have been written as `[0,5, 1,5]`."""
+    are_whole = all(isinstance(value, int | float) and value % 1 == 0 for value in choices)
+    return are_whole and len(choices) >= 4 and len(choices) % 2 == 0
+
+
+class FixedParameter(_Parameter):
+    """A pinned value: not searched, but part of every trial's parameters."""
+
+    type: Literal["fixed"] = "fixed"
+    value: Value
+
+
+Parameter = Annotated[
+    FloatParameter | IntParameter | CategoricalParameter | FixedParameter,
+    Field(discriminator="type"),
+]
+
+
+Searched = FloatParameter | IntParameter | CategoricalParameter | FixedParameter
+
+
+def _check_range(low: float, high: float, log: bool, step: float | None) -> None:
+    if low == high:
+        raise problem(
+            f"must be below high ({written(high)}); to pin it, give the value alone", "low"
+        )
+    if low > high:
+        raise problem(f"must be below high ({written(high)}), is {written(low)}", "low")
+    if log and low <= 0:
+        raise problem(f"must be above 0 with `log: true`, is {written(low)}", "low")
+    if log and step is not None:
+        raise problem("cannot be combined with `log: true`; remove one of them", "step")
+    if step is not None and step > high - low:
+        raise problem(f"must be at most high - low, is {written(step)}", "step")
+    if not math.isfinite(float(high) - float(low)):
+        raise problem("high - low is too large to compute with", "high")
+    if step is not None and (high - low) / step > MAX_WHOLE:
+        raise problem(f"is too small: {written(low)} to {written(high)} has too many steps", "step")
+
+
+def draw(parameter: Searched, rng: random.Random) -> ParamValue:
+    """One random value of a parameter, uniform on its scale."""
+    return at(parameter, rng.random())
+
+
+def at(parameter: Searched, share: float) -> ParamValue:
+    """The value that lies after a `share` in [0, 1) of the parameter's scale."""
+    if isinstance(parameter, FixedParameter):
+        return parameter.value
+    if isinstance(parameter, CategoricalParameter):
+        return parameter.choices[int(share * len(parameter.choices))]
+    low, high = parameter.low, parameter.high
+    if isinstance(parameter, IntParameter):
+        if parameter.log:  # half a step around, so that the ends are as likely as their neighbours
+            return min(max(round(_between_logs(low - 0.5, high + 0.5, share)), low), high)
+        return _after(parameter, int(share * (_steps(parameter) + 1)))
+    if parameter.log:
+        return min(max(_between_logs(low, high, share), low), high)
+    if parameter.step is not None:
+        return _after(parameter, int(share * (_steps(parameter) + 1)))
+    return min(low + share * (high - low), high)
+
+
+def _between_logs(low: float, high: float, share: float) -> float:
+    return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+
+
+def values(parameter: Searched, limit: int) -> Sequence[ParamValue] | None:
+    """Every value that the parameter can take; None if these are endless or more than `limit`."""
+    if isinstance(parameter, FixedParameter):
+        return [parameter.value]
+    if isinstance(parameter, CategoricalParameter):
+        return parameter.choices if len(parameter.choices) <= limit else None
+    if isinstance(parameter, FloatParameter) and parameter.step is None:
+        return None
+    steps = _steps(parameter)
+    return None if steps >= limit else [_after(parameter, n) for n in range(steps + 1)]
+
+
+def _steps(parameter: FloatParameter | IntParameter) -> int:
+    """How many steps fit between low and high, counted in the digits as they were written.
+
+    Optuna counts so, and takes no value beyond the last of them; in floats, 0.3 / 0.1 is below 3.
+    """
+    if isinstance(parameter, IntParameter):
+        return (parameter.high - parameter.low) // parameter.step
+    low, high, step = (Fraction(str(n)) for n in (parameter.low, parameter.high, parameter.step))
+    return (high - low) // step
+
+
+def _after(parameter: FloatParameter | IntParameter, steps: int) -> int | float:
+    """The value so many steps above low; in floats, 3 * 0.1 is above 0.3."""
+    if isinstance(parameter, IntParameter):
+        return parameter.low + parameter.step * steps
+    return float(Fraction(str(parameter.low)) + Fraction(str(parameter.step)) * steps)
+
+
+def canonical(value: ParamValue, parameter: Searched) -> ParamValue:
+    """The value as the parameter's steps write it: 0.3, not the 0.30000000000000004 of 3 * 0.1."""
+    if not isinstance(parameter, FloatParameter) or parameter.step is None:
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return on_step(value, parameter.low, parameter.step)
+
+
+@lru_cache(maxsize=4096)
+def on_step(value: float, low: float, step: float) -> float:
+    """`low` plus a whole number of steps, in decimals, where `value` is that but for rounding.
+
+    A value that lies between two steps, as a user may enqueue one, stays as it is.
+    """
+    if not math.isfinite(value):
+        return value
+    start, width = Fraction(str(low)), Fraction(str(step))
+    nearest = start + width * round((Fraction(value) - start) / width)
+    # the sums of large numbers and small steps are off by more of a step
+    rounding = 4 * math.ulp(max(abs(value), abs(low)))
+    if abs(nearest - Fraction(value)) > max(STEP_TOLERANCE * width, Fraction(rounding)):
+        return value
+    return float(nearest)
+
+
+def describe(parameter: Searched) -> str:
+    """The range as a short text, for people."""
+    if isinstance(parameter, FixedParameter):
+        return f"{written(parameter.value)} (fixed)"
+    if isinstance(parameter, CategoricalParameter):
+        text = ", ".join(written(choice) for choice in parameter.choices)
+    else:
+        kind: list[str] = [parameter.type]
+        if parameter.log:
+            kind.append("log")
+        elif parameter.step != (1 if isinstance(parameter, IntParameter) else None):
+            kind.append(f"steps of {written(parameter.step)}")
+        text = f"{written(parameter.low)} … {written(parameter.high)} ({', '.join(kind)})"
+    if parameter.when:
+        text += " when " + " and ".join(
+            f"{name} is {' or '.join(map(written, allowed))}"
+            for name, allowed in parameter.when.items()
+        )
+    return text
+
+
+def same(a: ParamValue, b: ParamValue) -> bool:
+    """Equality as a user means it: numbers compare by value, but True is not 1."""
+    return isinstance(a, bool) == isinstance(b, bool) and a == b
+
+
+def among(value: ParamValue, allowed: Sequence[ParamValue]) -> bool:
+    """Whether a value is one of several, as a user means it."""
+    return any(same(value, other) for other in allowed)

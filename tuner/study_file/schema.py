@@ -1,0 +1,198 @@
+"""The JSON schema (draft 2020-12) of study files, for editors; it knows the shorthands too.
+
+It describes one file by itself: names of families, parameters and metrics, and what hangs together
+between values (`low` below `high`), are checked when a study is loaded and resolved.
+"""
+
+import re
+from typing import Any
+
+from tuner.study_file.code import OWN
+from tuner.study_file.data import CORPUS_SUFFIXES, PACKAGED, PATHS
+from tuner.study_file.experiment import SECTIONS
+from tuner.study_file.study import StudySpec
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+Schema = dict[str, Any]
+
+_SCALAR: Schema = {"type": ["string", "number", "boolean", "null"]}
+_LIST: Schema = {"type": "array", "items": _SCALAR, "minItems": 1}
+_NOTHING: Schema = {"type": "null"}
+_RANGE = ("low", "high", "log", "step")
+
+# section → the field that a single word in its place fills
+_SHORTHANDS = {"DataSpec": "source", "Sampler": "name", "Pruner": "name"}
+# what pydantic leaves as it is where a limit stands inside `… | None`
+_LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+
+
+def study_schema() -> Schema:
+    """The schema as plain data."""
+    schema: Schema = _with_limits(StudySpec.model_json_schema())
+    definitions = schema["$defs"]
+    _data(definitions["DataSpec"])
+    _own_code(schema)
+    _parameter(definitions["ParameterSpec"])
+    _values_as_lists(schema["properties"]["forbidden"]["items"])
+    schema["properties"]["forbidden"]["items"]["minProperties"] = 1
+    for field in definitions["Objective"]["properties"].values():
+        # a list, or a single word in its place
+        several = field["anyOf"][0]
+        field["anyOf"] = [{**several, "minItems": 1}, several["items"], _NOTHING]
+    for name, field in _SHORTHANDS.items():
+        words = definitions[name]["properties"][field]["enum"]
+        definitions[name] = _either(definitions[name], {"type": "string", "enum": words})
+    definitions["ParameterSpec"] = _either(
+        definitions["ParameterSpec"],
+        {
+            "type": ["string", "number", "boolean"],
+            "description": "Pins the parameter to this value.",
+        },
+        {**_LIST, "description": "The values to choose from."},
+    )
+    for name, section in schema["properties"].items():
+        # sections may stand empty, with every line commented out
+        if name not in schema["required"]:
+            default = section.pop("default", None)
+            schema["properties"][name] = {
+                "anyOf": [section, _NOTHING],
+                **({} if default is None else {"default": default}),
+            }
+    _experiment(schema)
+    return {"$schema": DRAFT, **schema, "title": "tuner study"}
+
+
+def _with_limits(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_with_limits(inner) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {_LIMITS.get(key, key): _with_limits(inner) for key, inner in schema.items()}
+
+
+def _either(section: Schema, *shorthands: Schema) -> Schema:
+    described = {"description": section["description"]} if "description" in section else {}
+    return {"anyOf": [section, *shorthands], **described}
+
+
+def _values_as_lists(mapping: Schema) -> None:
+    """`{optimizer: sgd}` is short for `{optimizer: [sgd]}`."""
+    inner = mapping["additionalProperties"]
+    branches = [branch for branch in inner.get("anyOf", [inner]) if branch.get("type") != "array"]
+    mapping["additionalProperties"] = {"anyOf": [*branches, _SCALAR, _LIST]}
+
+
+def _data(section: Schema) -> None:
+    """Files need a path, and a path alone may tell what it is by its name."""
+    del section["required"]
+    known = "|".join(map(_any_case, (*CORPUS_SUFFIXES, ".npz")))
+    properties = section["properties"]
+    for name in PATHS:
+        properties[name]["pattern"] = r"^(?![A-Za-z][A-Za-z0-9+.-]+://)"  # no address
+    properties["separator"]["pattern"] = r"""^(tab|[^A-Za-z0-9"'\r\n])$"""
+    section["anyOf"] = [
+        {"required": ["source"]},
+        {
+            "required": ["path"],
+            "properties": {"path": {"pattern": f"({known})$"}},
+        },
+    ]
+    section["allOf"] = [
+        {
+            "if": _is("source", "images", "npz", "text", "corpus", "pairs"),
+            "then": {"required": ["path"], "properties": {"path": {"type": "string"}}},
+        },
+        {"if": _is("source", *PACKAGED), "then": {"properties": {"path": _NOTHING}}},
+    ]
+
+
+def _any_case(suffix: str) -> str:
+    """A pattern for an ending; patterns of JSON schemas have no flags."""
+    return "".join(f"[{c}{c.upper()}]" if c.isalpha() else re.escape(c) for c in suffix)
+
+
+def _own_code(schema: Schema) -> None:
+    """Families of own code have it instead of data."""
+    properties = schema["properties"]
+    properties["command"]["anyOf"][0] |= {"minItems": 1, "items": {"type": ["string", "number"]}}
+    schema["allOf"] = [
+        {
+            "if": _is("family", name),
+            "then": {"required": [name], "properties": {name: {"not": _NOTHING}}},
+            "else": {"properties": {name: _NOTHING}},
+        }
+        for name in OWN
+    ]
+    schema["allOf"].append(
+        {
+            "if": _is("family", *OWN),
+            "then": {"properties": {"data": _NOTHING}},
+            "else": {
+                "required": ["data"],
+                "properties": {"data": {"not": _NOTHING}, "folder": _NOTHING},
+            },
+        }
+    )
+
+
+def _experiment(schema: Schema) -> None:
+    """Several families, in a list or with what differs in each."""
+    properties = schema["properties"]
+    own = {
+        "anyOf": [
+            {
+                "type": "object",
+                "properties": {name: properties[name] for name in SECTIONS},
+                "additionalProperties": False,
+            },
+            _NOTHING,
+        ]
+    }
+    name = {"type": "string", "not": {"enum": list(OWN)}}
+    properties["family"] = {
+        "anyOf": [
+            {"type": "string"},
+            {"type": "array", "items": name, "minItems": 1, "uniqueItems": True},
+            {
+                "type": "object",
+                "propertyNames": name,
+                "additionalProperties": own,
+                "minProperties": 1,
+            },
+        ],
+        "description": properties["family"]["description"],
+    }
+
+
+def _parameter(section: Schema) -> None:
+    """A value, choices and a range exclude each other."""
+    properties = section["properties"]
+    _values_as_lists(properties["when"]["anyOf"][0])
+    properties["type"]["anyOf"][0]["enum"].append("fixed")
+    properties["choices"]["anyOf"][0] = {**_LIST, "description": "The values to choose from."}
+    section["allOf"] = [
+        {
+            "if": {"required": ["value"]},
+            "then": _only(*_RANGE, "choices", type_=["fixed"]),
+            "else": {"properties": {"type": {"not": {"const": "fixed"}}}},
+        },
+        {"if": _given("choices"), "then": _only(*_RANGE, type_=["categorical"])},
+        {"if": _is("type", "categorical"), "then": _only(*_RANGE, type_=["categorical"])},
+        {"if": _is("log", True), "then": {"properties": {"low": {"exclusiveMinimum": 0}}}},
+    ]
+
+
+def _is(key: str, *values: object) -> Schema:
+    return {"required": [key], "properties": {key: {"enum": list(values)}}}
+
+
+def _given(key: str) -> Schema:
+    return {"required": [key], "properties": {key: {"not": _NOTHING}}}
+
+
+def _only(*absent: str, type_: list[str]) -> Schema:
+    """These keys are absent or null, and the type, where it stands, is one of those."""
+    return {
+        "properties": {**dict.fromkeys(absent, _NOTHING), "type": {"enum": [*type_, None]}},
+    }

@@ -1,0 +1,425 @@
+"""The study file as a frozen value: what to search, on what data, with what budget."""
+
+import math
+import unicodedata
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from tuner.study_file.code import OWN, check_function, words_of
+from tuner.study_file.data import DataSpec
+from tuner.study_file.messages import problem
+from tuner.study_file.space import Combination
+from tuner.study_file.values import (
+    FilePath,
+    Flag,
+    Label,
+    Number,
+    Real,
+    Value,
+    Whole,
+    one_or_several,
+    some,
+)
+from tuner.trials import COSTS, Direction
+
+NAME_LENGTH = 100  # characters
+MAX_HOURS = 10_000_000  # so that the study's end is a date that every program knows
+MAX_EXECUTORS = 1024  # a typing error must not start more processes than a machine can have
+MAX_THREADS = 1024
+
+METRICS: dict[str, Direction] = {
+    "accuracy": "maximize",
+    "balanced_accuracy": "maximize",
+    "f1_macro": "maximize",
+    "f1_micro": "maximize",
+    "precision_macro": "maximize",
+    "recall_macro": "maximize",
+    "roc_auc": "maximize",
+    "log_loss": "minimize",
+    "probe_accuracy": "maximize",
+    "gap_accuracy": "maximize",
+    "word_similarity": "maximize",
+    "analogy_accuracy": "maximize",
+    "exact_match": "maximize",
+    "token_error_rate": "minimize",
+    "edit_distance": "minimize",
+    "perplexity": "minimize",
+    "bleu": "maximize",
+    "chrf": "maximize",
+    **dict.fromkeys(("rmse", "mae"), "minimize"),
+    "r2": "maximize",
+    "mse": "minimize",  # of own code
+    **dict.fromkeys(COSTS, "minimize"),
+}
+
+_ANY = (-math.inf, math.inf)
+_RANGES: dict[str, tuple[float, float]] = {
+    **{name: (0.0, math.inf) for name, direction in METRICS.items() if direction == "minimize"},
+    **{name: (0.0, 1.0) for name, direction in METRICS.items() if direction == "maximize"},
+    "perplexity": (1.0, math.inf),
+    "word_similarity": (-1.0, 1.0),  # a correlation of ranks
+    "r2": (-math.inf, 1.0),
+    **dict.fromkeys(("bleu", "chrf"), (0.0, 100.0)),
+}
+
+
+def metric_range(name: str) -> tuple[float, float]:
+    """What values a metric can have; any where the name is not one of tuner's."""
+    return _RANGES.get(name, _ANY)
+
+
+def check_name(name: str) -> str:
+    """Refuse names that cannot stand in a path, a URL or a terminal; returns the name."""
+    if not name.strip():
+        raise ValueError("must not be empty")
+    if len(name) > NAME_LENGTH:
+        raise ValueError(f"has {len(name)} characters; {NAME_LENGTH} are allowed")
+    if name != name.strip():
+        raise ValueError("must not start or end with a space")
+    if name[0] in ".-":
+        raise ValueError(f"must not start with `{name[0]}`")
+    for character in name:
+        if character in "/\\":
+            raise ValueError(f"must not contain `{character}`")
+        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"):
+            raise ValueError(f"must not contain the control character U+{ord(character):04X}")
+    return name
+
+
+StudyName = Annotated[
+    str,
+    AfterValidator(check_name),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "maxLength": NAME_LENGTH,
+            "pattern": r"^(?![-.\s])[^/\\\u0000-\u001f\u007f-\u009f]*[^/\\\s]$",
+        }
+    ),
+]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+T = TypeVar("T")
+_Several = Annotated[tuple[T, ...], AfterValidator(some)]
+
+
+class Objective(_Section):
+    """What is optimized."""
+
+    metric: Annotated[_Several[str] | None, BeforeValidator(one_or_several)] = Field(
+        default=None,
+        description="One of the family's metrics, by default its first; or a list: that one, and "
+        "others that are optimized beside it.",
+    )
+    direction: Annotated[_Several[Direction] | None, BeforeValidator(one_or_several)] = Field(
+        default=None,
+        description="`maximize` or `minimize`, a list where `metric` is one; by default what the "
+        "metric means.",
+    )
+
+
+class Budget(_Section):
+    """When the study ends: whichever limit is reached first."""
+
+    trials: Whole = Field(default=40, ge=1, le=1_000_000, description="Trials in all.")
+    epochs: Annotated[Whole, Field(ge=1, le=100_000)] | None = Field(
+        default=None, description="Epochs of a trial at most; by default what the family needs."
+    )
+    hours: Annotated[Real, Field(gt=0, le=MAX_HOURS)] | None = Field(
+        default=None, description="Hours since the launch."
+    )
+    total_epochs: Annotated[Whole, Field(ge=1, le=10**12)] | None = Field(
+        default=None, description="Epochs of all trials together."
+    )
+    gpu_seconds: Annotated[Real, Field(gt=0, le=1e12)] | None = Field(
+        default=None, description="Seconds that all trials together may hold their devices."
+    )
+    target: Real | None = Field(default=None, description="Stop when the metric reaches this.")
+    patience: Annotated[Whole, Field(ge=1)] | None = Field(
+        default=None, description="Stop after so many finished trials without a new best."
+    )
+    max_failures: Whole = Field(
+        default=5, ge=1, description="Pause after so many failures in a row from the same cause."
+    )
+
+
+# what has no meaning beside a key of a parameter
+EXCLUDED_BY = {
+    "value": ("type", "low", "high", "log", "step", "choices"),
+    "choices": ("low", "high", "log", "step", "value"),
+    **dict.fromkeys(("low", "high", "log", "step"), ("value", "choices")),
+}
+
+
+class ParameterSpec(_Section):
+    """A parameter as written in a file; what is left out comes from the family's default."""
+
+    type: Literal["float", "int", "categorical"] | None = None
+    low: Number | None = None
+    high: Number | None = None
+    log: Flag | None = None
+    step: Number | None = None
+    choices: tuple[Value, ...] | None = None
+    value: Value = Field(default=None, description="Pins the parameter to this value.")
+    when: dict[str, Annotated[tuple[Value, ...], AfterValidator(some)]] | None = None
+    structural: Flag | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, given: Any) -> Any:
+        """`lr: 0.1` pins; `lr: [0.1, 0.2]` lists choices; `when: {a: 1}` means `{a: [1]}`.
+
+        `type: fixed` beside a value, as `tuner families --json` shows it, says nothing more.
+        """
+        if isinstance(given, list | tuple):
+            return {"choices": given}
+        if isinstance(given, Mapping):
+            given = dict(given)
+            when = given.get("when")
+            if isinstance(when, Mapping):
+                given["when"] = {
+                    k: v if isinstance(v, list | tuple) else [v] for k, v in when.items()
+                }
+            if given.get("type") == "fixed" and "value" in given:
+                del given["type"]
+            return given
+        if isinstance(given, BaseModel):
+            return given
+        if given is None:
+            raise problem("is empty; give a value, a list of choices or a range")
+        return {"value": given}
+
+    @model_validator(mode="after")
+    def _check(self) -> "ParameterSpec":
+        given = self.given
+        for first, meaning in (("value", "pins the parameter"), ("choices", "lists its values")):
+            other = next((k for k in given if k in EXCLUDED_BY[first]), None)
+            if first in given and other is not None:
+                raise problem(f"`{first}` {meaning}, so this has no meaning; remove it", other)
+        if self.choices is not None:
+            if not self.choices:
+                raise problem("must have at least one value", "choices")
+            if self.type in ("float", "int"):
+                raise problem("must be categorical or left out with `choices`", "type")
+        ranged = next((k for k in given if k in ("low", "high", "log", "step")), None)
+        if self.type == "categorical" and ranged is not None:
+            raise problem("has no meaning with `type: categorical`; remove it", ranged)
+        return self
+
+    @property
+    def given(self) -> list[str]:
+        """The keys that the file gives; null counts for `value` alone, which it pins."""
+        return [
+            key
+            for key in type(self).model_fields
+            if key in self.model_fields_set and (key == "value" or getattr(self, key) is not None)
+        ]
+
+
+class Sampler(_Section):
+    """How the next parameters are chosen."""
+
+    name: Literal["tpe", "random", "gp", "qmc"] = Field(
+        default="tpe",
+        description="tpe: tree-structured Parzen estimators; gp: a Gaussian process, slow after "
+        "some hundred trials; qmc: a scrambled Sobol sequence; random: independent draws.",
+    )
+    startup_trials: Whole = Field(default=10, ge=0, description="Random trials before the model.")
+    default_first: bool = Field(
+        default=True,
+        description="tpe, gp: begin with the family's default configuration, where it has one.",
+    )
+
+    repeat: Flag = Field(
+        default=False,
+        description="Go on when all configurations of a small space were tried, and repeat them; "
+        "by default the study ends then.",
+    )
+
+    @property
+    def learns(self) -> bool:
+        """Whether it draws near what was good."""
+        return self.name in ("tpe", "gp")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
+
+
+class Pruner(_Section):
+    """When a trial is ended early."""
+
+    name: Literal["rungs", "median", "none"] = "rungs"
+    min_epochs: Whole = Field(default=1, ge=1, description="No trial is pruned before.")
+    reduction: Whole = Field(
+        default=3, ge=2, le=100, description="rungs: the best 1/reduction of each rung go on."
+    )
+    startup_trials: Whole = Field(
+        default=5, ge=1, description="Trials that must have reached an epoch before it decides."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
+
+
+class Training(_Section):
+    """What holds for every trial and is not searched."""
+
+    early_stop: Annotated[Whole, Field(ge=1)] | None = Field(
+        default=None, description="End a trial after so many epochs without improvement."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="auto: bfloat16 where the device gains from it, else float32."
+    )
+    seed: Annotated[Whole, Field(ge=0, le=2**31 - 1)] | None = Field(
+        default=None,
+        description="Seed of initialization, shuffling and dropout, the same in every trial; by "
+        "default each trial has its own, which follows from the study's seed and its number.",
+    )
+
+
+class Resources(_Section):
+    """What one trial may use."""
+
+    workers: Annotated[Whole, Field(ge=1, le=MAX_EXECUTORS)] | None = Field(
+        default=None, description="Executors that `tuner run` starts; by default by cores."
+    )
+    threads: Annotated[Whole, Field(ge=1, le=MAX_THREADS)] | None = Field(
+        default=None, description="CPU threads of a trial; by default cores / executors."
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    per_gpu: Literal["auto"] | Annotated[Whole, Field(ge=1, le=16)] = Field(
+        default=1,
+        description="Trials at once on a GPU; auto: as many as its memory holds, by what earlier "
+        "trials have taken.",
+    )
+    memory: Annotated[Real, Field(gt=0)] | None = Field(
+        default=None,
+        description="GiB of memory that a trial may use; pretrained checkpoints that need more "
+        "are left out. By default 80 % of the machine's, divided among the executors.",
+    )
+    epoch_seconds: Annotated[Real, Field(gt=0)] | None = Field(
+        default=None,
+        description="Seconds that an epoch may take; pretrained checkpoints that need more are "
+        "left out.",
+    )
+    max_attempts: Whole = Field(
+        default=3, ge=1, description="How often a trial whose worker died is tried in all."
+    )
+    timeout_seconds: Annotated[Real, Field(gt=0)] | None = Field(
+        default=None, description="Seconds that an attempt may take; then the trial has failed."
+    )
+    silence_seconds: Annotated[Real, Field(gt=0)] | None = Field(
+        default=3600.0,
+        description="Seconds without a report after which the trial has failed.",
+    )
+    priority: Annotated[Whole, Field(ge=-1_000, le=1_000)] = Field(
+        default=0, description="Workers serve studies of a higher priority first."
+    )
+    max_concurrent: Annotated[Whole, Field(ge=1, le=2**31 - 1)] | None = Field(
+        default=None, description="Trials that run at once, on all machines."
+    )
+    labels: dict[Label, Label] = Field(
+        default={}, description="Only workers with these labels serve the study."
+    )
+
+
+class Confirm(_Section):
+    """How the leading configurations are trained again with fresh seeds, which decides."""
+
+    top: Annotated[Whole, Field(ge=1, le=1_000)] = Field(
+        default=5, description="So many of the best are trained again."
+    )
+    seeds: Annotated[Whole, Field(ge=2, le=1_000)] = Field(
+        default=5,
+        description="Trainings of each at most, all with the same seeds; with fewer than three "
+        "nothing is told apart.",
+    )
+    margin: Annotated[Real, Field(ge=0)] | None = Field(
+        default=None,
+        description="A cheaper configuration wins if it is shown to be worse by no more than this, "
+        "in units of the metric; by default one standard error of the best mean.",
+    )
+
+
+class StudySpec(_Section):
+    """A study file."""
+
+    name: StudyName = Field(description="Names the study everywhere; unique in the database.")
+    family: str = Field(description="The model family; `tuner families` lists them.")
+    function: Annotated[str, AfterValidator(check_function)] | None = Field(
+        default=None,
+        validate_default=True,
+        description="Family `function`: `module:function`, which is called with a tuner.Trial.",
+    )
+    command: Annotated[tuple[str, ...], BeforeValidator(words_of)] | None = Field(
+        default=None,
+        validate_default=True,
+        description="Family `command`: its words; `{name}` is a parameter, `{arguments}` are all.",
+    )
+    folder: FilePath | None = Field(
+        default=None, description="Where own code lies and runs; by default the file's folder."
+    )
+    data: DataSpec | None = Field(default=None, validate_default=True)
+    objective: Objective = Objective()
+    budget: Budget = Budget()
+    search: dict[str, ParameterSpec] = Field(
+        default_factory=dict, description="Overrides of the family's default search space."
+    )
+    forbidden: tuple[Combination, ...] = Field(
+        default=(), description="Combinations that are never tried."
+    )
+    sampler: Sampler = Sampler()
+    pruner: Pruner = Pruner()
+    training: Training = Training()
+    resources: Resources = Resources()
+    confirm: Confirm | None = Field(
+        default=None,
+        description="`tuner run` confirms the winner before it exports it; `{}` with the defaults.",
+    )
+    seed: Whole = Field(default=0, ge=0, le=2**31 - 1)
+    enqueue: tuple[dict[str, Value], ...] = Field(
+        default=(), description="Configurations to try first; parameters left out are searched."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty(cls, given: Any) -> Any:
+        """A section whose lines are all commented out is as good as none."""
+        if isinstance(given, Mapping):
+            return {k: v for k, v in given.items() if v is not None or k not in cls.model_fields}
+        return given
+
+    @field_validator("function", "command", "folder", "data")
+    @classmethod
+    def _as_the_family_needs(cls, given: Any, info: ValidationInfo) -> Any:
+        """Own code is given instead of data: it reads its own."""
+        family = info.data.get("family")
+        if family is None:  # that is said already
+            return given
+        name = str(info.field_name)
+        needed = family == name or (name == "data" and family not in OWN)
+        if given is None and needed:
+            raise problem("is missing")
+        if given is not None and not needed and not (name == "folder" and family in OWN):
+            raise problem(f"has no meaning with `family: {family}`; remove it")
+        return given

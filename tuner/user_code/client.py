@@ -1,0 +1,235 @@
+"""The trial that a program belongs to, as its environment tells (family `command`).
+
+A report is a line of JSON on the socket TUNER_REPORT_SOCKET or the descriptor TUNER_REPORT_FD. A
+line answers it, `continue` or `stop`, on the same socket or on TUNER_ANSWER_FD. Here is what tuner
+offers for that: `current_trial()` for Python, `tuner report` for everything else. Of several
+processes that train one model, that of rank 0 reports; the others learn what it is told.
+
+It reads the environment itself: these variables are no settings, they come from a worker, and ranks
+from whatever has started the processes.
+"""
+
+import json
+import os
+import stat
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from tuner.user_code.reported import checked_step
+
+if TYPE_CHECKING:  # `tuner report` is done before these are imported
+    from tuner.user_code.trial import Trial
+
+GO_ON, STOP, BAD_INPUT = 0, 3, 2  # exit codes of `tuner report`
+CONTINUED = b"continue\n"
+STOPPED = b"stop\n"
+REPORTS, ANSWERS = "TUNER_REPORT_FD", "TUNER_ANSWER_FD"
+SOCKET = "TUNER_REPORT_SOCKET"
+# a process's rank among all, the innermost launcher's first
+RANKS = (
+    *("RANK", "HOROVOD_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"),
+    *("MV2_COMM_WORLD_RANK", "SLURM_PROCID"),
+)
+# its rank on one machine, and that machine's among all, where nobody names the other one
+LOCAL_RANKS = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
+ALL_RANKS = frozenset((*RANKS, *LOCAL_RANKS))
+
+
+class UnreachableError(ConnectionError):
+    """The trial's worker or its files cannot be reached."""
+
+
+_of_functions: "list[Trial]" = []  # of the function that runs in this process, if one does
+
+
+@contextmanager
+def running(trial: "Trial") -> Iterator[None]:
+    """Let `current_trial()` be the trial of the function that is called in the block."""
+    _of_functions.append(trial)
+    try:
+        yield
+    finally:
+        _of_functions.pop()
+
+
+def current_trial() -> "Trial":
+    """The trial in which this program runs; in a function, the one that it was given.
+
+    In a program that is run by hand: a trial without parameters whose reports go nowhere, so that
+    `trial.params.get("learning_rate", 0.01)` gives the default. UnreachableError where a launcher
+    has lost a part of the trial's environment or its files.
+    """
+    import tempfile
+    from pathlib import Path
+
+    from tuner.user_code.trial import Trial
+
+    if _of_functions:
+        return _of_functions[-1]
+
+    environment = os.environ
+    if not in_trial():
+        folder = Path(tempfile.gettempdir()) / f"tuner-trial-{os.getpid()}"
+        return Trial({}, send=lambda *_: True, folder=folder)
+    try:
+        return Trial(
+            json.loads(Path(environment["TUNER_PARAMS"]).read_text(encoding="utf-8")),
+            send=send,
+            ask=ask,
+            folder=Path(environment["TUNER_CHECKPOINT"]).parent,
+            number=int(environment["TUNER_TRIAL"]),
+            attempt=int(environment["TUNER_ATTEMPT"]),
+            seed=int(environment["TUNER_SEED"]),
+            epochs=int(environment["TUNER_EPOCHS"]) if "TUNER_EPOCHS" in environment else None,
+            device=environment["TUNER_DEVICE"],
+            threads=int(environment["TUNER_THREADS"]),
+        )
+    except KeyError as error:
+        raise UnreachableError(
+            f"the environment has lost {error.args[0]} on the way from the worker: whatever starts "
+            "this program must pass on all TUNER_ variables"
+        ) from None
+    except OSError as error:
+        raise UnreachableError(
+            f"the trial's parameters cannot be read from {environment['TUNER_PARAMS']} "
+            f"({error.strerror}): the program must see the folders of the worker's machine"
+        ) from None
+
+
+def in_trial() -> bool:
+    """Whether this process was started by a command of a study."""
+    return SOCKET in os.environ or REPORTS in os.environ
+
+
+def send(step: int, value: float, metrics: Mapping[str, float]) -> bool:
+    """Report and wait for the answer: whether to go on.
+
+    In a process of another rank than 0, wait for what rank 0 is answered for this step; nothing is
+    reported. UnreachableError if the worker cannot be reached.
+    """
+    if other := rank():
+        return _follow({"rank": other, "step": step})
+    return _exchange({"step": step, "value": value, "metrics": dict(metrics)})
+
+
+def ask() -> bool:
+    """Whether to go on, for a process that does not report: as rank 0 was told last."""
+    other = rank()
+    return _follow({"rank": other}) if other else True
+
+
+def rank() -> int:
+    """The process's rank among those that train the same model; 0 if it is the only one."""
+    distributed: Any = sys.modules.get("torch.distributed")
+    if getattr(distributed, "is_initialized", lambda: False)():  # not every torch has it
+        return int(distributed.get_rank())
+    for name in RANKS:
+        if (value := os.environ.get(name, "")).isdecimal():
+            return int(value)
+    values = [os.environ.get(name, "") for name in LOCAL_RANKS]
+    return max([0, *(int(value) for value in values if value.isdecimal())])
+
+
+def _follow(question: Mapping[str, Any]) -> bool:
+    """Ask in a process that reports nothing: it goes on where nobody can be asked."""
+    try:
+        return _exchange(question)
+    except UnreachableError as error:
+        _warn(f"tuner: rank {question['rank']} is not told when to stop: {error}")
+        return True
+
+
+@lru_cache
+def _warn(sentence: str) -> None:
+    """Once a process."""
+    print(sentence, file=sys.stderr)
+
+
+def _exchange(message: Mapping[str, Any]) -> bool:
+    line = (json.dumps(message) + "\n").encode()
+    ways = [_over_socket] if SOCKET in os.environ else []
+    if "rank" not in message:  # the answer that one process waits for is not another's
+        ways.append(_over_pipes)
+    problem = OSError(f"{SOCKET} is not set")
+    for exchange in ways:
+        try:
+            return exchange(line) == CONTINUED
+        except (BrokenPipeError, ConnectionResetError, ConnectionRefusedError):
+            return False  # the worker is gone
+        except OSError as error:
+            problem = error if exchange is ways[0] else problem
+    raise _unreachable(problem)
+
+
+def _over_socket(line: bytes) -> bytes:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(os.environ[SOCKET])
+        connection.sendall(line)
+        with connection.makefile("rb") as answers:
+            return answers.readline()
+
+
+def _over_pipes(line: bytes) -> bytes:
+    reports, answers = (int(os.environ.get(name, "-1")) for name in (REPORTS, ANSWERS))
+    for descriptor in (reports, answers):
+        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):  # it was closed, and is another's now
+            raise OSError(f"{REPORTS} is not open in this process")
+    with os.fdopen(reports, "wb", closefd=False) as file:
+        file.write(line)
+    answer = bytearray()
+    while not answer.endswith(b"\n") and (read := os.read(answers, 1)):
+        answer += read
+    return bytes(answer)
+
+
+def _unreachable(error: OSError) -> UnreachableError:
+    path = os.environ.get(SOCKET)
+    if not path:
+        return UnreachableError(
+            f"{REPORTS} is not open in this process: whoever started it must let it inherit the "
+            f"descriptors {REPORTS} and {ANSWERS}, or pass on {SOCKET}"
+        )
+    return UnreachableError(
+        f"the worker cannot be reached at {path} ({error.strerror or error}): a process reports on "
+        "the machine and as the user that the trial runs on, or with the descriptors "
+        f"{REPORTS} and {ANSWERS} open"
+    )
+
+
+def report(arguments: Sequence[str]) -> int:
+    """`tuner report STEP VALUE [NAME=VALUE …]`: report from any language; returns the exit code."""
+    try:
+        step, value, metrics = _parsed(arguments)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    try:
+        return GO_ON if send(step, value, metrics) else STOP
+    except UnreachableError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def _parsed(arguments: Sequence[str]) -> tuple[int, float, dict[str, float]]:
+    if len(arguments) < 2 or "--help" in arguments or "-h" in arguments:
+        raise ValueError("within a trial: tuner report STEP VALUE [NAME=VALUE …]")
+    step = checked_step(_number("STEP", arguments[0]))
+    metrics = {}
+    for pair in arguments[2:]:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise ValueError(f"{pair!r:.60}: must be NAME=VALUE")
+        metrics[name] = _number(name, value)
+    return step, _number("VALUE", arguments[1]), metrics
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{name}: must be a number, is {text!r:.60}") from None
