@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# tuner in a container: the command line and workers; docker-compose.yml is how it is used.
+# tuner in a container: the command line and workers; docker-compose.yml uses it.
 #
 #   docker build -t tuner .
 #   docker build -t tuner-cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
@@ -11,7 +11,7 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/opt/tuner/bin:$PATH
 RUN python -m venv /opt/tuner
 WORKDIR /source
-# torch before the code: a change of the code must not download it again
+# torch before the code, so that a change of the code does not download it again
 COPY constraints.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install "$(sed -n 's/^\(pip==[^ ;]*\).*/\1/p' constraints.txt)" \
@@ -29,7 +29,7 @@ RUN useradd --uid 10001 --create-home tuner
 COPY --from=build /opt/tuner /opt/tuner
 ENV PATH=/opt/tuner/bin:$PATH PYTHONUNBUFFERED=1
 USER tuner
-# data, weights, logs and exports: a volume
+# data, weights, logs and exports go to a volume
 WORKDIR /home/tuner
 ENTRYPOINT ["tuner"]
 CMD ["--help"]

@@ -1,7 +1,7 @@
-"""Writes syllables.csv: English words, letter by letter, and how many syllables each has.
+"""Write syllables.csv: English words, letter by letter, and their number of syllables.
 
-The words are 5,000 of the CMU Pronouncing Dictionary, drawn with a fixed seed; a syllable is a
-vowel of the first pronunciation, which carries a mark of stress.
+The 5,000 words are drawn from the CMU Pronouncing Dictionary with a fixed seed. A syllable is a
+vowel of the first pronunciation, which carries a stress mark.
 """
 
 import csv

@@ -1,6 +1,6 @@
-"""A convnet for handwritten digits, after Keras' example "Simple MNIST convnet".
+"""A convolutional network for handwritten digits, after Keras' example "Simple MNIST convnet".
 
-It learns scikit-learn's digits, 1,797 images of 8×8 pixels, which need no download.
+It trains on scikit-learn's digits, 1,797 images of 8×8 pixels, which need no download.
 """
 
 import keras

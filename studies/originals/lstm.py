@@ -1,4 +1,4 @@
-"""An LSTM in plain PyTorch, as tutorials have it: it reads an image row by row and names the digit.
+"""An LSTM in plain PyTorch, as in many tutorials: it reads an image row by row and classifies it.
 
 The images are scikit-learn's digits: sequences of 8 rows of 8 pixels.
 """
