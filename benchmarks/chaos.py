@@ -262,18 +262,21 @@ def judge(chaos: Chaos, folder: Path, trials: int) -> list[tuple[str, str]]:
             f"{chaos.faults.total()}: " + ", ".join(f"{n} × {f}" for f, n in chaos.faults.items()),
         ),
         ("trials lost", str(len(set(range(trials)) - {t.number for t in done}))),
-        ("ended in the ledger and not in the database", str(len(ended - {t.number for t in done}))),
+        ("ended in the ledger but not in the database", str(len(ended - {t.number for t in done}))),
         (
             "duplicated: numbers, attempts",
             f"{len(rows) - len({t.number for t in rows})}, {sum(n > 1 for n in starts.values())}",
         ),
-        ("finished with other reports than one an epoch", str(whole.count(False))),
+        ("finished without exactly one report per epoch", str(whole.count(False))),
         ("stuck", str(len(rows) - len(done))),
-        ("workers dead of themselves", str(len(dead))),
+        ("workers that died by themselves", str(len(dead))),
         ("executors that outlived their worker", str(orphans)),
         ("budget error", str(study.issued - trials)),
-        (f"a struck worker's trial runs again, s (lease {LEASE:g})", spread(released)),
-        ("claims again after PostgreSQL is back, s", spread(worked)),
+        (
+            f"time until the trial of a failed worker runs again, s (lease {LEASE:g})",
+            spread(released),
+        ),
+        ("time from PostgreSQL's return to the next claim, s", spread(worked)),
     ]
 
 

@@ -272,8 +272,8 @@ def live(
         return {
             "commit to drawn p50 ms": 1000 * took,
             "commit to drawn p95 ms": 1000 * took,
-            "CPU a refresh ms": 1000 * (cpu(process) - before),
-            "kB a refresh": (taken["bytes"] - bytes_before) / 1000,
+            "CPU per refresh ms": 1000 * (cpu(process) - before),
+            "kB per refresh": (taken["bytes"] - bytes_before) / 1000,
         }
     committed: dict[int, float] = {}
     start, hinted = time.monotonic(), 0.0
@@ -295,8 +295,8 @@ def live(
         "drawn": len(waits) / len(committed),
         "commit to drawn p50 ms": 1000 * statistics.median(waits),
         "commit to drawn p95 ms": 1000 * waits[int(0.95 * (len(waits) - 1))],
-        "CPU a refresh ms": 1000 * (cpu(process) - before) / COMMITS,
-        "kB a refresh": (taken["bytes"] - bytes_before) / 1000 / COMMITS,
+        "CPU per refresh ms": 1000 * (cpu(process) - before) / COMMITS,
+        "kB per refresh": (taken["bytes"] - bytes_before) / 1000 / COMMITS,
     }
 
 

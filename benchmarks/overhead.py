@@ -1,4 +1,4 @@
-"""What a trial costs that computes nothing, and how long an executor waits between two trials.
+"""The overhead of a trial that computes nothing, and the pause of an executor between two trials.
 
 Of 300 trials with 10 reports each: tuner's whole path (a worker, two executors, PostgreSQL),
 Optuna's RDBStorage on the same PostgreSQL and its Journal file, with two processes each. All use

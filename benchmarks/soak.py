@@ -37,7 +37,7 @@ _SIZES = text("""
     ORDER BY relname DESC
 """)
 COLUMNS = (
-    "minute | trials | bytes a trial: heap | indexes | its 5 reports | dead trial rows | "
+    "minute | trials | bytes per trial: heap | indexes | its 5 reports | dead trial rows | "
     "share of all | HOT updates | claim p50 ms | p95 ms"
 )
 

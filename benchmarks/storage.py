@@ -161,10 +161,10 @@ def throughput(bench: Bench, contestant: str, workers: int, seconds: float) -> d
     trials = sum(n for n, _ in done)
     return {
         f"trials/s, {workers} workers": trials / took,
-        f"server CPU ms a trial, {workers} workers": (bench.server_seconds() - server)
+        f"server CPU ms per trial, {workers} workers": (bench.server_seconds() - server)
         / trials
         * 1e3,
-        f"client CPU ms a trial, {workers} workers": sum(cpu for _, cpu in done) / trials * 1e3,
+        f"client CPU ms per trial, {workers} workers": sum(cpu for _, cpu in done) / trials * 1e3,
     }
 
 
@@ -177,7 +177,7 @@ def create(bench: Bench, contestant: str, study: str) -> None:
 
 
 def statements(bench: Bench, contestant: str, trials: int = 20) -> dict[str, float]:
-    """Statements and transactions a trial, of one worker."""
+    """Statements and transactions per trial of one worker."""
     study = f"count-{time.time_ns()}"
     create(bench, contestant, study)
     runner = make_runner(contestant, bench.where(contestant), study)
@@ -196,8 +196,8 @@ def statements(bench: Bench, contestant: str, trials: int = 20) -> dict[str, flo
     runner.close()  # the server adds up a connection's transactions when it ends
     own = 1  # the question itself
     return {
-        "statements a trial": sent / trials,
-        "transactions a trial": (bench.commits() - before - own) / trials,
+        "statements per trial": sent / trials,
+        "transactions per trial": (bench.commits() - before - own) / trials,
     }
 
 
