@@ -68,7 +68,7 @@ def test_every_section_of_study_files_is_documented(name: str) -> None:
     assert is_said(rf"`{name}[`.:]"), f"no page explains `{name}`"
 
 
-@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
     broken = []
     for target in LINK.findall(CODE.sub("", page.read_text(encoding="utf-8"))):
