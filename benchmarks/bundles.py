@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tuner.experiments import searched
+from tuner.commands.experiments import searchable_parameters
 from tuner.families import registry
 from tuner.study_file.load import load_all
 
@@ -123,7 +123,7 @@ class Bench:
 
     def rows(self, file: Path) -> Iterator[Row]:
         """Run, export and verify."""
-        experiment, sources = load_all(file, parameters=searched)
+        experiment, sources = load_all(file, parameters=searchable_parameters)
         families = [source.spec.family for source in sources]
         sets = [word for o in self.overrides(file, families) for word in ("--set", o)]
         resources = ("--threads", "1", "--workers", str(self.asked.workers))

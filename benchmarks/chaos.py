@@ -29,7 +29,7 @@ from pathlib import Path
 import psutil
 
 from tests.support.postgres import Server, separate_server
-from tuner import commands
+from tuner.commands import reading
 from tuner.database import schema
 from tuner.database.engine import Database, parse_url
 from tuner.errors import DatabaseError
@@ -198,7 +198,7 @@ class Chaos:
     def has_ended(self) -> bool:
         """Whether the study is finished."""
         with suppress(DatabaseError):
-            return commands.find(self.database, "chaos").state is StudyState.FINISHED
+            return reading.find(self.database, "chaos").state is StudyState.FINISHED
         return False
 
     def stop(self) -> int:
@@ -243,8 +243,8 @@ def judge(chaos: Chaos, folder: Path, trials: int) -> list[tuple[str, str]]:
     for said in dead:
         print(f"a worker ended with {said}", file=sys.stderr)
     orphans = chaos.stop()
-    study = commands.find(chaos.database, "chaos")
-    rows = commands.load_trials(chaos.database, study)
+    study = reading.find(chaos.database, "chaos")
+    rows = reading.load_trials(chaos.database, study)
     found = ledger(folder)
     starts = Counter((n, a) for w, n, a, _, _ in found if w == "start")
     ended = {n for w, n, _, _, _ in found if w == "end"}

@@ -21,8 +21,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.confirmations import ENOUGH
 from tuner.winner import elimination
+from tuner.winner.confirmations import ENOUGH
 from tuner.winner.elimination import Candidate
 from tuner.winner.expense import Expense
 

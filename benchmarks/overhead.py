@@ -33,7 +33,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from benchmarks import timed
-from tuner import commands
+from tuner.commands import launching, preparing, reading
 from tuner.database import embedded, schema
 from tuner.database.engine import Database
 from tuner.settings import Settings
@@ -96,14 +96,14 @@ def run_tuner(url: str, folder: Path, text_of_study: str) -> tuple[dict[str, flo
     file.write_text(text_of_study.replace("NAME", name))
     (folder / "nothing.py").write_text(NOTHING)
     settings, database = Settings(home=folder), Database(make_url(url))
-    prepared = commands.prepare_study(database, file, settings)
-    study = commands.launch(database, prepared).study
+    prepared = preparing.prepare_study(database, file, settings)
+    study = launching.launch(database, prepared).study
     worker = SPAWN.Process(target=work_for_tuner, args=(url, folder, name))
     began = time.monotonic()
     worker.start()
     worker.join()
     ended = time.monotonic()
-    trials = commands.load_trials(database, study)
+    trials = reading.load_trials(database, study)
     assert len(trials) == study.max_trials, "the budget is exact"
     assert all(t.state == "complete" for t in trials), "nothing fails and nothing is pruned"
     database.close()

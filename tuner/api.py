@@ -24,7 +24,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner import commands, experiments, processes, trial_tables
+from tuner import processes, trial_tables
+from tuner.commands import confirming, experiments, exporting, launching, reading, steering
+from tuner.database import schema
 from tuner.database.engine import Database
 from tuner.errors import (
     AllTrialsFailedError,
@@ -44,8 +46,6 @@ from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import ParamValue, StudyState, Trial, TrialState, finished
 from tuner.trials import Study as Record
 from tuner.winner import choice
-from tuner.winner.confirm import Confirmation
-from tuner.winner.together import export_each
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,7 @@ PERIOD = 0.5  # seconds between looks at a study that is worked on
 @lru_cache(maxsize=1)
 def _database() -> Database:
     """The connection of this process, until it ends."""
-    database = commands.open_database(settings())
+    database = schema.open_database(settings())
     atexit.register(database.close)
     return database
 
@@ -91,7 +91,7 @@ def run(
     names = [part.name for part in parts]
     _work_on(names, launched, workers)
     _raise_if_all_failed(names)
-    records = [commands.find(_database(), name) for name in names]
+    records = [reading.find(_database(), name) for name in names]
     if all(record.state is StudyState.FINISHED for record in records):
         for record in records:
             _confirm(record, launched, workers)
@@ -109,7 +109,7 @@ def _confirm(record: Record, shown: "Study | Experiment", workers: int | None) -
         return False  # an interruption is an exception here
 
     with contextlib.suppress(NothingToExportError):
-        contest = Confirmation(_database(), settings(), record, request)
+        contest = confirming.Confirmation(_database(), settings(), record, request)
         contest.run(work, lambda *_: None)
 
 
@@ -134,8 +134,8 @@ def _work_on(names: Sequence[str], shown: "Study | Experiment", workers: int | N
             worker.terminate()  # it drains: what runs goes back to the queue
             worker.wait()
             for name in names:
-                if commands.find(_database(), name).state is StudyState.ACTIVE:
-                    commands.pause(_database(), name)
+                if reading.find(_database(), name).state is StudyState.ACTIVE:
+                    steering.pause(_database(), name)
             raise
         if worker.returncode != 0:
             errors.seek(0)
@@ -145,25 +145,25 @@ def _work_on(names: Sequence[str], shown: "Study | Experiment", workers: int | N
 
 def _raise_if_all_failed(names: Sequence[str]) -> None:
     """AllTrialsFailedError where nothing of these studies has a result, and something failed."""
-    known = [commands.overview(_database(), name) for name in names]
+    known = [reading.load_overview(_database(), name) for name in names]
     if any(one.counts[TrialState.COMPLETE] + one.counts[TrialState.PRUNED] for one in known):
         return
     for one in known:
         if one.counts[TrialState.FAILED]:
             try:
-                commands.best(_database(), one.study)
+                reading.load_best(_database(), one.study)
             except NothingToExportError as error:
                 raise AllTrialsFailedError(str(error)) from None
 
 
 def study(name: str) -> "Study":
     """A study that is there; StudyNotFoundError without one."""
-    return Study(commands.find(_database(), name).name)
+    return Study(reading.find(_database(), name).name)
 
 
 def experiment(name: str) -> "Experiment":
     """An experiment that is there; StudyNotFoundError without one."""
-    if not commands.of_experiment(_database(), name):
+    if not reading.find_experiment(_database(), name):
         raise StudyNotFoundError(f"there is no experiment named {quoted(name)}")
     return Experiment(name)
 
@@ -182,7 +182,7 @@ def _launched(
     file = json.dumps(plain(given)) if isinstance(given, Mapping) else Path(given)
     overrides = [overrides] if isinstance(overrides, str) else overrides
     prepared = experiments.prepare(_database(), file, settings(), overrides=overrides, name=name)
-    launched = commands.launch_all(_database(), prepared, resume=resume)
+    launched = launching.launch_all(_database(), prepared, resume=resume)
     found = prepared[0].experiment
     return Study(launched[0].study.name) if found is None else Experiment(found)
 
@@ -196,7 +196,7 @@ class Study:
     @property
     def record(self) -> Record:
         """Everything that is stored of it but its trials."""
-        return commands.find(_database(), self.name)
+        return reading.find(_database(), self.name)
 
     @property
     def state(self) -> StudyState:
@@ -206,7 +206,7 @@ class Study:
     @property
     def all_trials(self) -> list[Trial]:
         """Its trials by number, with all their reports."""
-        return commands.load_trials(_database(), self.record)
+        return reading.load_trials(_database(), self.record)
 
     @property
     def trials(self) -> "pd.DataFrame":
@@ -224,7 +224,7 @@ class Study:
         NothingToExportError without any.
         """
         record = self.record
-        (trial,) = choice.chosen(_database(), record)
+        trial = reading.load_winner(_database(), record)
         return Best(trial, all_params(record, trial))
 
     @property
@@ -243,16 +243,16 @@ class Study:
     ) -> Exported:
         """Write the winner's bundle, or that of a trial, by default to `exports/NAME`."""
         record = self.record
-        (chosen,) = choice.chosen(_database(), record, number=trial)
+        chosen = exporting.choose_trial(_database(), record, trial)
         folder = Path("exports") / safe_name(self.name) if to is None else Path(to)
-        return choice.export_trial(
+        return exporting.export_trial(
             _database(),
             settings(),
             record,
             chosen,
             folder,
             force=force,
-            wanted=choice.Wanted(formats, onnx),
+            request=exporting.ExportRequest(formats, onnx),
         )
 
     def __repr__(self) -> str:
@@ -261,7 +261,7 @@ class Study:
 
     def _repr_html_(self) -> str:
         record = self.record
-        found = commands.best_of(self.all_trials, record)
+        found = choice.select_best(self.all_trials, record)
         rows = [
             ("state", record.state + (f": {record.reason}" if record.reason else "")),
             ("trials", _progress(record)),
@@ -289,7 +289,7 @@ class Experiment:
     @property
     def studies(self) -> dict[str, Study]:
         """Family → its study, as they were launched."""
-        found = commands.of_experiment(_database(), self.name)
+        found = reading.find_experiment(_database(), self.name)
         return {record.family or record.name: Study(record.name) for record in found}
 
     @property
@@ -314,7 +314,7 @@ class Experiment:
     def best(self) -> "Best":
         """The winner of the best family; NothingToExportError without any."""
         ranked = [(one.study, one.best) for one in experiments.compare(_database(), self.name)]
-        return Study(choice.best_of_several(ranked)[0].name).best
+        return Study(choice.select_best_study(ranked)[0].name).best
 
     def export(
         self,
@@ -329,9 +329,11 @@ class Experiment:
         The folder appears whole or not at all.
         """
         folder = Path("exports") / safe_name(f"{self.name}-families") if to is None else Path(to)
-        found = commands.of_experiment(_database(), self.name)
-        wanted = choice.Wanted(formats, onnx)
-        return export_each(_database(), settings(), found, folder, force=force, wanted=wanted)
+        found = reading.find_experiment(_database(), self.name)
+        request = exporting.ExportRequest(formats, onnx)
+        return exporting.export_each(
+            _database(), settings(), found, folder, force=force, request=request
+        )
 
     def __repr__(self) -> str:
         studies = "; ".join(f"{f}: {_progress(one.record)}" for f, one in self.studies.items())
@@ -447,7 +449,7 @@ def _axes(record: Record) -> dict[str, Any]:
 
 
 def _progress(record: Record) -> str:
-    counts = commands.overview(_database(), record.name).counts
+    counts = reading.load_overview(_database(), record.name).counts
     said = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
     done = f"{finished(counts)} of {record.max_trials or '∞'} done"
     return f"{done} ({said})" if said else done

@@ -24,15 +24,16 @@ from sqlalchemy import text
 from tests.support.commands import tuner, tuner_here
 from tests.support.studies import slow
 from tests.support.waiting import STUCK, eventually
-from tuner import artifacts, commands, confirmations, settings
+from tuner import artifacts, settings
 from tuner.cli import names
-from tuner.database import workers
+from tuner.commands import exporting, reading, steering
+from tuner.database import studies, workers
 from tuner.database.engine import Database
 from tuner.errors import StudyNotFoundError
 from tuner.search.storage import Storage
 from tuner.settings import Settings
 from tuner.trials import StudyState, TrialState
-from tuner.winner import choice
+from tuner.winner import confirmations
 
 STUDY = """
 name: small
@@ -185,17 +186,17 @@ def test_hints_name_the_study_so_that_bash_reads_it(
     line: Line, database: Database, name: str
 ) -> None:
     add_trial(database, name, state=OptunaState.FAIL)
-    study = commands.find(database, name)
+    study = reading.find(database, name)
 
     def state() -> StudyState:
-        return commands.find(database, name).state
+        return reading.find(database, name).state
 
     said = line("pause", "--", name)
     resume = said.out.removeprefix("paused; continue with ").removesuffix("\n")
     assert state() is StudyState.PAUSED
     said = line("retry", "--", name)
     assert said.err == f"the study is paused; continue it with {resume}\n"
-    assert commands.trial(database, study, 0).state is TrialState.WAITING
+    assert reading.load_trial(database, study, 0).state is TrialState.WAITING
     said = line(*pasted(resume))
     assert said.out == "active; its trials run where `study.optimize` is called\n", said
     assert state() is StudyState.ACTIVE
@@ -389,7 +390,7 @@ def test_launching_what_is_there(line: Line, small: Said, database: Database) ->
     assert "exists with another definition (search.depth.value: 1 → 2)" in sentence
     in_optuna(database, "theirs")
     assert "was made through Optuna" in refused(line("run", "s.yaml", "--name", "theirs"))
-    assert commands.find(database, "small").state is StudyState.PAUSED
+    assert reading.find(database, "small").state is StudyState.PAUSED
 
 
 def test_an_export_that_is_in_the_way_is_found_before_training(line: Line) -> None:
@@ -434,7 +435,7 @@ def test_configurations_that_cannot_be_queued(line: Line, small: Said, database:
     ):
         assert expected in refused(line("enqueue", "small", given))
     assert refused(line("enqueue", "small")).startswith("PARAMS is missing")
-    assert len(commands.load_trials(database, commands.find(database, "small"))) == 1
+    assert len(reading.load_trials(database, reading.find(database, "small"))) == 1
 
 
 def test_states_that_do_not_allow_it(line: Line, small: Said, database: Database) -> None:
@@ -449,7 +450,7 @@ def test_states_that_do_not_allow_it(line: Line, small: Said, database: Database
     assert line("stop", "small").code == 0
     assert "only active studies can be paused" in refused(line("pause", "small"))
     assert line("stop", "small").code == 0  # asking twice is no error
-    assert commands.find(database, "small").state is StudyState.STOPPED
+    assert reading.find(database, "small").state is StudyState.STOPPED
 
 
 def test_delete_wants_the_name(
@@ -467,7 +468,7 @@ def test_delete_wants_the_name(
     monkeypatch.setattr("typer.prompt", lambda *_, **__: "small")
     assert line("delete", "small").out == "deleted small with 1 trial\n"
     with pytest.raises(StudyNotFoundError):
-        commands.find(database, "small")
+        reading.find(database, "small")
 
 
 # Exports
@@ -476,8 +477,8 @@ def test_delete_wants_the_name(
 @pytest.fixture
 def weights(small: Said, database: Database, environment: dict[str, str]) -> Path:
     """Where the weights of the complete trial should be; something that is none lies there."""
-    study = commands.find(database, "small")
-    (trial,) = commands.load_trials(database, study)
+    study = reading.find(database, "small")
+    (trial,) = reading.load_trials(database, study)
     chosen = Settings(home=environment["TUNER_HOME"])
     folder = artifacts.attempt_folder(chosen, study.id, trial.number, trial.attempt)
     folder.mkdir(parents=True)
@@ -581,7 +582,7 @@ def test_the_test_part_is_read_for_one_trial_and_another_look_is_recorded(
     second = weights.parent.with_name("1.1") / artifacts.WEIGHTS_FILE
     second.parent.mkdir()
     second.write_bytes(b"no weights")
-    database_rows = commands.load_trials(database, commands.find(database, "small"))
+    database_rows = reading.load_trials(database, reading.find(database, "small"))
     second.parent.rename(second.parent.with_name(f"1.{database_rows[1].attempt}"))
 
     def export(*words: str) -> dict[str, Any]:
@@ -590,7 +591,7 @@ def test_the_test_part_is_read_for_one_trial_and_another_look_is_recorded(
         return json.loads(said.out)
 
     def looks() -> list[int]:
-        attributes = commands.find(database, "small").user_attrs
+        attributes = reading.find(database, "small").user_attrs
         return [look["trial"] for look in attributes["tuner:test_looks"]]
 
     first = export()
@@ -627,7 +628,7 @@ def test_another_winner_of_a_confirmation_has_its_own_first_look(
     """The confirmation never reads the test part, so the figure is as good as a first one."""
     monkeypatch.setattr("tuner.export.evaluation.evaluate", measured)
     add_trial(database, "small", 0.02, value=0.4)
-    second = commands.load_trials(database, commands.find(database, "small"))[1]
+    second = reading.load_trials(database, reading.find(database, "small"))[1]
     folder = weights.parent.with_name(f"1.{second.attempt}")
     folder.mkdir()
     (folder / artifacts.WEIGHTS_FILE).write_bytes(b"no weights")
@@ -657,7 +658,10 @@ def test_another_winner_of_a_confirmation_has_its_own_first_look(
             {**candidate, "number": 0, "standing": "not told apart"},
         ],
     }  # fmt: skip
-    choice.keep(database, commands.find(database, "small"), confirmations.ATTRIBUTE, record)
+    with database.transaction() as connection:
+        study = studies.by_name(connection, "small")
+        attribute = confirmations.ATTRIBUTE
+        studies.set_attribute(connection, study.id, "user_attrs", attribute, record)
     other = export()
     assert (other["trial"], other["metric"]["test"]) == (1, 0.5)
     assert [(look["trial"], look["chosen_by"]) for look in other["test_looks"]] == [
@@ -669,7 +673,7 @@ def test_another_winner_of_a_confirmation_has_its_own_first_look(
     assert "With 95 % confidence, no candidate is better than trial 1 by more than 0.2." in card
     again = export()  # as it was seen: nothing is read again
     assert again["test_looks"] == other["test_looks"]
-    assert len(commands.find(database, "small").user_attrs[choice.LOOKS]) == 2
+    assert len(reading.find(database, "small").user_attrs[exporting.LOOKS]) == 2
 
 
 # The command line itself
@@ -869,19 +873,19 @@ def test_a_run_that_others_stop(
 
     def trains() -> bool:
         try:
-            study = commands.find(database, "slow")
+            study = reading.find(database, "slow")
         except StudyNotFoundError:
             return False
         return any(
             t.state is TrialState.RUNNING and t.reports
-            for t in commands.load_trials(database, study)
+            for t in reading.load_trials(database, study)
         )
 
     with subprocess.Popen(
         command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True
     ) as process:
         eventually(trains)
-        commands.pause(database, "slow")
+        steering.pause(database, "slow")
         assert process.stderr is not None
         said = process.stderr.read()
         assert process.wait(STUCK) == 1
@@ -900,9 +904,9 @@ def test_a_run_that_others_stop(
         said = process.stderr.read()
         assert process.wait(STUCK) == 128 + signal.SIGTERM
     assert "Continue with" in said
-    study = commands.find(database, "slow")
+    study = reading.find(database, "slow")
     assert study.state is StudyState.PAUSED
-    assert {t.state for t in commands.load_trials(database, study)} == {TrialState.WAITING}
+    assert {t.state for t in reading.load_trials(database, study)} == {TrialState.WAITING}
     assert not (tmp_path / "exports").exists()
 
 

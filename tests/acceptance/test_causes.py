@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.commands import tuner
 from tests.support.waiting import STUCK, eventually
-from tuner import commands
+from tuner.commands import changing, reading, steering
 from tuner.database.engine import Database
 from tuner.trials import Cause, StudyState, Trial, TrialState
 
@@ -85,7 +85,7 @@ def write(
 
 
 def trials(database: Database) -> list[Trial]:
-    return commands.load_trials(database, commands.find(database, "ends"))
+    return reading.load_trials(database, reading.find(database, "ends"))
 
 
 @contextmanager
@@ -157,7 +157,7 @@ def test_code_that_always_fails_says_why_and_goes_on_when_it_is_corrected(
     done = tuner("run", "s.yaml", "--set", "budget.trials=2", **run)
     assert done.returncode == 0, done.stderr
     assert "its code has changed: trying 2 failed trials again" in done.stderr
-    states = [t.state for t in commands.load_trials(database, commands.find(database, "my study"))]
+    states = [t.state for t in reading.load_trials(database, reading.find(database, "my study"))]
     assert states == [TrialState.COMPLETE] * 2
 
     # what is printed in the end works as it is printed
@@ -184,7 +184,7 @@ def test_retry_and_resume_take_code_that_was_corrected(
     tuner("launch", "s.yaml", **run)
     with worker(environment, tmp_path, "--until-done") as process:
         process.wait(STUCK)
-    assert commands.find(database, "my study").state is StudyState.PAUSED
+    assert reading.find(database, "my study").state is StudyState.PAUSED
 
     module.write_text(RIGHT)
     said = tuner("retry", "my study", **run)
@@ -197,13 +197,13 @@ def test_retry_and_resume_take_code_that_was_corrected(
     assert said.stdout == "active; workers continue it (tuner worker --allow-code starts one)\n"
     with worker(environment, tmp_path, "--until-done") as process:
         process.wait(STUCK)
-    study = commands.find(database, "my study")
-    states = [t.state for t in commands.load_trials(database, study)]
+    study = reading.find(database, "my study")
+    states = [t.state for t in reading.load_trials(database, study)]
     assert states == [TrialState.COMPLETE] * 4
 
     module.write_text(WRONG)  # now there are results of other code
-    commands.change(database, "my study", ["budget.trials=9"])
-    commands.pause(database, "my study")
+    changing.change(database, "my study", ["budget.trials=9"])
+    steering.pause(database, "my study")
     said = tuner("resume", "my study", **run)
     assert said.returncode == 0
     assert "has changed since the study was launched" in said.stderr
@@ -309,7 +309,7 @@ def test_too_many_failures_in_a_row_pause_the_study_whatever_their_cause(
     )
     done = tuner("run", str(file), environment=environment, cwd=tmp_path)
     assert done.returncode == 1
-    study = commands.find(database, "ends")
+    study = reading.find(database, "ends")
     assert study.state is StudyState.PAUSED
     assert f"2 trials in a row failed ({cause}), the last: " in (study.reason or "")
     assert sum(t.state is TrialState.FAILED for t in trials(database)) == 2
@@ -321,7 +321,7 @@ def test_executors_that_die_again_and_again_pause_the_study(
     file = write(tmp_path, "good", "good", "good", budget="max_failures: 2")
     (tmp_path / "ends.py").write_text("import os\ndef train(trial): os._exit(3)\n")
     assert tuner("run", str(file), environment=environment, cwd=tmp_path).returncode == 1
-    study = commands.find(database, "ends")
+    study = reading.find(database, "ends")
     assert (study.state, [t.attempt for t in trials(database)]) == (StudyState.PAUSED, [2, 2, 0])
     assert "2 trials in a row failed (lost)" in (study.reason or "")
 
@@ -412,7 +412,7 @@ def test_the_studys_gpu_seconds_stop_what_runs_and_more_of_them_let_it_go_on(
     run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
     done = tuner("run", str(file), **run)
     assert done.returncode == 1  # there is no complete trial to export
-    study = commands.find(database, "ends")
+    study = reading.find(database, "ends")
     assert study.state is StudyState.FINISHED
     assert (study.reason or "").startswith("its 4 GPU seconds are used up")
     assert 3.6 - 0.05 <= study.seconds_issued <= 4.0  # less than a tenth is left
@@ -420,7 +420,7 @@ def test_the_studys_gpu_seconds_stop_what_runs_and_more_of_them_let_it_go_on(
     began = sum(t.attempt for t in trials(database))
     assert tuner("change", "ends", "budget.gpu_seconds=8", **run).returncode == 0
     assert tuner("run", str(file), "--set", "budget.gpu_seconds=8", **run).returncode == 1
-    study = commands.find(database, "ends")
+    study = reading.find(database, "ends")
     assert 7.2 - 0.05 <= study.seconds_issued <= 8.0
     # on a busy machine an attempt may end before its first epoch has
     assert sum(t.attempt for t in trials(database)) > began

@@ -11,11 +11,11 @@ import pytest
 
 from tests.support.commands import answer, tuner
 from tests.support.waiting import STUCK, eventually
-from tuner import commands
+from tuner.commands import reading
 from tuner.database.engine import Database
 from tuner.study_file.seeds import derived_seed
 from tuner.trials import StudyState
-from tuner.winner import choice
+from tuner.winner import confirmations
 
 SEARCHED = [derived_seed(0, "trial", number) for number in range(3)]
 LUCKY = SEARCHED[0]
@@ -80,7 +80,7 @@ def seeds_of(folder: Path) -> dict[str, list[int]]:
 def test_the_truly_better_configuration_wins_and_is_exported(
     finished: dict[str, Any], database: Database, tmp_path: Path
 ) -> None:
-    before = commands.load_trials(database, commands.find(database, "luck"))
+    before = reading.load_trials(database, reading.find(database, "luck"))
     found = answer("confirm", "luck", "--seeds", "3", **finished)
     assert (found["winner"], found["best_mean"]) == (1, 1)
     by_number = {candidate["number"]: candidate for candidate in found["candidates"]}
@@ -94,7 +94,7 @@ def test_the_truly_better_configuration_wins_and_is_exported(
     assert len(set(fresh["better"])) == 3
     assert set(SEARCHED).isdisjoint(fresh["better"])
     # the search knows nothing of it
-    assert commands.load_trials(database, commands.find(database, "luck")) == before
+    assert reading.load_trials(database, reading.find(database, "luck")) == before
 
     assert answer("best", "luck", **finished)["params"] == {"kind": "better"}
     exported = answer("export", "luck", "--force", **finished)
@@ -114,7 +114,7 @@ def test_the_truly_better_configuration_wins_and_is_exported(
 
     # asked for more seeds it goes on with those it has
     said = tuner("confirm", "luck", "--seeds", "4", **finished).stdout
-    kept = choice.confirmation(commands.find(database, "luck"))
+    kept = confirmations.read(reading.find(database, "luck"))
     assert kept is not None
     values = {candidate["number"]: candidate["values"] for candidate in kept["candidates"]}
     assert values[1][:3] == by_number[1]["values"]
@@ -145,8 +145,8 @@ def test_a_study_file_that_asks_for_it_is_confirmed_before_the_export(
     assert process.returncode == 130, error
     assert "confirmation paused. Continue with " in error
     assert not (tmp_path / "exports").exists()
-    assert commands.find(database, "luck").state is StudyState.FINISHED
-    assert commands.find(database, "luck-confirm").state is StudyState.PAUSED
+    assert reading.find(database, "luck").state is StudyState.FINISHED
+    assert reading.find(database, "luck-confirm").state is StudyState.PAUSED
     kept = tuner("export", "luck", "--to", "kept", **here)  # what is there can be used
     assert "asks for a confirmation, which has not been made" in kept.stderr
 
@@ -166,7 +166,7 @@ def test_a_study_file_that_asks_for_it_is_confirmed_before_the_export(
     again = answer("run", str(file), **here)["best"]["metric"]["confirmed"]
     assert again["seeds"] == 4
     assert len(set(seeds_of(tmp_path)["better"])) == 5
-    assert commands.find(database, "luck").state is StudyState.FINISHED
+    assert reading.find(database, "luck").state is StudyState.FINISHED
 
 
 def test_what_cannot_be_confirmed(finished: dict[str, Any], tmp_path: Path) -> None:

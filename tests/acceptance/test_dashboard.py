@@ -21,8 +21,9 @@ from tests.support.databases import cloned
 from tests.support.homes import new_home, remove_home
 from tests.support.studies import quick
 from tests.support.waiting import PATIENCE, STUCK
-from tuner import accounts, artifacts, commands
+from tuner import accounts, artifacts
 from tuner.accounts import Role
+from tuner.commands import launching, preparing, reading, steering
 from tuner.database import devices, notes, studies, trials, workers
 from tuner.database.engine import Database
 from tuner.settings import Settings
@@ -47,8 +48,8 @@ class Served:
     def launch(self, name: str, folder: Path, trials: int = 6) -> Study:
         settings = Settings(home=self.home)
         source = load(quick(folder, name, trials=trials))
-        prepared = commands.prepare_source(self.database, source, settings)
-        return commands.launch(self.database, prepared, by="ada").study
+        prepared = preparing.prepare_source(self.database, source, settings)
+        return launching.launch(self.database, prepared, by="ada").study
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ def test_a_study_is_launched_by_form_and_watched_until_it_has_finished(
     expect(page.locator("#header")).to_contain_text("3 of 3")
     assert worker.wait(STUCK) == 0
 
-    best = commands.best(served.database, commands.find(served.database, "by-form"))
+    best = reading.load_best(served.database, reading.find(served.database, "by-form"))
     page.get_by_role("link", name="Export").click()
     shown = page.locator("#export-text").text_content() or ""
     said = tuner("best", "by-form", environment={**served.environment, "COLUMNS": "200"}).stdout
@@ -113,7 +114,7 @@ def test_a_study_is_launched_by_form_and_watched_until_it_has_finished(
         page.get_by_role("link", name="Download", exact=True).click()
     assert download.value.suggested_filename == "by-form-best-config.yaml"
 
-    page.goto(f"/studies/{commands.find(served.database, 'by-form').id}/trials/{best.number}")
+    page.goto(f"/studies/{reading.find(served.database, 'by-form').id}/trials/{best.number}")
     expect(page.locator("h1")).to_contain_text("★")
     expect(page.locator("#trial")).to_contain_text("One report so far")
 
@@ -332,7 +333,7 @@ def test_a_page_that_stays_open_goes_on_after_the_server_was_restarted(
         page.goto(address)
         page.goto(f"/studies/{study.id}/log")
         expect(page.locator("#header")).to_contain_text("0 of 6")
-    commands.pause(served.database, "restarted")
+    steering.pause(served.database, "restarted")
     with serving(served.database, served.home, port=port):
         expect(page.locator("#header .state .pill")).to_have_text("paused", timeout=1000 * PATIENCE)
         made.close()

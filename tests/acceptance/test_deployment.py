@@ -19,7 +19,7 @@ from tests.support.commands import tuner
 from tests.support.postgres import PASSWORD, Server, separate_server
 from tests.support.studies import quick
 from tests.support.waiting import STUCK, eventually
-from tuner import commands
+from tuner.commands import reading
 from tuner.database.engine import Database, parse_url
 from tuner.trials import StudyState
 
@@ -75,14 +75,14 @@ def test_migration_and_two_workers_finish_a_study(server: Server, tmp_path: Path
         started.callback(database.close)
 
         def ended() -> bool:
-            return commands.find(database, "deployed").state is StudyState.FINISHED
+            return reading.find(database, "deployed").state is StudyState.FINISHED
 
         eventually(ended)
         for worker in workers:
             worker.terminate()  # as `docker compose stop` does
         assert [worker.wait(STUCK) for worker in workers] == [0, 0]
-        study = commands.find(database, "deployed")
-        trials = commands.load_trials(database, study)
+        study = reading.find(database, "deployed")
+        trials = reading.load_trials(database, study)
     assert [t.number for t in trials] == list(range(8))
     assert all(t.state.is_finished for t in trials)
     assert study.issued == 8

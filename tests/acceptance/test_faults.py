@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.commands import tuner
 from tests.support.waiting import STUCK, eventually
-from tuner import commands
+from tuner.commands import reading
 from tuner.database.engine import Database
 from tuner.settings import Settings
 from tuner.trials import Cause, Study, StudyState, Trial, TrialState
@@ -166,8 +166,8 @@ def write(folder: Path, module: str, trials: int) -> Path:
 
 
 def outcome(database: Database) -> tuple[Study, list[Trial]]:
-    study = commands.find(database, "faults")
-    return study, commands.load_trials(database, study)
+    study = reading.find(database, "faults")
+    return study, reading.load_trials(database, study)
 
 
 def temporary(home: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from tests.support.commands import tuner
 from tests.support.striking import striking
 from tests.support.studies import quick
 from tests.support.waiting import STUCK, eventually
-from tuner import commands
+from tuner.commands import reading
 from tuner.database.engine import Database
 from tuner.errors import StudyNotFoundError
 from tuner.trials import StudyState, TrialState
@@ -61,7 +61,7 @@ def file(tmp_path: Path) -> Path:
 
 def state_of(database: Database, name: str) -> StudyState | None:
     try:
-        return commands.find(database, name).state
+        return reading.find(database, name).state
     except StudyNotFoundError:
         return None
 
@@ -101,7 +101,7 @@ def test_before_the_launch_nothing_is_there(
     ("point", "numbers"),
     [
         ("tuner.database.studies:create:before", [SIGTERM]),
-        ("tuner.commands:launch_all:after", [SIGHUP, SIGTERM]),  # as systemd sends them
+        ("tuner.commands.launching:launch_all:after", [SIGHUP, SIGTERM]),  # as systemd sends them
         ("optuna", [SIGTERM]),
         ("tuner.worker.loop:Worker._register:before", [SIGHUP]),
         ("tuner.worker.pool:Pool.start:after", [SIGTERM]),
@@ -122,7 +122,7 @@ def test_from_the_launch_on_the_study_is_paused(
     assert "`own` paused after 0 of 2 trials. Continue with " in last_line(done)
     assert done.returncode == 128 + numbers[0]
     assert state_of(database, "own") is StudyState.PAUSED
-    trials = commands.load_trials(database, commands.find(database, "own"))
+    trials = reading.load_trials(database, reading.find(database, "own"))
     assert {trial.state for trial in trials} <= {TrialState.WAITING}
 
 
@@ -130,7 +130,7 @@ def test_a_confirmation_is_paused_and_a_closed_reader_is_no_traceback(
     environment: dict[str, str], database: Database, file: Path, tmp_path: Path
 ) -> None:
     file.write_text(STUDY + CONFIRM)
-    point = "tuner.winner.confirm:Confirmation._queue:after"
+    point = "tuner.commands.confirming:Confirmation._queue:after"
     struck = striking(environment, tmp_path / "strike", point, SIGTERM)
     done = tuner("run", str(file), environment=struck, cwd=tmp_path)
     assert last_line(done).startswith("confirmation paused. Continue with ")

@@ -20,7 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.support.commands import answer, tuner
 from tests.support.waiting import STUCK, eventually
-from tuner import commands
+from tuner.commands import reading, steering
 from tuner.database.engine import Database
 from tuner.settings import Settings
 from tuner.trials import TrialState
@@ -268,7 +268,7 @@ def test_a_paused_command_saves_and_goes_on(
     assert result["best"]["metric"]["validation"] == 7
     (trial,) = answer("trials", "own", environment=environment, cwd=tmp_path)
     assert trial["attempt"] == 2
-    (record,) = commands.load_trials(database, commands.find(database, "own"))
+    (record,) = reading.load_trials(database, reading.find(database, "own"))
     assert [(r.step, r.value) for r in record.reports] == [(1, 5), (2, 7)]
 
 
@@ -292,7 +292,7 @@ def train(trial):
 
     def pause() -> None:
         eventually((tmp_path / "started").exists)
-        commands.pause(database, "own")
+        steering.pause(database, "own")
 
     before = set(psutil.Process().children(recursive=True))  # what other tests have started
     pausing = threading.Thread(target=pause)
@@ -301,7 +301,7 @@ def train(trial):
     slot = Slot("cpu", 1)
     loop.Worker(database, settings, [slot], only=["own"], until_done=True, allow_code=True).run()
     pausing.join()
-    trial = commands.load_trials(database, commands.find(database, "own"))[0]
+    trial = reading.load_trials(database, reading.find(database, "own"))[0]
     assert (trial.state, trial.attempt) == (TrialState.WAITING, 1)
     assert set(psutil.Process().children(recursive=True)) <= before
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.commands import tuner
 from tests.support.studies import quick
-from tuner import commands
+from tuner.commands import reading
 from tuner.database import devices
 from tuner.database.engine import Database
 from tuner.settings import Settings
@@ -47,8 +47,8 @@ def test_on_a_small_machine_trials_take_turns_once_their_size_is_known(
     monkeypatch.setattr(Executor, "send", counting)
     monkeypatch.setattr(admission, "memory", lambda _: (GIB // 2**10, GIB))
     worker.run()
-    study = commands.find(database, "quick")
-    trials = commands.load_trials(database, study)
+    study = reading.find(database, "quick")
+    trials = reading.load_trials(database, study)
     assert len(trials) == len(together) == 6
     assert all(t.state.is_finished and t.cause is None for t in trials)
     assert all(t.user_attrs["peak_bytes"] > 0 for t in trials)
@@ -117,7 +117,7 @@ def test_a_trial_starts_beside_another_once_its_size_is_known(
     monkeypatch.setattr(worker._pool, "start", counting)
     monkeypatch.setattr(admission, "memory", lambda _: (64 * GIB, 64 * GIB))
     worker.run()
-    trials = commands.load_trials(database, commands.find(database, "together"))
+    trials = reading.load_trials(database, reading.find(database, "together"))
     assert [(t.state, t.cause) for t in trials] == [(TrialState.COMPLETE, None)] * 4
     assert {t.user_attrs["device"] for t in trials} == {"cuda:0"}
     assert started == [0, 1]  # two cores: no third executor

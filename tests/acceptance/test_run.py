@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from tests.support.commands import ok, tuner
 from tests.support.studies import quick, slow
 from tests.support.waiting import STUCK, eventually
-from tuner import commands
+from tuner.commands import reading
 from tuner.database.engine import Database
 from tuner.errors import StudyNotFoundError
 from tuner.trials import StudyState, TrialState
@@ -114,9 +114,9 @@ def test_ctrl_c_pauses_and_running_again_resumes(
         assert process.wait(STUCK) == 130
     assert f" -m tuner run {file}" in said.splitlines()[-1]  # how to go on, after all the rest
     assert "Traceback" not in said
-    study = commands.find(database, "slow")
+    study = reading.find(database, "slow")
     assert study.state is StudyState.PAUSED
-    trial = commands.load_trials(database, study)[0]
+    trial = reading.load_trials(database, study)[0]
     assert (trial.number, trial.state) == (0, TrialState.WAITING)
     assert len(trial.reports) >= 2
 
@@ -126,16 +126,16 @@ def test_ctrl_c_pauses_and_running_again_resumes(
         environment=environment, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    trials = commands.load_trials(database, study)
+    trials = reading.load_trials(database, study)
     assert [(t.number, t.state, t.attempt) for t in trials] == [(0, TrialState.COMPLETE, 2)]
 
 
 def _reports(database: Database, name: str) -> int:
     try:
-        study = commands.find(database, name)
+        study = reading.find(database, name)
     except StudyNotFoundError:
         return 0
-    return sum(len(t.reports) for t in commands.load_trials(database, study))
+    return sum(len(t.reports) for t in reading.load_trials(database, study))
 
 
 def test_two_runs_of_one_study_share_it(
@@ -150,8 +150,8 @@ def test_two_runs_of_one_study_share_it(
     for process in both:
         _, said = process.communicate(timeout=STUCK)
         assert process.returncode == 0, said
-    study = commands.find(database, "shared")
-    trials = commands.load_trials(database, study)
+    study = reading.find(database, "shared")
+    trials = reading.load_trials(database, study)
     assert [t.number for t in trials] == list(range(14))
     assert {t.state for t in trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
     assert study.issued == 14

@@ -16,7 +16,8 @@ import pytest
 from tests.support.commands import tuner
 from tests.support.studies import quick, slow
 from tests.support.waiting import STUCK, eventually
-from tuner import commands
+from tuner.commands import reading
+from tuner.database import schema
 from tuner.database.embedded.places import find
 from tuner.database.engine import Database
 from tuner.errors import DatabaseError, StudyNotFoundError
@@ -48,10 +49,10 @@ def workers(
 
 def running(database: Database, name: str, pid: int) -> list[Trial]:
     """The trials that a worker trains now and has reported on."""
-    study = commands.find(database, name)
+    study = reading.find(database, name)
     return [
         t
-        for t in commands.load_trials(database, study)
+        for t in reading.load_trials(database, study)
         if t.state is TrialState.RUNNING and t.reports and str(t.worker).endswith(f":{pid}")
     ]
 
@@ -69,8 +70,8 @@ def test_four_workers_finish_exactly_fifty_trials(
     with workers(4, environment, "--until-done") as started:
         for process in started:
             assert process.wait(STUCK) == 0
-    study = commands.find(database, "fifty")
-    trials = commands.load_trials(database, study)
+    study = reading.find(database, "fifty")
+    trials = reading.load_trials(database, study)
     assert [t.number for t in trials] == list(range(50))
     assert {t.state for t in trials} <= DONE
     assert (study.state, study.issued) == (StudyState.FINISHED, 50)
@@ -92,10 +93,10 @@ def test_killing_a_worker_in_the_middle_loses_no_trial(
         victim.wait()
         _, alive = psutil.wait_procs(orphans, timeout=STUCK)
         assert not alive
-        study = commands.find(database, "slow")
+        study = reading.find(database, "slow")
 
         def requeued() -> bool:
-            trial = commands.load_trials(database, study)[lost.number]
+            trial = reading.load_trials(database, study)[lost.number]
             return trial.state is TrialState.WAITING and len(trial.reports) >= len(lost.reports)
 
         eventually(requeued)
@@ -103,7 +104,7 @@ def test_killing_a_worker_in_the_middle_loses_no_trial(
     resumed = tuner("run", str(file), "--set", "budget.patience=1", "--set", "budget.target=0.2",
                     environment=environment, cwd=tmp_path)  # fmt: skip
     assert resumed.returncode == 0, resumed.stderr
-    trials = commands.load_trials(database, study)
+    trials = reading.load_trials(database, study)
     assert trials[lost.number].attempt >= 2 or trials[1 - lost.number].state in DONE
     assert study.issued == 2
 
@@ -121,7 +122,7 @@ def test_a_killed_executor_is_replaced_and_its_trial_tried_again(
         assert executors(worker.pid)[0].pid != first[0].pid
         worker.send_signal(signal.SIGTERM)  # drains: the trial goes back to the queue
         assert worker.wait(STUCK) == 0
-    trial = commands.load_trials(database, commands.find(database, "slow"))[0]
+    trial = reading.load_trials(database, reading.find(database, "slow"))[0]
     assert (trial.state, trial.attempt, trial.worker) == (TrialState.WAITING, 2, None)
 
 
@@ -133,8 +134,8 @@ def test_pausing_a_study_stops_its_trials_everywhere(
     with workers(1, environment) as (worker,):
         eventually(lambda: running(database, "slow", worker.pid))
         assert tuner("pause", "slow", environment=environment).returncode == 0
-        study = commands.find(database, "slow")
-        eventually(lambda: commands.load_trials(database, study)[0].state is TrialState.WAITING)
+        study = reading.find(database, "slow")
+        eventually(lambda: reading.load_trials(database, study)[0].state is TrialState.WAITING)
         assert tuner("resume", "slow", environment=environment).returncode == 0
         eventually(lambda: running(database, "slow", worker.pid))
         assert running(database, "slow", worker.pid)[0].attempt == 2
@@ -153,7 +154,7 @@ def test_a_crash_of_postgresql_in_the_middle_costs_no_trial(
     del environment["TUNER_DATABASE_URL"]
     environment["TUNER_HOME"] = str(home)
     file = quick(tmp_path, "crashed", trials=16, epochs=4)
-    with closing(commands.open_database(Settings(home=home))) as database:
+    with closing(schema.open_database(Settings(home=home))) as database:
         command = [sys.executable, "-m", "tuner", "run", str(file), "--workers", "1", "--json"]
         run = subprocess.Popen(
             command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True
@@ -166,8 +167,8 @@ def test_a_crash_of_postgresql_in_the_middle_costs_no_trial(
             os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
         output, _ = run.communicate(timeout=STUCK)
         assert run.returncode == 0
-        study = commands.find(database, "crashed")
-        trials = commands.load_trials(database, study)
+        study = reading.find(database, "crashed")
+        trials = reading.load_trials(database, study)
     assert sum(json.loads(output)["counts"].values()) == 16
     assert [t.number for t in trials] == list(range(16))
     assert {t.state for t in trials} <= DONE
@@ -180,8 +181,8 @@ def test_a_crash_of_postgresql_in_the_middle_costs_no_trial(
 
 def _has_finished(database: Database, number: int) -> bool:
     try:
-        study = commands.find(database, "crashed")
-        trials = commands.load_trials(database, study)
+        study = reading.find(database, "crashed")
+        trials = reading.load_trials(database, study)
     except (DatabaseError, StudyNotFoundError):  # down, or not launched yet
         return False
     return sum(t.state.is_finished for t in trials) >= number
@@ -208,7 +209,7 @@ def test_worn_executors_are_replaced(
     settings = Settings(home=Path(environment["TUNER_HOME"]))
     slot = Slot("cpu", 1)
     Worker(database, settings, [slot], only=["quick"], until_done=True).run()
-    trials = commands.load_trials(database, commands.find(database, "quick"))
+    trials = reading.load_trials(database, reading.find(database, "quick"))
     assert len(trials) == 5
     assert {t.state for t in trials} <= DONE
     assert len(started) == 3

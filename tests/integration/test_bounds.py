@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.support.commands import tuner_here
-from tuner import commands
+from tuner.commands import reading
 from tuner.dashboard.app import create_app
 from tuner.dashboard.context import Board
 from tuner.database.engine import Database
@@ -73,7 +73,7 @@ def test_the_largest_values_are_stored_and_shown(
     largest = options({field: value for field, (value, _) in BOUNDS.items()})
     done = tuner_here(("launch", str(file), *largest), environment)
     assert done.returncode == 0, done.stderr
-    (overview,) = commands.overviews(database)
+    (overview,) = reading.load_overviews(database)
     study = overview.study
     assert (study.max_trials, study.name) == (1_000_000, "ж" * 100)
     for command in ("show", "list", "pause"):
@@ -90,7 +90,7 @@ def test_one_beyond_is_a_sentence_that_names_the_field(
     environment: dict[str, str], database: Database, file: Path
 ) -> None:
     assert tuner_here(("launch", str(file), "--name", "small"), environment).returncode == 0
-    before = commands.find(database, "small")
+    before = reading.find(database, "small")
     for field, (_, beyond) in BOUNDS.items():
         for value in (beyond, *([] if isinstance(beyond, str) else [1e300, DIGITS, f"-{DIGITS}"])):
             commandlines = [("launch", str(file), *options({field: value}))]
@@ -106,14 +106,14 @@ def test_one_beyond_is_a_sentence_that_names_the_field(
     done = tuner_here(("launch", str(file)), environment)
     assert done.returncode == 2
     assert "own.yaml:8: the number `999" in done.stderr
-    assert [one.study for one in commands.overviews(database)] == [before]
+    assert [one.study for one in reading.load_overviews(database)] == [before]
 
 
 def test_the_dashboard_and_python_take_no_more(
     environment: dict[str, str], database: Database, file: Path, tmp_path: Path
 ) -> None:
     assert tuner_here(("launch", str(file), "--name", "small"), environment).returncode == 0
-    study = commands.find(database, "small")
+    study = reading.find(database, "small")
     board = Board(database, Settings(home=tmp_path / "home"))
     app = create_app(board, hosts=("localhost",))
     client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
@@ -137,8 +137,8 @@ def test_the_dashboard_and_python_take_no_more(
             "/launch/edit", data={"yaml": STUDY, "path": "budget.hours", "value": value}
         )
         assert form.status_code < 500, form.text[:500]
-    assert commands.find(database, "small") == study
-    assert len(commands.load_trials(database, study)) == 0
+    assert reading.find(database, "small") == study
+    assert len(reading.load_trials(database, study)) == 0
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.searching import LEASE, Trainer, search
-from tuner import commands
-from tuner.confirmations import ATTRIBUTE
+from tuner.commands import launching, preparing, reading, steering
+from tuner.commands.confirming import REPEATS, Confirmation
 from tuner.database import studies
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, TunerError
@@ -17,8 +17,8 @@ from tuner.settings import Settings
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.study_file.study import Confirm
 from tuner.trials import SEED, TRAINING_SECONDS, Cause, Study, StudyState, TrialState
-from tuner.winner import choice
-from tuner.winner.confirm import REPEATS, Confirmation
+from tuner.winner import choice, confirmations
+from tuner.winner.confirmations import ATTRIBUTE
 
 CODE = "def train(trial):\n    return 0.5\n"
 STUDY = """
@@ -46,15 +46,15 @@ class Home:
         self.code.write_text(CODE)
         file = folder / "luck.yaml"
         file.write_text(study)
-        prepared = commands.prepare_study(database, file, self.settings)
+        prepared = preparing.prepare_study(database, file, self.settings)
         self.trainings: Trainings = []
         self.fail = ""  # this kind's trainings fail
-        self.train(commands.launch(database, prepared).study, SEARCHED, noise=0.0)
+        self.train(launching.launch(database, prepared).study, SEARCHED, noise=0.0)
         self.trainings.clear()
 
     @property
     def study(self) -> Study:
-        return commands.find(self.database, "luck")
+        return reading.find(self.database, "luck")
 
     def train(self, study: Study, quality: dict[str, float], noise: float = 0.004) -> None:
         """Train all that a study gives, as workers do."""
@@ -104,18 +104,18 @@ def test_every_configuration_has_the_same_fresh_seeds(home: Home) -> None:
     assert len(new) == 1
     # asked for fewer, it judges by what there is
     assert home.confirm(seeds=2) == 1
-    record = choice.confirmation(home.study)
+    record = confirmations.read(home.study)
     assert record is not None
     assert record["seeds"] == 4
     assert new.isdisjoint(seeds["better"])
-    companion = commands.find(home.database, "luck-confirm")
-    trials = commands.load_trials(home.database, companion)
+    companion = reading.find(home.database, "luck-confirm")
+    trials = reading.load_trials(home.database, companion)
     assert {str(trial.number) for trial in trials} == set(companion.user_attrs[REPEATS])
 
 
 def test_two_seeds_tell_nothing_apart_and_the_best_mean_wins(home: Home) -> None:
     assert home.confirm(seeds=2, top=2) == 1
-    record = choice.confirmation(home.study)
+    record = confirmations.read(home.study)
     assert record is not None
     assert [c["standing"] for c in record["candidates"]] == ["wins", "not told apart"]
     assert record["bound"] is None
@@ -124,12 +124,13 @@ def test_two_seeds_tell_nothing_apart_and_the_best_mean_wins(home: Home) -> None
 def test_trainings_of_a_former_version_are_not_compared(home: Home) -> None:
     """Each had a seed of its own, so they are no pairs; all are trained again."""
     assert home.confirm(seeds=3) == 1
-    companion = commands.find(home.database, "luck-confirm")
-    choice.keep(home.database, companion, REPEATS, {})
+    companion = reading.find(home.database, "luck-confirm")
+    with home.database.transaction() as connection:
+        studies.set_attribute(connection, companion.id, "user_attrs", REPEATS, {})
     home.trainings.clear()
     assert home.confirm(seeds=3) == 1
     assert len(home.trainings) == 9
-    record = choice.confirmation(home.study)
+    record = confirmations.read(home.study)
     assert record is not None
     assert [len(c["values"]) for c in record["candidates"]] == [3, 3, 3]
 
@@ -137,12 +138,12 @@ def test_trainings_of_a_former_version_are_not_compared(home: Home) -> None:
 def test_a_failed_training_puts_a_configuration_out_until_it_is_tried_again(home: Home) -> None:
     home.fail = "better"
     assert home.confirm(seeds=3) == 0
-    record = choice.confirmation(home.study)
+    record = confirmations.read(home.study)
     assert record is not None
     failed = next(c for c in record["candidates"] if c["number"] == 1)
     assert (failed["standing"], failed["failed"], failed["mean"]) == ("failed", 3, None)
     home.fail = ""
-    commands.retry(home.database, "luck-confirm")
+    steering.retry(home.database, "luck-confirm")
     assert home.confirm(seeds=3) == 1
 
 
@@ -154,14 +155,14 @@ def test_two_failures_alike_do_not_pause_a_confirmation(
     text = STUDY.replace("trials: 3, epochs: 1", f"trials: 3, epochs: 1{budget}")
     home = Home(database, tmp_path, text)
     assert home.confirm(seeds=3) == 1
-    companion = commands.find(database, "luck-confirm")
+    companion = reading.find(database, "luck-confirm")
     assert ResolvedSpec.from_json(companion.spec or {}).budget.max_failures == expected
 
 
 def test_an_interrupted_confirmation_is_paused_and_goes_on(home: Home) -> None:
     assert home.confirm(seeds=3, work=lambda _: True) is None
-    assert commands.find(home.database, "luck-confirm").state is StudyState.PAUSED
-    assert choice.confirmation(home.study) is None
+    assert reading.find(home.database, "luck-confirm").state is StudyState.PAUSED
+    assert confirmations.read(home.study) is None
     assert home.confirm(seeds=3) == 1
 
 
@@ -170,7 +171,7 @@ def test_changed_code_is_refused_before_anything_waits_for_it(home: Home) -> Non
     with pytest.raises(BadInputError, match=r"cannot be trained here: .* has changed since"):
         home.confirm(seeds=3)
     assert home.trainings == []
-    assert commands.find(home.database, "luck-confirm").state is StudyState.PAUSED
+    assert reading.find(home.database, "luck-confirm").state is StudyState.PAUSED
     home.code.unlink()
     with pytest.raises(BadInputError, match=r"cannot be trained here: .*there is no module"):
         home.confirm(seeds=3)
@@ -182,7 +183,7 @@ def test_changed_code_is_refused_before_anything_waits_for_it(home: Home) -> Non
 
 def test_a_confirmation_is_not_confirmed(home: Home) -> None:
     assert home.confirm(seeds=3) == 1
-    companion = commands.find(home.database, "luck-confirm")
+    companion = reading.find(home.database, "luck-confirm")
     with pytest.raises(BadInputError, match=r"`luck-confirm` is a confirmation itself: for more"):
         Confirmation(home.database, home.settings, companion, Confirm())
 
@@ -199,7 +200,7 @@ def test_changed_data_is_refused(database: Database, tmp_path: Path) -> None:
     file = tmp_path / "words.yaml"
     file.write_text("name: words\nfamily: bow\ndata: {path: reviews.csv}\nbudget: {trials: 1}\n")
     settings = Settings(home=tmp_path / "home")
-    study = commands.launch(database, commands.prepare_study(database, file, settings)).study
+    study = launching.launch(database, preparing.prepare_study(database, file, settings)).study
     of = ResolvedSpec.from_json(study.spec or {})
     trainer = Trainer(database, search(database, study.id, of))
     held = trainer.claim()
@@ -208,11 +209,11 @@ def test_changed_data_is_refused(database: Database, tmp_path: Path) -> None:
     with database.statement() as connection:
         studies.finish_if_done(connection, [study.id], lease=LEASE)
     table.write_text("text,label\n" + "\n".join(rows[1:]))
-    contest = Confirmation(database, settings, commands.find(database, "words"), Confirm())
+    contest = Confirmation(database, settings, reading.find(database, "words"), Confirm())
     with pytest.raises(BadInputError, match=r"its data has changed since it was launched"):
         contest.run(lambda _: False, lambda *_: None)
     table.unlink()
-    contest = Confirmation(database, settings, commands.find(database, "words"), Confirm())
+    contest = Confirmation(database, settings, reading.find(database, "words"), Confirm())
     with pytest.raises(BadInputError, match=r"`words` cannot be trained here: "):
         contest.run(lambda _: False, lambda *_: None)
 
@@ -223,7 +224,7 @@ def test_candidates_of_an_earlier_confirmation_stay(home: Home) -> None:
     home.trainings.clear()
     assert home.confirm(seeds=3, top=1) == 1
     assert home.trainings == []
-    record = choice.confirmation(home.study)
+    record = confirmations.read(home.study)
     assert record is not None
     assert sorted(c["number"] for c in record["candidates"]) == [0, 1, 2]
 
@@ -232,18 +233,18 @@ def test_an_experiments_best_family_is_the_one_with_the_best_confirmed_mean(home
     """A lucky value of one family must not win over the mean of another."""
     assert home.confirm(seeds=3) == 1
     study = home.study
-    best = commands.best(home.database, study)
-    record = dict(choice.confirmation(study) or {})
+    best = reading.load_best(home.database, study)
+    record = dict(confirmations.read(study) or {})
     other = replace(study, id=study.id + 1, user_attrs={})
-    assert choice.best_of_several([(other, best), (study, best)]) == (other, False)
+    assert choice.select_best_study([(other, best), (study, best)]) == (other, False)
     worse = [{**c, "mean": c["mean"] - 0.05} for c in record["candidates"]]
     other = replace(other, user_attrs={ATTRIBUTE: {**record, "candidates": worse}})
-    assert choice.best_of_several([(other, best), (study, best)]) == (study, True)
+    assert choice.select_best_study([(other, best), (study, best)]) == (study, True)
     # all trials of a family failed: it has no winner that could be confirmed
     without = replace(other, id=study.id + 2, user_attrs={})
     ranked = [(other, best), (study, best), (without, None)]
-    assert choice.best_of_several(ranked) == (study, True)
-    assert choice.best_of_several([(without, None)]) == (without, False)
+    assert choice.select_best_study(ranked) == (study, True)
+    assert choice.select_best_study([(without, None)]) == (without, False)
     # a better trial came after its confirmation, which says nothing of it
     newer = replace(best, number=7)
-    assert choice.best_of_several([(other, best), (study, newer)]) == (other, False)
+    assert choice.select_best_study([(other, best), (study, newer)]) == (other, False)

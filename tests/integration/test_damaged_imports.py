@@ -15,7 +15,7 @@ from sqlalchemy import text
 from tests.support import optuna_studies as theirs
 from tests.support.commands import tuner_here
 from tests.support.optuna_studies import make, opened, sqlite_url, trial
-from tuner import commands
+from tuner.commands import reading
 from tuner.dashboard.app import create_app
 from tuner.dashboard.context import Board
 from tuner.dashboard.pages.study.page import TABS
@@ -304,7 +304,7 @@ def test_what_is_odd_can_be_shown(
     spoil(copy, *ODD[kind])
     done = tuner_here(("import", "--from", sqlite_url(copy)), environment)
     assert done.returncode == 0, done.stderr
-    (overview,) = commands.overviews(database)
+    (overview,) = reading.load_overviews(database)
     study = overview.study
     for command in (
         ("show", study.name),
@@ -322,7 +322,7 @@ def test_what_is_odd_can_be_shown(
     app = create_app(board, hosts=("localhost",))
     client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
     client.headers |= board.access.secret.header
-    numbers = [t.number for t in commands.load_trials(database, study)] or [0]
+    numbers = [t.number for t in reading.load_trials(database, study)] or [0]
     asked = addresses(client, study.id, numbers)
     assert len(asked) > 20
     statuses = {address: client.get(address).status_code for address in asked}

@@ -179,7 +179,7 @@ def test_strangers_learn_nothing_of_what_is_wrong_behind_it(
             assert "internal" not in answer.text
             assert "log says why" in answer.text
     assert secret in caplog.text
-    monkeypatch.setattr("tuner.commands.studies_of", fail)
+    monkeypatch.setattr("tuner.commands.reading.list_studies", fail)
     answer = served.client("viewer").get("/api/v1/studies")
     assert (answer.status_code, answer.json()["error"]) == (503, secret)
 
@@ -190,7 +190,7 @@ def test_a_fault_of_ours_has_the_headers_that_protect_it(
     def fail(*_: object) -> NoReturn:
         raise ValueError("/home/ada/secret")
 
-    monkeypatch.setattr("tuner.commands.studies_of", fail)
+    monkeypatch.setattr("tuner.commands.reading.list_studies", fail)
     for path in ("/studies", "/api/v1/studies", "/metrics"):
         answer = served.client("viewer").get(path)
         assert answer.status_code == 500

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 
 import tuner
 from tests.support.bench import Bench
+from tuner.commands import exporting
 from tuner.dashboard.app import create_app
 from tuner.dashboard.context import Board
 from tuner.database import leases, studies, trials
@@ -25,7 +26,6 @@ from tuner.errors import BadInputError, StudyClosedError
 from tuner.search.storage import Storage
 from tuner.settings import Settings
 from tuner.trials import Cause, Report, Study, Trial, TrialState
-from tuner.winner import choice
 
 STUDY = "name: s\nfamily: cnn\ndata: digits\nbudget: {trials: 3, epochs: 1}\n"
 
@@ -292,7 +292,7 @@ def test_bundle_and_report_are_downloaded(
         (folder / "config.yaml").write_text("x: 0.5\n")
         assert folder.is_relative_to(tmp_path)
 
-    monkeypatch.setattr(choice, "export_trial", export)  # which would train and measure
+    monkeypatch.setattr(exporting, "export_trial", export)  # which would train and measure
     bundle = client.post(f"{here}/bundle")
     assert bundle.headers["content-type"] == "application/zip"
     name = _file_name(bundle)
@@ -304,7 +304,7 @@ def test_bundle_and_report_are_downloaded(
     def fail(*_: object) -> None:
         raise BadInputError("the weights lie elsewhere")
 
-    monkeypatch.setattr(choice, "export_trial", fail)
+    monkeypatch.setattr(exporting, "export_trial", fail)
     assert "the weights lie elsewhere" in client.post(f"{here}/bundle").text
     assert not list(tmp_path.glob("tuner-export-*"))  # nothing is left of either
 

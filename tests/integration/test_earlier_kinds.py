@@ -2,7 +2,8 @@
 
 import pytest
 
-from tuner.commands import Prepared, launch
+from tuner.commands.launching import launch
+from tuner.commands.preparing import PreparedStudy
 from tuner.database.engine import Database
 from tuner.errors import StudyExistsError
 from tuner.families import confirm
@@ -13,8 +14,8 @@ HEAD = (
 )
 
 
-def prepared(ends: str) -> Prepared:
-    return Prepared(confirm(loads(f"{HEAD}search:\n  n: {{{ends}}}\n")), None, {})
+def prepared(ends: str) -> PreparedStudy:
+    return PreparedStudy(confirm(loads(f"{HEAD}search:\n  n: {{{ends}}}\n")), None, {})
 
 
 def test_a_log_range_of_an_earlier_version_goes_on_as_float(database: Database) -> None:

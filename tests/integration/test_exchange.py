@@ -21,7 +21,7 @@ from sqlalchemy import text
 from tests.support import optuna_studies as theirs
 from tests.support.commands import tuner
 from tests.support.optuna_studies import make, opened, sqlite_url, study_facts, trial
-from tuner import commands
+from tuner.commands import reading, steering
 from tuner.database.engine import Database
 from tuner.database.optuna import bulk, rdb_rows
 from tuner.errors import BadInputError, StudyExistsError
@@ -47,7 +47,7 @@ def target(tmp_path: Path) -> Iterator[RDBStorage]:
 
 
 def names(database: Database) -> list[str]:
-    return [one.study.name for one in commands.overviews(database)]
+    return [one.study.name for one in reading.load_overviews(database)]
 
 
 def there(database: Database, storage: RDBStorage, **options: str) -> list[Copied]:
@@ -56,7 +56,7 @@ def there(database: Database, storage: RDBStorage, **options: str) -> list[Copie
 
 def back(database: Database, name: str, storage: RDBStorage, **options: str) -> int:
     """Export a study; returns its id there."""
-    copied = export_study(database, commands.find(database, name), storage.url, **options)
+    copied = export_study(database, reading.find(database, name), storage.url, **options)
     return storage.get_study_id_from_name(copied.name)
 
 
@@ -115,7 +115,7 @@ def test_choices_that_python_holds_for_equal_are_told_apart(
         source.set_trial_param(trial_id, "c", index, CategoricalDistribution(choices))
         source.set_trial_state_values(trial_id, OptunaState.COMPLETE, [0.0])
     there(database, source)
-    stored = commands.load_trials(database, commands.find(database, "mixed"))
+    stored = reading.load_trials(database, reading.find(database, "mixed"))
     assert repr([t.params["c"] for t in stored]) == repr(list(choices))
     returned = target.get_all_trials(back(database, "mixed", target))
     assert repr([t.params["c"] for t in returned]) == repr(list(choices))
@@ -129,7 +129,7 @@ def test_a_study_of_a_hundred_objectives(
     first = make(source, "many", trial(values=values), directions=directions)
     source.set_study_system_attr(first, "study:metric_names", [f"m{i}" for i in range(100)])
     there(database, source)
-    study = commands.find(database, "many")
+    study = reading.find(database, "many")
     assert study.metrics == tuple(f"m{i}" for i in range(100))
     assert study_facts(target, back(database, "many", target)) == study_facts(source, first)
 
@@ -142,7 +142,7 @@ def test_long_and_nested_attributes_and_constraints(
     one = trial(user_attrs=attrs, system_attrs=system)
     first = make(source, "attributes", one)
     there(database, source)
-    (stored,) = commands.load_trials(database, commands.find(database, "attributes"))
+    (stored,) = reading.load_trials(database, reading.find(database, "attributes"))
     assert json.dumps(stored.user_attrs) == json.dumps(attrs)
     third = back(database, "attributes", target)
     assert study_facts(target, third) == study_facts(source, first)
@@ -164,7 +164,7 @@ def test_local_times_become_moments(
 ) -> None:
     first = make(source, "times", trial())
     there(database, source)
-    (stored,) = commands.load_trials(database, commands.find(database, "times"))
+    (stored,) = reading.load_trials(database, reading.find(database, "times"))
     hour = {"America/New_York": (16, 0), "Asia/Kolkata": (6, 30)}[zone]
     assert stored.started_at == datetime(2026, 7, 1, *hour, 0, 123456, tzinfo=UTC)
     assert stored.seconds == 60
@@ -179,7 +179,7 @@ def test_the_hour_that_comes_twice_is_told_apart(
     times = [{"datetime_start": twice.replace(fold=fold)} for fold in (0, 1)]
     make(source, "twice", *(trial(**one, datetime_complete=None) for one in times))
     there(database, source)
-    stored = commands.load_trials(database, commands.find(database, "twice"))
+    stored = reading.load_trials(database, reading.find(database, "twice"))
     assert [t.started_at for t in stored] == [
         datetime(2026, 11, 1, hour, 30, tzinfo=UTC) for hour in (5, 6)
     ], zone
@@ -254,8 +254,8 @@ def test_what_ran_fails_in_the_copy_and_can_be_tried_again(
     make(source, "interrupted", trial(), running, trial(OptunaState.WAITING))
     (copied,) = there(database, source)
     assert copied.were_running == 1
-    study = commands.find(database, "interrupted")
-    done, failed, waiting = commands.load_trials(database, study)
+    study = reading.find(database, "interrupted")
+    done, failed, waiting = reading.load_trials(database, study)
     assert (failed.state, failed.cause) == (TrialState.FAILED, Cause.LOST)
     assert failed.message == "it was running when the study was copied"
     assert failed.finished_at is not None
@@ -268,10 +268,10 @@ def test_what_ran_fails_in_the_copy_and_can_be_tried_again(
     assert there_again[1].state is OptunaState.FAIL
     assert there_again[1].system_attrs["tuner:cause"] == "lost"
     import_studies(database, target.url, rename="again")
-    again = commands.load_trials(database, commands.find(database, "again"))[1]
+    again = reading.load_trials(database, reading.find(database, "again"))[1]
     assert (again.cause, again.message) == (failed.cause, failed.message)
     # queued again, Optuna hands it out with its parameters
-    assert commands.retry(database, "interrupted") == [1]
+    assert steering.retry(database, "interrupted") == [1]
     ours = optuna.load_study(study_name="interrupted", storage=Storage(database))
     asked = ours.ask()
     assert (asked.number, asked.suggest_float("x", 0, 1)) == (1, 0.5)
@@ -280,12 +280,12 @@ def test_what_ran_fails_in_the_copy_and_can_be_tried_again(
 def test_what_runs_here_fails_in_the_export(database: Database, target: RDBStorage) -> None:
     ours = optuna.create_study(study_name="live", storage=Storage(database))
     ours.ask().report(0.5, step=1)
-    study = commands.find(database, "live")
+    study = reading.find(database, "live")
     assert export_study(database, study, target.url).were_running == 1
     (copy,) = target.get_all_trials(target.get_study_id_from_name("live"))
     assert (copy.state, copy.intermediate_values) == (OptunaState.FAIL, {1: 0.5})
     assert copy.datetime_complete is not None
-    (still,) = commands.load_trials(database, study)
+    (still,) = reading.load_trials(database, study)
     assert still.state is TrialState.RUNNING
 
 
@@ -318,7 +318,7 @@ def test_an_export_that_breaks_leaves_nothing(database: Database, target: RDBSto
     half = trial(params={"\ud800": 0.5}, distributions={"\ud800": X})
     make(ours, "odd", trial(), half)  # a name that is no Unicode: SQLite refuses it
     with pytest.raises(BadInputError, match="surrogates not allowed"):
-        export_study(database, commands.find(database, "odd"), target.url)
+        export_study(database, reading.find(database, "odd"), target.url)
     assert target.get_all_studies() == []
 
 
@@ -335,7 +335,7 @@ def test_a_taken_name_is_not_touched(
     there(database, source, name="taken", rename="other")
     assert names(database) == ["taken", "other"]
     with pytest.raises(StudyExistsError, match="--as NAME"):
-        export_study(database, commands.find(database, "taken"), target.url)
+        export_study(database, reading.find(database, "taken"), target.url)
     back(database, "other", target, rename="third")
     assert sorted(s.study_name for s in target.get_all_studies()) == ["taken", "third"]
 

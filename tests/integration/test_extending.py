@@ -9,7 +9,7 @@ from sqlalchemy import text
 import tuner
 from tests.support import searching
 from tests.support.waiting import eventually
-from tuner import commands
+from tuner.commands import changing, launching, preparing, reading, steering
 from tuner.database import studies
 from tuner.database.engine import Database
 from tuner.database.optuna import writes
@@ -47,14 +47,14 @@ def finish(database: Database, *, reason: str | None = None) -> None:
 
 def now(database: Database) -> tuple[StudyState, int | None, Any]:
     """State, the budget of trials that claims obey and the one that the specification says."""
-    study = commands.find(database, "s")
+    study = reading.find(database, "s")
     trials = None if study.spec is None else study.spec["budget"]["trials"]
     return study.state, study.max_trials, trials
 
 
 def test_a_smaller_budget_does_not_reopen_a_finished_study(database: Database) -> None:
     launched(database, 3)
-    done = commands.change(database, "s", ["budget.trials=2"])
+    done = changing.change(database, "s", ["budget.trials=2"])
     assert done.changes == ()
     assert done.notes == (
         "budget.trials cannot be 2: 3 given out already",
@@ -67,7 +67,7 @@ def test_a_budget_below_what_is_given_out_becomes_that_and_ends_the_study(
     database: Database,
 ) -> None:
     launched(database, 2, trials=9)
-    done = commands.change(database, "s", ["budget.trials=1"])
+    done = changing.change(database, "s", ["budget.trials=1"])
     assert done.changes == ("budget.trials: 9 → 2",)
     assert done.notes == ("budget.trials cannot be 1: 2 given out already",)
     assert now(database) == (StudyState.FINISHED, 2, 2)
@@ -75,12 +75,12 @@ def test_a_budget_below_what_is_given_out_becomes_that_and_ends_the_study(
 
 def test_what_gives_no_trial_does_not_reopen(database: Database) -> None:
     launched(database, 3)
-    done = commands.change(database, "s", ["resources.priority=3"])
+    done = changing.change(database, "s", ["resources.priority=3"])
     assert done.changes == ("resources.priority: 0 → 3",)
     assert done.notes == ("the study stays finished: all 3 trials are done",)
-    done = commands.change(database, "s", ["budget.hours=5"])
+    done = changing.change(database, "s", ["budget.hours=5"])
     assert now(database) == (StudyState.FINISHED, 3, 3)
-    done = commands.change(database, "s", ["budget.trials=4"])
+    done = changing.change(database, "s", ["budget.trials=4"])
     assert (done.changes, done.notes) == (("budget.trials: 3 → 4",), ())
     assert now(database) == (StudyState.ACTIVE, 4, 4)
 
@@ -88,22 +88,22 @@ def test_what_gives_no_trial_does_not_reopen(database: Database) -> None:
 def test_more_trials_do_not_reopen_a_study_that_has_reached_its_target(database: Database) -> None:
     launched(database, 2, target=0.4)
     finish(database, reason="trial 1 reached the target 0.4 with 0.5")
-    done = commands.change(database, "s", ["budget.trials=9"])
+    done = changing.change(database, "s", ["budget.trials=9"])
     assert done.notes == (
         "the study stays finished: trial 1 reached the target 0.4 with 0.5: remove that limit with "
         "`tuner change s budget.target=null` to continue",
     )
-    commands.change(database, "s", ["budget.target=0.9"])
+    changing.change(database, "s", ["budget.target=0.9"])
     assert now(database) == (StudyState.ACTIVE, 9, 9)
 
 
 def test_running_a_file_with_a_smaller_budget_is_no_reason_to_go_on(database: Database) -> None:
     trainer = launched(database, 3)
     budget = trainer.search.spec.budget.model_copy(update={"trials": 2})
-    prepared = commands.Prepared(
+    prepared = preparing.PreparedStudy(
         trainer.search.spec.model_copy(update={"budget": budget}), None, {}
     )
-    again = commands.launch(database, prepared, resume=True)
+    again = launching.launch(database, prepared, resume=True)
     assert again.notes == (
         "budget.trials cannot be 2: 3 given out already",
         "the study stays finished: all 3 trials are done",
@@ -119,23 +119,23 @@ def test_what_would_never_be_tried_is_not_queued(database: Database) -> None:
         r"budget for it with `--extend`, or `tuner change s budget\.trials=4`$"
     )
     with pytest.raises(StudyStateError, match=refused):
-        commands.enqueue(database, "s", {})
+        steering.enqueue(database, "s", {})
     assert running is not None
     trainer.finish(running)
     finish(database)
     with pytest.raises(StudyStateError, match=refused):
-        commands.enqueue(database, "s", {})
-    assert len(commands.load_trials(database, commands.find(database, "s"))) == 3
-    assert commands.enqueue(database, "s", {}, extend=True) == 3
+        steering.enqueue(database, "s", {})
+    assert len(reading.load_trials(database, reading.find(database, "s"))) == 3
+    assert steering.enqueue(database, "s", {}, extend=True) == 3
     assert now(database) == (StudyState.ACTIVE, 4, 4)
     with pytest.raises(StudyStateError, match=r"budget\.trials=5`$"):
-        commands.enqueue(database, "s", {})
+        steering.enqueue(database, "s", {})
     held = trainer.claim()
     assert held is not None
     assert held.number == 3
     trainer.finish(held)
     finish(database)
-    assert commands.find(database, "s").reason == "all 4 trials are done"
+    assert reading.find(database, "s").reason == "all 4 trials are done"
 
 
 WAITING_FOR_A_LOCK = text(
@@ -146,7 +146,7 @@ WAITING_FOR_A_LOCK = text(
 
 def test_what_is_queued_while_the_last_unit_is_claimed_knows_of_it(database: Database) -> None:
     launched(database, 2)
-    study_id = commands.find(database, "s").id
+    study_id = reading.find(database, "s").id
 
     def is_waiting() -> bool:
         with database.statement() as connection:
@@ -155,19 +155,19 @@ def test_what_is_queued_while_the_last_unit_is_claimed_knows_of_it(database: Dat
     with ThreadPoolExecutor(1) as other:
         with database.transaction() as connection:
             assert writes.create(connection, study_id, TrialState.RUNNING, starts_now=True)
-            queued = other.submit(commands.enqueue, database, "s", {})
+            queued = other.submit(steering.enqueue, database, "s", {})
             eventually(is_waiting)
         with pytest.raises(StudyStateError, match=r"^all 3 trials .*budget\.trials=4`$"):
             queued.result()
-    assert len(commands.load_trials(database, commands.find(database, "s"))) == 3
+    assert len(reading.load_trials(database, reading.find(database, "s"))) == 3
 
 
 def test_a_retried_trial_needs_no_unit_whatever_else_is_queued(database: Database) -> None:
     trainer = launched(database, 2)
-    commands.enqueue(database, "s", {})
-    commands.change(database, "s", ["budget.trials=2"])
+    steering.enqueue(database, "s", {})
+    changing.change(database, "s", ["budget.trials=2"])
     assert now(database) == (StudyState.FINISHED, 2, 2)
-    assert commands.retry(database, "s") == [0]
+    assert steering.retry(database, "s") == [0]
     assert now(database)[0] is StudyState.ACTIVE
     held = trainer.claim()
     assert held is not None
@@ -181,13 +181,13 @@ def test_a_retried_trial_needs_no_unit_whatever_else_is_queued(database: Databas
 def test_a_smaller_budget_says_what_it_leaves_in_the_queue(database: Database) -> None:
     launched(database, 1)
     for _ in range(2):
-        commands.enqueue(database, "s", {})
+        steering.enqueue(database, "s", {})
     left = "the budget leaves out {}: `tuner change s budget.trials=3` includes {}"
-    done = commands.change(database, "s", ["budget.trials=2"])
+    done = changing.change(database, "s", ["budget.trials=2"])
     assert done.notes == (left.format("1 queued configuration", "it"),)
-    done = commands.change(database, "s", ["budget.trials=1"])
+    done = changing.change(database, "s", ["budget.trials=1"])
     assert done.notes == (left.format("2 queued configurations", "all of them"),)
-    done = commands.change(database, "s", ["budget.trials=3"])
+    done = changing.change(database, "s", ["budget.trials=3"])
     assert (done.study.state, done.notes) == (StudyState.ACTIVE, ())
 
 
@@ -195,21 +195,21 @@ def test_what_has_ended_a_study_is_named_with_the_setting_that_lifts_it(database
     launched(database, 2, target=0.4, patience=7)
     finish(database, reason="trial 1 reached the target 0.4 with 0.5")
     with pytest.raises(StudyStateError) as refused:
-        commands.resume(database, "s")
+        steering.resume(database, "s")
     assert str(refused.value) == (
         "the study `s` is finished (trial 1 reached the target 0.4 with 0.5); only paused or "
         "stopped studies can be resumed: remove these limits with `tuner change s "
         "budget.target=null budget.patience=null` to continue"
     )
-    commands.change(database, "s", ["budget.target=null", "budget.patience=null"])
+    changing.change(database, "s", ["budget.target=null", "budget.patience=null"])
     assert now(database)[0] is StudyState.ACTIVE
 
 
 def test_what_is_queued_of_a_paused_study_waits_for_it(database: Database) -> None:
     launched(database, 1)
-    commands.pause(database, "s")
-    assert commands.enqueue(database, "s", {}) == 1
-    assert commands.retry(database, "s") == [0]
+    steering.pause(database, "s")
+    assert steering.enqueue(database, "s", {}) == 1
+    assert steering.retry(database, "s") == [0]
     assert now(database)[0] is StudyState.PAUSED
 
 
@@ -217,23 +217,23 @@ def test_queueing_does_not_reopen_what_has_reached_its_target(database: Database
     launched(database, 2, target=0.4)
     finish(database, reason="trial 1 reached the target 0.4 with 0.5")
     reached = r"^trial 1 reached the target 0\.4 with 0\.5: remove that limit with `tuner ch"
-    for queue in (commands.retry, lambda *of: commands.enqueue(*of, {}, extend=True)):
+    for queue in (steering.retry, lambda *of: steering.enqueue(*of, {}, extend=True)):
         with pytest.raises(StudyStateError, match=reached):
             queue(database, "s")
-    trials = commands.load_trials(database, commands.find(database, "s"))
+    trials = reading.load_trials(database, reading.find(database, "s"))
     assert [t.state for t in trials] == [TrialState.FAILED, TrialState.COMPLETE]
 
 
 def test_a_retried_trial_needs_what_it_lacks(database: Database) -> None:
     launched(database, 3)
-    commands.change(database, "s", ["budget.hours=1e-9"])
+    changing.change(database, "s", ["budget.hours=1e-9"])
     hours = r"^the hours of the study `s` are over: raise its budget with `tuner change s bu"
     with pytest.raises(StudyStateError, match=hours):
-        commands.retry(database, "s")
+        steering.retry(database, "s")
     assert now(database)[0] is StudyState.FINISHED
-    commands.change(database, "s", ["budget.hours=null"])
+    changing.change(database, "s", ["budget.hours=null"])
     assert now(database)[0] is StudyState.FINISHED
-    assert commands.retry(database, "s", 0) == [0]  # it has its unit of the budget
+    assert steering.retry(database, "s", 0) == [0]  # it has its unit of the budget
     assert now(database) == (StudyState.ACTIVE, 3, 3)
 
 
@@ -244,25 +244,25 @@ def test_a_finished_study_is_not_resumed_but_extended(database: Database) -> Non
         r"be resumed: raise its budget with `tuner change s budget\.trials=4` or more to continue$"
     )
     with pytest.raises(StudyStateError, match=sentence):
-        commands.resume(database, "s")
+        steering.resume(database, "s")
 
 
 def test_a_study_of_optuna_has_a_budget_of_trials_alone(database: Database) -> None:
     study = tuner.create_study(study_name="s", storage=Storage(database))
     study.optimize(lambda trial: trial.number, n_trials=2)
-    done = commands.change(database, "s", ["budget.trials=1"])
+    done = changing.change(database, "s", ["budget.trials=1"])
     assert done.changes == ("budget.trials: not set → 2",)
     assert done.notes == ("budget.trials cannot be 1: 2 given out already",)
     assert now(database) == (StudyState.FINISHED, 2, None)
-    assert commands.enqueue(database, "s", {"x": 1}, extend=True) == 2
+    assert steering.enqueue(database, "s", {"x": 1}, extend=True) == 2
     assert now(database) == (StudyState.ACTIVE, 3, None)
-    assert commands.change(database, "s", ["budget.trials=null"]).changes == (
+    assert changing.change(database, "s", ["budget.trials=null"]).changes == (
         "budget.trials: 3 → not set",
     )
     with pytest.raises(SpecError, match=r"`budget\.hours` cannot be changed: the study was made"):
-        commands.change(database, "s", ["budget.hours=3"])
+        changing.change(database, "s", ["budget.hours=3"])
     with pytest.raises(SpecError, match=r"^budget\.trials: "):
-        commands.change(database, "s", ["budget.trials=0"])
+        changing.change(database, "s", ["budget.trials=0"])
 
 
 def test_what_is_left_of_a_budget_is_said(database: Database) -> None:
@@ -277,4 +277,4 @@ def test_what_is_left_of_a_budget_is_said(database: Database) -> None:
             connection.execute(text("UPDATE tuner.studies SET epochs_issued = 0"))
             connection.execute(text(f"UPDATE tuner.studies SET {column} = {value}"))
         with pytest.raises(StudyStateError, match=f"^{sentence}"):
-            commands.enqueue(database, "s", {})
+            steering.enqueue(database, "s", {})

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from tests.support.searching import LEASE, launch, spec
 from tests.support.studies import quick
 from tests.support.waiting import eventually
-from tuner import commands
+from tuner.commands import launching, preparing, reading
 from tuner.database import hints, leases, studies, trials, workers
 from tuner.database.engine import Database
 from tuner.database.hints import ListeningDatabase
@@ -153,7 +153,7 @@ def test_an_idle_worker_is_woken_by_a_launch(
     settings = Settings(home=tmp_path, listen=listen)
     monkeypatch.setattr(loop, "LISTENING_POLL", 1e6)
     monkeypatch.setattr(loop, "POLL", 1e6 if listen else 0.1)
-    prepared = commands.prepare_study(database, quick(tmp_path, trials=3, epochs=1), settings)
+    prepared = preparing.prepare_study(database, quick(tmp_path, trials=3, epochs=1), settings)
     told = ListeningDatabase(database, hints.TRIALS, listen=True)
     touch(told)
 
@@ -161,8 +161,8 @@ def test_an_idle_worker_is_woken_by_a_launch(
         mine = Database(database.url)
         try:
             eventually(lambda: is_there(mine))
-            commands.launch(mine, prepared)
-            eventually(lambda: commands.find(mine, "quick").state is StudyState.FINISHED)
+            launching.launch(mine, prepared)
+            eventually(lambda: reading.find(mine, "quick").state is StudyState.FINISHED)
         finally:
             mine.close()
             os.kill(os.getpid(), signal.SIGTERM)
@@ -171,7 +171,7 @@ def test_an_idle_worker_is_woken_by_a_launch(
     thread.start()
     loop.Worker(database, settings, [Slot("cpu", 1)]).run()
     thread.join()
-    study = commands.find(database, "quick")
+    study = reading.find(database, "quick")
     assert study.state is StudyState.FINISHED
     assert hears(told) == {study.id}
     told.close()

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.support.searching import Trainer, launch, search, spec
-from tuner import commands
+from tuner.commands import steering
 from tuner.database import leases, studies
 from tuner.database.engine import Database
 from tuner.search.storage import Storage
@@ -72,5 +72,5 @@ def test_a_trial_that_is_tried_again_is_feasible_until_it_fails_again(database: 
         ).scalars()
         assert list(seen) == ["[1.0]"]
 
-    assert commands.retry(database, name) == [0]
+    assert steering.retry(database, name) == [0]
     assert storage.get_trial(held.claimed.id).constraints == {}

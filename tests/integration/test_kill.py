@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from tests.support.bench import LEASE, Bench
-from tuner import commands
+from tuner.commands import steering
 from tuner.database import leases, studies, trials, workers
 from tuner.database.engine import Database
 from tuner.errors import LeaseLostError, StudyStateError, TrialNotFoundError, WorkerNotFoundError
@@ -13,7 +13,7 @@ from tuner.trials import Cause, Report, StudyState, TrialState
 
 
 def kill(bench: Bench, number: int) -> None:
-    commands.kill(bench.database, "bench", number, by="ada")
+    steering.kill(bench.database, "bench", number, by="ada")
 
 
 def test_a_killed_trial_has_failed_for_good_and_its_worker_learns_of_it(database: Database) -> None:
@@ -35,7 +35,7 @@ def test_a_killed_trial_has_failed_for_good_and_its_worker_learns_of_it(database
     assert [report.step for report in trial.reports] == [1]
     assert bench.claim() is not None, "the rest of the budget is there"
     assert bench.claim() is None, "and no more than that"
-    assert commands.retry(database, "bench", held.number) == [held.number]
+    assert steering.retry(database, "bench", held.number) == [held.number]
 
 
 def test_killing_gives_the_rest_of_the_epochs_back(database: Database) -> None:
@@ -81,10 +81,10 @@ def test_a_worker_is_told_to_drain_once_somebody_asks(database: Database) -> Non
     with database.statement() as connection:
         workers.register(connection, one, host="h", pid=1, slots=1, devices=["cpu"], version="0")
         assert not workers.seen(connection, one)
-    commands.drain(database, one)
+    steering.drain(database, one)
     with database.statement() as connection:
         assert workers.seen(connection, one)
         workers.stopped(connection, one)
     for gone in (one, uuid.uuid4()):
         with pytest.raises(WorkerNotFoundError):
-            commands.drain(database, gone)
+            steering.drain(database, gone)

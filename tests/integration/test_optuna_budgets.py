@@ -15,7 +15,7 @@ from sqlalchemy import text
 import tuner
 from tests.support import searching
 from tests.support.waiting import STUCK
-from tuner import commands
+from tuner.commands import changing, reading, steering
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, SpecError, StudyClosedError
 from tuner.search.storage import Storage
@@ -44,7 +44,7 @@ def create(database: Database, **options: Any) -> Any:
 
 
 def stored(database: Database, name: str = "notebook") -> Any:
-    return commands.find(database, name)
+    return reading.find(database, name)
 
 
 def launched(database: Database, **budget: Any) -> optuna.Study:
@@ -96,7 +96,7 @@ def test_optimize_ends_with_its_budget(database: Database, sentences: list[str])
         "the study `notebook` is finished (all 5 trials are done): "
         "raise its budget with `tuner change notebook budget.trials=6` or more to continue"
     ]
-    commands.change(database, "notebook", ["budget.trials=6"])
+    changing.change(database, "notebook", ["budget.trials=6"])
     study.optimize(objective, n_trials=100)
     assert len(study.trials) == 6
 
@@ -128,7 +128,7 @@ def test_a_budget_is_a_number_of_trials(database: Database, trials: Any) -> None
         BadInputError, match="trials: must be a whole number from 1 to 1,000,000, is"
     ):
         create(database, trials=trials)
-    assert commands.studies_of(database) == []
+    assert reading.list_studies(database) == []
 
 
 def test_a_budget_may_be_numpys(database: Database) -> None:
@@ -192,7 +192,7 @@ def test_what_is_enqueued_takes_its_unit_when_it_starts(database: Database) -> N
         OptunaState.COMPLETE,
         OptunaState.WAITING,
     ]
-    commands.change(database, "notebook", ["budget.trials=3"])
+    changing.change(database, "notebook", ["budget.trials=3"])
     study.optimize(objective, n_trials=10)
     assert [t.params["x"] for t in study.trials] == [0.1, 0.2, 0.3]
 
@@ -218,7 +218,7 @@ def test_a_trial_that_is_tried_again_is_the_same_one(database: Database) -> None
         raise ValueError
 
     study.optimize(failing, n_trials=2, catch=ValueError)
-    assert commands.retry(database, "notebook") == [0, 1]
+    assert steering.retry(database, "notebook") == [0, 1]
     assert stored(database).state is StudyState.ACTIVE
     study.optimize(objective, n_trials=10)
     assert [t.state for t in study.trials] == [OptunaState.COMPLETE] * 2
@@ -228,11 +228,11 @@ def test_a_trial_that_is_added_takes_a_unit_in_any_state(database: Database) -> 
     study = create(database, trials=2)
     known = optuna.trial.create_trial(value=1.0)
     study.add_trial(known)
-    commands.pause(database, "notebook")
+    steering.pause(database, "notebook")
     study.add_trial(known)  # it runs nowhere
     with pytest.raises(StudyClosedError, match="is paused"):
         study.add_trial(known)
-    commands.resume(database, "notebook")
+    steering.resume(database, "notebook")
     with pytest.raises(StudyClosedError, match=r"all 2 trials are done.*budget\.trials=3"):
         study.add_trial(known)
     assert len(study.trials) == 2
@@ -241,8 +241,8 @@ def test_a_trial_that_is_added_takes_a_unit_in_any_state(database: Database) -> 
 @pytest.mark.parametrize(
     ("steer", "sentence"),
     [
-        (commands.pause, "the study `notebook` is paused (paused by the user)"),
-        (commands.stop, "the study `notebook` is stopped (stopped by the user)"),
+        (steering.pause, "the study `notebook` is paused (paused by the user)"),
+        (steering.stop, "the study `notebook` is stopped (stopped by the user)"),
     ],
 )
 def test_pausing_ends_what_optimizes(
@@ -262,7 +262,7 @@ def test_pausing_ends_what_optimizes(
     assert sentences == [sentence + goes_on]
     states = [t.state for t in study.trials]
     assert states == [OptunaState.COMPLETE, OptunaState.COMPLETE, OptunaState.WAITING]
-    commands.resume(database, "notebook")
+    steering.resume(database, "notebook")
     study.optimize(objective, n_trials=1)
     assert study.trials[2].params == {"x": 0.25}
 
@@ -312,7 +312,7 @@ def test_a_target_ends_what_optuna_optimizes(database: Database) -> None:
     study.optimize(lambda trial: trial.number / 4, n_trials=9)
     assert len(study.trials) == 4
     assert stored(database, "launched").reason == "trial 3 reached the target 0.75 with 0.75"
-    commands.change(database, "launched", ["budget.target=null", "budget.patience=2"])
+    changing.change(database, "launched", ["budget.target=null", "budget.patience=2"])
     study.optimize(lambda _: 0.5, n_trials=9)
     assert len(study.trials) == 6
     assert stored(database, "launched").state is StudyState.FINISHED
@@ -330,9 +330,9 @@ def test_a_dead_processs_trial_can_be_killed_and_the_study_ends(database: Databa
     study.ask()
     study.optimize(objective, n_trials=10)
     assert stored(database).state is StudyState.ACTIVE
-    commands.kill(database, "notebook", 0, by="test")
+    steering.kill(database, "notebook", 0, by="test")
     assert stored(database).reason == "all 2 trials are done"
-    assert [t.state for t in commands.load_trials(database, stored(database))] == [
+    assert [t.state for t in reading.load_trials(database, stored(database))] == [
         TrialState.FAILED,
         TrialState.COMPLETE,
     ]
@@ -374,6 +374,6 @@ def test_many_processes_share_a_budget_to_the_trial(
         assert end.count(f"budget.trials={TRIALS + 1}` or more to continue") == 1
     study = stored(database)
     assert (study.state, study.issued) == (StudyState.FINISHED, TRIALS)
-    trials = commands.load_trials(database, study)
+    trials = reading.load_trials(database, study)
     assert [t.number for t in trials] == list(range(TRIALS))
     assert {t.state for t in trials} == {TrialState.COMPLETE}

@@ -19,7 +19,7 @@ from tests.support.homes import new_home
 from tests.support.searching import Trainer, launch, search, spec
 from tests.support.studies import quick
 from tests.support.waiting import eventually
-from tuner import commands
+from tuner.commands import reading
 from tuner.database.engine import Database
 from tuner.database.prepared_statements import Prepared
 from tuner.trials import StudyState, TrialState
@@ -98,9 +98,9 @@ def test_a_study_runs_through_it(
         "run", str(quick(tmp_path, trials=8)), "-w", "2", environment=environment, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    study = commands.find(database, "quick")
+    study = reading.find(database, "quick")
     assert (study.state, study.issued) == (StudyState.FINISHED, 8)
-    found = commands.load_trials(database, study)
+    found = reading.load_trials(database, study)
     assert [t.number for t in found] == list(range(8))
     assert all(t.state.is_finished and t.reports for t in found)
     assert all(t.started_at and t.finished_at and t.started_at < t.finished_at for t in found)
@@ -130,7 +130,7 @@ def test_workers_share_its_connections(pooled: Start, database: Database) -> Non
     for thread in threads:
         thread.join()
     assert sum(own, Counter()) == Counter(range(60))
-    found = commands.load_trials(database, commands.find(database, of.name))
+    found = reading.load_trials(database, reading.find(database, of.name))
     assert all([r.step for r in t.reports] == [1, 2, 3] for t in found)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import searching
 from tests.support.searching import Trainer
-from tuner import commands
+from tuner.commands import changing, preparing, reading, steering
 from tuner.database import leases, studies
 from tuner.database.engine import Database
 from tuner.errors import StudyStateError
@@ -51,7 +51,7 @@ def end(database: Database, trainer: Trainer) -> Any:
 
 
 def trials(database: Database) -> list[Trial]:
-    return commands.load_trials(database, commands.find(database, "s"))
+    return reading.load_trials(database, reading.find(database, "s"))
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
@@ -114,7 +114,7 @@ def test_what_runs_or_waits_is_no_end(database: Database) -> None:
 def test_enqueued_configurations_count_and_may_repeat(database: Database) -> None:
     (trainer,) = launch(database, spec())
     for colour in ("red", "red"):
-        commands.enqueue(database, "s", {"colour": colour})
+        steering.enqueue(database, "s", {"colour": colour})
     for _ in range(4):
         held = trainer.claim()
         assert held is not None
@@ -124,8 +124,8 @@ def test_enqueued_configurations_count_and_may_repeat(database: Database) -> Non
     colours = [t.params["colour"] for t in trials(database)]
     assert colours[:2] == ["red", "red"]
     assert sorted(map(str, colours[2:])) == ["blue", "green"]
-    commands.enqueue(database, "s", {"colour": "blue"})  # once more, by name
-    assert commands.find(database, "s").state is StudyState.ACTIVE
+    steering.enqueue(database, "s", {"colour": "blue"})  # once more, by name
+    assert reading.find(database, "s").state is StudyState.ACTIVE
     held = trainer.claim()
     assert held is not None
     assert held.params["colour"] == "blue"
@@ -141,7 +141,7 @@ def test_a_failed_configuration_was_tried_until_it_is_retried(database: Database
         trainer.finish(held, TrialState.FAILED, cause=Cause.USER_ERROR)
     assert trainer.claim() is None
     assert end(database, trainer).reason == REASON
-    assert commands.retry(database, "s", 1) == [1]
+    assert steering.retry(database, "s", 1) == [1]
     held = trainer.claim()
     assert held is not None
     assert held.number == 1
@@ -173,7 +173,7 @@ def test_a_study_that_its_space_ends_next_does_not_blame_the_budget_that_ended_i
         assert held is not None
         trainer.finish(held)
     assert end(database, trainer).reason == "all 3 trials are done"
-    done = commands.change(database, "s", ["budget.trials=20"])
+    done = changing.change(database, "s", ["budget.trials=20"])
     assert done.notes[0].startswith(f"the study stays finished: {REASON}: `tuner change s sampler")
 
 
@@ -184,14 +184,14 @@ def test_a_used_up_space_is_reopened_by_repeats_alone(database: Database) -> Non
         assert held is not None
         trainer.finish(held)
     end(database, trainer)
-    done = commands.change(database, "s", ["budget.trials=20"])
+    done = changing.change(database, "s", ["budget.trials=20"])
     repeat = "`tuner change s sampler.repeat=true` repeats them"
     assert done.notes == (f"the study stays finished: {REASON}: {repeat}",)
     with pytest.raises(
         StudyStateError, match=r": `tuner change s sampler\.repeat=true` repeats them$"
     ):
-        commands.resume(database, "s")
-    done = commands.change(database, "s", ["sampler.repeat=true"])
+        steering.resume(database, "s")
+    done = changing.change(database, "s", ["sampler.repeat=true"])
     assert (done.changes, done.notes) == (("sampler.repeat: false → true",), ())
     assert done.study.state is StudyState.ACTIVE
 
@@ -246,14 +246,14 @@ def test_a_launch_says_that_the_space_is_smaller_than_the_budget(
         "objective: {metric: loss, direction: minimize}\nsearch: {kind: [a, b, c]}\n"
     )
     file.write_text(f"{head}budget: {{trials: 8}}\n")
-    prepared = commands.prepare_study(database, file, settings())
+    prepared = preparing.prepare_study(database, file, settings())
     assert prepared.notes == (
         "its space has 3 configurations: the study ends once all of them have been tried, before "
         "8 trials",
     )
     file.write_text(head.replace("kind: [a, b, c]", "x: {low: 0, high: 1}"))
-    (note,) = commands.prepare_study(database, file, settings()).notes
+    (note,) = preparing.prepare_study(database, file, settings()).notes
     assert note.endswith("(`x` takes whole numbers only; to search fractions, write an end as 0.0)")
     for more in ("budget: {trials: 3}\n", "sampler: {repeat: true}\n"):
         file.write_text(head + more)
-        assert commands.prepare_study(database, file, settings()).notes == ()
+        assert preparing.prepare_study(database, file, settings()).notes == ()

@@ -9,7 +9,7 @@ from sqlalchemy import event, text
 
 from tests.support.bench import Bench
 from tests.support.searching import launch, spec
-from tuner import commands
+from tuner.commands import changing, reading
 from tuner.database import leases, studies, trials
 from tuner.database.engine import Database
 from tuner.errors import SpecError
@@ -131,7 +131,7 @@ def test_an_idle_worker_asks_the_same_few_questions_however_many_studies_there_a
 
 def test_a_change_is_obeyed_by_the_next_claim(database: Database) -> None:
     id_ = launch(database, spec("s", trials=1))
-    changes = commands.change(
+    changes = changing.change(
         database, "s", ["budget.trials=5", "resources.priority=3", "resources.labels.gpu=x"]
     ).changes
     assert changes == (
@@ -165,9 +165,9 @@ def test_a_finished_study_goes_on_with_a_larger_budget(database: Database) -> No
     id_ = launch(database, spec("s", trials=1))
     with database.statement() as connection:
         studies.set_state(connection, id_, StudyState.FINISHED, allowed=[StudyState.ACTIVE])
-    assert commands.change(database, "s", ["budget.trials=1"]).changes == ()
-    assert commands.find(database, "s").state is StudyState.FINISHED
-    assert commands.change(database, "s", ["budget.trials=2"]).study.state is StudyState.ACTIVE
+    assert changing.change(database, "s", ["budget.trials=1"]).changes == ()
+    assert reading.find(database, "s").state is StudyState.FINISHED
+    assert changing.change(database, "s", ["budget.trials=2"]).study.state is StudyState.ACTIVE
 
 
 @pytest.mark.parametrize(
@@ -187,16 +187,16 @@ def test_what_cannot_be_changed_is_said_and_changes_nothing(
 ) -> None:
     launch(database, spec("s", trials=9))
     with pytest.raises(SpecError) as error:
-        commands.change(database, "s", ["budget.trials=5", field])
+        changing.change(database, "s", ["budget.trials=5", field])
     assert sentence in str(error.value)
-    assert commands.find(database, "s").max_trials == 9
+    assert reading.find(database, "s").max_trials == 9
 
 
 def test_nothing_but_the_trials_of_a_study_of_optunas_can_be_changed(database: Database) -> None:
     with database.transaction() as connection:
         studies.create(connection, "o", ["minimize"])
     with pytest.raises(SpecError, match="was made through Optuna"):
-        commands.change(database, "o", ["budget.trials=5", "resources.priority=1"])
-    assert commands.find(database, "o").max_trials is None
-    commands.change(database, "o", ["budget.trials=5"])
-    assert commands.find(database, "o").max_trials == 5
+        changing.change(database, "o", ["budget.trials=5", "resources.priority=1"])
+    assert reading.find(database, "o").max_trials is None
+    changing.change(database, "o", ["budget.trials=5"])
+    assert reading.find(database, "o").max_trials == 5

@@ -18,8 +18,8 @@ import psutil
 from tests.support.commands import tuner
 from tests.support.postgres import Server
 from tests.support.waiting import STUCK, eventually
-from tuner import commands
 from tuner.artifacts import REPORTS_FILE
+from tuner.commands import reading
 from tuner.database import schema
 from tuner.database.engine import Database, parse_url
 from tuner.database.trials import attempts
@@ -156,13 +156,13 @@ class Lab:
     def trials(self, moment: str) -> list[Trial]:
         """The study's trials, by number; none while the database does not answer."""
         with suppress(DatabaseError):
-            return commands.load_trials(self.database, commands.find(self.database, moment))
+            return reading.load_trials(self.database, reading.find(self.database, moment))
         return []
 
     def is_finished(self, moment: str) -> bool:
         """Whether the study has ended."""
         with suppress(DatabaseError):
-            return commands.find(self.database, moment).state is StudyState.FINISHED
+            return reading.find(self.database, moment).state is StudyState.FINISHED
         return False
 
     def check(self, moment: str) -> None:
@@ -175,7 +175,7 @@ class Lab:
 
     def _check(self, moment: str) -> None:
         eventually(lambda: self.is_finished(moment), progress=lambda: self.trials(moment))
-        study = commands.find(self.database, moment)
+        study = reading.find(self.database, moment)
         trials = self.trials(moment)
         assert study.issued == TRIALS
         assert [t.number for t in trials] == list(range(TRIALS))
@@ -197,7 +197,7 @@ class Lab:
         """All that tells what happened to a study's trials."""
         lines: list[str] = []
         with suppress(DatabaseError):
-            study = commands.find(self.database, moment)
+            study = reading.find(self.database, moment)
             lines += [f"{study}", *map(str, self.trials(moment))]
             with self.database.statement() as connection:
                 lines += map(str, attempts(connection, study.id))

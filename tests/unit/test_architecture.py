@@ -24,7 +24,7 @@ def loaded(code: str, *candidates: str) -> list[str]:
 
 
 def test_the_command_line_and_a_worker_never_load_what_trains() -> None:
-    code = "import tuner.cli.app, tuner.commands, tuner.export, tuner.worker.loop"
+    code = "import tuner.cli.app, tuner.commands.exporting, tuner.export, tuner.worker.loop"
     assert loaded(code, "torch", "gensim", "scipy", "sklearn", "pandas", "pyarrow", "plotly") == []
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support import synthetic
-from tuner import confirmations
+from tuner.winner import confirmations
 
 
 def candidate(number: int, standing: str, **more: Any) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def test_what_a_former_version_has_stored_is_judged_anew() -> None:
         ],
     }
     study = synthetic.study(user_attrs={confirmations.ATTRIBUTE: stored})
-    found = confirmations.of_study(study)
+    found = confirmations.read(study)
     assert found is not None
     assert (found["winner"], found["best_mean"]) == (0, 0)
     by_number = {c["number"]: c for c in found["candidates"]}
@@ -142,4 +142,4 @@ def test_what_a_former_version_has_stored_is_judged_anew() -> None:
     assert by_number[1]["interval"] == [0.0, 1.0]
     assert by_number[2]["interval"] is None
     assert confirmations.sentences(found)[1] == confirmations.FORMER
-    assert confirmations.of_study(synthetic.study()) is None
+    assert confirmations.read(synthetic.study()) is None

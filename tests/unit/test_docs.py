@@ -12,7 +12,7 @@ import typer.main
 from pydantic import BaseModel
 
 from tuner.cli.app import app
-from tuner.experiments import searched
+from tuner.commands.experiments import searchable_parameters
 from tuner.families import confirm
 from tuner.settings import Settings
 from tuner.study_file.data import DataSpec, Split
@@ -166,5 +166,5 @@ def examples() -> list[str]:
 def test_every_example_is_a_valid_study_file() -> None:
     assert examples()
     for text in examples():
-        _, sources = loads_all(text, parameters=searched)
+        _, sources = loads_all(text, parameters=searchable_parameters)
         assert all(confirm(source).name for source in sources)

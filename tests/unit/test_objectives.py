@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner import commands
 from tuner.errors import SpecError
 from tuner.families import confirm
 from tuner.study_file.load import loads
@@ -21,6 +20,7 @@ from tuner.trials import (
     pareto_front,
     unbeaten,
 )
+from tuner.winner import choice
 
 HEAD = "name: x\nfamily: cnn\ndata: digits\n"
 
@@ -128,7 +128,7 @@ def test_between_equal_trials_the_other_objectives_decide_which_is_the_best() ->
         name="x", state=StudyState.FINISHED, directions=("maximize", "minimize"),
         metrics=("accuracy", "latency"), family="cnn", spec=None, max_trials=3,
     )  # fmt: skip
-    best = commands.best_of(trials, study)
+    best = choice.select_best(trials, study)
     assert best is not None
     assert best.number == 2
-    assert commands.best_of([], study) is None
+    assert choice.select_best([], study) is None

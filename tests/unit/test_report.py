@@ -13,8 +13,8 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from tests.support import synthetic
-from tuner.commands import Overview
-from tuner.experiments import compared
+from tuner.commands.experiments import summarize
+from tuner.commands.reading import Overview
 from tuner.figures import theme
 from tuner.report import document
 from tuner.report.material import Material
@@ -424,7 +424,7 @@ def test_an_experiment_compares_its_families_and_has_a_part_of_each() -> None:
         study = synthetic.study(name=f"digits-{family}", family=family, experiment="digits")
         trials = synthetic.trials(40, seed=seed)
         counts = {s: sum(t.state is s for t in trials) for s in TrialState}
-        one = compared(Overview(study, counts), trials)
+        one = summarize(Overview(study, counts), trials)
         found.append((one, _material(study, trials, confirmation=CONTEST if seed else None)))
     html = document.render_experiment("digits", found, versions=synthetic.VERSIONS)
     page = _parsed(html)
@@ -442,7 +442,7 @@ def test_an_experiment_compares_its_families_and_has_a_part_of_each() -> None:
     assert "0.9771" in rows
     assert f"{SCRIPT}{IMAGE}" in rows
     none = [
-        (compared(Overview(one.study, dict.fromkeys(TrialState, 0)), []), Material(one.study, []))
+        (summarize(Overview(one.study, dict.fromkeys(TrialState, 0)), []), Material(one.study, []))
         for one, _ in found
     ]
     page = _parsed(document.render_experiment("digits", none, versions={}))

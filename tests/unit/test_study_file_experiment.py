@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tuner.commands.experiments import searchable_parameters
 from tuner.errors import SpecError
-from tuner.experiments import searched
 from tuner.study_file.load import Source, load_all
 
 HEAD = "name: reviews\ndata: {path: reviews.csv}\n"
@@ -14,7 +14,7 @@ HEAD = "name: reviews\ndata: {path: reviews.csv}\n"
 def loaded(folder: Path, text: str, *overrides: str) -> dict[str, Source]:
     file = folder / "x.yaml"
     file.write_text(text, encoding="utf-8")
-    _, sources = load_all(file, overrides, parameters=searched)
+    _, sources = load_all(file, overrides, parameters=searchable_parameters)
     return {source.spec.family: source for source in sources}
 
 

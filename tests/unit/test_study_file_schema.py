@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from tuner.commands.experiments import searchable_parameters
 from tuner.errors import SpecError
-from tuner.experiments import searched
 from tuner.families import confirm
 from tuner.study_file.document import parse
 from tuner.study_file.load import load_all, loads, loads_all
@@ -184,7 +184,7 @@ def by_loader(text: str) -> bool:
 
 def all_by_loader(text: str) -> bool:
     try:
-        loads_all(text, parameters=searched)
+        loads_all(text, parameters=searchable_parameters)
     except SpecError:
         return False
     return True
@@ -278,7 +278,7 @@ def test_both_agree_on_experiments(families: str, is_good: bool) -> None:
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
 def test_studies(path: Path) -> None:
-    _, sources = load_all(path, parameters=searched)
+    _, sources = load_all(path, parameters=searchable_parameters)
     for source in sources:
         confirm(source)
 

@@ -5,13 +5,13 @@ from typing import Any
 
 from tuner import study_json
 from tuner.cli.output import duration, number, out, shown, state, table
-from tuner.experiments import TOP, Compared
+from tuner.commands.experiments import TOP, StudyResult
 from tuner.figures import text
 from tuner.study_file.messages import counted
 from tuner.trials import finished
 
 
-def print_comparison(experiment: str, found: Sequence[Compared]) -> None:
+def print_comparison(experiment: str, found: Sequence[StudyResult]) -> None:
     """The table, the best study first."""
     first = found[0].study
     out.print(
@@ -40,11 +40,11 @@ def print_comparison(experiment: str, found: Sequence[Compared]) -> None:
     )
 
 
-def _spread(one: Compared) -> str:
+def _spread(one: StudyResult) -> str:
     return "–" if one.spread is None else " ± ".join(map(number, one.spread))
 
 
-def comparison_record(experiment: str, found: Sequence[Compared]) -> dict[str, Any]:
+def comparison_record(experiment: str, found: Sequence[StudyResult]) -> dict[str, Any]:
     """The same for scripts."""
     return {
         "experiment": experiment,

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from tuner import commands, experiments, export, files, study_json
+from tuner import export, files, study_json
 from tuner.cli.comparison import comparison_record, print_comparison
 from tuner.cli.output import (
     as_called,
@@ -20,9 +20,10 @@ from tuner.cli.output import (
     print_json,
     shown,
 )
+from tuner.commands import experiments, exporting, reading
+from tuner.commands.experiments import StudyResult
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, NothingToExportError
-from tuner.experiments import Compared
 from tuner.settings import Settings
 from tuner.study_file.code import OWN
 from tuner.trials import Study, StudyState, TrialState
@@ -50,7 +51,7 @@ def rivals(database: Database, experiment: str | None) -> list[str]:
     """The studies of an experiment: an earlier export is of the one that was the best then."""
     if experiment is None:
         return []
-    return [study.name for study in commands.of_experiment(database, experiment)]
+    return [study.name for study in reading.find_experiment(database, experiment)]
 
 
 def _is_export_of_one(folder: Path, studies: Collection[str]) -> bool:
@@ -71,14 +72,14 @@ def conclude(
     folder: Path,
     as_json: bool,
     *,
-    within: Compared | None = None,
+    within: StudyResult | None = None,
     **others: Any,
 ) -> None:
     """Export the best of a study that is over; `again` is the command that goes on with it.
 
     `within` is what an experiment knows of it, `others` what scripts get beside.
     """
-    counts = commands.overview(database, study.name).counts
+    counts = reading.load_overview(database, study.name).counts
     summary = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
     if study.state is not StudyState.FINISHED:
         reason = study.reason or "for no reason given"
@@ -88,7 +89,7 @@ def conclude(
         err.print(f"[yellow]{study.state}[/]: {shown(sentence)}")
         raise typer.Exit(1)
     try:
-        (best,) = choice.chosen(database, study)
+        best = reading.load_winner(database, study)
     except NothingToExportError as error:  # the study is at fault, not the command
         sentence = as_called(str(error))
         if counts[TrialState.FAILED]:
@@ -100,7 +101,7 @@ def conclude(
     of = {study.name, *rivals(database, study.experiment)}
     refuse_taken(folder, of)
     force = _is_export_of_one(folder, of)
-    exported = choice.export_trial(database, settings, study, best, folder, force=force)
+    exported = exporting.export_trial(database, settings, study, best, folder, force=force)
     say_notes_of(exported)
     metric = exported.content["metric"]
     if as_json:
@@ -173,10 +174,10 @@ def _print_failure(database: Database, study: Study, sentence: str, **others: An
     """What scripts get of a study without a result."""
     print_json(
         {
-            **_record(study, commands.overview(database, study.name).counts),
+            **_record(study, reading.load_overview(database, study.name).counts),
             "best": None,
             "export": None,
-            "failures": commands.failures(database, study),
+            "failures": reading.load_failures(database, study),
             "message": sentence,
             **others,
         }
@@ -219,7 +220,7 @@ def conclude_experiment(
     for one in found[1:]:
         if one.best is None:
             _say_why_none(database, one.study)
-    best, by_means = choice.best_of_several([(one.study, one.best) for one in found])
+    best, by_means = choice.select_best_study([(one.study, one.best) for one in found])
     first = next(one for one in found if one.study.id == best.id)
     if by_means and first is not found[0]:
         err.print(
@@ -228,14 +229,14 @@ def conclude_experiment(
     conclude(database, settings, first.study, again, folder, as_json, within=first, **record)
 
 
-def _why_left(one: Compared, again: str) -> str:
+def _why_left(one: StudyResult, again: str) -> str:
     reason = one.study.reason or "for no reason given"
     return f"{reason}. {_how_to_go_on(one.study, again, one.overview.counts)}"
 
 
 def _say_why_none(database: Database, study: Study) -> None:
     try:
-        commands.best(database, study)
+        reading.load_best(database, study)
     except NothingToExportError as error:
         err.print(f"[yellow]{shown(as_called(str(error)))}[/]")
 

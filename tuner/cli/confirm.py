@@ -5,7 +5,6 @@ from typing import Any
 
 import typer
 
-from tuner import commands, confirmations
 from tuner.cli import interrupts
 from tuner.cli.conclude import how_to_export
 from tuner.cli.output import (
@@ -24,12 +23,13 @@ from tuner.cli.output import (
 )
 from tuner.cli.run import PANEL, Threads, Workers
 from tuner.cli.working import confirm_here
+from tuner.commands import reading
 from tuner.errors import BadInputError
 from tuner.study_file.messages import counted
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.study_file.study import Confirm
 from tuner.trials import Study
-from tuner.winner.choice import confirmation
+from tuner.winner import confirmations
 from tuner.winner.elimination import Verdict
 
 MANY = 1000  # a typing error must not queue more
@@ -74,7 +74,7 @@ def confirm(
     if margin is not None and not math.isfinite(margin):
         raise BadInputError(f"--margin: must be a finite number, is `{margin}`")
     with opened() as (settings, database):
-        study = commands.find(database, name)
+        study = reading.find(database, name)
         given = {"top": top, "seeds": seeds, "margin": margin}
         spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
         request = ((spec and spec.confirm) or Confirm()).model_copy(
@@ -107,8 +107,8 @@ def confirm(
             again = typed("confirm", name, options=options_of(repeat))
             err.print(f"[yellow]paused[/]. Continue with {again}")
             raise typer.Exit(interrupts.exit_code()) from None
-        study = commands.find(database, name)
-        record = confirmation(study)
+        study = reading.find(database, name)
+        record = confirmations.read(study)
         assert record is not None
         if as_json:
             print_json({**record, "shown": confirmations.sentences(record)})

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import typer
 
-from tuner import commands, loggers
+from tuner import loggers
 from tuner.cli.output import AsJson, err, opened, out, print_json, shown, typed
+from tuner.commands import reading
 from tuner.database.engine import Database
 from tuner.settings import prepare_mlflow
 from tuner.study_file.messages import counted
@@ -50,7 +51,7 @@ def to_optuna(database: Database, name: str, url: str, rename: str | None, as_js
     """Copy a study into an Optuna storage and say so."""
     from tuner.search import exchange
 
-    study = commands.find(database, name)
+    study = reading.find(database, name)
     with err.status(f"writing {shown(name)}") as status:
         copied = exchange.export_study(
             database,
@@ -85,7 +86,7 @@ def to_logs(
         loggers.need("--tensorboard", "tensorboard", "tensorboard")
     if mlflow is not None:
         loggers.need("--mlflow", "mlflow", "mlflow")
-    times = commands.report_times(database, study)
+    times = reading.load_report_times(database, study)
     said: dict[str, object] = {"study": study.name}
     if tensorboard is not None:
         from tuner.loggers import tensorboard as event_files  # an extra, and slow to import

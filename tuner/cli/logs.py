@@ -7,8 +7,9 @@ import time
 
 import typer
 
-from tuner import artifacts, commands
+from tuner import artifacts
 from tuner.cli.output import StudyName, err, opened, shown
+from tuner.commands import reading
 from tuner.database.engine import Database
 from tuner.errors import TrialNotFoundError, overwritten, visible
 from tuner.settings import Settings
@@ -43,8 +44,8 @@ def logs(
     lines.
     """
     with opened() as (settings, database):
-        study = commands.find(database, name)
-        found = commands.trial(database, study, trial)
+        study = reading.find(database, name)
+        found = reading.load_trial(database, study, trial)
         if follow:
             _Following(settings, database, study, found).run(attempt)
             return
@@ -106,7 +107,7 @@ class _Following:
             if only is not None:
                 return
             while True:
-                study = commands.find(self._database, self._study.name)
+                study = reading.find(self._database, self._study.name)
                 self._look()  # after the study: its last attempt may just have ended it
                 if self._trial.attempt != number:
                     break
@@ -120,7 +121,7 @@ class _Following:
             self._say(f"attempt {number}")
 
     def _look(self) -> None:
-        self._trial = commands.trial(self._database, self._study, self._trial.number)
+        self._trial = reading.load_trial(self._database, self._study, self._trial.number)
 
     def _is_running(self, attempt: int) -> bool:
         return self._trial.state is TrialState.RUNNING and self._trial.attempt == attempt

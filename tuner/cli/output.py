@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tuner import commands, logs, shell
+from tuner import logs, shell
 from tuner.cli.names import study_names
+from tuner.database import schema
 from tuner.database.engine import Database
 from tuner.errors import DatabaseUnreachableError, visible
 from tuner.figures import text
@@ -149,7 +150,7 @@ def _database(chosen: Settings, patience: float) -> Database:
     said = False
     while True:
         try:
-            return commands.open_database(chosen)
+            return schema.open_database(chosen)
         except DatabaseUnreachableError as error:
             if time.monotonic() >= until:
                 raise

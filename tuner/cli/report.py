@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 import typer
 
-from tuner import commands, export, files
+from tuner import export, files
 from tuner.cli.output import AsJson, StudyName, opened, out, print_json, shown
+from tuner.commands import reading
 from tuner.errors import BadInputError
 from tuner.study_file.messages import quoted
 
@@ -39,7 +40,7 @@ def report(
     with opened() as (_, database):
         found = material.of_experiment(database, name)
         if not found:
-            one = material.of_study(database, commands.find(database, name))
+            one = material.of_study(database, reading.find(database, name))
     of = "experiment" if found else "study"
     if figures is not None:
         drawn = document.figures_of_experiment(found) if found else document.figures(one)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from tuner import commands, experiments, study_json
+from tuner import study_json
 from tuner.cli import interrupts
 from tuner.cli.conclude import (
     conclude,
@@ -34,6 +34,7 @@ from tuner.cli.output import (
     user,
 )
 from tuner.cli.working import confirm_all, work_here
+from tuner.commands import changing, experiments, launching, preparing, reading, sources, steering
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, TunerError
 from tuner.study_file.messages import counted, quoted
@@ -107,7 +108,7 @@ def run(
         refuse_taken(folder, {*names, *rivals(database, experiment)})
         with pausing(database, names, again):
             with interrupts.held():
-                launched = commands.launch_all(database, prepared, resume=True, by=user())
+                launched = launching.launch_all(database, prepared, resume=True, by=user())
             for one, done in zip(prepared, launched, strict=True):
                 _say_launched(one, done)
             active = [done.study for done in launched if done.study.state is StudyState.ACTIVE]
@@ -119,25 +120,25 @@ def run(
                 )
                 with beside(wanted=dashboard):
                     work_here(database, settings, active, chosen)
-            studies = [commands.find(database, name) for name in names]
+            studies = [reading.find(database, name) for name in names]
             try:
                 confirm_all(database, settings, studies, workers=workers, threads=threads)
             except interrupts.Interrupted:
                 err.print(f"confirmation [yellow]paused[/]. Continue with [bold]{shown(again)}[/]")
                 raise typer.Exit(interrupts.exit_code()) from None
-            studies = [commands.find(database, name) for name in names]
+            studies = [reading.find(database, name) for name in names]
             if experiment is None:
                 conclude(database, settings, studies[0], again, folder, as_json)
             else:
                 conclude_experiment(database, settings, experiment, again, folder, as_json)
 
 
-def _say_notes(prepared: Sequence[commands.Prepared]) -> None:
+def _say_notes(prepared: Sequence[preparing.PreparedStudy]) -> None:
     for note in dict.fromkeys(note for one in prepared for note in one.notes):
         err.print(f"[dim]{shown(note)}[/]")
 
 
-def _say_launched(prepared: commands.Prepared, launched: commands.Launched) -> None:
+def _say_launched(prepared: preparing.PreparedStudy, launched: changing.Launched) -> None:
     study, code = launched.study, prepared.spec.code
     for change in launched.changes:
         err.print(f"[yellow]changed:[/] {shown(change)}")
@@ -188,11 +189,11 @@ def pausing(database: Database, names: Sequence[str], again: str) -> Iterator[No
 
 def _pause(database: Database, name: str, again: str) -> str:
     """Pause a study, unless it has ended or others work on it; how it stands, as Rich markup."""
-    overview = commands.overview(database, name)
+    overview = reading.load_overview(database, name)
     study, counts = overview.study, overview.counts
     if study.state is StudyState.ACTIVE and not counts[TrialState.RUNNING]:
-        study = commands.pause(database, name)
-    running = [t for t in commands.load_trials(database, study) if t.state is TrialState.RUNNING]
+        study = steering.pause(database, name)
+    running = [t for t in reading.load_trials(database, study) if t.state is TrialState.RUNNING]
     others = sum(not trial.ran_in_optuna for trial in running)
     of_optuna = running_in_optuna(study, running)
     done = f"{finished(counts)} of {counted(study.max_trials or 0, 'trial')}"
@@ -217,7 +218,7 @@ def launch(
         prepared = experiments.prepare(database, file, settings, overrides=overrides, name=name)
         experiment = prepared[0].experiment
         _say_notes(prepared)
-        launched = commands.launch_all(database, prepared, by=user())
+        launched = launching.launch_all(database, prepared, by=user())
         if as_json:
             made = [study_json.of_study(done.study) for done in launched]
             print_json(
@@ -269,7 +270,7 @@ def worker(
         allow = allow_code or settings.allow_code
         if allow is None:
             allow = database.is_embedded
-        commands.trainable(database, settings, studies, allow_code=allow)
+        sources.check_trainable(database, settings, studies, allow_code=allow)
         slots = devices.slots(devices.find(device), workers, threads)
         err.print(
             f"[dim]worker with {counted(sum(not slot.spare for slot in slots), 'executor')} on "

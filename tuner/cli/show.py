@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tuner import commands, experiments, study_json
+from tuner import study_json
 from tuner.cli.comparison import comparison_record, print_comparison
 from tuner.cli.output import (
     AsJson,
@@ -22,17 +22,19 @@ from tuner.cli.output import (
     table,
     typed,
 )
+from tuner.commands import experiments, reading, sources
 from tuner.errors import overwritten
 from tuner.study_file.messages import counted
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trial_tables import metric_names
 from tuner.trials import Cause, Failures, Study, Trial, TrialState, finished, pareto_front
+from tuner.winner import choice
 
 SHOWN_LINES = 5  # of the output of a failed attempt
 SHOWN_FRONT = 30  # trials of the Pareto front
 
 
-def overview_record(one: commands.Overview) -> dict[str, Any]:
+def overview_record(one: reading.Overview) -> dict[str, Any]:
     """A study with its counts for scripts."""
     return {**study_json.of_study(one.study), "counts": study_json.plain(one.counts)}
 
@@ -49,13 +51,13 @@ def show(name: str = StudyName, as_json: bool = AsJson) -> None:
             else:
                 print_comparison(name, compared)
             return
-        one = commands.overview(database, name)
+        one = reading.load_overview(database, name)
         study = one.study
-        trials = commands.load_trials(database, study)
-        found = commands.best_of(trials, study)
+        trials = reading.load_trials(database, study)
+        found = choice.select_best(trials, study)
         front = pareto_front(trials, study.directions) if len(study.directions) > 1 else []
-        failures = commands.failures(database, study)
-        cached = commands.cached(settings, study)
+        failures = reading.load_failures(database, study)
+        cached = sources.find_cached_data(settings, study)
     if as_json:
         best = None if found is None else study_json.of_trial(found)
         record = {**overview_record(one), "best": best, "failures": failures, "cached": cached}
@@ -89,7 +91,7 @@ def show(name: str = StudyName, as_json: bool = AsJson) -> None:
         _print_failures(failures, 1 if spec is None else spec.resources.max_attempts)
 
 
-def _facts(one: commands.Overview) -> dict[str, str]:
+def _facts(one: reading.Overview) -> dict[str, str]:
     """What there is to say in a line each; budgets and limits only where the study has them."""
     study = one.study
     done = finished(one.counts)
@@ -120,7 +122,7 @@ def _facts(one: commands.Overview) -> dict[str, str]:
     return facts
 
 
-def _cached(found: commands.Cached | None) -> dict[str, str]:
+def _cached(found: sources.CachedData | None) -> dict[str, str]:
     if found is None:
         return {}
     size, made = f"{found.size / 1e6:.1f} MB", duration(found.seconds)

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from tuner import commands, study_json
+from tuner import study_json
 from tuner.cli import names
 from tuner.cli.conclude import how_to_export
 from tuner.cli.output import (
@@ -21,6 +21,7 @@ from tuner.cli.output import (
     typed,
     user,
 )
+from tuner.commands import changing, reading, sources, steering
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, StudyStateError
 from tuner.settings import Settings
@@ -51,7 +52,7 @@ def change(
 ) -> None:
     """Change budgets, priority and other limits of a study, from the next claim on."""
     with opened() as (_, database):
-        done = commands.change(database, name, fields)
+        done = changing.change(database, name, fields)
         if as_json:
             record = {"changes": done.changes, "notes": done.notes}
             print_json({**study_json.of_study(done.study), **record})
@@ -78,9 +79,9 @@ def enqueue(
     """Queue a configuration to be tried next."""
     chosen = assigned(params)
     with opened() as (settings, database):
-        before = commands.find(database, name)
-        number = commands.enqueue(database, name, chosen, extend=extend)
-        study = commands.find(database, name)
+        before = reading.find(database, name)
+        number = steering.enqueue(database, name, chosen, extend=extend)
+        study = reading.find(database, name)
         if as_json:
             print_json({"study": name, "trial": number})
         else:
@@ -101,7 +102,7 @@ def _say_how_to_go_on(study: Study) -> None:
 
 
 def _say_if_changed(study: Study) -> None:
-    if (why := commands.changed_code(study)) is not None:
+    if (why := sources.explain_changed_code(study)) is not None:
         err.print(f"[yellow]no worker here runs it: {shown(why)}[/]")
 
 
@@ -121,14 +122,14 @@ def retry(
 ) -> None:
     """Queue failed trials again."""
     with opened() as (settings, database):
-        numbers = commands.retry(database, name, trial)
+        numbers = steering.retry(database, name, trial)
         if as_json:
             print_json({"study": name, "trials": numbers})
         elif not numbers:
             out.print("no trial has failed")
         else:
             out.print(f"queued again: {', '.join(map(str, numbers))}")
-            study = commands.find(database, name)
+            study = reading.find(database, name)
             if study.state is StudyState.ACTIVE:
                 err.print(f"[dim]the study is active; {_who_works(database, settings, study)}[/]")
             _say_how_to_go_on(study)
@@ -142,7 +143,7 @@ def kill(
 ) -> None:
     """Stop a running or enqueued trial and record it as failed."""
     with opened() as (_, database):
-        commands.kill(database, name, trial, by=user())
+        steering.kill(database, name, trial, by=user())
         if as_json:
             print_json({"study": name, "trial": trial})
         else:
@@ -152,7 +153,7 @@ def kill(
 def pause(name: str = Named, as_json: bool = AsJson) -> None:
     """Pause a study: no trial starts, and running ones go back to the queue."""
     how = f"paused; continue with {typed('resume', name)}"
-    _steer(name, commands.pause, lambda *_: how, as_json=as_json)
+    _steer(name, steering.pause, lambda *_: how, as_json=as_json)
 
 
 def resume(name: str = Named, as_json: bool = AsJson) -> None:
@@ -162,18 +163,18 @@ def resume(name: str = Named, as_json: bool = AsJson) -> None:
         _say_if_changed(study)
         return f"active; {_who_works(database, settings, study)}"
 
-    _steer(name, commands.resume, how, as_json=as_json)
+    _steer(name, steering.resume, how, as_json=as_json)
 
 
 def stop(name: str = Named, as_json: bool = AsJson) -> None:
     """End a study before its budget is used up."""
 
     def how(database: Database, _: Settings, study: Study) -> str:
-        if study.spec is None or not commands.overview(database, study.name).counts[_COMPLETE]:
+        if study.spec is None or not reading.load_overview(database, study.name).counts[_COMPLETE]:
             return "stopped"
         return f"stopped; [bold]{shown(how_to_export(study.name))}[/] exports the best so far"
 
-    _steer(name, commands.stop, how, as_json=as_json)
+    _steer(name, steering.stop, how, as_json=as_json)
 
 
 def _steer(
@@ -185,7 +186,7 @@ def _steer(
 ) -> None:
     """Do it to a study, or to those of an experiment that are in a state for it, if any is."""
     with opened() as (settings, database):
-        found = commands.named(database, name)
+        found = reading.find_all(database, name)
         done, refused = [], []
         for study in found:
             try:
@@ -218,14 +219,14 @@ def delete(
 ) -> None:
     """Delete a study, or all of an experiment, with its trials and weights, for good."""
     with opened() as (settings, database):
-        found = commands.named(database, name)
+        found = reading.find_all(database, name)
         totals = {
-            study.name: sum(commands.overview(database, study.name).counts.values())
+            study.name: sum(reading.load_overview(database, study.name).counts.values())
             for study in found
         }
         if not yes:
             _ask(name, sum(totals.values()))
-        commands.delete(database, settings, *totals)
+        steering.delete(database, settings, *totals)
         if as_json:
             deleted = [{"study": of, "deleted_trials": total} for of, total in totals.items()]
             print_json(_record(name, found, deleted))

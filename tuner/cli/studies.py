@@ -8,7 +8,7 @@ import typer
 from rich.measure import Measurement
 from rich.table import Table
 
-from tuner import commands, export, files, study_json, trial_tables
+from tuner import export, files, study_json, trial_tables
 from tuner.cli.conclude import default_export, say_notes_of, test_in_words
 from tuner.cli.exchange import As, to_logs, to_optuna
 from tuner.cli.output import (
@@ -30,13 +30,13 @@ from tuner.cli.output import (
     typed,
 )
 from tuner.cli.show import overview_record, say_which_objective, show
+from tuner.commands import exporting, reading
 from tuner.database.engine import Database
 from tuner.errors import BadInputError
 from tuner.families import registry
 from tuner.study_file.messages import instead, listed, quoted
 from tuner.trials import Attempt, Study, Trial, TrialState, better, finished
-from tuner.winner import choice
-from tuner.winner.together import export_each, export_leading
+from tuner.winner import confirmations
 
 SHOWN_TRIALS = 50
 NONE = Trial(0, TrialState.WAITING, {})  # these two only have their columns
@@ -59,7 +59,7 @@ def add_to(app: typer.Typer) -> None:
 def list_(as_json: bool = AsJson) -> None:
     """List all studies."""
     with opened() as (_, database):
-        found = commands.overviews(database)
+        found = reading.load_overviews(database)
         if as_json:
             print_json([overview_record(o) for o in found])
             return
@@ -123,10 +123,8 @@ def trials(
     if to is not None and form in ("table", "json"):
         raise BadInputError("--to: needs `--format csv`, `jsonl` or `parquet`")
     with opened() as (_, database):
-        study = commands.find(database, name)
-        every = [
-            t for t in commands.load_trials(database, study) if only is None or t.state is only
-        ]
+        study = reading.find(database, name)
+        every = [t for t in reading.load_trials(database, study) if only is None or t.state is only]
         if sort == "value":
             every.sort(key=lambda t: _order(t, study))
         chosen = every[:top]
@@ -157,7 +155,7 @@ def _rows(database: Database, study: Study, every: list[Trial], kind: str) -> _R
         rows = trial_tables.of_reports(study, every)
         return rows, trial_tables.columns_of(rows) or ["trial", "step", study.metric]
     numbers = {trial.number for trial in every}
-    found = [a for a in commands.attempts(database, study) if a.number in numbers]
+    found = [a for a in reading.load_attempts(database, study) if a.number in numbers]
     return trial_tables.of_attempts(found), list(trial_tables.of_attempts([NO_ATTEMPT])[0])
 
 
@@ -229,10 +227,10 @@ def _why_cells(trial: Trial) -> tuple[str, str]:
 def best(name: str = StudyName, as_json: bool = AsJson) -> None:
     """Print the best configuration as YAML (or JSON)."""
     with opened() as (_, database):
-        study = commands.find(database, name)
-        (found,) = choice.chosen(database, study)
+        study = reading.find(database, name)
+        found = reading.load_winner(database, study)
         params = export.all_params(study, found)
-        confirmed = choice.confirmed(study, found)
+        confirmed = confirmations.read_trial(study, found)
         if as_json:
             print_json(
                 {
@@ -301,8 +299,8 @@ def export_(
         if optuna is not None:
             to_optuna(database, name, optuna, rename, as_json)
             return
-        wanted = choice.Wanted(formats, onnx, look_again)
-        if rivals := commands.of_experiment(database, name):
+        request = exporting.ExportRequest(formats, onnx, look_again)
+        if rivals := reading.find_experiment(database, name):
             if trial is not None or top is not None:
                 raise BadInputError(
                     f"{quoted(name)} is an experiment, of which the best of each family is "
@@ -310,20 +308,22 @@ def export_(
                     f"{listed([quoted(study.name) for study in rivals])}"
                 )
             folder = to or default_export(f"{name}-families")
-            made = export_each(database, settings, rivals, folder, force=force, wanted=wanted)
+            made = exporting.export_each(
+                database, settings, rivals, folder, force=force, request=request
+            )
         elif top is not None:
-            study = commands.find(database, name)
+            study = reading.find(database, name)
             folder = to or default_export(f"{name}-top")
-            made = export_leading(
-                database, settings, study, top, folder, force=force, wanted=wanted
+            made = exporting.export_leading(
+                database, settings, study, top, folder, force=force, request=request
             )
         else:
-            study = commands.find(database, name)
-            (chosen,) = choice.chosen(database, study, number=trial)
+            study = reading.find(database, name)
+            chosen = exporting.choose_trial(database, study, trial)
             folder = to or default_export(name)
             made = [
-                choice.export_trial(
-                    database, settings, study, chosen, folder, force=force, wanted=wanted
+                exporting.export_trial(
+                    database, settings, study, chosen, folder, force=force, request=request
                 )
             ]
         for exported in made:

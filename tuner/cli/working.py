@@ -6,6 +6,7 @@ from tuner import shell
 from tuner.cli import interrupts
 from tuner.cli.live import LiveView
 from tuner.cli.output import err, shown
+from tuner.commands.confirming import Confirmation
 from tuner.database.engine import Database
 from tuner.database.hints import TRIALS, ListeningDatabase
 from tuner.errors import BadInputError, NothingToExportError
@@ -13,7 +14,6 @@ from tuner.settings import Settings
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.study_file.study import Confirm
 from tuner.trials import Study, StudyState
-from tuner.winner.confirm import Confirmation
 from tuner.winner.elimination import Verdict
 from tuner.worker import devices
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 from fastapi import APIRouter, Response
 
-from tuner import commands
+from tuner.commands import reading
 from tuner.dashboard.context import Context
 from tuner.dashboard.security.access import viewer
 from tuner.database import health, workers
@@ -24,7 +24,7 @@ def healthz(board: Context) -> dict[str, str]:
 @router.get("/metrics", dependencies=[viewer])
 def metrics(board: Context) -> Response:
     """Counts of studies, trials and workers."""
-    found = commands.studies_of(board.database)
+    found = reading.list_studies(board.database)
     progresses = board.progresses.of(*found)
     with board.database.statement() as connection:
         alive = workers.alive(connection)

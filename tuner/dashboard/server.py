@@ -17,12 +17,12 @@ from pathlib import Path
 
 import uvicorn
 
-from tuner import commands, files
+from tuner import files
 from tuner.dashboard import entrance
 from tuner.dashboard.app import LOOPBACK, create_app
 from tuner.dashboard.context import Access, Board
 from tuner.dashboard.security.connections import Limits, Listener, protocol_of, raise_file_limit
-from tuner.database import accounts
+from tuner.database import accounts, schema
 from tuner.database.engine import Database
 from tuner.errors import BadInputError
 from tuner.settings import Settings
@@ -147,7 +147,7 @@ def serve(
             webbrowser.open(_for_browser(settings.home, secret, address))
         return
     raise_file_limit()
-    database = commands.open_database(settings)
+    database = schema.open_database(settings)
     try:
         server = Server(database, settings, place)
         on_start(server.entrance, True)

@@ -11,7 +11,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from tuner import commands, files
+from tuner import files
+from tuner.commands import reading
 from tuner.database.engine import Database
 from tuner.errors import BadInputError
 from tuner.settings import Settings
@@ -45,7 +46,7 @@ def remove_unused(database: Database, settings: Settings, *, now: float | None =
         old = [folder for folder in _folders(settings.uploads) if folder.stat().st_mtime < latest]
         if not old:
             return
-        named = " ".join(json.dumps(study.spec) for study in commands.studies_of(database))
+        named = " ".join(json.dumps(study.spec) for study in reading.list_studies(database))
         for folder in old:
             if folder.name not in named:
                 shutil.rmtree(folder, ignore_errors=True)

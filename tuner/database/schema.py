@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, column, select, table, text
 from sqlalchemy.engine import URL
 
-from tuner.database.engine import Database
+from tuner.database.engine import Database, connect
 from tuner.database.tables import SCHEMA
 from tuner.errors import SchemaVersionError
+from tuner.settings import Settings
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -111,3 +112,14 @@ def _check_known(version: str) -> None:
             f"the database's schema is version {version}, which this tuner ({newest()}) does not "
             "know: it was made by a newer tuner; install that one or name another database"
         )
+
+
+def open_database(settings: Settings) -> Database:
+    """Connect and check the schema; creates the embedded database on first use."""
+    database = connect(settings)
+    try:
+        check(database)
+    except BaseException:
+        database.close()
+        raise
+    return database

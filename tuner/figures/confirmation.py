@@ -6,9 +6,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from tuner import confirmations
 from tuner.figures import text, theme
 from tuner.trials import Direction, Study
+from tuner.winner import confirmations
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Info:
 
 
 def info(record: Mapping[str, Any] | None, study: Study) -> Info:
-    """From `confirmations.of_study`; None: there was no confirmation."""
+    """From `confirmations.read`; None: there was no confirmation."""
     if record is None:
         return Info(study.metric, study.direction, [], -1, [], None)
     rows = [

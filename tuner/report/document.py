@@ -21,7 +21,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from tuner import trial_tables
-from tuner.experiments import TOP, Compared
+from tuner.commands.experiments import TOP, StudyResult
 from tuner.figures import (
     axes,
     captions,
@@ -100,7 +100,7 @@ class Part:
     data: list[tuple[str, str]]
     reproduce: str | None
     spec: str | None
-    compared: Compared | None = None
+    compared: StudyResult | None = None
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ def render(one: Material, *, versions: Mapping[str, str]) -> str:
 
 
 def render_experiment(
-    name: str, found: Sequence[tuple[Compared, Material]], *, versions: Mapping[str, str]
+    name: str, found: Sequence[tuple[StudyResult, Material]], *, versions: Mapping[str, str]
 ) -> str:
     """The page of an experiment: its families compared, the best first, and a part of each."""
     parts = [
@@ -206,7 +206,7 @@ def figures(one: Material) -> dict[str, go.Figure]:
     return _drawn(_plots(one))
 
 
-def figures_of_experiment(found: Sequence[tuple[Compared, Material]]) -> dict[str, go.Figure]:
+def figures_of_experiment(found: Sequence[tuple[StudyResult, Material]]) -> dict[str, go.Figure]:
     """The same of an experiment: those that compare, and each family's with its name before."""
     drawn = _drawn(_comparison(found))
     for _, one in found:
@@ -298,7 +298,7 @@ def _planes(one: Material) -> list[Plot]:
     return made
 
 
-def _comparison(found: Sequence[tuple[Compared, Material]]) -> dict[str, Plot]:
+def _comparison(found: Sequence[tuple[StudyResult, Material]]) -> dict[str, Plot]:
     rivals_ = [rivals.Rival(one.study.family or "", one.study, one.trials) for _, one in found]
     by_trials, by_time = rivals.info(rivals_, "trials"), rivals.info(rivals_, "time")
     boxes = rivals.spread(rivals_)
@@ -317,7 +317,7 @@ def _comparison(found: Sequence[tuple[Compared, Material]]) -> dict[str, Plot]:
     return {plot.id: plot for plot in made}
 
 
-def _experiment_cards(found: Sequence[tuple[Compared, Material]]) -> list[Card]:
+def _experiment_cards(found: Sequence[tuple[StudyResult, Material]]) -> list[Card]:
     compared, first = found[0]
     trials = sum(finished(one.overview.counts) for one, _ in found)
     cards = [

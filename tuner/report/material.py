@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tuner import commands, experiments
+from tuner.commands import experiments, reading
+from tuner.commands.experiments import StudyResult
 from tuner.database.engine import Database
-from tuner.experiments import Compared
 from tuner.export import all_params, yaml_text
 from tuner.search.importances import baselines, importances, shares
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import Attempt, Study, Trial
-from tuner.winner import choice
+from tuner.winner import choice, confirmations
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class Material:
 
 def of_study(database: Database, study: Study, trials: Sequence[Trial] | None = None) -> Material:
     """All of a study; `trials` where they are known already."""
-    every = commands.load_trials(database, study) if trials is None else trials
+    every = reading.load_trials(database, study) if trials is None else trials
     spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
-    best = choice.winner_of(every, study)
+    best = choice.select_winner(every, study)
     effects = importances(database, study)
     return Material(
         study,
@@ -47,14 +47,14 @@ def of_study(database: Database, study: Study, trials: Sequence[Trial] | None = 
         baselines=baselines(effects),
         log_params=spec.space.log_parameters if spec else frozenset(),
         space=spec.space.describe() if spec else {},
-        attempts=commands.attempts(database, study),
-        confirmation=choice.confirmation(study),
+        attempts=reading.load_attempts(database, study),
+        confirmation=confirmations.read(study),
     )
 
 
-def of_experiment(database: Database, name: str) -> list[tuple[Compared, Material]]:
+def of_experiment(database: Database, name: str) -> list[tuple[StudyResult, Material]]:
     """The studies of an experiment, the best first; none where there is none of that name."""
     return [
         (one, of_study(database, one.study, trials))
-        for one, trials in experiments.with_trials(database, name)
+        for one, trials in experiments.compare_with_trials(database, name)
     ]

@@ -1,7 +1,9 @@
-"""Which trial of a study wins: by its value, or proven by trainings with fresh seeds.
+"""Which trial of a study wins: by its value, or by trainings with fresh seeds.
 
-choice.py       which trial is exported, what of it is claimed, the one look at the test part
-together.py     the winners of several studies in one folder
-confirm.py      the study that trains the leading configurations again
-elimination.py  the statistics: who is out after a round, and who has won
+choice.py         the choice, by value or by a confirmation
+elimination.py    the statistics of a confirmation: what drops out after a round, and what wins
+expense.py        what trainings cost, compared
+confirmations.py  what a confirmation has shown, as stored with its study
+
+Pure functions over studies, trials and values; `commands.confirming` has the trials run.
 """

@@ -31,8 +31,8 @@ from itertools import pairwise
 from statistics import fmean, median
 from typing import Literal
 
-from tuner.confirmations import ENOUGH, within_range
 from tuner.trials import Direction, ParamValue
+from tuner.winner.confirmations import ENOUGH, within_range
 from tuner.winner.expense import UNKNOWN, Expense, is_cheaper
 
 ALPHA = 0.05  # that the stated bound is wrong, all rounds and comparisons together

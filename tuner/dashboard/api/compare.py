@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from tuner import commands, study_json
+from tuner import study_json
+from tuner.commands import reading
 from tuner.dashboard import comparing
 from tuner.dashboard.comparing import COSTS, MOST, Compared
 from tuner.dashboard.context import ID, Context
@@ -25,7 +26,7 @@ def compare(
 
     `paid` has, by what was measured, the best value for a cost: no cheaper trial has reached it.
     """
-    chosen = [commands.study_of(board.database, id_) for id_ in dict.fromkeys(studies)]
+    chosen = [reading.find_by_id(board.database, id_) for id_ in dict.fromkeys(studies)]
     found = [_record(one) for one in comparing.compared(board, chosen)]
     return dict(
         study_json.plain({"studies": found, "costs": COSTS, "warning": comparing.unlike(chosen)})

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from tuner import commands, study_json
+from tuner import study_json
+from tuner.commands import steering
 from tuner.dashboard.context import ID, Context
 from tuner.dashboard.security.access import admin, operator
 from tuner.database import audit, devices, workers
@@ -34,7 +35,7 @@ def every(board: Context) -> dict[str, Any]:
 @router.post("/workers/{worker_id}/drain", dependencies=[operator])
 def drain(board: Context, worker_id: UUID) -> dict[str, Any]:
     """Ask a worker to stop: its trials finish or go back to the queue."""
-    commands.drain(board.database, worker_id)
+    steering.drain(board.database, worker_id)
     return {"draining": str(worker_id)}
 
 

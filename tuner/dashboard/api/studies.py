@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from tuner import commands, families, study_json
-from tuner.dashboard import launching, steering
+from tuner import families, study_json
+from tuner.commands import changing, launching, reading, steering
+from tuner.dashboard import actions, launch_form
 from tuner.dashboard.context import Board, Context, StudyId, leading
 from tuner.dashboard.security.access import Who, admin, operator
 from tuner.dashboard.security.audited import note
@@ -74,7 +75,7 @@ def every(
     """All studies with their progress, the newest first."""
     found = [
         study
-        for study in reversed(commands.studies_of(board.database))
+        for study in reversed(reading.list_studies(board.database))
         if state is None or study.state is state
     ]
     page = found[offset : offset + limit]
@@ -88,10 +89,10 @@ def every(
 @router.post("", status_code=201, dependencies=[operator])
 def launch(request: Request, board: Context, who: Who, given: Launch) -> Record:
     """Launch a study for workers; its data is prepared before the answer comes."""
-    source = launching.source(board, given.yaml)
-    launching.check_allowed(board, families.confirm(source), who)
-    prepared = launching.prepare(board, source)
-    study = commands.launch(board.database, prepared, by=who.name).study
+    source = launch_form.source(board, given.yaml)
+    launch_form.check_allowed(board, families.confirm(source), who)
+    prepared = launch_form.prepare(board, source)
+    study = launching.launch(board.database, prepared, by=who.name).study
     note(request, f"launched {study.name}")
     return _now(board, study)
 
@@ -99,21 +100,21 @@ def launch(request: Request, board: Context, who: Who, given: Launch) -> Record:
 @router.post("/check", dependencies=[operator])
 def check(board: Context, who: Who, given: Launch) -> Record:
     """What is wrong with a study file, a line each, or what the study would cost."""
-    found = launching.verdict(board, given.yaml, who)
+    found = launch_form.verdict(board, given.yaml, who)
     return {"problems": found.problems, "facts": found.facts}
 
 
 @router.get("/{study_id:int}")
 def one(board: Context, study_id: StudyId) -> Record:
     """One study."""
-    return _now(board, commands.study_of(board.database, study_id))
+    return _now(board, reading.find_by_id(board.database, study_id))
 
 
 @router.post("/{study_id:int}/change", dependencies=[operator])
 def change(request: Request, board: Context, study_id: StudyId, given: Change) -> Record:
     """Change budgets, priority and other limits."""
-    study = commands.study_of(board.database, study_id)
-    done = commands.change(board.database, study.name, given.assignments)
+    study = reading.find_by_id(board.database, study_id)
+    done = changing.change(board.database, study.name, given.assignments)
     note(request, "; ".join(done.changes))
     return {**_now(board, done.study), "changes": done.changes, "notes": done.notes}
 
@@ -121,8 +122,8 @@ def change(request: Request, board: Context, study_id: StudyId, given: Change) -
 @router.post("/{study_id:int}/enqueue", status_code=201, dependencies=[operator])
 def enqueue(request: Request, board: Context, study_id: StudyId, given: Enqueue) -> Record:
     """Queue a configuration to be tried next."""
-    study = commands.study_of(board.database, study_id)
-    number = commands.enqueue(board.database, study.name, given.params, extend=given.extend)
+    study = reading.find_by_id(board.database, study_id)
+    number = steering.enqueue(board.database, study.name, given.params, extend=given.extend)
     note(request, f"queued as trial {number}")
     return {"trial": number}
 
@@ -130,8 +131,8 @@ def enqueue(request: Request, board: Context, study_id: StudyId, given: Enqueue)
 @router.post("/{study_id:int}/retry", dependencies=[operator])
 def retry(board: Context, study_id: StudyId) -> Record:
     """Queue all failed trials again."""
-    study = commands.study_of(board.database, study_id)
-    return {"trials": commands.retry(board.database, study.name)}
+    study = reading.find_by_id(board.database, study_id)
+    return {"trials": steering.retry(board.database, study.name)}
 
 
 @router.post("/{study_id:int}/{action}", dependencies=[operator])
@@ -142,8 +143,8 @@ def steer(
     action: Literal["pause", "resume", "stop"],
 ) -> Record:
     """Pause a study, let workers go on with it, or end it; asking twice is no error."""
-    study = commands.study_of(board.database, study_id)
-    steering.BULK[action](board, study)
+    study = reading.find_by_id(board.database, study_id)
+    actions.BULK[action](board, study)
     note(request, f"{action}: {study.name}")
     return one(board, study_id)
 
@@ -151,7 +152,7 @@ def steer(
 @router.get("/{study_id:int}/best")
 def best(board: Context, study_id: StudyId, top: Annotated[int, Query(ge=1, le=50)] = 1) -> Record:
     """The best complete trials, with pinned parameters beside those that were searched."""
-    study = commands.study_of(board.database, study_id)
+    study = reading.find_by_id(board.database, study_id)
     return {
         "metric": study.metric,
         "direction": study.direction,
@@ -165,7 +166,7 @@ def best(board: Context, study_id: StudyId, top: Annotated[int, Query(ge=1, le=5
 @router.get("/{study_id:int}/note")
 def read_note(board: Context, study_id: StudyId) -> Record:
     """The study's note as Markdown; revision 0: there is none."""
-    commands.study_of(board.database, study_id)
+    reading.find_by_id(board.database, study_id)
     with board.database.statement() as connection:
         return dict(study_json.plain(notes.read(connection, study_id)))
 
@@ -173,7 +174,7 @@ def read_note(board: Context, study_id: StudyId) -> Record:
 @router.put("/{study_id:int}/note", dependencies=[operator])
 def write_note(board: Context, who: Who, study_id: StudyId, given: NoteText) -> Record:
     """Replace the note, unless somebody else has done so since it was read."""
-    commands.write_note(
+    steering.write_note(
         board.database, study_id, given.text, author=who.name, revision=given.revision
     )
     return read_note(board, study_id)
@@ -187,9 +188,9 @@ def delete(
     name: Annotated[str, Body(embed=True, max_length=1_000, description="The study's name.")],
 ) -> Record:
     """Delete a study with its trials, weights and logs, for good; its name says it is meant."""
-    study = commands.study_of(board.database, study_id)
-    steering.check_name(name, study.name)
-    commands.delete(board.database, board.settings, study.name)
+    study = reading.find_by_id(board.database, study_id)
+    actions.check_name(name, study.name)
+    steering.delete(board.database, board.settings, study.name)
     note(request, f"deleted {study.name}")
     return {"deleted": study.name}
 

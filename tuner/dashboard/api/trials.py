@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from tuner import commands, study_json
+from tuner import study_json
+from tuner.commands import reading, steering
 from tuner.dashboard.context import Context, StudyId, TrialNumber
 from tuner.dashboard.pages.study import files
 from tuner.dashboard.security.access import Who, operator
@@ -17,8 +18,8 @@ router = APIRouter(prefix="/studies/{study_id:int}/trials/{number:int}", tags=["
 @router.get("")
 def one(board: Context, study_id: StudyId, number: TrialNumber) -> dict[str, Any]:
     """A trial with its reports and attempts."""
-    study = commands.study_of(board.database, study_id)
-    trial = commands.trial(board.database, study, number)
+    study = reading.find_by_id(board.database, study_id)
+    trial = reading.load_trial(board.database, study, number)
     with board.database.statement() as connection:
         tried = attempts.of_trial(connection, trial.id)
     return dict(study_json.plain({**study_json.of_trial(trial), "attempts": tried}))
@@ -36,8 +37,8 @@ def log(
 
     `end` is the byte to go on from; `running`: more will come.
     """
-    study = commands.study_of(board.database, study_id)
-    trial = commands.trial(board.database, study, number)
+    study = reading.find_by_id(board.database, study_id)
+    trial = reading.load_trial(board.database, study, number)
     return files.log_part(board, study_id, trial, attempt or max(trial.attempt, 1), start)
 
 
@@ -46,8 +47,8 @@ def retry(
     request: Request, board: Context, study_id: StudyId, number: TrialNumber
 ) -> dict[str, Any]:
     """Queue a failed trial again."""
-    study = commands.study_of(board.database, study_id)
-    commands.retry(board.database, study.name, number)
+    study = reading.find_by_id(board.database, study_id)
+    steering.retry(board.database, study.name, number)
     note(request, f"queued trial {number} again")
     return one(board, study_id, number)
 
@@ -57,7 +58,7 @@ def kill(
     request: Request, board: Context, who: Who, study_id: StudyId, number: TrialNumber
 ) -> dict[str, Any]:
     """Fail a running trial, or one that was enqueued and has not begun."""
-    study = commands.study_of(board.database, study_id)
-    commands.kill(board.database, study.name, number, by=who.name)
+    study = reading.find_by_id(board.database, study_id)
+    steering.kill(board.database, study.name, number, by=who.name)
     note(request, f"killed trial {number}")
     return one(board, study_id, number)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from tuner import commands
+from tuner.commands import reading
 from tuner.dashboard import comparing, views
 from tuner.dashboard.charts import Chart, Point, chart
 from tuner.dashboard.comparing import MOST, Compared
@@ -19,7 +19,7 @@ Ids = Annotated[list[Annotated[int, Query(ge=1, le=ID)]] | None, Query(max_lengt
 @router.get("/compare")
 def compare(request: Request, board: Context, studies: Ids = None) -> Response:
     """The studies whose ids the address names, and a list to choose from."""
-    every = commands.studies_of(board.database)
+    every = reading.list_studies(board.database)
     by_id = {study.id: study for study in every}
     chosen = [by_id[id_] for id_ in dict.fromkeys(studies or ()) if id_ in by_id]
     rows = comparing.compared(board, chosen)

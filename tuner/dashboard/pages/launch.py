@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Form, Query, Request, Response, UploadFile
 from fastapi.responses import RedirectResponse
 
-from tuner import commands, export, families, files
-from tuner.dashboard import launching, uploads, views
+from tuner import export, families, files
+from tuner.commands import launching, reading
+from tuner.dashboard import launch_form, uploads, views
 from tuner.dashboard.context import ID, Board, Context
 from tuner.dashboard.security.access import Who, operator
 from tuner.dashboard.security.audited import note
@@ -32,7 +33,7 @@ def page(
     clone: Annotated[int | None, Query(ge=1, le=ID)] = None,
 ) -> Response:
     """The page; with `clone`, the study file of another study to edit."""
-    text = launching.START if clone is None else _cloned(board, clone)
+    text = launch_form.START if clone is None else _cloned(board, clone)
     return _rendered(request, board, who, text, "launch/page.html")
 
 
@@ -56,7 +57,7 @@ def change(
         given = _searched(mode, low, high, choices, value, log=log)
         if given is None and mode != "default":  # just chosen: the default to start from
             given = _prefilled(yaml, parameter, mode)
-        given = _with_conditions(given, launching.section(yaml, parameter))
+        given = _with_conditions(given, launch_form.section(yaml, parameter))
         yaml = edit.edited(yaml, ("search", parameter), given)
     elif path:
         yaml = _set(yaml, path, value)
@@ -81,15 +82,15 @@ def upload(
 def launch(request: Request, board: Context, who: Who, yaml: Yaml) -> Response:
     """Prepare the data and make the study, ready for workers."""
     try:
-        source = launching.source(board, yaml)
+        source = launch_form.source(board, yaml)
         prepared_spec = families.confirm(source)
-        launching.check_allowed(board, prepared_spec, who)
-        prepared = launching.prepare(board, source)
-        study = commands.launch(board.database, prepared, by=who.name).study
+        launch_form.check_allowed(board, prepared_spec, who)
+        prepared = launch_form.prepare(board, source)
+        study = launching.launch(board.database, prepared, by=who.name).study
     except (BadInputError, StudyExistsError) as error:
         if not request.headers.get("hx-request"):
             raise
-        verdict = launching.Verdict(problems=tuple(str(error).split("\n")))
+        verdict = launch_form.Verdict(problems=tuple(str(error).split("\n")))
         return views.render(request, "launch/verdict.html", {"verdict": verdict}, status=200)
     note(request, f"launched {study.name}")
     there = f"/studies/{study.id}/overview"
@@ -108,8 +109,8 @@ def _rendered(
 ) -> Response:
     context = {
         "text": text,
-        "form": launching.form(text),
-        "verdict": launching.verdict(board, text, who),
+        "form": launch_form.form(text),
+        "verdict": launch_form.verdict(board, text, who),
         "families": registry.NAMES,
         "packaged": PACKAGED,
         **(more or {}),
@@ -118,11 +119,11 @@ def _rendered(
 
 
 def _cloned(board: Board, study_id: int) -> str:
-    study = commands.study_of(board.database, study_id)
+    study = reading.find_by_id(board.database, study_id)
     if study.spec is None:
         raise BadInputError("a study that was made through Optuna has no study file to clone")
     content = study_file(ResolvedSpec.from_json(study.spec))
-    taken = {one.name for one in commands.studies_of(board.database)}
+    taken = {one.name for one in reading.list_studies(board.database)}
     stem = study.name[: NAME_LENGTH - 6]
     content["name"] = next(n for i in range(2, 10_000) if (n := f"{stem}-{i}") not in taken)
     return export.yaml_text(content)
@@ -137,8 +138,8 @@ def _set(text: str, path: str, value: str) -> str:
         # the space, the metric and the data of another family mean nothing here
         for section in ("search", "objective", "forbidden", "enqueue"):
             text = edit.edited(text, (section,), None)
-        if value in launching.EXAMPLES:
-            text = edit.edited(text, ("data",), launching.EXAMPLES[value])
+        if value in launch_form.EXAMPLES:
+            text = edit.edited(text, ("data",), launch_form.EXAMPLES[value])
     given = value if path in ("name", "data.path") else _value(value)
     return edit.edited(text, keys, given)
 
@@ -167,7 +168,7 @@ def _with_conditions(given: Any, before: Any) -> Any:
 
 def _prefilled(text: str, name: str, mode: str) -> Any:
     """What a row of the form begins with, from the family's default."""
-    known = launching.form(text)
+    known = launch_form.form(text)
     default: Parameter | None = None
     if known is not None and known.card is not None:
         default = known.card.search.get(name)

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
-from tuner import commands
-from tuner.dashboard import steering, views
+from tuner.commands import reading
+from tuner.dashboard import actions, views
 from tuner.dashboard.context import ID, Board, Context
 from tuner.dashboard.security.access import Who, operator
 from tuner.dashboard.summaries import Facts
@@ -37,7 +37,7 @@ _KEYS: dict[Sort, Callable[[Facts], Any]] = {
     "left": lambda one: math.inf if one.seconds_left is None else one.seconds_left,
 }
 
-UNDO: dict[steering.Bulk, steering.Bulk] = {"pause": "resume", "stop": "resume", "resume": "pause"}
+UNDO: dict[actions.Bulk, actions.Bulk] = {"pause": "resume", "stop": "resume", "resume": "pause"}
 
 router = APIRouter()
 
@@ -68,7 +68,7 @@ def every(request: Request, board: Context, chosen: Annotated[Chosen, Query()]) 
 
 
 def _context(board: Board, chosen: Chosen) -> dict[str, Any]:
-    every = commands.studies_of(board.database)
+    every = reading.list_studies(board.database)
     progresses = board.progresses.of(*every)
     facts = [Facts(study, progresses[study.id]) for study in every]
     fitting = sorted((one for one in facts if _fits(one, chosen)), key=_KEYS[chosen.sort])
@@ -100,29 +100,29 @@ def bulk(
     request: Request,
     board: Context,
     who: Who,
-    action: Annotated[steering.Bulk, Form()],
+    action: Annotated[actions.Bulk, Form()],
     ids: Annotated[list[Annotated[int, Form(ge=1, le=ID)]], Form(min_length=1, max_length=PAGE)],
     typed: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
     """Do the same to several studies; what cannot be done to one is said and does not stop it."""
     done, wrong, back = [], [], list[int]()
     if action == "delete":
-        steering.check_typed(who, typed, f"delete {len(ids)}")
+        actions.check_typed(who, typed, f"delete {len(ids)}")
     for study_id in ids:
         try:
-            study = commands.study_of(board.database, study_id)
-            steering.BULK[action](board, study)
+            study = reading.find_by_id(board.database, study_id)
+            actions.BULK[action](board, study)
             done.append(study.name)
-            undone = steering.undo(action, study.state)
+            undone = actions.undo(action, study.state)
             if undone is not None and undone == UNDO[action]:  # the same for all of them
                 back.append(study.id)
         except TunerError as error:
             wrong.append(str(error))
-    undo = steering.Undo("/studies/bulk", {"action": UNDO[action], "ids": back}) if back else None
+    undo = actions.Undo("/studies/bulk", {"action": UNDO[action], "ids": back}) if back else None
     said = _sentence(action, done, wrong)
-    return steering.answer(request, "/studies", said, is_bad=bool(wrong), undo=undo)
+    return actions.answer(request, "/studies", said, is_bad=bool(wrong), undo=undo)
 
 
-def _sentence(action: steering.Bulk, done: Sequence[str], wrong: Sequence[str]) -> str:
-    said = f"{steering.DONE[action]}: {', '.join(done)}" if done else ""
+def _sentence(action: actions.Bulk, done: Sequence[str], wrong: Sequence[str]) -> str:
+    said = f"{actions.DONE[action]}: {', '.join(done)}" if done else ""
     return "\n".join(filter(None, (said, *wrong)))

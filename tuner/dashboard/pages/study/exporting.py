@@ -14,7 +14,8 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
-from tuner import commands, export, files, study_json
+from tuner import export, files, study_json
+from tuner.commands import exporting, reading
 from tuner.dashboard import views
 from tuner.dashboard.context import Board, Context, StudyId, leading
 from tuner.dashboard.pages.study.snippets import command_line
@@ -24,7 +25,6 @@ from tuner.dashboard.summaries import params_of
 from tuner.errors import visible
 from tuner.report import document, material
 from tuner.trials import Study, Trial, pareto_front
-from tuner.winner import choice
 
 MOST = 50  # configurations
 FORMATS: Mapping[str, str] = {
@@ -67,7 +67,7 @@ def page(
     front: bool = False,
 ) -> Response:
     """What would be exported; `front`: of several objectives, the trials that none beats in all."""
-    study = commands.study_of(board.database, study_id)
+    study = reading.find_by_id(board.database, study_id)
     chosen = _chosen(board, study, top, front=front)
     context = {
         "study": study,
@@ -91,10 +91,10 @@ def file(
     front: bool = False,
 ) -> Response:
     """The same as a file to save."""
-    study = commands.study_of(board.database, study_id)
+    study = reading.find_by_id(board.database, study_id)
     chosen = _chosen(board, study, top, front=front)
     if not chosen:
-        commands.best(board.database, study)  # says why there is none
+        reading.load_best(board.database, study)  # says why there is none
     own = _OWN_FILES.get(format) or export.FORMATS[format][0]
     which = "front" if front else "best" if top == 1 else f"top-{top}"
     name = f"{files.safe_name(study.name)}-{which}-{own}"
@@ -104,7 +104,7 @@ def file(
 @router.get("/report")
 def report_file(board: Context, study_id: StudyId) -> Response:
     """The study's report, as `tuner report` writes it."""
-    study = commands.study_of(board.database, study_id)
+    study = reading.find_by_id(board.database, study_id)
     html = document.render(material.of_study(board.database, study), versions=export.versions())
     return _attachment(html.encode(), "text/html", f"{files.safe_name(study.name)}.html")
 
@@ -112,13 +112,13 @@ def report_file(board: Context, study_id: StudyId) -> Response:
 @router.post("/bundle", dependencies=[operator])
 def bundle(request: Request, board: Context, who: Who, study_id: StudyId) -> Response:
     """The winner with its weights, measured on the test part, as an archive."""
-    study = commands.study_of(board.database, study_id)
-    (found,) = choice.chosen(board.database, study)
+    study = reading.find_by_id(board.database, study_id)
+    found = reading.load_winner(board.database, study)
     note(request, f"exported trial {found.number} of {study.name}")
     aside = Path(tempfile.mkdtemp(prefix="tuner-export-"))
     try:
         name = files.safe_name(study.name)
-        choice.export_trial(board.database, board.settings, study, found, aside / name)
+        exporting.export_trial(board.database, board.settings, study, found, aside / name)
         archive = shutil.make_archive(str(aside / "bundle"), "zip", aside, name)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
@@ -133,7 +133,7 @@ def bundle(request: Request, board: Context, who: Who, study_id: StudyId) -> Res
 
 def _chosen(board: Board, study: Study, top: int, *, front: bool) -> list[Trial]:
     if front and len(study.directions) > 1:
-        return pareto_front(commands.load_trials(board.database, study), study.directions)[:MOST]
+        return pareto_front(reading.load_trials(board.database, study), study.directions)[:MOST]
     return leading(board, study, top)
 
 

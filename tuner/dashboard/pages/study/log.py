@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tuner import commands
+from tuner.commands import reading
 from tuner.dashboard.context import Board
 from tuner.database import audit
 from tuner.database.readers import attempts
@@ -19,7 +19,7 @@ def context(board: Board, study: Study) -> Mapping[str, Any]:
         wrong = attempts.wrong(connection, study.id, limit=SHOWN)
         changes = audit.of_study(connection, study.id, limit=SHOWN)
     return {
-        "failures": commands.failures(board.database, study),
+        "failures": reading.load_failures(board.database, study),
         "wrong": wrong,
         "changes": changes,
         "causes": findings.CAUSES,

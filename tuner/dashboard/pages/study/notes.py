@@ -13,8 +13,8 @@ from fastapi import APIRouter, Form, Request, Response
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from tuner import commands
-from tuner.dashboard import steering, views
+from tuner.commands import steering
+from tuner.dashboard import actions, views
 from tuner.dashboard.context import Board, Context, StudyId
 from tuner.dashboard.security.access import Who, operator
 from tuner.database import notes
@@ -68,8 +68,8 @@ def write(
     revision: Annotated[int, Form(ge=0, le=2**31 - 1)],
 ) -> Response:
     """Replace the note, unless somebody else has done so since it was read."""
-    commands.write_note(board.database, study_id, text, author=who.name, revision=revision)
-    answer = steering.answer(request, f"/studies/{study_id}/notes", "saved the note")
+    steering.write_note(board.database, study_id, text, author=who.name, revision=revision)
+    answer = actions.answer(request, f"/studies/{study_id}/notes", "saved the note")
     if request.headers.get("hx-request"):
         answer.headers["HX-Redirect"] = f"/studies/{study_id}/notes"
     return answer

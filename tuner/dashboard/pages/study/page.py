@@ -9,8 +9,8 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.background import BackgroundTask
 
-from tuner import commands
 from tuner.accounts import Role
+from tuner.commands import reading
 from tuner.dashboard import views
 from tuner.dashboard.context import Board, Context, StudyId
 from tuner.dashboard.pages.study import configuration, log, notes
@@ -65,7 +65,7 @@ def first(study_id: StudyId) -> Response:
 @router.get("/header")
 def header(request: Request, board: Context, who: Who, study_id: StudyId) -> Response:
     """The header alone, for a page that is open."""
-    context = _context(board, commands.study_of(board.database, study_id), who.role)
+    context = _context(board, reading.find_by_id(board.database, study_id), who.role)
     return views.render(request, "study/header.html", context)
 
 
@@ -74,7 +74,7 @@ def tab(request: Request, board: Context, who: Who, study_id: StudyId, tab: str)
     """A tab of a study's page."""
     if tab not in TABS:
         raise HTTPException(404, "there is no such page")
-    study = commands.study_of(board.database, study_id)
+    study = reading.find_by_id(board.database, study_id)
     context = {
         **_context(board, study, who.role),
         "tabs": TABS,

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Request, Response
 
-from tuner import commands
-from tuner.dashboard import steering
+from tuner.commands import changing, reading, steering
+from tuner.dashboard import actions
 from tuner.dashboard.context import Context, StudyId, TrialNumber
 from tuner.dashboard.security.access import Who, admin, operator
 from tuner.figures.text import count
@@ -38,34 +38,34 @@ async def _limits(request: Request) -> dict[str, str]:
 @router.post("/studies/{study_id:int}/pause")
 def pause(request: Request, board: Context, study_id: StudyId) -> Response:
     """No new claims; running trials go back to the queue."""
-    study = commands.study_of(board.database, study_id)
-    commands.pause(board.database, study.name)
+    study = reading.find_by_id(board.database, study_id)
+    steering.pause(board.database, study.name)
     runs = "running trials go back to the queue"
     if study.spec is None:
         runs = "none of its trials starts, and one that runs goes on to its end"
     said = f"paused {study.name}: {runs}"
-    return _done(request, study_id, said, steering.undo("pause", study.state))
+    return _done(request, study_id, said, actions.undo("pause", study.state))
 
 
 @router.post("/studies/{study_id:int}/resume")
 def resume(request: Request, board: Context, study_id: StudyId) -> Response:
     """Let workers claim again."""
-    study = commands.study_of(board.database, study_id)
-    commands.resume(board.database, study.name)
+    study = reading.find_by_id(board.database, study_id)
+    steering.resume(board.database, study.name)
     by = "workers go on with it"
     if study.spec is None:
         by = "its trials run where `study.optimize` is called"
     said = f"{study.name} is active: {by}"
-    return _done(request, study_id, said, steering.undo("resume", study.state))
+    return _done(request, study_id, said, actions.undo("resume", study.state))
 
 
 @router.post("/studies/{study_id:int}/stop")
 def stop(request: Request, board: Context, study_id: StudyId) -> Response:
     """End a study before its budget is used."""
-    study = commands.study_of(board.database, study_id)
-    commands.stop(board.database, study.name)
+    study = reading.find_by_id(board.database, study_id)
+    steering.stop(board.database, study.name)
     said = f"stopped {study.name}; it can be resumed"
-    return _done(request, study_id, said, steering.undo("stop", study.state))
+    return _done(request, study_id, said, actions.undo("stop", study.state))
 
 
 @router.post("/studies/{study_id:int}/change")
@@ -79,9 +79,9 @@ def change(
 
     An empty field is no limit, one that is not sent stays as it is.
     """
-    study = commands.study_of(board.database, study_id)
+    study = reading.find_by_id(board.database, study_id)
     assignments = [f"{LIMITS[name]}={value or 'null'}" for name, value in limits.items()]
-    done = commands.change(board.database, study.name, assignments)
+    done = changing.change(board.database, study.name, assignments)
     said = (
         "\n".join((*done.changes, *done.notes))
         or "nothing has changed: these are its values already"
@@ -98,17 +98,17 @@ def enqueue(
     extend: Annotated[bool, Form()] = False,
 ) -> Response:
     """Queue a configuration, given as lines `name: value`."""
-    study = commands.study_of(board.database, study_id)
+    study = reading.find_by_id(board.database, study_id)
     chosen = overrides.configuration(params)
-    number = commands.enqueue(board.database, study.name, chosen, extend=extend)
+    number = steering.enqueue(board.database, study.name, chosen, extend=extend)
     return _done(request, study_id, f"queued as trial {number}")
 
 
 @router.post("/studies/{study_id:int}/retry")
 def retry(request: Request, board: Context, study_id: StudyId) -> Response:
     """Queue all failed trials again."""
-    study = commands.study_of(board.database, study_id)
-    numbers = commands.retry(board.database, study.name)
+    study = reading.find_by_id(board.database, study_id)
+    numbers = steering.retry(board.database, study.name)
     said = f"queued again: {count(len(numbers), 'trial')}" if numbers else "no trial has failed"
     return _done(request, study_id, said)
 
@@ -121,10 +121,10 @@ def delete(
     typed: Annotated[str, Form(max_length=500)],
 ) -> Response:
     """Delete the study for good, if its name was typed."""
-    study = commands.study_of(board.database, study_id)
-    steering.check_name(typed, study.name)
-    commands.delete(board.database, board.settings, study.name)
-    answer = steering.answer(request, "/studies", f"deleted {study.name}")
+    study = reading.find_by_id(board.database, study_id)
+    actions.check_name(typed, study.name)
+    steering.delete(board.database, board.settings, study.name)
+    answer = actions.answer(request, "/studies", f"deleted {study.name}")
     if request.headers.get("hx-request"):
         answer.headers["HX-Redirect"] = "/studies"
     return answer
@@ -133,9 +133,9 @@ def delete(
 @router.post("/studies/{study_id:int}/trials/{number:int}/retry")
 def retry_one(request: Request, board: Context, study_id: StudyId, number: TrialNumber) -> Response:
     """Queue a failed trial again."""
-    study = commands.study_of(board.database, study_id)
-    commands.retry(board.database, study.name, number)
-    return steering.answer(request, _trial(study_id, number), f"queued trial {number} again")
+    study = reading.find_by_id(board.database, study_id)
+    steering.retry(board.database, study.name, number)
+    return actions.answer(request, _trial(study_id, number), f"queued trial {number} again")
 
 
 @router.post("/studies/{study_id:int}/trials/{number:int}/kill")
@@ -143,23 +143,21 @@ def kill(
     request: Request, board: Context, who: Who, study_id: StudyId, number: TrialNumber
 ) -> Response:
     """Fail a running trial, or one that was enqueued and has not begun."""
-    study = commands.study_of(board.database, study_id)
-    commands.kill(board.database, study.name, number, by=who.name)
-    return steering.answer(request, _trial(study_id, number), f"killed trial {number}")
+    study = reading.find_by_id(board.database, study_id)
+    steering.kill(board.database, study.name, number, by=who.name)
+    return actions.answer(request, _trial(study_id, number), f"killed trial {number}")
 
 
 @router.post("/workers/{worker_id}/drain")
 def drain(request: Request, board: Context, worker_id: UUID) -> Response:
     """Ask a worker to stop: its trials finish or go back to the queue."""
-    commands.drain(board.database, worker_id)
-    return steering.answer(request, "/fleet", "draining: its trials finish or go back to the queue")
+    steering.drain(board.database, worker_id)
+    return actions.answer(request, "/fleet", "draining: its trials finish or go back to the queue")
 
 
-def _done(
-    request: Request, study_id: int, said: str, undo: steering.Bulk | None = None
-) -> Response:
-    back = None if undo is None else steering.Undo(f"/studies/{study_id}/{undo}")
-    return steering.answer(request, f"/studies/{study_id}/overview", said, undo=back)
+def _done(request: Request, study_id: int, said: str, undo: actions.Bulk | None = None) -> Response:
+    back = None if undo is None else actions.Undo(f"/studies/{study_id}/{undo}")
+    return actions.answer(request, f"/studies/{study_id}/overview", said, undo=back)
 
 
 def _trial(study_id: int, number: int) -> str:

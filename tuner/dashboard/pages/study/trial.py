@@ -10,7 +10,8 @@ from urllib.parse import quote
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
-from tuner import commands, export, trials
+from tuner import export, trials
+from tuner.commands import reading
 from tuner.dashboard import views
 from tuner.dashboard.charts import Chart, Point, chart
 from tuner.dashboard.context import Board, Context, StudyId, TrialNumber
@@ -43,8 +44,8 @@ class Row:
 @router.get("")
 def page(request: Request, board: Context, study_id: StudyId, number: TrialNumber) -> Response:
     """The page; for one that is open, what changes alone."""
-    study = commands.study_of(board.database, study_id)
-    trial = commands.trial(board.database, study, number)
+    study = reading.find_by_id(board.database, study_id)
+    trial = reading.load_trial(board.database, study, number)
     is_part = request.headers.get("hx-target") == "trial"
     return views.render(
         request, "trial/parts.html" if is_part else "trial/page.html", _context(board, study, trial)
@@ -195,8 +196,8 @@ def log(
     start: Annotated[int | None, Query(ge=0, le=2**40)] = None,
 ) -> dict[str, Any]:
     """A part of an attempt's log, and whether more will come."""
-    study = commands.study_of(board.database, study_id)
-    trial = commands.trial(board.database, study, number)
+    study = reading.find_by_id(board.database, study_id)
+    trial = reading.load_trial(board.database, study, number)
     return files.log_part(board, study_id, trial, attempt, start)
 
 
@@ -205,7 +206,7 @@ def file(
     board: Context, study_id: StudyId, number: TrialNumber, attempt: ATTEMPTS, name: str
 ) -> Response:
     """A file that an attempt has left, to be saved and never shown."""
-    commands.study_of(board.database, study_id)
+    reading.find_by_id(board.database, study_id)
     path = files.path_of(board, study_id, number, attempt, name)
     if path is None:
         raise HTTPException(404, "there is no such file on this machine")

@@ -7,8 +7,9 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from tuner import commands, families
+from tuner import families
 from tuner.accounts import Role, User
+from tuner.commands import preparing, reading
 from tuner.dashboard.context import Board
 from tuner.dashboard.security import paths
 from tuner.data import Prepared as PreparedData
@@ -82,9 +83,9 @@ def source(board: Board, text: str) -> Source:
     return loads(text, name=NAME, folder=folder)
 
 
-def prepare(board: Board, source: Source) -> commands.Prepared:
+def prepare(board: Board, source: Source) -> preparing.PreparedStudy:
     """Prepare a study to be launched; its files are read in a process with limits."""
-    return commands.prepare_source(
+    return preparing.prepare_source(
         board.database,
         source,
         board.settings,
@@ -196,7 +197,7 @@ def check_allowed(board: Board, spec: ResolvedSpec, who: User) -> None:
 
 
 def _refuse_taken(board: Board, spec: ResolvedSpec) -> None:
-    if any(study.name == spec.name for study in commands.studies_of(board.database)):
+    if any(study.name == spec.name for study in reading.list_studies(board.database)):
         raise SpecError(f"name: there is a study named {quoted(spec.name)} already")
 
 
@@ -214,7 +215,7 @@ def _facts(board: Board, spec: ResolvedSpec) -> list[str]:
 
 def _cost(board: Board, spec: ResolvedSpec) -> str:
     """Trials × seconds, by what trials of the same family took on the same data."""
-    like = [s for s in commands.studies_of(board.database) if _is_like(s, spec)]
+    like = [s for s in reading.list_studies(board.database) if _is_like(s, spec)]
     if not like:
         return "What a trial takes is not known: no study of this family and data has run here."
     progresses = board.progresses.of(*like)

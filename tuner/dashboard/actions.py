@@ -9,8 +9,8 @@ from urllib.parse import quote
 from fastapi import HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
-from tuner import commands
 from tuner.accounts import Role, User
+from tuner.commands import steering
 from tuner.dashboard.context import Board
 from tuner.dashboard.security.audited import note
 from tuner.errors import BadInputError
@@ -20,10 +20,10 @@ from tuner.trials import Study, StudyState
 Bulk = Literal["pause", "resume", "stop", "delete"]
 
 BULK: Mapping[Bulk, Callable[[Board, Study], object]] = {
-    "pause": lambda board, study: commands.pause(board.database, study.name),
-    "resume": lambda board, study: commands.resume(board.database, study.name),
-    "stop": lambda board, study: commands.stop(board.database, study.name),
-    "delete": lambda board, study: commands.delete(board.database, board.settings, study.name),
+    "pause": lambda board, study: steering.pause(board.database, study.name),
+    "resume": lambda board, study: steering.resume(board.database, study.name),
+    "stop": lambda board, study: steering.stop(board.database, study.name),
+    "delete": lambda board, study: steering.delete(board.database, board.settings, study.name),
 }
 DONE: Mapping[Bulk, str] = {
     "pause": "paused",

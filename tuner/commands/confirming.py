@@ -8,10 +8,11 @@ shown is kept with the study, where exports find it.
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from tuner import commands, shell
-from tuner.confirmations import ATTRIBUTE
+from tuner import shell
+from tuner.commands import reading, sources, steering
 from tuner.database import studies, trials
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, StudyNotFoundError, TunerError
@@ -21,7 +22,8 @@ from tuner.study_file.resolved import ResolvedSpec, differences
 from tuner.study_file.seeds import derived_seed
 from tuner.study_file.study import NAME_LENGTH, Confirm
 from tuner.trials import Study, StudyState, Trial, TrialState
-from tuner.winner import choice, elimination
+from tuner.winner import elimination
+from tuner.winner.confirmations import ATTRIBUTE
 from tuner.winner.elimination import Candidate, Verdict
 from tuner.winner.expense import expense_of, is_cheaper
 
@@ -61,11 +63,11 @@ class Confirmation:
         self._of = study
         self._request = request
         several = len(study.directions) > 1
-        commands.best(database, study)  # refuses a study without any
+        reading.load_best(database, study)  # raises if there is none
         self._out: set[int] = set()
         self.study = _companion(database, study)
         # asked for fewer candidates than before, it still knows what the others have shown
-        self._leading = choice.leading(
+        self._leading = reading.load_leading(
             database,
             study,
             request.top,
@@ -104,7 +106,7 @@ class Confirmation:
 
     def _queue(self, seeds: int) -> bool:
         """Queue what those that are not out lack of so many trainings; whether any are open."""
-        known = commands.load_trials(self._database, self.study)
+        known = reading.load_trials(self._database, self.study)
         repeats = _repeats(self.study)
         had = set(repeats.values())
         missing = [
@@ -116,9 +118,9 @@ class Confirmation:
         is_open = bool(missing) or any(not trial.state.is_finished for trial in known)
         if is_open:
             # a worker would let the study wait for ever for its code, and fail with other data
-            commands.check_sources(self._settings, self._of)
+            sources.check_sources(self._settings, self._of)
             self._enqueue(missing, known, repeats)
-        self.study = commands.find(self._database, self.study.name)
+        self.study = reading.find(self._database, self.study.name)
         return is_open
 
     def _enqueue(
@@ -154,13 +156,13 @@ class Confirmation:
 
     def pause(self) -> None:
         """Leave nothing active behind, unless workers elsewhere go on with it."""
-        overview = commands.overview(self._database, self.study.name)
+        overview = reading.load_overview(self._database, self.study.name)
         is_idle = not overview.counts[TrialState.RUNNING]
         if overview.study.state is StudyState.ACTIVE and is_idle:
-            commands.pause(self._database, self.study.name)
+            steering.pause(self._database, self.study.name)
 
     def _refuse_unfinished(self) -> None:
-        study = commands.find(self._database, self.study.name)
+        study = reading.find(self._database, self.study.name)
         if study.state is StudyState.ACTIVE:
             raise TunerError(
                 f"the confirmation {quoted(study.name)} is active, and this machine's worker does "
@@ -175,14 +177,14 @@ class Confirmation:
 
     def _trained(self) -> int:
         """With how many seeds any of the configurations has been trained."""
-        known = commands.load_trials(self._database, self.study)
+        known = reading.load_trials(self._database, self.study)
         repeats = _repeats(self.study)
         leading = {trial.number for trial in self._leading}
         done = [repeats[t.number] for t in known if t.state.is_finished and t.number in repeats]
         return max((seed + 1 for number, seed in done if number in leading), default=0)
 
     def _judge(self, seeds: int) -> Verdict | None:
-        known = commands.load_trials(self._database, self.study)
+        known = reading.load_trials(self._database, self.study)
         repeats = _repeats(self.study)
         verdict = elimination.judge(
             [_candidate(trial, known, repeats, seeds) for trial in self._leading],
@@ -198,7 +200,7 @@ class Confirmation:
     def _keep(self, verdict: Verdict) -> None:
         """Store with the study what the last round has shown, where exports find it."""
         record = {
-            "at": choice.today(),
+            "at": datetime.now(UTC).date().isoformat(),
             "study": self.study.name,
             "winner": verdict.winner.number,
             "best_mean": verdict.leader.number,
@@ -211,7 +213,8 @@ class Confirmation:
                 for candidate in (*verdict.ranked, *verdict.dropped)
             ],
         }
-        choice.keep(self._database, self._of, ATTRIBUTE, record)
+        with self._database.transaction() as connection:
+            studies.set_attribute(connection, self._of.id, "user_attrs", ATTRIBUTE, record)
 
     def _record(self, candidate: Candidate, verdict: Verdict) -> dict[str, Any]:
         sign = 1.0 if self._of.direction == "maximize" else -1.0
@@ -253,7 +256,7 @@ def _companion(database: Database, study: Study) -> Study:
         }
     )
     try:
-        existing = commands.find(database, name)
+        existing = reading.find(database, name)
     except StudyNotFoundError:
         with database.transaction() as connection:
             study_id = studies.create(

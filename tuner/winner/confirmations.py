@@ -1,7 +1,7 @@
-"""What a confirmation has shown, as it is stored with its study: reading it, saying it in English.
+"""What a confirmation has shown, as stored with its study: read it, describe it in English.
 
-`winner/confirm.py` makes these records. Command line, cards, reports and figures read them here, so
-that they say the same.
+`commands.confirming` writes these records. Command line, cards, reports and figures read them here,
+so that they agree.
 """
 
 import math
@@ -11,7 +11,7 @@ from typing import Any
 from tuner import shell
 from tuner.study_file.messages import counted, listed
 from tuner.study_file.study import metric_range
-from tuner.trials import Study
+from tuner.trials import Study, Trial
 
 ATTRIBUTE = "tuner:confirmation"  # of the study
 ENOUGH = 3  # seeds from which differences are judged: two have no spread to speak of
@@ -21,11 +21,11 @@ FORMER = (
 )
 
 
-def of_study(study: Study) -> Mapping[str, Any] | None:
-    """The confirmation of a study in today's form; None without one.
+def read(study: Study) -> Mapping[str, Any] | None:
+    """What a confirmation of the study has shown, in today's form; None if there is none.
 
-    Nor of one that has no specification: it was made through Optuna or imported, and what an
-    attribute of this name holds there is anybody's.
+    A study without a specification was made through Optuna or imported: there, an attribute of
+    this name may hold anything and is ignored.
     """
     if study.spec is None:
         return None
@@ -64,6 +64,28 @@ def _upgraded(record: Mapping[str, Any], study: Study) -> dict[str, Any]:
         "candidates": candidates,
         "former": True,
     }
+
+
+def read_trial(study: Study, trial: Trial) -> dict[str, Any] | None:
+    """What a confirmation has shown of this trial; None if nothing."""
+    record = read(study)
+    if record is None:
+        return None
+    for candidate in record["candidates"]:
+        if candidate["number"] == trial.number:
+            return {
+                "mean": candidate["mean"],
+                "interval": candidate["interval"],
+                "seeds": len(candidate["values"]),
+                "overstated_by": candidate["overstated_by"],
+                "won": record["winner"] == trial.number,
+                "standing": candidate["standing"],
+                "best_mean": record["best_mean"],
+                "margin": record["margin"],
+                "bound": record["bound"],
+                "shown": sentences(record),
+            }
+    return None
 
 
 def numbers(record: Mapping[str, Any], *standings: str) -> list[int]:

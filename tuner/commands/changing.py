@@ -1,0 +1,169 @@
+"""Change the limits and resources of a study that exists; a finished one may go on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tuner import shell
+from tuner.database import refusals, studies, trials
+from tuner.database.engine import Connected, Database
+from tuner.database.readers import feed
+from tuner.errors import StudyStateError, visible
+from tuner.settings import settings
+from tuner.study_file.change import changed, extends, trials_of
+from tuner.study_file.resolved import ResolvedSpec, differences
+from tuner.study_file.space import MAX_CELLS
+from tuner.trials import Limits, Study, StudyState, TrialState
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A study after it was launched or changed."""
+
+    study: Study
+    created: bool  # False: it existed already
+    changes: tuple[str, ...] = ()  # of its limits, resources and code, as `field: old → new`
+    notes: tuple[str, ...] = ()  # where the outcome differs from the request
+    retried: tuple[int, ...] = ()  # failed trials, queued again because its code was corrected
+
+
+def change(database: Database, name: str, assignments: Sequence[str]) -> Launched:
+    """Change limits and resources of a study, as in `budget.trials=100`, from the next claim on.
+
+    A finished study continues if this gives it a trial. No budget falls below what was given out.
+    SpecError if a field cannot be changed or a value is wrong.
+    """
+    with database.transaction() as connection:
+        study = studies.by_name(connection, name)
+        if not assignments:
+            return Launched(study, created=False)
+        if study.spec is None:
+            return set_trials(connection, study, trials_of(assignments))
+        before = ResolvedSpec.from_json(study.spec)
+        spec = changed(before, assignments)
+        if not differences(before, spec):
+            return Launched(study, created=False)
+        return set_limits(connection, study, spec)
+
+
+def set_limits(
+    connection: Connected, study: Study, spec: ResolvedSpec, *, may_go_on: bool = False
+) -> Launched:
+    """Replace a study's specification by one under which its trials mean the same.
+
+    `may_go_on`: whether it has something to try for another reason than the new specification.
+    """
+    assert study.spec is not None
+    before = ResolvedSpec.from_json(study.spec)
+    studies.set_limits(connection, study.id, spec.limits, spec.as_json())
+    after = studies.by_id(connection, study.id)
+    assert after.spec is not None
+    effective = ResolvedSpec.from_json(after.spec)
+    notes = [
+        f"budget.{name} cannot be {requested:g}: {least:g} given out already"
+        for name in ("trials", "total_epochs", "gpu_seconds")
+        if (requested := getattr(spec.budget, name)) != (least := getattr(effective.budget, name))
+    ]
+    notes += refusals.left_waiting(connection, after)
+    changes = differences(before, effective)
+    more = may_go_on or extends(before, effective)
+    return _apply(connection, after, changes, notes, may_go_on=more)
+
+
+def set_trials(connection: Connected, study: Study, max_trials: int | None) -> Launched:
+    """Set the number of trials of a study made through Optuna; it has no other budget."""
+    if max_trials == study.max_trials:
+        return Launched(study, created=False)
+    studies.set_limits(connection, study.id, Limits(max_trials=max_trials), None)
+    after = studies.by_id(connection, study.id)
+    notes, changes = [], []
+    if after.max_trials != max_trials:
+        notes.append(f"budget.trials cannot be {max_trials}: {after.max_trials} given out already")
+    notes += refusals.left_waiting(connection, after)
+    if after.max_trials != study.max_trials:
+        old, new = study.max_trials or "not set", after.max_trials or "not set"
+        changes.append(f"budget.trials: {old} → {new}")
+    may_go_on = bool(changes) and (
+        study.max_trials is not None
+        and (after.max_trials is None or after.max_trials > study.max_trials)
+    )
+    return _apply(connection, after, changes, notes, may_go_on=may_go_on)
+
+
+def _apply(
+    connection: Connected,
+    study: Study,
+    changes: Sequence[str],
+    notes: Sequence[str],
+    *,
+    may_go_on: bool,
+) -> Launched:
+    """Activate or finish a study after its limits changed."""
+    notes = list(notes)
+    if study.state is StudyState.FINISHED:
+        why_over = _why_over(connection, study) if may_go_on else study.reason
+        if may_go_on and why_over is None:
+            studies.set_state(
+                connection, study.id, StudyState.ACTIVE, allowed=[StudyState.FINISHED]
+            )
+        else:
+            notes.append(f"the study stays finished: {visible(why_over or 'it is over')}")
+    elif study.state is StudyState.ACTIVE:  # its last trial may have ended
+        lease = settings().lease_seconds
+        studies.finish_if_done(connection, [study.id], lease=lease)
+    return Launched(
+        studies.by_id(connection, study.id),
+        created=False,
+        changes=tuple(changes),
+        notes=tuple(notes),
+    )
+
+
+def reactivate(connection: Connected, study: Study, units: int) -> None:
+    """Let a study try what was just queued, which takes `units` of its budget of trials.
+
+    StudyStateError if its budgets would prevent that: the caller's transaction rolls back.
+    """
+    over = _why_over(connection, study)
+    if over is not None and study.state in (StudyState.FINISHED, StudyState.ACTIVE):
+        raise StudyStateError(over)
+    queued = trials.queued(connection, study.id) if units else 0
+    if study.max_trials is not None and units and study.issued + queued > study.max_trials:
+        raise StudyStateError(refusals.given_out(study, "trials", queued))
+    studies.set_state(connection, study.id, StudyState.ACTIVE, allowed=[StudyState.FINISHED])
+
+
+def extend(connection: Connected, study: Study, max_trials: int) -> Study:
+    """Raise a study's budget to `max_trials` trials in all."""
+    if study.spec is None:
+        return set_trials(connection, study, max_trials).study
+    spec = ResolvedSpec.from_json(study.spec)
+    budget = spec.budget.model_copy(update={"trials": max_trials})
+    return set_limits(connection, study, spec.model_copy(update={"budget": budget})).study
+
+
+def _why_over(connection: Connected, study: Study) -> str | None:
+    """Why workers would run nothing of the study even if it were active; None if they would.
+
+    Whether the budget of trials suffices for what is queued is left to the caller.
+    """
+    budget = studies.used_up(connection, study.id, lease=settings().lease_seconds)
+    if budget is not None:
+        return refusals.given_out(study, budget)
+    if study.spec is None:
+        return None
+    spec = ResolvedSpec.from_json(study.spec)
+    ends_early = spec.budget.target is not None or spec.budget.patience is not None
+    if not ends_early and (spec.sampler.repeat or spec.space.cells(MAX_CELLS) is None):
+        return None
+    # imports Optuna, which few commands need
+    from tuner.search import cells, ending
+
+    known = feed.load(connection, study.id)
+    reason = ending.reason_among(known, spec.budget, study.direction)
+    if reason is not None:
+        return f"{reason}: {refusals.how_to_extend(study, None)}"
+    if spec.sampler.repeat or any(trial.state is TrialState.WAITING for trial in known):
+        return None
+    used_up = cells.used_up_by(known, spec.space)
+    repeat = shell.command("change", study.name, "sampler.repeat=true")
+    return None if used_up is None else f"{used_up}: `{repeat}` repeats them"

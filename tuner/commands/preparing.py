@@ -1,0 +1,107 @@
+"""From a study file to a study that can be launched: read, check, prepare its data or code."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner import families
+from tuner.commands import vectors
+from tuner.data import Prepared as PreparedData
+from tuner.data import evict, prepare
+from tuner.database.engine import Database
+from tuner.errors import BadInputError, DataError
+from tuner.families.transfer import affordable
+from tuner.settings import Settings
+from tuner.study_file.data import DataSpec
+from tuner.study_file.load import Source, load
+from tuner.study_file.messages import counted, listed, quoted
+from tuner.study_file.parameters import IntParameter
+from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.space import MAX_CELLS
+from tuner.user_code.source import fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedStudy:
+    """A study that can be launched: its space is complete, its data or code is on this machine."""
+
+    spec: ResolvedSpec
+    fingerprint: str | None  # of its data; None for user code, whose fingerprint is in `spec`
+    examples: Mapping[str, int]  # part → number of examples
+    notes: tuple[str, ...] = ()  # for the user: about the data, and what was left out
+    experiment: str | None = None  # name of the experiment it belongs to
+
+
+def prepare_study(
+    database: Database,
+    path: Path,
+    settings: Settings,
+    *,
+    overrides: Sequence[str] = (),
+    name: str | None = None,
+) -> PreparedStudy:
+    """Read and check a study file and its data or code.
+
+    Writes only the data cache and, if the study takes word vectors from another study, their file.
+    """
+    return prepare_source(database, load(path, overrides, rename=name), settings)
+
+
+def prepare_source(
+    database: Database,
+    source: Source,
+    settings: Settings,
+    *,
+    prepare: Callable[[DataSpec, Path], PreparedData] = prepare,
+) -> PreparedStudy:
+    """Prepare a study whose text was read already; `prepare` prepares its data."""
+    spec = families.confirm(source)
+    if spec.data is None:
+        assert spec.code is not None
+        with source.locating():
+            code = spec.code.model_copy(update={"fingerprint": fingerprint(spec.code)})
+        return PreparedStudy(spec.model_copy(update={"code": code}), None, {}, _note_on_space(spec))
+    with source.locating("data", "vectors"):
+        spec, notes = vectors.resolve(database, settings, spec, spec.data)
+    assert spec.data is not None
+    try:
+        with source.locating("data"):
+            data = prepare(spec.data, settings.data_cache)
+    except DataError:
+        raise
+    except BadInputError as error:  # the cache folder, which study files do not name
+        raise BadInputError(f"{error}; TUNER_HOME can name another folder") from error
+    with source.locating("family"):
+        families.check_data(spec, data)
+    with source.locating("search", "checkpoint"):
+        spec, left_out = affordable.affordable(spec, data)
+        spec = affordable.with_digests(spec)
+    evict(settings.data_cache, settings.cache_bytes)
+    notes = (*notes, *data.notes, *left_out, *_note_on_space(spec))
+    return PreparedStudy(spec, data.fingerprint, dict(data.sizes.items()), notes)
+
+
+def _note_on_space(spec: ResolvedSpec) -> tuple[str, ...]:
+    """Say that a study will end before its budget of trials is used, if that is certain."""
+    if spec.sampler.repeat:
+        return ()
+    cells = spec.space.cells(min(spec.budget.trials, MAX_CELLS))
+    if cells is None or len(cells) >= spec.budget.trials:
+        return ()
+    all_of_them = "it has" if len(cells) == 1 else "all of them have"
+    return (
+        f"its space has {counted(len(cells), 'configuration')}: the study ends once {all_of_them} "
+        f"been tried, before {counted(spec.budget.trials, 'trial')}{_note_on_ends(spec)}",
+    )
+
+
+def _note_on_ends(spec: ResolvedSpec) -> str:
+    """Explain how to search fractions, for users who wrote `{low: 0, high: 1}` for user code."""
+    parameters = spec.space.parameters.items()
+    names = [quoted(name) for name, p in parameters if isinstance(p, IntParameter)]
+    if spec.code is None or not names:
+        return ""
+    takes = "takes" if len(names) == 1 else "take"
+    return (
+        f" ({listed(names)} {takes} whole numbers only; to search fractions, write an end as 0.0)"
+    )

@@ -1,0 +1,177 @@
+"""Look studies and trials up: one, several, the best."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from tuner import shell
+from tuner.database import studies, trials
+from tuner.database.engine import Connected, Database
+from tuner.database.readers import feed
+from tuner.errors import NothingToExportError, TrialNotFoundError, visible
+from tuner.study_file.messages import quoted
+from tuner.trials import Attempt, Failures, Study, Trial, TrialState, latest_failure
+from tuner.winner import choice
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A study with its counts, for lists."""
+
+    study: Study
+    counts: Mapping[TrialState, int]
+
+
+def find(database: Database, name: str) -> Study:
+    """Find a study by its name; StudyNotFoundError if there is none."""
+    with database.statement() as connection:
+        return studies.by_name(connection, name)
+
+
+def find_by_id(database: Database, study_id: int) -> Study:
+    """Find a study by its id; StudyNotFoundError if there is none."""
+    with database.statement() as connection:
+        return studies.by_id(connection, study_id)
+
+
+def list_studies(database: Database) -> list[Study]:
+    """List all studies, oldest first."""
+    with database.statement() as connection:
+        return studies.every(connection)
+
+
+def find_experiment(database: Database, name: str) -> list[Study]:
+    """Find the studies of an experiment, oldest first; none if no experiment has that name."""
+    with database.statement() as connection:
+        return studies.of_experiment(connection, name)
+
+
+def find_all(database: Database, name: str) -> list[Study]:
+    """Find the study of that name, or the studies of the experiment of that name, oldest first.
+
+    No study and experiment share a name. StudyNotFoundError if there is neither.
+    """
+    return find_experiment(database, name) or [find(database, name)]
+
+
+def load_overviews(database: Database) -> list[Overview]:
+    """Load all studies with their counts of trials, oldest first."""
+    with database.statement() as connection:
+        known = studies.every(connection)
+        counts = trials.counts(connection)
+    return [Overview(study, _by_state(counts.get(study.id, {}))) for study in known]
+
+
+def load_overview(database: Database, name: str) -> Overview:
+    """Load one study with its counts of trials."""
+    with database.statement() as connection:
+        study = studies.by_name(connection, name)
+        return Overview(study, count_by_state(connection, study.id))
+
+
+def load_overview_by_id(database: Database, study_id: int) -> Overview:
+    """Load one study, by its id, with its counts of trials."""
+    with database.statement() as connection:
+        study = studies.by_id(connection, study_id)
+        return Overview(study, count_by_state(connection, study.id))
+
+
+def count_by_state(connection: Connected, study_id: int) -> dict[TrialState, int]:
+    """Count a study's trials in each state."""
+    return _by_state(trials.counts(connection, study_id).get(study_id, {}))
+
+
+def _by_state(counts: Mapping[str, int]) -> dict[TrialState, int]:
+    return {state: counts.get(state, 0) for state in TrialState}
+
+
+def load_trials(database: Database, study: Study) -> list[Trial]:
+    """Load all trials of a study, by number."""
+    with database.statement() as connection:
+        return feed.load(connection, study.id)
+
+
+def load_trial(database: Database, study: Study, number: int) -> Trial:
+    """Load the trial of that number; TrialNotFoundError if there is none."""
+    with database.statement() as connection:
+        trial = feed.by_number(connection, study.id, number)
+    if trial is None:
+        raise TrialNotFoundError(f"the study {quoted(study.name)} has no trial {number}")
+    return trial
+
+
+def load_failures(database: Database, study: Study) -> list[Failures]:
+    """Load what went wrong in a study, one entry per cause."""
+    with database.statement() as connection:
+        return trials.failures(connection, study.id)
+
+
+def load_attempts(database: Database, study: Study) -> list[Attempt]:
+    """Load every attempt of a study's trials, by trial."""
+    with database.statement() as connection:
+        return trials.attempts(connection, study.id)
+
+
+def load_report_times(database: Database, study: Study) -> dict[tuple[int, int], datetime]:
+    """Load when each report of a study arrived: (trial number, step) → time."""
+    with database.statement() as connection:
+        return trials.report_times(connection, study.id)
+
+
+def load_best(database: Database, study: Study) -> Trial:
+    """Load the best complete trial; NothingToExportError if there is none."""
+    known = load_trials(database, study)
+    best = choice.select_best(known, study)
+    if best is None:
+        by_state = {s: sum(t.state is s for t in known) for s in TrialState}
+        by_count = ", ".join(f"{n} {s}" for s, n in by_state.items() if n) or "no trials at all"
+        finite = " with a finite value" if by_state[TrialState.COMPLETE] else ""
+        if any(t.violates_constraint and t.state is TrialState.COMPLETE for t in known):
+            finite += " that violates no constraint"
+        raise NothingToExportError(
+            f"the study {quoted(study.name)} has no complete trial{finite}, so there is no best "
+            f"one ({by_count}){_describe_latest_failure(known, study)}"
+        )
+    return best
+
+
+def _describe_latest_failure(known: Sequence[Trial], study: Study) -> str:
+    """End a sentence about a study without a result: what failed last, and what to do."""
+    trial = latest_failure(known)
+    if trial is None or trial.cause is None:  # a study made through Optuna has no causes
+        return ""
+    message = visible(trial.message or "without a message")
+    return (
+        f"; the latest failure, trial {trial.number} ({trial.cause}): {message}. Once that is "
+        f"corrected, `{shell.command('retry', study.name)}` queues failed trials again"
+    )
+
+
+def load_winner(database: Database, study: Study) -> Trial:
+    """Load the winner: the best trial, or the one that a confirmation chose among it and others.
+
+    A better trial that the search found after the confirmation wins. NothingToExportError if no
+    trial is complete.
+    """
+    best = load_best(database, study)
+    number = choice.winning_number(study, best)
+    return best if number == best.number else load_trial(database, study, number)
+
+
+def load_leading(
+    database: Database,
+    study: Study,
+    top: int,
+    *,
+    front: bool = False,
+    also: Collection[int] = (),
+) -> list[Trial]:
+    """Load the best `top` complete trials of different configurations, best first.
+
+    `front`: only trials that no other beats in every objective; `also`: numbers of trials to
+    include whatever their rank. NothingToExportError if no trial is complete.
+    """
+    trials = choice.select_leading(load_trials(database, study), study, top, front=front, also=also)
+    if not trials:
+        load_best(database, study)  # raises with the reason
+    return trials
