@@ -24,7 +24,7 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from tuner.data import Prepared, prepare
+from tuner.data import PreparedData, prepare
 from tuner.data.prepared import PARTS
 from tuner.study_file.data import DataSpec
 
@@ -133,7 +133,7 @@ def tuned(folder: Path, family: str, asked: argparse.Namespace, seed: int) -> Ro
     )
 
 
-def _prepared(folder: Path, data: Mapping[str, Any]) -> Prepared:
+def _prepared(folder: Path, data: Mapping[str, Any]) -> PreparedData:
     return prepare(DataSpec.model_validate(data), folder / "home" / "cache")
 
 

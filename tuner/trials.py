@@ -87,7 +87,7 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Failures:
+class FailuresByCause:
     """What went wrong in a study from one cause."""
 
     cause: Cause

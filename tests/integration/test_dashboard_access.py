@@ -235,17 +235,17 @@ def test_passwords_cannot_be_guessed_for_long(served: Served) -> None:
 
 def test_limits_end_and_successes_do_not_count() -> None:
     now = 0.0
-    attempts = limits.Attempts(lambda: now)
+    attempts = limits.LoginAttempts(lambda: now)
     for _ in range(20):
         begun = attempts.begin("Ada", "192.0.2.1")
-        assert isinstance(begun, limits.Attempt)
+        assert isinstance(begun, limits.LoginAttempt)
         attempts.succeeded(begun)
     for _ in range(5):
-        assert isinstance(attempts.begin("ada", "192.0.2.1"), limits.Attempt)
+        assert isinstance(attempts.begin("ada", "192.0.2.1"), limits.LoginAttempt)
     assert attempts.begin("ADA", "192.0.2.1") == 60.0
-    assert isinstance(attempts.begin("ada", "192.0.2.2"), limits.Attempt)
+    assert isinstance(attempts.begin("ada", "192.0.2.2"), limits.LoginAttempt)
     now = 60.0
-    assert isinstance(attempts.begin("ada", "192.0.2.1"), limits.Attempt)
+    assert isinstance(attempts.begin("ada", "192.0.2.1"), limits.LoginAttempt)
 
 
 @pytest.mark.parametrize(
@@ -430,7 +430,7 @@ def test_a_burst_of_logins_tests_no_more_passwords_than_one_after_the_other(
 
 
 def test_wrong_passwords_from_elsewhere_lock_out_no_browser_that_is_known(served: Served) -> None:
-    attempts: limits.Attempts = served.app.state.attempts
+    attempts: limits.LoginAttempts = served.app.state.attempts
     client = served.client(None)
     right = {"name": "One Admin".lower(), "password": PASSWORD}
     assert client.post("/login", data=right).status_code == 303
@@ -438,7 +438,7 @@ def test_wrong_passwords_from_elsewhere_lock_out_no_browser_that_is_known(served
         "a browser that has logged in is known"
     )
     for number in range(limits.NAME.tries):
-        assert isinstance(attempts.begin("one admin", f"192.0.2.{number}"), limits.Attempt)
+        assert isinstance(attempts.begin("one admin", f"192.0.2.{number}"), limits.LoginAttempt)
     stranger = served.client(None).post("/login", data=right)
     assert stranger.status_code == 429
     assert client.post("/login", data=right).status_code == 303

@@ -21,7 +21,7 @@ from tests.support.studies import quick
 from tests.support.waiting import eventually
 from tuner.commands import reading
 from tuner.database.engine import Database
-from tuner.database.prepared_statements import Prepared
+from tuner.database.prepared_statements import PreparedStatement
 from tuner.trials import StudyState, TrialState
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -139,7 +139,7 @@ def test_a_statement_that_another_connection_has_prepared(
 ) -> None:
     url = pooled(IGNORED)
     client, *others = (Database(url) for _ in range(3))
-    statement = Prepared("SELECT CAST(:number AS integer) + 1, pg_backend_pid()")
+    statement = PreparedStatement("SELECT CAST(:number AS integer) + 1, pg_backend_pid()")
 
     def run(number: int) -> int:
         """Where the client's statement ran."""

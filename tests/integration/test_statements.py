@@ -11,7 +11,7 @@ from sqlalchemy import event, text
 
 from tests.support.searching import LEASE, Trainer, launch, search, spec
 from tuner.database.engine import Database
-from tuner.database.prepared_statements import Prepared
+from tuner.database.prepared_statements import PreparedStatement
 from tuner.database.readers import feed
 from tuner.search import claim
 from tuner.trials import Report
@@ -146,7 +146,7 @@ def test_a_connection_that_died_at_rest_is_replaced(database: Database) -> None:
 
 def test_a_prepared_statement_that_is_gone_is_prepared_again(database: Database) -> None:
     """As it is where a pooler gives each statement another connection."""
-    statement = Prepared("SELECT CAST(:number AS integer) + 1")
+    statement = PreparedStatement("SELECT CAST(:number AS integer) + 1")
     with database.statement() as connection:
         assert statement.run(connection, {"number": 1}).scalar_one() == 2
         connection.execute(text("DEALLOCATE ALL"))

@@ -18,7 +18,7 @@ from tests.support.training import SENTENCES
 from tuner import artifacts, families
 from tuner.data import prepare
 from tuner.data.raw import packaged
-from tuner.export import Exported, Plan, export
+from tuner.export import BundleOptions, Exported, export
 from tuner.families.bundle import evaluate, retrain
 from tuner.settings import Settings
 from tuner.study_file.load import load
@@ -137,7 +137,7 @@ def write_data(folder: Path) -> None:
     pretrained_models.resnet(folder / "resnet")
 
 
-def make(name: str, folder: Path, *, plan: Plan | None = None) -> Made:
+def make(name: str, folder: Path, *, options: BundleOptions | None = None) -> Made:
     """Train the configuration and export it, in this process."""
     family, data, search = STUDIES[name]
     file = folder / f"{name}.yaml"
@@ -195,7 +195,7 @@ def make(name: str, folder: Path, *, plan: Plan | None = None) -> Made:
         user_attrs={"device": "cpu", "threads": 1},
     )
     bundle = folder / f"bundle {name}"
-    exported = export(study, trial, bundle, settings, plan=plan)
+    exported = export(study, trial, bundle, settings, options=options)
     return Made(family, bundle, study, trial, settings, exported)
 
 

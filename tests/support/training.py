@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tuner.data import Prepared
+from tuner.data import PreparedData
 from tuner.training.cohort import Cohort, Decision, Task
 from tuner.trials import ParamValue, Report
 
@@ -59,7 +59,7 @@ class Recorder:
 
 
 def cohort(
-    data: Prepared, folder: Path, *params: Mapping[str, ParamValue], **changes: Any
+    data: PreparedData, folder: Path, *params: Mapping[str, ParamValue], **changes: Any
 ) -> Cohort:
     """A cohort with one trial a configuration, numbered from 0; the number is the seed."""
     values: dict[str, Any] = {

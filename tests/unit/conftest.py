@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.training import SENTENCES
-from tuner.data import Prepared, prepare
+from tuner.data import PreparedData, prepare
 from tuner.data.raw import packaged
 from tuner.families import command
 from tuner.study_file.data import DataSpec
@@ -18,13 +18,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def digits(cache: Path) -> Prepared:
+def digits(cache: Path) -> PreparedData:
     """scikit-learn's digits, prepared."""
     return prepare(DataSpec(source="digits"), cache)
 
 
 @pytest.fixture(scope="session")
-def reviews(cache: Path) -> Prepared:
+def reviews(cache: Path) -> PreparedData:
     """A small text data set with two classes, prepared."""
     path = cache / "reviews.csv"
     rows = [
@@ -38,13 +38,13 @@ def reviews(cache: Path) -> Prepared:
 
 
 @pytest.fixture(scope="session")
-def lee(cache: Path) -> Prepared:
+def lee(cache: Path) -> PreparedData:
     """gensim's small corpus of news, prepared."""
     return prepare(DataSpec(source="lee"), cache)
 
 
 @pytest.fixture(scope="session")
-def news(cache: Path) -> Prepared:
+def news(cache: Path) -> PreparedData:
     """A fifth of that corpus."""
     path = cache / "news.txt"
     path.write_bytes(b"".join(packaged("lee").read_bytes().splitlines(keepends=True)[:60]))

@@ -20,7 +20,7 @@ from tests.support.bundles import STUDIES, Made
 from tests.support.fresh import Fresh
 from tuner.data import prepare
 from tuner.errors import BadInputError, TunerError
-from tuner.export import Plan, export, folder, manifest, verify
+from tuner.export import BundleOptions, export, folder, manifest, verify
 from tuner.export.verify import Check
 from tuner.families import registry
 from tuner.families.bundle import onnx
@@ -126,8 +126,8 @@ def test_a_bundle_is_verified_to_the_last_bit(name: str, made: Callable[[str], M
 
 
 def with_onnx(one: Made, bundle: Path) -> Path:
-    plan = Plan(onnx=True, look=False)
-    return export(one.study, one.trial, bundle, one.settings, plan=plan).folder
+    options = BundleOptions(onnx=True, look=False)
+    return export(one.study, one.trial, bundle, one.settings, options=options).folder
 
 
 def from_onnx(bundle: Path, one: Made, rows: slice) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from tests.support.training import PARAMS, Recorder, cohort, next_attempt, stop_after
 from tuner import artifacts
-from tuner.data import Prepared
+from tuner.data import PreparedData
 from tuner.errors import DiskFullError
 from tuner.families import cnn, text_cnn
 from tuner.training import checkpoints, member, optimizers
@@ -32,7 +32,7 @@ TEXT: dict[str, ParamValue] = {
 }
 
 
-def whole(asked: Cohort, data: Prepared, module: object, folder: Path) -> Recorder:
+def whole(asked: Cohort, data: PreparedData, module: object, folder: Path) -> Recorder:
     """The same trials without any interruption."""
     context = Recorder()
     tasks = tuple(replace(t, folder=folder / f"whole {t.number}") for t in asked.tasks)
@@ -42,7 +42,7 @@ def whole(asked: Cohort, data: Prepared, module: object, folder: Path) -> Record
 
 @pytest.mark.parametrize("name", [*sorted(optimizers.OPTIMIZERS), "momentum", "text"])
 def test_an_interrupted_curve_is_the_uninterrupted_one(
-    name: str, digits: Prepared, reviews: Prepared, tmp_path: Path
+    name: str, digits: PreparedData, reviews: PreparedData, tmp_path: Path
 ) -> None:
     data, module = (reviews, text_cnn) if name == "text" else (digits, cnn)
     special = {"text": TEXT, "momentum": SGD}
@@ -63,7 +63,9 @@ def test_an_interrupted_curve_is_the_uninterrupted_one(
     assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
 
 
-def test_trials_of_a_cohort_may_be_at_different_epochs(digits: Prepared, tmp_path: Path) -> None:
+def test_trials_of_a_cohort_may_be_at_different_epochs(
+    digits: PreparedData, tmp_path: Path
+) -> None:
     asked = cohort(digits, tmp_path, PARAMS, SGD, epochs=4)
     expected = whole(asked, digits, cnn, tmp_path)
     only_first = replace(asked, tasks=asked.tasks[:1])
@@ -77,7 +79,9 @@ def test_trials_of_a_cohort_may_be_at_different_epochs(digits: Prepared, tmp_pat
     assert both.curve(1) == expected.curve(1)
 
 
-def test_a_trial_stopped_at_its_last_epoch_only_finishes(digits: Prepared, tmp_path: Path) -> None:
+def test_a_trial_stopped_at_its_last_epoch_only_finishes(
+    digits: PreparedData, tmp_path: Path
+) -> None:
     asked = cohort(digits, tmp_path, PARAMS, epochs=2)
     stopped = stop_after(2)
     cnn.train(asked, digits, stopped)
@@ -89,7 +93,7 @@ def test_a_trial_stopped_at_its_last_epoch_only_finishes(digits: Prepared, tmp_p
 
 
 def test_a_killed_trial_goes_on_from_what_was_saved(
-    digits: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(member, "CHECKPOINT_PERIOD", 0.0)
 
@@ -113,7 +117,7 @@ def test_a_killed_trial_goes_on_from_what_was_saved(
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "emptied"])
 def test_a_damaged_checkpoint_is_put_aside_and_the_one_before_used(
-    damage: str, digits: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    damage: str, digits: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(member, "CHECKPOINT_PERIOD", 0.0)
     asked = cohort(digits, tmp_path, PARAMS, epochs=5)
@@ -139,7 +143,7 @@ def test_without_a_whole_checkpoint_a_trial_starts_again(tmp_path: Path) -> None
 
 
 def test_a_full_disk_costs_the_checkpoint_and_not_the_trial(
-    digits: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise DiskFullError
@@ -153,7 +157,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_trial(
 
 @pytest.mark.parametrize("prune_at", [3, None])
 def test_checkpoints_are_left_to_whoever_stores_the_end(
-    digits: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prune_at: int | None
+    digits: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prune_at: int | None
 ) -> None:
     """Until it is stored, another attempt may have to go on from them."""
     monkeypatch.setattr(member, "CHECKPOINT_PERIOD", 0.0)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.support.waiting import STUCK, eventually
-from tuner.data import Prepared, build, entries, evict, prepare, raw
+from tuner.data import PreparedData, build, entries, evict, prepare, raw
 from tuner.data.fingerprint import fingerprint, prepared_key
 from tuner.data.prepared import PARTS
 from tuner.errors import BadInputError, DataError, DiskFullError, TunerError
@@ -40,7 +40,7 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     real = build.build
 
-    def counting(spec: DataSpec, folder: Path, identity: str) -> Prepared:
+    def counting(spec: DataSpec, folder: Path, identity: str) -> PreparedData:
         found.append(identity)
         return real(spec, folder, identity)
 
@@ -59,7 +59,7 @@ def spec(path: Path, **changes: object) -> DataSpec:
     return DataSpec(source="text", path=path, **changes)  # type: ignore[arg-type]
 
 
-def same(a: Prepared, b: Prepared) -> bool:
+def same(a: PreparedData, b: PreparedData) -> bool:
     return all(
         np.array_equal(a.part(name).inputs, b.part(name).inputs)
         and np.array_equal(a.part(name).labels, b.part(name).labels)
@@ -392,7 +392,7 @@ def test_data_that_changes_while_it_is_read(
     path = table(tmp_path / "a.csv")
     real = build.build
 
-    def changing(spec: DataSpec, folder: Path, identity: str) -> Prepared:
+    def changing(spec: DataSpec, folder: Path, identity: str) -> PreparedData:
         entry = real(spec, folder, identity)
         table(path, words="changed")
         return entry

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.tables import ROWS, WRITERS
-from tuner.data import Prepared, corpus, prepare, raw, tokenizer, vector_benchmarks
+from tuner.data import PreparedData, corpus, prepare, raw, tokenizer, vector_benchmarks
 from tuner.data.fingerprint import fingerprint
 from tuner.data.prepared import PARTS
 from tuner.errors import DataError, SpecError
@@ -19,7 +19,7 @@ from tuner.study_file.load import loads
 LINES = [f"Sentence {n} is , like the others , about number{n % 7} ." for n in range(200)]
 
 
-def opened(path: Path, **changes: object) -> tuple[DataSpec, Prepared]:
+def opened(path: Path, **changes: object) -> tuple[DataSpec, PreparedData]:
     spec = DataSpec.model_validate({"path": path, **changes})
     return spec, prepare(spec, path.parent / "cache")
 
@@ -56,7 +56,7 @@ def test_a_column_of_a_table_without_labels(suffix: str, tmp_path: Path) -> None
     assert sum(len(part.ids) for part in corpus.load(data, spec).values()) == tokens
 
 
-def test_a_labelled_table_is_a_corpus_too(reviews: Prepared) -> None:
+def test_a_labelled_table_is_a_corpus_too(reviews: PreparedData) -> None:
     spec = DataSpec(source="text", path=Path("x.csv"))
     parts = corpus.load(reviews, spec)
     assert corpus.load(reviews, spec) is parts
@@ -113,7 +113,7 @@ def test_what_is_no_corpus(name: str, content: bytes, message: str, tmp_path: Pa
     assert message in str(raised.value)
 
 
-def test_lee_is_gensims(lee: Prepared) -> None:
+def test_lee_is_gensims(lee: PreparedData) -> None:
     lines = raw.packaged("lee").read_text().splitlines()
     parts = corpus.load(lee, DataSpec(source="lee"))
     assert sum(map(len, parts.values())) == len(lines) == 300
@@ -205,13 +205,13 @@ def test_too_few_pairs_are_told_at_the_launch(tmp_path: Path) -> None:
             check_data(spec, prepare(spec.data, tmp_path / "cache"))
 
 
-def test_a_network_refuses_a_corpus(lee: Prepared) -> None:
+def test_a_network_refuses_a_corpus(lee: PreparedData) -> None:
     spec = confirm(loads("name: x\nfamily: rnn\ndata: lee"))
     with pytest.raises(DataError, match="`rnn` needs text; `data: lee` is a corpus"):
         check_data(spec, lee)
 
 
-def test_ids_are_four_bytes_and_mapped(lee: Prepared) -> None:
+def test_ids_are_four_bytes_and_mapped(lee: PreparedData) -> None:
     ids, ends = lee.sentences("train")
     assert isinstance(ids, np.memmap)
     assert (ids.dtype, ends.dtype) == (np.int32, np.int64)

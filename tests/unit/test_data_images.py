@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from tuner.data import Prepared, image_files, prepare
+from tuner.data import PreparedData, image_files, prepare
 from tuner.data.fingerprint import fingerprint
 from tuner.data.image_files import IMAGE_SUFFIXES
 from tuner.data.prepared import PARTS
@@ -37,12 +37,12 @@ def deep(index: int, path: Path, high: int = 65_536, suffix: str = "png") -> Non
     Image.fromarray(noise(5, 5, seed=index, high=high).astype("u2")).save(f"{path}.{suffix}")
 
 
-def prepared(path: Path, **changes: object) -> Prepared:
+def prepared(path: Path, **changes: object) -> PreparedData:
     spec = DataSpec(source="images", path=path, **changes)  # type: ignore[arg-type]
     return prepare(spec, path.parent / "cache")
 
 
-def images(data: Prepared) -> set[bytes]:
+def images(data: PreparedData) -> set[bytes]:
     return {image.tobytes() for part in PARTS for image in data.part(part).inputs}
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from tuner.data import Prepared, prepare
+from tuner.data import PreparedData, prepare
 from tuner.data.fingerprint import fingerprint
 from tuner.data.labels import notes
 from tuner.data.prepared import PARTS
@@ -18,7 +18,7 @@ from tuner.errors import DataError
 from tuner.study_file.data import DataSpec
 
 
-def prepared(path: Path, **changes: object) -> Prepared:
+def prepared(path: Path, **changes: object) -> PreparedData:
     spec = DataSpec(source="text", path=path, **changes)  # type: ignore[arg-type]
     return prepare(spec, path.parent / "cache")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tuner.data import Prepared, prepare
+from tuner.data import PreparedData, prepare
 from tuner.data.fingerprint import fingerprint, prepared_key
 from tuner.data.prepared import PARTS
 from tuner.data.sources import text_files
@@ -27,12 +27,12 @@ def content(separator: str = ",", rows: list[tuple[str, str]] = ROWS, header: st
     return "\n".join(lines) + "\n"
 
 
-def opened(path: Path, **changes: object) -> Prepared:
+def opened(path: Path, **changes: object) -> PreparedData:
     spec = DataSpec.model_validate({"path": path, **changes})
     return prepare(spec, path.parent / "cache")
 
 
-def texts(data: Prepared) -> list[str]:
+def texts(data: PreparedData) -> list[str]:
     return sorted(text for part in PARTS for text in data.texts(part))
 
 

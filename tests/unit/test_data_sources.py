@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tuner.data import Prepared, prepare
+from tuner.data import PreparedData, prepare
 from tuner.data.prepared import PARTS
 from tuner.study_file.data import DataSpec, Split
 
 
-def everything(prepared: Prepared) -> tuple[np.ndarray, np.ndarray]:
+def everything(prepared: PreparedData) -> tuple[np.ndarray, np.ndarray]:
     """Inputs and labels of all parts."""
     parts = [prepared.part(name) for name in PARTS]
     return np.concatenate([p.inputs for p in parts]), np.concatenate([p.labels for p in parts])

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from tests.support.tables import ROWS, WRITERS, Rows, csv, jsonl, parquet_file
-from tuner.data import Prepared, prepare
+from tuner.data import PreparedData, prepare
 from tuner.data.prepared import PARTS
 from tuner.errors import DataError
 from tuner.study_file.data import DataSpec
 
 
-def opened(path: Path, **changes: object) -> Prepared:
+def opened(path: Path, **changes: object) -> PreparedData:
     spec = DataSpec(source="text", path=path, **changes)  # type: ignore[arg-type]
     return prepare(spec, path.parent / "cache")
 

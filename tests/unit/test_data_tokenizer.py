@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.data import Prepared, prepare, tokenizer
+from tuner.data import PreparedData, prepare, tokenizer
 from tuner.errors import DataError
 from tuner.study_file.data import DataSpec
 
@@ -35,7 +35,7 @@ def spec(folder: Path, train: list[str], **changes: object) -> DataSpec:
     )
 
 
-def prepared(folder: Path, train: list[str], **changes: object) -> Prepared:
+def prepared(folder: Path, train: list[str], **changes: object) -> PreparedData:
     return prepare(spec(folder, train, **changes), folder / "cache")
 
 

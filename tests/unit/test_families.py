@@ -16,7 +16,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from torch.nn import functional
 
 from tests.support.training import Recorder, cohort
-from tuner.data import Prepared, prepare, tokenizer
+from tuner.data import PreparedData, prepare, tokenizer
 from tuner.data.prepared import PartName
 from tuner.errors import DataError
 from tuner.families import cnn, registry, rnn, text_cnn, transformer
@@ -227,7 +227,7 @@ def test_word_dropout_drops_whole_words() -> None:
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_every_draw_of_the_default_space_trains(
-    name: str, digits: Prepared, reviews: Prepared, tmp_path: Path
+    name: str, digits: PreparedData, reviews: PreparedData, tmp_path: Path
 ) -> None:
     card = registry.card(name)
     data = digits if "images" in card.data else reviews
@@ -253,7 +253,7 @@ def test_cards_say_what_changes_shapes(name: str) -> None:
     assert not space.parameters["learning_rate"].structural
 
 
-def test_text_cnn_learns(reviews: Prepared, tmp_path: Path) -> None:
+def test_text_cnn_learns(reviews: PreparedData, tmp_path: Path) -> None:
     params = {
         "learning_rate": 0.01,
         "batch_size": 16,
@@ -274,7 +274,9 @@ def test_text_cnn_learns(reviews: Prepared, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["static", "tuned", "multichannel"])
-def test_words_take_their_vectors_from_the_file(kind: str, reviews: Prepared, cache: Path) -> None:
+def test_words_take_their_vectors_from_the_file(
+    kind: str, reviews: PreparedData, cache: Path
+) -> None:
     path = cache / "vectors.txt"
     path.write_text("2 3\ngood 1 2 3\nbad 4 5 6\n")
     table = cache / "reviews.csv"
@@ -330,7 +332,7 @@ SETTINGS: list[dict[str, ParamValue]] = [
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("name", ["train", "validation"])
 def test_terms_are_those_of_scikit_learn(
-    name: PartName, setting: dict[str, ParamValue], reviews: Prepared
+    name: PartName, setting: dict[str, ParamValue], reviews: PreparedData
 ) -> None:
     params: dict[str, Any] = {**BAG, **setting}
     by_word = params["analyzer"] == "word"
@@ -361,15 +363,15 @@ def test_terms_are_those_of_scikit_learn(
 
 
 def test_texts_are_counted_once_for_all_settings(
-    reviews: Prepared, monkeypatch: pytest.MonkeyPatch
+    reviews: PreparedData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = torch.device("cpu")
     bag.load({**BAG, "word_ngrams": "2-2"}, reviews, "train", device)
-    monkeypatch.setattr(Prepared, "texts", None)  # nobody reads them again
+    monkeypatch.setattr(PreparedData, "texts", None)  # nobody reads them again
     bag.load({**BAG, "word_ngrams": "2-2", "min_df": 2, "binary": True}, reviews, "test", device)
 
 
-def test_a_linear_bag_is_a_matrix_product(reviews: Prepared) -> None:
+def test_a_linear_bag_is_a_matrix_product(reviews: PreparedData) -> None:
     torch.manual_seed(0)
     model = bag.build(BAG, reviews)
     assert isinstance(model, bag.Bag)
@@ -382,12 +384,12 @@ def test_a_linear_bag_is_a_matrix_product(reviews: Prepared) -> None:
     assert torch.allclose(model(inputs), expected, atol=1e-5)
 
 
-def test_settings_that_leave_no_term_are_told(reviews: Prepared) -> None:
+def test_settings_that_leave_no_term_are_told(reviews: PreparedData) -> None:
     with pytest.raises(DataError, match="no term is left with min_df 9999"):
         bag.load({**BAG, "min_df": 9999}, reviews, "train", torch.device("cpu"))
 
 
-def test_vectorizing_is_done_once_for_a_setting(reviews: Prepared) -> None:
+def test_vectorizing_is_done_once_for_a_setting(reviews: PreparedData) -> None:
     device = torch.device("cpu")
     assert bag.load(BAG, reviews, "train", device) is bag.load(BAG, reviews, "train", device)
     for number in range(2, bag.KEPT + 2):
@@ -395,7 +397,7 @@ def test_vectorizing_is_done_once_for_a_setting(reviews: Prepared) -> None:
     assert len(bag._fitted) == bag.KEPT
 
 
-def test_balanced_classes_weigh_the_same(reviews: Prepared) -> None:
+def test_balanced_classes_weigh_the_same(reviews: PreparedData) -> None:
     data = replace(reviews, class_counts={"negative": 30, "positive": 10})
     weights = network._class_weights({"class_weights": "balanced"}, data, torch.device("cpu"))
     assert weights is not None

@@ -24,7 +24,7 @@ def test_a_functions_own_names_are_not_those_of_the_module() -> None:
     text = flattened("from tuner.families.text_cnn import build\nprint(build)\n")
     names = {n.name for n in ast.parse(text).body if isinstance(n, ast.ClassDef | ast.FunctionDef)}
     assert {"TextCNN", "Channels", "embedding", "build"} <= names
-    assert not {"train", "Prepared", "loop"} & names
+    assert not {"train", "PreparedData", "loop"} & names
 
 
 @pytest.mark.parametrize(

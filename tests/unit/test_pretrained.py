@@ -16,7 +16,7 @@ from torch.nn import functional
 from tests.support import pretrained_models
 from tests.support.training import Recorder, cohort
 from tuner import families
-from tuner.data import Prepared, prepare
+from tuner.data import PreparedData, prepare
 from tuner.errors import DataError, SpecError
 from tuner.families import pretrained, registry
 from tuner.families.transfer import affordable, encoder, features, files
@@ -60,7 +60,7 @@ def params(checkpoint: str | Path, way: str, **changes: ParamValue) -> dict[str,
 
 
 def classifier(
-    checkpoint: str | Path, data: Prepared, way: str, **changes: ParamValue
+    checkpoint: str | Path, data: PreparedData, way: str, **changes: ParamValue
 ) -> pretrained.Classifier:
     torch.manual_seed(0)
     model = pretrained.build(params(checkpoint, way, **changes), data)
@@ -71,7 +71,7 @@ def classifier(
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 @pytest.mark.parametrize("make", [pretrained_models.bert, pretrained_models.gpt2])
 def test_features_of_texts_are_those_of_plain_transformers(
-    make: Callable[[Path], Path], pooling: str, reviews: Prepared, tmp_path: Path
+    make: Callable[[Path], Path], pooling: str, reviews: PreparedData, tmp_path: Path
 ) -> None:
     folder = make(tmp_path)
     found = features.features(params(folder, "frozen", pooling=pooling), reviews, CPU)
@@ -88,7 +88,7 @@ def test_features_of_texts_are_those_of_plain_transformers(
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_features_of_images_are_those_of_plain_transformers(
-    pooling: str, digits: Prepared, tmp_path: Path
+    pooling: str, digits: PreparedData, tmp_path: Path
 ) -> None:
     folder = pretrained_models.vit(tmp_path)
     found = features.features(params(folder, "frozen", pooling=pooling), digits, CPU)
@@ -104,7 +104,7 @@ def test_features_of_images_are_those_of_plain_transformers(
 
 
 def test_features_of_a_convolutional_network_are_its_pooled_ones(
-    digits: Prepared, tmp_path: Path
+    digits: PreparedData, tmp_path: Path
 ) -> None:
     model = classifier(pretrained_models.resnet(tmp_path), digits, "full").eval()
     theirs = transformers.ResNetModel.from_pretrained(tmp_path).eval()
@@ -114,7 +114,7 @@ def test_features_of_a_convolutional_network_are_its_pooled_ones(
         assert torch.allclose(model.encoder(pixels), expected, atol=1e-6)
 
 
-def test_logits_do_not_depend_on_the_padding(bert: str, reviews: Prepared) -> None:
+def test_logits_do_not_depend_on_the_padding(bert: str, reviews: PreparedData) -> None:
     model = classifier(bert, reviews, "full").eval()
     alone = model(torch.tensor([[3, 6, 4]]))
     padded = model(torch.tensor([[3, 6, 4, 0, 0, 0], [3, 5, 6, 7, 8, 4]]))[:1]
@@ -122,7 +122,7 @@ def test_logits_do_not_depend_on_the_padding(bert: str, reviews: Prepared) -> No
 
 
 def test_the_encoder_is_asked_once(
-    bert: str, reviews: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bert: str, reviews: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = params(bert, "frozen", pooling="cls")
     pretrained.train(cohort(reviews, tmp_path / "a", asked), reviews, Recorder())
@@ -141,7 +141,7 @@ def test_the_encoder_is_asked_once(
     ],
 )
 def test_what_is_trained(
-    way: str, trained: Callable[[int, str], bool], bert: str, reviews: Prepared
+    way: str, trained: Callable[[int, str], bool], bert: str, reviews: PreparedData
 ) -> None:
     model = classifier(bert, reviews, way)
     depths = model.encoder.depths()
@@ -153,14 +153,14 @@ def test_what_is_trained(
     assert saved - {"base"} == {n for n, p in model.named_parameters() if p.requires_grad}
 
 
-def test_lora_starts_as_the_model_it_is_beside(bert: str, reviews: Prepared) -> None:
+def test_lora_starts_as_the_model_it_is_beside(bert: str, reviews: PreparedData) -> None:
     tokens = torch.tensor([[3, 6, 7, 4]])
     adapted, plain = (classifier(bert, reviews, way).eval() for way in ("lora", "full"))
     assert any(isinstance(m, peft.tuners.lora.LoraLayer) for m in adapted.modules())
     assert torch.equal(adapted.encoder(tokens), plain.encoder(tokens))
 
 
-def test_the_learning_rate_falls_from_layer_to_layer(bert: str, reviews: Prepared) -> None:
+def test_the_learning_rate_falls_from_layer_to_layer(bert: str, reviews: PreparedData) -> None:
     model = classifier(bert, reviews, "full")
     optimizer = optimizers.make(model, params(bert, "full"))
     rates = {
@@ -176,7 +176,7 @@ def test_the_learning_rate_falls_from_layer_to_layer(bert: str, reviews: Prepare
     assert {rates[id(parameter)] for parameter in model.head.parameters()} == {0.01}
 
 
-def test_layers_that_are_not_trained_draw_nothing(bert: str, reviews: Prepared) -> None:
+def test_layers_that_are_not_trained_draw_nothing(bert: str, reviews: PreparedData) -> None:
     model = classifier(bert, reviews, "partial").train()
     first, last = model.encoder.layers[1]
     assert not any(module.training for module in first.modules())
@@ -199,7 +199,7 @@ WAYS = [
 
 @pytest.mark.parametrize(("kind", "way"), WAYS)
 def test_an_interrupted_trial_and_its_weights_are_the_same(
-    kind: str, way: str, reviews: Prepared, digits: Prepared, tmp_path: Path
+    kind: str, way: str, reviews: PreparedData, digits: PreparedData, tmp_path: Path
 ) -> None:
     folder = getattr(pretrained_models, kind)(tmp_path / "model")
     data = digits if kind in ("vit", "resnet") else reviews
@@ -227,7 +227,9 @@ def test_an_interrupted_trial_and_its_weights_are_the_same(
     assert classification(predict(model, part), part.labels)["accuracy"] == value
 
 
-def test_weights_belong_to_their_checkpoint(bert: str, reviews: Prepared, tmp_path: Path) -> None:
+def test_weights_belong_to_their_checkpoint(
+    bert: str, reviews: PreparedData, tmp_path: Path
+) -> None:
     path = tmp_path / "weights.safetensors"
     for way in ("frozen", "lora"):
         weights.save(pretrained.build(params(bert, way), reviews).state_dict(), path)
@@ -237,7 +239,7 @@ def test_weights_belong_to_their_checkpoint(bert: str, reviews: Prepared, tmp_pa
 
 
 def test_a_frozen_encoder_counts_among_what_a_trial_costs(
-    bert: str, reviews: Prepared, tmp_path: Path
+    bert: str, reviews: PreparedData, tmp_path: Path
 ) -> None:
     context = Recorder()
     tasks = [params(bert, way) for way in ("frozen", "full")]
@@ -248,7 +250,7 @@ def test_a_frozen_encoder_counts_among_what_a_trial_costs(
 
 
 def test_trials_are_trained_on_the_checkpoint_of_the_launch(
-    bert: str, reviews: Prepared, tmp_path: Path
+    bert: str, reviews: PreparedData, tmp_path: Path
 ) -> None:
     spec = affordable.with_digests(confirmed(f"search: {{checkpoint: {bert}}}"))
     assert spec.checkpoints == {bert: files.digest(Path(bert)).hex()}
@@ -262,7 +264,7 @@ def test_trials_are_trained_on_the_checkpoint_of_the_launch(
 
 @pytest.mark.parametrize("kind", ["bert", "vit"])
 def test_thirty_draws_of_the_default_space_train(
-    kind: str, reviews: Prepared, digits: Prepared, tmp_path: Path
+    kind: str, reviews: PreparedData, digits: PreparedData, tmp_path: Path
 ) -> None:
     folder = getattr(pretrained_models, kind)(tmp_path / "model")
     space = registry.card("pretrained").space
@@ -354,7 +356,7 @@ def test_damaged_and_unfit_models_are_said(bert: str, tmp_path: Path) -> None:
         encoder.load(Path(bert), "images", "cls")
 
 
-def test_what_is_too_large_is_left_out(bert: str, reviews: Prepared, tmp_path: Path) -> None:
+def test_what_is_too_large_is_left_out(bert: str, reviews: PreparedData, tmp_path: Path) -> None:
     large = pretrained_models.bert(tmp_path / "large", hidden=64)
     text = f"search: {{checkpoint: [{bert}, {large}], fine_tuning: [frozen, full]}}"
     spec = confirmed(text)
@@ -394,7 +396,7 @@ def test_one_pair_of_checkpoint_and_way_is_forbidden(bert: str) -> None:
     assert kept.space.forbidden == ()
 
 
-def replace_data(spec: ResolvedSpec, data: Prepared) -> ResolvedSpec:
+def replace_data(spec: ResolvedSpec, data: PreparedData) -> ResolvedSpec:
     """The study on the table of the fixture."""
     table = data.folder.parent / "reviews.csv"
     return spec.model_copy(update={"data": DataSpec(source="text", path=table)})

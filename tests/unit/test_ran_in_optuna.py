@@ -9,7 +9,7 @@ import pytest
 from tuner import families
 from tuner.cli import live, logs, output
 from tuner.errors import NothingToExportError
-from tuner.export import Plan, export
+from tuner.export import BundleOptions, export
 from tuner.settings import Settings
 from tuner.study_file.load import load
 from tuner.trials import Cause, Study, StudyState, Trial, TrialState
@@ -54,8 +54,8 @@ def test_own_code_is_exported_without_files_of_the_trial(tmp_path: Path) -> None
         "name: shared\nfamily: function\nfunction: own:train\n"
         "objective: {metric: score, direction: maximize}\nsearch: {x: {low: 0.0, high: 1.0}}\n",
     )
-    plan = Plan(trials=[TOLD])
-    exported = export(study, TOLD, tmp_path / "bundle", Settings(home=tmp_path), plan=plan)
+    options = BundleOptions(trials=[TOLD])
+    exported = export(study, TOLD, tmp_path / "bundle", Settings(home=tmp_path), options=options)
     assert exported.content["missing"] == (
         "trial 3 was run through Optuna: its figure is what that program told, and tuner has no "
         "files of it"
@@ -68,7 +68,13 @@ def test_own_code_is_exported_without_files_of_the_trial(tmp_path: Path) -> None
 def test_the_weights_of_a_network_cannot_be_exported(tmp_path: Path) -> None:
     study = study_of(tmp_path, "name: shared\nfamily: cnn\ndata: digits\n")
     with pytest.raises(NothingToExportError, match=r"^trial 3 was run through Optuna, .*--trial`$"):
-        export(study, TOLD, tmp_path / "bundle", Settings(home=tmp_path), plan=Plan(trials=[TOLD]))
+        export(
+            study,
+            TOLD,
+            tmp_path / "bundle",
+            Settings(home=tmp_path),
+            options=BundleOptions(trials=[TOLD]),
+        )
     assert not (tmp_path / "bundle").exists()
 
 

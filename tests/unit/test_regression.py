@@ -9,7 +9,7 @@ import torch
 
 from tests.support.training import Recorder, cohort
 from tuner import families
-from tuner.data import Prepared, prepare
+from tuner.data import PreparedData, prepare
 from tuner.data.prepared import PARTS
 from tuner.errors import DataError, SpecError
 from tuner.families import bow, registry
@@ -43,7 +43,7 @@ def resolved(more: str, *, family: str = "text_cnn", data: str = "{path: a.csv}"
 
 
 @pytest.fixture(scope="module")
-def priced(cache: Path) -> Prepared:
+def priced(cache: Path) -> PreparedData:
     """Texts of three words, each of which has a price; 1,000 are always paid."""
     path = cache / "prices.csv"
     rng = np.random.default_rng(0)
@@ -127,7 +127,7 @@ def test_families_that_learn_no_numbers_say_who_does() -> None:
 # The data
 
 
-def test_labels_are_standardized_by_the_training_part(priced: Prepared) -> None:
+def test_labels_are_standardized_by_the_training_part(priced: PreparedData) -> None:
     assert priced.classes == ()
     assert priced.outputs == 1
     assert priced.scale is not None
@@ -209,7 +209,7 @@ def test_the_interval_of_an_rmse_is_that_of_a_deviation() -> None:
     assert (low, high) == pytest.approx((rmse - half, rmse + half), abs=half / 5)
 
 
-def test_a_linear_bag_finds_the_prices(priced: Prepared, tmp_path: Path) -> None:
+def test_a_linear_bag_finds_the_prices(priced: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
     asked = {"metric": "rmse", "direction": "minimize", "epochs": 20}
     bow.train(cohort(priced, tmp_path, BAG, **asked), priced, context)
@@ -222,7 +222,7 @@ def test_a_linear_bag_finds_the_prices(priced: Prepared, tmp_path: Path) -> None
     assert path is not None
 
 
-def test_numbers_are_said_in_their_own_unit(priced: Prepared) -> None:
+def test_numbers_are_said_in_their_own_unit(priced: PreparedData) -> None:
     judge = network.supervision({}, priced, torch.device("cpu"))
     said = judge.words(torch.tensor([[0.0], [1.0]]))
     assert priced.scale is not None

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tests.support.training import Recorder, cohort
 from tuner import families
-from tuner.data import Prepared, pairs, prepare
+from tuner.data import PreparedData, pairs, prepare
 from tuner.data.pairs import END
 from tuner.data.prepared import PARTS
 from tuner.errors import DataError
@@ -53,12 +53,12 @@ KINDS = list(itertools.product(("gru", "lstm"), ("none", "bahdanau", "luong"), (
 
 
 @pytest.fixture(scope="session")
-def spelled(cache: Path) -> Prepared:
+def spelled(cache: Path) -> PreparedData:
     """Words and their letters backwards."""
     return backwards(400, cache)
 
 
-def backwards(words: int, cache: Path) -> Prepared:
+def backwards(words: int, cache: Path) -> PreparedData:
     """So many words, or fewer where one is drawn again."""
     rng = random.Random(0)
     found = sorted({"".join(rng.choices("abcdef", k=rng.randint(1, 4))) for _ in range(words)})
@@ -78,7 +78,7 @@ def network(cell: str, attention: str, layers: int) -> seq2seq.Seq2Seq:
 # The data
 
 
-def test_pairs_become_ids_with_an_end(spelled: Prepared) -> None:
+def test_pairs_become_ids_with_an_end(spelled: PreparedData) -> None:
     assert spelled.kind == "pairs"
     assert spelled.target_vocabulary[:3] == ("<padding>", "<unknown>", "<end>")
     for name in PARTS:
@@ -130,7 +130,7 @@ def test_words_of_cmudict_as_others_judge_them(cache: Path) -> None:
     assert several > 50
 
 
-def test_another_right_pronunciation_is_as_good_as_the_first(spelled: Prepared) -> None:
+def test_another_right_pronunciation_is_as_good_as_the_first(spelled: PreparedData) -> None:
     part = seq2seq.load(PARAMS, spelled, "validation", CPU)
     judge = seq2seq.Transduction(PARAMS, spelled, CPU)
     model = seq2seq.build(PARAMS, spelled)
@@ -361,7 +361,7 @@ def test_bleu_and_chrf_are_those_of_sacrebleu() -> None:
 # Training
 
 
-def test_it_learns_to_spell_backwards(spelled: Prepared, tmp_path: Path) -> None:
+def test_it_learns_to_spell_backwards(spelled: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
     asked = {**PARAMS, "teacher_forcing": 1.0, "hidden": 64}
     seq2seq.train(
@@ -385,7 +385,7 @@ def test_it_learns_to_spell_backwards(spelled: Prepared, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("cell", "attention"), [("gru", "luong"), ("lstm", "bahdanau")])
 def test_an_interrupted_trial_is_the_uninterrupted_one(
-    cell: str, attention: str, spelled: Prepared, tmp_path: Path
+    cell: str, attention: str, spelled: PreparedData, tmp_path: Path
 ) -> None:
     asked = {**PARAMS, "cell": cell, "attention": attention, "layers": 2}
     whole, first, second = Recorder(), Recorder(lambda *_: Decision.STOP), Recorder()
@@ -412,7 +412,7 @@ def test_thirty_draws_of_the_default_space_train(cache: Path, tmp_path: Path) ->
         assert len(context.finished) == 3
 
 
-def test_bleu_needs_its_package(spelled: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bleu_needs_its_package(spelled: PreparedData, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = families.confirm(
         loads("name: x\nfamily: seq2seq\ndata: cmudict\nobjective: {metric: bleu}")
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner.data.prepared import Prepared
+from tuner.data.prepared import PreparedData
 from tuner.errors import BadInputError, DataError, SpecError
 from tuner.families import check_data, confirm, registry
 from tuner.study_file.load import load, loads
@@ -369,7 +369,7 @@ def test_other_errors_pass_unchanged() -> None:
 )
 def test_data_of_another_kind(kind: str, family: str, data: str, sentence: str) -> None:
     source = loads(f"name: x\nfamily: {family}\ndata: {data}", name="s.yaml")
-    prepared = Prepared(
+    prepared = PreparedData(
         kind=kind,  # type: ignore[arg-type]
         folder=Path(),
         fingerprint="",

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.support.training import PARAMS, Recorder, cohort
-from tuner.data import Prepared
+from tuner.data import PreparedData
 from tuner.families import cnn
 from tuner.training import bootstrap, metrics, optimizers, resident, schedules, weights
 from tuner.training.cohort import Decision
@@ -127,7 +127,7 @@ def test_schedules() -> None:
         assert all(0 <= f <= 1 for f in factors)
 
 
-def test_a_trial_learns_and_reports(digits: Prepared, tmp_path: Path) -> None:
+def test_a_trial_learns_and_reports(digits: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
     cnn.train(cohort(digits, tmp_path, PARAMS, epochs=8), digits, context)
     reports = context.reports[0]
@@ -159,7 +159,7 @@ def test_a_trial_learns_and_reports(digits: Prepared, tmp_path: Path) -> None:
     assert 0 < seconds[0] < seconds[-1] == measured["training_seconds"]
 
 
-def test_the_weights_are_those_of_the_best_epoch(digits: Prepared, tmp_path: Path) -> None:
+def test_the_weights_are_those_of_the_best_epoch(digits: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
     cnn.train(cohort(digits, tmp_path, PARAMS, epochs=6), digits, context)
     value, path = context.finished[0]
@@ -171,7 +171,7 @@ def test_the_weights_are_those_of_the_best_epoch(digits: Prepared, tmp_path: Pat
     assert measured["accuracy"] == value
 
 
-def test_a_result_does_not_depend_on_the_cohort(digits: Prepared, tmp_path: Path) -> None:
+def test_a_result_does_not_depend_on_the_cohort(digits: PreparedData, tmp_path: Path) -> None:
     other = {**PARAMS, "dropout": 0.5, "batch_size": 64}
     together, first, second = Recorder(), Recorder(), Recorder()
     both = cohort(digits, tmp_path / "both", PARAMS, other)
@@ -186,7 +186,7 @@ def test_a_result_does_not_depend_on_the_cohort(digits: Prepared, tmp_path: Path
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
-def test_the_seed_decides_the_curve(digits: Prepared, tmp_path: Path) -> None:
+def test_the_seed_decides_the_curve(digits: PreparedData, tmp_path: Path) -> None:
     curves = []
     for seed in (1, 1, 2):
         context = Recorder()
@@ -196,7 +196,7 @@ def test_the_seed_decides_the_curve(digits: Prepared, tmp_path: Path) -> None:
     assert curves[0] == curves[1] != curves[2]
 
 
-def test_a_decision_ends_one_trial_and_not_the_other(digits: Prepared, tmp_path: Path) -> None:
+def test_a_decision_ends_one_trial_and_not_the_other(digits: PreparedData, tmp_path: Path) -> None:
     context = Recorder(
         lambda number, report: Decision.PRUNE if (number, report.step) == (0, 2) else Decision.GO_ON
     )
@@ -206,7 +206,7 @@ def test_a_decision_ends_one_trial_and_not_the_other(digits: Prepared, tmp_path:
     assert not (tmp_path / "0").exists()
 
 
-def test_divergence_is_said(digits: Prepared, tmp_path: Path) -> None:
+def test_divergence_is_said(digits: PreparedData, tmp_path: Path) -> None:
     wild = {**PARAMS, "optimizer": "sgd", "momentum": 0.99, "learning_rate": 1e30}
     wild |= {"batch_norm": False, "clip_norm": 0.0, "warmup": 0.0}
     context = Recorder()
@@ -215,7 +215,7 @@ def test_divergence_is_said(digits: Prepared, tmp_path: Path) -> None:
     assert set(context.finished) == {1}
 
 
-def test_early_stop_ends_a_trial_that_stands_still(digits: Prepared, tmp_path: Path) -> None:
+def test_early_stop_ends_a_trial_that_stands_still(digits: PreparedData, tmp_path: Path) -> None:
     still = {**PARAMS, "learning_rate": 1e-30, "batch_norm": False}
     context = Recorder()
     cnn.train(cohort(digits, tmp_path, still, epochs=50, early_stop=3), digits, context)
@@ -223,7 +223,7 @@ def test_early_stop_ends_a_trial_that_stands_still(digits: Prepared, tmp_path: P
     assert 0 in context.finished
 
 
-def test_a_minimized_metric_keeps_its_lowest_epoch(digits: Prepared, tmp_path: Path) -> None:
+def test_a_minimized_metric_keeps_its_lowest_epoch(digits: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
     asked = cohort(digits, tmp_path, PARAMS, metric="log_loss", direction="minimize")
     cnn.train(asked, digits, context)
@@ -232,7 +232,7 @@ def test_a_minimized_metric_keeps_its_lowest_epoch(digits: Prepared, tmp_path: P
 
 
 def test_a_part_that_does_not_fit_is_streamed(
-    digits: Prepared, monkeypatch: pytest.MonkeyPatch
+    digits: PreparedData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = torch.device("cpu")
     whole = resident._load(digits, "validation", device)

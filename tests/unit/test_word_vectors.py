@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from scipy.stats import spearmanr
 
 from tests.support.training import Recorder, cohort, next_attempt, stop_after
-from tuner.data import Prepared, corpus, vector_benchmarks
+from tuner.data import PreparedData, corpus, vector_benchmarks
 from tuner.data import vectors as vector_files
 from tuner.errors import DataError
 from tuner.families import fasttext, registry, word2vec
@@ -47,7 +47,7 @@ FAMILIES: dict[str, tuple[ModuleType, type[Word2Vec], dict[str, ParamValue]]] = 
 
 
 def train(
-    name: str, data: Prepared, folder: Path, context: Recorder | None = None, **changes: Any
+    name: str, data: PreparedData, folder: Path, context: Recorder | None = None, **changes: Any
 ) -> Recorder:
     module, _, params = FAMILIES[name]
     context = context or Recorder()
@@ -56,7 +56,7 @@ def train(
     return context
 
 
-def plain(name: str, data: Prepared, **changes: Any) -> Word2Vec:
+def plain(name: str, data: PreparedData, **changes: Any) -> Word2Vec:
     """The same training as gensim's documentation has it, in one call."""
     _, make, params = FAMILIES[name]
     given = {**params, "seed": 0, "workers": 1, "epochs": 3, **changes}
@@ -72,7 +72,7 @@ def weights(context: Recorder) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_vectors_are_those_of_gensim(name: str, news: Prepared, tmp_path: Path) -> None:
+def test_vectors_are_those_of_gensim(name: str, news: PreparedData, tmp_path: Path) -> None:
     found = weights(train(name, news, tmp_path, epochs=1))
     expected = plain(name, news, epochs=1).wv
     assert vector_files.unpacked(found["words"]) == expected.index_to_key
@@ -82,7 +82,7 @@ def test_vectors_are_those_of_gensim(name: str, news: Prepared, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_epochs_are_parts_of_one_training(name: str, news: Prepared) -> None:
+def test_epochs_are_parts_of_one_training(name: str, news: PreparedData) -> None:
     module, _, params = FAMILIES[name]
     sentences = corpus.load(news, LEE)["train"]
     asked = cohort(news, Path(), {**params, "epochs": 3}, metric="gap_accuracy", epochs=9)
@@ -95,7 +95,7 @@ def test_epochs_are_parts_of_one_training(name: str, news: Prepared) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_an_interrupted_trial_goes_on_as_if_it_had_not_been(
-    name: str, news: Prepared, tmp_path: Path
+    name: str, news: PreparedData, tmp_path: Path
 ) -> None:
     module, _, params = FAMILIES[name]
     whole = train(name, news, tmp_path / "whole", epochs=4)
@@ -110,7 +110,7 @@ def test_an_interrupted_trial_goes_on_as_if_it_had_not_been(
     assert all(np.array_equal(mine[key], theirs[key]) for key in theirs)
 
 
-def test_the_seed_decides(news: Prepared, tmp_path: Path) -> None:
+def test_the_seed_decides(news: PreparedData, tmp_path: Path) -> None:
     found = []
     for number, seed in enumerate((1, 1, 2)):
         context = Recorder()
@@ -121,7 +121,7 @@ def test_the_seed_decides(news: Prepared, tmp_path: Path) -> None:
     assert not np.array_equal(found[0], found[2])
 
 
-def test_a_trial_ends_with_its_own_epochs(news: Prepared, tmp_path: Path) -> None:
+def test_a_trial_ends_with_its_own_epochs(news: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
     asked = cohort(
         news, tmp_path, {**PARAMS, "epochs": 2}, {**PARAMS, "epochs": 99},
@@ -133,7 +133,9 @@ def test_a_trial_ends_with_its_own_epochs(news: Prepared, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["word2vec", "fasttext"])
-def test_thirty_draws_of_the_default_space_train(name: str, news: Prepared, tmp_path: Path) -> None:
+def test_thirty_draws_of_the_default_space_train(
+    name: str, news: PreparedData, tmp_path: Path
+) -> None:
     rng = random.Random(1)
     draws = [registry.card(name).space.random(rng) for _ in range(30)]
     context = Recorder()
@@ -154,7 +156,7 @@ def test_thirty_draws_of_the_default_space_train(name: str, news: Prepared, tmp_
     ],
 )
 def test_settings_that_gensim_cannot_work_with_are_told(
-    change: dict[str, ParamValue], message: str, news: Prepared, tmp_path: Path
+    change: dict[str, ParamValue], message: str, news: PreparedData, tmp_path: Path
 ) -> None:
     asked = cohort(news, tmp_path, {**PARAMS, **change}, metric="gap_accuracy")
     with pytest.raises(DataError, match=message):
@@ -162,7 +164,7 @@ def test_settings_that_gensim_cannot_work_with_are_told(
 
 
 def test_divergence_is_said(
-    news: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    news: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Word2Vec, "train", lambda self, *_, **__: self.wv.vectors.fill(np.inf))
     context = train("word2vec", news, tmp_path)
@@ -171,7 +173,7 @@ def test_divergence_is_said(
 
 @pytest.mark.parametrize("name", ["word2vec", "fasttext"])
 def test_the_exported_weights_measure_what_the_trial_did(
-    name: str, news: Prepared, tmp_path: Path
+    name: str, news: PreparedData, tmp_path: Path
 ) -> None:
     module, _, params = FAMILIES[name]
     context = train(name, news, tmp_path)
@@ -197,7 +199,7 @@ def test_the_exported_weights_measure_what_the_trial_did(
     assert (missing, read[2].tolist()) == (1, exported["the"].tolist())
 
 
-def test_a_probe_reads_labelled_texts(reviews: Prepared, tmp_path: Path) -> None:
+def test_a_probe_reads_labelled_texts(reviews: PreparedData, tmp_path: Path) -> None:
     spec = DataSpec(source="text", path=Path("x.csv"))
     for module, more in ((word2vec, {}), (fasttext, SUBWORDS)):
         params = {**PARAMS, "min_count": 1, "sample": 0.1, **more}
@@ -306,7 +308,7 @@ def test_gaps_of_a_tiny_corpus() -> None:
     assert gaps._around[0].tolist() == [-1] * 5 + [1] + [-1] * 4
 
 
-def test_unknown_words_are_composed_as_gensim_does(news: Prepared, tmp_path: Path) -> None:
+def test_unknown_words_are_composed_as_gensim_does(news: PreparedData, tmp_path: Path) -> None:
     _, _, params = FAMILIES["fasttext"]
     found = weights(train("fasttext", news, tmp_path, epochs=1))
     vectors = fasttext._read(params, found)

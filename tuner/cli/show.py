@@ -27,7 +27,7 @@ from tuner.errors import overwritten
 from tuner.study_file.messages import counted
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trial_tables import metric_names
-from tuner.trials import Cause, Failures, Study, Trial, TrialState, finished, pareto_front
+from tuner.trials import Cause, FailuresByCause, Study, Trial, TrialState, finished, pareto_front
 from tuner.winner import choice
 
 SHOWN_LINES = 5  # of the output of a failed attempt
@@ -158,7 +158,7 @@ def _counts(counts: Mapping[TrialState, int]) -> str:
     return ", ".join(f"{n} {state(s)}" for s, n in counts.items() if n) or "none yet"
 
 
-def _print_failures(found: Sequence[Failures], attempts: int) -> None:
+def _print_failures(found: Sequence[FailuresByCause], attempts: int) -> None:
     """A line a cause, and what the latest attempt of each printed last."""
     again = {
         Cause.OUT_OF_MEMORY: "once more, alone on its device",

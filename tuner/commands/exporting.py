@@ -11,8 +11,8 @@ from tuner.commands import reading
 from tuner.database import studies
 from tuner.database.engine import Database
 from tuner.errors import NothingToExportError, TrialNotFoundError
-from tuner.export.folder import Exported, Plan, export, refuse_taken
-from tuner.export.result import Measured
+from tuner.export.folder import BundleOptions, Exported, export, refuse_taken
+from tuner.export.result import Evaluation
 from tuner.settings import Settings
 from tuner.study_file.messages import quoted
 from tuner.trials import Study, StudyState, Trial, TrialState
@@ -149,13 +149,13 @@ def export_trial(
     may_look = not looks or request.look_again or chosen_by == CONFIRMATION
     today = datetime.now(UTC).date().isoformat()
     look = {"trial": trial.number, "at": today, "chosen_by": chosen_by}
-    plan = Plan(
+    options = BundleOptions(
         formats=request.formats,
         onnx=request.onnx,
         trials=trials,
         importances=None if study.spec is None else clear(importances(database, study)),
         look=may_look,
-        test=None if earlier is None else Measured(earlier["metrics"], earlier["intervals"]),
+        test=None if earlier is None else Evaluation(earlier["metrics"], earlier["intervals"]),
         looks=[
             *({key: past[key] for key in look if key in past} for past in looks),
             *([look] if may_look and earlier is None else []),
@@ -170,7 +170,7 @@ def export_trial(
             ),
         ],
     )
-    exported = export(study, trial, folder, settings, force=force, plan=plan)
+    exported = export(study, trial, folder, settings, force=force, options=options)
     if exported.test is not None:
         look |= {"metrics": exported.test.metrics, "intervals": exported.test.intervals}
         with database.transaction() as connection:

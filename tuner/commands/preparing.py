@@ -6,8 +6,7 @@ from pathlib import Path
 
 from tuner import families
 from tuner.commands import vectors
-from tuner.data import Prepared as PreparedData
-from tuner.data import evict, prepare
+from tuner.data import PreparedData, evict, prepare
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, DataError
 from tuner.families.transfer import affordable

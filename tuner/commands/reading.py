@@ -10,7 +10,7 @@ from tuner.database.engine import Connected, Database
 from tuner.database.readers import feed
 from tuner.errors import NothingToExportError, TrialNotFoundError, visible
 from tuner.study_file.messages import quoted
-from tuner.trials import Attempt, Failures, Study, Trial, TrialState, latest_failure
+from tuner.trials import Attempt, FailuresByCause, Study, Trial, TrialState, latest_failure
 from tuner.winner import choice
 
 
@@ -100,7 +100,7 @@ def load_trial(database: Database, study: Study, number: int) -> Trial:
     return trial
 
 
-def load_failures(database: Database, study: Study) -> list[Failures]:
+def load_failures(database: Database, study: Study) -> list[FailuresByCause]:
     """Load what went wrong in a study, one entry per cause."""
     with database.statement() as connection:
         return trials.failures(connection, study.id)

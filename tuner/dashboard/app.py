@@ -20,7 +20,7 @@ from tuner.dashboard.pages.study import exporting, notes, page, steer, trial
 from tuner.dashboard.security.access import viewer
 from tuner.dashboard.security.audited import KEPT_DAYS, Audited
 from tuner.dashboard.security.guards import HEADERS, Guards
-from tuner.dashboard.security.limits import Attempts
+from tuner.dashboard.security.limits import LoginAttempts
 from tuner.database import audit
 from tuner.errors import (
     BadInputError,
@@ -81,7 +81,7 @@ def create_app(
     )
     app.state.board = board
     app.state.figures = api.figures.Cache()
-    app.state.attempts = Attempts()
+    app.state.attempts = LoginAttempts()
     app.state.hashing = login.new_hashing()
     for public in (assets.router, health.router, login.router):
         app.include_router(public, include_in_schema=False)

@@ -105,7 +105,9 @@ def _compared(
     )
 
 
-def _paid(measured: spending.Measured, which: int, series: Series, *, maximize: bool) -> list[Paid]:
+def _paid(
+    measured: spending.TrialCosts, which: int, series: Series, *, maximize: bool
+) -> list[Paid]:
     cost = measured.costs[:, which]
     feasible = np.isin(measured.numbers, series.numbers[series.feasible])
     known = np.flatnonzero(np.isfinite(cost) & feasible)

@@ -12,8 +12,7 @@ from tuner.accounts import Role, User
 from tuner.commands import preparing, reading
 from tuner.dashboard.context import Board
 from tuner.dashboard.security import paths
-from tuner.data import Prepared as PreparedData
-from tuner.data import limited_process
+from tuner.data import PreparedData, limited_process
 from tuner.data import prepare as prepare_data
 from tuner.errors import SpecError, TunerError
 from tuner.families import registry

@@ -5,6 +5,6 @@ Importing this package costs nothing: numpy, pyarrow and pillow are imported by 
 
 from tuner.data.eviction import entries, evict
 from tuner.data.prepare import derive, prepare
-from tuner.data.prepared import Part, PartName, Prepared
+from tuner.data.prepared import Part, PartName, PreparedData
 
-__all__ = ["Part", "PartName", "Prepared", "derive", "entries", "evict", "prepare"]
+__all__ = ["Part", "PartName", "PreparedData", "derive", "entries", "evict", "prepare"]

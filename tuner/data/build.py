@@ -15,7 +15,7 @@ from tuner.data import corpus, pairs, split, tokenizer, vectors
 from tuner.data.arrays import array_file
 from tuner.data.examples import Examples, Images, Pairs, Texts
 from tuner.data.fingerprint import renamed
-from tuner.data.prepared import PARTS, PartName, Prepared
+from tuner.data.prepared import PARTS, PartName, PreparedData
 from tuner.data.sources.corpus import sentences
 from tuner.data.sources.read import read
 from tuner.data.split import Chosen
@@ -28,7 +28,7 @@ LONGEST = 512  # tokens; the most that `max_length` becomes by itself
 CHUNK = 1024  # images whose statistics are taken at once
 
 
-def build(spec: DataSpec, folder: Path, fingerprint: str) -> Prepared:
+def build(spec: DataSpec, folder: Path, fingerprint: str) -> PreparedData:
     """Read, split and prepare; the arrays are written into `folder`.
 
     DataError if the data is missing, unreadable or unfit; OSError if `folder` cannot be written.
@@ -54,9 +54,9 @@ def _prepared(
     folder: Path,
     fingerprint: str,
     learned: Mapping[str, Any],
-) -> Prepared:
+) -> PreparedData:
     rest = {key: value for key, value in learned.items() if key != "notes"}
-    return Prepared(
+    return PreparedData(
         folder=folder,
         fingerprint=renamed(fingerprint) if given["train"].reordered else fingerprint,
         sizes={name: len(chosen[name].rows) for name in PARTS},
@@ -65,7 +65,7 @@ def _prepared(
     )
 
 
-def _corpus(spec: DataSpec, folder: Path, fingerprint: str) -> Prepared:
+def _corpus(spec: DataSpec, folder: Path, fingerprint: str) -> PreparedData:
     read_ = sentences(spec)
     parts = corpus.parts(read_.texts, spec)
     for name, part in parts.items():
@@ -79,7 +79,7 @@ def _corpus(spec: DataSpec, folder: Path, fingerprint: str) -> Prepared:
                 file.write(found.data)
     train = parts["train"]
     counts = dict(zip(train.words, train.counts.tolist(), strict=True))
-    return Prepared(
+    return PreparedData(
         kind="corpus",
         folder=folder,
         fingerprint=fingerprint,

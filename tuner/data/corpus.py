@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data import tokenizer
-from tuner.data.prepared import PARTS, PartName, Prepared
+from tuner.data.prepared import PARTS, PartName, PreparedData
 from tuner.data.tokenizer import Tokenize
 from tuner.study_file.data import DataSpec, Tokens
 
@@ -122,7 +122,7 @@ def encode(texts: Iterable[str], tokenize: Tokenize) -> Corpus:
     return encoder.corpus()
 
 
-def load(data: Prepared, spec: DataSpec) -> Mapping[PartName, Corpus]:
+def load(data: PreparedData, spec: DataSpec) -> Mapping[PartName, Corpus]:
     """The sentences to learn from and those held out: of a corpus, or the texts of a table.
 
     A table's texts are cut into words once a process.

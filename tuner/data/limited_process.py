@@ -19,7 +19,7 @@ from typing import Any
 
 from tuner import errors, processes
 from tuner.data.prepare import prepare, prepared
-from tuner.data.prepared import Prepared
+from tuner.data.prepared import PreparedData
 from tuner.errors import DataError, TunerError
 from tuner.files import shown
 from tuner.settings import executor_environment
@@ -52,7 +52,7 @@ def machine_limits() -> Limits:
     return Limits(memory=memory // 2, file=1 << 40, seconds=3600, wall=3600.0)
 
 
-def prepare_apart(spec: DataSpec, cache: Path, limits: Limits) -> Prepared:
+def prepare_apart(spec: DataSpec, cache: Path, limits: Limits) -> PreparedData:
     """`prepare`, with its errors; DataError also where it takes more than its limits."""
     entry = prepared(spec, cache)
     if entry is None:

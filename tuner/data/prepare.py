@@ -34,7 +34,7 @@ from pydantic import TypeAdapter
 
 from tuner.data.eviction import META, Use
 from tuner.data.fingerprint import LENGTH, fingerprint, prepared_key
-from tuner.data.prepared import Prepared
+from tuner.data.prepared import PreparedData
 from tuner.errors import BadInputError, DataError, DiskFullError
 from tuner.files import shown, whole_folder
 from tuner.study_file.data import DataSpec
@@ -47,11 +47,11 @@ _Stamp = tuple[tuple[str, int, int, int], ...]  # name, inode, size, modified; a
 KEPT_OPEN = 16  # entries, each with a descriptor; what is in use beside them stays open too
 
 # checked by this process, the latest used at the end
-_opened: OrderedDict[Path, tuple[_Stamp, Prepared]] = OrderedDict()
+_opened: OrderedDict[Path, tuple[_Stamp, PreparedData]] = OrderedDict()
 _one_at_a_time = threading.Lock()  # threads; processes have the lock file
 
 
-def prepare(spec: DataSpec, cache: Path) -> Prepared:
+def prepare(spec: DataSpec, cache: Path) -> PreparedData:
     """The data set of `spec`, ready for training; built on first use, then only opened.
 
     A second call in the same process takes a stat of every file. DataError if the data is missing,
@@ -69,15 +69,15 @@ def prepare(spec: DataSpec, cache: Path) -> Prepared:
         return entry
 
 
-def prepared(spec: DataSpec, cache: Path) -> Prepared | None:
+def prepared(spec: DataSpec, cache: Path) -> PreparedData | None:
     """What `prepare` has built; None where it has to be built. DataError as of `prepare`."""
     with _one_at_a_time:
         return _open(cache / prepared_key(spec))
 
 
 def derive(
-    data: Prepared, name: str, settings: Mapping[str, Any], make: Callable[[Path], Prepared]
-) -> Prepared:
+    data: PreparedData, name: str, settings: Mapping[str, Any], make: Callable[[Path], PreparedData]
+) -> PreparedData:
     """The same examples in another form, as the tokens of another tokenizer; made on first use.
 
     `make` fills a folder and says what is in it; `name` and `settings` must tell everything that
@@ -93,7 +93,7 @@ def derive(
         return entry
 
 
-def _open(path: Path) -> Prepared | None:
+def _open(path: Path) -> PreparedData | None:
     """The entry at `path`; None where there is none or a damaged one."""
     known = _opened.get(path)
     if known is not None and known[0] == _stamp(path):
@@ -109,7 +109,7 @@ def _open(path: Path) -> Prepared | None:
     return _keep_open(path, stamp, entry, use)
 
 
-def _keep_open(path: Path, stamp: _Stamp, entry: Prepared, use: Use) -> Prepared:
+def _keep_open(path: Path, stamp: _Stamp, entry: PreparedData, use: Use) -> PreparedData:
     """Keep the entry open while somebody has it, and the latest ones in any case."""
     weakref.finalize(entry, use.end).atexit = False
     _opened[path] = (stamp, entry)
@@ -130,11 +130,11 @@ def _stamp(path: Path) -> _Stamp:
 
 
 @lru_cache(maxsize=1)
-def _adapter() -> TypeAdapter[Prepared]:
-    return TypeAdapter(Prepared)
+def _adapter() -> TypeAdapter[PreparedData]:
+    return TypeAdapter(PreparedData)
 
 
-def _checked(path: Path) -> Prepared | None:
+def _checked(path: Path) -> PreparedData | None:
     try:
         meta = json.loads((path / META).read_bytes())
         content = meta["content"]
@@ -148,13 +148,13 @@ def _checked(path: Path) -> Prepared | None:
         return None
 
 
-def _build(spec: DataSpec, path: Path) -> Prepared:
+def _build(spec: DataSpec, path: Path) -> PreparedData:
     """Build the entry and put it into its place; the caller holds its lock."""
     from tuner.data.build import build
 
     identity = fingerprint(spec)
 
-    def make(aside: Path) -> Prepared:
+    def make(aside: Path) -> PreparedData:
         prepared = build(spec, aside, identity)
         if prepared_key(spec) != path.name:
             raise DataError(
@@ -166,7 +166,7 @@ def _build(spec: DataSpec, path: Path) -> Prepared:
     return _write(path, make)
 
 
-def _write(path: Path, make: Callable[[Path], Prepared]) -> Prepared:
+def _write(path: Path, make: Callable[[Path], PreparedData]) -> PreparedData:
     """Let `make` fill the entry and put it into its place; the caller holds its lock."""
     for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed
         if left.is_dir():
@@ -188,7 +188,7 @@ def _write(path: Path, make: Callable[[Path], Prepared]) -> Prepared:
     return _keep_open(path, _stamp(path), replace(prepared, folder=path), use)
 
 
-def _write_meta(folder: Path, prepared: Prepared, seconds: float) -> None:
+def _write_meta(folder: Path, prepared: PreparedData, seconds: float) -> None:
     content = {
         "files": {file.name: _checksum(file) for file in sorted(folder.iterdir())},
         "prepared": _adapter().dump_python(prepared, mode="json", exclude={"folder"}),

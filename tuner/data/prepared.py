@@ -21,9 +21,9 @@ class Part:
     """One part of a data set.
 
     Images: `inputs` is uint8 or float32 [N, C, H, W]. Text: int32 [N, max_length], token ids padded
-    with 0. Features: float32 [N, width]. `labels` is int64 [N], indices into `Prepared.classes`;
-    numbers float32 [N], standardized by `Prepared.scale`; of pairs int64 [N, longest], token ids of
-    what the text becomes and of its end, padded with 0.
+    with 0. Features: float32 [N, width]. `labels` is int64 [N], indices into
+    `PreparedData.classes`; numbers float32 [N], standardized by `PreparedData.scale`; of pairs
+    int64 [N, longest], token ids of what the text becomes and of its end, padded with 0.
     """
 
     inputs: npt.NDArray[np.generic]
@@ -31,7 +31,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
-class Prepared:
+class PreparedData:
     """A data set ready for training; everything in it was learned from the training part alone."""
 
     kind: Literal["images", "text", "corpus", "pairs", "features"]  # features: of the others

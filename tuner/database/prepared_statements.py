@@ -20,7 +20,7 @@ _KNOWN = "prepared"  # in a connection's `info`: the names of what it has prepar
 _MISSING, _DUPLICATE = "26000", "42P05"
 
 
-class Prepared:
+class PreparedStatement:
     """A statement with `:named` parameters, whose types follow from where they stand."""
 
     def __init__(self, statement: str) -> None:

@@ -24,9 +24,9 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from tuner.database import attributes
-from tuner.database.prepared_statements import Prepared
+from tuner.database.prepared_statements import PreparedStatement
 from tuner.errors import LeaseLostError, StudyNotFoundError
-from tuner.trials import NO_LABELS, Attempt, Cause, Failures, Report, TrialState
+from tuner.trials import NO_LABELS, Attempt, Cause, FailuresByCause, Report, TrialState
 
 # System attribute of a trial that no device had the memory for, in Optuna's words: above 0, the
 # constraint is violated.
@@ -38,7 +38,7 @@ OWN_SEED = "tuner:seed"  # of a trial that was queued with one, for it to be tra
 # `studies` is locked last and only until the commit: claims of a study take turns there, and each
 # decides on the row as the one before has left it. How many trials run is counted before that, so
 # the count stands only if nobody has claimed in between; who ends one meanwhile makes room later.
-_CLAIM = Prepared("""
+_CLAIM = PreparedStatement("""
     WITH waiting AS (
         SELECT t.id, t.started_at, t.epochs FROM tuner.trials t
         WHERE t.study_id = :study AND t.state = 'waiting'
@@ -122,7 +122,7 @@ _TAKE_TURN = text("""
     SELECT pg_advisory_xact_lock(hashtextextended('tuner.claim', CAST(:study AS bigint)))
 """)
 
-_SET_PARAMS = Prepared("""
+_SET_PARAMS = PreparedStatement("""
     UPDATE tuner.trials SET space_id = :space, params = :params, changed = pg_current_xact_id()
     WHERE id = :id AND attempt = :attempt AND worker_id = :worker AND state = 'running'
     RETURNING id
@@ -272,8 +272,8 @@ Via = Callable[[Connection, str, Mapping[str, Any]], bool]
 
 
 @cache
-def _alone(write: str) -> Prepared:
-    return Prepared(write + " SELECT FROM written LIMIT 1")
+def _alone(write: str) -> PreparedStatement:
+    return PreparedStatement(write + " SELECT FROM written LIMIT 1")
 
 
 def alone(connection: Connection, write: str, arguments: Mapping[str, Any]) -> bool:
@@ -488,10 +488,12 @@ def counts(connection: Connection, study_id: int | None = None) -> dict[int, dic
     return result
 
 
-def failures(connection: Connection, study_id: int) -> list[Failures]:
+def failures(connection: Connection, study_id: int) -> list[FailuresByCause]:
     """What went wrong, an entry a cause, the most frequent first."""
     return [
-        Failures(Cause(row.cause), row.failed, row.again, row.number, row.message, row.log_tail)
+        FailuresByCause(
+            Cause(row.cause), row.failed, row.again, row.number, row.message, row.log_tail
+        )
         for row in connection.execute(_FAILURES, {"study": study_id})
     ]
 

@@ -15,14 +15,14 @@ lock.txt               every package that was installed
 manifest.json          the SHA-256 of each of these files
 """
 
-from tuner.export.folder import Exported, Plan, export, is_export_of
+from tuner.export.folder import BundleOptions, Exported, export, is_export_of
 from tuner.export.formats import FORMATS
 from tuner.export.result import all_params, versions, yaml_text
 
 __all__ = [
     "FORMATS",
+    "BundleOptions",
     "Exported",
-    "Plan",
     "all_params",
     "export",
     "is_export_of",

@@ -8,7 +8,7 @@ from typing import Any
 
 from tuner import processes
 from tuner.errors import BadInputError, ExecutorError
-from tuner.export.result import Measured
+from tuner.export.result import Evaluation
 from tuner.files import shown
 from tuner.settings import executor_environment
 from tuner.study_file.resolved import ResolvedSpec
@@ -62,8 +62,8 @@ def evaluate(
     return answer
 
 
-def measured(answer: Mapping[str, Any]) -> Measured:
+def measured(answer: Mapping[str, Any]) -> Evaluation:
     """The figures of such an answer."""
-    return Measured(
+    return Evaluation(
         answer["measured"], answer["intervals"], answer.get("scale"), answer.get("onnx")
     )

@@ -14,7 +14,7 @@ from tuner.errors import BadInputError, NothingToExportError
 from tuner.export import card, evaluation, manifest, result
 from tuner.export.flatten import flattened
 from tuner.export.formats import FORMATS
-from tuner.export.result import Measured
+from tuner.export.result import Evaluation
 from tuner.families import registry
 from tuner.families.card import Family
 from tuner.families.transfer.files import BUNDLED
@@ -32,14 +32,14 @@ ONNX_PACKAGES = ("onnx", "onnxruntime")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BundleOptions:
     """What a bundle shall hold besides the trial and its weights."""
 
     formats: Collection[str] = ()  # of the configuration, names of `FORMATS`
     trials: Sequence[Trial] = ()  # of the study, which the card sums up
     importances: Mapping[str, float] | None = None
     look: bool = True  # whether the test part may be read
-    test: Measured | None = None  # what an earlier look has shown of these weights
+    test: Evaluation | None = None  # what an earlier look has shown of these weights
     looks: Sequence[Mapping[str, Any]] = ()  # at the test part, by trial, this one's among them
     onnx: bool = False  # whether it shall hold the network as ONNX too
     confirmed: Mapping[str, Any] | None = None  # what fresh seeds have shown of the trial
@@ -52,7 +52,7 @@ class Exported:
 
     folder: Path
     content: dict[str, Any]  # of result.json
-    test: Measured | None = field(default=None)  # what a look at the test part has shown, if made
+    test: Evaluation | None = field(default=None)  # what a look at the test part has shown, if made
 
 
 def export(
@@ -62,7 +62,7 @@ def export(
     settings: Settings,
     *,
     force: bool = False,
-    plan: Plan | None = None,
+    options: BundleOptions | None = None,
 ) -> Exported:
     """Write the bundle of a complete trial.
 
@@ -77,8 +77,8 @@ def export(
         )
     refuse_taken(folder, force=force)
     spec = ResolvedSpec.from_json(study.spec)
-    plan = plan or Plan()
-    if plan.onnx:
+    options = options or BundleOptions()
+    if options.onnx:
         _check_onnx(registry.card(spec.family))
     attempts = [
         artifacts.attempt_folder(settings, study.id, trial.number, attempt)
@@ -96,7 +96,7 @@ def export(
             elif not attempts[0].is_dir():
                 where = trial.worker or "another worker"
                 content["missing"] = f"what the trial has kept is not here: {where} has trained it"
-            _write(content, study, spec, trial, plan, aside)
+            _write(content, study, spec, trial, options, aside)
         return Exported(folder, content)
     weights = (
         artifacts.attempt_folder(settings, study.id, trial.number, trial.attempt)
@@ -105,13 +105,13 @@ def export(
     with _opened(weights, trial) as source, files.whole_folder(folder, replace=force) as aside:
         with (aside / artifacts.WEIGHTS_FILE).open("wb") as copy:
             shutil.copyfileobj(source, copy)
-        looks = plan.look and plan.test is None
-        measured = _measured(study, spec, trial, settings, plan, aside, weights, looks=looks)
-        shown_ = measured if plan.test is None else _with_test(measured, plan.test)
+        looks = options.look and options.test is None
+        measured = _measured(study, spec, trial, settings, options, aside, weights, looks=looks)
+        shown_ = measured if options.test is None else _with_test(measured, options.test)
         content = result.content(study, spec, trial, shown_)
-        if plan.looks:
-            content["test_looks"] = [dict(look) for look in plan.looks]
-        _write(content, study, spec, trial, plan, aside)
+        if options.looks:
+            content["test_looks"] = [dict(look) for look in options.looks]
+        _write(content, study, spec, trial, options, aside)
     return Exported(folder, content, _only_test(measured) if looks else None)
 
 
@@ -120,12 +120,12 @@ def _measured(
     spec: ResolvedSpec,
     trial: Trial,
     settings: Settings,
-    plan: Plan,
+    options: BundleOptions,
     aside: Path,
     weights: Path,
     *,
     looks: bool,
-) -> Measured:
+) -> Evaluation:
     """Measure the copied weights; puts what predictions need into the folder."""
     return evaluation.measured(
         evaluation.evaluate(
@@ -137,19 +137,19 @@ def _measured(
             parts=["validation", "test"] if looks else ["validation"],
             named=weights,
             bundle=str(aside),
-            onnx=plan.onnx,
+            onnx=options.onnx,
         )
     )
 
 
-def _only_test(measured: Measured) -> Measured:
-    return Measured(
+def _only_test(measured: Evaluation) -> Evaluation:
+    return Evaluation(
         {"test": measured.metrics["test"]},
         {part: i for part, i in measured.intervals.items() if part == "test"},
     )
 
 
-def _with_test(measured: Measured, test: Measured) -> Measured:
+def _with_test(measured: Evaluation, test: Evaluation) -> Evaluation:
     return replace(
         measured,
         metrics={**measured.metrics, **test.metrics},
@@ -162,22 +162,22 @@ def _write(
     study: Study,
     spec: ResolvedSpec,
     trial: Trial,
-    plan: Plan,
+    options: BundleOptions,
     folder: Path,
 ) -> None:
-    if plan.confirmed is not None:
-        content["metric"]["confirmed"] = dict(plan.confirmed)
-    if plan.notes:
-        content["notes"] = list(plan.notes)
+    if options.confirmed is not None:
+        content["metric"]["confirmed"] = dict(options.confirmed)
+    if options.notes:
+        content["notes"] = list(options.notes)
     params = content["params"]
     checkpoint = f"./{BUNDLED}" if (folder / BUNDLED).is_dir() else None
     written = {
         RESULT: json.dumps(content, indent=2) + "\n",
         CONFIG: result.yaml_text(params),
         STUDY_FILE: result.yaml_text(result.reproducing(study, spec, trial, checkpoint=checkpoint)),
-        "card.md": card.text(study, spec, trial, content, plan.trials, plan.importances),
+        "card.md": card.text(study, spec, trial, content, options.trials, options.importances),
         "lock.txt": result.lock(),
-        **{name: form(params) for name, form in (FORMATS[f] for f in plan.formats)},
+        **{name: form(params) for name, form in (FORMATS[f] for f in options.formats)},
     }
     if (predictor := registry.card(spec.family).predictor) is not None:
         written[PREDICT] = _predict(spec, predictor)

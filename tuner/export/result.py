@@ -23,7 +23,7 @@ PACKAGES = ("torch", "numpy", "optuna", "gensim", "safetensors")
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Evaluation:
     """Exported weights, measured: all metrics by part, and the objective's 95 % interval."""
 
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Measured:
 
 
 def content(
-    study: Study, spec: ResolvedSpec, trial: Trial, measured: Measured | None
+    study: Study, spec: ResolvedSpec, trial: Trial, measured: Evaluation | None
 ) -> dict[str, Any]:
     """What result.json says; nothing was measured of users' own code."""
     params = spec.space.complete(trial.params)
@@ -67,7 +67,7 @@ def content(
     }
 
 
-def _figures(metric: str, measured: Measured) -> dict[str, Any]:
+def _figures(metric: str, measured: Evaluation) -> dict[str, Any]:
     found: dict[str, Any] = {"validation_from_weights": measured.metrics["validation"][metric]}
     if "test" in measured.metrics:
         found["test"] = measured.metrics["test"][metric]

@@ -23,7 +23,7 @@ from tuner.study_file.study import StudySpec
 from tuner.trials import ParamValue
 
 if TYPE_CHECKING:
-    from tuner.data.prepared import Prepared
+    from tuner.data.prepared import PreparedData
 
 __all__ = ["check_data", "confirm", "default_configuration"]
 
@@ -123,7 +123,7 @@ def default_configuration(spec: ResolvedSpec) -> dict[str, ParamValue]:
     return fitting(registry.card(spec.family).first, spec.space)
 
 
-def check_data(spec: ResolvedSpec, prepared: Prepared) -> None:
+def check_data(spec: ResolvedSpec, prepared: PreparedData) -> None:
     """DataError if the family cannot learn from the data that was prepared, or not be judged."""
     needed = registry.card(spec.family).data
     assert spec.data is not None

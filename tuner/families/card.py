@@ -3,14 +3,14 @@
 `families/NAME.yaml` is the card: what it is for, its metrics and its default search space, written
 in the language of study files. `families/NAME.py` is the code: it imports torch and defines
 
-    def build(params: Mapping[str, ParamValue], data: Prepared) -> torch.nn.Module
-    def train(cohort: Cohort, data: Prepared, context: Context) -> None
+    def build(params: Mapping[str, ParamValue], data: PreparedData) -> torch.nn.Module
+    def train(cohort: Cohort, data: PreparedData, context: Context) -> None
 
 and, where the parameters decide what the model is fed with, a `load` as in `training.network.Load`.
 A family whose models are no networks defines instead of `build`
 
     def measure(
-        params: Mapping[str, ParamValue], spec: DataSpec, data: Prepared, weights: Path,
+        params: Mapping[str, ParamValue], spec: DataSpec, data: PreparedData, weights: Path,
         parts: Sequence[PartName],
     ) -> dict[str, Judged]
 
@@ -21,7 +21,7 @@ A bundle's `predict.py` is made of the module of `families/bundle/predict` of th
 family's `build`. Where it needs more than weights and vocabulary, the family defines
 
     def export(
-        params: Mapping[str, ParamValue], data: Prepared, weights: Path, folder: Path
+        params: Mapping[str, ParamValue], data: PreparedData, weights: Path, folder: Path
     ) -> dict[str, Any]
 
 which writes files into the bundle and returns what is added to its `preprocessing.json`.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tuner.data.prepared import Prepared
+from tuner.data.prepared import PreparedData
 from tuner.training import loop
 from tuner.training.cohort import Cohort, Context
 from tuner.trials import ParamValue
@@ -135,7 +135,7 @@ class CNN(nn.Module):
         return logits
 
 
-def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
+def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
     """The network that a trial's parameters describe, for this data."""
     p: Mapping[str, Any] = params
     channels, height, width = data.input_shape
@@ -156,6 +156,6 @@ def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
     )
 
 
-def train(cohort: Cohort, data: Prepared, context: Context) -> None:
+def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
     """Train a cohort."""
     loop.train(cohort, data, context, build)

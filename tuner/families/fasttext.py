@@ -12,7 +12,7 @@ from gensim.models import FastText, Word2Vec
 from gensim.models.fasttext import ft_ngram_hashes
 
 from tuner.data.corpus import Corpus
-from tuner.data.prepared import Prepared
+from tuner.data.prepared import PreparedData
 from tuner.data.vectors import unpacked
 from tuner.families.parts import word_vectors
 from tuner.families.parts.word_tests import Floats, Vectors
@@ -61,7 +61,7 @@ def _read(params: Params, weights: Arrays) -> Vectors:
 _KIND = word_vectors.Kind(build, _trained, _kept, _read)
 
 
-def train(cohort: Cohort, data: Prepared, context: Context) -> None:
+def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
     """Train a cohort."""
     word_vectors.train(cohort, data, context, _KIND)
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from tuner.data.prepared import PartName, Prepared
+from tuner.data.prepared import PartName, PreparedData
 from tuner.errors import DataError
 from tuner.families.transfer import encoder as encoders
 from tuner.families.transfer import features, files
@@ -137,7 +137,7 @@ def _check_base(folder: Path, state: Mapping[str, Tensor]) -> None:
         raise DataError("the pretrained checkpoint is another one than when this was trained")
 
 
-def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
+def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
     """The classifier that a trial's parameters describe, for this data."""
     p: Mapping[str, Any] = params
     folder = files.folder(p["checkpoint"])
@@ -158,7 +158,7 @@ def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
 
 
 def load(
-    params: Mapping[str, ParamValue], data: Prepared, name: PartName, device: torch.device
+    params: Mapping[str, ParamValue], data: PreparedData, name: PartName, device: torch.device
 ) -> Batches:
     """The part as the model takes it: features where the encoder is frozen, else its inputs."""
     if params["fine_tuning"] == "frozen":
@@ -166,7 +166,7 @@ def load(
     return resident.load(features.inputs(params, data), name, device)
 
 
-def train(cohort: Cohort, data: Prepared, context: Context) -> None:
+def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
     """Train a cohort; DataError if a checkpoint is another one than at the study's launch."""
     for name in {str(task.params["checkpoint"]) for task in cohort.tasks}:
         known = cohort.checkpoints.get(name)  # none: a study of an older tuner
@@ -179,7 +179,7 @@ def train(cohort: Cohort, data: Prepared, context: Context) -> None:
 
 
 def export(
-    params: Mapping[str, ParamValue], data: Prepared, weights: Path, folder: Path
+    params: Mapping[str, ParamValue], data: PreparedData, weights: Path, folder: Path
 ) -> dict[str, Any]:
     """Copy the checkpoint's files to `encoder/` of a bundle; what its inputs are made into."""
     p: Mapping[str, Any] = params

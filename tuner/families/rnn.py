@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from tuner.data.prepared import Prepared
+from tuner.data.prepared import PreparedData
 from tuner.families.parts.embedding import VariationalDropout, WordDropout, embedding
 from tuner.training import loop
 from tuner.training.cohort import Cohort, Context
@@ -98,7 +98,7 @@ class RNN(nn.Module):
                     bias[hidden : 2 * hidden].fill_(1.0)
 
 
-def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
+def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
     """The network that a trial's parameters describe, for this data."""
     p: Mapping[str, Any] = params
     return RNN(
@@ -114,6 +114,6 @@ def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
     )
 
 
-def train(cohort: Cohort, data: Prepared, context: Context) -> None:
+def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
     """Train a cohort."""
     loop.train(cohort, data, context, build)

@@ -22,7 +22,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from tuner.data import pairs
 from tuner.data.pairs import END
-from tuner.data.prepared import PartName, Prepared
+from tuner.data.prepared import PartName, PreparedData
 from tuner.families.parts import decoding
 from tuner.families.parts.decoding import State
 from tuner.study_file.data import DataSpec
@@ -255,7 +255,9 @@ class PairBatches:
 class Transduction:
     """The right sequence; a `training.network.Objective`."""
 
-    def __init__(self, params: Mapping[str, ParamValue], data: Prepared, _: torch.device) -> None:
+    def __init__(
+        self, params: Mapping[str, ParamValue], data: PreparedData, _: torch.device
+    ) -> None:
         self._smoothing = float(params.get("label_smoothing") or 0.0)
         self._beam = int(params["beam"])  # type: ignore[arg-type]
         self._data = data
@@ -347,7 +349,7 @@ def _tokens(ids: Sequence[int]) -> list[int]:
     return [number for number in ids if number not in (0, END)]
 
 
-def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
+def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
     """The network that a trial's parameters describe, for this data."""
     p: Mapping[str, Any] = params
     return Seq2Seq(
@@ -364,19 +366,19 @@ def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
 
 
 def load(
-    _: Mapping[str, ParamValue], data: Prepared, name: PartName, device: torch.device
+    _: Mapping[str, ParamValue], data: PreparedData, name: PartName, device: torch.device
 ) -> PairBatches:
     """The part as the network takes it."""
     return PairBatches(resident.load(data, name, device), data.alternatives(name))
 
 
-def train(cohort: Cohort, data: Prepared, context: Context) -> None:
+def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
     """Train a cohort."""
     loop.train(cohort, data, context, build, load, Transduction)
 
 
 def _judged(
-    params: Mapping[str, ParamValue], data: Prepared, path: Path
+    params: Mapping[str, ParamValue], data: PreparedData, path: Path
 ) -> tuple[Seq2Seq, Transduction]:
     """The network with exported weights, and its judge."""
     model = build(params, data)
@@ -388,7 +390,7 @@ def _judged(
 def measure(
     params: Mapping[str, ParamValue],
     _: DataSpec,
-    data: Prepared,
+    data: PreparedData,
     path: Path,
     parts: Sequence[PartName],
 ) -> dict[str, sequences.Judged]:
@@ -401,7 +403,7 @@ def measure(
 def predictions(
     params: Mapping[str, ParamValue],
     _: DataSpec,
-    data: Prepared,
+    data: PreparedData,
     path: Path,
     part: PartName,
     rows: int,

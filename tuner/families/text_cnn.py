@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tuner.data.prepared import Prepared
+from tuner.data.prepared import PreparedData
 from tuner.families.parts.embedding import Channels, WordDropout, embedding
 from tuner.training import loop
 from tuner.training.cohort import Cohort, Context
@@ -71,7 +71,7 @@ class TextCNN(nn.Module):
             self.output.weight.copy_(torch.renorm(self.output.weight, 2, 0, self.max_norm))
 
 
-def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
+def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
     """The network that a trial's parameters describe, for this data."""
     p: Mapping[str, Any] = params
     words = embedding(p, data)
@@ -86,6 +86,6 @@ def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
     )
 
 
-def train(cohort: Cohort, data: Prepared, context: Context) -> None:
+def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
     """Train a cohort."""
     loop.train(cohort, data, context, build)

@@ -1,6 +1,6 @@
 """TF-IDF: n-grams weighted by how rare they are, and a classifier (Spärck Jones, 1972)."""
 
-from tuner.data.prepared import Prepared
+from tuner.data.prepared import PreparedData
 from tuner.families.parts.bag import build, export, load
 from tuner.training import loop
 from tuner.training.cohort import Cohort, Context
@@ -8,6 +8,6 @@ from tuner.training.cohort import Cohort, Context
 __all__ = ["build", "export", "load", "train"]
 
 
-def train(cohort: Cohort, data: Prepared, context: Context) -> None:
+def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
     """Train a cohort."""
     loop.train(cohort, data, context, build, load)

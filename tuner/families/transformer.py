@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tuner.data.prepared import Prepared
+from tuner.data.prepared import PreparedData
 from tuner.families.parts.embedding import WordDropout, embedding
 from tuner.training import loop
 from tuner.training.cohort import Cohort, Context
@@ -84,7 +84,7 @@ def sinusoids(length: int, width: int) -> Tensor:
     return positions
 
 
-def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
+def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
     """The network that a trial's parameters describe, for this data."""
     p: Mapping[str, Any] = params
     return Transformer(
@@ -100,6 +100,6 @@ def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
     )
 
 
-def train(cohort: Cohort, data: Prepared, context: Context) -> None:
+def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
     """Train a cohort."""
     loop.train(cohort, data, context, build)

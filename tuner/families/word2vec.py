@@ -13,7 +13,7 @@ from functools import partial
 from gensim.models import Word2Vec
 
 from tuner.data.corpus import Corpus
-from tuner.data.prepared import Prepared
+from tuner.data.prepared import PreparedData
 from tuner.data.vectors import unpacked
 from tuner.families.parts import word_vectors
 from tuner.families.parts.word_tests import Floats, Vectors
@@ -44,7 +44,7 @@ def _read(_: Params, weights: Arrays) -> Vectors:
 _KIND = word_vectors.Kind(build, _trained, _kept, _read)
 
 
-def train(cohort: Cohort, data: Prepared, context: Context) -> None:
+def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
     """Train a cohort."""
     word_vectors.train(cohort, data, context, _KIND)
 

@@ -94,7 +94,7 @@ class Part:
     plots: dict[str, Plot]  # by what they show
     top: list[Trial]
     names: list[str]
-    failures: list[findings.Failures]
+    failures: list[findings.FailedTrials]
     method: list[tuple[str, str]]
     savings: findings.Savings | None
     data: list[tuple[str, str]]

@@ -63,7 +63,7 @@ class Savings:
 
 
 @dataclass(frozen=True, slots=True)
-class Failures:
+class FailedTrials:
     """Trials that failed from one cause."""
 
     cause: str
@@ -123,7 +123,7 @@ def savings(study: Study, trials: Sequence[Trial]) -> Savings | None:
     )
 
 
-def failures(trials: Sequence[Trial]) -> list[Failures]:
+def failures(trials: Sequence[Trial]) -> list[FailedTrials]:
     """Failed trials by cause, the most frequent first."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -136,7 +136,7 @@ def failures(trials: Sequence[Trial]) -> list[Failures]:
         if len(group) > SHOWN_NUMBERS:
             numbers += f" and {len(group) - SHOWN_NUMBERS} more"
         found.append(
-            Failures(
+            FailedTrials(
                 CAUSES.get(cause, cause.replace("_", " ")) or "not recorded",
                 len(group),
                 latest.message or "no message",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import torch
 
-from tuner.data.prepared import Prepared
+from tuner.data.prepared import PreparedData
 from tuner.training.cohort import Cohort, Context, Decision, Task
 from tuner.training.member import DivergedError, Learner, Member
 from tuner.training.network import (
@@ -27,7 +27,7 @@ from tuner.trials import Report
 
 def train(
     cohort: Cohort,
-    data: Prepared,
+    data: PreparedData,
     context: Context,
     build: Build,
     load: Load = load_resident,

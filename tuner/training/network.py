@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tuner.data.prepared import PartName, Prepared
+from tuner.data.prepared import PartName, PreparedData
 from tuner.training import checkpoints, footprint, metrics, optimizers, resident, schedules
 from tuner.training.cohort import Cohort, Task
 from tuner.training.member import DivergedError
@@ -19,7 +19,7 @@ from tuner.trials import LATENCY, PARAMETERS, ParamValue
 
 EVALUATION_BATCH = 1024  # rows; evaluation holds no gradients
 
-Build = Callable[[Mapping[str, ParamValue], Prepared], nn.Module]
+Build = Callable[[Mapping[str, ParamValue], PreparedData], nn.Module]
 
 
 class Batches(Protocol):
@@ -80,27 +80,27 @@ class Supervision(Objective, Protocol):
 
 
 Autocast = Callable[[], torch.autocast | nullcontext[None]]
-Judge = Callable[[Mapping[str, ParamValue], Prepared, torch.device], Objective]
-Load = Callable[[Mapping[str, ParamValue], Prepared, PartName, torch.device], Batches]
-Upstream = Callable[[Mapping[str, ParamValue], Prepared, torch.device], Mapping[str, float]]
+Judge = Callable[[Mapping[str, ParamValue], PreparedData, torch.device], Objective]
+Load = Callable[[Mapping[str, ParamValue], PreparedData, PartName, torch.device], Batches]
+Upstream = Callable[[Mapping[str, ParamValue], PreparedData, torch.device], Mapping[str, float]]
 
 
 def load_resident(
-    _: Mapping[str, ParamValue], data: Prepared, name: PartName, device: torch.device
+    _: Mapping[str, ParamValue], data: PreparedData, name: PartName, device: torch.device
 ) -> Batches:
     """The part as it was prepared, whatever the trial's parameters are."""
     return resident.load(data, name, device)
 
 
 def nothing_upstream(
-    _: Mapping[str, ParamValue], data: Prepared, device: torch.device
+    _: Mapping[str, ParamValue], data: PreparedData, device: torch.device
 ) -> Mapping[str, float]:
     """The network reads the examples themselves."""
     return {}
 
 
 def supervision(
-    params: Mapping[str, ParamValue], data: Prepared, device: torch.device
+    params: Mapping[str, ParamValue], data: PreparedData, device: torch.device
 ) -> Supervision:
     """What the labels ask for; the usual objective."""
     return (Classification if data.scale is None else Regression)(params, data, device)
@@ -110,7 +110,7 @@ class Classification:
     """One class of several."""
 
     def __init__(
-        self, params: Mapping[str, ParamValue], data: Prepared, device: torch.device
+        self, params: Mapping[str, ParamValue], data: PreparedData, device: torch.device
     ) -> None:
         self._classes = data.classes
         self._smoothing = float(params.get("label_smoothing") or 0.0)
@@ -159,7 +159,7 @@ class Regression:
     """A number, which is learned in standard deviations from its mean."""
 
     def __init__(
-        self, params: Mapping[str, ParamValue], data: Prepared, device: torch.device
+        self, params: Mapping[str, ParamValue], data: PreparedData, device: torch.device
     ) -> None:
         assert data.scale is not None
         self._mean, self._spread = data.scale
@@ -197,7 +197,7 @@ class Regression:
 
 
 def _class_weights(
-    params: Mapping[str, ParamValue], data: Prepared, device: torch.device
+    params: Mapping[str, ParamValue], data: PreparedData, device: torch.device
 ) -> Tensor | None:
     """float32 [classes] so that every class counts the same in the loss; None if not asked for."""
     if params.get("class_weights") != "balanced":
@@ -235,7 +235,7 @@ class Network:
         self,
         task: Task,
         cohort: Cohort,
-        data: Prepared,
+        data: PreparedData,
         device: torch.device,
         build: Build,
         load: Load,

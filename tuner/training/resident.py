@@ -14,7 +14,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from tuner.data.prepared import PartName, Prepared
+from tuner.data.prepared import PartName, PreparedData
 
 SHARE = 0.25  # of the device's free memory that one part may take
 BUCKET = 32  # batches of texts that are sorted by length together
@@ -72,7 +72,7 @@ def shuffled(
         yield order[start : start + size]
 
 
-def load(data: Prepared, name: PartName, device: torch.device) -> Resident:
+def load(data: PreparedData, name: PartName, device: torch.device) -> Resident:
     """The part on the device; the same object for every call of this process."""
     key = (data.folder, name, str(device))
     if key not in _loaded:
@@ -82,7 +82,7 @@ def load(data: Prepared, name: PartName, device: torch.device) -> Resident:
     return _loaded[key]
 
 
-def _load(data: Prepared, name: PartName, device: torch.device) -> Resident:
+def _load(data: PreparedData, name: PartName, device: torch.device) -> Resident:
     part = data.part(name)
     labels = torch.from_numpy(np.array(part.labels))
     is_image = data.kind == "images"

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tuner.artifacts import LOG_BYTES, LOG_FILE
-from tuner.data import Prepared, prepare
+from tuner.data import PreparedData, prepare
 from tuner.errors import TunerError
 from tuner.families import registry
 from tuner.study_file.data import DataSpec
@@ -148,7 +148,7 @@ def _warm_up(device: str) -> str | None:
     return problem
 
 
-def _data(cohort: Cohort) -> Prepared:
+def _data(cohort: Cohort) -> PreparedData:
     data = prepare(DataSpec.model_validate(cohort.data), cohort.cache)
     if data.fingerprint != cohort.fingerprint:
         raise TunerError(

@@ -47,7 +47,7 @@ async def log_in(
     if not board.access.login:
         return _enter(request, board, token, next)
     note(request, f"as {name}")
-    attempts: limits.Attempts = request.app.state.attempts
+    attempts: limits.LoginAttempts = request.app.state.attempts
     hashing: anyio.CapacityLimiter = request.app.state.hashing
     if hashing.statistics().tasks_waiting >= MOST_WAITING:
         return _again(request, name, next, "too many logins at once; try again in a minute", 503)

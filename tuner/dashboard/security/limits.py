@@ -35,14 +35,14 @@ NAME = Limit(60, 3600.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class LoginAttempt:
     """A login that is being tried, counted as failed until it has succeeded."""
 
     keys: Sequence[tuple[str, Limit]]
     at: float
 
 
-class Attempts:
+class LoginAttempts:
     """Failed logins, by name and address; for many threads at once."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -50,7 +50,7 @@ class Attempts:
         self._failed: dict[str, deque[float]] = defaultdict(deque)
         self._lock = threading.Lock()
 
-    def begin(self, name: str, address: str, device: str | None = None) -> Attempt | float:
+    def begin(self, name: str, address: str, device: str | None = None) -> LoginAttempt | float:
         """Count an attempt; where none is free, the seconds until one is.
 
         `device` names a browser that has logged in under this name before.
@@ -74,9 +74,9 @@ class Attempts:
                 return wait
             for key, _ in keys:
                 self._failed[key].append(now)
-        return Attempt(keys, now)
+        return LoginAttempt(keys, now)
 
-    def succeeded(self, attempt: Attempt) -> None:
+    def succeeded(self, attempt: LoginAttempt) -> None:
         """Take back what `begin` has counted."""
         with self._lock:
             for key, _ in attempt.keys:

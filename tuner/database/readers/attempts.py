@@ -43,7 +43,7 @@ _WRONG = text("""
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class LoggedAttempt:
     """One attempt of a trial."""
 
     number: int  # of the trial
@@ -64,22 +64,22 @@ class Attempt:
         return (self.ended_at - self.started_at).total_seconds()
 
 
-def of_trial(connection: Connection, trial_id: int) -> list[Attempt]:
+def of_trial(connection: Connection, trial_id: int) -> list[LoggedAttempt]:
     """The attempts of a trial, the first one first."""
     return _attempts(connection.execute(_OF_TRIAL, {"trial": trial_id}).all())
 
 
 def wrong(
     connection: Connection, study_id: int, *, limit: int = 50, offset: int = 0
-) -> list[Attempt]:
+) -> list[LoggedAttempt]:
     """The attempts of a study that ended without a result, the latest first."""
     arguments = {"study": study_id, "limit": limit, "offset": offset}
     return _attempts(connection.execute(_WRONG, arguments).all())
 
 
-def _attempts(rows: Sequence[Row[Any]]) -> list[Attempt]:
+def _attempts(rows: Sequence[Row[Any]]) -> list[LoggedAttempt]:
     return [
-        Attempt(
+        LoggedAttempt(
             number=row.number,
             attempt=row.attempt,
             cause=None if row.cause is None else Cause(row.cause),

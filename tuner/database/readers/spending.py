@@ -29,7 +29,7 @@ _DEVICES = text("""
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class TrialCosts:
     """Complete trials, by number."""
 
     numbers: NDArray[np.int64]
@@ -37,7 +37,7 @@ class Measured:
     costs: NDArray[np.float64]  # (trials, names); NaN where none was measured
 
 
-def of_complete(connection: Connection, study_id: int, names: Sequence[str]) -> Measured:
+def of_complete(connection: Connection, study_id: int, names: Sequence[str]) -> TrialCosts:
     """The costs of these names (`trials.COSTS`) of all complete trials of a study.
 
     Where a trial has not measured how long it trained, how long it ran stands for that.
@@ -49,7 +49,7 @@ def of_complete(connection: Connection, study_id: int, names: Sequence[str]) -> 
         place = list(names).index(TRAINING_SECONDS)
         ran = np.array([row.seconds for row in rows], np.float64)
         costs[:, place] = np.where(np.isfinite(costs[:, place]), costs[:, place], ran)
-    return Measured(
+    return TrialCosts(
         np.array([row.number for row in rows], np.int64),
         np.array([row.value for row in rows], np.float64),
         costs,

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from tuner.data import PartName, Prepared, prepare
+from tuner.data import PartName, PreparedData, prepare
 from tuner.errors import TunerError
 from tuner.families import registry
 from tuner.families.bundle import predictions, preprocessing
@@ -70,7 +70,7 @@ def _measured(
     request: Mapping[str, Any],
     params: Mapping[str, ParamValue],
     spec: DataSpec,
-    data: Prepared,
+    data: PreparedData,
     path: Path,
 ) -> dict[str, Any]:
     """`measured`, part → metric → value, and `intervals`, part → the objective's, where known."""

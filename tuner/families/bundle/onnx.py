@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tuner.data import Prepared
+from tuner.data import PreparedData
 from tuner.errors import TunerError
 from tuner.families.bundle import predictions
 from tuner.families.parts.bag import Bag
@@ -40,7 +40,7 @@ ERRORS_ALONE = 3  # severity of what onnxruntime prints
 def write(
     family: ModuleType,
     params: Mapping[str, ParamValue],
-    data: Prepared,
+    data: PreparedData,
     weights: Path,
     folder: Path,
 ) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def write(
 def compare(
     family: ModuleType,
     params: Mapping[str, ParamValue],
-    data: Prepared,
+    data: PreparedData,
     weights: Path,
     path: Path,
 ) -> dict[str, Any]:
@@ -136,7 +136,7 @@ class _RNN(RNN):
         return torch.cat([forward, states[:, 0, hidden:]], dim=1)  # backward, it ends at the first
 
 
-def _export(model: _Served, part: Batches, data: Prepared, path: Path) -> None:
+def _export(model: _Served, part: Batches, data: PreparedData, path: Path) -> None:
     inputs = _inputs(part, torch.arange(min(TRACED, len(part))))
     names = _names(inputs, data)
     free = {0: "batch"} if data.kind == "images" else {0: "batch", 1: "length"}
@@ -154,7 +154,7 @@ def _export(model: _Served, part: Batches, data: Prepared, path: Path) -> None:
         )
 
 
-def _names(inputs: tuple[Tensor, ...], data: Prepared) -> list[str]:
+def _names(inputs: tuple[Tensor, ...], data: PreparedData) -> list[str]:
     if data.kind == "images":
         return ["images"]
     return ["tokens"] if len(inputs) == 1 else ["terms", "weights"]

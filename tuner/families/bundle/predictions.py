@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tuner.data import PartName, Prepared
+from tuner.data import PartName, PreparedData
 from tuner.study_file.data import DataSpec
 from tuner.training import weights
 from tuner.training.network import Batches, load_resident, predict, supervision
@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 def outputs(
     family: ModuleType,
     params: Mapping[str, ParamValue],
-    data: Prepared,
+    data: PreparedData,
     path: Path,
     part: PartName,
 ) -> tuple[Tensor, Tensor]:
@@ -36,7 +36,7 @@ def outputs(
 
 
 def network(
-    family: ModuleType, params: Mapping[str, ParamValue], data: Prepared, path: Path
+    family: ModuleType, params: Mapping[str, ParamValue], data: PreparedData, path: Path
 ) -> nn.Module:
     """A family's network with the weights in a file."""
     model: nn.Module = family.build(params, data)
@@ -45,7 +45,7 @@ def network(
 
 
 def part_of(
-    family: ModuleType, params: Mapping[str, ParamValue], data: Prepared, name: PartName
+    family: ModuleType, params: Mapping[str, ParamValue], data: PreparedData, name: PartName
 ) -> Batches:
     """A part as the family's networks take it."""
     part: Batches = getattr(family, "load", load_resident)(params, data, name, CPU)
@@ -56,7 +56,7 @@ def expected(
     family: ModuleType,
     params: Mapping[str, ParamValue],
     spec: DataSpec,
-    data: Prepared,
+    data: PreparedData,
     path: Path,
     rows: int,
 ) -> list[dict[str, Any]]:
@@ -68,7 +68,7 @@ def expected(
     return supervision(params, data, CPU).words(said[:rows])
 
 
-def write_inputs(spec: DataSpec, data: Prepared, rows: int, path: Path) -> None:
+def write_inputs(spec: DataSpec, data: PreparedData, rows: int, path: Path) -> None:
     """The same rows as a CSV file."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tuner.data import Prepared, pairs
+from tuner.data import PreparedData, pairs
 from tuner.study_file.data import PAIRS, DataSpec
 from tuner.trials import ParamValue
 
@@ -17,7 +17,7 @@ def write(
     family: ModuleType,
     params: Mapping[str, ParamValue],
     spec: DataSpec,
-    data: Prepared,
+    data: PreparedData,
     weights: Path,
     folder: Path,
 ) -> None:
@@ -27,7 +27,7 @@ def write(
     (folder / FILE).write_text(content + "\n", encoding="utf-8")
 
 
-def _described(spec: DataSpec, data: Prepared) -> dict[str, Any]:
+def _described(spec: DataSpec, data: PreparedData) -> dict[str, Any]:
     """What is known of the data, all of it from the training part."""
     common = {
         "kind": data.kind,

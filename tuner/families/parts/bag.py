@@ -18,7 +18,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tuner.data.prepared import PartName, Prepared
+from tuner.data.prepared import PartName, PreparedData
 from tuner.families.parts.terms import Weighing
 from tuner.training import resident
 from tuner.trials import ParamValue
@@ -86,7 +86,7 @@ class Bag(nn.Module):
         return logits
 
 
-def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
+def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
     """The classifier that a trial's parameters describe, for this data."""
     p: Mapping[str, Any] = params
     terms = load(params, data, "train", torch.device("cpu")).count
@@ -94,7 +94,7 @@ def build(params: Mapping[str, ParamValue], data: Prepared) -> nn.Module:
 
 
 def load(
-    params: Mapping[str, ParamValue], data: Prepared, name: PartName, device: torch.device
+    params: Mapping[str, ParamValue], data: PreparedData, name: PartName, device: torch.device
 ) -> Terms:
     """The part as terms on the device; DataError if the settings leave no term."""
     key = _key(params, data)
@@ -107,21 +107,21 @@ def load(
 
 
 def export(
-    params: Mapping[str, ParamValue], data: Prepared, _: Path, __: Path
+    params: Mapping[str, ParamValue], data: PreparedData, _: Path, __: Path
 ) -> dict[str, dict[str, Any]]:
     """The terms in the order of their ids and how texts are cut into them, for a bundle."""
     load(params, data, "train", torch.device("cpu"))
     return {"terms": _fitted[_key(params, data)].weighing.described()}
 
 
-def _key(params: Mapping[str, ParamValue], data: Prepared) -> tuple[object, ...]:
+def _key(params: Mapping[str, ParamValue], data: PreparedData) -> tuple[object, ...]:
     return (data.folder, *(params.get(name) for name in _SETTING))
 
 
 class _Fitted:
     """The terms of a setting, and the parts that were asked of it."""
 
-    def __init__(self, params: Mapping[str, Any], data: Prepared) -> None:
+    def __init__(self, params: Mapping[str, Any], data: PreparedData) -> None:
         self.weighing = Weighing(params, data)
         self._data = data
         self._parts: dict[tuple[PartName, str], Terms] = {}

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tuner.data.prepared import Prepared
+from tuner.data.prepared import PreparedData
 
 RANDOM_RANGE = 0.25  # of words without a vector, uniform in ± (Kim, 2014)
 
 
-def embedding(params: Mapping[str, Any], data: Prepared) -> nn.Embedding:
+def embedding(params: Mapping[str, Any], data: PreparedData) -> nn.Embedding:
     """The layer that `embeddings` asks for: random, static or tuned.
 
     Random vectors have `embedding_size` dimensions and are trained; static and tuned ones come from
@@ -23,7 +23,7 @@ def embedding(params: Mapping[str, Any], data: Prepared) -> nn.Embedding:
     return layer
 
 
-def _vectors(params: Mapping[str, Any], data: Prepared) -> Tensor:
+def _vectors(params: Mapping[str, Any], data: PreparedData) -> Tensor:
     """float32 [len(vocabulary), dimension]."""
     if params["embeddings"] == "random":
         vectors = torch.empty(len(data.vocabulary), params["embedding_size"])

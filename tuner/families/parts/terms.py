@@ -20,7 +20,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
 from tuner.data import derive, tokenizer
 from tuner.data.arrays import array_file
-from tuner.data.prepared import PARTS, PartName, Prepared
+from tuner.data.prepared import PARTS, PartName, PreparedData
 from tuner.errors import DataError
 
 COUNTS = 1  # raise it when the same texts would give other counts
@@ -31,7 +31,7 @@ _ARRAYS = {"indptr": "<i8", "indices": "<i4", "data": "<f4"}  # of a matrix in c
 class Weighing:
     """The terms that a trial's parameters choose, learned from the training part alone."""
 
-    def __init__(self, params: Mapping[str, Any], data: Prepared) -> None:
+    def __init__(self, params: Mapping[str, Any], data: PreparedData) -> None:
         """DataError if the settings leave no term."""
         self._by_word = params["analyzer"] == "word"
         ngrams = params["word_ngrams"] if self._by_word else params["character_ngrams"]
@@ -87,10 +87,10 @@ def _kept(train: csr_matrix, least: int, most: float, limit: int) -> npt.NDArray
     return columns
 
 
-def _counted(data: Prepared, by_word: bool, ngrams: tuple[int, int]) -> Prepared:
+def _counted(data: PreparedData, by_word: bool, ngrams: tuple[int, int]) -> PreparedData:
     """How often each text has each n-gram of the training part, in the cache."""
 
-    def make(aside: Path) -> Prepared:
+    def make(aside: Path) -> PreparedData:
         vectorizer = CountVectorizer(
             analyzer="word" if by_word else "char_wb",
             # the vectorizer has folded case already

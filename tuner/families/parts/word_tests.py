@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tuner.data import corpus, tokenizer, vector_benchmarks
 from tuner.data.corpus import Corpus
-from tuner.data.prepared import PartName, Prepared
+from tuner.data.prepared import PartName, PreparedData
 from tuner.study_file.data import DataSpec
 from tuner.training import bootstrap
 
@@ -67,7 +67,7 @@ class Tests:
     """What the vectors of one study are judged by; prepared where it is asked for."""
 
     def __init__(
-        self, spec: DataSpec, data: Prepared, sentences: Mapping[PartName, Corpus]
+        self, spec: DataSpec, data: PreparedData, sentences: Mapping[PartName, Corpus]
     ) -> None:
         self._spec = spec
         self._data = data
@@ -284,7 +284,9 @@ def _unit(vectors: Floats) -> Floats:
 class _Bag:
     """The words of each text of a part, counted."""
 
-    def __init__(self, data: Prepared, name: PartName, spec: DataSpec, most: int | None) -> None:
+    def __init__(
+        self, data: PreparedData, name: PartName, spec: DataSpec, most: int | None
+    ) -> None:
         texts, labels = data.texts(name), np.array(data.part(name).labels)
         if most is not None and len(texts) > most:
             rows = np.linspace(0, len(texts) - 1, most).astype(int).tolist()

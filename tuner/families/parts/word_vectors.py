@@ -22,7 +22,7 @@ from torch import Tensor
 from tuner.artifacts import VECTORS_FILE
 from tuner.data import corpus, tokenizer
 from tuner.data.corpus import Corpus
-from tuner.data.prepared import PartName, Prepared
+from tuner.data.prepared import PartName, PreparedData
 from tuner.data.vectors import of_weights, packed
 from tuner.errors import DataError
 from tuner.families.parts.word_tests import Floats, Tests, Vectors
@@ -50,7 +50,7 @@ class Kind:
     read: Callable[[Params, Arrays], Vectors]  # the vectors of that
 
 
-def train(cohort: Cohort, data: Prepared, context: Context, kind: Kind) -> None:
+def train(cohort: Cohort, data: PreparedData, context: Context, kind: Kind) -> None:
     """Train a cohort of models of one kind."""
     spec = DataSpec.model_validate(cohort.data)
     parts = corpus.load(data, spec)
@@ -203,7 +203,7 @@ class Judged:
 def measure(
     params: Params,
     spec: DataSpec,
-    data: Prepared,
+    data: PreparedData,
     weights: Path,
     parts: Sequence[PartName],
     *,
@@ -215,7 +215,7 @@ def measure(
     return {part: Judged(tests, vectors, part) for part in parts}
 
 
-def export(_: Params, __: Prepared, weights: Path, folder: Path) -> dict[str, Any]:
+def export(_: Params, __: PreparedData, weights: Path, folder: Path) -> dict[str, Any]:
     """Write the vectors as gensim and others read them, in the text format of word2vec."""
     _keyed(weights).save_word2vec_format(str(folder / VECTORS_FILE))
     return {}
@@ -224,7 +224,7 @@ def export(_: Params, __: Prepared, weights: Path, folder: Path) -> dict[str, An
 def predictions(
     params: Params,
     spec: DataSpec,
-    data: Prepared,
+    data: PreparedData,
     weights: Path,
     part: PartName,
     rows: int,

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from tuner import files, processes
-from tuner.data.prepared import Prepared
+from tuner.data.prepared import PreparedData
 from tuner.errors import Issue, SpecError
 from tuner.families.transfer import files as checkpoints
 from tuner.settings import executor_environment, visible_cuda_devices
@@ -33,7 +33,7 @@ _MIB_PER_GIB = 1024
 _Costs = Mapping[str, tuple[float, float]]  # way → MiB, seconds; one that failed is missing
 
 
-def affordable(spec: ResolvedSpec, data: Prepared) -> tuple[ResolvedSpec, tuple[str, ...]]:
+def affordable(spec: ResolvedSpec, data: PreparedData) -> tuple[ResolvedSpec, tuple[str, ...]]:
     """The study without what is above its limits, and what that is.
 
     Measures where several checkpoints or a limit are given. SpecError if nothing is left, DataError
@@ -133,7 +133,7 @@ def _without(
     return spec.model_copy(update={"space": space, "enqueue": enqueue})
 
 
-def _measured(spec: ResolvedSpec, data: Prepared, name: str, ways: Sequence[str]) -> _Costs:
+def _measured(spec: ResolvedSpec, data: PreparedData, name: str, ways: Sequence[str]) -> _Costs:
     """The costs of one checkpoint, from the cache or measured now."""
     assert spec.data is not None
     params = {key: at(parameter, 0.0) for key, parameter in spec.space.parameters.items()}

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tuner.data import Prepared, derive
+from tuner.data import PreparedData, derive
 from tuner.data.arrays import array_file
 from tuner.data.prepared import PARTS, PartName
 from tuner.families.transfer import encoder as encoders
@@ -27,14 +27,14 @@ CHUNK = 4096  # texts that are tokenized at once
 TOKENS, FEATURES = 1, 1  # raise one when the same model would give other arrays
 
 
-def inputs(params: Mapping[str, Any], data: Prepared) -> Prepared:
+def inputs(params: Mapping[str, Any], data: PreparedData) -> PreparedData:
     """What the encoder reads: images as they are, texts as ids of its own tokenizer, plus one."""
     if data.kind == "images":
         return data
     folder = files.folder(params["checkpoint"])
     most = int(params["max_length"])
 
-    def make(aside: Path) -> Prepared:
+    def make(aside: Path) -> PreparedData:
         tokenizer, length = encoders.tokenizer(folder), encoders.longest(folder, most)
         found: dict[PartName, list[list[int]]] = {
             name: list(_tokens(tokenizer, data.texts(name), length)) for name in PARTS
@@ -54,12 +54,12 @@ def inputs(params: Mapping[str, Any], data: Prepared) -> Prepared:
     return derive(data, "tokens", settings, make)
 
 
-def features(params: Mapping[str, Any], data: Prepared, device: torch.device) -> Prepared:
+def features(params: Mapping[str, Any], data: PreparedData, device: torch.device) -> PreparedData:
     """What the frozen encoder says about every example."""
     folder = files.folder(params["checkpoint"])
     source = inputs(params, data)
 
-    def make(aside: Path) -> Prepared:
+    def make(aside: Path) -> PreparedData:
         encoder = encoders.load(folder, data.kind, params["pooling"]).to(device)
         for name in PARTS:
             found: npt.NDArray[np.float32] = (
@@ -80,7 +80,9 @@ def features(params: Mapping[str, Any], data: Prepared, device: torch.device) ->
     return derive(source, "features", settings, make)
 
 
-def cost(params: Mapping[str, Any], data: Prepared, device: torch.device) -> Mapping[str, float]:
+def cost(
+    params: Mapping[str, Any], data: PreparedData, device: torch.device
+) -> Mapping[str, float]:
     """What a frozen encoder adds to what its head costs; one that is trained is the network's."""
     if params["fine_tuning"] != "frozen":
         return {}
@@ -91,7 +93,9 @@ def cost(params: Mapping[str, Any], data: Prepared, device: torch.device) -> Map
     return _costs[key]
 
 
-def _cost(params: Mapping[str, Any], source: Prepared, device: torch.device) -> dict[str, float]:
+def _cost(
+    params: Mapping[str, Any], source: PreparedData, device: torch.device
+) -> dict[str, float]:
     folder = files.folder(params["checkpoint"])
     encoder = encoders.load(folder, source.kind, params["pooling"]).to(device)
     part = resident.load(source, "validation", device)
@@ -110,7 +114,7 @@ def _tokens(tokenizer: Any, texts: list[str], length: int) -> Iterator[list[int]
             yield ids or [0]  # a tokenizer may know nothing of a text
 
 
-def _copy_labels(data: Prepared, name: PartName, folder: Path) -> None:
+def _copy_labels(data: PreparedData, name: PartName, folder: Path) -> None:
     labels = data.part(name).labels
     with array_file(folder / f"{name}.labels.npy", labels.dtype, labels.shape) as file:
         file.write(labels.tobytes())

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from tuner.data import PartName, Prepared, prepare
+from tuner.data import PartName, PreparedData, prepare
 from tuner.errors import TunerError
 from tuner.families import registry
 from tuner.families.transfer import encoder, features, files
@@ -57,7 +57,7 @@ def measure(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _frozen(
-    _: Mapping[str, Any], params: Mapping[str, Any], data: Prepared, device: torch.device
+    _: Mapping[str, Any], params: Mapping[str, Any], data: PreparedData, device: torch.device
 ) -> float:
     """Features are computed once, so that an epoch takes next to nothing."""
     model = encoder.load(files.folder(params["checkpoint"]), data.kind, params["pooling"])
@@ -67,7 +67,7 @@ def _frozen(
 
 
 def _trained(
-    request: Mapping[str, Any], params: Mapping[str, Any], data: Prepared, device: torch.device
+    request: Mapping[str, Any], params: Mapping[str, Any], data: PreparedData, device: torch.device
 ) -> float:
     """Seconds of an epoch, with its evaluation."""
     family = importlib.import_module(registry.card(request["family"]).module)
@@ -75,7 +75,7 @@ def _trained(
     share = float(rows / data.sizes["train"])
 
     def load(
-        params: Mapping[str, Any], data: Prepared, name: PartName, device: torch.device
+        params: Mapping[str, Any], data: PreparedData, name: PartName, device: torch.device
     ) -> resident.Resident:
         part = family.load(params, data, name, device)
         return _few(part, max(1, round(len(part) * share)))

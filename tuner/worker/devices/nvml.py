@@ -31,7 +31,7 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class GpuReading:
     """How a GPU fares at one moment; None where the driver does not say."""
 
     utilization: float | None  # 0 to 1, of the time since the driver's last sample
@@ -75,7 +75,7 @@ class Nvml:
             self.gpus(None)
         return self._known.get(uuid)
 
-    def measure(self, gpu: Gpu) -> Measured:
+    def measure(self, gpu: Gpu) -> GpuReading:
         """How the GPU fares now."""
         library = self._library
         memory = self._ask(library.nvmlDeviceGetMemoryInfo, gpu.handle)
@@ -83,7 +83,7 @@ class Nvml:
         sensor = library.NVML_TEMPERATURE_GPU
         heat = self._ask(library.nvmlDeviceGetTemperature, gpu.board, sensor)
         milliwatts = self._ask(library.nvmlDeviceGetPowerUsage, gpu.board)
-        return Measured(
+        return GpuReading(
             utilization=None if rates is None else rates.gpu / 100,
             used=None if memory is None else int(memory.used),
             free=None if memory is None else int(memory.free),

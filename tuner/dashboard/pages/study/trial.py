@@ -19,7 +19,7 @@ from tuner.dashboard.pages.study import files
 from tuner.dashboard.summaries import params_of
 from tuner.database import devices
 from tuner.database.readers import attempts, feed
-from tuner.database.readers.attempts import Attempt
+from tuner.database.readers.attempts import LoggedAttempt
 from tuner.figures import text
 from tuner.report import findings
 from tuner.trials import COSTS, PEAK_MEMORY, ParamValue, Study, Trial
@@ -152,7 +152,7 @@ def _curves(study: Study, trial: Trial) -> list[Chart]:
     return [one for one in made if one is not None]
 
 
-def _resources(board: Board, trial: Trial, latest: Attempt | None) -> list[Chart]:
+def _resources(board: Board, trial: Trial, latest: LoggedAttempt | None) -> list[Chart]:
     """How its worker's devices fared while the latest attempt ran, and what it has reported."""
     reported = (
         chart(
@@ -165,7 +165,7 @@ def _resources(board: Board, trial: Trial, latest: Attempt | None) -> list[Chart
     return [one for one in (*_sampled(board, latest), *reported) if one is not None]
 
 
-def _sampled(board: Board, latest: Attempt | None) -> list[Chart | None]:
+def _sampled(board: Board, latest: LoggedAttempt | None) -> list[Chart | None]:
     if latest is None or latest.worker_id is None or latest.started_at is None:
         return []
     since = latest.started_at.timestamp()
