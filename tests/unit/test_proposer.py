@@ -4,7 +4,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import optuna
@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tests.support.spaces import spaces
 from tuner.database.readers.columns import NEVER, NO_REPORTS, Columns
 from tuner.families import registry
+from tuner.search import samplers
 from tuner.search.history import History
 from tuner.search.sample import BEST, NEWEST
 from tuner.search.sampler import Proposer
@@ -30,11 +31,11 @@ from tuner.study_file.parameters import (
     at,
     values,
 )
+from tuner.study_file.samplers import SAMPLERS, SamplerName
 from tuner.study_file.space import Range, Space
 from tuner.study_file.study import Sampler
 from tuner.trials import ParamValue
 
-SAMPLERS = ("tpe", "random", "gp", "qmc")
 Objective = Callable[[Mapping[str, Any]], float]
 
 XY = Space(parameters={"x": FloatParameter(low=-5, high=5), "y": FloatParameter(low=-5, high=5)})
@@ -472,3 +473,8 @@ def test_two_objectives_are_searched_between_their_optima() -> None:
         found.append(x)
     near = sum(-0.5 <= x <= 1.5 for x in found[20:])
     assert near >= 11  # of 40; of random draws it would be four
+
+
+def test_every_sampler_of_study_files_has_a_module() -> None:
+    assert set(SAMPLERS) == set(get_args(SamplerName))
+    assert all(callable(samplers.load(name)) for name in SAMPLERS)

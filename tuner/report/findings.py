@@ -11,6 +11,7 @@ from typing import Any
 
 from tuner import files, shell
 from tuner.figures import text, values
+from tuner.study_file.samplers import SAMPLERS
 from tuner.trials import Study, Trial, TrialState, best_trial, better, finished
 
 TOP = 20  # trials in the table
@@ -196,16 +197,10 @@ def method(study: Study) -> list[tuple[str, str]]:
     if spec is None:
         return [("search", "made through Optuna's own API; its settings are not recorded")]
     sampler, pruner = at(spec, "sampler", "name"), at(spec, "pruner", "name")
-    names = {
-        "tpe": "TPE",
-        "random": "random",
-        "gp": "Gaussian process",
-        "cmaes": "CMA-ES",
-        "qmc": "quasi-random",
-    }
-    search = names.get(sampler, str(sampler or ""))
+    card = SAMPLERS.get(sampler)
+    search = str(sampler or "") if card is None else card.title
     startup = at(spec, "sampler", "startup_trials")
-    if search and sampler not in ("random", "qmc") and startup:
+    if card is not None and card.learns and startup:
         search += f", after {text.count(startup, 'random trial')}"
     rows = [("sampler", search), ("pruning", _pruning(spec, pruner)), ("budget", _budget(spec))]
     training = at(spec, "training")

@@ -6,19 +6,16 @@ a search exactly, and two workers never draw the same point from the same seed.
 
 import random
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, GPSampler
 
-from tuner.search import draft
+from tuner.search import draft, samplers
 from tuner.search.cells import Cells, searched
 from tuner.search.history import History
 from tuner.search.sample import Sample
-from tuner.search.sobol import SobolSampler
-from tuner.search.tpe import KnownSpacesSampler
 from tuner.search.tried import Tried
 from tuner.study_file.fit import NotFittingError, fit, in_range
 from tuner.study_file.parameters import FixedParameter, FloatParameter, IntParameter, canonical
@@ -48,14 +45,14 @@ class Proposer:
         self._tried = Tried(self._distributions)
         self._sample = Sample(history, directions, self._tried)
         history.watch(self._tried)
-        is_model = sampler.name in ("tpe", "gp")
-        if is_model:  # the others draw without a look at the results
+        if sampler.learns:  # the others draw without a look at the results
             history.watch(self._sample)
         self._storage = draft.DraftStorage(history, directions, self._sample)
         self._cells = Cells.of(space, self._distributions, self._tried)
         # whether the latest trials of others matter to a draw: to their model, or to what is left
-        self.reads_history = is_model or self._cells is not None
-        self._sampler = self._maker(sampler)
+        self.reads_history = sampler.learns or self._cells is not None
+        self._make_sampler = samplers.load(sampler.name)
+        self._startup_trials = sampler.startup_trials
 
     def propose(
         self, number: int, fixed_params: Mapping[str, ParamValue] | None = None
@@ -133,7 +130,17 @@ class Proposer:
             # an enqueued value outside its range is taken as it is, as the user wrote it; and that
             # a sampler of Optuna is experimental is no news to whoever runs a study
             warnings.simplefilter("ignore")
-            sampler = self._sampler(seed, redraw)
+            sampler = self._make_sampler(
+                samplers.Draw(
+                    space=self._space,
+                    distributions=self._distributions,
+                    sample=self._sample,
+                    startup_trials=self._startup_trials,
+                    study_seed=self._seed,
+                    seed=seed,
+                    redraw=redraw,
+                )
+            )
             if sampler is None:
                 return self._searched(self._space.random(random.Random(seed), given=fixed))
             study = draft.study(self._storage, sampler)
@@ -147,34 +154,3 @@ class Proposer:
                     suggested = trial._suggest(name, self._distributions[name])
                     params[name] = canonical(suggested, parameter)
         return self._searched(params)
-
-    def _maker(self, spec: SamplerSpec) -> Callable[[int, int], BaseSampler | None]:
-        """What makes the sampler of one draw: from its seed, and how often it was drawn before.
-
-        None: a random draw, for which Optuna takes twenty times as long as the space itself.
-
-        A new sampler for every draw: what it proposes depends on the history, the trial's number
-        and the seeds alone, never on what this process has drawn before.
-        """
-        conditional = any(p.when for p in self._space.parameters.values())
-
-        def make(seed: int, redraw: int) -> BaseSampler | None:
-            if spec.name == "tpe":
-                return KnownSpacesSampler(
-                    [self._sample.spaces[names] for names in sorted(self._sample.spaces)],
-                    conditional=conditional,
-                    seed=seed,
-                    n_startup_trials=spec.startup_trials,
-                )
-            if spec.name == "random" or redraw > 0:
-                # Sobol's next point is the next trial's, and a second Gaussian process costs much
-                return None
-            if spec.name == "qmc":
-                return SobolSampler(
-                    self._space, self._distributions, derived_seed(self._seed, "sobol")
-                )
-            # The one exception to "the worker's parent process never imports torch": Optuna fits
-            # the Gaussian process with it, on the CPU, at the first draw after the startup trials.
-            return GPSampler(seed=seed, n_startup_trials=max(1, spec.startup_trials))
-
-        return make

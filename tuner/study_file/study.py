@@ -20,6 +20,7 @@ from pydantic import (
 from tuner.study_file.code import OWN, check_function, words_of
 from tuner.study_file.data import DataSpec
 from tuner.study_file.messages import problem
+from tuner.study_file.samplers import SAMPLERS, SamplerName
 from tuner.study_file.space import Combination
 from tuner.study_file.values import (
     FilePath,
@@ -235,7 +236,7 @@ class ParameterSpec(_Section):
 class Sampler(_Section):
     """How the next parameters are chosen."""
 
-    name: Literal["tpe", "random", "gp", "qmc"] = Field(
+    name: SamplerName = Field(
         default="tpe",
         description="tpe: tree-structured Parzen estimators; gp: a Gaussian process, slow after "
         "some hundred trials; qmc: a scrambled Sobol sequence; random: independent draws.",
@@ -255,7 +256,7 @@ class Sampler(_Section):
     @property
     def learns(self) -> bool:
         """Whether it draws near what was good."""
-        return self.name in ("tpe", "gp")
+        return SAMPLERS[self.name].learns
 
     @model_validator(mode="before")
     @classmethod

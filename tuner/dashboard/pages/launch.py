@@ -18,6 +18,7 @@ from tuner.study_file.data import PACKAGED
 from tuner.study_file.file import study_file
 from tuner.study_file.parameters import CategoricalParameter, FixedParameter, Parameter, at
 from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.samplers import SAMPLERS
 from tuner.study_file.study import NAME_LENGTH
 
 router = APIRouter(dependencies=[operator])
@@ -113,6 +114,7 @@ def _rendered(
         "verdict": launch_form.verdict(board, text, who),
         "families": registry.NAMES,
         "packaged": PACKAGED,
+        "samplers": [*SAMPLERS],
         **(more or {}),
     }
     return views.render(request, template, context)

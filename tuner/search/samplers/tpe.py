@@ -4,12 +4,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution
-from optuna.samplers import TPESampler
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.search_space.group_decomposed import _SearchSpaceGroup
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from tuner.search.record import Space
+from tuner.search.samplers import Draw
+
+
+def make(draw: Draw) -> BaseSampler:
+    """Return the sampler, with the spaces of the trials that it is shown."""
+    spaces = draw.sample.spaces
+    return KnownSpacesSampler(
+        [spaces[names] for names in sorted(spaces)],
+        conditional=any(parameter.when for parameter in draw.space.parameters.values()),
+        seed=draw.seed,
+        n_startup_trials=draw.startup_trials,
+    )
 
 
 class KnownSpacesSampler(TPESampler):

@@ -13,8 +13,17 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from tuner.search.samplers import Draw
 from tuner.study_file.parameters import at
+from tuner.study_file.seeds import derived_seed
 from tuner.study_file.space import Space
+
+
+def make(draw: Draw) -> BaseSampler | None:
+    """Return the sampler; random draws after a rejected one, because the next point is not ours."""
+    if draw.redraw:
+        return None
+    return SobolSampler(draw.space, draw.distributions, derived_seed(draw.study_seed, "sobol"))
 
 
 class SobolSampler(BaseSampler):
