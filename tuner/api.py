@@ -37,7 +37,8 @@ from tuner.errors import (
     TunerError,
 )
 from tuner.export import Exported, all_params
-from tuner.figures import curves, history, importance, parallel, slices, text
+from tuner.figures import registry, text
+from tuner.figures.figure import Sample
 from tuner.files import safe_name
 from tuner.settings import python_environment, settings
 from tuner.study_file.messages import quoted
@@ -402,50 +403,52 @@ class Best:
 
 
 class Plots:
-    """A study's figures, each of Plotly; TunerError with a sentence where there is nothing."""
+    """A study's figures, drawn with Plotly; a TunerError says why there is nothing to draw."""
 
     def __init__(self, of: Study) -> None:
         self._of = of
 
     def history(self) -> "go.Figure":
-        """Values over trials, with the best so far."""
-        return _drawn(history, history.info(self._of.all_trials, self._of.record))
+        """Draw values over trials, with the best so far."""
+        return self.draw("history")
 
     def curves(self) -> "go.Figure":
-        """Learning curves."""
-        return _drawn(curves, curves.info(self._of.all_trials, self._of.record))
+        """Draw learning curves."""
+        return self.draw("curves")
 
     def importance(self) -> "go.Figure":
-        """Each parameter's share of the differences."""
-        from tuner.search.importances import baselines, importances, shares  # with Optuna
-
-        effects = importances(_database(), self._of.record)
-        return _drawn(importance, importance.info(shares(effects), baselines(effects)))
+        """Draw each parameter's share of the differences."""
+        return self.draw("importance")
 
     def parallel(self) -> "go.Figure":
-        """Parallel coordinates."""
-        record = self._of.record
-        trials = self._of.all_trials
-        return _drawn(parallel, parallel.info(trials, record, **_axes(record)))
+        """Draw parallel coordinates."""
+        return self.draw("parallel")
 
     def slices(self) -> "go.Figure":
-        """The value against each parameter."""
+        """Draw the value against each parameter."""
+        return self.draw("slices")
+
+    def draw(self, name: str) -> "go.Figure":
+        """Draw any registered figure by its name, such as `pareto`, `edf` or `timeline`."""
+        figure = registry.FIGURES.get(name)
+        if figure is None:
+            names = ", ".join(registry.FIGURES)
+            raise TunerError(f"there is no figure {name!r}; there are {names}")
+        info = figure.info(self._sample(with_importances=figure.by_importance))
+        if info.nothing:
+            raise TunerError(info.nothing)
+        return figure.module.draw(info)
+
+    def _sample(self, *, with_importances: bool) -> Sample:
         record = self._of.record
-        return _drawn(slices, slices.info(self._of.all_trials, record, **_axes(record)))
+        spec = None if record.spec is None else ResolvedSpec.from_json(record.spec)
+        log_params = spec.space.log_parameters if spec else frozenset()
+        if not with_importances:
+            return Sample(record, self._of.all_trials, log_params)
+        from tuner.search.importances import baselines, importances, shares  # with Optuna
 
-
-def _drawn(module: Any, found: Any) -> "go.Figure":
-    if found.nothing:
-        raise TunerError(found.nothing)
-    return module.draw(found)
-
-
-def _axes(record: Record) -> dict[str, Any]:
-    from tuner.search.importances import importances, shares  # with Optuna
-
-    spec = None if record.spec is None else ResolvedSpec.from_json(record.spec)
-    log = spec.space.log_parameters if spec else frozenset()
-    return {"log_params": log, "importances": shares(importances(_database(), record))}
+        effects = importances(_database(), record)
+        return Sample(record, self._of.all_trials, log_params, shares(effects), baselines(effects))
 
 
 def _progress(record: Record) -> str:

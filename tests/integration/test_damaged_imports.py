@@ -19,8 +19,8 @@ from tuner.commands import reading
 from tuner.dashboard.app import create_app
 from tuner.dashboard.context import Board
 from tuner.dashboard.pages.study.page import TABS
-from tuner.dashboard.plots.figures import FIGURES
 from tuner.database.engine import Database
+from tuner.figures.registry import FIGURES
 from tuner.settings import Settings
 
 DISTRIBUTIONS = {

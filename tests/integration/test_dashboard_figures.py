@@ -21,11 +21,11 @@ from tests.support.waiting import STUCK, eventually
 from tuner.dashboard.app import create_app
 from tuner.dashboard.context import Board
 from tuner.dashboard.plots import selection
-from tuner.dashboard.plots.figures import FIGURES
 from tuner.dashboard.plots.selection import Filter, Where
 from tuner.database.engine import Database
 from tuner.database.readers.live import STATES
 from tuner.figures import theme
+from tuner.figures.registry import FIGURES
 from tuner.search.importances import importances
 from tuner.settings import Settings
 from tuner.trials import TrialState

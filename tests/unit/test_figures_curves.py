@@ -1,8 +1,10 @@
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+import plotly.graph_objects as go
 import pytest
 
 from tests.support import synthetic
@@ -12,9 +14,13 @@ from tuner.trials import Report, Trial, TrialState
 STUDY = synthetic.study()
 
 
+def draw(trials: Sequence[Trial]) -> go.Figure:
+    return curves.draw(curves.info(trials, STUDY))
+
+
 def test_one_line_trace_a_state_with_gaps_between_the_curves() -> None:
     trials = synthetic.trials(40, running=2)
-    figure = curves.figure(trials, STUDY)
+    figure = curves.draw(curves.info(trials, STUDY))
     lines = [t for t in figure.data if t.mode == "lines" and not t.name.startswith("best")]
     assert len({t.name for t in lines}) == len(lines)
     expected = Counter(t.state.value for t in trials if t.reports)
@@ -27,7 +33,7 @@ def test_one_line_trace_a_state_with_gaps_between_the_curves() -> None:
 
 
 def test_the_best_stands_out_and_the_pruned_are_faint() -> None:
-    figure = curves.figure(synthetic.trials(40), STUDY)
+    figure = curves.draw(curves.info(synthetic.trials(40), STUDY))
     by_name = {t.name: t for t in figure.data}
     best = figure.data[-1]
     assert best.name == "best: trial 28"
@@ -39,7 +45,7 @@ def test_the_best_stands_out_and_the_pruned_are_faint() -> None:
 def test_every_pruned_trial_ends_in_a_mark() -> None:
     trials = synthetic.trials(40)
     pruned = [t for t in trials if t.state is TrialState.PRUNED]
-    marks = next(t for t in curves.figure(trials, STUDY).data if t.name == "pruned here")
+    marks = next(t for t in curves.draw(curves.info(trials, STUDY)).data if t.name == "pruned here")
     assert list(zip(marks.x, marks.y, strict=True)) == [
         (t.reports[-1].step, t.reports[-1].value) for t in pruned
     ]
@@ -58,13 +64,13 @@ def test_a_curve_of_one_point_is_a_mark() -> None:
         Trial(i, TrialState.COMPLETE, {}, values=(0.1 * i,), reports=(Report(1, 0.1 * i),))
         for i in range(3)
     ]
-    figure = curves.figure(trials, STUDY)
+    figure = curves.draw(curves.info(trials, STUDY))
     assert [len(t.x) for t in figure.data if t.mode == "markers"] == [2, 1]
 
 
 def test_nothing_says_why() -> None:
     assert curves.info([], STUDY).nothing
-    assert len(curves.figure([], STUDY).layout.annotations) == 1
+    assert len(curves.draw(curves.info([], STUDY)).layout.annotations) == 1
     failed = [Trial(0, TrialState.FAILED, {})]
     assert curves.info(failed, STUDY).nothing
     assert not curves.table(curves.info([], STUDY)).rows
@@ -90,10 +96,8 @@ def test_long_curves_keep_their_ends_and_their_best_point() -> None:
 @pytest.mark.parametrize("prune", [True, False])
 def test_5000_trials_of_20_epochs_are_quick_and_thin(prune: bool) -> None:
     trials = synthetic.trials(5_000, prune=prune, fail=prune)
-    figure = curves.figure(trials, STUDY)
-    few, all_ = (
-        synthetic.calls(partial(curves.figure, some, STUDY)) for some in (trials[:500], trials)
-    )
+    figure = curves.draw(curves.info(trials, STUDY))
+    few, all_ = (synthetic.calls(partial(draw, some)) for some in (trials[:500], trials))
     assert all_ < 15 * few
     assert sum(len(t.x) for t in figure.data if t.mode == "lines") <= 8_000
     found = curves.info(trials, STUDY)
@@ -119,6 +123,6 @@ def test_the_table_counts_all_trials_at_an_epoch() -> None:
 
 
 def test_a_hostile_metric_is_text() -> None:
-    figure = curves.figure(synthetic.trials(20), synthetic.study(metric="<b>%{x}</b>"))
+    figure = curves.draw(curves.info(synthetic.trials(20), synthetic.study(metric="<b>%{x}</b>")))
     for trace in figure.data:
         assert "&lt;b&gt;&#37;{x}&lt;/b&gt;" in trace.hovertemplate

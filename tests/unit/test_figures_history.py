@@ -1,10 +1,12 @@
 import math
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import plotly.graph_objects as go
 import pytest
 
 from tests.support import synthetic
@@ -14,9 +16,13 @@ from tuner.trials import Direction, Trial, TrialState
 STUDY = synthetic.study()
 
 
+def draw(trials: Sequence[Trial]) -> go.Figure:
+    return history.draw(history.info(trials, STUDY))
+
+
 def _traces(trials: list[Trial], **changes: Any) -> dict[str, list[Any]]:
     traces: dict[str, list[Any]] = {}
-    for trace in history.figure(trials, synthetic.study(**changes)).data:
+    for trace in history.draw(history.info(trials, synthetic.study(**changes))).data:
         traces.setdefault(trace.name, []).append(trace)
     return traces
 
@@ -41,7 +47,9 @@ def test_the_best_so_far_is_monotone_and_ends_at_the_best(direction: Direction) 
     assert line[-1] == (max if direction == "maximize" else min)(complete)
     assert [x for x, _ in found.line] == sorted(x for x, _ in found.line)
     assert found.line[-1][0] == 59
-    trace = next(t for t in history.figure(trials, study).data if t.name == "best so far")
+    trace = next(
+        t for t in history.draw(history.info(trials, study)).data if t.name == "best so far"
+    )
     assert trace.line.shape == "hv"
     assert list(trace.y) == line
 
@@ -59,7 +67,7 @@ def test_by_finish_only_what_has_ended_is_drawn() -> None:
     assert not found.points[TrialState.RUNNING]
     times = [p.x for p in found.points[TrialState.COMPLETE]]
     assert times == sorted(times)
-    figure = history.figure(trials, STUDY, by="finish")
+    figure = history.draw(history.info(trials, STUDY, by="finish"))
     assert figure.layout.xaxis.title.text == "finished (UTC)"
 
 
@@ -87,7 +95,7 @@ def test_far_worse_values_go_to_the_strip_on_the_worse_side(direction: Direction
     for point in found.strip[TrialState.PRUNED]:
         assert point.value is not None
         assert point.value < limit if direction == "maximize" else point.value > limit
-    figure = history.figure(trials, study)
+    figure = history.draw(history.info(trials, study))
     assert (figure.layout.yaxis2.domain[0] == 0) == (direction == "maximize")
 
 
@@ -106,7 +114,7 @@ def test_without_complete_trials(state: TrialState) -> None:
 
 def test_nothing_says_why() -> None:
     assert history.info([], STUDY).nothing
-    assert len(history.figure([], STUDY).layout.annotations) == 1
+    assert len(history.draw(history.info([], STUDY)).layout.annotations) == 1
     waiting = [Trial(0, TrialState.WAITING, {})]
     assert history.info(waiting, STUDY).nothing
 
@@ -121,7 +129,7 @@ def test_constant_values_have_one_record() -> None:
 
 def test_hostile_names_are_text() -> None:
     trials = [replace(t, params={"<b>%{x}</b>": "<i>"}) for t in synthetic.trials(20)]
-    figure = history.figure(trials, synthetic.study(metric="<a href='x'>%{y}</a>"))
+    figure = history.draw(history.info(trials, synthetic.study(metric="<a href='x'>%{y}</a>")))
     assert figure.layout.yaxis.title.text == "&lt;a href='x'&gt;&#37;{y}&lt;/a&gt;"
     for trace in figure.data:
         assert "<a" not in (trace.hovertemplate or "")
@@ -134,10 +142,8 @@ def test_hostile_names_are_text() -> None:
 
 def test_5000_trials_are_quick() -> None:
     trials = synthetic.trials(5_000)
-    figure = history.figure(trials, STUDY)
-    few, all_ = (
-        synthetic.calls(partial(history.figure, some, STUDY)) for some in (trials[:500], trials)
-    )
+    figure = history.draw(history.info(trials, STUDY))
+    few, all_ = (synthetic.calls(partial(draw, some)) for some in (trials[:500], trials))
     assert all_ < 15 * few
     assert sum(len(t.x) for t in figure.data) <= 8_000
     records = {p.trial.number for p, _ in history.info(trials, STUDY).records}

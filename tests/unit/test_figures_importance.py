@@ -6,7 +6,7 @@ from tuner.figures import importance
 
 def test_bars_are_sorted_with_the_largest_on_top() -> None:
     shuffled = dict(sorted(synthetic.IMPORTANCES.items()))
-    figure = importance.figure(shuffled)
+    figure = importance.draw(importance.info(shuffled))
     bar = figure.data[0]
     assert list(bar.x) == sorted(synthetic.IMPORTANCES.values(), reverse=True)
     assert list(bar.customdata) == list(synthetic.IMPORTANCES)
@@ -32,7 +32,7 @@ def test_odd_shares_count_as_none() -> None:
 def test_nothing_says_why() -> None:
     assert importance.info({}).nothing
     assert importance.info(None).nothing
-    assert len(importance.figure(None).layout.annotations) == 1
+    assert len(importance.draw(importance.info(None)).layout.annotations) == 1
 
 
 def test_many_parameters_are_cut_and_counted() -> None:
@@ -43,11 +43,11 @@ def test_many_parameters_are_cut_and_counted() -> None:
 
 
 def test_one_parameter() -> None:
-    assert len(importance.figure({"a": 1.0}).data[0].x) == 1
+    assert len(importance.draw(importance.info({"a": 1.0})).data[0].x) == 1
 
 
 def test_hostile_names_are_text() -> None:
-    figure = importance.figure({"<b>%{x}</b>": 1.0})
+    figure = importance.draw(importance.info({"<b>%{x}</b>": 1.0}))
     assert figure.layout.yaxis.ticktext[0].strip() == "&lt;b&gt;&#37;{x}&lt;/b&gt;"
     assert figure.data[0].customdata[0] == "&lt;b&gt;&#37;{x}&lt;/b&gt;"
 

@@ -12,18 +12,23 @@ from tests.support import synthetic
 from tuner.figures import (
     burndown,
     captions,
+    contour,
     curves,
     edf,
+    heat,
     history,
     importance,
     pairs,
     pareto,
+    rank,
     rivals,
     slices,
     spending,
+    spread,
     theme,
     timeline,
 )
+from tuner.figures.figure import Drawing
 from tuner.trials import Direction, StudyState, Trial, TrialState
 
 STUDY = synthetic.study()
@@ -92,17 +97,17 @@ def test_a_plane_has_the_most_important_parameters_unless_others_are_wanted() ->
 
 def test_the_best_rank_is_that_of_the_best_value() -> None:
     found = plane()
-    ranks = pairs.ranks(found)
+    ranks = rank.ranks(found)
     assert ranks[int(np.argmax(found.reached))] == 1.0
     assert ranks[int(np.argmin(found.reached))] == 0.0
-    colours = pairs.draw_rank(found).data[0].marker.color
+    colours = rank.draw(found).data[0].marker.color
     assert list(colours) == sorted(colours)  # the best are drawn last
 
 
 def test_the_contour_is_blank_where_nothing_was_tried_and_near_the_values_elsewhere() -> None:
     found = plane(x="dropout", y="learning_rate")
     assert found.axes is not None
-    gx, gy, z = pairs.surface(found)
+    gx, gy, z = contour.surface(found)
     assert np.isnan(z).any()
     finite = z[np.isfinite(z)]
     assert min(found.reached) <= finite.min() <= finite.max() <= max(found.reached)
@@ -119,24 +124,23 @@ def test_the_contour_is_blank_where_nothing_was_tried_and_near_the_values_elsewh
 
 def test_every_trial_is_in_one_cell_of_the_heat_map() -> None:
     found = plane()
-    cells = pairs.heat(found)
+    cells = heat.values_by_cell(found)
     assert sum(map(len, cells.values())) == len(found.trials)
-    drawn = pairs.draw_heat(found).data[0]
+    drawn = heat.draw(found).data[0]
     assert sum(int(n) for row in drawn.text for n in row if n) == len(found.trials)
 
 
-@pytest.mark.parametrize("kind", ["rank", "contour", "heat"])
-def test_planes_of_odd_studies(kind: str) -> None:
-    draw = getattr(pairs, f"draw_{kind}")
+@pytest.mark.parametrize("plane", [rank, contour, heat])
+def test_planes_of_odd_studies(plane: Drawing[pairs.Info]) -> None:
     for trials in ([], synthetic.trials(2), synthetic.trials(1)):
         found = pairs.info(trials, STUDY)
-        draw(found)
-        pairs.table(found)
+        plane.draw(found)
+        plane.table(found)
     hostile = [replace(t, params={HOSTILE: t.number, "b": 1.5}) for t in synthetic.trials(40)]
-    drawn = draw(pairs.info(hostile, STUDY))
+    drawn = plane.draw(pairs.info(hostile, STUDY))
     assert "<b>" not in str(drawn.layout.xaxis.title.text)
     equal = [replace(t, values=(0.5,)) if t.values else t for t in synthetic.trials(40)]
-    draw(pairs.info(equal, STUDY))
+    plane.draw(pairs.info(equal, STUDY))
 
 
 def test_the_distribution_is_exact_at_its_steps() -> None:
@@ -205,9 +209,9 @@ def test_importance_has_a_baseline_for_each_parameter() -> None:
     rows = importance.table(found).rows
     assert rows[0] == ("learning_rate", "53 %", "up to 6 %", "yes")
     assert rows[3] == ("optimizer", "17 %", "up to 30 %", "no")
-    assert "None is above" not in captions.of_importance("accuracy", found)
+    assert "None is above" not in captions.of_importance(found)
     none = importance.info({"a": 0.1}, {"a": 0.2})
-    assert "more trials are needed" in captions.of_importance("accuracy", none)
+    assert "more trials are needed" in captions.of_importance(none)
 
 
 def test_spending_is_all_of_the_time_in_few_bars() -> None:
@@ -257,7 +261,7 @@ def test_the_best_so_far_of_rivals_only_improves(direction: Direction) -> None:
             assert not line.points or line.points[-1][0] == pytest.approx(end)
         rivals.draw(found)
         assert len(rivals.table(found).rows) == 2
-    boxes = rivals.spread(every)
+    boxes = spread.info(every)
     assert [box.name for box in boxes.boxes] == ["a", HOSTILE]
-    assert "<b>" not in str(rivals.draw_spread(boxes).layout.yaxis.ticktext)
-    rivals.table_spread(boxes)
+    assert "<b>" not in str(spread.draw(boxes).layout.yaxis.ticktext)
+    spread.table(boxes)

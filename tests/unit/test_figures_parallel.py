@@ -1,14 +1,20 @@
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+import plotly.graph_objects as go
 import pytest
 
 from tests.support import synthetic
 from tuner.figures import parallel
-from tuner.trials import Direction, TrialState
+from tuner.trials import Direction, Trial, TrialState
 
 STUDY = synthetic.study()
+
+
+def draw(trials: Sequence[Trial]) -> go.Figure:
+    return parallel.draw(parallel.info(trials, STUDY, log_params=synthetic.LOG))
 
 
 def _info(how_many: int = 40) -> parallel.Info:
@@ -88,7 +94,7 @@ def test_without_complete_trials(state: TrialState) -> None:
     trials = [replace(t, state=state) for t in synthetic.trials(5)]
     for given in (trials, []):
         assert parallel.info(given, STUDY).nothing
-        assert len(parallel.figure(given, STUDY).layout.annotations) == 1
+        assert len(parallel.draw(parallel.info(given, STUDY)).layout.annotations) == 1
 
 
 def test_constants_and_not_finite_values() -> None:
@@ -109,7 +115,7 @@ def test_labels_are_escaped_and_ticks_are_plain() -> None:
         replace(t, params={"<b>x</b>": "<i>a</i>" if t.number % 2 else "b"})
         for t in synthetic.trials(20)
     ]
-    dimension = parallel.figure(trials, STUDY).data[0].dimensions[0]
+    dimension = parallel.draw(parallel.info(trials, STUDY)).data[0].dimensions[0]
     assert dimension.label == "&lt;b&gt;x&lt;/b&gt;"
     assert list(dimension.ticktext) == ["<i>a</i>", "b"]
 
@@ -122,11 +128,8 @@ def test_many_parameters_and_trials_are_cut() -> None:
     assert len(found.dimensions) == parallel.MAX_AXES
     assert found.left_out == 18
     many = synthetic.trials(5_000, prune=False, fail=False)
-    figure = parallel.figure(many, STUDY, log_params=synthetic.LOG)
-    few, all_ = (
-        synthetic.calls(partial(parallel.figure, some, STUDY, log_params=synthetic.LOG))
-        for some in (many[:500], many)
-    )
+    figure = parallel.draw(parallel.info(many, STUDY, log_params=synthetic.LOG))
+    few, all_ = (synthetic.calls(partial(draw, some)) for some in (many[:500], many))
     assert all_ < 15 * few
     assert len(figure.data[0].line.color) == parallel.MAX_LINES
 

@@ -1,14 +1,20 @@
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+import plotly.graph_objects as go
 import pytest
 
 from tests.support import synthetic
 from tuner.figures import slices, theme
-from tuner.trials import ParamValue, TrialState
+from tuner.trials import ParamValue, Trial, TrialState
 
 STUDY = synthetic.study()
+
+
+def draw(trials: Sequence[Trial]) -> go.Figure:
+    return slices.draw(slices.info(trials, STUDY, log_params=synthetic.LOG))
 
 
 def _info(how_many: int = 40) -> slices.Info:
@@ -66,7 +72,7 @@ def test_without_complete_trials(state: TrialState) -> None:
         found = slices.info(given, STUDY)
         assert found.nothing
         assert not slices.table(found).rows
-        assert len(slices.figure(given, STUDY).layout.annotations) == 1
+        assert len(slices.draw(slices.info(given, STUDY)).layout.annotations) == 1
 
 
 def test_values_that_cannot_be_placed() -> None:
@@ -110,7 +116,7 @@ def test_hostile_names_are_text() -> None:
         replace(t, params={"<b>%{x}</b>": "<i>" if t.number % 2 else "b"})
         for t in synthetic.trials(20)
     ]
-    figure = slices.figure(trials, STUDY)
+    figure = slices.draw(slices.info(trials, STUDY))
     name = "&lt;b&gt;&#37;{x}&lt;/b&gt;"
     assert figure.layout.xaxis.title.text == name
     assert list(figure.layout.xaxis.ticktext) == ["&lt;i&gt;", "b"]
@@ -119,11 +125,8 @@ def test_hostile_names_are_text() -> None:
 
 def test_5000_trials_are_quick_and_thin() -> None:
     trials = synthetic.trials(5_000, prune=False, fail=False)
-    figure = slices.figure(trials, STUDY, log_params=synthetic.LOG)
-    few, all_ = (
-        synthetic.calls(partial(slices.figure, some, STUDY, log_params=synthetic.LOG))
-        for some in (trials[:500], trials)
-    )
+    figure = slices.draw(slices.info(trials, STUDY, log_params=synthetic.LOG))
+    few, all_ = (synthetic.calls(partial(draw, some)) for some in (trials[:500], trials))
     assert all_ < 15 * few
     assert sum(len(t.x) for t in figure.data) <= 8_000 + 2 * slices.MAX_PANELS
 

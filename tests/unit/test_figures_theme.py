@@ -91,11 +91,11 @@ def test_no_two_colours_of_a_palette_are_equal() -> None:
 def _every_figure() -> list[go.Figure]:
     study, trials = synthetic.study(), synthetic.trials(40, running=2)
     return [
-        history.figure(trials, study),
-        curves.figure(trials, study),
-        importance.figure(synthetic.IMPORTANCES),
-        parallel.figure(trials, study),
-        slices.figure(trials, study),
+        history.draw(history.info(trials, study)),
+        curves.draw(curves.info(trials, study)),
+        importance.draw(importance.info(synthetic.IMPORTANCES)),
+        parallel.draw(parallel.info(trials, study)),
+        slices.draw(slices.info(trials, study)),
         theme.empty("nothing"),
     ]
 

@@ -1,38 +1,23 @@
 """What stands beside each figure, as plain sentences: whoever shows them escapes them."""
 
-from collections.abc import Sequence
-from types import MappingProxyType
-
 from tuner.figures import (
     burndown,
     confirmation,
     curves,
+    edf,
     history,
     importance,
+    pairs,
     parallel,
     pareto,
+    rivals,
     slices,
     spending,
+    spread,
     text,
     timeline,
 )
-from tuner.trials import Study, Trial, TrialState
-
-OF_PAIRS = MappingProxyType(
-    {
-        "rank": "Each mark is a complete trial, coloured by its rank among those shown.",
-        "contour": "Values smoothed over the trials nearby; blank where none was.",
-        "heat": "The median of the trials in each cell, with how many there are.",
-    }
-)
-
-
-BY_TRIALS = "The best value of each family after so many trials have ended, pruned ones among them."
-BY_TIME = "The same by the time that these trials have taken together: what a family costs to tune."
-SPREAD = (
-    "Quartiles and range of the values that complete trials have reached; the star is the best. "
-    "A best far from its box may be luck."
-)
+from tuner.trials import TrialState
 
 
 def of_history(found: history.Info) -> str:
@@ -90,11 +75,11 @@ def of_slices(found: slices.Info) -> str:
     return " ".join(parts)
 
 
-def of_importance(metric: str, found: importance.Info) -> str:
+def of_importance(found: importance.Info) -> str:
     """What the shares and the dashed lines are, and whether anything is beyond them."""
     said = (
-        f"The share of the differences in {metric} that each parameter explains, by itself and "
-        "together with others, among complete and pruned trials."
+        f"The share of the differences in {found.metric} that each parameter explains, by itself "
+        "and together with others, among complete and pruned trials."
     )
     if found.baselines is None:
         return said
@@ -106,23 +91,19 @@ def of_importance(metric: str, found: importance.Info) -> str:
     return said
 
 
-def why_no_importance(trials: Sequence[Trial]) -> str:
-    """Why there are no importances: too few trials, or all alike."""
-    return why_no_importance_of(
-        sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials)
-    )
+def of_rank(_: pairs.Info) -> str:
+    """What the marks are."""
+    return "Each mark is a complete trial, coloured by its rank among those shown."
 
 
-def why_no_importance_of(ended: int) -> str:
-    """The same from the number of complete and pruned trials."""
-    if ended < importance.MIN_TRIALS:
-        missing = importance.MIN_TRIALS - ended
-        return (
-            f"{text.count(missing, 'more trial')} must end before importance can be told from "
-            f"luck: it needs {importance.MIN_TRIALS} that are complete or pruned, and "
-            f"there {'is' if ended == 1 else 'are'} {ended or 'none'} so far."
-        )
-    return "The trials do not differ enough to tell what matters."
+def of_contour(_: pairs.Info) -> str:
+    """What the surface is."""
+    return "Values smoothed over the trials nearby; blank where none was."
+
+
+def of_heat(_: pairs.Info) -> str:
+    """What the cells are."""
+    return "The median of the trials in each cell, with how many there are."
 
 
 def of_burndown(found: burndown.Info) -> str:
@@ -135,10 +116,10 @@ def of_burndown(found: burndown.Info) -> str:
     )
 
 
-def of_edf(study: Study) -> str:
+def of_edf(found: edf.Info) -> str:
     """How to read the distribution."""
-    good = "the further right" if study.direction == "maximize" else "the further left"
-    return f"The share of complete trials with at most that {study.metric}: {good}, the better."
+    good = "the further right" if found.direction == "maximize" else "the further left"
+    return f"The share of complete trials with at most that {found.metric}: {good}, the better."
 
 
 def of_pareto(found: pareto.Info) -> str:
@@ -149,11 +130,11 @@ def of_pareto(found: pareto.Info) -> str:
     )
 
 
-def of_timeline(found: timeline.Info, total: int) -> str:
+def of_timeline(found: timeline.Info) -> str:
     """What the bars are, and what is left out."""
     parts = ["Each bar is the latest attempt of a trial, in a lane of its worker."]
-    if len(found.bars) < total and found.bars:
-        parts.append(f"Drawn are {len(found.bars):,} of {total:,}.")
+    if len(found.bars) < found.total and found.bars:
+        parts.append(f"Drawn are {len(found.bars):,} of {found.total:,}.")
     if found.left_out:
         parts.append(f"{text.count(found.left_out, 'further lane')} not shown.")
     return " ".join(parts)
@@ -178,3 +159,22 @@ def of_spending(found: spending.Info) -> str:
     if lost and total:
         parts.append(f"{importance.percent(lost / total)} of it failed or was done again.")
     return " ".join(parts)
+
+
+def of_rivals(found: rivals.Info) -> str:
+    """What the lines are."""
+    if found.by == "trials":
+        return (
+            "The best value of each family after so many trials have ended, pruned ones among them."
+        )
+    return (
+        "The same by the time that these trials have taken together: what a family costs to tune."
+    )
+
+
+def of_spread(_: spread.Info) -> str:
+    """What the boxes are, and what they warn of."""
+    return (
+        "Quartiles and range of the values that complete trials have reached; the star is the "
+        "best. A best far from its box may be luck."
+    )

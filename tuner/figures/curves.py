@@ -150,11 +150,6 @@ def _by_step(trials: Sequence[Trial], direction: Direction) -> list[tuple[int, i
     return [(step, len(at[step]), median(at[step]), best(at[step])) for step in steps]
 
 
-def figure(trials: Sequence[Trial], study: Study) -> go.Figure:
-    """The drawing."""
-    return draw(info(trials, study))
-
-
 def draw(found: Info) -> go.Figure:
     """The drawing of what `info` found."""
     if found.nothing:

@@ -133,11 +133,6 @@ def _utc(moment: datetime | None) -> datetime | None:
     return None if moment is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
-def figure(trials: Sequence[Trial], study: Study, by: By = "number") -> go.Figure:
-    """The drawing."""
-    return draw(info(trials, study, by))
-
-
 def draw(found: Info) -> go.Figure:
     """The drawing of what `info` found."""
     if found.nothing:

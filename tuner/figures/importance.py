@@ -21,6 +21,8 @@ class Info:
     left_out: int  # parameters beyond `MAX_BARS`
     left_out_share: float
     baselines: list[float] | None = None  # of the bars: what luck alone would explain
+    metric: str = "the value"
+    ended: int = 0  # complete and pruned trials
 
     @property
     def clear(self) -> list[bool]:
@@ -32,11 +34,23 @@ class Info:
     @property
     def nothing(self) -> str | None:
         """Why there is nothing to draw; None where there is."""
-        return None if self.bars else "Nothing can be said about importance yet."
+        if self.bars:
+            return None
+        if self.ended >= MIN_TRIALS:
+            return "The trials do not differ enough to tell what matters."
+        return (
+            f"{text.count(MIN_TRIALS - self.ended, 'more trial')} must end before importance can "
+            f"be told from luck: it needs {MIN_TRIALS} that are complete or pruned, and "
+            f"there {'is' if self.ended == 1 else 'are'} {self.ended or 'none'} so far."
+        )
 
 
 def info(
-    importances: Mapping[str, float] | None, baselines: Mapping[str, float] | None = None
+    importances: Mapping[str, float] | None,
+    baselines: Mapping[str, float] | None = None,
+    *,
+    metric: str = "the value",
+    ended: int = 0,
 ) -> Info:
     """Shares as they were computed, those above their baselines first.
 
@@ -55,12 +69,9 @@ def info(
         len(rest),
         sum(share for _, share in rest),
         None if baselines is None else [baselines[name] for name, _ in bars],
+        metric,
+        ended,
     )
-
-
-def figure(importances: Mapping[str, float] | None) -> go.Figure:
-    """The drawing."""
-    return draw(info(importances))
 
 
 def draw(found: Info) -> go.Figure:

@@ -101,17 +101,6 @@ def _objective(study: Study, reached: Sequence[float]) -> Dimension:
     return Dimension(study.metric, "linear", positions, (low, high), (ticks, names))
 
 
-def figure(
-    trials: Sequence[Trial],
-    study: Study,
-    *,
-    log_params: Collection[str] = frozenset(),
-    importances: Mapping[str, float] | None = None,
-) -> go.Figure:
-    """The drawing."""
-    return draw(info(trials, study, log_params=log_params, importances=importances))
-
-
 def draw(found: Info) -> go.Figure:
     """The drawing of what `info` found."""
     if found.nothing or found.objective is None:
@@ -144,6 +133,11 @@ def draw(found: Info) -> go.Figure:
         "unselected": {"line": {"color": theme.LIGHT.grid, "opacity": 0.4}},
     }
     return theme.figure([trace], {"height": 420, "margin": {"l": 64, "r": 64, "t": 56, "b": 24}})
+
+
+def min_width(found: Info) -> int:
+    """Return the pixels below which the axes' names run into each other."""
+    return 96 * (len(found.dimensions) + 1)
 
 
 def table(found: Info, top: int = 10) -> text.Table:

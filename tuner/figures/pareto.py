@@ -70,11 +70,6 @@ def _at(trial: Trial, objective: int) -> float:
     return trial.values[objective]
 
 
-def figure(trials: Sequence[Trial], study: Study, x: int = 0, y: int = 1) -> go.Figure:
-    """The drawing."""
-    return draw(info(trials, study, x, y))
-
-
 def draw(found: Info) -> go.Figure:
     """The drawing of what `info` found."""
     if found.nothing:

@@ -1,8 +1,8 @@
-"""Several studies for the same goal: the best so far of each, and how their values spread."""
+"""Several studies for the same goal: the best value so far of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -144,110 +144,3 @@ def table(found: Info) -> text.Table:
 
 def _after(found: Info, x: float) -> str:
     return text.count(round(x), "trial") if found.by == "trials" else text.duration(x)
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """The values of one study's complete trials."""
-
-    name: str
-    trials: int
-    quartiles: tuple[float, float, float]
-    ends: tuple[float, float]  # least and greatest
-    best: float
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """The values of all of them."""
-
-    metric: str
-    boxes: list[Box]
-    shown: tuple[float, float] | None
-
-    @property
-    def nothing(self) -> str | None:
-        """Why there is nothing to draw; None where there is."""
-        return None if self.boxes else "No trial is complete yet."
-
-
-def spread(rivals: Sequence[Rival]) -> Spread:
-    """Quartiles of the values that complete trials have reached."""
-    boxes, every = [], []
-    for rival in rivals:
-        reached = [value for _, value in values.feasible(rival.trials)]
-        if reached:
-            every += reached
-            q1, q2, q3 = np.quantile(reached, (0.25, 0.5, 0.75)).tolist()
-            ends = min(reached), max(reached)
-            best = ends[1] if rival.study.direction == "maximize" else ends[0]
-            boxes.append(Box(rival.name, len(reached), (q1, q2, q3), ends, best))
-    first = rivals[0].study
-    return Spread(first.metric, boxes, values.value_range(every, first.direction))
-
-
-def draw_spread(found: Spread) -> go.Figure:
-    """A box a study, with a star on its best."""
-    if found.nothing:
-        return theme.empty(found.nothing)
-    metric = text.escape(found.metric, 40)
-    places = list(range(len(found.boxes)))
-    boxes = {
-        "type": "box",
-        "orientation": "h",
-        "y": places,
-        "q1": [box.quartiles[0] for box in found.boxes],
-        "median": [box.quartiles[1] for box in found.boxes],
-        "q3": [box.quartiles[2] for box in found.boxes],
-        "lowerfence": [box.ends[0] for box in found.boxes],
-        "upperfence": [box.ends[1] for box in found.boxes],
-        "line": {"color": theme.LIGHT.complete, "width": 1.6},
-        "fillcolor": theme.LIGHT.grid,
-        "hoverinfo": "x",
-        "showlegend": False,
-    }
-    best = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [box.best for box in found.boxes],
-        "y": places,
-        "customdata": [[text.escape(box.name, 32), f"{box.trials:,}"] for box in found.boxes],
-        "hovertemplate": f"<b>%{{customdata[0]}}</b><br>best {metric}: <b>%{{x:.4~g}}</b>"
-        "<br>%{customdata[1]} complete trials<extra></extra>",
-        "marker": {
-            "color": theme.LIGHT.best,
-            "symbol": theme.BEST_SYMBOL,
-            "size": 13,
-            "line": {"width": 1, "color": theme.LIGHT.surface},
-        },
-        "showlegend": False,
-    }
-    layout: dict[str, Any] = {
-        "height": 80 + 38 * len(places),
-        "margin": {"l": 56, "r": 24, "t": 12, "b": 48},
-        "xaxis": {"title": {"text": metric}, "range": found.shown},
-        "yaxis": {
-            "tickvals": places,
-            "ticktext": [text.escape(box.name, 24) + "  " for box in found.boxes],
-            "range": [len(places) - 0.5, -0.5],
-            "fixedrange": True,
-        },
-    }
-    return theme.figure([boxes, best], layout)
-
-
-def table_spread(found: Spread) -> text.Table:
-    """The numbers of the boxes."""
-    return text.Table(
-        columns=("study", "complete", "best", "quartile", "median", "quartile", "range"),
-        rows=tuple(
-            (
-                text.clean(box.name),
-                f"{box.trials:,}",
-                text.number(box.best),
-                *map(text.number, box.quartiles),
-                " … ".join(map(text.number, box.ends)),
-            )
-            for box in found.boxes
-        ),
-    )

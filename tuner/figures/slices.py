@@ -108,17 +108,6 @@ def _points(axis: axes.Axis, chosen: Sequence[tuple[Trial, float]]) -> list[Poin
     return points
 
 
-def figure(
-    trials: Sequence[Trial],
-    study: Study,
-    *,
-    log_params: Collection[str] = frozenset(),
-    importances: Mapping[str, float] | None = None,
-) -> go.Figure:
-    """The drawing."""
-    return draw(info(trials, study, log_params=log_params, importances=importances))
-
-
 def draw(found: Info) -> go.Figure:
     """The drawing of what `info` found, in `COLUMNS` columns.
 

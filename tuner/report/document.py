@@ -26,18 +26,17 @@ from tuner.figures import (
     axes,
     captions,
     confirmation,
-    curves,
-    history,
+    contour,
     importance,
-    pairs,
-    parallel,
     pareto,
+    registry,
     rivals,
-    slices,
     spending,
+    spread,
     text,
     theme,
 )
+from tuner.figures.figure import Drawing, InfoT, Sample, Section
 from tuner.report import findings
 from tuner.report.material import Material
 from tuner.report.templating import script_safe, template_environment
@@ -106,6 +105,14 @@ class Part:
     def metrics(self) -> tuple[str, ...]:
         """A name an objective."""
         return trial_tables.metric_names(self.of.study)
+
+    def section(self, name: Section) -> list[Plot]:
+        """The registered figures of a section, in their order."""
+        return [
+            self.plots[figure.name]
+            for figure in registry.FIGURES.values()
+            if figure.section == name
+        ]
 
     @property
     def fronts(self) -> list[Plot]:
@@ -225,96 +232,84 @@ def _drawn(plots: Mapping[str, Plot]) -> dict[str, go.Figure]:
 def _plots(one: Material, prefix: str = "") -> dict[str, Plot]:
     """The figures in the order of the page; some are there only where they have a meaning."""
     study, trials = one.study, one.trials
-    of_history = history.info(trials, study)
-    of_curves = curves.info(trials, study)
-    of_importance = importance.info(one.importances, one.baselines)
+    sample = Sample(study, trials, one.log_params, one.importances, one.baselines, one.now)
     of_spending = spending.info(one.attempts, one.now)
-    by_axis = {"log_params": one.log_params, "importances": one.importances}
-    of_parallel = parallel.info(trials, study, **by_axis)  # type: ignore[arg-type]
-    of_slices = slices.info(trials, study, **by_axis)  # type: ignore[arg-type]
-    made = [
+    plots = [
         *_confirmation(one),
         *_fronts(study, trials),
-        _plot("history", "History", captions.of_history(of_history), of_history, history),
-        _plot("curves", "Learning curves", captions.of_curves(of_curves), of_curves, curves),
+        *_registered("progress", sample),
         _plot("spending", "Spending", captions.of_spending(of_spending), of_spending, spending),
-        _plot(
-            "importance",
-            "Importance",
-            captions.of_importance(study.metric, of_importance),
-            of_importance,
-            importance,
-            nothing=captions.why_no_importance(trials),
-        ),
+        *_registered("importance", sample),
         *_planes(one),
-        _plot(
-            "parallel",
-            "Parallel coordinates",
-            captions.of_parallel(of_parallel),
-            of_parallel,
-            parallel,
-            wide=96 * (len(of_parallel.dimensions) + 1),
-        ),
-        _plot("slices", "Slices", captions.of_slices(of_slices), of_slices, slices),
+        *_registered("parameters", sample),
     ]
-    return {plot.id: replace(plot, id=f"{prefix}{plot.id}") for plot in made}
+    return {plot.id: replace(plot, id=f"{prefix}{plot.id}") for plot in plots}
+
+
+def _registered(section: Section, sample: Sample) -> list[Plot]:
+    plots = []
+    for figure in registry.FIGURES.values():
+        if figure.section == section:
+            info = figure.info(sample)
+            plots.append(
+                _plot(
+                    figure.name,
+                    figure.title,
+                    figure.caption(info),
+                    info,
+                    figure.module,
+                    wide=figure.min_width(info),
+                )
+            )
+    return plots
 
 
 def _confirmation(one: Material) -> list[Plot]:
-    found = confirmation.info(one.confirmation, one.study)
-    if found.nothing:
+    info = confirmation.info(one.confirmation, one.study)
+    if info.nothing:
         return []
-    plot = _plot(
-        "confirmation", "Confirmation", captions.of_confirmation(found), found, confirmation
-    )
-    return [replace(plot, open=True)]
+    caption = captions.of_confirmation(info)
+    return [replace(_plot("confirmation", "Confirmation", caption, info, confirmation), open=True)]
 
 
 def _fronts(study: Study, trials: Sequence[Trial]) -> list[Plot]:
     """The Pareto front, in the plane of the first objective and each other one."""
-    made = []
+    fronts = []
     for other in range(1, len(study.directions)):
-        found = pareto.info(trials, study, 0, other)
-        title = f"Pareto front: {found.metrics[0]} and {found.metrics[1]}"
-        made.append(_plot(f"pareto-{other}", title, captions.of_pareto(found), found, pareto))
-    return made
+        info = pareto.info(trials, study, 0, other)
+        title = f"Pareto front: {info.metrics[0]} and {info.metrics[1]}"
+        fronts.append(_plot(f"pareto-{other}", title, captions.of_pareto(info), info, pareto))
+    return fronts
 
 
 def _planes(one: Material) -> list[Plot]:
     """Every two of the most important parameters."""
-    kept = [t for t in one.trials if t.state is TrialState.COMPLETE]
-    every = axes.axes(kept, one.study, one.log_params, one.importances)
-    names = [axis.name for axis in every if len(axis.categories) != 1][:INTERACTING]
-    made: list[Plot] = []
+    complete = [t for t in one.trials if t.state is TrialState.COMPLETE]
+    candidates = axes.axes(complete, one.study, one.log_params, one.importances)
+    names = [axis.name for axis in candidates if len(axis.categories) != 1][:INTERACTING]
+    planes: list[Plot] = []
     for x, y in combinations(names, 2):
-        found = pairs.info(
-            kept, one.study, log_params=one.log_params, x=x, y=y, limit=pairs.CONTOUR_POINTS
+        info = contour.info(
+            complete, one.study, log_params=one.log_params, x=x, y=y, limit=contour.MAX_POINTS
         )
-        if len(found.trials) >= importance.MIN_TRIALS:
+        if len(info.trials) >= importance.MIN_TRIALS:
             title = f"{text.short(x, 24)} and {text.short(y, 24)}"
-            drawn = pairs.draw_contour(found)
-            table = pairs.table(found)
-            made.append(Plot(f"pair-{len(made) + 1}", title, "", drawn, table))
-    return made
+            planes.append(_plot(f"pair-{len(planes) + 1}", title, "", info, contour))
+    return planes
 
 
-def _comparison(found: Sequence[tuple[StudyResult, Material]]) -> dict[str, Plot]:
-    rivals_ = [rivals.Rival(one.study.family or "", one.study, one.trials) for _, one in found]
-    by_trials, by_time = rivals.info(rivals_, "trials"), rivals.info(rivals_, "time")
-    boxes = rivals.spread(rivals_)
-    made = (
-        _plot("by-trials", "Best so far by trials", captions.BY_TRIALS, by_trials, rivals),
-        _plot("by-time", "Best so far by time", captions.BY_TIME, by_time, rivals),
-        Plot(
-            "spread",
-            "Spread",
-            "" if boxes.nothing else captions.SPREAD,
-            None if boxes.nothing else rivals.draw_spread(boxes),
-            rivals.table_spread(boxes),
-            boxes.nothing or "",
+def _comparison(studies: Sequence[tuple[StudyResult, Material]]) -> dict[str, Plot]:
+    families = [rivals.Rival(one.study.family or "", one.study, one.trials) for _, one in studies]
+    by_trials, by_time = rivals.info(families, "trials"), rivals.info(families, "time")
+    boxes = spread.info(families)
+    plots = (
+        _plot(
+            "by-trials", "Best so far by trials", captions.of_rivals(by_trials), by_trials, rivals
         ),
+        _plot("by-time", "Best so far by time", captions.of_rivals(by_time), by_time, rivals),
+        _plot("spread", "Spread", captions.of_spread(boxes), boxes, spread),
     )
-    return {plot.id: plot for plot in made}
+    return {plot.id: plot for plot in plots}
 
 
 def _experiment_cards(found: Sequence[tuple[StudyResult, Material]]) -> list[Card]:
@@ -342,11 +337,17 @@ def _experiment_cards(found: Sequence[tuple[StudyResult, Material]]) -> list[Car
 
 
 def _plot(
-    id_: str, title: str, caption: str, found: Any, module: Any, *, nothing: str = "", wide: int = 0
+    id_: str,
+    title: str,
+    caption: str,
+    info: InfoT,
+    drawing: Drawing[InfoT],
+    *,
+    wide: int = 0,
 ) -> Plot:
-    if found.nothing:
-        return Plot(id_, title, "", None, None, nothing or found.nothing)
-    return Plot(id_, title, caption, module.draw(found), module.table(found), wide=wide)
+    if info.nothing:
+        return Plot(id_, title, "", None, None, info.nothing)
+    return Plot(id_, title, caption, drawing.draw(info), drawing.table(info), wide=wide)
 
 
 def _subtitle(study: Study, who: str | None = None) -> str:

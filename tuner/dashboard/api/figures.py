@@ -12,12 +12,13 @@ from fastapi.responses import StreamingResponse
 
 from tuner.dashboard.context import Board, Context, StudyId
 from tuner.dashboard.plots import compact, rows, selection
-from tuner.dashboard.plots.figures import BY_IMPORTANCE, FIGURES, Drawn, Look
+from tuner.dashboard.plots.figures import Drawn, Look, prepare
 from tuner.dashboard.plots.live_studies import Seen
 from tuner.dashboard.plots.selection import Filter
 from tuner.dashboard.security.access import identify
 from tuner.errors import DatabaseUnreachableError
-from tuner.figures import curves, history
+from tuner.figures.figure import Sample
+from tuner.figures.registry import FIGURES
 from tuner.search.effects import Effect
 from tuner.search.importances import importances
 from tuner.trials import Report, Study, StudyState, Trial, TrialState
@@ -84,8 +85,9 @@ def warm() -> None:
     """Draw something, so that the first figure that is asked for need not wait for imports."""
     trial = Trial(0, TrialState.COMPLETE, {"x": 0.5}, values=(0.5,), reports=(Report(1, 0.5),))
     study = Study("", StudyState.ACTIVE, ("minimize",), (), family=None, spec=None, max_trials=None)
-    for figure in (history.figure, curves.figure):
-        compact.encode(figure([trial], study).to_plotly_json())
+    sample = Sample(study, [trial])
+    for figure in (FIGURES["history"], FIGURES["curves"]):
+        compact.encode(figure.module.draw(figure.info(sample)).to_plotly_json())
 
 
 @router.get("/studies/{study_id:int}/figures/{figure}")
@@ -105,14 +107,14 @@ def figure(
     """
     if figure not in FIGURES:
         raise HTTPException(404, f"there is no figure {figure!r}; there are {', '.join(FIGURES)}")
-    effects = cache.effects(board, study_id) if figure in BY_IMPORTANCE else None
+    effects = cache.effects(board, study_id) if FIGURES[figure].by_importance else None
     with board.watched.looking(study_id) as (study, seen):
         key = (study.id, study.revision, study.state, seen.version, figure, chosen, x, y)
         body = cache.body(key)
         if body is None:
             mask = selection.mask(seen.live, chosen)
             look = Look(study, seen.live, mask, effects, board.database, x, y)
-            draw = FIGURES[figure](look)
+            draw = prepare(figure, look)
         version = seen.version
     if body is None:
         body = cache.keep(key, gzip.compress(compact.encode(_payload(draw(), version)), 5))

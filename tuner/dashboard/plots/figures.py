@@ -21,17 +21,21 @@ from tuner.figures import (
     axes,
     burndown,
     captions,
+    contour,
     curves,
     edf,
+    heat,
     history,
     importance,
-    pairs,
     parallel,
     pareto,
+    rank,
+    registry,
     slices,
     text,
     timeline,
 )
+from tuner.figures.figure import Drawing, Figure, InfoT, Sample
 from tuner.search.effects import Effect
 from tuner.search.importances import baselines, shares
 from tuner.trials import Report, Study, Trial, TrialState
@@ -92,13 +96,18 @@ class Drawn:
     brush: Sequence[Mapping[str, Any]] = ()
 
 
-Drawing = Callable[[], Drawn]
+Draw = Callable[[], Drawn]
 
 
-def _drawn(found: Any, module: Any, caption: str, brush: Sequence[Mapping[str, Any]] = ()) -> Drawn:
-    if found.nothing:
-        return Drawn(found.nothing)
-    return Drawn(caption, module.draw(found), module.table(found), brush)
+def _drawn(
+    info: InfoT,
+    drawing: Drawing[InfoT],
+    caption: str,
+    brush: Sequence[Mapping[str, Any]] = (),
+) -> Drawn:
+    if info.nothing:
+        return Drawn(info.nothing)
+    return Drawn(caption, drawing.draw(info), drawing.table(info), brush)
 
 
 def _column(name: str) -> dict[str, Any]:
@@ -115,7 +124,7 @@ def _axis(axis: axes.Axis, *, positions: bool = True) -> dict[str, Any]:
     }
 
 
-def _history(look: Look) -> Drawing:
+def _history(look: Look) -> Draw:
     trials, total = look.picked(HISTORY), int(look.chosen.sum())
     grey = look.grey
 
@@ -133,7 +142,7 @@ def _part(drawn: int, total: int) -> str:
     return f" Drawn are {drawn:,} of {total:,}, with every improvement."
 
 
-def _curves(look: Look) -> Drawing:
+def _curves(look: Look) -> Draw:
     drawn = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.FAILED)
     trials = look.picked(CURVES, *drawn)
     total = int(look.chosen.sum())
@@ -157,20 +166,20 @@ def _with_reports(trials: Sequence[Trial], reports: columns.Reports) -> list[Tri
     return [replace(t, reports=tuple(at[t.number])) for t in trials]
 
 
-def _importance(look: Look) -> Drawing:
+def _importance(look: Look) -> Draw:
     effects = look.effects
     ended = int(look.live.comparable.sum())
 
     def draw() -> Drawn:
-        if effects is None:
-            return Drawn(captions.why_no_importance_of(ended))
-        found = importance.info(shares(effects), baselines(effects))
-        return _drawn(found, importance, captions.of_importance(look.study.metric, found))
+        found = importance.info(
+            shares(effects), baselines(effects), metric=look.study.metric, ended=ended
+        )
+        return _drawn(found, importance, captions.of_importance(found))
 
     return draw
 
 
-def _burndown(look: Look) -> Drawing:
+def _burndown(look: Look) -> Draw:
     ended = look.live.finished[look.live.finished != NEVER]
     moments = [at for micros in ended.tolist() if (at := moment(micros)) is not None]
 
@@ -181,7 +190,7 @@ def _burndown(look: Look) -> Drawing:
     return draw
 
 
-def _parallel(look: Look) -> Drawing:
+def _parallel(look: Look) -> Draw:
     trials = look.picked(LINES, TrialState.COMPLETE)
     total = int((look.chosen & look.live.complete).sum())
 
@@ -195,7 +204,7 @@ def _parallel(look: Look) -> Drawing:
     return draw
 
 
-def _slices(look: Look) -> Drawing:
+def _slices(look: Look) -> Draw:
     trials = look.picked(POINTS, TrialState.COMPLETE)
     total = int((look.chosen & look.live.complete).sum())
     grey = look.grey
@@ -212,31 +221,32 @@ def _slices(look: Look) -> Drawing:
     return draw
 
 
-def _plane(look: Look, kind: str) -> Drawing:
+def _plane(
+    look: Look, drawing: Drawing[contour.Info], caption: Callable[[contour.Info], str]
+) -> Draw:
     trials = look.picked(PLANE, TrialState.COMPLETE)
 
     def draw() -> Drawn:
-        found = pairs.info(trials, look.study, x=look.x, y=look.y, **look.axes)
-        if found.nothing or found.axes is None:
-            return Drawn(found.nothing or "")
-        drawing = getattr(pairs, f"draw_{kind}")(found)
-        brush = [{"x": _axis(found.axes[0]), "y": _axis(found.axes[1])}]
-        return Drawn(captions.OF_PAIRS[kind], drawing, pairs.table(found), brush)
+        found = contour.info(trials, look.study, x=look.x, y=look.y, **look.axes)
+        brush = []
+        if found.axes is not None:
+            brush = [{"x": _axis(found.axes[0]), "y": _axis(found.axes[1])}]
+        return _drawn(found, drawing, caption(found), brush)
 
     return draw
 
 
-def _edf(look: Look) -> Drawing:
+def _edf(look: Look) -> Draw:
     reached = look.live.values[look.chosen & look.live.complete, 0].tolist()
 
     def draw() -> Drawn:
         found = edf.info({look.study.name: reached}, look.study)
-        return _drawn(found, edf, captions.of_edf(look.study), [{"x": _column("value")}])
+        return _drawn(found, edf, captions.of_edf(found), [{"x": _column("value")}])
 
     return draw
 
 
-def _pareto(look: Look) -> Drawing:
+def _pareto(look: Look) -> Draw:
     trials = look.picked(POINTS, TrialState.COMPLETE)
     x, y = _objective(look, look.x, 0), _objective(look, look.y, 1)
     grey = look.grey
@@ -255,21 +265,34 @@ def _objective(look: Look, wanted: str | None, default: int) -> int:
     return index if index < len(look.study.directions) else default
 
 
-def _timeline(look: Look) -> Drawing:
+def _timeline(look: Look) -> Draw:
     trials, now = look.picked(BARS, *timeline.DRAWN), datetime.now(UTC)
     total = int(look.chosen.sum())
 
     def draw() -> Drawn:
         with look.database.statement() as connection:
             devices = spending.devices(connection, look.study.id, [t.number for t in trials])
-        found = timeline.info(trials, now, devices=devices)
-        caption = captions.of_timeline(found, total)
-        return _drawn(found, timeline, caption)
+        found = replace(timeline.info(trials, now, devices=devices), total=total)
+        return _drawn(found, timeline, captions.of_timeline(found))
 
     return draw
 
 
-FIGURES: Mapping[str, Callable[[Look], Drawing]] = MappingProxyType(
+def _registered(look: Look, figure: Figure[Any]) -> Draw:
+    """A figure without more to it here than its trials."""
+    trials, now = look.picked(POINTS), datetime.now(UTC)
+    total = int(look.chosen.sum())
+
+    def draw() -> Drawn:
+        sample = Sample(look.study, trials, now=now, baselines=baselines(look.effects), **look.axes)
+        found = figure.info(sample)
+        return _drawn(found, figure.module, figure.caption(found) + _part(len(trials), total))
+
+    return draw
+
+
+# figures that read more than trials, or that show a choice of trials when they are brushed
+_PREPARED: Mapping[str, Callable[[Look], Draw]] = MappingProxyType(
     {
         "history": _history,
         "curves": _curves,
@@ -277,12 +300,24 @@ FIGURES: Mapping[str, Callable[[Look], Drawing]] = MappingProxyType(
         "burndown": _burndown,
         "parallel": _parallel,
         "slices": _slices,
-        "rank": partial(_plane, kind="rank"),
-        "contour": partial(_plane, kind="contour"),
-        "heat": partial(_plane, kind="heat"),
+        "rank": partial(_plane, drawing=rank, caption=captions.of_rank),
+        "contour": partial(_plane, drawing=contour, caption=captions.of_contour),
+        "heat": partial(_plane, drawing=heat, caption=captions.of_heat),
         "edf": _edf,
         "pareto": _pareto,
         "timeline": _timeline,
     }
 )
-BY_IMPORTANCE = frozenset({"importance", "parallel", "slices", "rank", "contour", "heat"})
+
+
+def prepare(name: str, look: Look) -> Draw:
+    """Take what a registered figure needs; the result draws it."""
+    prepared = _PREPARED.get(name)
+    if prepared is not None:
+        return prepared(look)
+    return _registered(look, registry.FIGURES[name])
+
+
+def unplaced() -> list[Figure[Any]]:
+    """Registered figures that no template places: the Analyse tab shows them at its end."""
+    return [figure for name, figure in registry.FIGURES.items() if name not in _PREPARED]

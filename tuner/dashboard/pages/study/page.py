@@ -15,6 +15,7 @@ from tuner.dashboard import views
 from tuner.dashboard.context import Board, Context, StudyId
 from tuner.dashboard.pages.study import configuration, log, notes
 from tuner.dashboard.pages.study.snippets import Snippet, snippets
+from tuner.dashboard.plots import figures
 from tuner.dashboard.security.access import Who
 from tuner.dashboard.summaries import Facts, params_of, spec_of
 from tuner.database.readers import feed
@@ -35,9 +36,9 @@ class Tab:
 
 
 def _parameters(board: Board, study: Study) -> Mapping[str, Any]:
-    """The names of the parameters that trials have, for choices."""
+    """The names of the parameters that trials have, for choices, and further figures."""
     with board.watched.looking(study.id) as (_, seen):
-        return {"names": list(seen.live.params)}
+        return {"names": list(seen.live.params), "unplaced": figures.unplaced()}
 
 
 TABS: Mapping[str, Tab] = MappingProxyType(
