@@ -41,7 +41,7 @@ from sqlalchemy.engine import make_url
 from benchmarks import fill
 from tuner.dashboard import entrance
 from tuner.dashboard.security.access import COOKIE
-from tuner.database import embedded, hints, schema, spaces, trials
+from tuner.database import claims, embedded, hints, results, schema, spaces
 from tuner.database.engine import Database
 from tuner.search.distributions import as_json, distribution
 from tuner.trials import Report, TrialState
@@ -157,7 +157,7 @@ class Bench:
         study_id = self.ours[size]
         found_space = as_json({n: distribution(p) for n, p in fill.SHOWN.items()})
         with self.database.transaction() as connection:
-            claimed = trials.claim(
+            claimed = claims.claim(
                 connection,
                 study_id,
                 worker_id=uuid.uuid4(),
@@ -169,9 +169,9 @@ class Bench:
         assert claimed is not None
         for step in range(1, 4):
             with self.database.statement() as connection:
-                trials.report(connection, claimed, [Report(step, value)], lease=60.0)
+                results.report(connection, claimed, [Report(step, value)], lease=60.0)
         with self.database.statement() as connection:
-            trials.finish(connection, claimed, TrialState.COMPLETE, [value])
+            results.finish(connection, claimed, TrialState.COMPLETE, [value])
         return int(claimed.number)
 
     def hint(self, size: int) -> None:

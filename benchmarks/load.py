@@ -46,19 +46,19 @@ def work(
     while due < until:
         _wait(due, runner.outbox)
         began = time.monotonic()
-        held = runner.claim()
+        trial = runner.claim()
         claims.append(time.monotonic() - began)
-        write = partial(runner.search.report, held=held, lease=LEASE)
+        write = partial(runner.search.report, trial=trial, lease=LEASE)
         made: list[float] = []
         stored = partial(_stored, made, reports)
         for step in range(1, REPORTS + 1):
             _wait(due + spread * step, runner.outbox)
             report = Report(step, random.random())
-            runner.search.should_prune(held, report)
+            runner.search.should_prune(trial, report)
             made.append(time.monotonic())
-            runner.outbox.report(held.claimed.id, report, write, lost, stored)
-        end = partial(runner.search.finish, held=held, state=TrialState.COMPLETE, values=[0.5])
-        runner.outbox.end(held.claimed.id, end, lost, stored)
+            runner.outbox.report(trial.claim.id, report, write, lost, stored)
+        end = partial(runner.search.finish, trial=trial, state=TrialState.COMPLETE, values=[0.5])
+        runner.outbox.end(trial.claim.id, end, lost, stored)
         due += pause
     results.put((claims, reports, time.process_time() - used))
 

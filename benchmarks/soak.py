@@ -1,7 +1,7 @@
 """Half an hour of trials on one study: does the storage stay as small and as fast as it was?
 
 Four workers run trials of 5 reports that compute nothing, at a steady pace, while 64 long trials
-are held and renewed every second, as those of a busy cluster are. Prints a line a minute: what a
+are trial and renewed every second, as those of a busy cluster are. Prints a line a minute: what a
 trial takes on disk, the dead rows that wait for vacuum, the share of updates that touched no index
 (HOT), and how long a claim took.
 
@@ -48,9 +48,9 @@ def run_trials(url: str, pace: float, over: Event, claims: Any) -> None:
     due = time.monotonic()
     while not over.is_set():
         began = time.perf_counter()
-        held = runner.claim()
+        trial = runner.claim()
         claims.put((time.perf_counter() - began) * 1e3)
-        runner.end(held)
+        runner.end(trial)
         due = max(due + pace, time.monotonic() - pace)
         over.wait(max(0.0, due - time.monotonic()))
     runner.close()
@@ -60,10 +60,10 @@ def hold_trials(url: str, over: Event) -> None:
     """A cluster that trains: many trials whose leases are renewed every second."""
     database, worker = Database(make_url(url)), uuid.uuid4()
     runner = tuner_runner(url, STUDY)
-    held = [runner.search.claim(worker, 60.0).claimed.id for _ in range(HELD)]
+    trials = [runner.search.claim(worker, 60.0).claim.id for _ in range(HELD)]
     while not over.wait(1.0):
         with database.statement() as connection:
-            leases.renew(connection, held, worker_id=worker, lease=60.0)
+            leases.renew(connection, trials, worker_id=worker, lease=60.0)
 
 
 def line(bench: Bench, minute: float, claims: list[float]) -> str:

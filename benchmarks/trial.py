@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 
 from tuner.database import hints, studies
 from tuner.database.engine import Database
-from tuner.search.claim import Held, Search
+from tuner.search.claim import ClaimedTrial, Search
 from tuner.search.storage import Storage
 from tuner.study_file.parameters import FloatParameter
 from tuner.study_file.space import Space
@@ -64,20 +64,20 @@ def tuner_runner(url: str, name: str, sampler: str = "random") -> Runner:
     search, worker = Search(database, study, spec), uuid.uuid4()
     outbox = Outbox(database, keep=LEASE)
 
-    def claim() -> Held:
-        held = search.claim(worker, LEASE)
-        assert held is not None
-        return held
+    def claim() -> ClaimedTrial:
+        trial = search.claim(worker, LEASE)
+        assert trial is not None
+        return trial
 
-    def end(held: Held) -> None:
-        value = sum(float(str(v)) for v in held.params.values())
-        write = partial(search.report, held=held, lease=LEASE)
+    def end(trial: ClaimedTrial) -> None:
+        value = sum(float(str(v)) for v in trial.params.values())
+        write = partial(search.report, trial=trial, lease=LEASE)
         for step in REPORTS:
             report = Report(step, value * step)
-            search.should_prune(held, report)
-            outbox.report(held.claimed.id, report, write, lost)
-        finish = partial(search.finish, held=held, state=TrialState.COMPLETE, values=[value])
-        outbox.end(held.claimed.id, finish, lost)
+            search.should_prune(trial, report)
+            outbox.report(trial.claim.id, report, write, lost)
+        finish = partial(search.finish, trial=trial, state=TrialState.COMPLETE, values=[value])
+        outbox.end(trial.claim.id, finish, lost)
 
     return Runner(claim, end, database.close, database.engine, search, outbox)
 

@@ -24,7 +24,7 @@ from tests.support.waiting import PATIENCE, STUCK
 from tuner import accounts, artifacts
 from tuner.accounts import Role
 from tuner.commands import launching, preparing, reading, steering
-from tuner.database import devices, notes, studies, trials, workers
+from tuner.database import claims, devices, notes, results, studies, workers
 from tuner.database.engine import Database
 from tuner.settings import Settings
 from tuner.study_file.load import load
@@ -73,14 +73,14 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
         yield found
 
 
-def hold(served: Served, study: Study) -> trials.Claimed:
+def hold(served: Served, study: Study) -> claims.Claim:
     """Claim a trial as a worker does, with one report."""
     bench = Bench.__new__(Bench)
     bench.database, bench.id = served.database, study.id
     bench.space = Bench(served.database, f"space of {study.name}").space
-    held = bench.held()
-    bench.do(trials.report, held, [Report(1, 0.5, {"loss": 1.0, "train_loss": 0.8})], lease=60.0)
-    return held
+    claim = bench.claim()
+    bench.do(results.report, claim, [Report(1, 0.5, {"loss": 1.0, "train_loss": 0.8})], lease=60.0)
+    return claim
 
 
 def test_a_study_is_launched_by_form_and_watched_until_it_has_finished(
@@ -136,7 +136,7 @@ def test_the_launch_form_says_what_is_wrong_where(page: Page) -> None:
 
 def test_a_study_is_steered(page: Page, served: Served, tmp_path: Path) -> None:
     study = served.launch("steered", tmp_path)
-    held = hold(served, study)
+    claim = hold(served, study)
     page.goto(f"/studies/{study.id}/log")
     pill = page.locator("#header .state .pill")
     page.get_by_role("button", name="Pause").click()
@@ -165,10 +165,10 @@ def test_a_study_is_steered(page: Page, served: Served, tmp_path: Path) -> None:
     page.get_by_role("button", name="Enqueue", exact=True).click()
     expect(page.locator("#toasts")).to_contain_text("queued as trial")
 
-    folder = artifacts.attempt_folder(Settings(home=served.home), study.id, held.number, 1)
+    folder = artifacts.attempt_folder(Settings(home=served.home), study.id, claim.number, 1)
     folder.mkdir(parents=True)
     (folder / artifacts.LOG_FILE).write_text("10 %\r20 %\r100 %\ndone\n")
-    page.goto(f"/studies/{study.id}/trials/{held.number}")
+    page.goto(f"/studies/{study.id}/trials/{claim.number}")
     expect(page.locator("#log")).to_have_text("100 % done")  # what a progress bar showed last
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Kill").click()
@@ -229,11 +229,13 @@ def hostile(served: Served) -> int:
     bench = Bench.__new__(Bench)
     bench.database, bench.id = served.database, study
     bench.space = Bench(served.database, "space of hostile").space
-    held = bench.held()
-    bench.finish(held, TrialState.FAILED, cause=Cause.USER_ERROR, message=HOSTILE, log_tail=HOSTILE)
-    done = bench.held()
-    bench.do(trials.report, done, [Report(1, 0.5, {HOSTILE: 0.5})], lease=60.0)
-    bench.do(trials.report, done, [Report(2, 0.6, {HOSTILE: 0.6})], lease=60.0)
+    claim = bench.claim()
+    bench.finish(
+        claim, TrialState.FAILED, cause=Cause.USER_ERROR, message=HOSTILE, log_tail=HOSTILE
+    )
+    done = bench.claim()
+    bench.do(results.report, done, [Report(1, 0.5, {HOSTILE: 0.5})], lease=60.0)
+    bench.do(results.report, done, [Report(2, 0.6, {HOSTILE: 0.6})], lease=60.0)
     bench.finish(done, user_attrs={HOSTILE: HOSTILE})
     with served.database.statement() as connection:
         worker = uuid.uuid4()

@@ -60,15 +60,15 @@ class Home:
         """Train all that a study gives, as workers do."""
         of = ResolvedSpec.from_json(study.spec or {})
         trainer = Trainer(self.database, search(self.database, study.id, of))
-        while (held := trainer.claim()) is not None:
-            kind, seed = str(held.params["kind"]), held.claimed.seed
+        while (trial := trainer.claim()) is not None:
+            kind, seed = str(trial.params["kind"]), trial.claim.seed
             self.trainings.append((kind, seed))
             if kind == self.fail:
-                trainer.finish(held, TrialState.FAILED, cause=Cause.USER_ERROR, message="no")
+                trainer.finish(trial, TrialState.FAILED, cause=Cause.USER_ERROR, message="no")
                 continue
             value = quality[kind] + random.Random(seed).gauss(0, noise)
             attrs = {TRAINING_SECONDS: 1.0, "device": "cpu", "threads": 1, SEED: seed}
-            trainer.finish(held, values=[value], user_attrs=attrs)
+            trainer.finish(trial, values=[value], user_attrs=attrs)
         with self.database.statement() as connection:
             studies.finish_if_done(connection, [study.id], lease=LEASE)
 
@@ -203,9 +203,9 @@ def test_changed_data_is_refused(database: Database, tmp_path: Path) -> None:
     study = launching.launch(database, preparing.prepare_study(database, file, settings)).study
     of = ResolvedSpec.from_json(study.spec or {})
     trainer = Trainer(database, search(database, study.id, of))
-    held = trainer.claim()
-    assert held is not None
-    trainer.finish(held)
+    trial = trainer.claim()
+    assert trial is not None
+    trainer.finish(trial)
     with database.statement() as connection:
         studies.finish_if_done(connection, [study.id], lease=LEASE)
     table.write_text("text,label\n" + "\n".join(rows[1:]))

@@ -23,9 +23,9 @@ from hypothesis.stateful import (
 from sqlalchemy import text
 
 from tests.support.bench import LEASE, Bench
-from tuner.database import leases, studies, trials
+from tuner.database import claims, leases, results, studies, trials
+from tuner.database.claims import Claim
 from tuner.database.engine import Database
-from tuner.database.trials import Claimed
 from tuner.errors import LeaseLostError, StudyNotFoundError
 from tuner.trials import TRANSITIONS, Cause, Limits, Report, StudyState, TrialState
 
@@ -47,10 +47,10 @@ class Modelled:
     value: float | None = None
     ends: list[Cause] = field(default_factory=list)  # of attempts that were followed by another
 
-    def is_held(self, held: Claimed) -> bool:
+    def is_held(self, claim: Claim) -> bool:
         return self.state is RUNNING and (self.attempt, self.worker) == (
-            held.attempt,
-            held.worker_id,
+            claim.attempt,
+            claim.worker_id,
         )
 
 
@@ -144,106 +144,106 @@ class Machine(RuleBasedStateMachine):
     def claim(self, worker: uuid.UUID, answered: bool) -> Any:
         """With `answered` false the answer is lost, and asked for again by the claim's key."""
         key = uuid.uuid4()
-        held = self.bench.claim(worker=worker, key=key)
+        claim = self.bench.try_claim(worker=worker, key=key)
         if not answered:
-            found = self.bench.do(trials.claimed, self.bench.id, worker_id=worker, key=key)
-            assert (found is None) == (held is None)
-            held = found
+            found = self.bench.do(claims.find_claim, self.bench.id, worker_id=worker, key=key)
+            assert (found is None) == (claim is None)
+            claim = found
         expected = self.next_trial()
         if expected is None:
-            assert held is None
+            assert claim is None
             return multiple()
-        assert held is not None
+        assert claim is not None
         number, trial = expected
-        assert (held.number, held.attempt) == (number, trial.attempt + 1)
-        assert held.alone == (Cause.OUT_OF_MEMORY in trial.ends)
+        assert (claim.number, claim.attempt) == (number, trial.attempt + 1)
+        assert claim.exclusive == (Cause.OUT_OF_MEMORY in trial.ends)
         self.begins(number, trial, worker)
-        return held
+        return claim
 
     @rule(worker=st.sampled_from(WORKERS))
     def claim_and_crash_before_the_commit(self, worker: uuid.UUID) -> None:
         with self.database.engine.connect() as connection:
-            trials.claim(
+            claims.claim(
                 connection, self.bench.id, worker_id=worker, key=uuid.uuid4(), lease=LEASE,
                 space_id=self.bench.space, params=[0.5],
             )  # fmt: skip
             connection.rollback()
 
-    @rule(held=handles, step=st.integers(1, EPOCHS))
-    def report(self, held: Claimed, step: int) -> None:
-        trial = self.of(held)
-        if trial is not None and trial.is_held(held):
-            self.bench.do(trials.report, held, [Report(step, 0.5)], lease=LEASE)
+    @rule(claim=handles, step=st.integers(1, EPOCHS))
+    def report(self, claim: Claim, step: int) -> None:
+        trial = self.of(claim)
+        if trial is not None and trial.is_held(claim):
+            self.bench.do(results.report, claim, [Report(step, 0.5)], lease=LEASE)
             trial.reported = max(trial.reported, step)
         else:
             with pytest.raises(LeaseLostError):
-                self.bench.do(trials.report, held, [Report(step, 9.9)], lease=LEASE)
+                self.bench.do(results.report, claim, [Report(step, 9.9)], lease=LEASE)
 
-    @rule(held=handles)
-    def renew(self, held: Claimed) -> None:
-        trial = self.of(held)
-        still = self.bench.do(leases.renew, [held.id], worker_id=held.worker_id, lease=LEASE)
-        mine = trial is not None and trial.state is RUNNING and trial.worker == held.worker_id
+    @rule(claim=handles)
+    def renew(self, claim: Claim) -> None:
+        trial = self.of(claim)
+        still = self.bench.do(leases.renew, [claim.id], worker_id=claim.worker_id, lease=LEASE)
+        mine = trial is not None and trial.state is RUNNING and trial.worker == claim.worker_id
         assert {id_: attempt for id_, (attempt, _) in still.items()} == (
-            {held.id: trial.attempt} if mine and trial is not None else {}
+            {claim.id: trial.attempt} if mine and trial is not None else {}
         )
 
-    @rule(held=handles, state=st.sampled_from(sorted(TrialState)), times=st.integers(1, 2))
-    def finish(self, held: Claimed, state: TrialState, times: int) -> None:
+    @rule(claim=handles, state=st.sampled_from(sorted(TrialState)), times=st.integers(1, 2))
+    def finish(self, claim: Claim, state: TrialState, times: int) -> None:
         if not state.is_finished:
             return
         self.values += 1
-        trial = self.of(held)
+        trial = self.of(claim)
         more: dict[str, Any] = {"cause": Cause.USER_ERROR} if state is FAILED else {}
         value = None if state is FAILED else float(self.values)
         values = None if value is None else [value]
-        if trial is not None and trial.is_held(held):
+        if trial is not None and trial.is_held(claim):
             for _ in range(times):  # the answer to the first was lost
-                self.bench.do(trials.finish, held, state, values, **more)
+                self.bench.do(results.finish, claim, state, values, **more)
             self.ends(trial, state)
             trial.value = value
         elif trial is not None and (trial.state, trial.attempt, trial.worker) == (
-            state, held.attempt, held.worker_id,
+            state, claim.attempt, claim.worker_id,
         ):  # fmt: skip
-            self.bench.do(trials.finish, held, state, values, **more)  # known already: not again
+            self.bench.do(results.finish, claim, state, values, **more)  # known already: not again
         else:
             with pytest.raises(LeaseLostError):
-                self.bench.do(trials.finish, held, state, values, **more)
+                self.bench.do(results.finish, claim, state, values, **more)
 
-    @rule(held=handles)
-    def finish_and_crash_before_the_commit(self, held: Claimed) -> None:
-        trial = self.of(held)
-        if trial is not None and trial.is_held(held):
+    @rule(claim=handles)
+    def finish_and_crash_before_the_commit(self, claim: Claim) -> None:
+        trial = self.of(claim)
+        if trial is not None and trial.is_held(claim):
             with self.database.engine.connect() as connection:
-                trials.finish(connection, held, TrialState.COMPLETE, [1.0])
+                results.finish(connection, claim, TrialState.COMPLETE, [1.0])
                 connection.rollback()
 
     @rule(
-        held=handles,
+        claim=handles,
         cause=st.sampled_from([Cause.PREEMPTED, Cause.LOST, Cause.OUT_OF_MEMORY]),
     )
-    def give_back(self, held: Claimed, cause: Cause) -> None:
-        trial = self.of(held)
-        is_held = trial is not None and trial.is_held(held)
-        state = self.bench.do(leases.give_back, held, cause)
+    def requeue(self, claim: Claim, cause: Cause) -> None:
+        trial = self.of(claim)
+        is_held = trial is not None and trial.is_held(claim)
+        state = self.bench.do(leases.requeue, claim, cause)
         assert state == (self.interrupted(trial, cause) if is_held and trial else None)
 
-    @rule(held=handles)
-    def expire(self, held: Claimed) -> None:
+    @rule(claim=handles)
+    def expire(self, claim: Claim) -> None:
         """The lease of whoever has the trial now ends."""
-        trial = self.of(held)
+        trial = self.of(claim)
         with self.database.transaction() as connection:
             connection.execute(
                 text(
                     "UPDATE tuner.trials SET lease_until = clock_timestamp() - interval '1 s' "
                     "WHERE id = :id AND state = 'running'"
                 ),
-                {"id": held.id},
+                {"id": claim.id},
             )
         reaped = self.bench.do(leases.reap)
         if trial is not None and trial.state is RUNNING:
             state = self.interrupted(trial, Cause.LOST)
-            assert reaped == [(self.bench.id, held.number, state)]
+            assert reaped == [(self.bench.id, claim.number, state)]
         else:
             assert reaped == []
 
@@ -286,8 +286,8 @@ class Machine(RuleBasedStateMachine):
             max_concurrent=concurrent,
         )
 
-    @rule(held=consumes(handles))
-    def forget(self, held: Claimed) -> None:
+    @rule(claim=consumes(handles))
+    def forget(self, claim: Claim) -> None:
         """A worker that dies and never comes back: its lease ends later."""
 
     @rule(really=st.integers(0, 9))
@@ -300,9 +300,9 @@ class Machine(RuleBasedStateMachine):
             self.bench.do(studies.by_id, deleted)
         self.begin()
 
-    def of(self, held: Claimed) -> Modelled | None:
+    def of(self, claim: Claim) -> Modelled | None:
         """The trial of a handle; None if its study was deleted."""
-        return self.model[held.number] if held.study_id == self.bench.id else None
+        return self.model[claim.number] if claim.study_id == self.bench.id else None
 
     # What is always true
 

@@ -19,7 +19,7 @@ from tuner.database.engine import Database
 from tuner.database.hints import ListeningDatabase
 from tuner.database.readers import feed
 from tuner.errors import DatabaseUnreachableError
-from tuner.search.claim import Held
+from tuner.search.claim import ClaimedTrial
 from tuner.trials import Report, TrialState
 from tuner.worker.outbox import Outbox
 
@@ -49,17 +49,17 @@ class Load:
 
     def work(self, trainer: Trainer, mine: ListeningDatabase) -> Trainer:
         outbox = Outbox(mine, keep=LEASE)
-        while (held := self._claim(trainer)) is not None:
+        while (trial := self._claim(trainer)) is not None:
             for step in (1, 2, 3):
                 report = Report(step, 0.5)
-                write = partial(trainer.search.report, held=held, lease=LEASE)
-                outbox.report(held.claimed.id, report, write, _never)
-            outbox.end(held.claimed.id, partial(self._finish, trainer, held), _never)
+                write = partial(trainer.search.report, trial=trial, lease=LEASE)
+                outbox.report(trial.claim.id, report, write, _never)
+            outbox.end(trial.claim.id, partial(self._finish, trainer, trial), _never)
             eventually(outbox.deliver)
         return trainer
 
-    def _claim(self, trainer: Trainer) -> Held | None:
-        found: list[Held | None] = []
+    def _claim(self, trainer: Trainer) -> ClaimedTrial | None:
+        found: list[ClaimedTrial | None] = []
 
         def answered() -> bool:
             try:
@@ -72,13 +72,19 @@ class Load:
         return found[0]
 
     def _finish(
-        self, trainer: Trainer, held: Held, connection: Connection, /, *, made: Sequence[Report]
+        self,
+        trainer: Trainer,
+        trial: ClaimedTrial,
+        connection: Connection,
+        /,
+        *,
+        reports: Sequence[Report],
     ) -> None:
-        value = held.number / TRIALS
-        trainer.search.finish(connection, held, TrialState.COMPLETE, [value], made=made)
+        value = trial.number / TRIALS
+        trainer.search.finish(connection, trial, TrialState.COMPLETE, [value], reports=reports)
         with self._lock:
-            assert held.number not in self.acknowledged
-            self.acknowledged[held.number] = value
+            assert trial.number not in self.acknowledged
+            self.acknowledged[trial.number] = value
 
 
 def _never() -> None:

@@ -20,7 +20,7 @@ from tests.support.bench import Bench
 from tuner.commands import exporting
 from tuner.dashboard.app import create_app
 from tuner.dashboard.context import Board
-from tuner.database import leases, studies, trials
+from tuner.database import leases, results, studies
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, StudyClosedError
 from tuner.search.storage import Storage
@@ -42,10 +42,10 @@ def client(database: Database, tmp_path: Path) -> Iterator[TestClient]:
 @pytest.fixture
 def schema(client: TestClient, database: Database) -> schemathesis.BaseSchema:
     bench = Bench(database)
-    held = bench.held()
-    bench.do(trials.report, held, [Report(1, 0.5)], lease=60.0)
-    bench.finish(held, TrialState.FAILED, cause=Cause.DIVERGED, message="\x1b[31m<b>NaN</b>")
-    bench.held()
+    claim = bench.claim()
+    bench.do(results.report, claim, [Report(1, 0.5)], lease=60.0)
+    bench.finish(claim, TrialState.FAILED, cause=Cause.DIVERGED, message="\x1b[31m<b>NaN</b>")
+    bench.claim()
     found = schemathesis.openapi.from_asgi(
         "/api/v1/openapi.json", client.app, headers=dict(client.headers)
     )
@@ -203,7 +203,7 @@ def test_a_study_file_is_refused_in_the_words_of_the_command_line(
 
 def test_what_is_no_unicode_is_answered_as_well(client: TestClient, database: Database) -> None:
     bench = Bench(database)
-    bench.finish(bench.held(), user_attrs={"k": "\udfff"})
+    bench.finish(bench.claim(), user_attrs={"k": "\udfff"})
     here = f"/api/v1/studies/{bench.id}"
     assert client.get(f"{here}/trials/0").json()["user_attrs"] == {"k": "\udfff"}
     assert client.get(f"/studies/{bench.id}/trials/0").status_code == 200
@@ -220,9 +220,9 @@ def test_what_is_no_unicode_is_answered_as_well(client: TestClient, database: Da
 
 def test_a_trials_curves_are_of_learning(database: Database, client: TestClient) -> None:
     bench = Bench(database)
-    held = bench.held()
-    made = [Report(n, n / 4, {"f1_macro": n / 5, "parameters": 7.0}) for n in (1, 2)]
-    bench.finish(held, user_attrs={"parameters": 7.0}, made=made)
+    claim = bench.claim()
+    reports = [Report(n, n / 4, {"f1_macro": n / 5, "parameters": 7.0}) for n in (1, 2)]
+    bench.finish(claim, user_attrs={"parameters": 7.0}, reports=reports)
     page = client.get(f"/studies/{bench.id}/trials/0").text
     curves = page[page.index(">Curves<") : page.index(">Log<")]
     assert "f1_macro" in curves
@@ -241,8 +241,8 @@ def test_lists_come_in_pages(client: TestClient, database: Database) -> None:
 
 def test_metrics_count_what_there_is(client: TestClient, database: Database) -> None:
     bench = Bench(database)
-    bench.finish(bench.held())
-    bench.do(leases.give_back, bench.held(), Cause.PREEMPTED)
+    bench.finish(bench.claim())
+    bench.do(leases.requeue, bench.claim(), Cause.PREEMPTED)
     lines = client.get("/metrics").text.splitlines()
     assert 'tuner_studies{state="active"} 1' in lines
     assert 'tuner_trials{state="complete"} 1' in lines
@@ -261,7 +261,7 @@ def test_the_front_of_several_objectives_is_exported(
     bench = Bench(database)
     bench.id = study
     for values in ([0.9, 5.0], [0.8, 1.0], [0.7, 2.0]):
-        bench.do(trials.finish, bench.held(), TrialState.COMPLETE, values)
+        bench.do(results.finish, bench.claim(), TrialState.COMPLETE, values)
     here = f"/studies/{study}/export/file"
     said = client.get(here, params={"front": True}).text
     assert "# accuracy 0.9, seconds 5.0, trial 0 of both" in said
@@ -284,7 +284,7 @@ def test_bundle_and_report_are_downloaded(
     assert refused.status_code == 409
     assert "has no complete trial" in refused.text
     for value in (0.5, 0.75):
-        bench.do(trials.finish, bench.held(), TrialState.COMPLETE, [value])
+        bench.do(results.finish, bench.claim(), TrialState.COMPLETE, [value])
 
     def export(_: object, __: object, study: Study, trial: Trial, folder: Path) -> None:
         assert (study.id, trial.number) == (bench.id, 1)

@@ -12,7 +12,7 @@ from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Connection, TextClause, text
 
 from tests.support.bench import LEASE, ROLLED_BACK, Bench, one_trial
-from tuner.database import trials
+from tuner.database import results, trials
 from tuner.database.engine import Database
 from tuner.database.readers import changes, columns, feed
 from tuner.database.readers.columns import Columns, Reports
@@ -128,10 +128,10 @@ def test_a_long_transaction_elsewhere_brings_nothing_twice(database: Database) -
     with database.transaction() as elsewhere:
         elsewhere.execute(text("SELECT pg_current_xact_id()"))
         for _ in range(3):
-            bench.finish(bench.held())
+            bench.finish(bench.claim())
         assert [row.number for row in poll(database, reader)] == [0, 1, 2]
         assert poll(database, reader) == []
-        bench.finish(bench.held())
+        bench.finish(bench.claim())
         assert [row.number for row in poll(database, reader)] == [3]
         assert poll(database, reader) == []
 
@@ -139,9 +139,9 @@ def test_a_long_transaction_elsewhere_brings_nothing_twice(database: Database) -
 def test_new_reports_join_those_that_are_known(database: Database) -> None:
     bench = Bench(database, max_trials=10)
     reader = Feed(bench.id)
-    held = bench.held()
+    claim = bench.claim()
     for step in range(1, 6):
-        bench.do(trials.report, held, [Report(step, step / 10, {"loss": -step})], lease=LEASE)
+        bench.do(results.report, claim, [Report(step, step / 10, {"loss": -step})], lease=LEASE)
         (row,) = poll(database, reader)
         assert [r.step for r in reader.trial(row).reports] == list(range(1, step + 1))
         assert [r.metrics["loss"] for r in reader.trial(row).reports][-1] == -step
@@ -152,14 +152,14 @@ def test_new_reports_join_those_that_are_known(database: Database) -> None:
 def test_what_a_later_attempt_reports_again_is_read_again(database: Database) -> None:
     bench = Bench(database, max_trials=10)
     reader = Feed(bench.id)
-    first = bench.held()
+    first = bench.claim()
     for step in (1, 2, 3):
-        bench.do(trials.report, first, [Report(step, 0.1)], lease=LEASE)
+        bench.do(results.report, first, [Report(step, 0.1)], lease=LEASE)
     poll(database, reader)
     bench.lose(first)
-    second = bench.held()
+    second = bench.claim()
     poll(database, reader)
-    bench.do(trials.report, second, [Report(2, 0.9)], lease=LEASE)  # its checkpoint was of step 1
+    bench.do(results.report, second, [Report(2, 0.9)], lease=LEASE)  # its checkpoint was of step 1
     (row,) = poll(database, reader)
     assert row.report_values == [0.1, 0.9, 0.1]
 
@@ -167,13 +167,13 @@ def test_what_a_later_attempt_reports_again_is_read_again(database: Database) ->
 def test_a_write_that_reads_along_says_whether_it_hit(database: Database) -> None:
     bench = Bench(database, max_trials=10)
     history = History(bench.id)
-    mine, others = bench.held(), bench.held()
+    mine, others = bench.claim(), bench.claim()
     bench.finish(others)
-    bench.do(trials.report, mine, [Report(1, 0.5)], lease=LEASE, via=history.after)
+    bench.do(results.report, mine, [Report(1, 0.5)], lease=LEASE, execute=history.after)
     assert [t.state for t in history.trials] == [OptunaState.RUNNING, OptunaState.COMPLETE]
     bench.lose(mine)
     with pytest.raises(LeaseLostError):
-        bench.do(trials.report, mine, [Report(2, 0.5)], lease=LEASE, via=history.after)
+        bench.do(results.report, mine, [Report(2, 0.5)], lease=LEASE, execute=history.after)
     assert history.trials[0].state is OptunaState.WAITING  # learnt although nothing was written
 
 
@@ -182,17 +182,17 @@ def filled(database: Database) -> Bench:
     bench = Bench(database)
     storage = Storage(database)
     for number in range(12):
-        held = bench.held(x=number / 12)
+        claim = bench.claim(x=number / 12)
         for step in range(1, 1 + number % 4):
-            bench.do(trials.report, held, [Report(step, number / step)], lease=LEASE)
+            bench.do(results.report, claim, [Report(step, number / step)], lease=LEASE)
         if number % 5 == 1:
-            storage.set_trial_system_attr(held.id, "note", {"n": number})
+            storage.set_trial_system_attr(claim.id, "note", {"n": number})
         if number % 4 == 0:
-            bench.finish(held, user_attrs={"device": f"cpu:{number}"})
+            bench.finish(claim, user_attrs={"device": f"cpu:{number}"})
         elif number % 4 == 1:
-            bench.finish(held, TrialState.PRUNED)
+            bench.finish(claim, TrialState.PRUNED)
         elif number % 4 == 2:
-            bench.finish(held, TrialState.FAILED, cause=Cause.DIVERGED)
+            bench.finish(claim, TrialState.FAILED, cause=Cause.DIVERGED)
     bench.do(trials.enqueue, bench.id, {"x": 0.5})
     return bench
 
@@ -229,7 +229,7 @@ def test_a_reader_goes_on_from_columns(database: Database) -> None:
     bench = filled(database)
     with database.statement() as connection:
         snapshot, _ = columns.finished(connection, bench.id, with_attributes=False)
-    late = bench.held()  # after the snapshot, the enqueued one
+    late = bench.claim()  # after the snapshot, the enqueued one
     bench.finish(late)
     reader = Feed(bench.id)
     reader.begin(snapshot)

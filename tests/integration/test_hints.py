@@ -15,7 +15,7 @@ from tests.support.searching import LEASE, launch, spec
 from tests.support.studies import quick
 from tests.support.waiting import eventually
 from tuner.commands import launching, preparing, reading
-from tuner.database import hints, leases, studies, trials, workers
+from tuner.database import claims, hints, leases, studies, trials, workers
 from tuner.database.engine import Database
 from tuner.database.hints import ListeningDatabase
 from tuner.settings import Settings
@@ -47,8 +47,8 @@ def hears(ear: ListeningDatabase) -> set[int]:
     return ear.heard()
 
 
-def held(connection: Connection, study: int, lease: float = LEASE) -> trials.Claimed:
-    claimed = trials.claim(
+def claim_one(connection: Connection, study: int, lease: float = LEASE) -> claims.Claim:
+    claimed = claims.claim(
         connection,
         study,
         worker_id=WORKER,
@@ -73,18 +73,18 @@ def enqueue(connection: Connection, study: int) -> None:
     trials.enqueue(connection, study, {})
 
 
-def give_back(connection: Connection, study: int) -> None:
-    leases.give_back(connection, held(connection, study), Cause.PREEMPTED)
+def requeue(connection: Connection, study: int) -> None:
+    leases.requeue(connection, claim_one(connection, study), Cause.PREEMPTED)
 
 
 def reap(connection: Connection, study: int) -> None:
-    held(connection, study, lease=0.0)
+    claim_one(connection, study, lease=0.0)
     assert leases.reap(connection)
 
 
 @pytest.mark.parametrize(
     "act",
-    [pause, change_budget, enqueue, give_back, reap, studies.delete],
+    [pause, change_budget, enqueue, requeue, reap, studies.delete],
     ids=lambda f: f.__name__,
 )
 def test_what_workers_act_upon_is_hinted_at(

@@ -24,20 +24,20 @@ def run(trainer: Trainer, database: Database, trials: int) -> list[bool]:
     """Claim so many trials; whether each was infeasible."""
     found = []
     for _ in range(trials):
-        held = trainer.claim()
-        assert held is not None
-        infeasible = float(str(held.params["learning_rate"])) > TOO_MUCH
+        trial = trainer.claim()
+        assert trial is not None
+        infeasible = float(str(trial.params["learning_rate"])) > TOO_MUCH
         while infeasible:  # the second time it is not given back any more
             with database.statement() as connection:
-                if leases.give_back(connection, held.claimed, Cause.OUT_OF_MEMORY) is (
+                if leases.requeue(connection, trial.claim, Cause.OUT_OF_MEMORY) is (
                     TrialState.FAILED
                 ):
                     break
-            held = trainer.claim()
-            assert held is not None
-            assert held.claimed.alone
+            trial = trainer.claim()
+            assert trial is not None
+            assert trial.claim.exclusive
         if not infeasible:
-            trainer.finish(held, values=[0.5])
+            trainer.finish(trial, values=[0.5])
         found.append(infeasible)
     return found
 
@@ -58,12 +58,12 @@ def test_a_trial_that_is_tried_again_is_feasible_until_it_fails_again(database: 
     study_id = launch(database, of)
     trainer = Trainer(database, search(database, study_id, of))
     for state in (TrialState.WAITING, TrialState.FAILED):
-        held = trainer.claim()
-        assert held is not None
+        trial = trainer.claim()
+        assert trial is not None
         with database.statement() as connection:
-            assert leases.give_back(connection, held.claimed, Cause.OUT_OF_MEMORY) is state
+            assert leases.requeue(connection, trial.claim, Cause.OUT_OF_MEMORY) is state
     storage = Storage(database)
-    shown = storage.get_trial(held.claimed.id)
+    shown = storage.get_trial(trial.claim.id)
     assert shown.constraints == {"memory": 1.0}
     with database.statement() as connection:
         name = studies.by_id(connection, study_id).name
@@ -73,4 +73,4 @@ def test_a_trial_that_is_tried_again_is_feasible_until_it_fails_again(database: 
         assert list(seen) == ["[1.0]"]
 
     assert steering.retry(database, name) == [0]
-    assert storage.get_trial(held.claimed.id).constraints == {}
+    assert storage.get_trial(trial.claim.id).constraints == {}

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.bench import LEASE, Bench
 from tuner.commands import steering
-from tuner.database import leases, studies, trials, workers
+from tuner.database import leases, results, studies, trials, workers
 from tuner.database.engine import Database
 from tuner.errors import LeaseLostError, StudyStateError, TrialNotFoundError, WorkerNotFoundError
 from tuner.trials import Cause, Report, StudyState, TrialState
@@ -18,14 +18,14 @@ def kill(bench: Bench, number: int) -> None:
 
 def test_a_killed_trial_has_failed_for_good_and_its_worker_learns_of_it(database: Database) -> None:
     bench = Bench(database, max_trials=2)
-    held = bench.held()
-    bench.do(trials.report, held, [Report(1, 0.5)], lease=LEASE)
-    kill(bench, held.number)
+    claim = bench.claim()
+    bench.do(results.report, claim, [Report(1, 0.5)], lease=LEASE)
+    kill(bench, claim.number)
     with pytest.raises(LeaseLostError):
-        bench.do(trials.report, held, [Report(2, 0.6)], lease=LEASE)
+        bench.do(results.report, claim, [Report(2, 0.6)], lease=LEASE)
     with pytest.raises(LeaseLostError):
-        bench.finish(held)
-    assert bench.do(leases.renew, [held.id], worker_id=held.worker_id, lease=LEASE) == {}
+        bench.finish(claim)
+    assert bench.do(leases.renew, [claim.id], worker_id=claim.worker_id, lease=LEASE) == {}
     (trial,) = bench.trials()
     assert (trial.state, trial.cause, trial.message) == (
         TrialState.FAILED,
@@ -33,16 +33,16 @@ def test_a_killed_trial_has_failed_for_good_and_its_worker_learns_of_it(database
         "killed by ada",
     )
     assert [report.step for report in trial.reports] == [1]
-    assert bench.claim() is not None, "the rest of the budget is there"
-    assert bench.claim() is None, "and no more than that"
-    assert steering.retry(database, "bench", held.number) == [held.number]
+    assert bench.try_claim() is not None, "the rest of the budget is there"
+    assert bench.try_claim() is None, "and no more than that"
+    assert steering.retry(database, "bench", claim.number) == [claim.number]
 
 
 def test_killing_gives_the_rest_of_the_epochs_back(database: Database) -> None:
     bench = Bench(database, max_epochs=20, trial_epochs=10)
-    held = bench.held()
-    bench.do(trials.report, held, [Report(3, 0.5)], lease=LEASE)
-    kill(bench, held.number)
+    claim = bench.claim()
+    bench.do(results.report, claim, [Report(3, 0.5)], lease=LEASE)
+    kill(bench, claim.number)
     assert bench.study().epochs_issued == 3
 
 
@@ -50,18 +50,18 @@ def test_an_enqueued_trial_is_taken_back(database: Database) -> None:
     bench = Bench(database, max_trials=1)
     number = bench.do(trials.enqueue, bench.id, {"x": 0.5})
     kill(bench, number)
-    assert bench.held().number != number
+    assert bench.claim().number != number
     assert bench.study().issued == 1
 
 
 def test_what_neither_runs_nor_was_enqueued_cannot_be_killed(database: Database) -> None:
     bench = Bench(database)
-    held = bench.held()
-    bench.finish(held)
+    claim = bench.claim()
+    bench.finish(claim)
     with pytest.raises(StudyStateError, match="trial 0 of `bench` is complete; only running"):
         kill(bench, 0)
-    interrupted = bench.held()
-    bench.do(leases.give_back, interrupted, Cause.PREEMPTED)
+    interrupted = bench.claim()
+    bench.do(leases.requeue, interrupted, Cause.PREEMPTED)
     with pytest.raises(StudyStateError, match="is waiting for another attempt"):
         kill(bench, interrupted.number)
     with pytest.raises(TrialNotFoundError):
@@ -71,7 +71,7 @@ def test_what_neither_runs_nor_was_enqueued_cannot_be_killed(database: Database)
 def test_killed_trials_do_not_pause_their_study(database: Database) -> None:
     bench = Bench(database)
     for _ in range(4):
-        kill(bench, bench.held().number)
+        kill(bench, bench.claim().number)
     assert bench.do(studies.pause_if_failing, [bench.id]) == []
     assert bench.study().state is StudyState.ACTIVE
 

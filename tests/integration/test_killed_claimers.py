@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 
 from tests.support.bench import Bench, in_rows
 from tests.support.waiting import STUCK, eventually
-from tuner.database import leases, studies, trials
+from tuner.database import claims, leases, results, studies, trials
 from tuner.database.engine import Database
 from tuner.errors import LeaseLostError
 from tuner.trials import Report, StudyState, TrialState
@@ -29,19 +29,19 @@ def work(url: str, study: int, space: int, seed: int) -> None:
     while True:
         with database.statement() as connection:
             leases.reap(connection)
-            held = trials.claim(
+            claim = claims.claim(
                 connection, study, worker_id=worker, key=uuid.uuid4(), lease=LEASE,
                 space_id=space, params=[rng.random()],
             )  # fmt: skip
-            if held is None:
+            if claim is None:
                 studies.finish_if_done(connection, [study], lease=LEASE)
                 if studies.by_id(connection, study).state is StudyState.FINISHED:
                     return
                 continue
             try:
                 for step in range(1, rng.randint(1, EPOCHS) + 1):
-                    trials.report(connection, held, [Report(step, 0.5)], lease=LEASE)
-                trials.finish(connection, held, TrialState.PRUNED, [0.5])
+                    results.report(connection, claim, [Report(step, 0.5)], lease=LEASE)
+                results.finish(connection, claim, TrialState.PRUNED, [0.5])
             except LeaseLostError:  # a slow machine
                 continue
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.bench import Bench
 from tests.support.searching import Trainer, launch, search, spec
-from tuner.database import leases, trials
+from tuner.database import claims, leases, trials
 from tuner.database.engine import Database
 from tuner.database.readers import feed
 from tuner.errors import DatabaseUnreachableError
@@ -19,7 +19,7 @@ from tuner.trials import Cause
 def deaf(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The answers of the next claims are lost: as many as the list has entries."""
     lost: list[int] = []
-    ask = trials.claim
+    ask = claims.claim
 
     def asking(*arguments: Any, **more: Any) -> Any:
         answer = ask(*arguments, **more)
@@ -28,7 +28,7 @@ def deaf(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             raise DatabaseUnreachableError
         return answer
 
-    monkeypatch.setattr(claim.trials, "claim", asking)
+    monkeypatch.setattr(claim.claims, "claim", asking)
     monkeypatch.setattr(claim, "CLAIM_BACKOFF", 0.0)
     return lost
 
@@ -41,11 +41,11 @@ def test_an_interrupted_trial_keeps_its_parameters(database: Database, deaf: lis
     assert first is not None
     assert second is not None
     with database.statement() as connection:
-        leases.give_back(connection, first.claimed, Cause.PREEMPTED)
+        leases.requeue(connection, first.claim, Cause.PREEMPTED)
     deaf.append(1)
     again = trainer.claim()
     assert again is not None
-    assert (again.number, again.claimed.attempt) == (0, 2)
+    assert (again.number, again.claim.attempt) == (0, 2)
     assert again.params == first.params
     with database.statement() as connection:
         stored = feed.load(connection, study_id)[0].params
@@ -58,9 +58,9 @@ def test_an_enqueued_trial_keeps_what_was_given(database: Database, deaf: list[i
     with database.statement() as connection:
         trials.enqueue(connection, study_id, {"learning_rate": 0.0123})
     deaf.append(1)
-    held = Trainer(database, search(database, study_id, of)).claim()
-    assert held is not None
-    assert (held.number, held.params["learning_rate"]) == (0, 0.0123)
+    trial = Trainer(database, search(database, study_id, of)).claim()
+    assert trial is not None
+    assert (trial.number, trial.params["learning_rate"]) == (0, 0.0123)
 
 
 def test_a_new_trial_is_found_with_its_parameters(database: Database, deaf: list[int]) -> None:
@@ -68,12 +68,12 @@ def test_a_new_trial_is_found_with_its_parameters(database: Database, deaf: list
     study_id = launch(database, of)
     deaf += [1, 1]
     trainer = Trainer(database, search(database, study_id, of))
-    held = trainer.claim()
-    assert held is not None
+    claimed = trainer.claim()
+    assert claimed is not None
     with database.statement() as connection:
-        (trial,) = feed.load(connection, study_id)
-    assert (trial.number, held.number) == (0, 0)
-    assert trial.params.items() <= held.params.items()
+        (stored,) = feed.load(connection, study_id)
+    assert (stored.number, claimed.number) == (0, 0)
+    assert stored.params.items() <= claimed.params.items()
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
@@ -82,8 +82,8 @@ def test_the_record_tells_whether_it_had_been_waiting(
 ) -> None:
     bench = Bench(database, max_trials=3)
     if interrupted:
-        bench.do(leases.give_back, bench.held(), Cause.PREEMPTED)
+        bench.do(leases.requeue, bench.claim(), Cause.PREEMPTED)
     worker, key = uuid.uuid4(), uuid.uuid4()
-    held = bench.held(worker=worker, key=key)
-    assert held.resumed is interrupted
-    assert bench.do(trials.claimed, bench.id, worker_id=worker, key=key) == held
+    claim = bench.claim(worker=worker, key=key)
+    assert claim.resumed is interrupted
+    assert bench.do(claims.find_claim, bench.id, worker_id=worker, key=key) == claim

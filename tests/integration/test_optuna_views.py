@@ -28,7 +28,7 @@ from tests.support.commands import tuner
 from tests.support.databases import admin
 from tests.support.optuna_studies import facts, trial
 from tests.support.waiting import STUCK, eventually
-from tuner.database import schema, trials
+from tuner.database import results, schema
 from tuner.database.engine import Database
 from tuner.errors import SchemaVersionError
 from tuner.search.storage import Storage
@@ -87,14 +87,14 @@ def test_an_unmodified_optuna_sees_what_our_storage_does(database: Database, vie
 def test_a_study_that_workers_are_writing(database: Database, views: str) -> None:
     bench = Bench(database, metrics=["accuracy"])
     worker = uuid.uuid4()
-    done, lost, running = (bench.held(worker=worker, x=x) for x in (0.25, 0.5, 0.75))
+    done, lost, running = (bench.claim(worker=worker, x=x) for x in (0.25, 0.5, 0.75))
     seen = optuna.load_study(study_name="bench", storage=views)
     assert {t.state for t in seen.trials} == {OptunaState.RUNNING}
     for step in (1, 2):
-        for held in (done, running):
-            bench.do(trials.report, held, [Report(step, step / 10)], lease=60.0)
+        for claim in (done, running):
+            bench.do(results.report, claim, [Report(step, step / 10)], lease=60.0)
     bench.finish(done)
-    bench.do(trials.finish, lost, TrialState.FAILED, cause=Cause.DIVERGED, message="x is NaN")
+    bench.do(results.finish, lost, TrialState.FAILED, cause=Cause.DIVERGED, message="x is NaN")
     first, second, third = seen.trials
     assert (first.state, first.value, first.params) == (OptunaState.COMPLETE, 0.5, {"x": 0.25})
     assert first.duration is not None
@@ -169,7 +169,7 @@ def test_the_views_are_what_optuna_expects_to_find(database: Database, writable:
 )
 def test_the_views_refuse_to_be_written(database: Database, writable: Any, statement: str) -> None:
     bench = Bench(database)
-    bench.do(trials.report, bench.held(), [Report(1, 0.5)], lease=60.0)
+    bench.do(results.report, bench.claim(), [Report(1, 0.5)], lease=60.0)
     table = next(word for word in statement.split() if word.islower())
     with (
         pytest.raises(DBAPIError, match=f"optuna.{table} is a read-only view") as caught,
@@ -203,7 +203,7 @@ def test_a_role_that_may_only_look(database: Database, database_url: URL) -> Non
     named = [s.replace("DATABASE tuner", f"DATABASE {database_url.database}") for s in named]
     try:
         admin(database_url, *named)
-        Bench(database).held()
+        Bench(database).claim()
         url = schema.views_url(database_url.set(username=role, password="secret"))
         shown = url.render_as_string(hide_password=False)
         assert len(optuna.load_study(study_name="bench", storage=shown).trials) == 1
@@ -279,8 +279,8 @@ def get(address: str) -> Any:
 
 def test_optuna_dashboard_shows_live_studies(database: Database, dashboard: str) -> None:
     bench = Bench(database)
-    running = bench.held(x=0.25)
-    bench.do(trials.report, running, [Report(1, math.nan)], lease=60.0)
+    running = bench.claim(x=0.25)
+    bench.do(results.report, running, [Report(1, math.nan)], lease=60.0)
     constrained = optuna.create_study(study_name="constrained", storage=Storage(database))
     constrained.optimize(objective, n_trials=3)
     (first, second) = get(f"{dashboard}/api/studies")["study_summaries"]
@@ -307,7 +307,7 @@ def test_optuna_dashboard_shows_live_studies(database: Database, dashboard: str)
 
 def test_the_url_for_optuna(environment: dict[str, str], database: Database) -> None:
     bench = Bench(database)
-    bench.held()
+    bench.claim()
     hidden = tuner("db", "url", "--optuna", environment=environment)
     assert ":***@" in hidden.stdout or ":" not in hidden.stdout.partition("://")[2].split("@")[0]
     shown = tuner("db", "url", "--optuna", "--show-password", environment=environment)

@@ -8,12 +8,12 @@ import pytest
 
 from tests.support.searching import LEASE, Trainer, launch, search, spec
 from tests.support.waiting import eventually
-from tuner.database import hints, trials
+from tuner.database import hints, results
 from tuner.database.engine import Database
 from tuner.database.hints import ListeningDatabase
 from tuner.database.readers import feed
 from tuner.errors import DatabaseUnreachableError, LeaseLostError
-from tuner.search.claim import Held
+from tuner.search.claim import ClaimedTrial
 from tuner.trials import Report, Trial, TrialState
 from tuner.worker import outbox
 from tuner.worker.outbox import Outbox
@@ -27,27 +27,27 @@ class Sender:
         self.study_id = launch(database, of)
         self.database = ListeningDatabase(database, hints.WORK, listen=False)
         self.trainer = Trainer(self.database, search(self.database, self.study_id, of))
-        held = self.trainer.claim()
-        assert held is not None
-        self.held: Held = held
+        trial = self.trainer.claim()
+        assert trial is not None
+        self.trial: ClaimedTrial = trial
         self.outbox = Outbox(self.database, keep=LEASE)
         self.sent: list[Sequence[int]] = []  # the steps that went together
         self.lost = 0
 
     def report(self, *steps: int, value: float = 0.5) -> None:
         for step in steps:
-            made = Report(step, value + step, {"loss": -float(step)})
-            self.outbox.report(self.held.claimed.id, made, self._report, self._on_lost)
+            report = Report(step, value + step, {"loss": -float(step)})
+            self.outbox.report(self.trial.claim.id, report, self._report, self._on_lost)
 
-    def _report(self, connection: Any, /, *, made: Sequence[Report]) -> None:
-        self.sent.append([report.step for report in made])
-        self.trainer.search.report(connection, self.held, made, lease=LEASE)
+    def _report(self, connection: Any, /, *, reports: Sequence[Report]) -> None:
+        self.sent.append([report.step for report in reports])
+        self.trainer.search.report(connection, self.trial, reports, lease=LEASE)
 
     def end(self) -> None:
         write = partial(
-            self.trainer.search.finish, held=self.held, state=TrialState.COMPLETE, values=[0.5]
+            self.trainer.search.finish, trial=self.trial, state=TrialState.COMPLETE, values=[0.5]
         )
-        self.outbox.end(self.held.claimed.id, write, self._on_lost)
+        self.outbox.end(self.trial.claim.id, write, self._on_lost)
 
     def _on_lost(self) -> None:
         self.lost += 1
@@ -95,8 +95,8 @@ def test_the_end_takes_the_last_reports_along(sender: Sender) -> None:
 def test_what_else_is_written_comes_after_the_reports(sender: Sender) -> None:
     sender.report(1, 2)
     sender.outbox.put(
-        sender.held.claimed.id,
-        lambda c: trials.finish(c, sender.held.claimed, TrialState.PRUNED),
+        sender.trial.claim.id,
+        lambda c: results.finish(c, sender.trial.claim, TrialState.PRUNED),
         sender._on_lost,
     )
     assert not sender.outbox
@@ -135,22 +135,22 @@ def test_the_later_report_of_a_step_counts(sender: Sender) -> None:
 def test_a_lost_trials_last_reports_are_refused_with_its_end(sender: Sender) -> None:
     sender.report(1, 2)
     with sender.database.statement() as connection:
-        trials.finish(connection, sender.held.claimed, TrialState.FAILED)
+        results.finish(connection, sender.trial.claim, TrialState.FAILED)
     sender.end()
     assert sender.lost == 1
     trial = sender.stored()
     assert (trial.state, [r.step for r in trial.reports]) == (TrialState.FAILED, [1])
     with sender.database.statement() as connection, pytest.raises(LeaseLostError):
-        trials.report(connection, sender.held.claimed, [Report(3, 0.5)], lease=LEASE)
+        results.report(connection, sender.trial.claim, [Report(3, 0.5)], lease=LEASE)
 
 
 def test_what_earlier_attempts_reported_is_repeated_like_reports(sender: Sender) -> None:
     """A crash of the server forgets it as well."""
-    made = [Report(1, 0.1), Report(2, 0.2)]
+    reports = [Report(1, 0.1), Report(2, 0.2)]
     missing = partial(
-        trials.report_missing, held=sender.held.claimed, made=made, lease=LEASE, flush=False
+        results.report_missing, claim=sender.trial.claim, reports=reports, lease=LEASE, flush=False
     )
-    sender.outbox.put(sender.held.claimed.id, missing, sender._on_lost, is_asynchronous=True)
+    sender.outbox.put(sender.trial.claim.id, missing, sender._on_lost, is_asynchronous=True)
     sender.report(2, 3)
     with sender.database.statement() as connection:
         connection.exec_driver_sql("DELETE FROM tuner.reports")

@@ -116,11 +116,11 @@ def test_workers_share_its_connections(pooled: Start, database: Database) -> Non
         mine = Database(url)
         trainer = Trainer(mine, search(mine, study_id, of))
         mine_trials: Counter[int] = Counter()
-        while (held := trainer.claim()) is not None:
+        while (trial := trainer.claim()) is not None:
             for step in (1, 2, 3):
-                trainer.report(held, step, 0.1 * step)
-            trainer.finish(held, TrialState.COMPLETE)
-            mine_trials[held.number] += 1
+                trainer.report(trial, step, 0.1 * step)
+            trainer.finish(trial, TrialState.COMPLETE)
+            mine_trials[trial.number] += 1
         own.append(mine_trials)
         mine.close()
 
@@ -149,13 +149,13 @@ def test_a_statement_that_another_connection_has_prepared(
         return int(backend)
 
     prepared = run(1)
-    with ExitStack() as held:
+    with ExitStack() as trial:
         where = {}
         for other in others:  # both of the pool's connections are taken
             transaction = ExitStack()
             connection = transaction.enter_context(other.transaction())
             backend = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-            where[backend] = held.enter_context(transaction)
+            where[backend] = trial.enter_context(transaction)
         (unprepared,) = where.keys() - {prepared}
         where[unprepared].close()
         assert [run(2), run(3)] == [unprepared, unprepared]

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.support.bench import Bench
-from tuner.database import leases, studies, trials
+from tuner.database import leases, results, studies, trials
 from tuner.database.engine import Database
 from tuner.database.readers import progress
 from tuner.database.readers.progress import Overviews, Progress
@@ -26,14 +26,14 @@ def test_what_is_kept_follows_every_change(database: Database) -> None:
     overviews = Overviews()
     for _ in range(60):
         bench = rng.choice(benches)
-        held = bench.held()
+        claim = bench.claim()
         match rng.randrange(5):
             case 0:
-                bench.do(trials.finish, held, TrialState.COMPLETE, [rng.random()])
+                bench.do(results.finish, claim, TrialState.COMPLETE, [rng.random()])
             case 1:
-                bench.finish(held, TrialState.FAILED, cause=Cause.DIVERGED)
+                bench.finish(claim, TrialState.FAILED, cause=Cause.DIVERGED)
             case 2:
-                bench.do(leases.give_back, held, Cause.PREEMPTED)
+                bench.do(leases.requeue, claim, Cause.PREEMPTED)
             case 3:
                 bench.do(trials.retry, bench.id)
         if rng.random() < 0.3:
@@ -51,13 +51,13 @@ def test_what_is_kept_follows_every_change(database: Database) -> None:
 
 def test_what_commits_late_is_not_missed(database: Database) -> None:
     bench = Bench(database)
-    early, late = bench.held(), bench.held()
+    early, late = bench.claim(), bench.claim()
     overviews = Overviews()
     with database.transaction() as slow:
         slow.execute(text("SELECT pg_current_xact_id()"))
         bench.finish(early)  # its transaction is younger, and commits first
         assert refreshed(database, overviews, bench.id).finished == 1
-        trials.finish(slow, late, TrialState.COMPLETE, [0.25])
+        results.finish(slow, late, TrialState.COMPLETE, [0.25])
         assert refreshed(database, overviews, bench.id).finished == 1
     assert refreshed(database, overviews, bench.id).finished == 2
 
@@ -65,14 +65,14 @@ def test_what_commits_late_is_not_missed(database: Database) -> None:
 def test_a_value_that_is_not_finite_is_never_the_best(database: Database) -> None:
     bench = Bench(database)
     for value in (float("nan"), 0.5, float("inf")):
-        bench.do(trials.finish, bench.held(), TrialState.COMPLETE, [value])
+        bench.do(results.finish, bench.claim(), TrialState.COMPLETE, [value])
     found = refreshed(database, Overviews(), bench.id)
     assert (found.best_number, found.best_value) == (1, 0.5)
 
 
 def test_a_deleted_study_is_forgotten(database: Database) -> None:
     bench = Bench(database)
-    bench.finish(bench.held())
+    bench.finish(bench.claim())
     overviews = Overviews()
     assert refreshed(database, overviews, bench.id).total == 1
     bench.do(studies.delete, bench.id)

@@ -58,11 +58,11 @@ def trials(database: Database) -> list[Trial]:
 def test_a_study_ends_when_its_space_is_used_up(database: Database, sampler: str) -> None:
     (trainer,) = launch(database, spec(name=sampler))
     for _ in range(3):
-        held = trainer.claim()
-        assert held is not None
+        trial = trainer.claim()
+        assert trial is not None
         assert end(database, trainer).state is StudyState.ACTIVE
-        assert held.params["size"] == 3
-        trainer.finish(held)
+        assert trial.params["size"] == 3
+        trainer.finish(trial)
     assert trainer.claim() is None
     study = end(database, trainer)
     assert (study.state, study.reason, study.issued) == (StudyState.FINISHED, REASON, 3)
@@ -79,8 +79,8 @@ def test_many_workers_take_each_configuration_once(database: Database) -> None:
     workers = launch(database, of, workers=6)
 
     def work(trainer: Trainer) -> None:
-        while (held := trainer.claim()) is not None:
-            trainer.finish(held)
+        while (trial := trainer.claim()) is not None:
+            trainer.finish(trial)
 
     with ThreadPoolExecutor(len(workers)) as pool:
         list(pool.map(work, workers))
@@ -93,20 +93,20 @@ def test_many_workers_take_each_configuration_once(database: Database) -> None:
 
 def test_what_runs_or_waits_is_no_end(database: Database) -> None:
     first, second = launch(database, spec(), workers=2)
-    held = [first.claim(), second.claim(), first.claim()]
+    trials = [first.claim(), second.claim(), first.claim()]
     assert second.claim() is None
     assert end(database, second).state is StudyState.ACTIVE
-    assert all(held)
-    for one, of in zip(held[:2], (first, second), strict=True):
+    assert all(trials)
+    for one, of in zip(trials[:2], (first, second), strict=True):
         assert one is not None
         of.finish(one)
-    assert held[2] is not None
+    assert trials[2] is not None
     with database.statement() as connection:
-        leases.give_back(connection, held[2].claimed, Cause.PREEMPTED)
+        leases.requeue(connection, trials[2].claim, Cause.PREEMPTED)
     assert end(database, first).state is StudyState.ACTIVE
     again = second.claim()
     assert again is not None
-    assert (again.number, again.params) == (held[2].number, held[2].params)
+    assert (again.number, again.params) == (trials[2].number, trials[2].params)
     second.finish(again)
     assert end(database, second).reason == REASON
 
@@ -116,9 +116,9 @@ def test_enqueued_configurations_count_and_may_repeat(database: Database) -> Non
     for colour in ("red", "red"):
         steering.enqueue(database, "s", {"colour": colour})
     for _ in range(4):
-        held = trainer.claim()
-        assert held is not None
-        trainer.finish(held)
+        trial = trainer.claim()
+        assert trial is not None
+        trainer.finish(trial)
     assert trainer.claim() is None
     assert end(database, trainer).reason == REASON
     colours = [t.params["colour"] for t in trials(database)]
@@ -126,26 +126,26 @@ def test_enqueued_configurations_count_and_may_repeat(database: Database) -> Non
     assert sorted(map(str, colours[2:])) == ["blue", "green"]
     steering.enqueue(database, "s", {"colour": "blue"})  # once more, by name
     assert reading.find(database, "s").state is StudyState.ACTIVE
-    held = trainer.claim()
-    assert held is not None
-    assert held.params["colour"] == "blue"
-    trainer.finish(held)
+    trial = trainer.claim()
+    assert trial is not None
+    assert trial.params["colour"] == "blue"
+    trainer.finish(trial)
     assert end(database, trainer).reason == REASON
 
 
 def test_a_failed_configuration_was_tried_until_it_is_retried(database: Database) -> None:
     (trainer,) = launch(database, spec())
     for _ in range(3):
-        held = trainer.claim()
-        assert held is not None
-        trainer.finish(held, TrialState.FAILED, cause=Cause.USER_ERROR)
+        trial = trainer.claim()
+        assert trial is not None
+        trainer.finish(trial, TrialState.FAILED, cause=Cause.USER_ERROR)
     assert trainer.claim() is None
     assert end(database, trainer).reason == REASON
     assert steering.retry(database, "s", 1) == [1]
-    held = trainer.claim()
-    assert held is not None
-    assert held.number == 1
-    trainer.finish(held)
+    trial = trainer.claim()
+    assert trial is not None
+    assert trial.number == 1
+    trainer.finish(trial)
     assert trainer.claim() is None
     assert end(database, trainer).reason == REASON
 
@@ -153,9 +153,9 @@ def test_a_failed_configuration_was_tried_until_it_is_retried(database: Database
 def test_repeats_come_when_they_are_asked_for(database: Database) -> None:
     (trainer,) = launch(database, spec(repeat=True))
     for _ in range(8):
-        held = trainer.claim()
-        assert held is not None
-        trainer.finish(held)
+        trial = trainer.claim()
+        assert trial is not None
+        trainer.finish(trial)
     assert trainer.claim() is None
     assert end(database, trainer).reason == "all 8 trials are done"
     colours = [t.params["colour"] for t in trials(database)]
@@ -169,9 +169,9 @@ def test_a_study_that_its_space_ends_next_does_not_blame_the_budget_that_ended_i
     budget = whole.budget.model_copy(update={"trials": 3})
     (trainer,) = launch(database, whole.model_copy(update={"budget": budget}))
     for _ in range(3):
-        held = trainer.claim()
-        assert held is not None
-        trainer.finish(held)
+        trial = trainer.claim()
+        assert trial is not None
+        trainer.finish(trial)
     assert end(database, trainer).reason == "all 3 trials are done"
     done = changing.change(database, "s", ["budget.trials=20"])
     assert done.notes[0].startswith(f"the study stays finished: {REASON}: `tuner change s sampler")
@@ -180,9 +180,9 @@ def test_a_study_that_its_space_ends_next_does_not_blame_the_budget_that_ended_i
 def test_a_used_up_space_is_reopened_by_repeats_alone(database: Database) -> None:
     (trainer,) = launch(database, spec())
     for _ in range(3):
-        held = trainer.claim()
-        assert held is not None
-        trainer.finish(held)
+        trial = trainer.claim()
+        assert trial is not None
+        trainer.finish(trial)
     end(database, trainer)
     done = changing.change(database, "s", ["budget.trials=20"])
     repeat = "`tuner change s sampler.repeat=true` repeats them"
@@ -227,9 +227,9 @@ def test_pins_steps_conditions_and_what_is_forbidden_leave_so_many(
     space = Space.model_validate({"parameters": parameters, "forbidden": forbidden})
     (trainer,) = launch(database, of.model_copy(update={"space": space}))
     taken = []
-    while (held := trainer.claim()) is not None:
-        taken.append(tuple(held.params.items()))
-        trainer.finish(held)
+    while (trial := trainer.claim()) is not None:
+        taken.append(tuple(trial.params.items()))
+        trainer.finish(trial)
     assert len(taken) == len(set(taken)) == count
     reason = end(database, trainer).reason
     tried = "the only configuration" if count == 1 else f"all {count} configurations"

@@ -70,22 +70,22 @@ def test_a_trial_costs_seven_statements_and_two_flushes(
     monkeypatch.setattr(claim, "FRESH", fresh)
     with sent(database) as before:
         for number in range(15):  # beyond the startup trials
-            held = trainer.claim()
-            assert held is not None
-            trainer.report(held, 1, 0.5)
-            trainer.finish(held, values=[number / 20])
+            trial = trainer.claim()
+            assert trial is not None
+            trainer.report(trial, 1, 0.5)
+            trainer.finish(trial, values=[number / 20])
     prepared = {s.split()[1]: s for s in before if s.startswith("PREPARE")}
     costs = []
     for _ in range(5):
         # a claim right after a finish knows what the finish has read along
         monkeypatch.setattr(claim, "FRESH", 60.0)
         with sent(database) as statements:
-            held = trainer.claim()
-            assert held is not None
+            trial = trainer.claim()
+            assert trial is not None
             monkeypatch.setattr(claim, "FRESH", fresh)
             for step in range(1, 6):
-                trainer.report(held, step, 0.1 * step)
-            trainer.finish(held)
+                trainer.report(trial, step, 0.1 * step)
+            trainer.finish(trial)
         costs.append((len(statements), flushed(statements, prepared)))
     assert costs == [(7, 2)] * 5
 
@@ -96,11 +96,11 @@ def test_reports_are_flushed_where_a_crash_would_not_be_noticed(
 ) -> None:
     of = spec(more="sampler: random\npruner: none")
     trainer = Trainer(database, search(database, launch(database, of), of))
-    held = trainer.claim()
-    assert held is not None
+    trial = trainer.claim()
+    assert trial is not None
     with sent(database) as statements, database.statement() as connection:
         for report in (Report(1, 0.5), Report(2, 0.6)):
-            trainer.search.report(connection, held, [report], lease=LEASE, flush=flush)
+            trainer.search.report(connection, trial, [report], lease=LEASE, flush=flush)
     prepared = {s.split()[1]: s for s in statements if s.startswith("PREPARE")}
     executed = [s for s in statements if not s.startswith("PREPARE")]
     assert flushed(executed, prepared) == (2 if flush else 0)
@@ -163,10 +163,10 @@ def test_two_workers_at_once_draw_from_their_own_numbers(database: Database) -> 
     trainers = [Trainer(database, search(database, study_id, of)) for _ in range(2)]
     for trainer in trainers:
         trainer.search.refresh()
-    held = [trainer.claim() for trainer in trainers]  # both expected the number 0
+    trials = [trainer.claim() for trainer in trainers]  # both expected the number 0
     alone = search(database, study_id, of)
-    assert [h.number for h in held if h is not None] == [0, 1]
-    for h in held:
+    assert [h.number for h in trials if h is not None] == [0, 1]
+    for h in trials:
         assert h is not None
         drawn = alone._proposer.propose(h.number)
         assert alone._proposer.complete(drawn) == h.params

@@ -10,7 +10,7 @@ from sqlalchemy import event, text
 from tests.support.bench import Bench
 from tests.support.searching import launch, spec
 from tuner.commands import changing, reading
-from tuner.database import leases, studies, trials
+from tuner.database import claims, leases, studies
 from tuner.database.engine import Database
 from tuner.errors import SpecError
 from tuner.settings import Settings
@@ -36,9 +36,9 @@ class Studies:
             ids = studies.in_turn(connection, list(self.names), labels=labels, lease=LEASE)
         return [self.names[id_] for id_ in ids]
 
-    def claim(self) -> tuple[str, trials.Claimed]:
+    def claim(self) -> tuple[str, claims.Claim]:
         name = self.in_turn()[0]
-        return name, self.benches[name].held()
+        return name, self.benches[name].claim()
 
 
 def test_the_higher_priority_comes_first(database: Database) -> None:
@@ -48,9 +48,9 @@ def test_the_higher_priority_comes_first(database: Database) -> None:
 
 def test_studies_share_the_devices_evenly(database: Database) -> None:
     of = Studies(database, a=Limits(), b=Limits(), c=Limits())
-    held = [of.claim() for _ in range(9)]
-    assert Counter(name for name, _ in held) == {"a": 3, "b": 3, "c": 3}
-    for name, claimed in held:
+    claims = [of.claim() for _ in range(9)]
+    assert Counter(name for name, _ in claims) == {"a": 3, "b": 3, "c": 3}
+    for name, claimed in claims:
         if name == "b":
             of.benches[name].finish(claimed)
     assert [of.claim()[0] for _ in range(3)] == ["b"] * 3
@@ -78,15 +78,15 @@ def test_only_who_may_have_something_to_give_is_named(database: Database) -> Non
         paused=Limits(),
         free=Limits(priority=-1),
     )
-    held = {name: of.benches[name].held() for name in ("given_out", "busy", "few_epochs")}
-    of.benches["few_seconds"].held()
+    claims = {name: of.benches[name].claim() for name in ("given_out", "busy", "few_epochs")}
+    of.benches["few_seconds"].claim()
     of.benches["paused"].do(
         studies.set_state, of.benches["paused"].id, StudyState.PAUSED, allowed=["active"]
     )
     assert of.in_turn() == ["free"]
     assert of.in_turn(gpu="h200") == ["labelled", "free"]
-    for name, claimed in held.items():  # what is interrupted may go on
-        of.benches[name].do(leases.give_back, claimed, Cause.PREEMPTED)
+    for name, claimed in claims.items():  # what is interrupted may go on
+        of.benches[name].do(leases.requeue, claimed, Cause.PREEMPTED)
     assert set(of.in_turn()) == {"given_out", "busy", "few_epochs", "free"}
 
 
@@ -148,8 +148,8 @@ def test_a_change_is_obeyed_by_the_next_claim(database: Database) -> None:
             ),
             {"id": id_},
         ).scalar_one()
-        claims = [
-            trials.claim(
+        claimed = [
+            claims.claim(
                 connection, id_, worker_id=uuid.uuid4(), key=uuid.uuid4(), lease=LEASE,
                 space_id=space, params=[], labels=labels,
             )
@@ -158,7 +158,7 @@ def test_a_change_is_obeyed_by_the_next_claim(database: Database) -> None:
     assert (study.max_trials, study.priority, study.labels) == (5, 3, {"gpu": "x"})
     assert study.spec is not None
     assert study.spec["resources"]["labels"] == {"gpu": "x"}
-    assert [claim is not None for claim in claims] == [False, True, True]
+    assert [claim is not None for claim in claimed] == [False, True, True]
 
 
 def test_a_finished_study_goes_on_with_a_larger_budget(database: Database) -> None:

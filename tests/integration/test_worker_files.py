@@ -18,7 +18,7 @@ from tuner.database import leases, studies
 from tuner.database.engine import Database
 from tuner.database.readers import feed
 from tuner.errors import DatabaseUnreachableError, SpecError
-from tuner.search.claim import Held
+from tuner.search.claim import ClaimedTrial
 from tuner.settings import Settings
 from tuner.training.cohort import Decision
 from tuner.trials import Cause, Report, TrialState
@@ -37,7 +37,7 @@ def worker(database: Database, tmp_path: Path) -> Worker:
     return made
 
 
-def held(worker: Worker) -> tuple[Held, Path, Path]:
+def held(worker: Worker) -> tuple[ClaimedTrial, Path, Path]:
     """A trial with a network's checkpoint and a folder that own code has saved."""
     (searching,) = worker._searches.values()
     claimed = searching.claim(worker.id, LEASE)
@@ -108,11 +108,11 @@ def test_what_a_lost_attempt_reported_late_is_not_missing(
     worker._on_reports(ours, Reported({first.number: Report(1, 0.1)}, 0))
     assert receive_from_worker(theirs) == Decided({first.number: Decision.GO_ON})
     with worker._database.statement() as connection:
-        leases.give_back(connection, first.claimed, Cause.LOST)
+        leases.requeue(connection, first.claim, Cause.LOST)
     worker._lost(ours, first)
     second = searching.claim(worker.id, LEASE)
     assert second is not None
-    assert (second.number, second.claimed.attempt) == (first.number, 2)
+    assert (second.number, second.claim.attempt) == (first.number, 2)
     other = Executor(ours.slot, ours.process, ours.connection, ours.leash, ready=True)
     worker._train(other, searching, second)
     receive_from_worker(theirs)

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import text
 
 from tests.support import searching
-from tuner.database import leases, spaces, studies, trials
+from tuner.database import claims, leases, results, spaces, studies
+from tuner.database.claims import Claim
 from tuner.database.engine import Database
 from tuner.database.readers import feed
-from tuner.database.trials import Claimed
 from tuner.trials import NO_LABELS, Cause, Limits, Report, Trial, TrialState
 
 LEASE = 3_600.0  # seconds; longer than any test
@@ -52,7 +52,7 @@ class Bench:
             )
             self.space = spaces.ensure(connection, self.id, DISTRIBUTIONS)
 
-    def claim(
+    def try_claim(
         self,
         worker: uuid.UUID | None = None,
         *,
@@ -60,9 +60,9 @@ class Bench:
         key: uuid.UUID | None = None,
         x: float = 0.5,
         labels: Mapping[str, str] = NO_LABELS,
-    ) -> Claimed | None:
+    ) -> Claim | None:
         with self.database.statement() as connection:
-            return trials.claim(
+            return claims.claim(
                 connection,
                 self.id,
                 worker_id=worker or uuid.uuid4(),
@@ -73,18 +73,18 @@ class Bench:
                 labels=labels,
             )
 
-    def held(self, **arguments: Any) -> Claimed:
-        claimed = self.claim(**arguments)
-        assert claimed is not None
-        return claimed
+    def claim(self, **arguments: Any) -> Claim:
+        claim = self.try_claim(**arguments)
+        assert claim is not None
+        return claim
 
     def do(self, function: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
         with self.database.statement() as connection:
             return function(connection, *arguments, **more)
 
-    def finish(self, held: Claimed, state: TrialState = TrialState.COMPLETE, **more: Any) -> None:
+    def finish(self, claim: Claim, state: TrialState = TrialState.COMPLETE, **more: Any) -> None:
         values = [0.5] if state is TrialState.COMPLETE else None
-        self.do(trials.finish, held, state, values, **more)
+        self.do(results.finish, claim, state, values, **more)
 
     def trials(self) -> list[Trial]:
         found: list[Trial] = self.do(feed.load, self.id)
@@ -106,7 +106,7 @@ class Bench:
         with self.database.statement() as connection:
             connection.execute(text("ANALYZE tuner.trials"))
 
-    def lose(self, held: Claimed) -> None:
+    def lose(self, claim: Claim) -> None:
         """End the lease of a trial as if its worker had been silent for long."""
         with self.database.transaction() as connection:
             connection.execute(
@@ -114,9 +114,9 @@ class Bench:
                     "UPDATE tuner.trials SET lease_until = clock_timestamp() - interval '1 s' "
                     "WHERE id = :id"
                 ),
-                {"id": held.id},
+                {"id": claim.id},
             )
-        assert [number for _, number, _ in self.do(leases.reap)] == [held.number]
+        assert [number for _, number, _ in self.do(leases.reap)] == [claim.number]
 
 
 ROLLED_BACK = "never to be seen"
@@ -125,7 +125,7 @@ ROLLED_BACK = "never to be seen"
 def one_trial(bench: Bench, rng: random.Random) -> None:
     """Claim, report, and end in one of the ways; commits overtake each other, some roll back."""
     with bench.database.transaction() as connection:
-        claimed = trials.claim(
+        claimed = claims.claim(
             connection,
             bench.id,
             worker_id=uuid.uuid4(),
@@ -137,10 +137,10 @@ def one_trial(bench: Bench, rng: random.Random) -> None:
         if claimed is None:
             return
     for step in range(1, rng.randint(1, 4)):
-        bench.do(trials.report, claimed, [Report(step, rng.random())], lease=LEASE)
+        bench.do(results.report, claimed, [Report(step, rng.random())], lease=LEASE)
     if rng.random() < 0.3:
         with suppress(ZeroDivisionError), bench.database.transaction() as connection:
-            trials.finish(
+            results.finish(
                 connection, claimed, TrialState.FAILED, cause=Cause.DIVERGED, message=ROLLED_BACK
             )
             raise ZeroDivisionError
@@ -150,9 +150,9 @@ def one_trial(bench: Bench, rng: random.Random) -> None:
         for _ in range(rng.randint(0, 20)):
             connection.execute(text("SELECT count(*) FROM tuner.trials"))
         if rng.random() < 0.2:
-            leases.give_back(connection, claimed, Cause.PREEMPTED)
+            leases.requeue(connection, claimed, Cause.PREEMPTED)
         else:
-            trials.finish(connection, claimed, TrialState.COMPLETE, [rng.random()])
+            results.finish(connection, claimed, TrialState.COMPLETE, [rng.random()])
 
 
 def in_rows(bench: Bench) -> tuple[int, float]:

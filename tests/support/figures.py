@@ -3,7 +3,7 @@
 import uuid
 
 from benchmarks import fill
-from tuner.database import hints, spaces, trials
+from tuner.database import claims, hints, results, spaces
 from tuner.database.engine import Database
 from tuner.search.distributions import as_json, distribution
 from tuner.trials import Report, TrialState
@@ -13,7 +13,7 @@ def finished_trial(database: Database, study: int) -> int:
     """A trial from its claim to its result, told as a worker tells."""
     space = {name: distribution(parameter) for name, parameter in fill.SHOWN.items()}
     with database.transaction() as connection:
-        claimed = trials.claim(
+        claimed = claims.claim(
             connection,
             study,
             worker_id=uuid.uuid4(),
@@ -24,8 +24,8 @@ def finished_trial(database: Database, study: int) -> int:
         )
     assert claimed is not None
     with database.statement() as connection:
-        trials.report(connection, claimed, [Report(1, 0.5)], lease=60.0)
+        results.report(connection, claimed, [Report(1, 0.5)], lease=60.0)
     with database.statement() as connection:
-        trials.finish(connection, claimed, TrialState.COMPLETE, [0.75])
+        results.finish(connection, claimed, TrialState.COMPLETE, [0.75])
         hints.send(connection, hints.TRIALS, [study])
     return claimed.number

@@ -6,7 +6,7 @@ from typing import Any
 from tuner.database import studies
 from tuner.database.engine import Database
 from tuner.families import confirm
-from tuner.search.claim import Held, Search
+from tuner.search.claim import ClaimedTrial, Search
 from tuner.study_file.load import loads
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import Report, TrialState
@@ -48,18 +48,20 @@ class Trainer:
         self.search = of
         self._database = database
 
-    def claim(self) -> Held | None:
+    def claim(self) -> ClaimedTrial | None:
         return self.search.claim(self.id, LEASE)
 
-    def report(self, held: Held, step: int, value: float) -> bool:
+    def report(self, trial: ClaimedTrial, step: int, value: float) -> bool:
         """Whether the trial is to be pruned."""
         report = Report(step, value)
-        pruned = self.search.should_prune(held, report)
+        pruned = self.search.should_prune(trial, report)
         with self._database.statement() as connection:
-            self.search.report(connection, held, [report], lease=LEASE)
+            self.search.report(connection, trial, [report], lease=LEASE)
         return pruned
 
-    def finish(self, held: Held, state: TrialState = TrialState.COMPLETE, **result: Any) -> None:
+    def finish(
+        self, trial: ClaimedTrial, state: TrialState = TrialState.COMPLETE, **result: Any
+    ) -> None:
         result.setdefault("values", [0.5] if state is TrialState.COMPLETE else None)
         with self._database.statement() as connection:
-            self.search.finish(connection, held, state, **result)
+            self.search.finish(connection, trial, state, **result)

@@ -53,9 +53,9 @@ class Bench:
     def claim(self, executor: Executor, batch_size: int, optimizer: str = "sgd") -> bool:
         """Give an executor a trial; whether it may start."""
         params = {"batch_size": batch_size, "optimizer": optimizer, "learning_rate": 0.7}
-        held: Any = SimpleNamespace(params=params)
+        trial: Any = SimpleNamespace(params=params)
         executor.study_id, executor.resources = 1, self.resources
-        executor.bound = self.admission.bound(self.search, held, executor.slot)
+        executor.bound = self.admission.bound(self.search, trial, executor.slot)
         return self.admission.may_start(executor, self.executors)
 
     def has_room(self, executor: Executor) -> bool:

@@ -8,7 +8,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-CONSTRAINT = "constraints:"  # with what follows a system attribute's key
+from tuner.database.storable_text import is_storable
+
+CONSTRAINT = "constraints:"  # the start of a system attribute's key, in Optuna's words
+# Of a trial that no device had the memory for. Above 0, the constraint is violated.
+INFEASIBLE = CONSTRAINT + "memory"
+QUEUED_SEED = "tuner:seed"  # the seed that a trial was queued with
 # In SQL: the system attributes of those trials that have any, by number.
 CONSTRAINED = f"""
     json_object_agg(number, system_attrs) FILTER (
@@ -43,15 +48,5 @@ def violate_constraints(stored: Mapping[str, str]) -> bool:
 
 
 def unstorable(names: Iterable[str]) -> Iterator[str]:
-    """The names of attributes or studies that PostgreSQL's text cannot hold."""
-    for name in names:
-        if "\0" in name or not (name.isascii() or _is_unicode(name)):
-            yield name
-
-
-def _is_unicode(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    """Yield the names of attributes or studies that PostgreSQL's text cannot hold."""
+    return (name for name in names if not is_storable(name))

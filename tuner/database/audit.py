@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from tuner.database.trials import storable
+from tuner.database.storable_text import replace_unstorable
 
 LENGTH = 500  # characters of a detail
 
@@ -42,10 +42,10 @@ class Entry:
 def write(connection: Connection, *, actor: str, action: str, status: int, detail: str) -> None:
     """Add an entry."""
     arguments = {
-        "actor": storable(actor),
-        "action": storable(action[:LENGTH]),
+        "actor": replace_unstorable(actor),
+        "action": replace_unstorable(action[:LENGTH]),
         "status": status,
-        "detail": storable(detail[:LENGTH]),
+        "detail": replace_unstorable(detail[:LENGTH]),
     }
     connection.execute(_WRITE, arguments)
 

@@ -9,7 +9,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from tuner.database.trials import INFEASIBLE, Claimed, fence, storable
+from tuner.database.attributes import INFEASIBLE
+from tuner.database.claims import Claim, fence
+from tuner.database.storable_text import replace_unstorable
 from tuner.trials import Cause, TrialState
 
 # Of a study that counts device seconds, a trial's are reserved ahead, as far as its lease reaches.
@@ -110,7 +112,7 @@ def _interrupt(which: str) -> str:
 
 
 _REAP = text(_interrupt("t.lease_until < clock_timestamp()"))
-_GIVE_BACK = text(_interrupt("t.id = :id AND t.attempt = :attempt AND t.worker_id = :worker"))
+_REQUEUE = text(_interrupt("t.id = :id AND t.attempt = :attempt AND t.worker_id = :worker"))
 _KILL = text(_interrupt("t.study_id = :study AND t.number = :number"))
 # one that was enqueued and never claimed has taken nothing of a budget
 _CANCEL = text("""
@@ -134,9 +136,9 @@ def renew(
     return {r.id: (r.attempt, None if r.paid is None else float(r.paid)) for r in rows}
 
 
-def give_back(
+def requeue(
     connection: Connection,
-    held: Claimed,
+    claim: Claim,
     cause: Cause,
     *,
     message: str | None = None,
@@ -147,12 +149,12 @@ def give_back(
     Returns its new state, FAILED if it ended so too often; None if it was not held any more.
     """
     row = connection.execute(
-        _GIVE_BACK,
+        _REQUEUE,
         {
-            **fence(held),
+            **fence(claim),
             "cause": cause,
-            "message": storable(message),
-            "log_tail": storable(log_tail),
+            "message": message and replace_unstorable(message),
+            "log_tail": log_tail and replace_unstorable(log_tail),
         },
     ).one_or_none()
     return None if row is None else TrialState(row.state)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from tuner.database.trials import storable
+from tuner.database.storable_text import replace_unstorable
 
 _READ = text("SELECT text, author, revision, updated_at FROM tuner.notes WHERE study_id = :study")
 _WRITE = text("""
@@ -43,7 +43,7 @@ def write(connection: Connection, study_id: int, note: str, *, author: str, revi
     statement = _REWRITE if revision else _WRITE
     arguments = {
         "study": study_id,
-        "text": storable(note),
+        "text": replace_unstorable(note),
         "author": author,
         "revision": revision,
     }

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from tuner.database.storable_text import replace_unstorable
+
 Distributions = Sequence[tuple[str, dict[str, Any]]]  # name, Optuna's distribution as JSON
 
 # DO UPDATE, not DO NOTHING, so that the row of whoever was faster is returned
@@ -33,7 +35,7 @@ def stored(distributions: Distributions) -> StoredSpace:
     return StoredSpace(
         digest=hashlib.sha256(whole.encode()).hexdigest(),
         distributions=whole,
-        names=[_storable(name) for name, _ in distributions],
+        names=[replace_unstorable(name) for name, _ in distributions],
         texts=[json.dumps(distribution) for _, distribution in distributions],
     )
 
@@ -42,8 +44,3 @@ def ensure(connection: Connection, study_id: int, distributions: Distributions) 
     """The id of this set of distributions, stored if it is new."""
     row = connection.execute(_ENSURE, {"study": study_id, **stored(distributions)._asdict()}).one()
     return int(row.id)
-
-
-def _storable(name: str) -> str:
-    """A name for the views alone: PostgreSQL's text holds no NUL and no lone surrogates."""
-    return name.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")

@@ -20,10 +20,10 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from tuner.database import spaces, trials
+from tuner.database import claims, results, spaces
+from tuner.database.claims import Claim
 from tuner.database.engine import Database
 from tuner.database.readers.columns import Columns, Reports
-from tuner.database.trials import Claimed
 from tuner.errors import DatabaseUnreachableError
 from tuner.search import pruners
 from tuner.search.distributions import as_json, internal
@@ -44,24 +44,24 @@ CLAIM_BACKOFF = 0.5  # seconds, doubled at each retry
 T_co = TypeVar("T_co", covariant=True)
 
 
-class _Attempt(Protocol[T_co]):
+class _RepeatableClaim(Protocol[T_co]):
     """A claim that can be repeated."""
 
     def __call__(self, *, is_repeated: bool) -> T_co: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ClaimedTrial:
     """A claimed trial with all its parameters, pinned ones included."""
 
-    claimed: Claimed
+    claim: Claim
     params: Mapping[str, ParamValue]
     sent_at: float = 0.0  # monotonic clock: before the claim, from which its lease counts
 
     @property
     def number(self) -> int:
         """The trial's number in its study."""
-        return self.claimed.number
+        return self.claim.number
 
 
 class Search:
@@ -116,7 +116,7 @@ class Search:
 
     def claim(
         self, worker_id: uuid.UUID, lease: float, labels: Mapping[str, str] = NO_LABELS
-    ) -> Held | None:
+    ) -> ClaimedTrial | None:
         """Take the next trial; None when the study gives none. `lease` is in seconds."""
         if self._proposer.is_small:
             return self._claim_in_turn(worker_id, lease, labels)
@@ -144,11 +144,11 @@ class Search:
         if not claimed.resumed:  # known before it is read back
             row = new_row(claimed.id, claimed.number, TrialState.RUNNING, internal(params, space))
             self._history.add(row, space)
-        return Held(claimed, self._proposer.complete(params), self._sent_at)
+        return ClaimedTrial(claimed, self._proposer.complete(params), self._sent_at)
 
     def _claim_in_turn(
         self, worker_id: uuid.UUID, lease: float, labels: Mapping[str, str]
-    ) -> Held | None:
+    ) -> ClaimedTrial | None:
         """Claim of a small space, of which no two workers may draw the same configuration.
 
         Who claims knows all that was claimed before, and nobody claims meanwhile. The draw, which
@@ -163,17 +163,17 @@ class Search:
         key = uuid.uuid4()
         self._sent_at = time.monotonic()
 
-        def claim(*, is_repeated: bool) -> tuple[Claimed, Mapping[str, ParamValue]] | None:
+        def claim(*, is_repeated: bool) -> tuple[Claim, Mapping[str, ParamValue]] | None:
             with self._database.transaction() as connection:
-                trials.take_turn(connection, self.study.id)
+                claims.take_turn(connection, self.study.id)
                 with self._reading():
                     self._history.refresh(connection)
-                claimed = is_repeated and trials.claimed(
+                claimed = is_repeated and claims.find_claim(
                     connection, self.study.id, worker_id=worker_id, key=key
                 )
                 if not claimed:
                     params = self._untried(drawn, expected)
-                    claimed = trials.claim(
+                    claimed = claims.claim(
                         connection,
                         self.study.id,
                         worker_id=worker_id,
@@ -191,7 +191,7 @@ class Search:
                         params = self._proposer.propose(claimed.number, claimed.fixed_params)
                         space_id = self._ensure(connection, params)
                         stored = self._internal(params)
-                        trials.set_params(connection, claimed, space_id=space_id, params=stored)
+                        claims.set_params(connection, claimed, space_id=space_id, params=stored)
                         return claimed, params
                 known = self._history.get(claimed.number)
                 assert known is not None
@@ -205,7 +205,7 @@ class Search:
             state, space = TrialState.RUNNING, self._proposer.distributions(params)
             row = new_row(claimed.id, claimed.number, state, self._internal(params))
             self._history.add(row, space)
-        return Held(claimed, self._proposer.complete(params), self._sent_at)
+        return ClaimedTrial(claimed, self._proposer.complete(params), self._sent_at)
 
     @property
     def used_up(self) -> str | None:
@@ -231,48 +231,50 @@ class Search:
     def report(
         self,
         connection: Connection,
-        held: Held,
-        made: Sequence[Report],
+        trial: ClaimedTrial,
+        reports: Sequence[Report],
         *,
         lease: float,
         flush: bool = False,
     ) -> None:
-        """Store reports and renew the lease; LeaseLostError if the trial is not held any more.
+        """Store reports and renew the lease; LeaseLostError if this worker lost the trial.
 
-        A single statement, as `finish`.
+        A single statement, as is `finish`.
         """
-        trials.report(connection, held.claimed, made, lease=lease, flush=flush, via=self._along())
+        results.report(
+            connection, trial.claim, reports, lease=lease, flush=flush, execute=self._execution()
+        )
 
     def finish(
         self,
         connection: Connection,
-        held: Held,
+        trial: ClaimedTrial,
         state: TrialState,
         values: Sequence[float] | None = None,
         *,
-        made: Sequence[Report] = (),
+        reports: Sequence[Report] = (),
         cause: Cause | None = None,
         message: str | None = None,
         log_tail: str | None = None,
         user_attrs: Mapping[str, Any] | None = None,
     ) -> None:
-        """End a held trial, with the last reports that it has `made`; twice is no error.
+        """End a trial of this worker and store its last `reports`; finishing twice is no error.
 
-        LeaseLostError if it is not held any more.
+        LeaseLostError if this worker no longer holds it.
         """
-        trials.finish(
+        results.finish(
             connection,
-            held.claimed,
+            trial.claim,
             state,
             values,
-            made=made,
+            reports=reports,
             cause=cause,
             message=message,
             log_tail=log_tail,
             user_attrs=user_attrs,
-            via=self._along(),
+            execute=self._execution(),
         )
-        known = self._history.record(held.number)
+        known = self._history.record(trial.number)
         if known is not None and state is not TrialState.PRUNED:  # that needs its reports as well
             row = known.row._replace(
                 state=state,
@@ -281,10 +283,10 @@ class Search:
             )
             self._history.add(row, known.space)
 
-    def should_prune(self, held: Held, report: Report) -> bool:
-        """Take note of a report of an own trial; whether the trial ends here."""
-        self._pruner.observe(held.number, report.step, report.value)
-        return self._pruner.should_prune(held.number, report.step, report.value)
+    def should_prune(self, trial: ClaimedTrial, report: Report) -> bool:
+        """Take note of a report of this worker's own trial; whether to prune the trial now."""
+        self._pruner.observe(trial.number, report.step, report.value)
+        return self._pruner.should_prune(trial.number, report.step, report.value)
 
     def reason_to_end(self) -> str | None:
         """Why the study is over before its budget is used; else None."""
@@ -292,11 +294,11 @@ class Search:
             self.refresh_if_old()
         return self._ending.reason()
 
-    def _along(self) -> trials.Via:
-        """How to write: with a look at what others have done, if the last one was a while ago."""
-        return self._write_and_read if self._is_old() else trials.alone
+    def _execution(self) -> results.Execute:
+        """How to write: polling for other workers' changes too, if the last poll is a while ago."""
+        return self._write_and_poll if self._is_old() else results.without_poll
 
-    def _write_and_read(
+    def _write_and_poll(
         self, connection: Connection, write: str, arguments: Mapping[str, Any]
     ) -> bool:
         with self._reading():
@@ -308,17 +310,17 @@ class Search:
         lease: float,
         labels: Mapping[str, str],
         params: Mapping[str, ParamValue],
-    ) -> Claimed | None:
+    ) -> Claim | None:
         key = uuid.uuid4()
         space_id = self._space_id(params)
         self._sent_at = time.monotonic()  # not of a repetition: what the first has claimed counts
 
-        def insert(*, is_repeated: bool) -> Claimed | None:
+        def insert(*, is_repeated: bool) -> Claim | None:
             with self._database.statement() as connection:
-                found = is_repeated and trials.claimed(
+                found = is_repeated and claims.find_claim(
                     connection, self.study.id, worker_id=worker_id, key=key
                 )
-                return found or trials.claim(
+                return found or claims.claim(
                     connection,
                     self.study.id,
                     worker_id=worker_id,
@@ -332,7 +334,7 @@ class Search:
         return self._retried(insert)
 
     @staticmethod
-    def _retried(claim: _Attempt[T_co]) -> T_co:
+    def _retried(claim: _RepeatableClaim[T_co]) -> T_co:
         """What a claim returns; one whose answer was lost is repeated, for it may have happened."""
         for attempt in range(CLAIM_RETRIES + 1):
             try:
@@ -354,13 +356,13 @@ class Search:
         distributions = as_json(self._proposer.distributions(params))
         return spaces.ensure(connection, self.study.id, distributions)
 
-    def _set_params(self, claimed: Claimed, params: Mapping[str, ParamValue]) -> None:
+    def _set_params(self, claimed: Claim, params: Mapping[str, ParamValue]) -> None:
         distributions = self._proposer.distributions(params)
         space_id = self._space_id(
             params
         )  # asks the database: before the worker's connection is taken
         with self._database.statement() as connection:
-            trials.set_params(
+            claims.set_params(
                 connection,
                 claimed,
                 space_id=space_id,

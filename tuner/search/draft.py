@@ -19,7 +19,7 @@ from optuna.study._frozen import FrozenStudy  # the type that BaseStorage promis
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from tuner.database.trials import INFEASIBLE
+from tuner.database.attributes import INFEASIBLE
 from tuner.search.directions import optuna_direction
 from tuner.search.history import History
 from tuner.search.sample import Sample

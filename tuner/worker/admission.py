@@ -10,7 +10,7 @@ nothing is known starts at once.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tuner.search.claim import Held, Search
+from tuner.search.claim import ClaimedTrial, Search
 from tuner.study_file.study import Resources
 from tuner.trials import ParamValue
 from tuner.worker.devices import Slot, memory
@@ -36,9 +36,9 @@ class Admission:
         if peak > 0:
             self._of(search, device).learn(_shape(search, params), peak)
 
-    def bound(self, search: Search, held: Held, slot: Slot) -> int | None:
+    def bound(self, search: Search, trial: ClaimedTrial, slot: Slot) -> int | None:
         """Bytes that the trial will take at most; None if nothing is known."""
-        found = self._of(search, slot.name).bound(_shape(search, held.params))
+        found = self._of(search, slot.name).bound(_shape(search, trial.params))
         return 0 if found is None and slot.kind == "cpu" else found
 
     def _of(self, search: Search, device: str) -> Peaks:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tuner import processes
 from tuner.artifacts import LOG_FILE
 from tuner.errors import ExecutorError, overwritten
-from tuner.search.claim import Held
+from tuner.search.claim import ClaimedTrial
 from tuner.settings import executor_environment
 from tuner.study_file.study import Resources
 from tuner.worker.deadlines import Deadline
@@ -39,7 +39,9 @@ class Executor:
     connection: Connection
     leash: socket.socket  # readable when the guard has ended, and with it all that it guards
     ready: bool = False
-    held: dict[int, Held] = field(default_factory=dict)  # by number: the cohort's unfinished trials
+    held: dict[int, ClaimedTrial] = field(
+        default_factory=dict
+    )  # by number: the cohort's unfinished trials
     study_id: int | None = None
     threads: int = 1  # of the cohort
     folders: dict[int, Path] = field(default_factory=dict)  # by number, of the cohort's attempts

@@ -19,11 +19,11 @@ from typing import Any
 
 from tuner import __version__, artifacts
 from tuner.data import evict
-from tuner.database import devices, hints, leases, studies, trials, workers
+from tuner.database import devices, hints, leases, results, studies, workers
 from tuner.database.engine import Database
 from tuner.errors import DatabaseUnreachableError, StudyNotFoundError
 from tuner.logs import log_context
-from tuner.search.claim import Held, Search
+from tuner.search.claim import ClaimedTrial, Search
 from tuner.settings import Settings
 from tuner.study_file.code import OWN
 from tuner.study_file.seeds import trial_seed
@@ -318,7 +318,9 @@ class Worker:
             _log.info("%s: removed from the cache, which was too large", removed.name)
 
     def _renew(self) -> None:
-        held = [h.claimed for executor in self._pool.executors for h in executor.held.values()]
+        held = [
+            trial.claim for executor in self._pool.executors for trial in executor.held.values()
+        ]
         if not held:
             return
         sent_at = time.monotonic()
@@ -331,8 +333,8 @@ class Worker:
             )
         for executor in self._pool.executors:
             for trial in list(executor.held.values()):
-                attempt, paid = still.get(trial.claimed.id, (None, None))
-                if attempt != trial.claimed.attempt:
+                attempt, paid = still.get(trial.claim.id, (None, None))
+                if attempt != trial.claim.attempt:
                     self._lost(executor, trial)
                     continue
                 self._hold(executor, sent_at, paid)
@@ -392,14 +394,14 @@ class Worker:
     def _on_death(self, executor: Executor, message: str) -> None:
         """Its trials go back to the queue, unless they have had their time."""
         killed = executor.killed
-        for held in list(executor.held.values()):
+        for trial in list(executor.held.values()):
             if killed is None:
                 cause = Cause.PREEMPTED if executor.stopping else Cause.LOST
-                self._give_back(executor, held, cause, message)
+                self._requeue(executor, trial, cause, message)
             elif killed.cause is Cause.TIMEOUT:
-                self._on_failed(executor, held.number, Cause.TIMEOUT, killed.message)
+                self._on_failed(executor, trial.number, Cause.TIMEOUT, killed.message)
             else:
-                self._give_back(executor, held, killed.cause, killed.message)
+                self._requeue(executor, trial, killed.cause, killed.message)
 
     def _handle(self, executor: Executor, message: FromExecutor) -> None:
         self._heard(executor)
@@ -443,10 +445,10 @@ class Worker:
                 continue
             if search.reason_to_end() is not None:
                 continue
-            held = search.claim(self.id, self._settings.lease_seconds, self._labels)
-            if held is not None:
+            trial = search.claim(self.id, self._settings.lease_seconds, self._labels)
+            if trial is not None:
                 self._is_dry = False
-                self._train(executor, search, held)
+                self._train(executor, search, trial)
                 return
         self._is_dry = True
         self._next["claim"] = time.monotonic() + POLL
@@ -491,21 +493,21 @@ class Worker:
         if ended:
             self._next["studies"] = 0.0
 
-    def _train(self, executor: Executor, search: Search, held: Held) -> None:
+    def _train(self, executor: Executor, search: Search, trial: ClaimedTrial) -> None:
         spec, study = search.spec, search.study
         self._changed.add(study.id)
-        folders = self._folders(held)
+        folders = self._folders(trial)
         executor.study_id = study.id
         executor.resources = spec.resources
         executor.others = spec.objective.metrics[1:]
         executor.threads = spec.resources.threads or self._admission.threads(
             executor, self._pool.executors
         )
-        executor.bound = self._admission.bound(search, held, executor.slot)
-        executor.alone = held.claimed.alone
-        executor.held = {held.number: held}
-        executor.folders = {held.number: folders[0]}
-        executor.earlier = {held.number: folders[1:]}
+        executor.bound = self._admission.bound(search, trial, executor.slot)
+        executor.alone = trial.claim.exclusive
+        executor.held = {trial.number: trial}
+        executor.folders = {trial.number: folders[0]}
+        executor.earlier = {trial.number: folders[1:]}
         executor.waiting = Train(
             Cohort(
                 study=study.name,
@@ -522,13 +524,13 @@ class Worker:
                 cache=self._settings.data_cache,
                 tasks=(
                     Task(
-                        number=held.number,
-                        attempt=held.claimed.attempt,
-                        params=held.params,
+                        number=trial.number,
+                        attempt=trial.claim.attempt,
+                        params=trial.params,
                         seed=(
-                            trial_seed(spec, held.number)
-                            if held.claimed.seed is None
-                            else held.claimed.seed
+                            trial_seed(spec, trial.number)
+                            if trial.claim.seed is None
+                            else trial.claim.seed
                         ),
                         folder=folders[0],
                         earlier=tuple(folders[1:]),
@@ -539,14 +541,14 @@ class Worker:
                 others=spec.objective.metrics[1:],
             )
         )
-        self._hold(executor, held.sent_at, held.claimed.paid)
+        self._hold(executor, trial.sent_at, trial.claim.paid)
         self._start_if_it_fits(executor)
 
-    def _folders(self, held: Held) -> list[Path]:
+    def _folders(self, trial: ClaimedTrial) -> list[Path]:
         """The folders of the trial's attempts, the latest first."""
         return [
-            artifacts.attempt_folder(self._settings, held.claimed.study_id, held.number, attempt)
-            for attempt in range(held.claimed.attempt, 0, -1)
+            artifacts.attempt_folder(self._settings, trial.claim.study_id, trial.number, attempt)
+            for attempt in range(trial.claim.attempt, 0, -1)
         ]
 
     def _start_if_it_fits(self, executor: Executor) -> None:
@@ -576,69 +578,69 @@ class Worker:
                 journal.note(executor.folders[number], report)
         executor.send(Decided(decisions))  # first: training goes on while the reports are stored
         for number, report in message.reports.items():
-            held = executor.held.get(number)
-            if held is None:
+            trial = executor.held.get(number)
+            if trial is None:
                 continue
-            self._store_missing(executor, held)
-            search = self._searches.get(held.claimed.study_id)
+            self._store_missing(executor, trial)
+            search = self._searches.get(trial.claim.study_id)
             write = (
-                partial(trials.report, held=held.claimed, **self._how_to_report)
+                partial(results.report, claim=trial.claim, **self._how_to_report)
                 if search is None  # the study has ended
-                else partial(search.report, held=held, **self._how_to_report)
+                else partial(search.report, trial=trial, **self._how_to_report)
             )
-            self._outbox.report(held.claimed.id, report, write, *self._told(executor, held))
+            self._outbox.report(trial.claim.id, report, write, *self._told(executor, trial))
             if decisions[number] is Decision.PRUNE:
                 executor.held.pop(number, None)
                 values = [report.value] if math.isfinite(report.value) else None
-                attrs = self._attrs(executor, held, report.metrics, message.peak)
-                self._finish(executor, held, TrialState.PRUNED, values=values, user_attrs=attrs)
+                attrs = self._attrs(executor, trial, report.metrics, message.peak)
+                self._finish(executor, trial, TrialState.PRUNED, values=values, user_attrs=attrs)
 
-    def _store_missing(self, executor: Executor, held: Held) -> None:
+    def _store_missing(self, executor: Executor, trial: ClaimedTrial) -> None:
         """At an attempt's first word: store what those before it reported and the database lacks.
 
         Not earlier. It has chosen its checkpoint by then, and whoever wrote that had noted its
         reports before: also an executor that had lost the trial and was still alive.
         """
-        made = journal.noted(executor.earlier.pop(held.number, ()))
-        if made:
+        reports = journal.noted(executor.earlier.pop(trial.number, ()))
+        if reports:
             missing = partial(
-                trials.report_missing, held=held.claimed, made=made, **self._how_to_report
+                results.report_missing, claim=trial.claim, reports=reports, **self._how_to_report
             )
             self._outbox.put(
-                held.claimed.id, missing, *self._told(executor, held), is_asynchronous=True
+                trial.claim.id, missing, *self._told(executor, trial), is_asynchronous=True
             )
 
     def _decide(self, executor: Executor, number: int, report: Report) -> Decision:
-        held = executor.held.get(number)
-        if held is None:
+        trial = executor.held.get(number)
+        if trial is None:
             return Decision.STOP
-        search = self._searches.get(held.claimed.study_id)
+        search = self._searches.get(trial.claim.study_id)
         if search is not None and report.step >= (search.spec.budget.epochs or math.inf):
             return Decision.GO_ON  # it finishes now
         if executor.stopping:
             return Decision.STOP
         if search is None:
             return Decision.GO_ON
-        return Decision.PRUNE if search.should_prune(held, report) else Decision.GO_ON
+        return Decision.PRUNE if search.should_prune(trial, report) else Decision.GO_ON
 
     def _on_finished(self, executor: Executor, message: Finished) -> None:
-        held = executor.held.get(message.number)
-        if held is None:
+        trial = executor.held.get(message.number)
+        if trial is None:
             return
-        attrs = self._attrs(executor, held, message.measured, message.peak)
+        attrs = self._attrs(executor, trial, message.measured, message.peak)
         measured = {**message.measured, **{name: attrs[name] for name in COSTS if name in attrs}}
         values = [message.value]
         for name in executor.others:
             value = measured.get(name)
             if value is None or not math.isfinite(value):
                 cause = Cause.USER_ERROR if value is None else Cause.DIVERGED
-                self._on_failed(executor, held.number, cause, _no_value(name, value))
+                self._on_failed(executor, trial.number, cause, _no_value(name, value))
                 return
             values.append(value)
-        self._store_missing(executor, held)
-        del executor.held[held.number]
-        search = self._searches.get(held.claimed.study_id)
-        self._finish(executor, held, TrialState.COMPLETE, values=values, user_attrs=attrs)
+        self._store_missing(executor, trial)
+        del executor.held[trial.number]
+        search = self._searches.get(trial.claim.study_id)
+        self._finish(executor, trial, TrialState.COMPLETE, values=values, user_attrs=attrs)
         if search is not None:
             self._weights.add(
                 search.study.id,
@@ -648,41 +650,41 @@ class Worker:
             )
 
     def _attrs(
-        self, executor: Executor, held: Held, measured: Mapping[str, float], peak: int
+        self, executor: Executor, trial: ClaimedTrial, measured: Mapping[str, float], peak: int
     ) -> dict[str, Any]:
         """On what a trial ran, what it took of it and what else it costs."""
         device = executor.slot.name
-        search = self._searches.get(held.claimed.study_id)
+        search = self._searches.get(trial.claim.study_id)
         if search is not None:
-            self._admission.learn(search, held.params, device, peak)
+            self._admission.learn(search, trial.params, device, peak)
         taken = {"peak_bytes": peak} if peak else {}  # a command's is not known
         costs: dict[str, Any] = {name: measured[name] for name in COSTS if name in measured}
         if peak:
             costs.setdefault(PEAK_MEMORY, peak / 2**20)
-        if executor.is_new_to(held.claimed.study_id):
+        if executor.is_new_to(trial.claim.study_id):
             costs[COLD_START] = True
-        if held.claimed.seed is not None:
-            costs[SEED] = held.claimed.seed
+        if trial.claim.seed is not None:
+            costs[SEED] = trial.claim.seed
         return {"device": device, "threads": executor.threads, **taken, **costs}
 
     def _on_failed(self, executor: Executor, number: int, cause: Cause, message: str) -> None:
-        held = executor.held.pop(number, None)
-        if held is None:
+        trial = executor.held.pop(number, None)
+        if trial is None:
             return
         if cause is Cause.OUT_OF_MEMORY:
             executor.is_worn = True
-            self._give_back(executor, held, cause, message)  # the database knows whether again
+            self._requeue(executor, trial, cause, message)  # the database knows whether again
             return
-        self._store_missing(executor, held)
+        self._store_missing(executor, trial)
         self._finish(
             executor,
-            held,
+            trial,
             TrialState.FAILED,
             cause=cause,
             message=message,
             log_tail=executor.log_tail(number),
         )
-        self._failing.add(held.claimed.study_id)
+        self._failing.add(trial.claim.study_id)
 
     def _pause_failing(self) -> None:
         """After trials have failed: enough in a row from one cause pause their study."""
@@ -692,12 +694,12 @@ class Worker:
         self._failing.clear()
 
     def _on_done(self, executor: Executor, message: Done) -> None:
-        for held in list(executor.held.values()):
+        for trial in list(executor.held.values()):
             if executor.stopping:
-                self._give_back(executor, held, Cause.PREEMPTED, "the study or worker was stopped")
+                self._requeue(executor, trial, Cause.PREEMPTED, "the study or worker was stopped")
             else:
                 said = "the family ended without a result"
-                self._on_failed(executor, held.number, Cause.USER_ERROR, said)
+                self._on_failed(executor, trial.number, Cause.USER_ERROR, said)
         assert executor.study_id is not None
         executor.count_cohort(executor.study_id, message.held)
         executor.is_worn |= message.worn
@@ -711,13 +713,13 @@ class Worker:
             _log.info("an executor is replaced after %d cohorts", executor.cohorts)
             self._pool.replace(executor)
 
-    def _lost(self, executor: Executor, held: Held) -> None:
+    def _lost(self, executor: Executor, trial: ClaimedTrial) -> None:
         """Somebody else has the trial: the executor leaves it, or is killed soon."""
-        with log_context(study=held.claimed.study_id, trial=held.number):
-            _log.warning("attempt %d: lease lost", held.claimed.attempt)
-        if executor.held.get(held.number) is not held:  # it has left it already
+        with log_context(study=trial.claim.study_id, trial=trial.number):
+            _log.warning("attempt %d: lease lost", trial.claim.attempt)
+        if executor.held.get(trial.number) is not trial:  # it has left it already
             return
-        del executor.held[held.number]
+        del executor.held[trial.number]
         if not executor.held:
             executor.stopping = True
             until = time.monotonic() + LOST_GRACE
@@ -726,53 +728,57 @@ class Worker:
 
     # Writes
 
-    def _finish(self, executor: Executor, held: Held, state: TrialState, **result: Any) -> None:
-        search = self._searches.get(held.claimed.study_id)
+    def _finish(
+        self, executor: Executor, trial: ClaimedTrial, state: TrialState, **result: Any
+    ) -> None:
+        search = self._searches.get(trial.claim.study_id)
         write = (
-            partial(trials.finish, held=held.claimed, state=state, **result)
+            partial(results.finish, claim=trial.claim, state=state, **result)
             if search is None
-            else partial(search.finish, held=held, state=state, **result)
+            else partial(search.finish, trial=trial, state=state, **result)
         )
-        stored = partial(self._remove_files, held, state, **result)
-        self._outbox.end(held.claimed.id, write, *self._told(executor, held, stored))
+        stored = partial(self._remove_files, trial, state, **result)
+        self._outbox.end(trial.claim.id, write, *self._told(executor, trial, stored))
 
     def _remove_files(
-        self, held: Held, state: TrialState, *, cause: Cause | None = None, **_: Any
+        self, trial: ClaimedTrial, state: TrialState, *, cause: Cause | None = None, **_: Any
     ) -> None:
         """What nobody needs once the trial's end is stored: before that, an attempt may follow."""
         is_over = cause in (None, Cause.DIVERGED)  # other failures may be tried again
         if is_over:
-            artifacts.remove_checkpoints(self._folders(held))
+            artifacts.remove_checkpoints(self._folders(trial))
         if is_over and state is not TrialState.COMPLETE:
-            artifacts.remove_own_files(self._folders(held))
+            artifacts.remove_own_files(self._folders(trial))
 
-    def _give_back(self, executor: Executor, held: Held, cause: Cause, message: str | None) -> None:
-        executor.held.pop(held.number, None)
-        tail = executor.log_tail(held.number)
+    def _requeue(
+        self, executor: Executor, trial: ClaimedTrial, cause: Cause, message: str | None
+    ) -> None:
+        executor.held.pop(trial.number, None)
+        tail = executor.log_tail(trial.number)
         write = partial(
-            leases.give_back, held=held.claimed, cause=cause, message=message, log_tail=tail
+            leases.requeue, claim=trial.claim, cause=cause, message=message, log_tail=tail
         )
-        self._outbox.put(held.claimed.id, write, *self._told(executor, held))
+        self._outbox.put(trial.claim.id, write, *self._told(executor, trial))
         if cause is not Cause.PREEMPTED:  # it may have been once too often
-            self._failing.add(held.claimed.study_id)
+            self._failing.add(trial.claim.study_id)
         self._next["claim"] = 0.0
 
     def _told(
-        self, executor: Executor, held: Held, stored: Callable[[], None] = lambda: None
+        self, executor: Executor, trial: ClaimedTrial, stored: Callable[[], None] = lambda: None
     ) -> tuple[Callable[[], None], Callable[[], None]]:
         """What to do where a write about the trial is refused, and where it is `stored`."""
 
         def done() -> None:
-            self._changed.add(held.claimed.study_id)
+            self._changed.add(trial.claim.study_id)
             stored()
 
-        return partial(self._lost, executor, held), done
+        return partial(self._lost, executor, trial), done
 
     def _shut_down(self) -> None:
         self._pool.kill()
         for executor in self._pool.executors:
-            for held in list(executor.held.values()):
-                self._give_back(executor, held, Cause.PREEMPTED, "the worker was stopped")
+            for trial in list(executor.held.values()):
+                self._requeue(executor, trial, Cause.PREEMPTED, "the worker was stopped")
         until = time.monotonic() + self._settings.lease_seconds
         while not self._outbox.deliver() and time.monotonic() < until:
             time.sleep(0.1)

@@ -37,8 +37,8 @@ _log = logging.getLogger(__name__)
 class WriteReports(Protocol):
     """A single statement that stores reports among what else it writes."""
 
-    def __call__(self, connection: Connected, /, *, made: Sequence[Report]) -> object:
-        """Run it; `made` are in the order in which they were made."""
+    def __call__(self, connection: Connected, /, *, reports: Sequence[Report]) -> object:
+        """Run it; `reports` are in the order in which they were made."""
 
 
 def _nothing() -> None:
@@ -52,7 +52,7 @@ class _Entry:
     on_lost: Callable[[], None]
     on_done: Callable[[], None]
     due: float = 0.0  # monotonic clock
-    made: list[Report] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
     is_report: bool = False
     is_asynchronous: bool = False  # a crash of the server may forget it
 
@@ -99,15 +99,15 @@ class Outbox:
         if before is not None:
             before.due = 0.0
 
-        def alone(connection: Connected, /, *, made: Sequence[Report]) -> object:
+        def without_reports(connection: Connected, /, *, reports: Sequence[Report]) -> object:
             return write(connection)
 
-        self._add(_Entry(trial, alone, on_lost, on_done, is_asynchronous=is_asynchronous))
+        self._add(_Entry(trial, without_reports, on_lost, on_done, is_asynchronous=is_asynchronous))
 
     def report(
         self,
         trial: int,
-        made: Report,
+        report: Report,
         write: WriteReports,
         on_lost: Callable[[], None],
         on_done: Callable[[], None] = _nothing,
@@ -122,7 +122,7 @@ class Outbox:
             )
             self._waiting[trial] = entry
             self._writes.append(entry)
-        entry.made.append(made)
+        entry.reports.append(report)
         self.deliver()
 
     def end(
@@ -137,7 +137,7 @@ class Outbox:
         before = self._waiting.pop(trial, None)
         if before is not None:
             self._writes.remove(before)
-            entry.made = before.made
+            entry.reports = before.reports
         self._add(entry)
 
     def _add(self, entry: _Entry) -> None:
@@ -154,7 +154,7 @@ class Outbox:
                     if self._repeat_if_connected_anew():
                         continue
                     told = entry.on_done
-                    entry.write(connection, made=entry.made)
+                    entry.write(connection, reports=entry.reports)
             except LeaseLostError as error:
                 told = entry.on_lost
                 if told is not _nothing:  # what is repeated may be known to have ended
