@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.support.bench import LEASE, Bench, in_rows
-from tuner.database import leases, results, studies, trials
+from tuner.database import leases, results, serving, studies, study_limits, trials
 from tuner.database.claims import Claim
 from tuner.database.engine import Database
 from tuner.trials import Cause, Limits, Report, StudyState, TrialState
@@ -25,7 +25,7 @@ def report(bench: Bench, claim: Claim, last: int, first: int = 1) -> None:
 
 def set_limits(bench: Bench, **limits: Any) -> None:
     with bench.database.transaction() as connection:
-        studies.set_limits(connection, bench.id, Limits(trial_epochs=EPOCHS, **limits), {})
+        study_limits.set_limits(connection, bench.id, Limits(trial_epochs=EPOCHS, **limits), {})
 
 
 def ago(bench: Bench, claim: Claim, seconds: float) -> None:
@@ -63,7 +63,7 @@ def test_epochs_that_were_not_trained_are_there_for_others(database: Database) -
     last = [Report(EPOCHS - 1, 0.5), Report(EPOCHS, 0.5)]
     bench.finish(third, reports=last)  # with its last reports
     assert bench.study().epochs_issued == 23
-    assert bench.do(studies.finish_if_done, [bench.id], lease=LEASE)
+    assert bench.do(serving.finish_if_done, [bench.id], lease=LEASE)
     assert bench.study().reason == "its 25 epochs are used up but for 2, too few for another trial"
 
 
@@ -116,7 +116,7 @@ def test_what_needs_no_epochs_goes_before_what_needs_more_than_there_are(
     set_limits(bench, max_epochs=15)
     assert bench.claim().number == interrupted.number
     assert bench.try_claim() is None
-    assert bench.do(studies.finish_if_done, [bench.id], lease=LEASE) == []
+    assert bench.do(serving.finish_if_done, [bench.id], lease=LEASE) == []
 
 
 @pytest.mark.parametrize("workers", [8, 32])
@@ -151,7 +151,7 @@ def test_epochs_are_never_exceeded(database: Database, workers: int) -> None:
     issued = bench.study().epochs_issued
     assert issued == in_rows(bench)[0] == sum(len(t.reports) for t in bench.trials())
     assert 300 - EPOCHS < issued <= 300
-    assert bench.do(studies.finish_if_done, [bench.id], lease=LEASE)
+    assert bench.do(serving.finish_if_done, [bench.id], lease=LEASE)
 
 
 # Seconds: so many that a slow machine makes no difference
@@ -208,13 +208,13 @@ def test_what_short_trials_leave_of_the_seconds_is_used(database: Database) -> N
         claim = bench.claim(lease=15000.0)
         ago(bench, claim, 5900.0)
         bench.finish(claim)
-        assert bench.do(studies.finish_if_done, [bench.id], lease=15000.0) == []
+        assert bench.do(serving.finish_if_done, [bench.id], lease=15000.0) == []
     last = bench.claim(lease=15000.0)
     assert last.paid == pytest.approx(2300.0, abs=90.0)
     ago(bench, last, 1800.0)
     bench.finish(last)
     assert bench.try_claim(lease=15000.0) is None
-    assert bench.do(studies.finish_if_done, [bench.id], lease=15000.0) == [bench.id]
+    assert bench.do(serving.finish_if_done, [bench.id], lease=15000.0) == [bench.id]
     reason = bench.study().reason or ""
     used_up = re.fullmatch(
         r"its 20000 GPU seconds are used up but for ([\d.]+), too few for another trial", reason
@@ -233,7 +233,7 @@ def test_a_study_without_seconds_ends_though_a_trial_waits(database: Database) -
     ago(bench, claim, 500.0)
     bench.do(leases.requeue, claim, Cause.PREEMPTED)
     assert bench.try_claim(lease=1500.0) is None
-    assert bench.do(studies.finish_if_done, [bench.id], lease=1500.0)
+    assert bench.do(serving.finish_if_done, [bench.id], lease=1500.0)
     assert bench.study().reason == "its 2000 GPU seconds are used up"
     set_limits(bench, max_seconds=6000.0)  # as `tuner run` with a larger budget
     bench.do(studies.set_state, bench.id, StudyState.ACTIVE, allowed=[StudyState.FINISHED])

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from tests.support import searching
 from tests.support.bench import LEASE, Bench
 from tests.support.waiting import eventually
-from tuner.database import claims, leases, results, studies, trials
+from tuner.database import claims, leases, results, serving, studies, trials
 from tuner.database.engine import Database
 from tuner.database.readers import feed
 from tuner.errors import LeaseLostError
@@ -121,7 +121,7 @@ def test_only_active_studies_give_trials(database: Database, state: StudyState) 
 def test_no_claim_after_the_deadline(database: Database) -> None:
     bench = Bench(database, max_trials=5, hours=0.0)
     assert bench.try_claim() is None
-    assert bench.do(studies.finish_if_done, [bench.id], lease=LEASE)
+    assert bench.do(serving.finish_if_done, [bench.id], lease=LEASE)
     assert bench.study().reason == "its hours are used up"
 
 
@@ -129,11 +129,11 @@ def test_a_study_finishes_when_nothing_of_it_runs(database: Database) -> None:
     bench = Bench(database, max_trials=2)
     first, second = bench.claim(), bench.claim()
     bench.finish(first)
-    assert not bench.do(studies.finish_if_done, [bench.id], lease=LEASE)
+    assert not bench.do(serving.finish_if_done, [bench.id], lease=LEASE)
     bench.do(leases.requeue, second, Cause.PREEMPTED)
-    assert not bench.do(studies.finish_if_done, [bench.id], lease=LEASE)
+    assert not bench.do(serving.finish_if_done, [bench.id], lease=LEASE)
     bench.finish(bench.claim())
-    assert bench.do(studies.finish_if_done, [bench.id], lease=LEASE)
+    assert bench.do(serving.finish_if_done, [bench.id], lease=LEASE)
     assert bench.study().state is StudyState.FINISHED
 
 
@@ -145,7 +145,7 @@ def test_the_reason_of_a_single_trial_and_epoch(database: Database) -> None:
         bench = Bench(database, name=reason, **limits)
         claim = bench.claim()
         bench.finish(claim, reports=[Report(1, 0.5)])
-        assert bench.do(studies.finish_if_done, [bench.id], lease=LEASE)
+        assert bench.do(serving.finish_if_done, [bench.id], lease=LEASE)
         assert bench.study().reason == reason
 
 
@@ -154,7 +154,7 @@ def test_failures_in_a_row_from_one_cause_pause_the_study(database: Database) ->
 
     def fail(cause: Cause) -> bool:
         bench.finish(bench.claim(), TrialState.FAILED, cause=cause, message=f"it was {cause}")
-        return bool(bench.do(studies.pause_if_failing, [bench.id]))
+        return bool(bench.do(serving.pause_if_failing, [bench.id]))
 
     assert [fail(c) for c in (Cause.DIVERGED, Cause.DIVERGED, Cause.USER_ERROR)] == [False] * 3
     bench.finish(bench.claim())
@@ -182,7 +182,7 @@ def test_own_code_whose_first_trials_fail_alike_pauses(
             bench.finish(bench.claim(), TrialState.FAILED, cause=Cause.USER_ERROR, message=message)
         else:
             bench.finish(bench.claim())
-        hit = bench.do(studies.pause_if_failing, [bench.id])
+        hit = bench.do(serving.pause_if_failing, [bench.id])
         assert bool(hit) == (paused and message == messages[-1] and len(bench.trials()) > 1)
     if paused:
         assert bench.study().state is StudyState.PAUSED
@@ -194,7 +194,7 @@ def test_own_code_whose_first_trials_fail_alike_pauses(
 def test_one_failure_is_one_trial(database: Database) -> None:
     bench = Bench(database, max_failures=1, max_trials=20)
     bench.finish(bench.claim(), TrialState.FAILED, cause=Cause.DIVERGED, message="it was nan")
-    assert bench.do(studies.pause_if_failing, [bench.id])
+    assert bench.do(serving.pause_if_failing, [bench.id])
     assert bench.study().reason == "1 trial failed (diverged), the last: it was nan"
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.support.searching import LEASE, Trainer, search
 from tuner.commands import launching, preparing, reading, steering
 from tuner.commands.confirming import REPEATS, Confirmation
-from tuner.database import studies
+from tuner.database import serving, studies
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, TunerError
 from tuner.settings import Settings
@@ -70,7 +70,7 @@ class Home:
             attrs = {TRAINING_SECONDS: 1.0, "device": "cpu", "threads": 1, SEED: seed}
             trainer.finish(trial, values=[value], user_attrs=attrs)
         with self.database.statement() as connection:
-            studies.finish_if_done(connection, [study.id], lease=LEASE)
+            serving.finish_if_done(connection, [study.id], lease=LEASE)
 
     def confirm(self, *, work: Callable[[Study], bool] | None = None, **request: int) -> int | None:
         """The number of the winner; None where it was interrupted."""
@@ -207,7 +207,7 @@ def test_changed_data_is_refused(database: Database, tmp_path: Path) -> None:
     assert trial is not None
     trainer.finish(trial)
     with database.statement() as connection:
-        studies.finish_if_done(connection, [study.id], lease=LEASE)
+        serving.finish_if_done(connection, [study.id], lease=LEASE)
     table.write_text("text,label\n" + "\n".join(rows[1:]))
     contest = Confirmation(database, settings, reading.find(database, "words"), Confirm())
     with pytest.raises(BadInputError, match=r"its data has changed since it was launched"):

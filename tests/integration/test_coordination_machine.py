@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from sqlalchemy import text
 
 from tests.support.bench import LEASE, Bench
-from tuner.database import claims, leases, results, studies, trials
+from tuner.database import claims, leases, results, studies, study_limits, trials
 from tuner.database.claims import Claim
 from tuner.database.engine import Database
 from tuner.errors import LeaseLostError, StudyNotFoundError
@@ -271,7 +271,7 @@ class Machine(RuleBasedStateMachine):
             max_concurrent=concurrent,
         )  # fmt: skip
         with self.database.transaction() as connection:
-            studies.set_limits(connection, self.bench.id, wanted, SPEC)
+            study_limits.set_limits(connection, self.bench.id, wanted, SPEC)
         for trial in self.model.values():
             if epochs is None:
                 trial.charged = None

@@ -95,7 +95,7 @@ def test_workers_on_the_command_line(
     assert (one["host"], one["pid"]) == ("h", 7)
     assert one["devices"][1]["latest"]["power"] == 312.5
     with database.statement() as connection:
-        workers.stopped(connection, worker)
+        workers.record_stop(connection, worker)
     nobody = tuner("workers", environment=environment)
     assert (nobody.returncode, nobody.stdout) == (0, "")
     assert "no worker was seen" in nobody.stderr

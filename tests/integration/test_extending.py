@@ -10,7 +10,7 @@ import tuner
 from tests.support import searching
 from tests.support.waiting import eventually
 from tuner.commands import changing, launching, preparing, reading, steering
-from tuner.database import studies
+from tuner.database import serving, studies
 from tuner.database.engine import Database
 from tuner.database.optuna import writes
 from tuner.errors import SpecError, StudyStateError
@@ -37,7 +37,7 @@ def finish(database: Database, *, reason: str | None = None) -> None:
     with database.statement() as connection:
         study = studies.by_name(connection, "s")
         if reason is None:
-            studies.finish_if_done(connection, [study.id], lease=searching.LEASE)
+            serving.finish_if_done(connection, [study.id], lease=searching.LEASE)
         else:
             allowed = [StudyState.ACTIVE]
             studies.set_state(

@@ -15,7 +15,7 @@ from tests.support.searching import LEASE, launch, spec
 from tests.support.studies import quick
 from tests.support.waiting import eventually
 from tuner.commands import launching, preparing, reading
-from tuner.database import claims, hints, leases, studies, trials, workers
+from tuner.database import claims, hints, leases, studies, study_limits, trials, workers
 from tuner.database.engine import Database
 from tuner.database.hints import ListeningDatabase
 from tuner.settings import Settings
@@ -44,7 +44,7 @@ def touch(database: Database) -> None:
 def hears(ear: ListeningDatabase) -> set[int]:
     """Everything that was hinted at before this moment."""
     touch(ear)  # hints come before the answer
-    return ear.heard()
+    return ear.read_hints()
 
 
 def claim_one(connection: Connection, study: int, lease: float = LEASE) -> claims.Claim:
@@ -66,7 +66,7 @@ def pause(connection: Connection, study: int) -> None:
 
 
 def change_budget(connection: Connection, study: int) -> None:
-    studies.set_limits(connection, study, Limits(max_trials=7), {})
+    study_limits.set_limits(connection, study, Limits(max_trials=7), {})
 
 
 def enqueue(connection: Connection, study: int) -> None:
@@ -128,7 +128,7 @@ def test_a_lost_connection_is_not_listened_to_and_the_next_one_is(
         if noticed_by == "a statement":
             with pytest.raises(OperationalError):
                 connection.execute(text("SELECT 1"))
-    eventually(lambda: ear.heard() == set() and ear.fileno() is None)
+    eventually(lambda: ear.read_hints() == set() and ear.fileno() is None)
     touch(ear)
     assert ear.fileno() is not None
     with database.statement() as connection:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.bench import LEASE, Bench
 from tuner.commands import steering
-from tuner.database import leases, results, studies, trials, workers
+from tuner.database import leases, results, serving, trials, workers
 from tuner.database.engine import Database
 from tuner.errors import LeaseLostError, StudyStateError, TrialNotFoundError, WorkerNotFoundError
 from tuner.trials import Cause, Report, StudyState, TrialState
@@ -72,7 +72,7 @@ def test_killed_trials_do_not_pause_their_study(database: Database) -> None:
     bench = Bench(database)
     for _ in range(4):
         kill(bench, bench.claim().number)
-    assert bench.do(studies.pause_if_failing, [bench.id]) == []
+    assert bench.do(serving.pause_if_failing, [bench.id]) == []
     assert bench.study().state is StudyState.ACTIVE
 
 
@@ -80,11 +80,11 @@ def test_a_worker_is_told_to_drain_once_somebody_asks(database: Database) -> Non
     one = uuid.uuid4()
     with database.statement() as connection:
         workers.register(connection, one, host="h", pid=1, slots=1, devices=["cpu"], version="0")
-        assert not workers.seen(connection, one)
+        assert not workers.record_heartbeat(connection, one)
     steering.drain(database, one)
     with database.statement() as connection:
-        assert workers.seen(connection, one)
-        workers.stopped(connection, one)
+        assert workers.record_heartbeat(connection, one)
+        workers.record_stop(connection, one)
     for gone in (one, uuid.uuid4()):
         with pytest.raises(WorkerNotFoundError):
             steering.drain(database, gone)

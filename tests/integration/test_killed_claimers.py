@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 
 from tests.support.bench import Bench, in_rows
 from tests.support.waiting import STUCK, eventually
-from tuner.database import claims, leases, results, studies, trials
+from tuner.database import claims, leases, results, serving, studies, trials
 from tuner.database.engine import Database
 from tuner.errors import LeaseLostError
 from tuner.trials import Report, StudyState, TrialState
@@ -34,7 +34,7 @@ def work(url: str, study: int, space: int, seed: int) -> None:
                 space_id=space, params=[rng.random()],
             )  # fmt: skip
             if claim is None:
-                studies.finish_if_done(connection, [study], lease=LEASE)
+                serving.finish_if_done(connection, [study], lease=LEASE)
                 if studies.by_id(connection, study).state is StudyState.FINISHED:
                     return
                 continue

@@ -10,7 +10,7 @@ import pytest
 from tests.support import searching
 from tests.support.searching import Trainer
 from tuner.commands import changing, preparing, reading, steering
-from tuner.database import leases, studies
+from tuner.database import leases, serving, studies
 from tuner.database.engine import Database
 from tuner.errors import StudyStateError
 from tuner.settings import settings
@@ -44,9 +44,9 @@ def end(database: Database, trainer: Trainer) -> Any:
     used_up = trainer.search.used_up
     with database.statement() as connection:
         study = studies.by_name(connection, "s")
-        studies.finish_if_done(connection, [study.id], lease=searching.LEASE)
+        serving.finish_if_done(connection, [study.id], lease=searching.LEASE)
         if used_up is not None:
-            studies.finish_if_idle(connection, study.id, used_up)
+            serving.finish_if_idle(connection, study.id, used_up)
         return studies.by_name(connection, "s")
 
 

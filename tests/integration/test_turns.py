@@ -10,7 +10,7 @@ from sqlalchemy import event, text
 from tests.support.bench import Bench
 from tests.support.searching import launch, spec
 from tuner.commands import changing, reading
-from tuner.database import claims, leases, studies
+from tuner.database import claims, leases, serving, studies
 from tuner.database.engine import Database
 from tuner.errors import SpecError
 from tuner.settings import Settings
@@ -33,7 +33,7 @@ class Studies:
 
     def in_turn(self, **labels: str) -> list[str]:
         with self._database.statement() as connection:
-            ids = studies.in_turn(connection, list(self.names), labels=labels, lease=LEASE)
+            ids = serving.in_turn(connection, list(self.names), labels=labels, lease=LEASE)
         return [self.names[id_] for id_ in ids]
 
     def claim(self) -> tuple[str, claims.Claim]:

@@ -22,7 +22,7 @@ from tuner.artifacts import REPORTS_FILE
 from tuner.commands import reading
 from tuner.database import schema
 from tuner.database.engine import Database, parse_url
-from tuner.database.trials import attempts
+from tuner.database.readers import attempts
 from tuner.errors import DatabaseError
 from tuner.trials import StudyState, Trial, TrialState
 
@@ -200,7 +200,7 @@ class Lab:
             study = reading.find(self.database, moment)
             lines += [f"{study}", *map(str, self.trials(moment))]
             with self.database.statement() as connection:
-                lines += map(str, attempts(connection, study.id))
+                lines += map(str, attempts.of_study(connection, study.id))
         with suppress(OSError):
             lines += (self.folder / "ledger").read_text().splitlines()
         logs = [*self.folder.rglob(REPORTS_FILE), self.folder / "workers.log", self.server.log]

@@ -69,7 +69,7 @@ def list_users(as_json: bool = AsJson) -> None:
     from tuner.database import accounts
 
     with opened() as (_, database), database.statement() as connection:
-        found = accounts.every(connection)
+        found = accounts.list_all(connection)
     if as_json:
         print_json([{"name": a.name, "role": a.role, "created_at": a.created_at} for a in found])
         return

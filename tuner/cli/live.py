@@ -116,7 +116,7 @@ class LiveView:
             if wakes is not None:
                 poll.register(wakes, select.POLLIN)
         poll.poll(1000 * (PERIOD if hints is None else LISTENING_PERIOD))
-        self._database.heard()
+        self._database.read_hints()
 
     def _look(self) -> None:
         try:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuner import shell
-from tuner.database import refusals, studies, trials
+from tuner.database import refusals, serving, studies, study_limits, trials
 from tuner.database.engine import Connected, Database
 from tuner.database.readers import feed
 from tuner.errors import StudyStateError, visible
@@ -54,7 +54,7 @@ def set_limits(
     """
     assert study.spec is not None
     before = ResolvedSpec.from_json(study.spec)
-    studies.set_limits(connection, study.id, spec.limits, spec.as_json())
+    study_limits.set_limits(connection, study.id, spec.limits, spec.as_json())
     after = studies.by_id(connection, study.id)
     assert after.spec is not None
     effective = ResolvedSpec.from_json(after.spec)
@@ -63,7 +63,7 @@ def set_limits(
         for name in ("trials", "total_epochs", "gpu_seconds")
         if (requested := getattr(spec.budget, name)) != (least := getattr(effective.budget, name))
     ]
-    notes += refusals.left_waiting(connection, after)
+    notes += refusals.notes_on_queue(connection, after)
     changes = differences(before, effective)
     more = may_go_on or extends(before, effective)
     return _apply(connection, after, changes, notes, may_go_on=more)
@@ -73,12 +73,12 @@ def set_trials(connection: Connected, study: Study, max_trials: int | None) -> L
     """Set the number of trials of a study made through Optuna; it has no other budget."""
     if max_trials == study.max_trials:
         return Launched(study, created=False)
-    studies.set_limits(connection, study.id, Limits(max_trials=max_trials), None)
+    study_limits.set_limits(connection, study.id, Limits(max_trials=max_trials), None)
     after = studies.by_id(connection, study.id)
     notes, changes = [], []
     if after.max_trials != max_trials:
         notes.append(f"budget.trials cannot be {max_trials}: {after.max_trials} given out already")
-    notes += refusals.left_waiting(connection, after)
+    notes += refusals.notes_on_queue(connection, after)
     if after.max_trials != study.max_trials:
         old, new = study.max_trials or "not set", after.max_trials or "not set"
         changes.append(f"budget.trials: {old} → {new}")
@@ -109,7 +109,7 @@ def _apply(
             notes.append(f"the study stays finished: {visible(why_over or 'it is over')}")
     elif study.state is StudyState.ACTIVE:  # its last trial may have ended
         lease = settings().lease_seconds
-        studies.finish_if_done(connection, [study.id], lease=lease)
+        serving.finish_if_done(connection, [study.id], lease=lease)
     return Launched(
         studies.by_id(connection, study.id),
         created=False,
@@ -128,7 +128,7 @@ def reactivate(connection: Connected, study: Study, units: int) -> None:
         raise StudyStateError(over)
     queued = trials.queued(connection, study.id) if units else 0
     if study.max_trials is not None and units and study.issued + queued > study.max_trials:
-        raise StudyStateError(refusals.given_out(study, "trials", queued))
+        raise StudyStateError(refusals.explain_given_out(study, "trials", queued))
     studies.set_state(connection, study.id, StudyState.ACTIVE, allowed=[StudyState.FINISHED])
 
 
@@ -146,9 +146,9 @@ def _why_over(connection: Connected, study: Study) -> str | None:
 
     Whether the budget of trials suffices for what is queued is left to the caller.
     """
-    budget = studies.used_up(connection, study.id, lease=settings().lease_seconds)
+    budget = serving.used_up(connection, study.id, lease=settings().lease_seconds)
     if budget is not None:
-        return refusals.given_out(study, budget)
+        return refusals.explain_given_out(study, budget)
     if study.spec is None:
         return None
     spec = ResolvedSpec.from_json(study.spec)
@@ -161,7 +161,7 @@ def _why_over(connection: Connected, study: Study) -> str | None:
     known = feed.load(connection, study.id)
     reason = ending.reason_among(known, spec.budget, study.direction)
     if reason is not None:
-        return f"{reason}: {refusals.how_to_extend(study, None)}"
+        return f"{reason}: {refusals.describe_extension(study, None)}"
     if spec.sampler.repeat or any(trial.state is TrialState.WAITING for trial in known):
         return None
     used_up = cells.used_up_by(known, spec.space)

@@ -13,7 +13,7 @@ from typing import Any
 
 from tuner import shell
 from tuner.commands import reading, sources, steering
-from tuner.database import studies, trials
+from tuner.database import studies, study_limits, trials
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, StudyNotFoundError, TunerError
 from tuner.settings import Settings
@@ -137,7 +137,7 @@ class Confirmation:
                 update={"trials": max(issued + waiting + len(missing), 1)}
             )
             spec = spec.model_copy(update={"budget": budget})
-            studies.set_limits(connection, self.study.id, spec.limits, spec.as_json())
+            study_limits.set_limits(connection, self.study.id, spec.limits, spec.as_json())
             queued = {
                 trials.enqueue(
                     connection,

@@ -7,7 +7,7 @@ from datetime import datetime
 from tuner import shell
 from tuner.database import studies, trials
 from tuner.database.engine import Connected, Database
-from tuner.database.readers import feed
+from tuner.database.readers import attempts, feed
 from tuner.errors import NothingToExportError, TrialNotFoundError, visible
 from tuner.study_file.messages import quoted
 from tuner.trials import Attempt, FailuresByCause, Study, Trial, TrialState, latest_failure
@@ -37,7 +37,7 @@ def find_by_id(database: Database, study_id: int) -> Study:
 def list_studies(database: Database) -> list[Study]:
     """List all studies, oldest first."""
     with database.statement() as connection:
-        return studies.every(connection)
+        return studies.list_all(connection)
 
 
 def find_experiment(database: Database, name: str) -> list[Study]:
@@ -57,7 +57,7 @@ def find_all(database: Database, name: str) -> list[Study]:
 def load_overviews(database: Database) -> list[Overview]:
     """Load all studies with their counts of trials, oldest first."""
     with database.statement() as connection:
-        known = studies.every(connection)
+        known = studies.list_all(connection)
         counts = trials.counts(connection)
     return [Overview(study, _by_state(counts.get(study.id, {}))) for study in known]
 
@@ -103,19 +103,19 @@ def load_trial(database: Database, study: Study, number: int) -> Trial:
 def load_failures(database: Database, study: Study) -> list[FailuresByCause]:
     """Load what went wrong in a study, one entry per cause."""
     with database.statement() as connection:
-        return trials.failures(connection, study.id)
+        return attempts.failures_by_cause(connection, study.id)
 
 
 def load_attempts(database: Database, study: Study) -> list[Attempt]:
     """Load every attempt of a study's trials, by trial."""
     with database.statement() as connection:
-        return trials.attempts(connection, study.id)
+        return attempts.of_study(connection, study.id)
 
 
 def load_report_times(database: Database, study: Study) -> dict[tuple[int, int], datetime]:
     """Load when each report of a study arrived: (trial number, step) → time."""
     with database.statement() as connection:
-        return trials.report_times(connection, study.id)
+        return attempts.report_times(connection, study.id)
 
 
 def load_best(database: Database, study: Study) -> Trial:

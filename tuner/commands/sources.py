@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tuner.commands import reading
 from tuner.data import entries, prepare
-from tuner.database import studies
+from tuner.database import study_limits
 from tuner.database.engine import Connected, Database
 from tuner.errors import BadInputError, SpecError, TunerError
 from tuner.settings import Settings
@@ -99,7 +99,7 @@ def take_corrected_code(connection: Connected, study: Study) -> None:
         if current != spec.code.fingerprint and may_be_corrected(counts):
             code = spec.code.model_copy(update={"fingerprint": current})
             spec = spec.model_copy(update={"code": code})
-            studies.set_limits(connection, study.id, spec.limits, spec.as_json())
+            study_limits.set_limits(connection, study.id, spec.limits, spec.as_json())
 
 
 def may_be_corrected(counts: Mapping[TrialState, int]) -> bool:

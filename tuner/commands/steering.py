@@ -7,7 +7,7 @@ from uuid import UUID
 
 from tuner import shell
 from tuner.commands import changing, reading, sources
-from tuner.database import leases, notes, refusals, studies, trials, workers
+from tuner.database import leases, notes, refusals, serving, studies, trials, workers
 from tuner.database.engine import Connected, Database
 from tuner.database.readers import feed
 from tuner.errors import StudyStateError, TrialNotFoundError, WorkerNotFoundError, visible
@@ -77,8 +77,8 @@ def _set_state(
 
 
 def _how_to_extend(connection: Connected, study: Study) -> str:
-    budget = studies.used_up(connection, study.id, lease=settings().lease_seconds)
-    return f": {refusals.how_to_extend(study, budget)}"
+    budget = serving.used_up(connection, study.id, lease=settings().lease_seconds)
+    return f": {refusals.describe_extension(study, budget)}"
 
 
 def retry(database: Database, name: str, number: int | None = None) -> list[int]:
@@ -119,7 +119,7 @@ def kill(database: Database, name: str, number: int, *, by: str) -> None:
         with database.statement() as connection:
             if leases.kill(connection, study.id, number, message=message):
                 # it may have been the last trial, with no worker left to notice
-                studies.finish_if_done(connection, [study.id], lease=settings().lease_seconds)
+                serving.finish_if_done(connection, [study.id], lease=settings().lease_seconds)
                 return
         trial = reading.load_trial(database, study, number)
         if trial.state is not TrialState.RUNNING:
@@ -162,8 +162,8 @@ def enqueue(
         if study.max_trials is not None and needed > study.max_trials:
             if not extend:
                 raise StudyStateError(
-                    f"{refusals.is_given_out(study, 'trials')}, so this one would not be tried: "
-                    "extend the budget for it with `--extend`, or "
+                    f"{refusals.describe_given_out(study, 'trials')}, so this one would not be "
+                    "tried: extend the budget for it with `--extend`, or "
                     f"`{shell.command('change', name, f'budget.trials={needed}')}`"
                 )
             study = changing.extend(connection, study, needed)

@@ -190,7 +190,7 @@ def _check(database: Database, place: Place) -> None:
             "`--key`, or, where a proxy in front has them, `--behind-tls`"
         )
     with database.statement() as connection:
-        if not any(account.role == "admin" for account in accounts.every(connection)):
+        if not any(account.role == "admin" for account in accounts.list_all(connection)):
             raise BadInputError(
                 "nobody could log in: add an account first with `tuner user add NAME --role admin`"
             )

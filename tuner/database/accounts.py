@@ -20,7 +20,7 @@ _ADD = text("""
     INSERT INTO tuner.accounts (name, password, role) VALUES (:name, :password, :role) RETURNING id
 """)
 _FIND = text("SELECT id, name, password, role, created_at FROM tuner.accounts WHERE name = :name")
-_EVERY = text("SELECT id, name, password, role, created_at FROM tuner.accounts ORDER BY name")
+_LIST_ALL = text("SELECT id, name, password, role, created_at FROM tuner.accounts ORDER BY name")
 _SET_PASSWORD = text("UPDATE tuner.accounts SET password = :password WHERE id = :id")
 _SET_ROLE = text("UPDATE tuner.accounts SET role = :role WHERE id = :id")
 _END_TOKENS = text("DELETE FROM tuner.tokens WHERE account_id = :id")
@@ -106,9 +106,9 @@ def find(connection: Connection, name: str) -> Account | None:
     return None if row is None else _account(row)
 
 
-def every(connection: Connection) -> list[Account]:
+def list_all(connection: Connection) -> list[Account]:
     """All accounts by name."""
-    return [_account(row) for row in connection.execute(_EVERY)]
+    return [_account(row) for row in connection.execute(_LIST_ALL)]
 
 
 def set_password(connection: Connection, account_id: int, password: str) -> None:

@@ -138,7 +138,7 @@ def latest(connection: Connection, workers: Sequence[UUID]) -> dict[UUID, list[D
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class DeviceHistory:
     """How a device fared over some time; x in seconds since its beginning."""
 
     utilization: list[tuple[float, float]]  # 0 to 1
@@ -153,12 +153,12 @@ def history(
     since: float,
     until: float,
     points: int = 60,
-) -> dict[tuple[UUID, str], Course]:
+) -> dict[tuple[UUID, str], DeviceHistory]:
     """Worker and device → how it fared between two times (seconds since 1970), in few points."""
-    found: dict[tuple[UUID, str], Course] = {}
+    found: dict[tuple[UUID, str], DeviceHistory] = {}
     arguments = {"workers": list(workers), "since": since, "until": until, "points": points}
     for row in connection.execute(_HISTORY, arguments):
-        course = found.setdefault((row.worker_id, row.device), Course([], [], []))
+        course = found.setdefault((row.worker_id, row.device), DeviceHistory([], [], []))
         for points_, value in (
             (course.utilization, row.utilization),
             (course.memory, row.memory_used),

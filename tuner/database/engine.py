@@ -1,7 +1,7 @@
 """Connections: one `Database` a process, made from the settings; only the edge commits.
 
 Every connection runs in UTC, notices a dead network within seconds and names its process in
-`pg_stat_activity`. Errors of the driver come out as tuner's (`failures.py`).
+`pg_stat_activity`. Errors of the driver come out as tuner's (`driver_errors.py`).
 """
 
 import json
@@ -23,7 +23,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 
 from tuner import files
 from tuner.database import embedded
-from tuner.database.failures import CONNECT_ANEW, address, sqlstate, translated
+from tuner.database.driver_errors import CONNECT_ANEW, address, sqlstate, translated
 from tuner.errors import BadInputError, TunerError
 from tuner.settings import Settings
 

@@ -59,7 +59,7 @@ class ListeningDatabase(Database):
             return None
         return int(self._driver.fileno())
 
-    def heard(self) -> set[int]:
+    def read_hints(self) -> set[int]:
         """The ids of the studies that hints named since the last call. Reads what is there only."""
         if self._driver is None:
             return set()

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult, text
 from sqlalchemy.exc import DBAPIError
 
-from tuner.database.failures import sqlstate
+from tuner.database.driver_errors import sqlstate
 
 _PARAMETER = re.compile(r":([a-z_]+)")
 _KNOWN = "prepared"  # in a connection's `info`: the names of what it has prepared

@@ -3,32 +3,32 @@
 from sqlalchemy import Connection
 
 from tuner import shell
-from tuner.database import studies, trials
+from tuner.database import serving, trials
 from tuner.errors import visible
 from tuner.study_file.messages import counted, quoted
 from tuner.trials import Study, StudyState
 
 
-def no_trial(connection: Connection, study: Study, *, lease: float) -> str:
+def explain_no_trial(connection: Connection, study: Study, *, lease: float) -> str:
     """Why a study that was asked for a new trial has none."""
     name = quoted(study.name)
     reason = f" ({visible(study.reason)})" if study.reason else ""
     if study.state in (StudyState.PAUSED, StudyState.STOPPED):
         resume = shell.command("resume", study.name)
         return f"the study {name} is {study.state}{reason}: continue it with `{resume}`"
-    budget = studies.used_up(connection, study.id, lease=lease)
+    budget = serving.used_up(connection, study.id, lease=lease)
     if study.state is StudyState.FINISHED:
-        return f"the study {name} is finished{reason}: {how_to_extend(study, budget)}"
+        return f"the study {name} is finished{reason}: {describe_extension(study, budget)}"
     # what waits may have begun: that is for whoever goes on with it
-    return given_out(study, budget or "trials")
+    return explain_given_out(study, budget or "trials")
 
 
-def given_out(study: Study, budget: str, queued: int = 1) -> str:
+def explain_given_out(study: Study, budget: str, queued: int = 1) -> str:
     """That a budget gives no trial any more, and what to do; `queued` trials want a unit of it."""
-    return f"{is_given_out(study, budget)}: {how_to_extend(study, budget, queued)}"
+    return f"{describe_given_out(study, budget)}: {describe_extension(study, budget, queued)}"
 
 
-def is_given_out(study: Study, budget: str) -> str:
+def describe_given_out(study: Study, budget: str) -> str:
     """That a budget gives no trial any more."""
     of = f"of the study {quoted(study.name)}"
     match budget:
@@ -52,7 +52,7 @@ def is_given_out(study: Study, budget: str) -> str:
             return f"the hours {of} are over"
 
 
-def left_waiting(connection: Connection, study: Study) -> list[str]:
+def notes_on_queue(connection: Connection, study: Study) -> list[str]:
     """A note where configurations are queued that the budget of trials does not reach."""
     needed = study.issued + trials.queued(connection, study.id)
     if study.max_trials is None or needed <= study.max_trials:
@@ -63,10 +63,10 @@ def left_waiting(connection: Connection, study: Study) -> list[str]:
     return [f"the budget leaves out {what} {'it' if left == 1 else 'all of them'}"]
 
 
-def how_to_extend(study: Study, budget: str | None, queued: int = 1) -> str:
+def describe_extension(study: Study, budget: str | None, queued: int = 1) -> str:
     """How a study continues whose `budget` is used up; None: something else has ended it."""
     if budget is None:
-        return _how_to_lift(study)
+        return _describe_lifting(study)
     if budget == "trials":
         change = shell.command("change", study.name, f"budget.trials={study.issued + queued}")
         return f"raise its budget with `{change}` or more to continue"
@@ -74,7 +74,7 @@ def how_to_extend(study: Study, budget: str | None, queued: int = 1) -> str:
     return f"raise its budget with `{change}` to continue"
 
 
-def _how_to_lift(study: Study) -> str:
+def _describe_lifting(study: Study) -> str:
     """How a study continues that has reached its target, lost its patience or tried its space."""
     limits = (study.spec or {}).get("budget", {})
     ending = [name for name in ("target", "patience") if limits.get(name) is not None]

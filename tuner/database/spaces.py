@@ -29,7 +29,7 @@ class StoredSpace(NamedTuple):
     texts: list[str]
 
 
-def stored(distributions: Distributions) -> StoredSpace:
+def encode(distributions: Distributions) -> StoredSpace:
     """The columns of a set of distributions."""
     whole = json.dumps(distributions)
     return StoredSpace(
@@ -42,5 +42,5 @@ def stored(distributions: Distributions) -> StoredSpace:
 
 def ensure(connection: Connection, study_id: int, distributions: Distributions) -> int:
     """The id of this set of distributions, stored if it is new."""
-    row = connection.execute(_ENSURE, {"study": study_id, **stored(distributions)._asdict()}).one()
+    row = connection.execute(_ENSURE, {"study": study_id, **encode(distributions)._asdict()}).one()
     return int(row.id)

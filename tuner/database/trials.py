@@ -1,17 +1,15 @@
-"""Trials as users ask for them: queueing some, retrying the failed ones, and what became of all.
+"""Trials as users steer them: queueing some, retrying the failed ones, counting all.
 
 Functions take a connection and never commit.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from tuner.database import attributes
 from tuner.errors import StudyNotFoundError
-from tuner.trials import Attempt, Cause, FailuresByCause
 
 _ENQUEUE = text("""
     WITH numbered AS (
@@ -59,37 +57,6 @@ _COUNTS = text("""
 """)
 
 
-_FAILURES = text("""
-    SELECT cause, count(*) FILTER (WHERE is_last) AS failed,
-           count(*) FILTER (WHERE NOT is_last) AS again,
-           (array_agg(number ORDER BY ended_at DESC NULLS LAST))[1] AS number,
-           (array_agg(message ORDER BY ended_at DESC NULLS LAST))[1] AS message,
-           (array_agg(log_tail ORDER BY ended_at DESC NULLS LAST))[1] AS log_tail
-    FROM (
-        SELECT cause, number, message, log_tail, finished_at AS ended_at, TRUE AS is_last
-        FROM tuner.trials WHERE study_id = :study AND state = 'failed' AND cause IS NOT NULL
-        UNION ALL
-        SELECT a.cause, t.number, a.message, a.log_tail, a.ended_at, FALSE
-        FROM tuner.attempts a JOIN tuner.trials t ON t.id = a.trial_id WHERE t.study_id = :study
-    ) AS ended
-    GROUP BY cause ORDER BY failed DESC, again DESC, cause
-""")
-
-_ATTEMPTS = text("""
-    SELECT t.number, a.attempt, a.cause, a.message, a.started_at, a.ended_at
-    FROM tuner.attempts a JOIN tuner.trials t ON t.id = a.trial_id WHERE t.study_id = :study
-    UNION ALL
-    SELECT number, attempt, coalesce(cause, state), message, started_at, finished_at
-    FROM tuner.trials WHERE study_id = :study AND attempt > 0 AND state <> 'waiting'
-    ORDER BY 1, 2
-""")
-
-_REPORT_TIMES = text("""
-    SELECT t.number, r.step, r.reported_at
-    FROM tuner.reports r JOIN tuner.trials t ON t.id = r.trial_id WHERE t.study_id = :study
-""")
-
-
 def enqueue(
     connection: Connection, study_id: int, params: Mapping[str, Any], *, seed: int | None = None
 ) -> int:
@@ -130,24 +97,3 @@ def counts(connection: Connection, study_id: int | None = None) -> dict[int, dic
     for row in connection.execute(_COUNTS, {"study": study_id}):
         by_study.setdefault(row.study_id, {})[row.state] = int(row[2])
     return by_study
-
-
-def failures(connection: Connection, study_id: int) -> list[FailuresByCause]:
-    """Summarize what went wrong: one entry per cause, the most frequent first."""
-    return [
-        FailuresByCause(
-            Cause(row.cause), row.failed, row.again, row.number, row.message, row.log_tail
-        )
-        for row in connection.execute(_FAILURES, {"study": study_id})
-    ]
-
-
-def attempts(connection: Connection, study_id: int) -> list[Attempt]:
-    """List every attempt of a study's trials, by trial; running ones have no end."""
-    return [Attempt(*row) for row in connection.execute(_ATTEMPTS, {"study": study_id})]
-
-
-def report_times(connection: Connection, study_id: int) -> dict[tuple[int, int], datetime]:
-    """Return when each report of a study arrived: (trial number, step) → time."""
-    rows = connection.execute(_REPORT_TIMES, {"study": study_id})
-    return {(number, step): at for number, step, at in rows}

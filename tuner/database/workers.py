@@ -19,7 +19,7 @@ _REGISTER = text("""
     ON CONFLICT (id) DO NOTHING
 """)
 # Idle workers do this again and again: no disk is to wait for it.
-_SEEN = text("""
+_HEARTBEAT = text("""
     WITH asynchronous AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', TRUE))
     UPDATE tuner.workers SET seen_at = clock_timestamp() FROM asynchronous WHERE id = :id
     RETURNING drain_at IS NOT NULL AS drain
@@ -29,7 +29,7 @@ _DRAIN = text("""
     WHERE id = :id AND stopped_at IS NULL
     RETURNING pg_notify('tuner_work', '0')
 """)
-_STOPPED = text("UPDATE tuner.workers SET stopped_at = clock_timestamp() WHERE id = :id")
+_STOP = text("UPDATE tuner.workers SET stopped_at = clock_timestamp() WHERE id = :id")
 _ALIVE = text("""
     SELECT id, host, pid, slots, devices, version, labels, started_at, seen_at
     FROM tuner.workers
@@ -94,9 +94,9 @@ def register(
     )
 
 
-def seen(connection: Connection, worker_id: UUID) -> bool:
+def record_heartbeat(connection: Connection, worker_id: UUID) -> bool:
     """Note that a worker is alive; whether somebody has asked it to stop."""
-    return bool(connection.execute(_SEEN, {"id": worker_id}).scalar_one_or_none())
+    return bool(connection.execute(_HEARTBEAT, {"id": worker_id}).scalar_one_or_none())
 
 
 def drain(connection: Connection, worker_id: UUID) -> bool:
@@ -104,9 +104,9 @@ def drain(connection: Connection, worker_id: UUID) -> bool:
     return connection.execute(_DRAIN, {"id": worker_id}).one_or_none() is not None
 
 
-def stopped(connection: Connection, worker_id: UUID) -> None:
+def record_stop(connection: Connection, worker_id: UUID) -> None:
     """Note that a worker has ended on its own."""
-    connection.execute(_STOPPED, {"id": worker_id})
+    connection.execute(_STOP, {"id": worker_id})
 
 
 def alive(connection: Connection, *, within: float = SEEN_WITHIN) -> list[WorkerRecord]:
@@ -120,7 +120,7 @@ def _columns(row: Row[Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen(WorkerRecord):
+class RecentWorker(WorkerRecord):
     """A worker that is there, or was lately."""
 
     stopped_at: datetime | None  # it ended on its own
@@ -129,7 +129,7 @@ class Seen(WorkerRecord):
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningTrial:
     """A trial that a worker holds."""
 
     study_id: int
@@ -141,17 +141,17 @@ class Running:
 
 def recent(
     connection: Connection, *, within: float = SEEN_WITHIN, hours: float = 24, limit: int = 500
-) -> list[Seen]:
+) -> list[RecentWorker]:
     """The workers that were there in the last hours, those that are there first."""
     rows = connection.execute(_RECENT, {"within": within, "hours": hours, "limit": limit})
-    return [Seen(**_columns(row)) for row in rows]
+    return [RecentWorker(**_columns(row)) for row in rows]
 
 
-def running(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, list[Running]]:
+def running(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, list[RunningTrial]]:
     """The trials that these workers hold, the oldest first."""
-    found: dict[UUID, list[Running]] = {id_: [] for id_ in ids}
+    found: dict[UUID, list[RunningTrial]] = {id_: [] for id_ in ids}
     for row in connection.execute(_RUNNING, {"workers": list(ids)}):
         found[row.worker_id].append(
-            Running(row.study_id, row.name, row.number, row.attempt, row.started_at)
+            RunningTrial(row.study_id, row.name, row.number, row.attempt, row.started_at)
         )
     return found

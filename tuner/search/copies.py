@@ -56,7 +56,7 @@ def new_trials(
         names = tuple([(name, distribution) for name, _, distribution in trial.params])
         if names and names not in sets:
             damage.check_distributions(trial)
-            sets[names] = spaces.stored([(name, _current(text)) for name, text in names])
+            sets[names] = spaces.encode([(name, _current(text)) for name, text in names])
             parsed[names] = [json_to_distribution(text) for _, text in names]
         if names:
             damage.check_params(trial, parsed[names])

@@ -18,7 +18,8 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from tuner.database import attributes
-from tuner.database.readers.feed import Distributions, TrialRow
+from tuner.database.readers.feed import TrialRow
+from tuner.database.spaces import Distributions
 from tuner.study_file.parameters import CategoricalParameter, FloatParameter, IntParameter, on_step
 from tuner.trials import TrialState
 

@@ -70,7 +70,7 @@ def import_studies(
                 source.execution_options(isolation_level="REPEATABLE READ")
         found = [study for study in every if name in (None, study.study_name)]
         _check_choice(found, name, rename)
-        taken = {study.name for study in studies.every(connection)}
+        taken = {study.name for study in studies.list_all(connection)}
         for study in found:
             _check_free(rename or study.study_name, taken, study.study_name)
         now = bulk.clock(connection)
@@ -178,7 +178,7 @@ def export_study(
             )
         except DuplicatedStudyError:
             raise StudyExistsError(
-                f"{databases.shown(url)} has a study named `{target}` already; export it under "
+                f"{databases.mask(url)} has a study named `{target}` already; export it under "
                 "another name: --as NAME"
             ) from None
         try:
@@ -234,16 +234,16 @@ def _opened(url: str, *, make: bool) -> Iterator[RDBStorage]:
         storage = RDBStorage(usable, skip_table_creation=not make)
     except ImportError as error:
         raise BadInputError(
-            f"{databases.shown(url)} needs a driver that is not installed: "
+            f"{databases.mask(url)} needs a driver that is not installed: "
             f"{error.__cause__ or error}"
         ) from error
     except (StorageInternalError, databases.DriverError) as error:
         raise BadInputError(
-            f"{databases.shown(url)} is no Optuna storage or does not answer: "
-            f"{databases.said(error)}"
+            f"{databases.mask(url)} is no Optuna storage or does not answer: "
+            f"{databases.message(error)}"
         ) from error
     except RuntimeError as error:  # its tables are of another version of Optuna
-        raise BadInputError(f"{databases.shown(url)}: {error}") from error
+        raise BadInputError(f"{databases.mask(url)}: {error}") from error
     try:
         yield storage
     finally:
@@ -258,10 +258,10 @@ def _refusals(url: str) -> Iterator[None]:
         yield
     # ValueError: distributions that Optuna holds for incompatible, texts that the driver refuses
     except (StorageInternalError, databases.DriverError, ValueError) as error:
-        raise BadInputError(f"{databases.shown(url)}: {databases.said(error)}") from error
+        raise BadInputError(f"{databases.mask(url)}: {databases.message(error)}") from error
     except _UNREADABLE as error:  # what Optuna and we take for granted is not there
         raise BadInputError(
-            f"{databases.shown(url)}: holds what no Optuna has written: {databases.said(error)}"
+            f"{databases.mask(url)}: holds what no Optuna has written: {databases.message(error)}"
         ) from error
 
 

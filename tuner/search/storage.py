@@ -25,7 +25,7 @@ from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Connection
 
 from tuner import settings, shell
-from tuner.database import attributes, refusals, studies
+from tuner.database import attributes, refusals, serving, studies, study_limits
 from tuner.database.engine import Database, connect
 from tuner.database.optuna import writes
 from tuner.database.readers import feed
@@ -115,9 +115,9 @@ class Storage(BaseStorage):
                     f"the study {quoted(study.name)} has a budget of {study.max_trials} trials: "
                     f"`{shell.command('change', study.name, f'budget.trials={trials}')}` changes it"
                 )
-            studies.set_limits(connection, study_id, Limits(max_trials=trials), None)
+            study_limits.set_limits(connection, study_id, Limits(max_trials=trials), None)
             lease = settings.settings().lease_seconds
-            if studies.used_up(connection, study_id, lease=lease) is None:
+            if serving.used_up(connection, study_id, lease=lease) is None:
                 studies.set_state(
                     connection, study_id, StudyState.ACTIVE, allowed=[StudyState.FINISHED]
                 )
@@ -125,7 +125,7 @@ class Storage(BaseStorage):
     def left_waiting(self, study_id: int) -> list[str]:
         """A note where configurations are queued that the study's budget does not reach."""
         with self._known(), self._database.statement() as connection:
-            return refusals.left_waiting(connection, studies.by_id(connection, study_id))
+            return refusals.notes_on_queue(connection, studies.by_id(connection, study_id))
 
     def delete_study(self, study_id: int) -> None:
         with self._known(), self._database.transaction() as connection:
@@ -165,7 +165,7 @@ class Storage(BaseStorage):
 
     def get_all_studies(self) -> list[FrozenStudy]:
         with self._database.statement() as connection:
-            found = studies.every(connection)
+            found = studies.list_all(connection)
         return [
             FrozenStudy(
                 study_name=study.name,
@@ -203,9 +203,9 @@ class Storage(BaseStorage):
         """Why a study gave no trial; one that has nothing left and of which nothing runs ends."""
         lease = settings.settings().lease_seconds
         with self._known(), self._database.statement() as connection:
-            studies.finish_if_done(connection, [study_id], lease=lease)
+            serving.finish_if_done(connection, [study_id], lease=lease)
             study = studies.by_id(connection, study_id)
-            return StudyClosedError(refusals.no_trial(connection, study, lease=lease))
+            return StudyClosedError(refusals.explain_no_trial(connection, study, lease=lease))
 
     def _copy(self, connection: Connection, study_id: int, template: FrozenTrial) -> int | None:
         system_attrs = dict(template.system_attrs)
@@ -325,7 +325,7 @@ class Storage(BaseStorage):
                     finished = StudyState.FINISHED
                     studies.set_state(connection, study_id, finished, allowed=active, reason=reason)
             lease = settings.settings().lease_seconds
-            studies.finish_if_done(connection, [study_id], lease=lease)
+            serving.finish_if_done(connection, [study_id], lease=lease)
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
@@ -349,7 +349,7 @@ class Storage(BaseStorage):
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         with self._database.statement() as connection:
-            found = feed.one(connection, trial_id)
+            found = feed.load_row(connection, trial_id)
         if found is None:
             raise KeyError(f"there is no trial with the id {trial_id}")
         row, stored = found

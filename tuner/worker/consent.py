@@ -7,7 +7,7 @@ was launched with.
 
 import logging
 
-from tuner.database.studies import Active
+from tuner.database.serving import ActiveStudy
 from tuner.errors import SpecError, TunerError
 from tuner.logs import log_context
 from tuner.study_file.code import OWN, Code
@@ -25,7 +25,7 @@ class Consent:
         self._allow_code = allow_code
         self._said: set[tuple[int, str]] = set()
 
-    def allows(self, study: Active) -> bool:
+    def allows(self, study: ActiveStudy) -> bool:
         """Whether a study of this family may run here at all."""
         if self._allow_code or study.family not in OWN:
             return True
@@ -56,7 +56,7 @@ class Consent:
             return False
         return True
 
-    def _say(self, study: Study | Active, reason: str) -> None:
+    def _say(self, study: Study | ActiveStudy, reason: str) -> None:
         if (study.id, reason) not in self._said:
             self._said.add((study.id, reason))
             with log_context(study=study.id):

@@ -19,7 +19,7 @@ from typing import Any
 
 from tuner import __version__, artifacts
 from tuner.data import evict
-from tuner.database import devices, hints, leases, results, studies, workers
+from tuner.database import devices, hints, leases, results, serving, studies, workers
 from tuner.database.engine import Database
 from tuner.errors import DatabaseUnreachableError, StudyNotFoundError
 from tuner.logs import log_context
@@ -193,7 +193,7 @@ class Worker:
 
     def _tick(self) -> None:
         listens = self._database.fileno() is not None
-        if self._database.heard():  # a trial of ours may have been killed, too
+        if self._database.read_hints():  # a trial of ours may have been killed, too
             self._next["studies"] = self._next["claim"] = self._next["renew"] = 0.0
         for name, period, action in (
             ("studies", LISTENING_POLL if listens else POLL, self._look_at_studies),
@@ -255,11 +255,11 @@ class Worker:
 
     def _look_at_studies(self) -> None:
         with self._database.statement() as connection:
-            if workers.seen(connection, self.id) and self._stop_by is None:
+            if workers.record_heartbeat(connection, self.id) and self._stop_by is None:
                 self.drain()
             active = {
                 study.id: study
-                for study in studies.active(connection, labels=self._labels)
+                for study in serving.active(connection, labels=self._labels)
                 if (not self._only or study.name in self._only) and self._consent.allows(study)
             }
         for study_id in self._searches.keys() - active.keys():
@@ -464,7 +464,7 @@ class Worker:
             return ids
         lease = self._settings.lease_seconds
         with self._database.statement() as connection:
-            return studies.in_turn(connection, ids, labels=self._labels, lease=lease)
+            return serving.in_turn(connection, ids, labels=self._labels, lease=lease)
 
     def _finish_studies(self) -> None:
         """End what is over."""
@@ -472,7 +472,7 @@ class Worker:
             return
         reasons = {id_: search.reason_to_end() for id_, search in self._searches.items()}
         with self._database.statement() as connection:
-            ended = studies.finish_if_done(
+            ended = serving.finish_if_done(
                 connection,
                 [id_ for id_, reason in reasons.items() if reason is None],
                 lease=self._settings.lease_seconds,
@@ -488,7 +488,7 @@ class Worker:
                     ended.append(study_id)
             for study_id, search in self._searches.items():
                 used_up = search.used_up
-                if used_up is not None and studies.finish_if_idle(connection, study_id, used_up):
+                if used_up is not None and serving.finish_if_idle(connection, study_id, used_up):
                     ended.append(study_id)
         if ended:
             self._next["studies"] = 0.0
@@ -689,7 +689,7 @@ class Worker:
     def _pause_failing(self) -> None:
         """After trials have failed: enough in a row from one cause pause their study."""
         with self._database.statement() as connection:
-            if studies.pause_if_failing(connection, list(self._failing)):
+            if serving.pause_if_failing(connection, list(self._failing)):
                 self._next["studies"] = 0.0
         self._failing.clear()
 
@@ -783,7 +783,7 @@ class Worker:
         while not self._outbox.deliver() and time.monotonic() < until:
             time.sleep(0.1)
         with contextlib.suppress(DatabaseUnreachableError), self._database.statement() as c:
-            workers.stopped(c, self.id)
+            workers.record_stop(c, self.id)
         self._database.close()
 
 

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response
 from tuner.dashboard import views
 from tuner.dashboard.context import Context
 from tuner.database import devices, workers
-from tuner.database.devices import Course, DeviceRecord
-from tuner.database.workers import Running, Seen
+from tuner.database.devices import DeviceHistory, DeviceRecord
+from tuner.database.workers import RecentWorker, RunningTrial
 
 HOUR = 3_600.0
 GIB = 2**30
@@ -39,8 +39,8 @@ class Device:
 class Machine:
     """A worker as the page shows it."""
 
-    worker: Seen
-    running: list[Running]
+    worker: RecentWorker
+    running: list[RunningTrial]
     devices: list[Device]
 
     @property
@@ -83,8 +83,8 @@ def fleet(request: Request, board: Context) -> Response:
     return views.render(request, "fleet/list.html" if is_part else "fleet/page.html", context)
 
 
-def _device(device: DeviceRecord, course: Course | None) -> Device:
-    course = course or Course([], [], [])
+def _device(device: DeviceRecord, course: DeviceHistory | None) -> Device:
+    course = course or DeviceHistory([], [], [])
     sample = device.latest or devices.Sample()
     gauges = []
     if sample.utilization is not None:

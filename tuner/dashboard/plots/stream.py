@@ -148,10 +148,10 @@ class Stream:
                 with listening.statement():
                     pass  # connects, and so listens
         # a statement may have taken in a hint, after which there is nothing to wake up for
-        hinted, steered = trials.heard(), work.heard()
+        hinted, steered = trials.read_hints(), work.read_hints()
         if not hinted | steered:
             self._wait(trials, work)
-            hinted, steered = trials.heard(), work.heard()
+            hinted, steered = trials.read_hints(), work.read_hints()
         if self._ended.is_set():
             return
         for study_id in steered:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from tuner.database import attributes
 from tuner.database.optuna import binary
 from tuner.database.optuna.binary import Field, copy
-from tuner.database.prefetch import ahead
+from tuner.database.optuna.prefetch import prefetch
 from tuner.database.spaces import StoredSpace
 from tuner.errors import BadInputError
 from tuner.trials import Cause, TrialState
@@ -89,7 +89,7 @@ def insert(
     trusted = connection.execute(_MAY_TRUST).scalar_one()
     if trusted:
         connection.execute(_TRUST)
-    with closing(ahead(_batches(remaining, ids))) as batches:
+    with closing(prefetch(_batches(remaining, ids))) as batches:
         for batch in batches:
             _store_spaces(connection, study_id, batch.spaces, spaces)
             rows = zip(batch.ids, batch.digests, batch.trials, strict=True)

@@ -37,14 +37,14 @@ def url(text: str, *, must_exist: bool = False) -> str:
     return parsed.render_as_string(hide_password=False)
 
 
-def said(error: BaseException) -> str:
+def message(error: BaseException) -> str:
     """The first line of what a driver says, below what SQLAlchemy and Optuna make of it."""
     inner = error.__cause__ if isinstance(error.__cause__, DBAPIError) else error
     text = str(inner.orig if isinstance(inner, DBAPIError) else inner).strip()
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def shown(text: str) -> str:
+def mask(text: str) -> str:
     """A URL without its password, for messages."""
     return masked(make_url(text))
 

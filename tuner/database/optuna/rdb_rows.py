@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, DateTime, Integer, Row, String, TextClause, bindparam, text
 
-from tuner.database.prefetch import ahead
+from tuner.database.optuna.prefetch import prefetch
 
 BATCH = 10_000  # trials, of which two batches are in memory at once
 
@@ -104,7 +104,7 @@ def trials(connection: Connection, study_id: int, rows: Sequence[Head]) -> Itera
     same = {name: found[0] for name, found in distributions.items() if len(found) == 1}
     asked = {"study": study_id, "varied": [name for name in distributions if name not in same]}
     batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
-    for batch, held in ahead((batch, _held(connection, asked, batch)) for batch in batches):
+    for batch, held in prefetch((batch, _held(connection, asked, batch)) for batch in batches):
         yield from _made(batch, held, same)
 
 

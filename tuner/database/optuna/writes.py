@@ -18,9 +18,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from tuner.database import attributes, spaces
+from tuner.database.spaces import Distributions
 from tuner.trials import TrialState
-
-Distributions = Sequence[tuple[str, dict[str, Any]]]
 
 # What a trial that starts here needs of its study; `units` is of the budget of trials.
 _HAS_ROOM = """

@@ -18,11 +18,11 @@ from tuner.database.readers.feed import (
     NEW,
     OPEN_OR_NEW,
     SNAPSHOT,
-    Distributions,
     Snapshot,
     source,
     unknown_spaces,
 )
+from tuner.database.spaces import Distributions
 from tuner.trials import TrialState
 
 

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, TextClause, text
 
 from tuner.database import attributes
+from tuner.database.spaces import Distributions
 from tuner.errors import StudyNotFoundError
 from tuner.trials import Cause, ParamValue, Report, Trial, TrialState
 
@@ -87,9 +88,6 @@ def _poll(which: str) -> TextClause:
         LEFT JOIN ({source(which)}) t ON TRUE
         {_JOINS}
     """)  # noqa: S608 - constants
-
-
-Distributions = Sequence[tuple[str, dict[str, Any]]]  # name, Optuna's distribution as JSON
 
 
 class TrialRow(NamedTuple):
@@ -222,11 +220,11 @@ def by_number(connection: Connection, study_id: int, number: int) -> Trial | Non
     """The trial of that number; None if there is none."""
     arguments = {"study": study_id, "number": number}
     trial_id = connection.execute(_ID, arguments).scalar_one_or_none()
-    found = None if trial_id is None else one(connection, trial_id, metrics=True)
+    found = None if trial_id is None else load_row(connection, trial_id, metrics=True)
     return None if found is None else _record(*found)
 
 
-def one(
+def load_row(
     connection: Connection, trial_id: int, *, metrics: bool = False
 ) -> tuple[TrialRow, Distributions] | None:
     """The row of a trial with its distributions; None if there is none."""

@@ -19,7 +19,8 @@ from sqlalchemy import Connection, text
 from tuner.database.attributes import has_constraints, violate_constraints
 from tuner.database.readers import columns
 from tuner.database.readers.columns import NEVER, Columns, Integers
-from tuner.database.readers.feed import Distributions, Feed, TrialRow
+from tuner.database.readers.feed import Feed, TrialRow
+from tuner.database.spaces import Distributions
 from tuner.trials import Cause, Direction, ParamValue, Trial, TrialState
 
 STATES = tuple(TrialState)

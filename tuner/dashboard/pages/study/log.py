@@ -16,7 +16,7 @@ SHOWN = 25  # attempts and changes
 def context(board: Board, study: Study) -> Mapping[str, Any]:
     """What the tab's template is given."""
     with board.database.statement() as connection:
-        wrong = attempts.wrong(connection, study.id, limit=SHOWN)
+        wrong = attempts.without_result(connection, study.id, limit=SHOWN)
         changes = audit.of_study(connection, study.id, limit=SHOWN)
     return {
         "failures": reading.load_failures(board.database, study),

@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def ahead(items: Iterator[T]) -> Generator[T, None, None]:
+def prefetch(items: Iterator[T]) -> Generator[T, None, None]:
     """The same items, none of which is None: a thread makes the next one while one is used.
 
     Where not all are used, close it: what the thread has begun is waited for.

@@ -1,0 +1,205 @@
+"""What workers ask of studies: which are active, whose turn it is, which are over or failing.
+
+Functions take a connection and never commit.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, text
+
+from tuner.study_file.code import OWN
+from tuner.study_file.study import Budget
+from tuner.trials import NO_LABELS
+
+FIRST_FAILURES = 2  # alike, with which a study of own code begins, are enough to pause it
+
+_ACTIVE = text("""
+    SELECT id, name, family, revision FROM tuner.studies
+    WHERE state = 'active' AND spec IS NOT NULL AND labels <@ CAST(:labels AS jsonb) ORDER BY id
+""")
+
+# A claim reserves a lease's seconds, or what is left if that is this much: a tenth of the budget
+# where that is shorter than a lease. Less would be spent on beginning and stopping.
+_SECONDS_LEFT = """
+    (s.max_seconds IS NULL
+     OR s.max_seconds - s.seconds_issued >= least(:lease, s.max_seconds / 10))
+"""
+# Begun trials that wait have their unit of the budget; it is epochs that they may lack.
+_MAY_GO_ON = """
+    EXISTS (
+        SELECT FROM tuner.trials t
+        WHERE t.study_id = s.id AND t.state = 'waiting' AND t.started_at IS NOT NULL
+          AND (s.max_epochs IS NULL
+               OR s.trial_epochs - coalesce(t.epochs, 0) <= s.max_epochs - s.epochs_issued)
+    )
+"""
+
+# Who is served next: the higher priority; then who has the fewest trials running, which is how
+# devices are shared; then who has waited longest, for where there is one device alone.
+_IN_TURN = text(f"""
+    SELECT s.id FROM tuner.studies s, LATERAL (
+        SELECT count(*) AS running FROM tuner.trials t
+        WHERE t.study_id = s.id AND t.state = 'running'
+    ) t
+    WHERE s.id = ANY(:ids) AND s.state = 'active' AND s.labels <@ CAST(:labels AS jsonb)
+      AND (s.deadline IS NULL OR clock_timestamp() < s.deadline)
+      AND (s.max_concurrent IS NULL OR t.running < s.max_concurrent)
+      AND {_SECONDS_LEFT}
+      AND (((s.max_trials IS NULL OR s.issued < s.max_trials)
+            AND (s.max_epochs IS NULL OR s.epochs_issued + s.trial_epochs <= s.max_epochs))
+           OR {_MAY_GO_ON})
+    ORDER BY s.priority DESC, t.running, s.claimed_at NULLS FIRST, s.id
+""")  # noqa: S608 - constants
+
+# Which budget gives no trial any more, not even one that was interrupted: as a study file names it.
+_USED_UP = f"""
+    CASE WHEN (s.issued >= s.max_trials OR s.epochs_issued > s.max_epochs - s.trial_epochs)
+              AND NOT {_MAY_GO_ON}
+         THEN CASE WHEN s.issued >= s.max_trials AND NOT EXISTS (
+             SELECT FROM tuner.trials t
+             WHERE t.study_id = s.id AND t.state = 'waiting' AND t.started_at IS NOT NULL
+         ) THEN 'trials' ELSE 'total_epochs' END
+         WHEN NOT {_SECONDS_LEFT} THEN 'gpu_seconds'
+         WHEN clock_timestamp() >= s.deadline THEN 'hours'
+    END
+"""
+_WHICH_IS_USED_UP = text(
+    f"SELECT {_USED_UP} FROM tuner.studies s WHERE s.id = :id"  # noqa: S608 - constants
+)
+
+# A study is finished when a budget is used up and nothing of it runs. Two workers that finish its
+# last two trials at once may each still see the other's as running; the next claim that gets
+# nothing asks again.
+_FINISH_IF_DONE = text(f"""
+    UPDATE tuner.studies s
+    SET state = 'finished', finished_at = clock_timestamp(), reason = CASE {_USED_UP}
+        WHEN 'trials' THEN CASE WHEN max_trials = 1 THEN 'its only trial is done'
+            ELSE 'all ' || max_trials || ' trials are done' END
+        WHEN 'total_epochs' THEN
+            'its ' || max_epochs || CASE WHEN max_epochs = 1 THEN ' epoch is' ELSE ' epochs are' END
+            || ' used up' || CASE
+                WHEN epochs_issued = max_epochs THEN ''
+                ELSE ' but for ' || max_epochs - epochs_issued || ', too few for another trial' END
+        WHEN 'gpu_seconds' THEN
+            'its ' || max_seconds || CASE WHEN max_seconds = 1 THEN ' GPU second is'
+                ELSE ' GPU seconds are' END || ' used up' || CASE
+                WHEN max_seconds - seconds_issued < 0.05 THEN ''
+                ELSE ' but for '
+                    || trim_scale(round(CAST(max_seconds - seconds_issued AS numeric), 1))
+                    || ', too few for another trial' END
+        ELSE 'its hours are used up' END
+    WHERE id = ANY(:ids) AND state = 'active' AND {_USED_UP} IS NOT NULL
+      AND NOT EXISTS (SELECT FROM tuner.trials t WHERE t.study_id = s.id AND t.state = 'running')
+    RETURNING id, pg_notify('tuner_work', CAST(id AS text))
+""")  # noqa: S608 - constants
+
+# The same where there is nothing left to try: what waits is tried first.
+_FINISH_IF_IDLE = text("""
+    UPDATE tuner.studies s
+    SET state = 'finished', finished_at = clock_timestamp(), reason = :reason
+    WHERE id = :id AND state = 'active'
+      AND NOT EXISTS (SELECT FROM tuner.trials t
+                      WHERE t.study_id = s.id AND t.state IN ('waiting', 'running'))
+    RETURNING id, pg_notify('tuner_work', CAST(id AS text))
+""")
+
+# Messages are alike where only numbers and addresses differ. Fewer than `most` are all there are:
+# own code whose first trials fail alike is wrong, whatever the parameters are.
+_PAUSE_IF_FAILING = text("""
+    UPDATE tuner.studies s
+    SET state = 'paused', reason = CASE
+            WHEN l.trials = 1 THEN '1 trial failed ('
+            WHEN l.trials < m.most THEN 'its first ' || l.trials || ' trials failed alike ('
+            ELSE l.trials || ' trials in a row failed (' END
+        || l.cause || '), the last: ' || coalesce(l.message, '?')
+    FROM unnest(CAST(:ids AS bigint[])) AS failing(id)
+    JOIN tuner.studies f ON f.id = failing.id,
+    LATERAL (SELECT coalesce(CAST(f.spec -> 'budget' ->> 'max_failures' AS integer), 5) AS most) m,
+    LATERAL (
+        SELECT count(*) AS trials, count(DISTINCT cause) AS causes, min(cause) AS cause,
+               bool_and(state = 'failed') AS failed,
+               count(DISTINCT regexp_replace(
+                   coalesce(message, ''),
+                   '0x[0-9a-fA-F]+|-?[0-9][0-9.]*(e[-+]?[0-9]+)?', '#', 'g'
+               )) AS messages,
+               (array_agg(message ORDER BY finished_at DESC))[1] AS message
+        FROM (
+            SELECT state, cause, message, finished_at FROM tuner.trials t
+            WHERE t.study_id = f.id AND t.finished_at IS NOT NULL
+            ORDER BY finished_at DESC LIMIT m.most
+        ) latest
+    ) l
+    WHERE s.id = f.id AND s.state = 'active'
+      AND l.causes = 1 AND l.failed AND l.cause <> 'killed'
+      AND (l.trials = m.most
+           OR (f.family = ANY(:own) AND m.most <= :default AND l.trials >= :alike
+               AND l.messages = 1))
+    RETURNING s.id, pg_notify('tuner_work', CAST(s.id AS text))
+""")
+
+
+class ActiveStudy(NamedTuple):
+    """What a worker asks again and again of a study that it may serve."""
+
+    id: int
+    name: str
+    family: str
+    revision: int  # grows when specification or limits change
+
+
+def active(connection: Connection, *, labels: Mapping[str, str] = NO_LABELS) -> list[ActiveStudy]:
+    """The studies that workers with these labels serve, the oldest first."""
+    rows = connection.execute(_ACTIVE, {"labels": json.dumps(dict(labels))})
+    return [ActiveStudy._make(row) for row in rows]
+
+
+def in_turn(
+    connection: Connection, ids: Sequence[int], *, labels: Mapping[str, str], lease: float
+) -> list[int]:
+    """Those of these studies that may have a trial to give, whose turn it is first.
+
+    `lease`: the seconds that a claim would reserve.
+    """
+    arguments = {"ids": list(ids), "labels": json.dumps(dict(labels)), "lease": lease}
+    return list(connection.execute(_IN_TURN, arguments).scalars())
+
+
+def finish_if_done(connection: Connection, ids: Sequence[int], *, lease: float) -> list[int]:
+    """Finish those of the studies of which nothing runs and whose budgets give no trial any more.
+
+    Returns their ids. `lease`: the seconds that a claim would reserve.
+    """
+    arguments = {"ids": list(ids), "lease": lease}
+    return list(connection.execute(_FINISH_IF_DONE, arguments).scalars())
+
+
+def finish_if_idle(connection: Connection, study_id: int, reason: str) -> bool:
+    """Finish a study in which there is nothing left to try, unless a trial of it waits or runs."""
+    arguments = {"id": study_id, "reason": reason}
+    return connection.execute(_FINISH_IF_IDLE, arguments).one_or_none() is not None
+
+
+def used_up(connection: Connection, study_id: int, *, lease: float) -> str | None:
+    """The budget that gives no trial any more, as `budget.…` names it; None if all of them do.
+
+    `lease`: the seconds that a claim would reserve.
+    """
+    row = connection.execute(_WHICH_IS_USED_UP, {"id": study_id, "lease": lease}).one_or_none()
+    return None if row is None else row[0]
+
+
+def pause_if_failing(connection: Connection, ids: Sequence[int]) -> list[int]:
+    """Pause those active studies whose last trials all failed from the same cause.
+
+    How many that takes, `budget.max_failures` says; unless that is raised, of own code it takes
+    the first `FIRST_FAILURES` with the same message. Returns the ids.
+    """
+    arguments = {
+        "ids": list(ids),
+        "own": list(OWN),
+        "default": Budget().max_failures,
+        "alike": FIRST_FAILURES,
+    }
+    return list(connection.execute(_PAUSE_IF_FAILING, arguments).scalars())
