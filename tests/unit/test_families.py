@@ -141,13 +141,13 @@ def test_logits_do_not_depend_on_the_padding(name: str) -> None:
 
 def test_multichannel_is_an_image_of_two_channels() -> None:
     torch.manual_seed(3)
-    words = embedding.Channels(_words().weight.detach())
+    channels = embedding.Channels(_words().weight.detach())
     with torch.no_grad():
-        tokenizer.trained.weight += torch.randn(20, 6)
-    model = text_cnn.TextCNN(words, 3, widths=(2,), filters=4).eval()
+        channels.trained.weight += torch.randn(20, 6)
+    model = text_cnn.TextCNN(channels, 3, widths=(2,), filters=4).eval()
     tokens = torch.tensor([[5, 7, 2, 9]])
     image = torch.stack(
-        [tokenizer.kept(tokens), tokenizer.trained(tokens)], dim=1
+        [channels.kept(tokens), channels.trained(tokens)], dim=1
     )  # [1, 2, length, 6]
     weight = model.convolutions[0].weight  # [filters, 2 * 6, width]
     kernel = weight.view(4, 2, 6, 2).transpose(2, 3)
@@ -291,12 +291,12 @@ def test_words_take_their_vectors_from_the_file(
     }
     model = text_cnn.build(params, data)
     assert isinstance(model, text_cnn.TextCNN)
-    words = model.embedding
-    if isinstance(words, embedding.Channels):
-        assert torch.equal(tokenizer.kept.weight, tokenizer.trained.weight)
-        assert not tokenizer.kept.weight.requires_grad
-        words = tokenizer.trained
-    rows = tokenizer.weight
+    layer = model.embedding
+    if isinstance(layer, embedding.Channels):
+        assert torch.equal(layer.kept.weight, layer.trained.weight)
+        assert not layer.kept.weight.requires_grad
+        layer = layer.trained
+    rows = layer.weight
     assert rows[data.vocabulary.index("good")].tolist() == [1, 2, 3]
     assert rows[data.vocabulary.index("bad")].tolist() == [4, 5, 6]
     assert rows[0].tolist() == [0, 0, 0]
@@ -392,9 +392,9 @@ def test_settings_that_leave_no_term_are_told(reviews: PreparedData) -> None:
 def test_vectorizing_is_done_once_for_a_setting(reviews: PreparedData) -> None:
     device = torch.device("cpu")
     assert bag.load(BAG, reviews, "train", device) is bag.load(BAG, reviews, "train", device)
-    for number in range(2, bag.KEPT + 2):
+    for number in range(2, bag.CACHED + 2):
         bag.load({**BAG, "max_terms": number}, reviews, "train", device)
-    assert len(bag._fitted) == bag.KEPT
+    assert len(bag._cache) == bag.CACHED
 
 
 def test_balanced_classes_weigh_the_same(reviews: PreparedData) -> None:

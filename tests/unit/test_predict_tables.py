@@ -53,13 +53,13 @@ def test_a_long_cell_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("a.csv", b"body\nx\n", "a.csv: has no column `text`; --column names another one"),
+        ("a.csv", b"body\nx\n", "a.csv: has no column `text`; name another one with --column"),
         ("a.jsonl", b'{"body": 1}', "a.jsonl: has no column `text`"),
         ("a.csv", b"id,text\n1\n", "a.csv, line 2: has no cell `text`"),
         (
             "a.csv",
             b"text\nd\xe9j\xe0\n",
-            "a.csv: is not utf-8-sig text .*--encoding names",
+            "a.csv: is not utf-8-sig text .*name its encoding with --encoding",
         ),
         ("a.csv.gz", b"text\n", "a.csv.gz: cannot be read"),
         ("a.xlsx", b"", "a.xlsx: must be a .csv, .tsv, .json, .jsonl or .txt file"),
@@ -76,5 +76,5 @@ def test_what_cannot_be_read_is_told(
 
 def test_an_unknown_encoding_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text\n")
-    with pytest.raises(SystemExit, match="nonsense is no encoding of text"):
+    with pytest.raises(SystemExit, match="nonsense is not a text encoding"):
         list(lines_of(str(tmp_path / "a.csv"), "text", "nonsense"))

@@ -267,13 +267,13 @@ def test_without_teacher_forcing_the_own_tokens_are_fed_back() -> None:
 def test_greedy_is_the_most_likely_token_after_each(cell: str, attention: str, layers: int) -> None:
     model = network(cell, attention, layers)
     texts = torch.tensor([[5, 7, 3], [3, 0, 0], [8, 2, 0]])
-    written = decoding.greedy(model.step, model.encode(texts), end=END, most=6)
+    written = decoding.greedy(model.step, model.encode(texts), end=END, max_length=6)
     odds = model((texts, torch.where(written == 0, END, written)))
     likeliest = odds[:, :, 1:].argmax(dim=2) + 1
     for mine, theirs in zip(written.tolist(), likeliest.tolist(), strict=True):
         until = theirs.index(END) if END in theirs else len(theirs)
         assert mine == [*theirs[:until], *[0] * (len(mine) - until)]
-    one = decoding.beam(model.step, model.encode(texts), end=END, most=6, width=1)
+    one = decoding.beam(model.step, model.encode(texts), end=END, max_length=6, width=1)
     assert torch.equal(one, written)
 
 
@@ -299,8 +299,8 @@ def test_beam_search_finds_what_greedy_misses() -> None:
         **dict.fromkeys([(3, 2), (4, 2)], (never, never, 1.0, never, never)),
     }
     state = (torch.zeros(1, 1, dtype=torch.int64),)
-    assert decoding.greedy(table(odds), state, end=END, most=3).tolist() == [[3, 4, 0]]
-    assert decoding.beam(table(odds), state, end=END, most=3, width=2).tolist() == [[4, 0, 0]]
+    assert decoding.greedy(table(odds), state, end=END, max_length=3).tolist() == [[3, 4, 0]]
+    assert decoding.beam(table(odds), state, end=END, max_length=3, width=2).tolist() == [[4, 0, 0]]
 
 
 def test_a_wide_beam_is_exhaustive_search() -> None:
@@ -308,7 +308,7 @@ def test_a_wide_beam_is_exhaustive_search() -> None:
     with torch.no_grad():
         model.output.bias[END] = 2.0  # so that sequences end
     texts = torch.tensor([[5, 7, 3], [2, 4, 0]])
-    found = decoding.beam(model.step, model.encode(texts), end=END, most=3, width=600)
+    found = decoding.beam(model.step, model.encode(texts), end=END, max_length=3, width=600)
     others = [token for token in range(1, 8) if token != END]
     ended = [[*head, END] for n in (0, 1, 2) for head in itertools.product(others, repeat=n)]
     every = ended + [list(head) for head in itertools.product(others, repeat=3)]

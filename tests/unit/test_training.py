@@ -46,11 +46,11 @@ def test_metrics_are_those_of_scikit_learn(seed: int) -> None:
     )
 
 
-@pytest.mark.parametrize("most", [bootstrap.MOST_ROWS, 100])
+@pytest.mark.parametrize("most", [bootstrap.MAX_ROWS, 100])
 def test_the_interval_of_an_accuracy_is_that_of_a_share(
     most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bootstrap, "MOST_ROWS", most)  # of a large part fewer rows are drawn
+    monkeypatch.setattr(bootstrap, "MAX_ROWS", most)  # of a large part fewer rows are drawn
     right = torch.arange(400) < 320
     logits = torch.stack([right.float(), 1 - right.float()], dim=1)
     low, high = metrics.interval(logits, torch.zeros(400, dtype=torch.int64), "accuracy")

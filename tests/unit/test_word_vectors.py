@@ -75,7 +75,7 @@ def weights(context: Recorder) -> dict[str, Any]:
 def test_vectors_are_those_of_gensim(name: str, news: PreparedData, tmp_path: Path) -> None:
     found = weights(train(name, news, tmp_path, epochs=1))
     expected = plain(name, news, epochs=1).wv
-    assert vector_files.unpacked(found["words"]) == expected.index_to_key
+    assert vector_files.unpack_words(found["words"]) == expected.index_to_key
     assert np.array_equal(found["vectors"], expected.vectors)
     if name.startswith("fasttext"):
         assert np.array_equal(found["ngrams"], expected.vectors_ngrams)
@@ -152,7 +152,7 @@ def test_thirty_draws_of_the_default_space_train(
     [
         ({"batch_words": 20_000}, "batch_words must be at most 10,000, is 20,000"),
         ({"alpha": 10.0}, "alpha must be at most 1, is 10"),
-        ({"min_count": 99_999}, "fewer than 2 words stand 99999 times in the corpus"),
+        ({"min_count": 99_999}, "fewer than 2 words occur at least 99999 times in the corpus"),
     ],
 )
 def test_settings_that_gensim_cannot_work_with_are_told(
@@ -193,7 +193,7 @@ def test_the_exported_weights_measure_what_the_trial_did(
     module.export(params, news, path, tmp_path)
     exported = KeyedVectors.load_word2vec_format(tmp_path / "vectors.txt")
     found = weights(context)
-    assert exported.index_to_key == vector_files.unpacked(found["words"])
+    assert exported.index_to_key == vector_files.unpack_words(found["words"])
     assert np.array_equal(exported.vectors, found["vectors"])  # to the last bit
     read, missing = vector_files.read(tmp_path / "vectors.txt", ["", "", "the", "nosuchword"])
     assert (missing, read[2].tolist()) == (1, exported["the"].tolist())
@@ -285,9 +285,8 @@ def test_gaps_reward_what_the_context_tells() -> None:
     assert gaps.accuracy(word_tests.Vectors(names, alike)) == 0
     half = word_tests.Vectors(names[:200], by_pair.repeat(2, axis=0)[:200])
     assert gaps.accuracy(half) == 0.5  # what has no vector is wrong
-    offered = gaps._offered
-    assert offered.shape == (400, word_tests.GAP_CHOICES - 1)
-    assert (offered != gaps._right[:, None]).all()
+    assert gaps._distractors.shape == (400, word_tests.GAP_CHOICES - 1)
+    assert (gaps._distractors != gaps._right[:, None]).all()
 
 
 def test_frequent_words_are_asked_for_less_often() -> None:
@@ -305,14 +304,14 @@ def test_gaps_of_a_tiny_corpus() -> None:
     gaps = word_tests.Gaps(train, train)
     vectors = word_tests.Vectors(["a", "b"], np.eye(2, dtype=np.float32))
     assert 0 <= gaps.accuracy(vectors) <= 1
-    assert gaps._around[0].tolist() == [-1] * 5 + [1] + [-1] * 4
+    assert gaps._context[0].tolist() == [-1] * 5 + [1] + [-1] * 4
 
 
 def test_unknown_words_are_composed_as_gensim_does(news: PreparedData, tmp_path: Path) -> None:
     _, _, params = FAMILIES["fasttext"]
-    found = weights(train("fasttext", news, tmp_path, epochs=1))
-    vectors = fasttext._read(params, found)
+    arrays = weights(train("fasttext", news, tmp_path, epochs=1))
+    vectors = fasttext._vectors(params, arrays)
     model = plain("fasttext", news, epochs=1)
     for word in ("the", "governmentally", "zzz"):
         assert np.allclose(vectors.of([word])[0], model.wv[word], atol=1e-6)
-    assert np.isnan(word2vec._read({}, found).of(["governmentally"])).all()
+    assert np.isnan(word2vec._vectors({}, arrays).of(["governmentally"])).all()

@@ -48,7 +48,7 @@ def _pin(study: Study, trial: Trial, settings: Settings) -> Path:
     folder = artifacts.attempt_folder(settings, study.id, trial.number, trial.attempt)
     path = folder / artifacts.WEIGHTS_FILE
     try:
-        content = vectors.binary(*vectors.of_weights(path))
+        content = vectors.to_binary(*vectors.load_vectors(path))
     except FileNotFoundError:
         raise DataError(
             f"the vectors of {quoted(study.name)} are not in {files.shown(folder)}: trial "

@@ -38,29 +38,32 @@ _CONVERT = (
 )
 
 
-def packed(words_: Sequence[str]) -> npt.NDArray[np.uint8]:
-    """The words that vectors belong to, as an array that stands beside them in a file of weights.
+def pack_words(words: Sequence[str]) -> npt.NDArray[np.uint8]:
+    """Pack the words of vectors into an array, to be stored beside them as weights.
 
-    UTF-8, one a line: no word has white space in it.
+    UTF-8, one per line: no word holds white space.
     """
-    return np.frombuffer("\n".join(words_).encode(), dtype=np.uint8).copy()
+    return np.frombuffer("\n".join(words).encode(), dtype=np.uint8).copy()
 
 
-def unpacked(array: npt.NDArray[np.uint8]) -> list[str]:
-    """The words that `packed` was given."""
+def unpack_words(array: npt.NDArray[np.uint8]) -> list[str]:
+    """Unpack what `pack_words` has packed."""
     return bytes(array).decode().split("\n")
 
 
-def of_weights(path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
-    """Words and vectors of a trial's weights; SafetensorError or KeyError if it has none."""
+def load_vectors(path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
+    """Load words and vectors of a trial's weights.
+
+    Raises SafetensorError or KeyError if the file is damaged or holds no vectors.
+    """
     arrays = safetensors.numpy.load_file(path)
-    return unpacked(arrays["words"]), arrays["vectors"]
+    return unpack_words(arrays["words"]), arrays["vectors"]
 
 
-def binary(words_: Sequence[str], vectors: npt.NDArray[np.float32]) -> bytes:
-    """The content of a file in the binary format of word2vec."""
-    rows = zip(words_, np.ascontiguousarray(vectors, dtype="<f4"), strict=True)
-    head = f"{len(words_)} {vectors.shape[1]}\n".encode()
+def to_binary(words: Sequence[str], vectors: npt.NDArray[np.float32]) -> bytes:
+    """Return the content of a file in word2vec's binary format."""
+    rows = zip(words, np.ascontiguousarray(vectors, dtype="<f4"), strict=True)
+    head = f"{len(words)} {vectors.shape[1]}\n".encode()
     return head + b"".join(b"%s %s\n" % (word.encode(), row.tobytes()) for word, row in rows)
 
 

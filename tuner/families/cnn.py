@@ -2,11 +2,11 @@
 
     image → [3×3 conv → (batch norm) → ReLU → 2×2 max pool] × depth → dense → ReLU → classes
 
-With depth 2 and width 32 it is the two-convolution network of LeNet's line as today's tutorials
-have it: conv 32 → pool → conv 64 → pool → dense → classes (LeCun et al., 1998). Residual blocks
-have two convolutions and a shortcut around them in place of each (He et al., 2016).
+With depth 2 and 32 filters it is the modern form of LeNet, as tutorials show it: conv 32 → pool →
+conv 64 → pool → dense → classes (LeCun et al., 1998). A residual block replaces each convolution
+by two with a shortcut around them (He et al., 2016).
 
-While it is trained, images are shifted and flipped at random.
+Training shifts and flips images at random.
 """
 
 from collections.abc import Mapping
@@ -25,10 +25,11 @@ MAX_WIDTH = 512  # channels, however deep
 
 
 class Augment(nn.Module):
-    """Random shifts and mirrorings while training: images [N, C, H, W] → the same.
+    """Shift and mirror images at random while training: [N, C, H, W] → [N, C, H, W].
 
-    An image is shifted by up to `shift` of its height and width, each way; what comes in is 0, the
-    mean of normalized images. With `flip`, every second one is mirrored from left to right.
+    `shift` is the largest shift in each direction, as a fraction of height and width; the border
+    that appears is 0, the mean of normalized images. `flip` mirrors half of the images from left to
+    right.
     """
 
     def __init__(self, shift: float, *, flip: bool) -> None:
@@ -37,47 +38,48 @@ class Augment(nn.Module):
         self.flip = flip
 
     def forward(self, images: Tensor) -> Tensor:
-        """The images, as they are unless training."""
+        """Augment a batch; outside training it stays as it is."""
         if not self.training or not (self.shift or self.flip):
             return images
         count, channels, height, width = images.shape
-        rows, above = self._places(images, height)
-        columns, left = self._places(images, width)
+        rows, row_padding = self._sample_indices(images, height)  # [N, H]
+        columns, column_padding = self._sample_indices(images, width)  # [N, W]
         if self.flip:
             mirrored = torch.rand(count, 1, device=images.device) < 0.5
             columns = torch.where(mirrored, columns.flip(1), columns)
-        padded = functional.pad(images, (left, left, above, above))
-        numbers = torch.arange(count, device=images.device)[:, None, None, None]
-        every = torch.arange(channels, device=images.device)[:, None, None]
-        return padded[numbers, every, rows[:, None, :, None], columns[:, None, None, :]]
+        padded = functional.pad(images, (column_padding, column_padding, row_padding, row_padding))
+        batch = torch.arange(count, device=images.device)[:, None, None, None]
+        channel = torch.arange(channels, device=images.device)[:, None, None]
+        return padded[batch, channel, rows[:, None, :, None], columns[:, None, None, :]]
 
-    def _places(self, images: Tensor, size: int) -> tuple[Tensor, int]:
-        """Where each pixel of a side comes from in the padded image, [N, size]; the padding."""
-        most = int(self.shift * size)
-        first = torch.randint(0, 2 * most + 1, (len(images), 1), device=images.device)
-        return first + torch.arange(size, device=images.device), most
+    def _sample_indices(self, images: Tensor, size: int) -> tuple[Tensor, int]:
+        """Source of each pixel along one side of the padded images, [N, size], and the padding."""
+        padding = int(self.shift * size)
+        offset = torch.randint(0, 2 * padding + 1, (len(images), 1), device=images.device)
+        return offset + torch.arange(size, device=images.device), padding
 
 
 class Residual(nn.Module):
-    """Two convolutions and a shortcut: [N, channels, H, W] → [N, out, H, W]."""
+    """Two convolutions and a shortcut around them: [N, channels, H, W] → [N, out, H, W]."""
 
     def __init__(self, channels: int, out: int, kernel: int, *, batch_norm: bool) -> None:
         super().__init__()
         self.first = convolution(channels, out, kernel, batch_norm=batch_norm)
         self.second = convolution(out, out, kernel, batch_norm=batch_norm)
-        same = channels == out
         self.shortcut = (
-            nn.Identity() if same else convolution(channels, out, 1, batch_norm=batch_norm)
+            nn.Identity()
+            if channels == out
+            else convolution(channels, out, 1, batch_norm=batch_norm)
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """What the convolutions add to the images."""
-        added: Tensor = self.second(functional.relu(self.first(images)))
-        return functional.relu(added + self.shortcut(images))
+        """Add the convolutions' residual to the shortcut."""
+        residual: Tensor = self.second(functional.relu(self.first(images)))
+        return functional.relu(residual + self.shortcut(images))
 
 
 def convolution(channels: int, out: int, kernel: int, *, batch_norm: bool) -> nn.Sequential:
-    """A convolution that keeps the size of images, normalized if asked for."""
+    """A convolution that keeps height and width, optionally batch-normalized."""
     layers: list[nn.Module] = [
         nn.Conv2d(channels, out, kernel, padding=kernel // 2, bias=not batch_norm)
     ]
@@ -104,7 +106,7 @@ class CNN(nn.Module):
         shift: float = 0.0,
         flip: bool = False,
     ) -> None:
-        """`filters` of the first convolution; each further one has twice as many."""
+        """Build the layers; `filters` is that of the first block and doubles with each block."""
         super().__init__()
         layers: list[nn.Module] = []
         for block in range(depth):
@@ -130,13 +132,14 @@ class CNN(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of a batch."""
-        logits: Tensor = self.classifier(self.features(self.augment(images)))
+        """Return the logits of a batch."""
+        features = self.features(self.augment(images))  # [N, channels, H', W']
+        logits: Tensor = self.classifier(features)  # [N, classes]
         return logits
 
 
 def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
-    """The network that a trial's parameters describe, for this data."""
+    """Build the network that a trial's parameters describe."""
     p: Mapping[str, Any] = params
     channels, height, width = data.input_shape
     return CNN(

@@ -1,8 +1,8 @@
-"""Word vectors made of their letters (Bojanowski, Grave, Joulin & Mikolov, 2017).
+"""Word vectors with character n-grams (Bojanowski, Grave, Joulin & Mikolov, 2017).
 
-As `word2vec`, but a word's vector is the mean of one of its own and those of its character n-grams,
-`<` and `>` around the word counted. So words with the same stem are alike however rare they are,
-and a word that the corpus lacks has a vector too. N-grams share `bucket` vectors by a hash.
+Like `word2vec`, but a word's vector is the mean of its own and those of its character n-grams, with
+`<` and `>` around the word. So even rare words are similar to others with the same stem, and words
+missing from the corpus have vectors too. N-grams are hashed into `bucket` vectors.
 """
 
 from functools import partial
@@ -13,7 +13,7 @@ from gensim.models.fasttext import ft_ngram_hashes
 
 from tuner.data.corpus import Corpus
 from tuner.data.prepared import PreparedData
-from tuner.data.vectors import unpacked
+from tuner.data.vectors import unpack_words
 from tuner.families.parts import word_vectors
 from tuner.families.parts.word_tests import Floats, Vectors
 from tuner.families.parts.word_vectors import Arrays, Params, export
@@ -23,7 +23,7 @@ __all__ = ["build", "export", "measure", "predictions", "train"]
 
 
 def build(params: Params, sentences: Corpus, seed: int, threads: int) -> FastText:
-    """The model that a trial's parameters describe, before its first epoch."""
+    """Build the model that a trial's parameters describe, before its first epoch."""
     p: Any = params
     model = FastText(
         **word_vectors.settings(params, seed, threads),
@@ -34,7 +34,7 @@ def build(params: Params, sentences: Corpus, seed: int, threads: int) -> FastTex
     return word_vectors.with_vocabulary(model, sentences)
 
 
-def _trained(model: Word2Vec) -> dict[str, Floats]:
+def _state(model: Word2Vec) -> dict[str, Floats]:
     return {
         "words": model.wv.vectors_vocab,
         "ngrams": model.wv.vectors_ngrams,
@@ -42,11 +42,11 @@ def _trained(model: Word2Vec) -> dict[str, Floats]:
     }
 
 
-def _kept(model: Word2Vec) -> dict[str, Floats]:
+def _weights(model: Word2Vec) -> dict[str, Floats]:
     return {"vectors": model.wv.vectors, "ngrams": model.wv.vectors_ngrams}
 
 
-def _read(params: Params, weights: Arrays) -> Vectors:
+def _vectors(params: Params, weights: Arrays) -> Vectors:
     p: Any = params
     ngrams = weights["ngrams"]
 
@@ -55,10 +55,10 @@ def _read(params: Params, weights: Arrays) -> Vectors:
         mean: Floats | None = ngrams[hashes].mean(axis=0) if hashes else None
         return mean
 
-    return Vectors(unpacked(weights["words"]), weights["vectors"], compose)
+    return Vectors(unpack_words(weights["words"]), weights["vectors"], compose)
 
 
-_KIND = word_vectors.Kind(build, _trained, _kept, _read)
+_KIND = word_vectors.Kind(build, _state, _weights, _vectors)
 
 
 def train(cohort: Cohort, data: PreparedData, context: Context) -> None:

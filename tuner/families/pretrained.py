@@ -143,7 +143,7 @@ def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
     folder = files.folder(p["checkpoint"])
     if p["fine_tuning"] == "frozen":
         seen = torch.tensor(features.features(p, data, torch.device("cpu")).part("train").inputs)
-        return FrozenClassifier(seen, _head(p, seen.shape[1], data.outputs), folder)
+        return FrozenClassifier(seen, _build_head(p, seen.shape[1], data.outputs), folder)
     encoder = encoders.load(folder, data.kind, p["pooling"])
     if data.kind == "images":
         assert isinstance(encoder, encoders.ImageEncoder)
@@ -154,7 +154,7 @@ def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
                 f"{encoder.channels}"
             )
     _unfreeze(encoder, p)
-    return Classifier(encoder, _head(p, encoder.width, data.outputs), folder)
+    return Classifier(encoder, _build_head(p, encoder.width, data.outputs), folder)
 
 
 def load(
@@ -218,7 +218,7 @@ def _unfreeze(encoder: Encoder, p: Mapping[str, Any]) -> None:
         peft.inject_adapter_in_model(config, encoder.model)
 
 
-def _head(p: Mapping[str, Any], width: int, classes: int) -> nn.Module:
+def _build_head(p: Mapping[str, Any], width: int, classes: int) -> nn.Module:
     if p["head"] == "linear":
         return nn.Sequential(nn.Dropout(p["dropout"]), nn.Linear(width, classes))
     return nn.Sequential(

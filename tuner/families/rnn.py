@@ -4,8 +4,8 @@
 
 Elman, 1990; Hochreiter & Schmidhuber, 1997; Cho et al., 2014. Layers may read in both directions.
 A text is pooled to its last state, to the mean of its states, or to their mean weighted by
-attention (Yang et al., NAACL 2016). Padding takes no part: logits do not depend on the batch around
-a text.
+attention (Yang et al., NAACL 2016). Padding is masked: a text's logits do not depend on the rest of
+the batch.
 """
 
 import math
@@ -41,7 +41,10 @@ class RNN(nn.Module):
         dropout: float = 0.0,
         embedding_dropout: float = 0.0,
     ) -> None:
-        """`cell` tanh, lstm, gru; `pooling` last, mean, attention; `hidden` of each direction."""
+        """Build the layers; `hidden` is the size of one direction.
+
+        `cell` is tanh, lstm or gru; `pooling` is last, mean or attention.
+        """
         super().__init__()
         self.embedding = embedding
         self.embedding_dropout = WordDropout(embedding_dropout)
@@ -61,36 +64,38 @@ class RNN(nn.Module):
         self.output_dropout = nn.Dropout(dropout)
         self.output = nn.Linear(width, classes)
         if cell == "lstm":
-            self._remember_at_first(hidden)
+            self._open_forget_gates(hidden)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits of a batch."""
-        lengths = (tokens != 0).sum(dim=1).clamp(min=1)
-        states = self.embedding_dropout(self.embedding(tokens))
+        """Return the logits of a batch."""
+        lengths = (tokens != 0).sum(dim=1).clamp(min=1)  # [N]
+        states = self.embedding_dropout(self.embedding(tokens))  # [N, length, size]
         lengths_on_cpu = lengths.cpu()
         for layer in self.recurrent:
             packed = pack_padded_sequence(
                 self.dropout(states), lengths_on_cpu, batch_first=True, enforce_sorted=False
             )
-            out, last = layer(packed)
-            assert isinstance(out, PackedSequence)
-            states, _ = pad_packed_sequence(out, batch_first=True)
-        pooled = self._pooled(states, last[0] if isinstance(last, tuple) else last, lengths)
-        logits: Tensor = self.output(self.output_dropout(pooled))
+            packed_states, final = layer(packed)
+            assert isinstance(packed_states, PackedSequence)
+            states, _ = pad_packed_sequence(packed_states, batch_first=True)  # [N, length, width]
+        hidden = final[0] if isinstance(final, tuple) else final  # [directions, N, hidden]
+        pooled = self._pool(states, hidden, lengths)  # [N, width]
+        logits: Tensor = self.output(self.output_dropout(pooled))  # [N, classes]
         return logits
 
-    def _pooled(self, states: Tensor, last: Tensor, lengths: Tensor) -> Tensor:
-        """States [N, length, width] and the last ones [directions, N, hidden] → [N, width]."""
+    def _pool(self, states: Tensor, final: Tensor, lengths: Tensor) -> Tensor:
+        """States [N, length, width] and the final ones [directions, N, hidden] → [N, width]."""
         if self.pooling == "last":
-            return last.transpose(0, 1).flatten(1)
-        inside = torch.arange(states.shape[1], device=states.device) < lengths.unsqueeze(1)
+            return final.transpose(0, 1).flatten(1)
+        mask = torch.arange(states.shape[1], device=states.device) < lengths.unsqueeze(1)
         if self.attention is None:
-            return (states * inside.unsqueeze(2)).sum(dim=1) / lengths.unsqueeze(1)
-        scores = self.attention(states).squeeze(2).masked_fill(~inside, -math.inf)
-        return torch.einsum("nl,nlw->nw", scores.softmax(dim=1), states)
+            return (states * mask.unsqueeze(2)).sum(dim=1) / lengths.unsqueeze(1)
+        scores = self.attention(states).squeeze(2).masked_fill(~mask, -math.inf)  # [N, length]
+        weights = scores.softmax(dim=1)
+        return torch.einsum("nl,nlw->nw", weights, states)
 
     @torch.no_grad()
-    def _remember_at_first(self, hidden: int) -> None:
+    def _open_forget_gates(self, hidden: int) -> None:
         """Start with open forget gates (Jozefowicz et al., ICML 2015)."""
         for layer in self.recurrent:
             for name, bias in layer.named_parameters():
@@ -99,7 +104,7 @@ class RNN(nn.Module):
 
 
 def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
-    """The network that a trial's parameters describe, for this data."""
+    """Build the network that a trial's parameters describe."""
     p: Mapping[str, Any] = params
     return RNN(
         embedding(p, data),

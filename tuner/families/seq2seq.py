@@ -1,12 +1,15 @@
 """An encoder-decoder network: one sequence of tokens becomes another.
 
     text → embeddings → bidirectional GRU or LSTM → memory
-    begin, token, token … → embeddings → GRU or LSTM → odds of the next token
+    begin, token, token … → embeddings → GRU or LSTM → logits of the next token
 
 Without attention the decoder sees the encoder's last state at every step (Cho et al., EMNLP 2014).
-With it, it looks at all of the memory: before its own step and with additive scores (Bahdanau et
-al., ICLR 2015), or after it and with multiplicative ones (Luong et al., EMNLP 2015). Trained on the
-right last token, or now and then on its own (Bengio et al., NIPS 2015). Padding takes no part.
+With attention it sees all of the memory: before its step with additive scores (Bahdanau et al.,
+ICLR 2015), or after its step with multiplicative scores (Luong et al., EMNLP 2015). It is trained
+with teacher forcing, or with scheduled sampling (Bengio et al., NIPS 2015). Padding is masked.
+
+Shapes: N texts, S source tokens, T target tokens, V target vocabulary, G gates of the decoder's
+first layer (3 or 4 · hidden).
 """
 
 import math
@@ -35,13 +38,13 @@ CELLS: Mapping[str, Callable[..., nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM
 EVALUATION_BATCH = 256  # rows
 LENGTH_POWER = 0.6  # of beam search (Wu et al., 2016)
 
-Rights = Sequence[Sequence[int]]
+References = Sequence[Sequence[int]]  # the right sequences of one text
 
 
 class Seq2Seq(nn.Module):
-    """(texts [N, S], targets [N, T]), ids padded with 0 → logits [N, T, target vocabulary].
+    """(texts [N, S], targets [N, T]), ids padded with 0 → logits [N, T, V].
 
-    Targets end with `END`; the logits at a place are those of the token that stands there.
+    Targets end with `END`; the logits at a position are those of the target token there.
     """
 
     def __init__(
@@ -57,7 +60,10 @@ class Seq2Seq(nn.Module):
         dropout: float = 0.0,
         teacher_forcing: float = 1.0,
     ) -> None:
-        """`attention` none, bahdanau or luong; `teacher_forcing`: share of right last tokens."""
+        """Build the layers; `attention` is none, bahdanau or luong.
+
+        `teacher_forcing` is the probability that training feeds the right token back.
+        """
         super().__init__()
         self.cell, self.layers, self.attention = cell, layers, attention
         self.teacher_forcing = teacher_forcing
@@ -69,9 +75,9 @@ class Seq2Seq(nn.Module):
             embedding_size, hidden, layers, batch_first=True, bidirectional=True, dropout=between
         )
         self.bridge = nn.Linear(2 * hidden, hidden)
-        seen = 0 if attention == "luong" else 2 * hidden
+        context_size = 0 if attention == "luong" else 2 * hidden
         self.decoder = CELLS[cell](
-            embedding_size + seen, hidden, layers, batch_first=True, dropout=between
+            embedding_size + context_size, hidden, layers, batch_first=True, dropout=between
         )
         if attention != "none":
             self.keys = nn.Linear(2 * hidden, hidden, bias=False)
@@ -82,158 +88,175 @@ class Seq2Seq(nn.Module):
         self.output = nn.Linear(hidden, target_vocabulary)
 
     def forward(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
-        """Logits of a batch, each step given the right last token, or now and then its own."""
+        """Return the logits of a batch, each step fed the right token before it.
+
+        While training with `teacher_forcing` below 1, some steps are fed the model's own token.
+        """
         texts, targets = inputs
         state = self.encode(texts)
-        before = torch.cat([torch.full_like(targets[:, :1], END), targets[:, :-1]], dim=1)
+        previous = torch.cat([torch.full_like(targets[:, :1], END), targets[:, :-1]], dim=1)
         if self.training and self.teacher_forcing < 1.0:
-            return self._mixing(before, state)
+            return self._scheduled_sampling(previous, state)
         if self.attention == "bahdanau":
-            return self._looking_first(before, state)
-        return self._at_once(before, state)
+            return self._teacher_forced_stepwise(previous, state)
+        return self._teacher_forced(previous, state)
 
-    def _at_once(self, before: Tensor, state: State) -> Tensor:
-        """Logits of all steps: none waits for the one before, whose token and context it knows."""
-        memory, keys, inside, _, hidden, cell = state
-        words = self.dropout(self.target_embedding(before))
+    def _teacher_forced(self, previous: Tensor, state: State) -> Tensor:
+        """Logits of all steps in one call: none needs another step's output as its input."""
+        memory, keys, mask, _, hidden, cell = state
+        inputs = self.dropout(self.target_embedding(previous))  # [N, T, embedding]
         if self.attention == "none":
-            words = torch.cat([words, memory.expand(-1, words.shape[1], -1)], dim=2)
-        carried: Any = hidden.transpose(0, 1).contiguous()
+            inputs = torch.cat([inputs, memory.expand(-1, inputs.shape[1], -1)], dim=2)
+        initial: Any = hidden.transpose(0, 1).contiguous()  # [layers, N, hidden]
         if self.cell == "lstm":
-            carried = (carried, cell.transpose(0, 1).contiguous())
-        found, _ = self.decoder(words, carried)
-        return self._logits(found, self._looked(found, keys, inside) @ memory)
+            initial = (initial, cell.transpose(0, 1).contiguous())
+        outputs, _ = self.decoder(inputs, initial)  # [N, T, hidden]
+        context = self._attend(outputs, keys, mask) @ memory  # [N, T, 2 · hidden]
+        return self._logits(outputs, context)
 
-    def _looking_first(self, before: Tensor, state: State) -> Tensor:
-        """Logits of all steps: one after the other does only what waits for the one before."""
-        memory, keys, inside, offered, hidden, cell = state
-        found, shares = [], []
-        for gates in self._read(before, self._split()[0]).unbind(dim=1):
-            share = self._looked(hidden[:, -1:], keys, inside)
-            hidden, cell = self._advanced(gates + (share @ offered)[:, 0], hidden, cell)
-            found.append(hidden[:, -1])
-            shares.append(share)
-        return self._logits(torch.stack(found, dim=1), torch.cat(shares, dim=1) @ memory)
+    def _teacher_forced_stepwise(self, previous: Tensor, state: State) -> Tensor:
+        """Logits of all steps where a step attends with the state that the one before has left.
 
-    def _mixing(self, before: Tensor, state: State) -> Tensor:
-        """Logits of all steps, some of them given the token that the network found likeliest."""
-        weight = self._split()[0]  # once: its gradient is then summed once
-        last = before[:, 0]
+        Whatever does not depend on that state is computed for all steps at once.
+        """
+        memory, keys, mask, memory_gates, hidden, cell = state
+        outputs, weights_by_step = [], []
+        for token_gates in self._project_tokens(previous, self._split()[0]).unbind(dim=1):
+            attention = self._attend(hidden[:, -1:], keys, mask)  # [N, 1, S]
+            gates = token_gates + (attention @ memory_gates)[:, 0]  # [N, G]
+            hidden, cell = self._advance(gates, hidden, cell)
+            outputs.append(hidden[:, -1])
+            weights_by_step.append(attention)
+        context = torch.cat(weights_by_step, dim=1) @ memory  # [N, T, 2 · hidden]
+        return self._logits(torch.stack(outputs, dim=1), context)
+
+    def _scheduled_sampling(self, previous: Tensor, state: State) -> Tensor:
+        """Logits of all steps, some of them fed the token that the model found most likely."""
+        token_weights = self._split()[0]  # taken once, so that its gradient is summed once
+        tokens = previous[:, 0]
         outputs = []
-        for right in [*before.unbind(dim=1)[1:], None]:
-            logits, state = self._step(last, state, weight)
+        for right in [*previous.unbind(dim=1)[1:], None]:
+            logits, state = self._step(tokens, state, token_weights)
             outputs.append(logits)
             if right is not None:
                 is_own = torch.rand(len(right), device=right.device) >= self.teacher_forcing
-                last = torch.where(is_own & (right != 0), logits.argmax(dim=1), right)
+                tokens = torch.where(is_own & (right != 0), logits.argmax(dim=1), right)
         return torch.stack(outputs, dim=1)
 
     def encode(self, texts: Tensor) -> State:
-        """What the decoder starts from: memory, keys, places, part in its gates; its own state.
+        """Return the state that decoding starts from.
 
-        Without attention the memory is one place, the encoder's last state.
+        It holds, for texts [N, S]:
+            memory [N, S, 2 · hidden]: the encoder's outputs; without attention only its last state
+            keys [N, S, hidden]: what attention compares the decoder's state with
+            mask [N, S]: which positions of the memory count
+            memory_gates [N, S, G]: the memory as the decoder's first gates take it
+            hidden, cell [N, layers, hidden]: the decoder's own state
         """
-        inside = texts != 0
-        lengths = inside.sum(dim=1).clamp(min=1)
+        mask = texts != 0
+        lengths = mask.sum(dim=1).clamp(min=1)
         packed = pack_padded_sequence(
             self.dropout(self.embedding(texts)), lengths.cpu(), batch_first=True,
             enforce_sorted=False,
         )  # fmt: skip
-        out, last = self.encoder(packed)
-        assert isinstance(out, PackedSequence)
-        last = last[0] if isinstance(last, tuple) else last
+        outputs, final = self.encoder(packed)
+        assert isinstance(outputs, PackedSequence)
+        final = final[0] if isinstance(final, tuple) else final
         # [layers · 2, N, hidden] → [N, layers, 2 · hidden], forward beside backward
-        both = last.unflatten(0, (self.layers, 2)).permute(2, 0, 1, 3).flatten(2)
-        start = self.bridge(both).tanh()
+        both = final.unflatten(0, (self.layers, 2)).permute(2, 0, 1, 3).flatten(2)
+        hidden = self.bridge(both).tanh()
         if self.attention == "none":
-            memory, inside = both[:, -1:], torch.ones_like(inside[:, :1])
+            memory, mask = both[:, -1:], torch.ones_like(mask[:, :1])
             keys = memory
         else:
-            memory, _ = pad_packed_sequence(out, batch_first=True, total_length=texts.shape[1])
+            memory, _ = pad_packed_sequence(outputs, batch_first=True, total_length=texts.shape[1])
             keys = self.keys(memory)
-            inside = inside | ~inside.any(dim=1, keepdim=True)  # a text without tokens has a place
-        # what the gates make of a mean of the memory is the mean of what they make of it: so that
-        # their largest weights multiply all places at once instead of a mean at each step
-        looks_first = self.attention != "luong"
-        offered = functional.linear(memory, self._split()[1]) if looks_first else memory
+            mask = mask | ~mask.any(dim=1, keepdim=True)  # an empty text still needs a position
+        # Gates are linear: projecting the memory once and averaging its projections gives the same
+        # as projecting a new context at every step, and costs far less.
+        attends_first = self.attention != "luong"
+        memory_gates = functional.linear(memory, self._split()[1]) if attends_first else memory
         # float32: under autocast the cell's sums would be rounded at each step
-        return memory, keys, inside, offered, start, torch.zeros_like(start, dtype=torch.float32)
+        cell = torch.zeros_like(hidden, dtype=torch.float32)
+        return memory, keys, mask, memory_gates, hidden, cell
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits [N, target vocabulary] of the token behind `tokens` [N], and the next state."""
+        """Return the logits [N, V] of the token after `tokens` [N], and the next state."""
         return self._step(tokens, state, self._split()[0])
 
-    def _step(self, tokens: Tensor, state: State, weight: Tensor) -> tuple[Tensor, State]:
-        memory, keys, inside, offered, hidden, cell = state
-        gates = self._read(tokens, weight)
+    def _step(self, tokens: Tensor, state: State, token_weights: Tensor) -> tuple[Tensor, State]:
+        memory, keys, mask, memory_gates, hidden, cell = state
+        gates = self._project_tokens(tokens, token_weights)  # [N, G]
         if self.attention == "luong":
-            hidden, cell = self._advanced(gates, hidden, cell)
-            shares = self._looked(hidden[:, -1:], keys, inside)
+            hidden, cell = self._advance(gates, hidden, cell)
+            attention = self._attend(hidden[:, -1:], keys, mask)  # [N, 1, S]
         else:
-            shares = self._looked(hidden[:, -1:], keys, inside)
-            hidden, cell = self._advanced(gates + (shares @ offered)[:, 0], hidden, cell)
-        logits = self._logits(hidden[:, -1], (shares @ memory)[:, 0])
-        return logits, (memory, keys, inside, offered, hidden, cell)
+            attention = self._attend(hidden[:, -1:], keys, mask)
+            hidden, cell = self._advance(gates + (attention @ memory_gates)[:, 0], hidden, cell)
+        context = (attention @ memory)[:, 0]  # [N, 2 · hidden]
+        logits = self._logits(hidden[:, -1], context)
+        return logits, (memory, keys, mask, memory_gates, hidden, cell)
 
     def _split(self) -> tuple[Tensor, Tensor]:
-        """The first layer's weights of a token [gates, embedding] and of the context."""
+        """Split the first layer's weights: for tokens [G, embedding], for the context [G, …]."""
         weight, _ = self._weights("ih", 0)
         size = self.target_embedding.embedding_dim
         return weight[:, :size], weight[:, size:]
 
-    def _read(self, tokens: Tensor, weight: Tensor) -> Tensor:
-        """What tokens give to the first layer's gates."""
-        words = self.dropout(self.target_embedding(tokens))
-        return functional.linear(words, weight, self._weights("ih", 0)[1])
+    def _project_tokens(self, tokens: Tensor, token_weights: Tensor) -> Tensor:
+        """Tokens [N, …] → their part in the first layer's gates, [N, …, G]."""
+        embedded = self.dropout(self.target_embedding(tokens))
+        return functional.linear(embedded, token_weights, self._weights("ih", 0)[1])
 
-    def _looked(self, found: Tensor, keys: Tensor, inside: Tensor) -> Tensor:
-        """Shares [N, T, S] of the memory's places, seen from outputs [N, T, hidden]."""
+    def _attend(self, outputs: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+        """Attention weights [N, T, S] of the decoder's outputs [N, T, hidden]."""
         if self.attention == "none":
-            return torch.ones_like(found[..., :1])
+            return torch.ones_like(outputs[..., :1])
         if self.attention == "luong":
-            scores = found @ keys.transpose(1, 2)
-        else:  # one step
-            scores = self.score((keys + self.query(found)).tanh()).transpose(1, 2)
-        return scores.masked_fill(~inside.unsqueeze(1), -math.inf).softmax(dim=2)
+            scores = outputs @ keys.transpose(1, 2)
+        else:  # T is 1 here: [N, S, hidden] + [N, 1, hidden]
+            scores = self.score((keys + self.query(outputs)).tanh()).transpose(1, 2)
+        return scores.masked_fill(~mask.unsqueeze(1), -math.inf).softmax(dim=2)
 
-    def _advanced(self, gates: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """One step of the decoder, from what its inputs give to the first layer's gates."""
+    def _advance(self, gates: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """Advance the decoder by a step; `gates` [N, G] hold the first layer's input part."""
         hiddens: list[Tensor] = []
         cells: list[Tensor] = []
         for layer in range(self.layers):
             if layer:
                 lower = functional.dropout(hiddens[-1], self.decoder.dropout, self.training)
                 gates = functional.linear(lower, *self._weights("ih", layer))
-            before = hidden[:, layer]
-            own = functional.linear(before, *self._weights("hh", layer))
+            previous = hidden[:, layer]
+            recurrent = functional.linear(previous, *self._weights("hh", layer))
             if self.cell == "lstm":
-                take, forget, new, out = (gates + own).chunk(4, dim=1)
-                cells.append(forget.sigmoid() * cell[:, layer] + take.sigmoid() * new.tanh())
-                hiddens.append(out.sigmoid() * cells[-1].tanh())
+                i, f, g, o = (gates + recurrent).chunk(4, dim=1)
+                cells.append(f.sigmoid() * cell[:, layer] + i.sigmoid() * g.tanh())
+                hiddens.append(o.sigmoid() * cells[-1].tanh())
             else:
-                (reset, update, new), (r, u, n) = gates.chunk(3, dim=1), own.chunk(3, dim=1)
-                made = (new + (reset + r).sigmoid() * n).tanh()
-                hiddens.append(made + (update + u).sigmoid() * (before - made))
+                reset, update, new = gates.chunk(3, dim=1)
+                reset_h, update_h, new_h = recurrent.chunk(3, dim=1)
+                candidate = (new + (reset + reset_h).sigmoid() * new_h).tanh()
+                hiddens.append(candidate + (update + update_h).sigmoid() * (previous - candidate))
         return torch.stack(hiddens, dim=1), torch.stack(cells, dim=1) if cells else cell
 
-    def _weights(self, of: str, layer: int) -> tuple[Tensor, Tensor]:
-        """Weights and biases of the decoder's inputs (`ih`) or of its own state (`hh`)."""
+    def _weights(self, kind: str, layer: int) -> tuple[Tensor, Tensor]:
+        """The decoder's weights and biases of a layer's inputs (`ih`) or of its state (`hh`)."""
         return (
-            getattr(self.decoder, f"weight_{of}_l{layer}"),
-            getattr(self.decoder, f"bias_{of}_l{layer}"),
+            getattr(self.decoder, f"weight_{kind}_l{layer}"),
+            getattr(self.decoder, f"bias_{kind}_l{layer}"),
         )
 
-    def _logits(self, found: Tensor, context: Tensor) -> Tensor:
-        mixed = self.mixed(torch.cat([found, context], dim=-1)).tanh()
-        logits: Tensor = self.output(self.dropout(mixed))
+    def _logits(self, outputs: Tensor, context: Tensor) -> Tensor:
+        mixed = self.mixed(torch.cat([outputs, context], dim=-1)).tanh()  # [N, …, hidden]
+        logits: Tensor = self.output(self.dropout(mixed))  # [N, …, V]
         return logits
 
 
 class PairBatches:
-    """A part of the pairs; the model is called with both sides."""
+    """A part of the pairs as `Batches`: the model is called with texts and targets."""
 
-    def __init__(self, part: resident.Resident, alternatives: Sequence[Rights]) -> None:
-        """`alternatives`: what is right of each text beside its target."""
+    def __init__(self, part: resident.Resident, alternatives: Sequence[References]) -> None:
+        """`alternatives` are the right sequences of each text besides its target."""
         self._part = part
         self.alternatives = alternatives
         self.labels, self.lengths = part.labels, part.lengths
@@ -242,18 +265,18 @@ class PairBatches:
         return len(self._part)
 
     def batches(self, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """Indices in a random order, texts of similar lengths together."""
+        """Yield indices in random order, texts of similar length together."""
         return self._part.batches(size, generator)
 
     def batch(self, indices: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """Texts and targets, and the targets again, without columns that are padding alone."""
+        """Return texts and targets, and the targets again, cut to the longest target."""
         texts, targets = self._part.batch(indices)
         targets = targets[:, : int((targets != 0).sum(dim=1).max())]
         return (texts, targets), targets
 
 
 class Transduction:
-    """The right sequence; a `training.network.Objective`."""
+    """Predict the right sequence; a `training.network.Objective`."""
 
     def __init__(
         self, params: Mapping[str, ParamValue], data: PreparedData, _: torch.device
@@ -263,12 +286,12 @@ class Transduction:
         self._data = data
 
     def answer(self, model: nn.Module, inputs: tuple[Tensor, Tensor]) -> Tensor:
-        """What the model writes for texts: ids [N, ≤ longest], 0 behind their ends."""
+        """Decode the texts of a batch: token ids [N, ≤ longest], padded with 0."""
         assert isinstance(model, Seq2Seq)
-        return self._written(model, inputs[0])
+        return self._decode(model, inputs[0])
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of the tokens, in nats each."""
+        """Return the cross-entropy, in nats per token."""
         return functional.cross_entropy(
             outputs.float().flatten(0, 1),
             labels.flatten(),
@@ -280,77 +303,84 @@ class Transduction:
     def measure(
         self, model: nn.Module, part: Batches, autocast: Autocast = nullcontext
     ) -> dict[str, float]:
-        """Metrics of what is written by itself, and of the odds given to the right tokens."""
-        return self.judge(model, part, autocast).metrics()
+        """Measure decoded sequences, and the log-likelihood of the right tokens."""
+        return self.score(model, part, autocast).metrics()
 
     @torch.inference_mode()
-    def judge(
+    def score(
         self, model: nn.Module, part: Batches, autocast: Autocast = nullcontext
-    ) -> sequences.Judged:
-        """The same of each example."""
+    ) -> sequences.SequenceScores:
+        """Score each example of a part."""
         assert isinstance(model, Seq2Seq)
         assert isinstance(part, PairBatches)
         assert part.lengths is not None
         model.eval()
-        found: dict[int, list[int]] = {}
-        wanted: dict[int, Rights] = {}
+        predictions: dict[int, list[int]] = {}
+        references: dict[int, References] = {}
         losses: dict[int, float] = {}
         counts: dict[int, int] = {}
         for indices in part.lengths.argsort(stable=True).split(EVALUATION_BATCH):
             (texts, targets), _ = part.batch(indices.to(part.labels.device))
             with autocast():
-                logits, written = model((texts, targets)).float(), self._written(model, texts)
+                logits, decoded = model((texts, targets)).float(), self._decode(model, texts)
             loss = functional.cross_entropy(
                 logits.flatten(0, 1), targets.flatten(), ignore_index=0, reduction="none"
             )
             rows = indices.tolist()
             losses |= zip(rows, loss.view_as(targets).sum(dim=1).tolist(), strict=True)
             counts |= zip(rows, (targets != 0).sum(dim=1).tolist(), strict=True)
-            found |= zip(rows, map(_tokens, written.tolist()), strict=True)
+            predictions |= zip(rows, map(_tokens, decoded.tolist()), strict=True)
             for row, target in zip(rows, targets.tolist(), strict=True):
-                wanted[row] = [_tokens(target), *part.alternatives[row]]
+                references[row] = [_tokens(target), *part.alternatives[row]]
         order = range(len(part))
-        return sequences.Judged(
-            sequences.nearest([found[row] for row in order], [wanted[row] for row in order]),
+        return sequences.SequenceScores(
+            sequences.nearest(
+                [predictions[row] for row in order], [references[row] for row in order]
+            ),
             [losses[row] for row in order],
             [counts[row] for row in order],
-            [self._text(found[row]) for row in order],
-            [[self._text(right) for right in wanted[row]] for row in order],
+            [self._text(predictions[row]) for row in order],
+            [[self._text(reference) for reference in references[row]] for row in order],
         )
 
     def loss_in(self, measured: Mapping[str, float]) -> float:
-        """Cross-entropy, without smoothing."""
+        """Return the cross-entropy, without label smoothing."""
         return measured["log_loss"]
 
-    def _written(self, model: Seq2Seq, texts: Tensor) -> Tensor:
-        state, most = model.encode(texts), self._data.input_shape[1]
+    def _decode(self, model: Seq2Seq, texts: Tensor) -> Tensor:
+        state, longest = model.encode(texts), self._data.input_shape[1]
         if self._beam > 1:
             return decoding.beam(
-                model.step, state, end=END, most=most, width=self._beam, length_power=LENGTH_POWER
+                model.step,
+                state,
+                end=END,
+                max_length=longest,
+                width=self._beam,
+                length_power=LENGTH_POWER,
             )
-        return decoding.greedy(model.step, state, end=END, most=most)
+        return decoding.greedy(model.step, state, end=END, max_length=longest)
 
     @torch.inference_mode()
     def write(self, model: Seq2Seq, part: PairBatches, rows: int) -> list[str]:
-        """What the model writes for the first texts of a part."""
+        """Return the model's outputs for the first texts of a part."""
         model.eval()
-        found = []
+        outputs = []
         for indices in torch.arange(rows).split(EVALUATION_BATCH):
             (texts, _), _ = part.batch(indices)
-            found += [self._text(_tokens(ids)) for ids in self._written(model, texts).tolist()]
-        return found
+            outputs += [self._text(_tokens(ids)) for ids in self._decode(model, texts).tolist()]
+        return outputs
 
     def _text(self, tokens: Sequence[int]) -> str:
-        known = self._data.target_vocabulary
-        return pairs.joined([known[token] for token in tokens], self._data.target_tokens)
+        vocabulary = self._data.target_vocabulary
+        return pairs.joined([vocabulary[token] for token in tokens], self._data.target_tokens)
 
 
 def _tokens(ids: Sequence[int]) -> list[int]:
-    return [number for number in ids if number not in (0, END)]
+    return [token for token in ids if token not in (0, END)]
 
 
 def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
-    """The network that a trial's parameters describe, for this data."""
+    """Build the network that a trial's parameters describe."""
     p: Mapping[str, Any] = params
     return Seq2Seq(
         len(data.vocabulary),
@@ -368,7 +398,7 @@ def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
 def load(
     _: Mapping[str, ParamValue], data: PreparedData, name: PartName, device: torch.device
 ) -> PairBatches:
-    """The part as the network takes it."""
+    """Load a part as pairs of texts and targets."""
     return PairBatches(resident.load(data, name, device), data.alternatives(name))
 
 
@@ -377,10 +407,10 @@ def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
     loop.train(cohort, data, context, build, load, Transduction)
 
 
-def _judged(
+def _restore(
     params: Mapping[str, ParamValue], data: PreparedData, path: Path
 ) -> tuple[Seq2Seq, Transduction]:
-    """The network with exported weights, and its judge."""
+    """Build the network with exported weights, and its objective."""
     model = build(params, data)
     weights.load(model, path)
     assert isinstance(model, Seq2Seq)
@@ -393,11 +423,11 @@ def measure(
     data: PreparedData,
     path: Path,
     parts: Sequence[PartName],
-) -> dict[str, sequences.Judged]:
-    """Part → what exported weights write for it, judged."""
-    model, judge = _judged(params, data, path)
+) -> dict[str, sequences.SequenceScores]:
+    """Score exported weights on each part."""
+    model, objective = _restore(params, data, path)
     cpu = torch.device("cpu")
-    return {name: judge.judge(model, load(params, data, name, cpu)) for name in parts}
+    return {name: objective.score(model, load(params, data, name, cpu)) for name in parts}
 
 
 def predictions(
@@ -408,7 +438,7 @@ def predictions(
     part: PartName,
     rows: int,
 ) -> list[dict[str, Any]]:
-    """What exported weights write for the first texts of a part."""
-    model, judge = _judged(params, data, path)
-    written = judge.write(model, load(params, data, part, torch.device("cpu")), rows)
-    return [{"prediction": text} for text in written]
+    """Return what exported weights predict for the first texts of a part."""
+    model, objective = _restore(params, data, path)
+    outputs = objective.write(model, load(params, data, part, torch.device("cpu")), rows)
+    return [{"prediction": text} for text in outputs]

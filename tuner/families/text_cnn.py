@@ -2,11 +2,11 @@
 
     tokens → embeddings → convolutions of several widths → max over time → dropout → classes
 
-The words' vectors are random and trained, or from a file and kept (static), trained on (tuned) or
-both at once, as two channels of the input (multichannel).
-As in the paper, the rows of the last layer are scaled back to a maximal norm after every step.
-Texts are padded with width - 1 zeros at both ends, so every word meets every position of a filter,
-and what lies beyond a text's end is masked: its logits do not depend on the batch around it.
+Word vectors start at random and are trained, or come from a file and stay as they are (static), are
+trained further (tuned), or both, as two channels of the input (multichannel).
+As in the paper, the rows of the last layer are scaled back to a maximum norm after every step.
+Texts are padded with width - 1 zeros at both ends, so that every word meets every position of a
+filter. Positions beyond a text's end are masked: its logits do not depend on the rest of the batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ class TextCNN(nn.Module):
         embedding_dropout: float = 0.0,
         max_norm: float = 3.0,
     ) -> None:
-        """`filters` of each width; `max_norm` 0 for none."""
+        """Build the layers: `filters` per width; `max_norm` 0 sets no limit."""
         super().__init__()
         self.embedding = embedding
         self.convolutions = nn.ModuleList(
@@ -50,33 +50,33 @@ class TextCNN(nn.Module):
         self.max_norm = max_norm
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits of a batch."""
-        lengths = (tokens != 0).sum(dim=1, keepdim=True)
-        words = self.embedding_dropout(self.embedding(tokens)).transpose(1, 2)
+        """Return the logits of a batch."""
+        lengths = (tokens != 0).sum(dim=1, keepdim=True)  # [N, 1]
+        embedded = self.embedding_dropout(self.embedding(tokens)).transpose(1, 2)  # [N, size, L]
         pooled = []
         for convolution in self.convolutions:
-            features = functional.relu(convolution(words))
+            features = functional.relu(convolution(embedded))  # [N, filters, L + width - 1]
             # a filter of this width touches the text at its first length + width - 1 positions
-            reach = features.shape[2] - tokens.shape[1]
+            overhang = features.shape[2] - tokens.shape[1]
             positions = torch.arange(features.shape[2], device=tokens.device)
-            inside = positions < lengths + reach
-            pooled.append((features * inside.unsqueeze(1)).amax(dim=2))
-        logits: Tensor = self.output(self.dropout(torch.cat(pooled, dim=1)))
+            mask = positions < lengths + overhang  # [N, L + width - 1]
+            pooled.append((features * mask.unsqueeze(1)).amax(dim=2))
+        logits: Tensor = self.output(self.dropout(torch.cat(pooled, dim=1)))  # [N, classes]
         return logits
 
     @torch.no_grad()
     def constrain(self) -> None:
-        """Scale the output layer's rows back to `max_norm`; the loop calls it after every step."""
+        """Scale the output layer's rows back to `max_norm`; called after every training step."""
         if self.max_norm > 0:
             self.output.weight.copy_(torch.renorm(self.output.weight, 2, 0, self.max_norm))
 
 
 def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
-    """The network that a trial's parameters describe, for this data."""
+    """Build the network that a trial's parameters describe."""
     p: Mapping[str, Any] = params
-    words = embedding(p, data)
+    layer = embedding(p, data)
     return TextCNN(
-        Channels(words.weight.detach()) if p["embeddings"] == "multichannel" else words,
+        Channels(layer.weight.detach()) if p["embeddings"] == "multichannel" else layer,
         data.outputs,
         widths=[int(width) for width in str(p["filter_widths"]).split("+")],
         filters=p["filters"],

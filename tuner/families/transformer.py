@@ -2,8 +2,8 @@
 
     tokens → embeddings + positions → [attention, feed-forward] × layers → norm → mean → classes
 
-Layers normalize before each sub-layer (Xiong et al., ICML 2020), which trains without long warm-up.
-Padding is masked: logits do not depend on the batch around a text.
+Layers normalize before each sub-layer (Xiong et al., ICML 2020), so training needs no long warm-up.
+Padding is masked: a text's logits do not depend on the rest of the batch.
 """
 
 import math
@@ -38,7 +38,10 @@ class Transformer(nn.Module):
         dropout: float = 0.1,
         embedding_dropout: float = 0.0,
     ) -> None:
-        """`width` of the whole layer, a multiple of `heads`; `feed_forward` times as wide."""
+        """Build the layers; `width` must be a multiple of `heads`.
+
+        The feed-forward sub-layer is `feed_forward` times as wide.
+        """
         super().__init__()
         self.embedding = embedding
         self.embedding_dropout = WordDropout(embedding_dropout)
@@ -61,31 +64,32 @@ class Transformer(nn.Module):
         self.output = nn.Linear(width, classes)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits of a batch."""
-        padding = tokens == 0
-        padding[:, 0] = False  # a text without words still has one place to look at
-        words = self.projection(self.embedding_dropout(self.embedding(tokens)))
-        states = self.dropout(words + self.positions[: tokens.shape[1]])
+        """Return the logits of a batch."""
+        padding = tokens == 0  # [N, length]
+        padding[:, 0] = False  # an empty text needs one position to attend to
+        embedded = self.embedding_dropout(self.embedding(tokens))  # [N, length, size]
+        projected = self.projection(embedded)  # [N, length, width]
+        states = self.dropout(projected + self.positions[: tokens.shape[1]])
         for layer in self.layers:
             states = layer(states, src_key_padding_mask=padding)
-        inside = ~padding.unsqueeze(2)
-        pooled = (self.norm(states) * inside).sum(dim=1) / inside.sum(dim=1)
-        logits: Tensor = self.output(self.dropout(pooled))
+        mask = ~padding.unsqueeze(2)
+        pooled = (self.norm(states) * mask).sum(dim=1) / mask.sum(dim=1)  # [N, width]
+        logits: Tensor = self.output(self.dropout(pooled))  # [N, classes]
         return logits
 
 
 def sinusoids(length: int, width: int) -> Tensor:
-    """Positions float32 [length, width], sine and cosine of falling frequency in turn."""
-    position = torch.arange(length).unsqueeze(1)
+    """Position encodings float32 [length, width]: sines and cosines of falling frequency."""
+    position = torch.arange(length).unsqueeze(1)  # [length, 1]
     frequency = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
-    positions = torch.zeros(length, width)
-    positions[:, 0::2] = torch.sin(position * frequency)
-    positions[:, 1::2] = torch.cos(position * frequency)[:, : width // 2]
-    return positions
+    encodings = torch.zeros(length, width)
+    encodings[:, 0::2] = torch.sin(position * frequency)
+    encodings[:, 1::2] = torch.cos(position * frequency)[:, : width // 2]
+    return encodings
 
 
 def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
-    """The network that a trial's parameters describe, for this data."""
+    """Build the network that a trial's parameters describe."""
     p: Mapping[str, Any] = params
     return Transformer(
         embedding(p, data),

@@ -1,11 +1,11 @@
-"""Word vectors from the company that words keep (Mikolov et al., 2013): CBOW and skip-gram.
+"""Word vectors learned from contexts (Mikolov et al., 2013): CBOW and skip-gram.
 
     sg 0, CBOW        the mean of the vectors of the words around a word predicts it
     sg 1, skip-gram   the vector of a word predicts each of the words around it
 
-A prediction is either right or wrong about the word and a few others drawn at random (negative
-sampling), or a path through a Huffman tree of all words (hierarchical softmax). Frequent words are
-passed over at random (`sample`). gensim does the training, by stochastic gradient descent.
+A prediction tells the word from a few random ones (negative sampling), or is a path through a
+Huffman tree of all words (hierarchical softmax). Frequent words are skipped at random (`sample`).
+gensim trains the vectors by stochastic gradient descent.
 """
 
 from functools import partial
@@ -14,7 +14,7 @@ from gensim.models import Word2Vec
 
 from tuner.data.corpus import Corpus
 from tuner.data.prepared import PreparedData
-from tuner.data.vectors import unpacked
+from tuner.data.vectors import unpack_words
 from tuner.families.parts import word_vectors
 from tuner.families.parts.word_tests import Floats, Vectors
 from tuner.families.parts.word_vectors import Arrays, Params, export
@@ -24,24 +24,24 @@ __all__ = ["build", "export", "measure", "predictions", "train"]
 
 
 def build(params: Params, sentences: Corpus, seed: int, threads: int) -> Word2Vec:
-    """The model that a trial's parameters describe, before its first epoch."""
+    """Build the model that a trial's parameters describe, before its first epoch."""
     model = Word2Vec(**word_vectors.settings(params, seed, threads))
     return word_vectors.with_vocabulary(model, sentences)
 
 
-def _trained(model: Word2Vec) -> dict[str, Floats]:
+def _state(model: Word2Vec) -> dict[str, Floats]:
     return {"input": model.wv.vectors, "output": model.syn1 if model.hs else model.syn1neg}
 
 
-def _kept(model: Word2Vec) -> dict[str, Floats]:
+def _weights(model: Word2Vec) -> dict[str, Floats]:
     return {"vectors": model.wv.vectors}
 
 
-def _read(_: Params, weights: Arrays) -> Vectors:
-    return Vectors(unpacked(weights["words"]), weights["vectors"])
+def _vectors(_: Params, weights: Arrays) -> Vectors:
+    return Vectors(unpack_words(weights["words"]), weights["vectors"])
 
 
-_KIND = word_vectors.Kind(build, _trained, _kept, _read)
+_KIND = word_vectors.Kind(build, _state, _weights, _vectors)
 
 
 def train(cohort: Cohort, data: PreparedData, context: Context) -> None:

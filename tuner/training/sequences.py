@@ -1,4 +1,4 @@
-"""Metrics of sequences of tokens against what they should be."""
+"""Metrics of predicted token sequences against their references."""
 
 import json
 import math
@@ -16,37 +16,45 @@ Tokens = Sequence[int]
 
 
 def edit_distance(a: Tokens, b: Tokens) -> int:
-    """Insertions, deletions and substitutions that make one the other (Levenshtein, 1966)."""
-    before = list(range(len(b) + 1))
+    """Count the insertions, deletions and substitutions from `a` to `b` (Levenshtein, 1966)."""
+    previous = list(range(len(b) + 1))
     for row, left in enumerate(a, start=1):
-        here = [row]
+        current = [row]
         for column, right in enumerate(b, start=1):
-            here.append(min(before[column] + 1, here[-1] + 1, before[column - 1] + (left != right)))
-        before = here
-    return before[-1]
+            substitution = previous[column - 1] + (left != right)
+            current.append(min(previous[column] + 1, current[-1] + 1, substitution))
+        previous = current
+    return previous[-1]
 
 
-def errors(found: Sequence[Tokens], wanted: Sequence[Sequence[Tokens]]) -> dict[str, float]:
-    """How far sequences are from what they should be: from the nearest of those that are right.
+def errors(
+    predictions: Sequence[Tokens], references: Sequence[Sequence[Tokens]]
+) -> dict[str, float]:
+    """Compare each prediction with the nearest of its references.
 
-    `exact_match`: the share that is right as a whole; `edit_distance`: edits of a sequence, the
-    mean; `token_error_rate`: all edits by all wanted tokens, as in speech recognition; it can be
-    above 1.
+    `exact_match` is the share of predictions equal to a reference, `edit_distance` the mean number
+    of edits per sequence, and `token_error_rate` all edits over all reference tokens, as in speech
+    recognition; it can exceed 1.
     """
-    return _errors(nearest(found, wanted))
+    return _errors(nearest(predictions, references))
 
 
-def nearest(found: Sequence[Tokens], wanted: Sequence[Sequence[Tokens]]) -> list[tuple[int, int]]:
-    """Of each sequence the edits to the nearest that is right, and the tokens of that one."""
+def nearest(
+    predictions: Sequence[Tokens], references: Sequence[Sequence[Tokens]]
+) -> list[tuple[int, int]]:
+    """Return for each prediction the edits to its nearest reference, and the latter's length."""
     return [
-        min((0 if said == right else edit_distance(said, right), len(right)) for right in rights)
-        for said, rights in zip(found, wanted, strict=True)
+        min(
+            (0 if prediction == reference else edit_distance(prediction, reference), len(reference))
+            for reference in alternatives
+        )
+        for prediction, alternatives in zip(predictions, references, strict=True)
     ]
 
 
-def _errors(of: Sequence[tuple[int, int]]) -> dict[str, float]:
-    edits = [edit for edit, _ in of]
-    tokens = sum(length for _, length in of)
+def _errors(distances: Sequence[tuple[int, int]]) -> dict[str, float]:
+    edits = [edit for edit, _ in distances]
+    tokens = sum(length for _, length in distances)
     return {
         "exact_match": sum(edit == 0 for edit in edits) / len(edits),
         "edit_distance": sum(edits) / len(edits),
@@ -54,56 +62,58 @@ def _errors(of: Sequence[tuple[int, int]]) -> dict[str, float]:
     }
 
 
-def translation(found: Sequence[str], wanted: Sequence[Sequence[str]]) -> dict[str, float]:
-    """BLEU (Papineni et al., 2002) and chrF (Popović, 2015), 0 … 100; nothing without sacrebleu.
+def translation(
+    predictions: Sequence[str], references: Sequence[Sequence[str]]
+) -> dict[str, float]:
+    """Compute BLEU (Papineni et al., 2002) and chrF (Popović, 2015), 0 … 100.
 
-    Of each text all that is right is a reference.
+    Returns nothing where sacrebleu is not installed.
     """
     if find_spec("sacrebleu") is None:
         return {}
     import sacrebleu
 
-    references = list(zip_longest(*wanted))  # None where a text has fewer
+    streams = list(zip_longest(*references))  # None where a text has fewer
     return {
-        "bleu": float(sacrebleu.corpus_bleu(found, references).score),
-        "chrf": float(sacrebleu.corpus_chrf(found, references).score),
+        "bleu": float(sacrebleu.corpus_bleu(predictions, streams).score),
+        "chrf": float(sacrebleu.corpus_chrf(predictions, streams).score),
     }
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """What was written for a part, an entry an example."""
+class SequenceScores:
+    """Predictions for a part beside their references; every field has an entry per example."""
 
-    nearest: Sequence[tuple[int, int]]  # as of `nearest`
-    losses: Sequence[float]  # of all right tokens together, in nats
-    tokens: Sequence[int]  # how many these are
-    said: Sequence[str]
-    rights: Sequence[Sequence[str]]
+    nearest: Sequence[tuple[int, int]]  # as `nearest` returns them
+    losses: Sequence[float]  # summed over the right tokens, in nats
+    tokens: Sequence[int]  # the number of right tokens
+    predictions: Sequence[str]
+    references: Sequence[Sequence[str]]
 
     def metrics(self) -> dict[str, float]:
-        """All of them; `log_loss` is in nats a token."""
+        """Compute all metrics; `log_loss` is in nats per token."""
         log_loss = sum(self.losses) / sum(self.tokens)
         return {
             **_errors(self.nearest),
             "log_loss": log_loss,
             "perplexity": _perplexity(log_loss),
-            **translation(self.said, self.rights),
+            **translation(self.predictions, self.references),
         }
 
     def interval(self, name: str) -> list[float]:
-        """The 95 % interval of a metric, over the examples."""
+        """Compute the 95 % interval of a metric, resampling the examples."""
         if name in ("bleu", "chrf"):
-            return _of_translation(name, self.said, self.rights)
+            return _translation_interval(name, self.predictions, self.references)
         edits, lengths = torch.tensor(self.nearest, dtype=torch.float64).T
         losses = torch.tensor(self.losses, dtype=torch.float64)
         tokens = torch.tensor(self.tokens, dtype=torch.float64)
         if name == "exact_match":
-            return bootstrap.of_mean(edits == 0)
+            return bootstrap.interval_of_mean(edits == 0)
         if name == "edit_distance":
-            return bootstrap.of_mean(edits)
+            return bootstrap.interval_of_mean(edits)
         if name == "token_error_rate":
-            return _of_ratio(edits, lengths.clamp(min=1e-9))
-        low, high = _of_ratio(losses, tokens)
+            return _ratio_interval(edits, lengths.clamp(min=1e-9))
+        low, high = _ratio_interval(losses, tokens)
         return [low, high] if name == "log_loss" else [_perplexity(low), _perplexity(high)]
 
 
@@ -111,18 +121,22 @@ def _perplexity(log_loss: float) -> float:
     return math.exp(min(log_loss, 700.0))
 
 
-def _of_ratio(above: Tensor, below: Tensor) -> list[float]:
-    return bootstrap.interval(len(above), lambda rows: float(above[rows].sum() / below[rows].sum()))
+def _ratio_interval(numerators: Tensor, denominators: Tensor) -> list[float]:
+    def ratio(rows: Tensor) -> float:
+        return float(numerators[rows].sum() / denominators[rows].sum())
+
+    return bootstrap.interval(len(numerators), ratio)
 
 
-def _of_translation(
-    name: str, found: Sequence[str], wanted: Sequence[Sequence[str]]
+def _translation_interval(
+    name: str, predictions: Sequence[str], references: Sequence[Sequence[str]]
 ) -> list[float]:
-    """By sacrebleu's own bootstrap (Koehn, 2004), which resamples what it has counted."""
+    """Use sacrebleu's own bootstrap (Koehn, 2004), which resamples the counts, not the texts."""
     import sacrebleu
 
-    judge = sacrebleu.BLEU() if name == "bleu" else sacrebleu.CHRF()
-    score = judge.corpus_score(found, list(zip_longest(*wanted)), n_bootstrap=bootstrap.MOST)
-    told = json.loads(score.format(width=8, is_json=True, signature=f"metric:{name}"))
-    middle, reach = told.get("confidence_mean", 0.0), told.get("confidence_var", 0.0)
-    return [middle - reach, middle + reach]
+    metric = sacrebleu.BLEU() if name == "bleu" else sacrebleu.CHRF()
+    streams = list(zip_longest(*references))
+    score = metric.corpus_score(predictions, streams, n_bootstrap=bootstrap.MAX_RESAMPLES)
+    report = json.loads(score.format(width=8, is_json=True, signature=f"metric:{name}"))
+    mean, half_width = report.get("confidence_mean", 0.0), report.get("confidence_var", 0.0)
+    return [mean - half_width, mean + half_width]

@@ -127,10 +127,10 @@ class _RNN(RNN):
     Where nothing but the last ones is used, the exporter loses the layer (torch 2.13).
     """
 
-    def _pooled(self, states: Tensor, last: Tensor, lengths: Tensor) -> Tensor:
+    def _pool(self, states: Tensor, final: Tensor, lengths: Tensor) -> Tensor:
         if self.pooling != "last":
-            return super()._pooled(states, last, lengths)
-        hidden = last.shape[2]
+            return super()._pool(states, final, lengths)
+        hidden = final.shape[2]
         ends = (lengths - 1).view(-1, 1, 1).expand(-1, 1, hidden)
         forward = states[:, :, :hidden].gather(1, ends).squeeze(1)
         return torch.cat([forward, states[:, 0, hidden:]], dim=1)  # backward, it ends at the first

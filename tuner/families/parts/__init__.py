@@ -1,1 +1,1 @@
-"""What several families share: layers, terms, decoding, gensim's training."""
+"""Shared by several families: layers, terms, decoding, training with gensim."""

@@ -1,8 +1,8 @@
-"""What `bow` and `tfidf` share: texts → weighted terms → a linear layer or one hidden layer.
+"""Shared by `bow` and `tfidf`: texts → weighted terms → a linear layer or one hidden layer.
 
-Terms are scikit-learn's: words or characters, of which those to keep are learned from the training
-part alone (`terms.py`). A text's weights are scaled to unit length. That is done once a process for
-each setting: trials that differ in nothing else share it.
+Terms are n-grams of words or characters as in scikit-learn; those that are kept are learned from
+the training part only (`terms.py`). A text's weights are scaled to unit length. All of this happens
+once per process and setting: trials that differ in other parameters share it.
 """
 
 from collections import OrderedDict
@@ -19,38 +19,38 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tuner.data.prepared import PartName, PreparedData
-from tuner.families.parts.terms import Weighing
+from tuner.families.parts.terms import Weighting
 from tuner.training import resident
 from tuner.trials import ParamValue
 
-KEPT = 8  # settings whose terms stay in memory
-_SETTING = (
+CACHED = 8  # settings whose terms stay in memory, the most recently used
+_SETTINGS = (
     *("analyzer", "word_ngrams", "character_ngrams", "min_df", "max_df"),
     *("max_terms", "binary", "sublinear_tf", "idf"),
 )
 
-_fitted: OrderedDict[tuple[object, ...], "_Fitted"] = OrderedDict()
+_cache: OrderedDict[tuple[object, ...], "_WeightedParts"] = OrderedDict()
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """A part as terms; ids int32 and weights float32 are [N, longest], padded with 0."""
+    """A part of the data as weighted terms."""
 
     count: int  # different terms in the training part; ids are 1 … count
-    ids: Tensor
-    weights: Tensor
-    labels: Tensor
-    lengths: Tensor  # terms of each text, int64 [N] in memory
+    ids: Tensor  # int32 [N, longest], padded with 0
+    weights: Tensor  # float32 [N, longest], padded with 0
+    labels: Tensor  # [N]
+    lengths: Tensor  # number of terms of each text, int64 [N], in main memory
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def batches(self, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """Indices in a random order, texts of similar lengths together."""
+        """Yield indices in random order, texts of similar length together."""
         return resident.shuffled(len(self), size, generator, self.lengths, self.labels.device)
 
     def batch(self, indices: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """Ids and weights, and the labels, of these rows."""
+        """Return ids and weights, and the labels, of the rows at `indices`."""
         ids, weights = self.ids[indices], self.weights[indices]
         if self.ids.device.type == "cpu":
             longest = max(int(self.lengths[indices].max()), 1)
@@ -62,7 +62,7 @@ class Bag(nn.Module):
     """Ids and weights [N, terms] → logits [N, classes]."""
 
     def __init__(self, terms: int, classes: int, *, hidden: int = 0, dropout: float = 0.0) -> None:
-        """`hidden` 0: a linear classifier."""
+        """Build the layers; `hidden` 0 makes a linear classifier."""
         super().__init__()
         width = hidden or classes
         self.terms = nn.EmbeddingBag(terms + 1, width, mode="sum", padding_idx=0)
@@ -77,17 +77,17 @@ class Bag(nn.Module):
             self.terms.weight[0] = 0.0
 
     def forward(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
-        """Logits of a batch."""
+        """Return the logits of a batch."""
         ids, weights = inputs
-        summed: Tensor = self.terms(ids, per_sample_weights=self.dropout(weights)) + self.bias
+        hidden: Tensor = self.terms(ids, per_sample_weights=self.dropout(weights)) + self.bias
         if self.output is None:
-            return summed
-        logits: Tensor = self.output(self.dropout(functional.relu(summed)))
+            return hidden  # [N, classes]
+        logits: Tensor = self.output(self.dropout(functional.relu(hidden)))
         return logits
 
 
 def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
-    """The classifier that a trial's parameters describe, for this data."""
+    """Build the classifier that a trial's parameters describe."""
     p: Mapping[str, Any] = params
     terms = load(params, data, "train", torch.device("cpu")).count
     return Bag(terms, data.outputs, hidden=p["hidden"], dropout=p["dropout"])
@@ -96,33 +96,33 @@ def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
 def load(
     params: Mapping[str, ParamValue], data: PreparedData, name: PartName, device: torch.device
 ) -> Terms:
-    """The part as terms on the device; DataError if the settings leave no term."""
+    """Load a part as terms on the device; DataError if the settings leave no term."""
     key = _key(params, data)
-    if key not in _fitted:
-        while len(_fitted) >= KEPT:
-            _fitted.popitem(last=False)
-        _fitted[key] = _Fitted(params, data)
-    _fitted.move_to_end(key)
-    return _fitted[key].part(name, device)
+    if key not in _cache:
+        while len(_cache) >= CACHED:
+            _cache.popitem(last=False)
+        _cache[key] = _WeightedParts(params, data)
+    _cache.move_to_end(key)
+    return _cache[key].part(name, device)
 
 
 def export(
     params: Mapping[str, ParamValue], data: PreparedData, _: Path, __: Path
 ) -> dict[str, dict[str, Any]]:
-    """The terms in the order of their ids and how texts are cut into them, for a bundle."""
+    """Describe the terms for a bundle: in the order of their ids, and how they are extracted."""
     load(params, data, "train", torch.device("cpu"))
-    return {"terms": _fitted[_key(params, data)].weighing.described()}
+    return {"terms": _cache[_key(params, data)].weighting.describe()}
 
 
 def _key(params: Mapping[str, ParamValue], data: PreparedData) -> tuple[object, ...]:
-    return (data.folder, *(params.get(name) for name in _SETTING))
+    return (data.folder, *(params.get(name) for name in _SETTINGS))
 
 
-class _Fitted:
-    """The terms of a setting, and the parts that were asked of it."""
+class _WeightedParts:
+    """The terms of one setting, and the parts that have been loaded with it."""
 
     def __init__(self, params: Mapping[str, Any], data: PreparedData) -> None:
-        self.weighing = Weighing(params, data)
+        self.weighting = Weighting(params, data)
         self._data = data
         self._parts: dict[tuple[PartName, str], Terms] = {}
 
@@ -130,16 +130,16 @@ class _Fitted:
         key = (name, str(device))
         if key not in self._parts:
             labels = self._data.part(name).labels
-            self._parts[key] = _terms(self.weighing.part(name), labels, device)
+            self._parts[key] = _pad(self.weighting.part(name), labels, device)
         return self._parts[key]
 
 
-def _terms(matrix: csr_matrix, labels: npt.NDArray[np.generic], device: torch.device) -> Terms:
+def _pad(matrix: csr_matrix, labels: npt.NDArray[np.generic], device: torch.device) -> Terms:
     lengths = np.diff(matrix.indptr)
     shape = (matrix.shape[0], max(int(lengths.max(initial=0)), 1))
     ids, weights = np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.float32)
-    inside = np.arange(shape[1]) < lengths[:, None]
-    ids[inside], weights[inside] = matrix.indices + 1, matrix.data
+    mask = np.arange(shape[1]) < lengths[:, None]
+    ids[mask], weights[mask] = matrix.indices + 1, matrix.data
     return Terms(
         count=matrix.shape[1],
         ids=torch.from_numpy(ids).to(device),

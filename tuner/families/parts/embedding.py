@@ -1,4 +1,4 @@
-"""The first layer of the families that read texts: token ids → word vectors."""
+"""The first layer of the text families: token ids → word vectors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from tuner.data.prepared import PreparedData
 
-RANDOM_RANGE = 0.25  # of words without a vector, uniform in ± (Kim, 2014)
+RANDOM_RANGE = 0.25  # words without a vector are drawn uniformly from ± this (Kim, 2014)
 
 
 def embedding(params: Mapping[str, Any], data: PreparedData) -> nn.Embedding:
-    """The layer that `embeddings` asks for: random, static or tuned.
+    """Build the layer that the parameter `embeddings` names: random, static or tuned.
 
-    Random vectors have `embedding_size` dimensions and are trained; static and tuned ones come from
-    the data's file, words that it lacks are drawn at random. Padding (token 0) is zero.
+    Random vectors have `embedding_size` dimensions and are trained. Static and tuned ones come from
+    the data's file; words missing from it get random vectors. Padding (token 0) is zero.
     """
     layer: nn.Embedding = nn.Embedding.from_pretrained(
         _vectors(params, data), freeze=params["embeddings"] == "static", padding_idx=0
@@ -29,17 +29,17 @@ def _vectors(params: Mapping[str, Any], data: PreparedData) -> Tensor:
         vectors = torch.empty(len(data.vocabulary), params["embedding_size"])
         vectors.uniform_(-RANDOM_RANGE, RANDOM_RANGE)
     else:
-        given = torch.tensor(data.vectors())
-        drawn = torch.empty_like(given).uniform_(-RANDOM_RANGE, RANDOM_RANGE)
-        vectors = torch.where(given.isnan(), drawn, given)
+        pretrained = torch.tensor(data.vectors())  # NaN where the file lacks a word
+        random = torch.empty_like(pretrained).uniform_(-RANDOM_RANGE, RANDOM_RANGE)
+        vectors = torch.where(pretrained.isnan(), random, pretrained)
     vectors[0] = 0.0
     return vectors
 
 
 class Channels(nn.Module):
-    """Two vectors of each word side by side, the same at first: one is kept, the other trained.
+    """Two vectors per word side by side, equal at first: one is kept, the other trained.
 
-    Token ids [N, length] → [N, length, 2 * dimension]. The multichannel embeddings of Kim (2014).
+    Token ids [N, length] → [N, length, 2 * dimension]: the multichannel embeddings of Kim (2014).
     """
 
     def __init__(self, vectors: Tensor) -> None:
@@ -50,38 +50,40 @@ class Channels(nn.Module):
         self.embedding_dim = 2 * vectors.shape[1]
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Both vectors of each word."""
+        """Look up both vectors of each token."""
         return torch.cat([self.kept(tokens), self.trained(tokens)], dim=2)
 
 
 class WordDropout(nn.Module):
-    """Zeroes whole word vectors: [N, length, dimension] → the same."""
+    """Zero whole word vectors while training: [N, length, dimension] → the same shape."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, rate: float) -> None:
         super().__init__()
-        self.share = share
+        self.rate = rate
 
-    def forward(self, words: Tensor) -> Tensor:
-        """The words, some of them zero while training."""
-        if not self.training or self.share == 0:
-            return words
-        keep = 1.0 - self.share
-        return words * torch.empty_like(words[..., :1]).bernoulli_(keep).div_(keep)
+    def forward(self, embedded: Tensor) -> Tensor:
+        """Drop words, and scale up those that stay."""
+        if not self.training or self.rate == 0:
+            return embedded
+        keep = 1.0 - self.rate
+        mask = torch.empty_like(embedded[..., :1]).bernoulli_(keep)  # [N, length, 1]
+        return embedded * mask.div_(keep)
 
 
 class VariationalDropout(nn.Module):
-    """Zeroes the same features at every step of a sequence (Gal & Ghahramani, NIPS 2016).
+    """Zero the same features at every step of a sequence (Gal & Ghahramani, NIPS 2016).
 
-    [N, length, features] → the same.
+    [N, length, features] → the same shape.
     """
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, rate: float) -> None:
         super().__init__()
-        self.share = share
+        self.rate = rate
 
     def forward(self, sequence: Tensor) -> Tensor:
-        """The sequence, some of its features zero while training."""
-        if not self.training or self.share == 0:
+        """Drop features, and scale up those that stay."""
+        if not self.training or self.rate == 0:
             return sequence
-        keep = 1.0 - self.share
-        return sequence * torch.empty_like(sequence[:, :1]).bernoulli_(keep).div_(keep)
+        keep = 1.0 - self.rate
+        mask = torch.empty_like(sequence[:, :1]).bernoulli_(keep)  # [N, 1, features]
+        return sequence * mask.div_(keep)

@@ -1,8 +1,8 @@
-"""Texts as weighted terms: counted once for each way to cut texts, chosen and weighed for a trial.
+"""Texts as weighted terms: counted once per kind of n-gram, selected and weighted for each trial.
 
-Counting n-grams takes the time, and only what they are of and how long they may be decides it: the
-counts of a data set are cached on disk for all processes, once for each. Which terms stay and what
-they weigh is arithmetic on the counts, and gives what scikit-learn's TfidfVectorizer would.
+Counting n-grams is the slow part, and depends only on their kind (words or characters) and length:
+the counts of a data set are cached on disk for all processes, once per kind and length. Selecting
+and weighting terms is arithmetic on the counts, with the result of scikit-learn's TfidfVectorizer.
 """
 
 import json
@@ -23,43 +23,45 @@ from tuner.data.arrays import array_file
 from tuner.data.prepared import PARTS, PartName, PreparedData
 from tuner.errors import DataError
 
-COUNTS = 1  # raise it when the same texts would give other counts
+COUNTS = 1  # version of the cached counts; raise it when the same texts would give other counts
 NAMES = "names.json"
-_ARRAYS = {"indptr": "<i8", "indices": "<i4", "data": "<f4"}  # of a matrix in compressed rows
+_ARRAYS = {"indptr": "<i8", "indices": "<i4", "data": "<f4"}  # of a compressed sparse row matrix
 
 
-class Weighing:
-    """The terms that a trial's parameters choose, learned from the training part alone."""
+class Weighting:
+    """The terms that a trial's parameters select, learned from the training part only."""
 
     def __init__(self, params: Mapping[str, Any], data: PreparedData) -> None:
-        """DataError if the settings leave no term."""
+        """Select terms and fit their weights; DataError if the settings leave no term."""
         self._by_word = params["analyzer"] == "word"
         ngrams = params["word_ngrams"] if self._by_word else params["character_ngrams"]
         low, high = str(ngrams).split("-")
         self._ngrams = int(low), int(high)
         self._binary = bool(params["binary"])
-        self._counted = _counted(data, self._by_word, self._ngrams)
+        self._counts = _count(data, self._by_word, self._ngrams)
         train = self._matrix("train")
-        self._kept = _kept(train, params["min_df"], float(params["max_df"]), params["max_terms"])
-        if not len(self._kept):
+        self._columns = _select(
+            train, params["min_df"], float(params["max_df"]), params["max_terms"]
+        )
+        if not len(self._columns):
             raise DataError(
-                f"no term is left with min_df {params['min_df']} and max_df {params['max_df']}: "
-                "widen them"
+                f"no term is left with min_df {params['min_df']} and max_df {params['max_df']}; "
+                "lower min_df or raise max_df"
             )
         self._transformer = TfidfTransformer(
             norm="l2", use_idf=bool(params["idf"]), sublinear_tf=bool(params["sublinear_tf"])
-        ).fit(train[:, self._kept])
+        ).fit(train[:, self._columns])
 
     def part(self, name: PartName) -> csr_matrix:
-        """The weights of a part's terms, float32 [N, terms], rows of length 1."""
-        return csr_matrix(self._transformer.transform(self._matrix(name)[:, self._kept]))
+        """Return the weights of a part's terms, float32 [N, terms], with rows of length 1."""
+        return csr_matrix(self._transformer.transform(self._matrix(name)[:, self._columns]))
 
-    def described(self) -> dict[str, Any]:
-        """The terms in the order of their columns, and how texts are cut into them."""
-        names = json.loads((self._counted.folder / NAMES).read_text(encoding="utf-8"))
+    def describe(self) -> dict[str, Any]:
+        """Describe the terms, in the order of their columns, and how texts are cut into them."""
+        names = json.loads((self._counts.folder / NAMES).read_text(encoding="utf-8"))
         transformer = self._transformer
         return {
-            "names": [names[column] for column in self._kept.tolist()],
+            "names": [names[column] for column in self._columns.tolist()],
             "idf": transformer.idf_.tolist() if transformer.use_idf else None,
             "analyzer": "word" if self._by_word else "character",
             "ngrams": self._ngrams,
@@ -68,29 +70,34 @@ class Weighing:
         }
 
     def _matrix(self, name: PartName) -> csr_matrix:
-        """Counts float32 [N, all terms]; 1 for each that occurs where that is all that counts."""
-        folder = self._counted.folder
+        """Return counts float32 [N, all terms]; 1 for each term that occurs if `binary` is set."""
+        folder = self._counts.folder
         arrays = {a: np.load(folder / f"{name}.{a}.npy", allow_pickle=False) for a in _ARRAYS}
         if self._binary:
             arrays["data"].fill(1.0)
-        shape = (self._counted.sizes[name], self._counted.input_shape[0])
+        shape = (self._counts.sizes[name], self._counts.input_shape[0])
         return csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
 
 
-def _kept(train: csr_matrix, least: int, most: float, limit: int) -> npt.NDArray[np.int64]:
-    """The columns of the terms that stay, in order: as scikit-learn chooses them."""
-    texts = np.bincount(train.indices, minlength=train.shape[1])  # that have the term
-    columns = np.flatnonzero((texts >= least) & (texts <= most * train.shape[0]))
+def _select(train: csr_matrix, min_df: int, max_df: float, limit: int) -> npt.NDArray[np.int64]:
+    """Select the columns of the terms to keep, in order, as scikit-learn does.
+
+    `min_df` is a number of texts, `max_df` a share of them.
+    """
+    document_frequencies = np.bincount(train.indices, minlength=train.shape[1])
+    columns = np.flatnonzero(
+        (document_frequencies >= min_df) & (document_frequencies <= max_df * train.shape[0])
+    )
     if len(columns) > limit:
         frequencies = np.asarray(train.sum(axis=0)).ravel()[columns]
         columns = np.sort(columns[(-frequencies).argsort()[:limit]])
     return columns
 
 
-def _counted(data: PreparedData, by_word: bool, ngrams: tuple[int, int]) -> PreparedData:
-    """How often each text has each n-gram of the training part, in the cache."""
+def _count(data: PreparedData, by_word: bool, ngrams: tuple[int, int]) -> PreparedData:
+    """Count each text's n-grams, of those that the training part has; the counts are cached."""
 
-    def make(aside: Path) -> PreparedData:
+    def write(aside: Path) -> PreparedData:
         vectorizer = CountVectorizer(
             analyzer="word" if by_word else "char_wb",
             # the vectorizer has folded case already
@@ -123,4 +130,4 @@ def _counted(data: PreparedData, by_word: bool, ngrams: tuple[int, int]) -> Prep
         "words": by_word,
         "ngrams": list(ngrams),
     }
-    return derive(data, "terms", settings, make)
+    return derive(data, "terms", settings, write)

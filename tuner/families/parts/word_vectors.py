@@ -1,8 +1,8 @@
-"""What `word2vec` and `fasttext` share: gensim's training an epoch at a time, weights, exports.
+"""Shared by `word2vec` and `fasttext`: training with gensim, epoch by epoch, weights and exports.
 
-gensim trains with as many threads as the trial was given and a thread that feeds them. With one
-thread a trial follows from its seed; with more, threads write to the same vectors without waiting
-for each other, and no two runs are alike.
+gensim trains with as many threads as the trial may use, and one more that feeds them. With one
+thread a trial is reproducible from its seed. With more, threads write to the same vectors without
+waiting for each other, and no two runs are equal.
 """
 
 import time
@@ -23,7 +23,7 @@ from tuner.artifacts import VECTORS_FILE
 from tuner.data import corpus, tokenizer
 from tuner.data.corpus import Corpus
 from tuner.data.prepared import PartName, PreparedData
-from tuner.data.vectors import of_weights, packed
+from tuner.data.vectors import load_vectors, pack_words
 from tuner.errors import DataError
 from tuner.families.parts.word_tests import Floats, Tests, Vectors
 from tuner.study_file.data import DataSpec
@@ -32,12 +32,12 @@ from tuner.training.cohort import Cohort, Context, Task
 from tuner.training.member import DivergedError
 from tuner.trials import COSTS, PARAMETERS, ParamValue
 
-NEAREST = 10  # words that a bundle names
-LARGEST_ALPHA = 1.0  # gensim's native code reads outside of its tables when numbers overflow
+NEAREST = 10  # neighbours that a prediction names
+LARGEST_ALPHA = 1.0  # gensim's native code reads outside its tables when numbers overflow
 
 Params = Mapping[str, ParamValue]
 Arrays = Mapping[str, npt.NDArray[Any]]
-Inside = Callable[[Word2Vec], dict[str, Floats]]  # arrays of a model, not copies
+Views = Callable[[Word2Vec], dict[str, Floats]]  # arrays of a model by name, not copies
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Kind:
     """What differs between gensim's models."""
 
     build: Callable[[Params, Corpus, int, int], Word2Vec]  # parameters, corpus, seed, threads
-    trained: Inside  # what an epoch changes and the next one needs
-    kept: Inside  # what an export needs, the words aside
-    read: Callable[[Params, Arrays], Vectors]  # the vectors of that
+    state: Views  # the arrays that training changes: a checkpoint's
+    weights: Views  # the arrays that an export needs, besides the words
+    vectors: Callable[[Params, Arrays], Vectors]  # of an export's arrays
 
 
 def train(cohort: Cohort, data: PreparedData, context: Context, kind: Kind) -> None:
@@ -64,12 +64,12 @@ def train(cohort: Cohort, data: PreparedData, context: Context, kind: Kind) -> N
 
 
 def settings(params: Params, seed: int, threads: int) -> dict[str, Any]:
-    """The keyword arguments that gensim's models share."""
+    """Return the keyword arguments that gensim's models share."""
     p: Mapping[str, Any] = params
     if p["batch_words"] > corpus.LONGEST:
         raise DataError(
             f"batch_words must be at most {corpus.LONGEST:,}, is {p['batch_words']:,}: gensim "
-            "passes over what is behind"
+            "ignores the words beyond that"
         )
     if p["alpha"] > LARGEST_ALPHA:
         raise DataError(f"alpha must be at most {LARGEST_ALPHA:g}, is {p['alpha']:g}")
@@ -91,10 +91,10 @@ def settings(params: Params, seed: int, threads: int) -> dict[str, Any]:
 
 
 def with_vocabulary(model: Word2Vec, sentences: Corpus) -> Word2Vec:
-    """The model with the corpus's words; DataError if `min_count` leaves fewer than two."""
+    """Give a model the corpus's words; DataError if `min_count` leaves fewer than two."""
     counts = sentences.counts
     if (counts >= model.min_count).sum() < 2:
-        raise DataError(f"fewer than 2 words stand {model.min_count} times in the corpus")
+        raise DataError(f"fewer than 2 words occur at least {model.min_count} times in the corpus")
     frequencies = dict(zip(sentences.words, counts.tolist(), strict=True))
     model.build_vocab_from_freq(frequencies, corpus_count=len(sentences))
     return model
@@ -118,85 +118,88 @@ class _Learner:
         self._tests = tests
         self._kind = kind
         self._model = kind.build(task.params, sentences, task.seed, cohort.threads)
-        self._done = 0  # epochs
+        self._epoch = 0  # epochs that are finished
 
     def epoch(self) -> dict[str, float]:
-        """Train one epoch, a part of one long training, and measure the objective."""
+        """Train one epoch of a single long run, and measure the objective."""
         started = time.perf_counter()
         self._model.train(
             self._sentences,
             total_examples=len(self._sentences),
             epochs=1,
-            start_alpha=self._alpha(self._done),
-            end_alpha=self._alpha(self._done + 1),
+            start_alpha=self._alpha(self._epoch),
+            end_alpha=self._alpha(self._epoch + 1),
         )
-        self._done += 1
+        self._epoch += 1
         seconds = time.perf_counter() - started
         if not np.isfinite(self._model.wv.vectors).all():
             raise DivergedError("vectors became NaN or infinite")
-        vectors = self._kind.read(self._params, self._arrays())
-        measured: dict[str, float] = {}
+        vectors = self._kind.vectors(self._params, self._arrays())
+        metrics: dict[str, float] = {}
         for name in self._metrics:
-            measured |= self._tests.measure(vectors, "validation", name)
+            metrics |= self._tests.measure(vectors, "validation", name)
         return {
-            **measured,
+            **metrics,
             "words": float(len(vectors.words)),
             "words_per_second": len(self._sentences.ids) / seconds,
         }
 
     def costs(self) -> dict[str, float]:
-        """Numbers in the vectors that are kept; to look one up takes no time worth the name."""
-        kept = self._kind.kept(self._model)
-        return {PARAMETERS: float(sum(array.size for array in kept.values()))}
+        """Count the numbers of the exported vectors; looking one up takes no measurable time."""
+        arrays = self._kind.weights(self._model)
+        return {PARAMETERS: float(sum(array.size for array in arrays.values()))}
 
     def weights(self) -> dict[str, Tensor]:
-        """The vectors, and their words, one a line, as bytes."""
+        """Return the vectors, and their words as bytes, one per line."""
         return {name: torch.from_numpy(array) for name, array in self._arrays().items()}
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Input and output vectors, and where the random numbers are."""
+        """Return input and output vectors, and the state of the random generator."""
         _, key, position, *_ = self._model.random.get_state()
-        arrays = self._kind.trained(self._model)
+        arrays = self._kind.state(self._model)
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return {**tensors, "random": torch.from_numpy(key.astype(np.int64))}, {
             "position": int(position),
-            "epochs": self._done,
+            "epochs": self._epoch,
         }
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Take on a state."""
-        for name, array in self._kind.trained(self._model).items():
+        """Restore what `state` has returned."""
+        for name, array in self._kind.state(self._model).items():
             array[...] = tensors[name].numpy()
         key = tensors["random"].numpy().astype(np.uint32)
         self._model.random.set_state(("MT19937", key, values["position"], 0, 0.0))
-        self._done = values["epochs"]
+        self._epoch = values["epochs"]
 
-    def _alpha(self, done: int) -> float:
-        """The learning rate falls by the word, from the first epoch to the last."""
-        p: Mapping[str, Any] = self._params  # the model's own change with every epoch
-        return float(p["alpha"] - (p["alpha"] - p["min_alpha"]) * done / self._epochs)
+    def _alpha(self, epoch: int) -> float:
+        """Return the learning rate after `epoch` epochs; it falls linearly to the last one."""
+        p: Mapping[str, Any] = self._params  # gensim changes the model's own with every epoch
+        return float(p["alpha"] - (p["alpha"] - p["min_alpha"]) * epoch / self._epochs)
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
-        return {**self._kind.kept(self._model), "words": packed(self._model.wv.index_to_key)}
+        return {
+            **self._kind.weights(self._model),
+            "words": pack_words(self._model.wv.index_to_key),
+        }
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Vectors on a part."""
+class VectorScores:
+    """Vectors to be measured on a part."""
 
     tests: Tests
     vectors: Vectors
     part: PartName
 
     def metrics(self) -> dict[str, float]:
-        """Every metric that the data allows."""
-        found: dict[str, float] = {}
+        """Measure every metric that the data allows."""
+        metrics: dict[str, float] = {}
         for name in self.tests.names():
-            found |= self.tests.measure(self.vectors, self.part, name)
-        return found
+            metrics |= self.tests.measure(self.vectors, self.part, name)
+        return metrics
 
     def interval(self, name: str) -> list[float]:
-        """The 95 % interval of a metric, over gaps, texts, pairs or questions."""
+        """Compute the 95 % interval of a metric, resampling gaps, texts, pairs or questions."""
         return self.tests.interval(self.vectors, self.part, name)
 
 
@@ -208,16 +211,16 @@ def measure(
     parts: Sequence[PartName],
     *,
     kind: Kind,
-) -> dict[str, Judged]:
-    """Part → the vectors in a file, to be judged on it."""
-    vectors = kind.read(params, safetensors.numpy.load_file(weights))
+) -> dict[str, VectorScores]:
+    """Score the vectors of a file on each part."""
+    vectors = kind.vectors(params, safetensors.numpy.load_file(weights))
     tests = Tests(spec, data, corpus.load(data, spec))
-    return {part: Judged(tests, vectors, part) for part in parts}
+    return {part: VectorScores(tests, vectors, part) for part in parts}
 
 
 def export(_: Params, __: PreparedData, weights: Path, folder: Path) -> dict[str, Any]:
-    """Write the vectors as gensim and others read them, in the text format of word2vec."""
-    _keyed(weights).save_word2vec_format(str(folder / VECTORS_FILE))
+    """Write the vectors in the text format of word2vec, which gensim and others read."""
+    _load_keyed_vectors(weights).save_word2vec_format(str(folder / VECTORS_FILE))
     return {}
 
 
@@ -231,27 +234,27 @@ def predictions(
     *,
     kind: Kind,
 ) -> list[dict[str, Any]]:
-    """The words nearest to those of a corpus, or to the texts of a table; checks a bundle."""
-    vectors = kind.read(params, safetensors.numpy.load_file(weights))
+    """Return the words nearest to a corpus's words, or to a table's texts; to check a bundle."""
+    vectors = kind.vectors(params, safetensors.numpy.load_file(weights))
     unit = vectors.matrix / np.linalg.norm(vectors.matrix, axis=1, keepdims=True)
-    found = []
+    predicted = []
     for line in (data.vocabulary if data.kind == "corpus" else data.texts(part))[:rows]:
-        asked = tokenizer.tokenizer(spec)(line)
-        known = vectors.of(asked)
-        known = known[~np.isnan(known[:, 0])]
+        words = tokenizer.tokenizer(spec)(line)
+        known = vectors.of(words)
+        known = known[~np.isnan(known[:, 0])]  # of words with a vector
         nearest: dict[str, float] = {}
         if len(known):
             mean = known.mean(axis=0)
             cosines = unit @ (mean / np.linalg.norm(mean))
-            ranked = np.argsort(-cosines)[: NEAREST + len(asked)]
-            others = [row for row in ranked.tolist() if vectors.words[row] not in asked]
+            ranked = np.argsort(-cosines)[: NEAREST + len(words)]
+            others = [row for row in ranked.tolist() if vectors.words[row] not in words]
             nearest = {vectors.words[row]: float(cosines[row]) for row in others[:NEAREST]}
-        found.append({"words": asked, "nearest": nearest})
-    return found
+        predicted.append({"words": words, "nearest": nearest})
+    return predicted
 
 
-def _keyed(weights: Path) -> KeyedVectors:
-    names, matrix = of_weights(weights)
+def _load_keyed_vectors(weights: Path) -> KeyedVectors:
+    words, matrix = load_vectors(weights)
     vectors = KeyedVectors(matrix.shape[1])
-    vectors.add_vectors(names, matrix)
+    vectors.add_vectors(words, matrix)
     return vectors

@@ -1,5 +1,5 @@
-"""What a bundle's `predict.py` is made of: one module a kind of input, read by `export.flatten`.
+"""The sources of a bundle's `predict.py`: one module per kind of input, read by `export.flatten`.
 
-Needs torch alone, besides transformers for pretrained models and gensim for word vectors: what
-these modules use of tuner is copied into the file.
+They need only torch, and transformers for pretrained models or gensim for word vectors: whatever
+they use of tuner is copied into the file.
 """

@@ -1,4 +1,4 @@
-"""Texts → what becomes of them, written token by token."""
+"""Texts → their counterparts, written token by token."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,41 +8,53 @@ import torch
 
 from tuner.data.pairs import END, joined, tokens
 from tuner.data.tokenizer import UNKNOWN
-from tuner.families.bundle.predict.common import Answer, answer, description, opened, read_tensors
+from tuner.families.bundle.predict.common import (
+    Prediction,
+    describe,
+    open_bundle,
+    read_tensors,
+    serve,
+)
 from tuner.families.bundle.predict.tables import lines_of
 from tuner.families.parts.decoding import beam, greedy
 from tuner.families.seq2seq import LENGTH_POWER, build
 
 
 def run(folder: Path) -> None:
-    """The program."""
-    content, params = opened(folder)
-    described: Any = description(content, {})
-    model: Any = build(params, described)
+    """Predict with the bundle in `folder`."""
+    content, params = open_bundle(folder)
+    data: Any = describe(content, {})
+    model: Any = build(params, data)
     model.load_state_dict(read_tensors(folder / "weights.safetensors"))
     model.eval()
-    index = {token: number for number, token in enumerate(described.vocabulary)}
-    longest, most = described.input_shape
+    index = {token: number for number, token in enumerate(data.vocabulary)}
+    longest_input, longest_output = data.input_shape
     width = params["beam"]
 
     @torch.inference_mode()
-    def answers(texts: Sequence[str]) -> Iterator[Answer]:
-        found = [
-            [index.get(token, UNKNOWN) for token in tokens(text, content["text_tokens"])][:longest]
+    def predict_texts(texts: Sequence[str]) -> Iterator[Prediction]:
+        rows = [
+            [index.get(token, UNKNOWN) for token in tokens(text, content["text_tokens"])]
             for text in texts
         ]
-        ids = torch.zeros(len(found), max(1, *map(len, found)), dtype=torch.int64)
-        for row, numbers in enumerate(found):
-            ids[row, : len(numbers)] = torch.tensor(numbers)
-        state = model.encode(ids)
+        rows = [ids[:longest_input] for ids in rows]
+        inputs = torch.zeros(len(rows), max(1, *map(len, rows)), dtype=torch.int64)  # padded with 0
+        for row, ids in enumerate(rows):
+            inputs[row, : len(ids)] = torch.tensor(ids)
+        state = model.encode(inputs)
         if width > 1:
-            written = beam(
-                model.step, state, end=END, most=most, width=width, length_power=LENGTH_POWER
+            decoded = beam(
+                model.step,
+                state,
+                end=END,
+                max_length=longest_output,
+                width=width,
+                length_power=LENGTH_POWER,
             )
         else:
-            written = greedy(model.step, state, end=END, most=most)
-        for numbers in written.tolist():
-            kept = [described.target_vocabulary[n] for n in numbers if n not in (0, END)]
-            yield {"prediction": joined(kept, content["target_tokens"])}
+            decoded = greedy(model.step, state, end=END, max_length=longest_output)
+        for ids in decoded.tolist():
+            target = [data.target_vocabulary[token] for token in ids if token not in (0, END)]
+            yield {"prediction": joined(target, content["target_tokens"])}
 
-    answer(answers, lines_of, content["column"], "texts: tables, or files with one a line")
+    serve(predict_texts, lines_of, content["column"], "texts: tables, or files with one per line")

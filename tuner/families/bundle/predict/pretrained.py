@@ -1,4 +1,4 @@
-"""Texts or images → labels, by a pretrained encoder of transformers and what was trained of it."""
+"""Texts or images → labels, by a pretrained transformers encoder and the weights trained on it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from tuner.families.bundle.predict.common import (
-    Answer,
-    answer,
-    opened,
-    outputs,
-    predicted,
+    Prediction,
+    count_outputs,
+    open_bundle,
+    predict,
     read_tensors,
+    serve,
 )
-from tuner.families.bundle.predict.images import serve
+from tuner.families.bundle.predict.images import serve_images
 from tuner.families.bundle.predict.tables import lines_of
-from tuner.families.pretrained import LORA_SCALE, _head
+from tuner.families.pretrained import LORA_SCALE, _build_head
 from tuner.families.transfer.encoder import Encoder, TextEncoder, image_encoder
 
 
@@ -33,7 +33,7 @@ class Classifier(nn.Module):
         self.mean, self.std = state.get("mean"), state.get("std")  # of a frozen encoder's features
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits of a batch."""
+        """Return the logits of a batch."""
         features = self.encoder(inputs)
         if self.mean is not None:
             features = (features - self.mean) / self.std
@@ -42,10 +42,10 @@ class Classifier(nn.Module):
 
 
 def run(folder: Path) -> None:
-    """The program."""
+    """Predict with the bundle in `folder`."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    content, params = opened(folder)
+    content, params = open_bundle(folder)
     state = read_tensors(folder / "weights.safetensors")
     model = transformers.AutoModel.from_pretrained(
         folder / "encoder",
@@ -61,44 +61,44 @@ def run(folder: Path) -> None:
         encoder = image_encoder(model, pooling, None if size is None else tuple(size))
     else:
         encoder = TextEncoder(model, pooling, reads_forward=content["encoder"]["reads_forward"])
-    head = _head(params, encoder.width, outputs(content))
+    head = _build_head(params, encoder.width, count_outputs(content))
     classifier = Classifier(encoder, head, state)
-    _take_on(classifier, state, params)
+    _restore(classifier, state, params)
     classifier.eval()
     if content["kind"] == "images":
-        serve(classifier, content)
+        serve_images(classifier, content)
         return
     tokenizer = transformers.AutoTokenizer.from_pretrained(
         folder / "encoder", trust_remote_code=False, local_files_only=True
     )
 
-    def answers(texts: Sequence[str]) -> Iterator[Answer]:
-        found = tokenizer(
-            list(texts), truncation=True, max_length=content["encoder"]["max_tokens"]
-        )["input_ids"]
-        found = [ids or [0] for ids in found]  # a tokenizer may know nothing of a text
-        padded = torch.zeros(len(found), max(map(len, found)), dtype=torch.int64)
-        for row, ids in enumerate(found):
+    def predict_texts(texts: Sequence[str]) -> Iterator[Prediction]:
+        rows = tokenizer(list(texts), truncation=True, max_length=content["encoder"]["max_tokens"])[
+            "input_ids"
+        ]
+        rows = [ids or [0] for ids in rows]  # a tokenizer may find no token in a text
+        padded = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.int64)
+        for row, ids in enumerate(rows):
             padded[row, : len(ids)] = torch.tensor(ids) + 1  # 0 is padding
-        yield from predicted(classifier, padded, content)
+        yield from predict(classifier, padded, content)
 
-    answer(answers, lines_of, content["column"], "texts: tables, or files with one a line")
+    serve(predict_texts, lines_of, content["column"], "texts: tables, or files with one per line")
 
 
 @torch.no_grad()
-def _take_on(model: Classifier, state: Mapping[str, Tensor], params: Mapping[str, Any]) -> None:
-    """Put what was trained into its places; LoRA's matrices are added to those beside them."""
-    mine = model.state_dict()
+def _restore(model: Classifier, state: Mapping[str, Tensor], params: Mapping[str, Any]) -> None:
+    """Load the trained weights; LoRA's products are added to the matrices they adapt."""
+    weights = model.state_dict()
     for name, tensor in state.items():
         if name in ("base", "mean", "std") or ".lora_B." in name:
             continue
         if ".lora_A." not in name:
-            mine[name].copy_(tensor)
+            weights[name].copy_(tensor)
             continue
         down, up = tensor, state[name.replace(".lora_A.", ".lora_B.")]
-        added = (up.flatten(1) @ down.flatten(1)) * LORA_SCALE
-        beside = name.partition(".lora_A.")[0]
-        if isinstance(model.get_submodule(beside), Conv1D):
-            added = added.T  # GPT-2 stores its matrices so
-        weight = mine[f"{beside}.weight"]
-        weight += added.reshape(weight.shape)
+        delta = (up.flatten(1) @ down.flatten(1)) * LORA_SCALE
+        adapted = name.partition(".lora_A.")[0]
+        if isinstance(model.get_submodule(adapted), Conv1D):
+            delta = delta.T  # GPT-2 stores its matrices transposed
+        weight = weights[f"{adapted}.weight"]
+        weight += delta.reshape(weight.shape)
