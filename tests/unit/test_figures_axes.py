@@ -11,7 +11,7 @@ from tuner.trials import Direction, ParamValue
 
 
 @pytest.mark.parametrize(
-    ("given_values", "expected"),
+    ("sample", "expected"),
     [
         ([128, 256, 32, 64, 32], (32, 64, 128, 256)),
         (["sgd", "adam", "adamw"], ("adam", "adamw", "sgd")),
@@ -21,9 +21,9 @@ from tuner.trials import Direction, ParamValue
     ],
 )
 def test_categories_are_sorted_as_people_would(
-    given_values: list[ParamValue], expected: tuple[ParamValue, ...]
+    sample: list[ParamValue], expected: tuple[ParamValue, ...]
 ) -> None:
-    axis = axes.axis("p", given_values, categorical=True)
+    axis = axes.axis("p", sample, categorical=True)
     assert [repr(c) for c in axis.categories] == [repr(c) for c in expected]
     assert [axis.position(c) for c in expected] == list(range(len(expected)))
 
@@ -62,9 +62,11 @@ def test_whole_parameters_have_whole_ticks() -> None:
 
 
 def test_axes_follow_importance_and_the_stored_space() -> None:
-    found = axes.axes(synthetic.trials(40), synthetic.study(), synthetic.LOG, synthetic.IMPORTANCES)
-    assert [a.name for a in found] == list(synthetic.IMPORTANCES)
-    kinds = {a.name: a.kind for a in found}
+    ordered = axes.axes(
+        synthetic.trials(40), synthetic.study(), synthetic.LOG, synthetic.IMPORTANCES
+    )
+    assert [a.name for a in ordered] == list(synthetic.IMPORTANCES)
+    kinds = {a.name: a.kind for a in ordered}
     assert kinds["learning_rate"] == kinds["weight_decay"] == "log"
     assert kinds["batch_size"] == kinds["optimizer"] == "categories"
     assert kinds["layers"] == "linear"
@@ -81,13 +83,13 @@ def test_axes_follow_importance_and_the_stored_space() -> None:
     st.sampled_from([True, False, None]),
 )
 def test_any_values_have_an_axis(
-    given_values: list[ParamValue], log: bool, categorical: bool | None
+    sample: list[ParamValue], log: bool, categorical: bool | None
 ) -> None:
-    axis = axes.axis("p", given_values, log=log, categorical=categorical)
+    axis = axes.axis("p", sample, log=log, categorical=categorical)
     assert axis.low < axis.high
     positions, names = axis.ticks()
     assert len(positions) == len(names) > 0
-    for value in given_values:
+    for value in sample:
         position = axis.position(value)
         assert position is None or axis.low <= position <= axis.high
         if axis.kind == "categories":
@@ -109,25 +111,25 @@ def test_a_few_diverged_values_do_not_flatten_the_rest(direction: Direction) -> 
     rng = random.Random(0)
     sign = 1 if direction == "maximize" else -1
     good = [sign * rng.gauss(0.9, 0.02) for _ in range(50)]
-    shown = values.value_range([*good, sign * -1e6, math.nan], direction)
-    assert shown is not None
-    assert values.outside([*good, sign * -1e6], shown) == 1
+    view = values.value_range([*good, sign * -1e6, math.nan], direction)
+    assert view is not None
+    assert values.outside([*good, sign * -1e6], view) == 1
     assert values.value_range(good, direction) is None
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
-@pytest.mark.parametrize("given_values", [[], [1.0], [2.0] * 50, [math.nan] * 9, [1e308, -1e308]])
-def test_ranges_of_odd_values(given_values: list[float], direction: Direction) -> None:
-    assert values.value_range(given_values, direction) is None
+@pytest.mark.parametrize("sample", [[], [1.0], [2.0] * 50, [math.nan] * 9, [1e308, -1e308]])
+def test_ranges_of_odd_values(sample: list[float], direction: Direction) -> None:
+    assert values.value_range(sample, direction) is None
 
 
 @given(st.lists(st.floats(), min_size=1), st.sampled_from(["maximize", "minimize"]))
-def test_the_best_value_is_never_left_out(given_values: list[float], direction: Direction) -> None:
-    shown = values.value_range(given_values, direction)
-    finite = [v for v in given_values if math.isfinite(v)]
-    if shown is not None:
+def test_the_best_value_is_never_left_out(sample: list[float], direction: Direction) -> None:
+    view = values.value_range(sample, direction)
+    finite = [v for v in sample if math.isfinite(v)]
+    if view is not None:
         best = max(finite) if direction == "maximize" else min(finite)
-        assert shown[0] <= best <= shown[1]
+        assert view[0] <= best <= view[1]
 
 
 @given(st.integers(0, 300), st.integers(0, 100), st.sets(st.integers(0, 299)))

@@ -78,10 +78,10 @@ def test_nothing_says_why() -> None:
 
 def test_only_pruned_trials() -> None:
     trials = [replace(t, state=TrialState.PRUNED) for t in synthetic.trials(10) if t.reports]
-    found = curves.info(trials, STUDY)
-    assert found.best is None
-    assert found.drawn == len(trials)
-    curves.draw(found)
+    info = curves.info(trials, STUDY)
+    assert info.best is None
+    assert info.count == len(trials)
+    curves.draw(info)
 
 
 def test_long_curves_keep_their_ends_and_their_best_point() -> None:
@@ -100,20 +100,20 @@ def test_5000_trials_of_20_epochs_are_quick_and_thin(prune: bool) -> None:
     few, all_ = (synthetic.calls(partial(draw, some)) for some in (trials[:500], trials))
     assert all_ < 15 * few
     assert sum(len(t.x) for t in figure.data if t.mode == "lines") <= 8_000
-    found = curves.info(trials, STUDY)
-    assert found.drawn < found.total
-    drawn = {c.number for part in found.curves.values() for c in part}
-    assert found.best is not None
+    info = curves.info(trials, STUDY)
+    assert info.count < info.total
+    numbers = {c.number for part in info.curves.values() for c in part}
+    assert info.best is not None
     records = {p.trial.number for p, _ in history.info(trials, STUDY).records}
-    assert records <= drawn | {found.best.number}
+    assert records <= numbers | {info.best.number}
 
 
 def test_the_limit_holds_for_points_and_gaps() -> None:
     trials = synthetic.trials(200, prune=False, fail=False)
-    found = curves.info(trials, STUDY, limit=500)
-    points = sum(len(c.steps) + 1 for part in found.curves.values() for c in part)
-    assert found.best is not None
-    assert points + len(found.best.steps) <= 500
+    info = curves.info(trials, STUDY, limit=500)
+    points = sum(len(c.steps) + 1 for part in info.curves.values() for c in part)
+    assert info.best is not None
+    assert points + len(info.best.steps) <= 500
 
 
 def test_the_table_counts_all_trials_at_an_epoch() -> None:

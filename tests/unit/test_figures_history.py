@@ -40,13 +40,13 @@ def test_every_trial_is_drawn_once_in_its_state() -> None:
 def test_the_best_so_far_is_monotone_and_ends_at_the_best(direction: Direction) -> None:
     trials = synthetic.trials(60, direction=direction)
     study = synthetic.study(direction=direction)
-    found = history.info(trials, study)
-    line = [v for _, v in found.line]
+    info = history.info(trials, study)
+    line = [v for _, v in info.line]
     assert line == sorted(line, reverse=direction == "minimize")
     complete = [t.value for t in trials if t.state is TrialState.COMPLETE and t.value is not None]
     assert line[-1] == (max if direction == "maximize" else min)(complete)
-    assert [x for x, _ in found.line] == sorted(x for x, _ in found.line)
-    assert found.line[-1][0] == 59
+    assert [x for x, _ in info.line] == sorted(x for x, _ in info.line)
+    assert info.line[-1][0] == 59
     trace = next(
         t for t in history.draw(history.info(trials, study)).data if t.name == "best so far"
     )
@@ -62,10 +62,10 @@ def test_trials_out_of_order_have_the_same_history() -> None:
 
 def test_by_finish_only_what_has_ended_is_drawn() -> None:
     trials = synthetic.trials(30, running=4)
-    found = history.info(trials, STUDY, by="finish")
-    assert len(found.every) == 26
-    assert not found.points[TrialState.RUNNING]
-    times = [p.x for p in found.points[TrialState.COMPLETE]]
+    info = history.info(trials, STUDY, by="finish")
+    assert len(info.all_points) == 26
+    assert not info.points[TrialState.RUNNING]
+    times = [p.x for p in info.points[TrialState.COMPLETE]]
     assert times == sorted(times)
     figure = history.draw(history.info(trials, STUDY, by="finish"))
     assert figure.layout.xaxis.title.text == "finished (UTC)"
@@ -77,22 +77,22 @@ def test_failed_and_not_finite_stand_in_the_strip() -> None:
         for t, v in zip(synthetic.trials(4), (0.5, math.nan, math.inf, 0.7), strict=True)
     ]
     trials.append(replace(synthetic.trials(5)[4], state=TrialState.FAILED, values=None))
-    found = history.info(trials, STUDY)
-    assert [p.value for p in found.points[TrialState.COMPLETE]] == [0.5, 0.7]
-    assert [p.trial.number for p in found.strip[TrialState.COMPLETE]] == [1, 2]
-    assert [p.trial.number for p in found.strip[TrialState.FAILED]] == [4]
-    assert [v for _, v in found.records] == [0.5, 0.7]
+    info = history.info(trials, STUDY)
+    assert [p.value for p in info.points[TrialState.COMPLETE]] == [0.5, 0.7]
+    assert [p.trial.number for p in info.strip[TrialState.COMPLETE]] == [1, 2]
+    assert [p.trial.number for p in info.strip[TrialState.FAILED]] == [4]
+    assert [v for _, v in info.records] == [0.5, 0.7]
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 def test_far_worse_values_go_to_the_strip_on_the_worse_side(direction: Direction) -> None:
     trials = synthetic.trials(40, direction=direction)
     study = synthetic.study(direction=direction)
-    found = history.info(trials, study)
-    assert found.shown is not None
-    assert found.strip[TrialState.PRUNED]
-    limit = found.shown[0 if direction == "maximize" else 1]
-    for point in found.strip[TrialState.PRUNED]:
+    info = history.info(trials, study)
+    assert info.view is not None
+    assert info.strip[TrialState.PRUNED]
+    limit = info.view[0 if direction == "maximize" else 1]
+    for point in info.strip[TrialState.PRUNED]:
         assert point.value is not None
         assert point.value < limit if direction == "maximize" else point.value > limit
     figure = history.draw(history.info(trials, study))
@@ -105,11 +105,11 @@ def test_without_complete_trials(state: TrialState) -> None:
         replace(t, state=state, values=None if state is TrialState.FAILED else (0.4,))
         for t in synthetic.trials(5)
     ]
-    found = history.info(trials, STUDY)
-    assert found.nothing is None
-    assert not found.line
+    info = history.info(trials, STUDY)
+    assert info.nothing is None
+    assert not info.line
     assert "best so far" not in _traces(trials)
-    assert not history.table(found).rows
+    assert not history.table(info).rows
 
 
 def test_nothing_says_why() -> None:
@@ -121,10 +121,10 @@ def test_nothing_says_why() -> None:
 
 def test_constant_values_have_one_record() -> None:
     trials = [replace(t, state=TrialState.COMPLETE, values=(0.5,)) for t in synthetic.trials(20)]
-    found = history.info(trials, STUDY)
-    assert [p.trial.number for p, _ in found.records] == [0]
-    assert found.shown is None
-    history.draw(found)
+    info = history.info(trials, STUDY)
+    assert [p.trial.number for p, _ in info.records] == [0]
+    assert info.view is None
+    history.draw(info)
 
 
 def test_hostile_names_are_text() -> None:
@@ -147,5 +147,5 @@ def test_5000_trials_are_quick() -> None:
     assert all_ < 15 * few
     assert sum(len(t.x) for t in figure.data) <= 8_000
     records = {p.trial.number for p, _ in history.info(trials, STUDY).records}
-    drawn = next(t for t in figure.data if t.name == "complete")
-    assert records <= set(drawn.customdata)
+    numbers = next(t for t in figure.data if t.name == "complete")
+    assert records <= set(numbers.customdata)

@@ -24,9 +24,9 @@ def test_shares_are_percent() -> None:
 
 
 def test_odd_shares_count_as_none() -> None:
-    found = importance.info({"a": math.nan, "b": -1.0, "c": 0.5})
-    assert found.bars == [("c", 0.5), ("a", 0.0), ("b", 0.0)]
-    importance.draw(found)
+    info = importance.info({"a": math.nan, "b": -1.0, "c": 0.5})
+    assert info.bars == [("c", 0.5), ("a", 0.0), ("b", 0.0)]
+    importance.draw(info)
 
 
 def test_nothing_says_why() -> None:
@@ -36,10 +36,10 @@ def test_nothing_says_why() -> None:
 
 
 def test_many_parameters_are_cut_and_counted() -> None:
-    found = importance.info({f"p{i}": 0.01 for i in range(100)})
-    assert len(found.bars) == importance.MAX_BARS
-    assert found.left_out == 85
-    assert "85 more parameters with 85 % in all" in importance.table(found).note
+    info = importance.info({f"p{i}": 0.01 for i in range(100)})
+    assert len(info.bars) == importance.MAX_BARS
+    assert info.left_out == 85
+    assert "85 more parameters with 85 % in total" in importance.table(info).note
 
 
 def test_one_parameter() -> None:

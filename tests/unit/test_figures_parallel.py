@@ -27,18 +27,18 @@ def _info(how_many: int = 40) -> parallel.Info:
 
 
 def test_axes_are_ordered_by_importance_with_the_value_last() -> None:
-    found = _info()
-    assert [d.name for d in found.dimensions] == list(synthetic.IMPORTANCES)
-    figure = parallel.draw(found)
+    info = _info()
+    assert [d.name for d in info.dimensions] == list(synthetic.IMPORTANCES)
+    figure = parallel.draw(info)
     assert figure.data[0].dimensions[-1].label == "accuracy"
 
 
 def test_log_parameters_lie_by_their_logarithm() -> None:
-    found = _info()
-    rate = next(d for d in found.dimensions if d.name == "learning_rate")
+    info = _info()
+    rate = next(d for d in info.dimensions if d.name == "learning_rate")
     assert rate.kind == "log"
     assert rate.positions == pytest.approx(
-        [math.log10(float(t.params["learning_rate"] or 0)) for t in found.trials]
+        [math.log10(float(t.params["learning_rate"] or 0)) for t in info.trials]
     )
     assert "0.001" in rate.ticks[1]
 
@@ -49,11 +49,11 @@ def test_numeric_categories_are_sorted_by_value() -> None:
 
 
 def test_trials_without_a_parameter_lie_below_its_axis() -> None:
-    found = _info(200)
-    momentum = next(d for d in found.dimensions if d.name == "momentum")
+    info = _info(200)
+    momentum = next(d for d in info.dimensions if d.name == "momentum")
     missing = [
         p
-        for p, t in zip(momentum.positions, found.trials, strict=True)
+        for p, t in zip(momentum.positions, info.trials, strict=True)
         if "momentum" not in t.params
     ]
     assert missing
@@ -61,10 +61,10 @@ def test_trials_without_a_parameter_lie_below_its_axis() -> None:
     assert momentum.ticks[1][0] == "not set"
     assert momentum.ticks[0][0] == missing[0]
     present = [
-        p for p, t in zip(momentum.positions, found.trials, strict=True) if "momentum" in t.params
+        p for p, t in zip(momentum.positions, info.trials, strict=True) if "momentum" in t.params
     ]
     assert missing[0] < min(present)
-    for dimension in found.dimensions:
+    for dimension in info.dimensions:
         low, high = dimension.range
         assert all(low <= p <= high for p in dimension.positions)
 
@@ -72,10 +72,10 @@ def test_trials_without_a_parameter_lie_below_its_axis() -> None:
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 def test_the_best_is_drawn_last_and_strongest(direction: Direction) -> None:
     trials = synthetic.trials(40, direction=direction)
-    found = parallel.info(trials, synthetic.study(direction=direction))
-    reached = [t.value or 0.0 for t in found.trials]
+    info = parallel.info(trials, synthetic.study(direction=direction))
+    reached = [t.value or 0.0 for t in info.trials]
     assert reached == sorted(reached, reverse=direction == "minimize")
-    line = parallel.draw(found).data[0].line
+    line = parallel.draw(info).data[0].line
     assert line.reversescale is (direction == "minimize")
 
 
@@ -92,9 +92,9 @@ def test_a_diverged_value_is_put_on_the_end_of_the_axis() -> None:
 @pytest.mark.parametrize("state", [TrialState.FAILED, TrialState.PRUNED])
 def test_without_complete_trials(state: TrialState) -> None:
     trials = [replace(t, state=state) for t in synthetic.trials(5)]
-    for given in (trials, []):
-        assert parallel.info(given, STUDY).nothing
-        assert len(parallel.draw(parallel.info(given, STUDY)).layout.annotations) == 1
+    for sample in (trials, []):
+        assert parallel.info(sample, STUDY).nothing
+        assert len(parallel.draw(parallel.info(sample, STUDY)).layout.annotations) == 1
 
 
 def test_constants_and_not_finite_values() -> None:
@@ -102,11 +102,11 @@ def test_constants_and_not_finite_values() -> None:
         replace(t, state=TrialState.COMPLETE, values=(v,), params={"a": 1.0, "b": "x"})
         for t, v in zip(synthetic.trials(5), (0.5, 0.5, math.nan, math.inf, 0.5), strict=True)
     ]
-    found = parallel.info(trials, STUDY)
-    assert len(found.trials) == 3
-    for dimension in found.dimensions:
+    info = parallel.info(trials, STUDY)
+    assert len(info.trials) == 3
+    for dimension in info.dimensions:
         assert dimension.range[0] < dimension.range[1]
-    parallel.draw(found)
+    parallel.draw(info)
 
 
 def test_labels_are_escaped_and_ticks_are_plain() -> None:
@@ -124,9 +124,9 @@ def test_many_parameters_and_trials_are_cut() -> None:
     trials = [
         replace(t, params={f"p{i}": i * t.number for i in range(30)}) for t in synthetic.trials(40)
     ]
-    found = parallel.info(trials, STUDY)
-    assert len(found.dimensions) == parallel.MAX_AXES
-    assert found.left_out == 18
+    info = parallel.info(trials, STUDY)
+    assert len(info.dimensions) == parallel.MAX_AXES
+    assert info.left_out == 18
     many = synthetic.trials(5_000, prune=False, fail=False)
     figure = parallel.draw(parallel.info(many, STUDY, log_params=synthetic.LOG))
     few, all_ = (synthetic.calls(partial(draw, some)) for some in (many[:500], many))

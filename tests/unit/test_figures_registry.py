@@ -72,8 +72,8 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Figure[edf.Info]:
         lambda _info: "A toy.",
         section="parameters",
     )
-    every: Mapping[str, Figure[Any]] = MappingProxyType({**registry.FIGURES, "toy": toy})
-    monkeypatch.setattr(registry, "FIGURES", every)
+    figures: Mapping[str, Figure[Any]] = MappingProxyType({**registry.FIGURES, "toy": toy})
+    monkeypatch.setattr(registry, "FIGURES", figures)
     return toy
 
 

@@ -39,52 +39,52 @@ def test_log_axes_where_the_search_is_logarithmic() -> None:
 
 
 def test_categories_are_sorted_strips() -> None:
-    found = _info()
-    panel = next(p for p in found.panels if p.axis.name == "batch_size")
+    info = _info()
+    panel = next(p for p in info.panels if p.axis.name == "batch_size")
     assert panel.axis.categories == (32, 64, 128, 256)
     for point in panel.points:
         position = panel.axis.position(point.trial.params["batch_size"])
         assert position is not None
         assert abs(point.x - position) <= slices.SPREAD / 2
     assert len({p.x for p in panel.points}) == len(panel.points)  # none hides another
-    assert _info() == found
+    assert _info() == info
 
 
 def test_trials_without_a_parameter_are_left_out_of_its_panel() -> None:
-    found = _info(200)
-    momentum = next(p for p in found.panels if p.axis.name == "momentum")
-    assert 0 < len(momentum.points) < found.total
+    info = _info(200)
+    momentum = next(p for p in info.panels if p.axis.name == "momentum")
+    assert 0 < len(momentum.points) < info.total
     assert all(p.trial.params["optimizer"] == "sgd" for p in momentum.points)
 
 
 def test_the_best_is_a_star_in_each_panel_that_has_it() -> None:
-    found = _info()
-    assert found.best is not None
-    stars = [t for t in slices.draw(found).data if t.name == "best"]
-    assert len(stars) == sum(p.axis.name in found.best.params for p in found.panels)
+    info = _info()
+    assert info.best is not None
+    stars = [t for t in slices.draw(info).data if t.name == "best"]
+    assert len(stars) == sum(p.axis.name in info.best.params for p in info.panels)
     assert {t.marker.color for t in stars} == {theme.LIGHT.best}
 
 
 @pytest.mark.parametrize("state", [TrialState.FAILED, TrialState.PRUNED])
 def test_without_complete_trials(state: TrialState) -> None:
     trials = [replace(t, state=state) for t in synthetic.trials(5)]
-    for given in (trials, []):
-        found = slices.info(given, STUDY)
-        assert found.nothing
-        assert not slices.table(found).rows
-        assert len(slices.draw(slices.info(given, STUDY)).layout.annotations) == 1
+    for sample in (trials, []):
+        info = slices.info(sample, STUDY)
+        assert info.nothing
+        assert not slices.table(info).rows
+        assert len(slices.draw(slices.info(sample, STUDY)).layout.annotations) == 1
 
 
 def test_values_that_cannot_be_placed() -> None:
-    given: list[ParamValue] = [1.0, math.nan, math.inf, None, 10**400]
+    values: list[ParamValue] = [1.0, math.nan, math.inf, None, 10**400]
     trials = [
         replace(t, state=TrialState.COMPLETE, values=(0.5,), params={"a": v})
-        for t, v in zip(synthetic.trials(5), given, strict=True)
+        for t, v in zip(synthetic.trials(5), values, strict=True)
     ]
     for chosen in (trials, trials[:3], trials[:1]):
-        found = slices.info(chosen, STUDY, log_params={"a"})
-        slices.draw(found)
-        slices.table(found)
+        info = slices.info(chosen, STUDY, log_params={"a"})
+        slices.draw(info)
+        slices.table(info)
 
 
 @pytest.mark.parametrize("panels", [1, 2, 3, 7, 18])

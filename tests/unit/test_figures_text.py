@@ -9,7 +9,7 @@ from tuner.figures import text
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    ("value", "expected"),
     [
         (None, "–"),
         (0.0, "0"),
@@ -30,8 +30,8 @@ from tuner.figures import text
         (math.nan, "nan"),
     ],
 )
-def test_numbers_have_four_significant_digits(value: float | None, shown: str) -> None:
-    assert text.number(value) == shown
+def test_numbers_have_four_significant_digits(value: float | None, expected: str) -> None:
+    assert text.number(value) == expected
 
 
 @given(st.floats(-1e308, 1e308))
@@ -40,10 +40,10 @@ def test_a_number_reads_back_as_itself_to_four_digits(value: float) -> None:
 
 
 def test_memory_has_the_unit_that_fits() -> None:
-    shown = {0: "0 bytes", 1023: "1023 bytes", 1536: "1.5 KiB", 2**20: "1 MiB"}
-    shown |= {123.4 * 2**20: "123.4 MiB", 84 * 2**30: "84 GiB", 1.2345 * 2**30: "1.23 GiB"}
-    for taken, said in shown.items():
-        assert text.memory(taken) == said
+    cases = {0: "0 bytes", 1023: "1023 bytes", 1536: "1.5 KiB", 2**20: "1 MiB"}
+    cases |= {123.4 * 2**20: "123.4 MiB", 84 * 2**30: "84 GiB", 1.2345 * 2**30: "1.23 GiB"}
+    for size, expected in cases.items():
+        assert text.memory(size) == expected
 
 
 def test_values_are_written_as_in_a_study_file() -> None:
@@ -59,9 +59,9 @@ def test_values_are_written_as_in_a_study_file() -> None:
 
 @given(st.text())
 def test_escaped_text_has_no_markup_and_reads_back(name: str) -> None:
-    shown = text.escape(name)
-    assert not set("<>%") & set(shown)
-    assert html.unescape(shown) == text.clean(name)
+    escaped = text.escape(name)
+    assert not set("<>%") & set(escaped)
+    assert html.unescape(escaped) == text.clean(name)
 
 
 def test_what_cannot_be_seen_or_encoded_is_replaced() -> None:
@@ -76,6 +76,6 @@ def test_shortening_keeps_both_ends() -> None:
 
 
 def test_hover_lists_so_many_parameters() -> None:
-    shown = text.params({f"p{i}": i for i in range(20)})
-    assert shown.count("<br>") == text.HOVER_PARAMS
-    assert shown.endswith("and 8 more")
+    lines = text.params({f"p{i}": i for i in range(20)})
+    assert lines.count("<br>") == text.HOVER_PARAMS
+    assert lines.endswith("and 8 more")

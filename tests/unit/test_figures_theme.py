@@ -59,14 +59,14 @@ def _contrast(a: str, b: str) -> float:
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
 @pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
 def test_state_colours_stay_apart(palette: Palette, deficiency: str) -> None:
-    def seen(colour: str) -> tuple[float, float, float]:
+    def perceive(colour: str) -> tuple[float, float, float]:
         linear = _linear(colour)
         return _lab([sum(m * c for m, c in zip(row, linear, strict=True)) for row in matrix])
 
     matrix = DEFICIENCIES[deficiency]
     colours = [*(palette.of(s) for s in STATES), palette.best]
     for a, b in itertools.combinations(colours, 2):
-        distance = sum((p - q) ** 2 for p, q in zip(seen(a), seen(b), strict=True)) ** 0.5
+        distance = sum((p - q) ** 2 for p, q in zip(perceive(a), perceive(b), strict=True)) ** 0.5
         assert distance > 15, (a, b)  # 2.3 is just noticeable
 
 

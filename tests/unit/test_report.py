@@ -302,7 +302,7 @@ def test_without_enough_trials_it_says_how_many_importance_needs(
 
 def test_importance_may_fail_with_many_trials() -> None:
     page = _parsed(_render(synthetic.study(), synthetic.trials(40), importances=None))
-    assert "do not differ enough" in page.by_id("importance").text
+    assert "differ too little" in page.by_id("importance").text
 
 
 def test_a_study_without_trials() -> None:

@@ -137,7 +137,7 @@ def _print_front(front: Sequence[Trial], study: Study) -> None:
     for trial in front[:SHOWN_FRONT]:
         made.add_row(str(trial.number), *map(number, trial.values or ()))
     size = counted(len(front), "trial")
-    out.print(f"\n[bold]Pareto front[/]: {size} that no other beats in everything")
+    out.print(f"\n[bold]Pareto front[/]: {size} that no other trial beats in every objective")
     out.print(made)
     if len(front) > SHOWN_FRONT:
         out.print(f"[dim]{len(front) - SHOWN_FRONT} more; --json has them all[/]")

@@ -1,7 +1,7 @@
 """How a parameter's values lie on an axis.
 
-Positions are what is drawn: the value itself, its log10, or the index of its category. Categories
-are sorted as people would: 32, 64, 128, then words.
+A position is what Plotly draws: the value itself, its log10, or the index of its category.
+Categories are sorted as people would sort them: 32, 64, 128, then words.
 """
 
 import math
@@ -14,7 +14,7 @@ from tuner.trials import ParamValue, Study, Trial
 
 Kind = Literal["linear", "log", "categories"]
 
-FEW = 6  # so many different whole numbers are shown as categories where the space is unknown
+FEW = 6  # distinct integers; up to here they are categories if the space is unknown
 MAX_TICKS = 15
 
 
@@ -24,29 +24,29 @@ class Axis:
 
     name: str
     kind: Kind
-    low: float  # the least and the greatest position in use; low < high
+    low: float  # smallest and largest position in use; low < high
     high: float
     categories: tuple[ParamValue, ...] = ()
     index: Mapping[tuple[str, object], int] | None = None  # of the categories
     whole: bool = False  # only whole numbers occur
 
-    def position(self, given: ParamValue) -> float | None:
-        """Where a value lies; None where it has no place (not finite; on a log axis, below 0)."""
+    def position(self, value: ParamValue) -> float | None:
+        """Return where a value lies; None if it is not finite or, on a log axis, not positive."""
         if self.index is not None:
-            return self.index.get(_key(given))
-        if isinstance(given, bool) or not isinstance(given, int | float):
+            return self.index.get(_key(value))
+        if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        real = _real(given)
+        real = _real(value)
         if real is None or (self.kind == "log" and real <= 0):
             return None
         return math.log10(real) if self.kind == "log" else real
 
     def ticks(self) -> tuple[list[float], list[str]]:
-        """Positions and plain texts of the ticks."""
+        """Return positions and plain texts of the ticks."""
         if self.kind == "categories":
             step = -(-len(self.categories) // MAX_TICKS)
-            at = range(0, len(self.categories), step)
-            return [float(i) for i in at], [text.value(self.categories[i]) for i in at]
+            indices = range(0, len(self.categories), step)
+            return [float(i) for i in indices], [text.value(self.categories[i]) for i in indices]
         if self.kind == "log":
             return log_ticks(self.low, self.high)
         at_values = nice_ticks(self.low, self.high)
@@ -62,19 +62,23 @@ def axis(
     log: bool = False,
     categorical: bool | None = None,
 ) -> Axis:
-    """The axis for these values; `categorical` None: decided by the values."""
-    every = list(values)
-    numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in every)
-    if not numeric or categorical or (categorical is None and not log and _few_whole(every)):
-        found = sorted({_key(v): v for v in every}.items(), key=lambda pair: _order(pair[1]))
-        index = {key: i for i, (key, _) in enumerate(found)}
-        last = max(len(found) - 1, 0)
-        return Axis(name, "categories", -0.5, last + 0.5, tuple(v for _, v in found), index)
-    finite = [real for v in every if isinstance(v, int | float) and (real := _real(v)) is not None]
+    """Return the axis for these values; they decide on categories if `categorical` is None."""
+    collected = list(values)
+    numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in collected)
+    if not numeric or categorical or (categorical is None and not log and _few_whole(collected)):
+        categories = sorted(
+            {_key(v): v for v in collected}.items(), key=lambda pair: _order(pair[1])
+        )
+        index = {key: i for i, (key, _) in enumerate(categories)}
+        last = max(len(categories) - 1, 0)
+        return Axis(name, "categories", -0.5, last + 0.5, tuple(v for _, v in categories), index)
+    finite = [
+        real for v in collected if isinstance(v, int | float) and (real := _real(v)) is not None
+    ]
     if log and finite and min(finite) > 0:
         return Axis(name, "log", *_apart(math.log10(min(finite)), math.log10(max(finite))))
     low, high = _apart(min(finite, default=0.0), max(finite, default=1.0))
-    return Axis(name, "linear", low, high, whole=all(isinstance(v, int) for v in every))
+    return Axis(name, "linear", low, high, whole=all(isinstance(v, int) for v in collected))
 
 
 def axes(
@@ -83,11 +87,11 @@ def axes(
     log_params: Collection[str] = frozenset(),
     importances: Mapping[str, float] | None = None,
 ) -> list[Axis]:
-    """An axis for each parameter of these trials: by importance if given, else as first seen."""
+    """Return an axis per parameter, by importance if known, else in order of appearance."""
     values: dict[str, list[ParamValue]] = {}
     for trial in trials:
-        for name, given in trial.params.items():
-            values.setdefault(name, []).append(given)
+        for name, value in trial.params.items():
+            values.setdefault(name, []).append(value)
     kinds = parameter_types(study)
     names = list(values)
     if importances:
@@ -104,18 +108,18 @@ def axes(
 
 
 def parameter_types(study: Study) -> dict[str, str]:
-    """Parameter → float, int, categorical or fixed, as far as the study's space is known."""
+    """Map parameters to float, int, categorical or fixed, as far as the space is known."""
     space = (study.spec or {}).get("space")
     listed = space.get("parameters") if isinstance(space, Mapping) else None
-    found: dict[str, str] = {}
+    types: dict[str, str] = {}
     for entry in listed if isinstance(listed, list | tuple) else ():
         if isinstance(entry, Mapping) and "name" in entry and "type" in entry:
-            found[str(entry["name"])] = str(entry["type"])
-    return found
+            types[str(entry["name"])] = str(entry["type"])
+    return types
 
 
 def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """At most about `most` round positions in [low, high], in steps of 1, 2 or 5 × 10ⁿ."""
+    """Return about `most` round positions in [low, high], in steps of 1, 2 or 5 × 10ⁿ."""
     raw = (high - low) / most
     if not math.isfinite(raw) or raw <= 0:
         return [low, high] if low != high else [low]
@@ -125,66 +129,68 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
         return [low, high]
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     digits = max(0, -math.floor(math.log10(step)))
-    at = [round(i * step, digits) if digits < 300 else i * step for i in range(first, last + 1)]
-    # where the range is a few steps of the float itself, rounding may leave it or repeat
+    positions = [
+        round(i * step, digits) if digits < 300 else i * step for i in range(first, last + 1)
+    ]
+    # in a range of a few float steps, rounded positions may lie outside it or repeat
     room = 1e-9 * (high - low)
-    within = list(dict.fromkeys(t for t in at if low - room <= t <= high + room))
+    within = list(dict.fromkeys(t for t in positions if low - room <= t <= high + room))
     return within or [low, high]
 
 
 def log_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
-    """Ticks between two log10 positions: powers of ten, with 2 and 5 where there are few."""
+    """Return ticks between two log10 positions: powers of ten, plus 2 and 5 if these are few."""
     decades = high - low
-    every = -(-math.ceil(decades) // 8) or 1
+    stride = -(-math.ceil(decades) // 8) or 1
     factors = (1, 2, 5) if decades < 2 else (1,)
-    at: list[float] = []
+    positions: list[float] = []
     names: list[str] = []
-    for exponent in range(math.floor(low), math.ceil(high) + 1, every):
+    for exponent in range(math.floor(low), math.ceil(high) + 1, stride):
         for factor in factors:
             position = exponent + math.log10(factor)
             if low - 1e-9 <= position <= high + 1e-9:
-                at.append(position)
+                positions.append(position)
                 names.append(text.number(factor * 10.0**exponent))
-    if len(at) < 2:
+    if len(positions) < 2:
         return [low, high], [text.number(10.0**low), text.number(10.0**high)]
-    return at, names
+    return positions, names
 
 
-def _few_whole(values: Sequence[ParamValue]) -> bool:
-    return all(isinstance(v, int) for v in values) and len(set(values)) <= FEW
+def _few_whole(collected: Sequence[ParamValue]) -> bool:
+    return all(isinstance(v, int) for v in collected) and len(set(collected)) <= FEW
 
 
-def _real(given: float) -> float | None:
-    """As a finite float; None where it is none (NaN, infinite, a whole number beyond floats)."""
+def _real(number: float) -> float | None:
+    """Convert to a finite float; None for NaN, infinity and integers beyond the float range."""
     try:
-        real = float(given)
+        real = float(number)
     except OverflowError:
         return None
     return real if math.isfinite(real) else None
 
 
 def _apart(low: float, high: float) -> tuple[float, float]:
-    """A range that is not empty, also where all values are equal."""
+    """Widen a range of one value, so that no range is empty."""
     if low < high:
         return low, high
     room = abs(low) * 0.1 or 0.5
     return low - room, high + room
 
 
-def _key(given: ParamValue) -> tuple[str, object]:
-    """Equality as a user means it: True is not 1, and NaN is NaN."""
-    if isinstance(given, bool) or given is None or isinstance(given, str):
-        return type(given).__name__, given
-    return "number", "nan" if isinstance(given, float) and math.isnan(given) else given
+def _key(value: ParamValue) -> tuple[str, object]:
+    """Return a key that compares as users mean it: True is not 1, and NaN is NaN."""
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return type(value).__name__, value
+    return "number", "nan" if isinstance(value, float) and math.isnan(value) else value
 
 
-def _order(given: ParamValue) -> tuple[int, float, str]:
-    """Numbers by value, then no/yes, then words, then null."""
-    if given is None:
+def _order(value: ParamValue) -> tuple[int, float, str]:
+    """Return a sort key: numbers by value, then booleans, then strings, then null."""
+    if value is None:
         return 3, 0.0, ""
-    if isinstance(given, bool):
-        return 1, float(given), ""
-    if isinstance(given, int | float):
-        real = _real(given)
-        return (0, real, "") if real is not None else (0, math.inf, str(given))
-    return 2, 0.0, given
+    if isinstance(value, bool):
+        return 1, float(value), ""
+    if isinstance(value, int | float):
+        real = _real(value)
+        return (0, real, "") if real is not None else (0, math.inf, str(value))
+    return 2, 0.0, value

@@ -1,4 +1,4 @@
-"""The leading configurations, trained again: mean and interval of each beside what was searched."""
+"""The leading configurations, retrained: mean and interval beside the search's value."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,34 +15,34 @@ from tuner.winner import confirmations
 class Row:
     """One configuration that led the search."""
 
-    number: int  # of the trial that found it
+    number: int  # of its trial in the search
     searched: float
-    values: tuple[float, ...]  # of fresh seeds
-    mean: float | None  # None without any value
+    values: tuple[float, ...]  # one per fresh seed
+    mean: float | None  # None if there is no value
     interval: tuple[float, float] | None
-    seconds: float | None  # of a training; None where every one had a cold start
+    seconds: float | None  # per training; None if all had a cold start
     standing: str
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What a confirmation has shown."""
+    """The outcome of a confirmation."""
 
     metric: str
     direction: Direction
     rows: list[Row]  # the best mean first
     winner: int
-    shown: list[str]  # what it has shown, in sentences
-    gap: float | None  # by how much the search overstated its best; negative: it did not
+    findings: list[str]  # sentences
+    gap: float | None  # how much the search overstated its best; negative: it did not
 
     @property
     def nothing(self) -> str | None:
-        """Why there is nothing to draw; None where there is."""
-        return None if self.rows else "Nothing was confirmed."
+        """Why there is nothing to draw; None if there is something."""
+        return None if self.rows else "There was no confirmation."
 
 
 def info(record: Mapping[str, Any] | None, study: Study) -> Info:
-    """From `confirmations.read`; None: there was no confirmation."""
+    """Arrange the record of `confirmations.read`; None if there was no confirmation."""
     if record is None:
         return Info(study.metric, study.direction, [], -1, [], None)
     rows = [
@@ -60,8 +60,8 @@ def info(record: Mapping[str, Any] | None, study: Study) -> Info:
     sign = 1.0 if study.direction == "maximize" else -1.0
     first = max(rows, key=lambda r: (sign * r.searched, -r.number), default=None)
     gap = None if first is None or first.mean is None else sign * (first.searched - first.mean)
-    shown = confirmations.sentences(record)
-    return Info(study.metric, study.direction, rows, record["winner"], shown, gap)
+    findings = confirmations.sentences(record)
+    return Info(study.metric, study.direction, rows, record["winner"], findings, gap)
 
 
 def _standing(candidate: Mapping[str, Any]) -> str:
@@ -70,30 +70,30 @@ def _standing(candidate: Mapping[str, Any]) -> str:
     return str(candidate["standing"])
 
 
-def draw(found: Info) -> go.Figure:
-    """The drawing of what `info` found."""
-    if found.nothing:
-        return theme.empty(found.nothing)
-    places = {row.number: place for place, row in enumerate(found.rows)}
-    known = [row for row in found.rows if row.mean is not None]
+def draw(info: Info) -> go.Figure:
+    """Return the drawing."""
+    if info.nothing:
+        return theme.empty(info.nothing)
+    places = {row.number: place for place, row in enumerate(info.rows)}
+    confirmed = [row for row in info.rows if row.mean is not None]
     traces = [
-        _seeds(found, places),
+        _seeds(info, places),
         _marks(
-            *("in the search", [(r.searched, r) for r in found.rows], places),
+            *("in the search", [(r.searched, r) for r in info.rows], places),
             {"symbol": "diamond-open", "size": 10, "color": theme.LIGHT.pruned},
         ),
         _means(
-            "mean of fresh seeds", [r for r in known if r.number != found.winner], places,
+            "mean of fresh seeds", [r for r in confirmed if r.number != info.winner], places,
             theme.LIGHT.complete, "circle",
         ),
         _means(
-            "the winner", [r for r in known if r.number == found.winner], places,
+            "the winner", [r for r in confirmed if r.number == info.winner], places,
             theme.LIGHT.best, theme.BEST_SYMBOL,
         ),
     ]  # fmt: skip
     layout: dict[str, Any] = {
-        "height": 96 + 34 * len(found.rows),
-        "xaxis": {"title": {"text": text.escape(found.metric, 40)}},
+        "height": 96 + 34 * len(info.rows),
+        "xaxis": {"title": {"text": text.escape(info.metric, 40)}},
         "yaxis": {
             "tickvals": list(places.values()),
             "ticktext": [f"trial {number}  " for number in places],
@@ -122,8 +122,8 @@ def _marks(
     }
 
 
-def _seeds(found: Info, places: Mapping[int, int]) -> dict[str, Any]:
-    points = [(value, row) for row in found.rows for value in row.values]
+def _seeds(info: Info, places: Mapping[int, int]) -> dict[str, Any]:
+    points = [(value, row) for row in info.rows for value in row.values]
     marker = {"symbol": "line-ns-open", "size": 9, "color": theme.LIGHT.waiting}
     return _marks("a fresh seed", points, places, marker)
 
@@ -133,7 +133,7 @@ def _means(
 ) -> dict[str, Any]:
     marker = {"symbol": symbol, "size": 11 if symbol == "circle" else 15, "color": colour}
     points = [(r.mean or 0.0, r) for r in rows]
-    ends = [r.interval or (mean, mean) for mean, r in points]  # cut off where the metric ends
+    ends = [r.interval or (mean, mean) for mean, r in points]  # cut at the metric's bounds
     reach = {
         "array": [high - mean for (_, high), (mean, _) in zip(ends, points, strict=True)],
         "arrayminus": [mean - low for (low, _), (mean, _) in zip(ends, points, strict=True)],
@@ -143,8 +143,8 @@ def _means(
     }
 
 
-def table(found: Info) -> text.Table:
-    """A row a configuration."""
+def table(info: Info) -> text.Table:
+    """Return one row per configuration."""
     return text.Table(
         columns=("trial", "search", "mean", "95 % interval", "seeds", "training", "standing"),
         rows=tuple(
@@ -157,7 +157,7 @@ def table(found: Info) -> text.Table:
                 text.duration(row.seconds),
                 row.standing,
             )
-            for row in found.rows
+            for row in info.rows
         ),
-        note="Intervals are of the mean over seeds, by Student's t, within the metric's range.",
+        note="Student's t intervals of the mean over seeds, within the metric's range.",
     )

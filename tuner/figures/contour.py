@@ -11,19 +11,19 @@ from tuner.figures.pairs import Info, info
 __all__ = ["MAX_POINTS", "Info", "draw", "info", "surface", "table"]
 
 GRID = 48  # points along an axis
-SMOOTH = 0.06  # standard deviation of the kernel, of an axis
+SMOOTH = 0.06  # standard deviation of the kernel, as a share of the axis
 NEAR = 0.6  # of one trial's weight: below it, the contour is blank
 MAX_POINTS = 1_500
 
 
-def draw(found: Info) -> go.Figure:
-    """Smoothed values with the trials on top."""
-    if found.nothing or found.axes is None:
-        return theme.empty(found.nothing or "")
-    few = thin.indices(len(found.trials), MAX_POINTS)
-    shown = values.value_range(found.reached, found.direction)
-    low, high = shown or (min(found.reached), max(found.reached))
-    gx, gy, z = surface(found)
+def draw(info: Info) -> go.Figure:
+    """Return the drawing, with the trials on top."""
+    if info.nothing or info.axes is None:
+        return theme.empty(info.nothing or "")
+    indices = thin.indices(len(info.trials), MAX_POINTS)
+    view = values.value_range(info.reached, info.direction)
+    low, high = view or (min(info.reached), max(info.reached))
+    gx, gy, z = surface(info)
     levels = (high - low) / 12
     contour = {
         "type": "contour",
@@ -33,43 +33,43 @@ def draw(found: Info) -> go.Figure:
         "zmin": low,
         "zmax": high,
         "colorscale": theme.scale(),
-        "reversescale": found.direction == "minimize",
+        "reversescale": info.direction == "minimize",
         "contours": {"start": low, "end": high, "size": levels} if levels > 0 else {},
         "autocontour": levels <= 0,
         "line": {"width": 0.5, "color": theme.LIGHT.surface},
         "connectgaps": False,
         "hoverinfo": "skip",
-        "colorbar": pairs.colour_bar(text.escape(found.metric, 24)),
+        "colorbar": pairs.colour_bar(text.escape(info.metric, 24)),
     }
     points = {
-        **pairs.points(found, few),
+        **pairs.points(info, indices),
         "marker": {
             "color": theme.LIGHT.ink,
-            "size": 5 if len(few) <= 300 else 3,
-            "opacity": 0.5 if len(few) <= 300 else 0.25,
+            "size": 5 if len(indices) <= 300 else 3,
+            "opacity": 0.5 if len(indices) <= 300 else 0.25,
         },
     }
-    return theme.figure([contour, points], pairs.layout(found.axes))
+    return theme.figure([contour, points], pairs.layout(info.axes))
 
 
 def surface(
-    found: Info,
+    info: Info,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Grid positions of x and y and the value between (y, x): Nadaraya-Watson with a Gauss kernel.
+    """Return grid positions of x and y, and values (y, x): Nadaraya-Watson, Gaussian kernel.
 
-    NaN where all trials are so far away that it would be a guess.
+    A value is NaN where all trials are so far away that it would be a guess.
     """
-    assert found.axes is not None
-    kept = thin.indices(len(found.trials), MAX_POINTS)
-    gx, gy = (np.linspace(axis.low, axis.high, GRID) for axis in found.axes)
-    weights = []
-    for grid, axis, at in ((gx, found.axes[0], found.x), (gy, found.axes[1], found.y)):
-        apart = (grid[:, None] - np.array(at)[kept][None, :]) / (axis.high - axis.low)
-        weights.append(np.exp(-0.5 * (apart / SMOOTH) ** 2))
-    reached = np.array(found.reached)[kept]
-    # a product of two kernels: a matrix product sums over the trials
-    weight = weights[1] @ weights[0].T
+    assert info.axes is not None
+    indices = thin.indices(len(info.trials), MAX_POINTS)
+    gx, gy = (np.linspace(axis.low, axis.high, GRID) for axis in info.axes)
+    kernels = []
+    for grid, axis, positions in ((gx, info.axes[0], info.x), (gy, info.axes[1], info.y)):
+        distances = (grid[:, None] - np.array(positions)[indices][None, :]) / (axis.high - axis.low)
+        kernels.append(np.exp(-0.5 * (distances / SMOOTH) ** 2))
+    reached = np.array(info.reached)[indices]
+    # the kernel is separable, so a matrix product sums over the trials
+    density = kernels[1] @ kernels[0].T
     with np.errstate(invalid="ignore", divide="ignore"):
-        z = (weights[1] * reached) @ weights[0].T / weight
-    z[weight < NEAR] = np.nan
+        z = (kernels[1] * reached) @ kernels[0].T / density
+    z[density < NEAR] = np.nan
     return gx, gy, z

@@ -1,7 +1,7 @@
-"""Learning curves: the metric by epoch, one trace a state.
+"""Learning curves: the metric by epoch, one trace per state.
 
-The curves of a state are one line with gaps between them: a trace a trial would cost seconds and a
-legend nobody reads. Pruned ones are faint and end in a mark; the best one stands out.
+The curves of a state are one line with gaps: a trace per trial would take seconds to draw and have
+an unreadable legend. Pruned curves are faint and end in a mark; the best one stands out.
 """
 
 import math
@@ -15,13 +15,13 @@ import plotly.graph_objects as go
 from tuner.figures import text, theme, thin, values
 from tuner.trials import Direction, Study, Trial, TrialState, best_trial
 
-MAX_CURVE = 120  # points of one curve: more than it has pixels between them
-MAX_CURVES = 200  # of a state: more are a solid block
+MAX_CURVE = 120  # points of one curve; more are closer than a pixel
+MAX_CURVES = 200  # per state; more are a solid block
 MAX_FAILED = 40
 TABLE_ROWS = 25
-DRAWN = (TrialState.FAILED, TrialState.PRUNED, TrialState.COMPLETE, TrialState.RUNNING)
+STATES = (TrialState.FAILED, TrialState.PRUNED, TrialState.COMPLETE, TrialState.RUNNING)
 LEGEND_RANK = {state: 10 + i for i, state in enumerate(theme.SYMBOLS)}
-_LOOK: dict[TrialState, tuple[float, float, str]] = {  # width, opacity, dash
+_LINE_STYLES: dict[TrialState, tuple[float, float, str]] = {  # width, opacity, dash
     TrialState.FAILED: (1.2, 0.5, "dot"),
     TrialState.PRUNED: (1.0, 0.45, "solid"),
     TrialState.COMPLETE: (1.5, 0.75, "solid"),
@@ -31,7 +31,7 @@ _LOOK: dict[TrialState, tuple[float, float, str]] = {  # width, opacity, dash
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One trial's reports, thinned out."""
+    """One trial's reports, thinned."""
 
     number: int
     steps: list[int]
@@ -46,29 +46,29 @@ class Info:
     direction: Direction
     curves: dict[TrialState, list[Curve]]  # without the best
     best: Curve | None
-    total: int  # trials with reports, of which the curves may be a part
-    shown: tuple[float, float] | None  # range of values to show first; None: all
-    outside: int  # trials that leave that range with their last report
-    by_step: list[tuple[int, int, float, float]]  # epoch, reports, median, best of them
+    total: int  # trials with reports; the curves may be a part of them
+    view: tuple[float, float] | None  # range of values to show first; None: all
+    outside: int  # trials whose last report is outside the view
+    by_step: list[tuple[int, int, float, float]]  # epoch, reports, their median and best
 
     @property
-    def drawn(self) -> int:
-        """How many curves are drawn."""
+    def count(self) -> int:
+        """The number of curves in the figure."""
         return sum(map(len, self.curves.values())) + (self.best is not None)
 
     @property
     def nothing(self) -> str | None:
-        """Why there is nothing to draw; None where there is."""
-        return None if self.drawn else "No trial has reported an epoch yet."
+        """Why there is nothing to draw; None if there is something."""
+        return None if self.count else "No trial has reported an epoch yet."
 
 
 def info(trials: Sequence[Trial], study: Study, limit: int = thin.MAX_POINTS) -> Info:
-    """Pick the curves: at most `limit` points with the gaps between them.
+    """Choose curves of at most `limit` points in all, counting the gaps between them.
 
-    Each curve is thinned first; where that is not enough, or a state has too many, whole trials are
-    left out evenly, never the best one nor those that set a new best.
+    Each curve is thinned first. If that is not enough, or a state has too many curves, whole trials
+    are left out evenly, but never the best one nor those that set a new best.
     """
-    with_reports = [t for t in trials if t.state in DRAWN and t.reports]
+    with_reports = [t for t in trials if t.state in STATES and t.reports]
     reached = values.feasible(with_reports)
     records = {
         reached[i][0].number for i in values.records([v for _, v in reached], study.direction)
@@ -79,32 +79,32 @@ def info(trials: Sequence[Trial], study: Study, limit: int = thin.MAX_POINTS) ->
     best_curve = None if best is None else _curve(best, study.direction)
     room = limit - (0 if best_curve is None else len(best_curve.steps))
     needed = sum(len(c.steps) + 1 for c in chosen)
-    kept = range(len(chosen))
+    indices = range(len(chosen))
     if needed > room:
         keep = [i for i, t in enumerate(others) if t.number in records]
-        kept = _fitting(chosen, room, keep)  # type: ignore[assignment]
-    curves: dict[TrialState, list[Curve]] = {state: [] for state in DRAWN}
-    for i in kept:
+        indices = _fitting(chosen, room, keep)  # type: ignore[assignment]
+    curves: dict[TrialState, list[Curve]] = {state: [] for state in STATES}
+    for i in indices:
         curves[others[i].state].append(chosen[i])
     last = [v for t in with_reports if (v := values.finite(t.reports[-1].value)) is not None]
-    every = [r.value for t in with_reports for r in t.reports]
-    shown = values.value_range(every, study.direction)
+    reported = [r.value for t in with_reports for r in t.reports]
+    view = values.value_range(reported, study.direction)
     return Info(
         metric=study.metric,
         direction=study.direction,
         curves=curves,
         best=best_curve,
         total=len(with_reports),
-        shown=shown,
-        outside=values.outside(last, shown),
+        view=view,
+        outside=values.outside(last, view),
         by_step=_by_step(with_reports, study.direction),
     )
 
 
 def _fewer(trials: Sequence[Trial], records: set[int]) -> list[Trial]:
-    """At most so many of each state as can be told apart."""
+    """Keep as many trials of each state as can be told apart."""
     chosen: list[Trial] = []
-    for state in DRAWN:
+    for state in STATES:
         of_state = [t for t in trials if t.state is state]
         keep = [i for i, t in enumerate(of_state) if t.number in records]
         limit = MAX_FAILED if state is TrialState.FAILED else MAX_CURVES
@@ -113,7 +113,7 @@ def _fewer(trials: Sequence[Trial], records: set[int]) -> list[Trial]:
 
 
 def _fitting(curves: Sequence[Curve], room: int, keep: Sequence[int]) -> list[int]:
-    """The largest even choice of curves whose points and gaps fit into `room`."""
+    """Return the largest even choice of curves whose points and gaps fit into `room`."""
     low, high = 0, len(curves)
     while low < high:
         middle = (low + high + 1) // 2
@@ -140,59 +140,62 @@ def _curve(trial: Trial, direction: Direction) -> Curve:
 
 
 def _by_step(trials: Sequence[Trial], direction: Direction) -> list[tuple[int, int, float, float]]:
-    at: dict[int, list[float]] = {}
+    values_at: dict[int, list[float]] = {}
     for trial in trials:
         for report in trial.reports:
             if math.isfinite(report.value):
-                at.setdefault(report.step, []).append(report.value)
+                values_at.setdefault(report.step, []).append(report.value)
     best = max if direction == "maximize" else min
-    steps = thin.evenly(sorted(at), TABLE_ROWS)
-    return [(step, len(at[step]), median(at[step]), best(at[step])) for step in steps]
+    steps = thin.evenly(sorted(values_at), TABLE_ROWS)
+    return [
+        (step, len(values_at[step]), median(values_at[step]), best(values_at[step]))
+        for step in steps
+    ]
 
 
-def draw(found: Info) -> go.Figure:
-    """The drawing of what `info` found."""
-    if found.nothing:
-        return theme.empty(found.nothing)
+def draw(info: Info) -> go.Figure:
+    """Return the drawing."""
+    if info.nothing:
+        return theme.empty(info.nothing)
     traces: list[dict[str, Any]] = []
-    for state in DRAWN:
-        if found.curves[state]:
-            traces.append(_lines(found, state, found.curves[state]))
-            ends = _ends(found, state, found.curves[state])
+    for state in STATES:
+        if info.curves[state]:
+            traces.append(_lines(info, state, info.curves[state]))
+            ends = _ends(info, state, info.curves[state])
             if ends is not None:
                 traces.append(ends)
-    if found.best is not None:
-        traces.append(_best(found, found.best))
+    if info.best is not None:
+        traces.append(_best(info, info.best))
     layout: dict[str, Any] = {
         "height": 420,
-        "xaxis": {"title": {"text": "epoch"}, "range": _x_range(found), **_ticks(found)},
-        "yaxis": {"title": {"text": text.escape(found.metric, 40)}, "range": found.shown},
+        "xaxis": {"title": {"text": "epoch"}, "range": _x_range(info), **_ticks(info)},
+        "yaxis": {"title": {"text": text.escape(info.metric, 40)}, "range": info.view},
     }
-    if found.outside:
-        layout["annotations"] = [theme.outside_note(found.outside, found.direction)]
+    if info.outside:
+        layout["annotations"] = [theme.outside_note(info.outside, info.direction)]
     return theme.figure(traces, layout)
 
 
-def _steps(found: Info) -> tuple[int, int]:
-    curves = [c for part in found.curves.values() for c in part]
-    steps = [s for c in (*curves, *([found.best] if found.best else [])) for s in c.steps]
+def _steps(info: Info) -> tuple[int, int]:
+    curves = [c for part in info.curves.values() for c in part]
+    steps = [s for c in (*curves, *([info.best] if info.best else [])) for s in c.steps]
     return min(steps), max(steps)
 
 
-def _x_range(found: Info) -> list[float]:
-    first, last = _steps(found)
+def _x_range(info: Info) -> list[float]:
+    first, last = _steps(info)
     room = max((last - first) * 0.015, 0.4)
     return [first - room, last + room]
 
 
-def _ticks(found: Info) -> dict[str, Any]:
-    """A tick an epoch where there are few: there is none between them."""
-    first, last = _steps(found)
+def _ticks(info: Info) -> dict[str, Any]:
+    """One tick per epoch if there are few, for there is nothing between epochs."""
+    first, last = _steps(info)
     return {"dtick": 1} if last - first <= 10 else {"nticks": 12, "tickformat": ",d"}
 
 
-def _lines(found: Info, state: TrialState, curves: Sequence[Curve]) -> dict[str, Any]:
-    """All curves of a state as one trace, with a null after each but the last."""
+def _lines(info: Info, state: TrialState, curves: Sequence[Curve]) -> dict[str, Any]:
+    """Return all curves of a state as one trace, separated by nulls."""
     x: list[int | None] = []
     y: list[float | None] = []
     numbers: list[int | None] = []
@@ -204,7 +207,7 @@ def _lines(found: Info, state: TrialState, curves: Sequence[Curve]) -> dict[str,
         x += curve.steps
         y += curve.values
         numbers += [curve.number] * len(curve.steps)
-    width, opacity, dash = _LOOK[state]
+    width, opacity, dash = _LINE_STYLES[state]
     many = len(curves) > 100
     return {
         "type": "scatter",
@@ -218,12 +221,12 @@ def _lines(found: Info, state: TrialState, curves: Sequence[Curve]) -> dict[str,
         "connectgaps": False,
         "opacity": opacity * 0.6 if many else opacity,
         "line": {"color": theme.LIGHT.of(state), "width": 1.0 if many else width, "dash": dash},
-        "hovertemplate": _hover(found, f"<b>trial %{{customdata}}</b> {state}"),
+        "hovertemplate": _hover(info, f"<b>trial %{{customdata}}</b> {state}"),
     }
 
 
-def _ends(found: Info, state: TrialState, curves: Sequence[Curve]) -> dict[str, Any] | None:
-    """Where trials were cut, and curves of one point, of which a line shows nothing."""
+def _ends(info: Info, state: TrialState, curves: Sequence[Curve]) -> dict[str, Any] | None:
+    """Mark where trials were cut short, and curves of one point, which a line cannot show."""
     cut = state in (TrialState.PRUNED, TrialState.FAILED)
     chosen = [c for c in curves if c.values[-1] is not None and (cut or len(c.steps) == 1)]
     if not chosen:
@@ -244,11 +247,11 @@ def _ends(found: Info, state: TrialState, curves: Sequence[Curve]) -> dict[str, 
             "size": 6,
             "line": {"width": 1.5, "color": theme.LIGHT.of(state)},
         },
-        "hovertemplate": _hover(found, f"<b>trial %{{customdata}}</b> {state} here"),
+        "hovertemplate": _hover(info, f"<b>trial %{{customdata}}</b> {state} here"),
     }
 
 
-def _best(found: Info, curve: Curve) -> dict[str, Any]:
+def _best(info: Info, curve: Curve) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "lines" if len(curve.steps) > 1 else "markers",
@@ -258,23 +261,23 @@ def _best(found: Info, curve: Curve) -> dict[str, Any]:
         "y": curve.values,
         "line": {"color": theme.LIGHT.best, "width": 3.5},
         "marker": {"color": theme.LIGHT.best, "symbol": theme.BEST_SYMBOL, "size": 14},
-        "hovertemplate": _hover(found, f"<b>trial {curve.number}</b> best"),
+        "hovertemplate": _hover(info, f"<b>trial {curve.number}</b> best"),
     }
 
 
-def _hover(found: Info, first: str) -> str:
-    metric = text.escape(found.metric, 40)
+def _hover(info: Info, first: str) -> str:
+    metric = text.escape(info.metric, 40)
     return f"{first}<br>epoch %{{x}}<br>{metric}: <b>%{{y:.4~g}}</b><extra></extra>"
 
 
-def table(found: Info) -> text.Table:
-    """By epoch: how many trials got there, their median and their best."""
-    metric = text.clean(found.metric)
+def table(info: Info) -> text.Table:
+    """Return, per epoch, how many trials reached it, their median and their best."""
+    metric = text.clean(info.metric)
     return text.Table(
         columns=("epoch", "trials", f"median {metric}", f"best {metric}"),
         rows=tuple(
             (str(step), str(n), text.number(middle), text.number(best))
-            for step, n, middle, best in found.by_step
+            for step, n, middle, best in info.by_step
         ),
         note="All trials that reported at that epoch.",
     )

@@ -1,4 +1,4 @@
-"""The share of trials that are at least so good: one curve a study, the empirical distribution."""
+"""The empirical distribution of values: the share of trials up to each, one curve per study."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ import plotly.graph_objects as go
 from tuner.figures import text, theme, thin, values
 from tuner.trials import Direction, Study
 
-MAX_STEPS = 400  # of a curve: more than it has pixels between them
+MAX_STEPS = 400  # of a curve; more are closer than a pixel
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One study's: values in order, and the share of its trials that are at most that."""
+    """One study: its values in order, and the share of its trials with at most each value."""
 
     name: str
     values: list[float]
@@ -29,40 +29,40 @@ class Info:
     metric: str
     direction: Direction
     curves: list[Curve]
-    shown: tuple[float, float] | None
+    view: tuple[float, float] | None
 
     @property
     def nothing(self) -> str | None:
-        """Why there is nothing to draw; None where there is."""
+        """Why there is nothing to draw; None if there is something."""
         return None if self.curves else "No trial is complete yet."
 
 
 def info(reached: Mapping[str, Sequence[float]], study: Study) -> Info:
-    """From the values of complete trials by the name of their study."""
+    """Compute the distributions from complete trials' values, by the name of their study."""
     curves = []
-    every: list[float] = []
-    for name, given in reached.items():
-        ordered = np.sort(np.array([v for v in given if values.finite(v) is not None]))
+    pooled: list[float] = []
+    for name, values_of_study in reached.items():
+        ordered = np.sort(np.array([v for v in values_of_study if values.finite(v) is not None]))
         if len(ordered):
-            kept = thin.indices(len(ordered), MAX_STEPS)
-            shares = [(i + 1) / len(ordered) for i in kept]
-            curves.append(Curve(name, ordered[kept].tolist(), shares, len(ordered)))
-            every += curves[-1].values
-    return Info(study.metric, study.direction, curves, values.value_range(every, study.direction))
+            indices = thin.indices(len(ordered), MAX_STEPS)
+            shares = [(i + 1) / len(ordered) for i in indices]
+            curves.append(Curve(name, ordered[indices].tolist(), shares, len(ordered)))
+            pooled += curves[-1].values
+    return Info(study.metric, study.direction, curves, values.value_range(pooled, study.direction))
 
 
-def draw(found: Info) -> go.Figure:
-    """The drawing of what `info` found."""
-    if found.nothing:
-        return theme.empty(found.nothing)
+def draw(info: Info) -> go.Figure:
+    """Return the drawing."""
+    if info.nothing:
+        return theme.empty(info.nothing)
     colours = [theme.LIGHT.complete, theme.LIGHT.pruned, theme.LIGHT.running, theme.LIGHT.best]
-    metric = text.escape(found.metric, 40)
+    metric = text.escape(info.metric, 40)
     traces = [
         {
             "type": "scatter",
             "mode": "lines",
             "name": text.escape(curve.name, 32),
-            "showlegend": len(found.curves) > 1,
+            "showlegend": len(info.curves) > 1,
             "x": curve.values,
             "y": curve.shares,
             "line": {
@@ -74,12 +74,12 @@ def draw(found: Info) -> go.Figure:
             "hovertemplate": f"<b>%{{y:.0%}}</b> of {text.count(curve.trials, 'trial')}: "
             f"{metric} ≤ <b>%{{x:.4~g}}</b><extra></extra>",
         }
-        for i, curve in enumerate(found.curves)
+        for i, curve in enumerate(info.curves)
     ]
     return theme.figure(
         traces,
         {
-            "xaxis": {"title": {"text": metric}, "range": found.shown},
+            "xaxis": {"title": {"text": metric}, "range": info.view},
             "yaxis": {
                 "title": {"text": "share of complete trials"},
                 "range": [0, 1.02],
@@ -89,8 +89,8 @@ def draw(found: Info) -> go.Figure:
     )
 
 
-def table(found: Info) -> text.Table:
-    """Quantiles of each study."""
+def table(info: Info) -> text.Table:
+    """Return each study's quantiles."""
     quantiles = (0.05, 0.25, 0.5, 0.75, 0.95)
     return text.Table(
         columns=("study", "trials", *(f"{q:.0%}" for q in quantiles)),
@@ -103,7 +103,7 @@ def table(found: Info) -> text.Table:
                     for q in quantiles
                 ),
             )
-            for curve in found.curves
+            for curve in info.curves
         ),
-        note=f"So many trials have at most this {text.clean(found.metric)}.",
+        note=f"This share of the trials has at most this {text.clean(info.metric)}.",
     )

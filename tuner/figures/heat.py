@@ -1,4 +1,4 @@
-"""Two parameters: the median of the trials in each cell, and how many there are."""
+"""Two parameters: the median of the trials in each cell, and their number."""
 
 from statistics import median
 
@@ -14,29 +14,29 @@ __all__ = ["Info", "draw", "info", "table", "values_by_cell"]
 BINS = 8  # of a numeric axis
 
 
-def draw(found: Info) -> go.Figure:
-    """Medians of cells."""
-    if found.nothing or found.axes is None:
-        return theme.empty(found.nothing or "")
-    edges = [_edges(axis) for axis in found.axes]
-    cells = values_by_cell(found)
+def draw(info: Info) -> go.Figure:
+    """Return the drawing."""
+    if info.nothing or info.axes is None:
+        return theme.empty(info.nothing or "")
+    edges = [_edges(axis) for axis in info.axes]
+    cells = values_by_cell(info)
     shape = (len(edges[1]) - 1, len(edges[0]) - 1)
     z = np.full(shape, np.nan)
     counts = np.full(shape, "", dtype=object)
-    for (row, column), inside in cells.items():
-        z[row, column] = median(inside)
-        counts[row, column] = str(len(inside))
+    for (row, column), values_in_cell in cells.items():
+        z[row, column] = median(values_in_cell)
+        counts[row, column] = str(len(values_in_cell))
     middles = [(e[:-1] + e[1:]) / 2 for e in edges]
-    metric = text.escape(found.metric, 40)
+    metric = text.escape(info.metric, 40)
     finite = z[np.isfinite(z)]
-    shown = values.value_range(finite.tolist(), found.direction)
+    view = values.value_range(finite.tolist(), info.direction)
     trace = {
         "type": "heatmap",
         "x": middles[0].tolist(),
         "y": middles[1].tolist(),
         "z": z.tolist(),
-        "zmin": None if shown is None else shown[0],
-        "zmax": None if shown is None else shown[1],
+        "zmin": None if view is None else view[0],
+        "zmax": None if view is None else view[1],
         "text": counts.tolist(),
         "texttemplate": "%{text}",
         "textfont": {"size": 11},
@@ -44,23 +44,25 @@ def draw(found: Info) -> go.Figure:
         "ygap": 2,
         "hoverongaps": False,
         "colorscale": theme.scale(),
-        "reversescale": found.direction == "minimize",
+        "reversescale": info.direction == "minimize",
         "colorbar": pairs.colour_bar(metric),
         "hovertemplate": f"median {metric}: <b>%{{z:.4~g}}</b><br>%{{text}} trials<extra></extra>",
     }
-    return theme.figure([trace], pairs.layout(found.axes))
+    return theme.figure([trace], pairs.layout(info.axes))
 
 
-def values_by_cell(found: Info) -> dict[tuple[int, int], list[float]]:
-    """The values in each cell (row of y, column of x)."""
-    assert found.axes is not None
-    edges = [_edges(axis) for axis in found.axes]
-    at = [
-        np.clip(np.searchsorted(e, given, "right") - 1, 0, len(e) - 2)
-        for e, given in zip(edges, (found.x, found.y), strict=True)
+def values_by_cell(info: Info) -> dict[tuple[int, int], list[float]]:
+    """Group the values by cell (row of y, column of x)."""
+    assert info.axes is not None
+    edges = [_edges(axis) for axis in info.axes]
+    indices = [
+        np.clip(np.searchsorted(e, positions, "right") - 1, 0, len(e) - 2)
+        for e, positions in zip(edges, (info.x, info.y), strict=True)
     ]
     cells: dict[tuple[int, int], list[float]] = {}
-    for column, row, value in zip(at[0].tolist(), at[1].tolist(), found.reached, strict=True):
+    for column, row, value in zip(
+        indices[0].tolist(), indices[1].tolist(), info.reached, strict=True
+    ):
         cells.setdefault((row, column), []).append(value)
     return cells
 
@@ -71,26 +73,26 @@ def _edges(axis: axes.Axis) -> NDArray[np.float64]:
     return np.array([axis.low + (axis.high - axis.low) * i / BINS for i in range(BINS + 1)])
 
 
-def table(found: Info, top: int = 10) -> text.Table:
-    """The best cells of the heat map."""
-    if found.axes is None:
+def table(info: Info, top: int = 10) -> text.Table:
+    """Return the best cells."""
+    if info.axes is None:
         return text.Table((), ())
-    sign = -1 if found.direction == "maximize" else 1
-    cells = sorted(values_by_cell(found).items(), key=lambda pair: sign * median(pair[1]))[:top]
+    sign = -1 if info.direction == "maximize" else 1
+    cells = sorted(values_by_cell(info).items(), key=lambda pair: sign * median(pair[1]))[:top]
     return text.Table(
         columns=(
-            *(text.clean(axis.name) for axis in found.axes),
+            *(text.clean(axis.name) for axis in info.axes),
             "trials",
-            f"median {text.clean(found.metric)}",
+            f"median {text.clean(info.metric)}",
         ),
         rows=tuple(
             (
-                _cell(found.axes[0], column),
-                _cell(found.axes[1], row),
-                str(len(inside)),
-                text.number(median(inside)),
+                _cell(info.axes[0], column),
+                _cell(info.axes[1], row),
+                str(len(values_in_cell)),
+                text.number(median(values_in_cell)),
             )
-            for (row, column), inside in cells
+            for (row, column), values_in_cell in cells
         ),
         note="The best cells by their median.",
     )

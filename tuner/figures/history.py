@@ -1,7 +1,7 @@
-"""Values over trials: every complete trial a point, the best so far as a line.
+"""Values over trials: one point per complete trial, the best so far as a line.
 
 Pruned and running trials show their last report. A strip on the worse side holds the marks of
-trials without a finite value and of those far worse than the rest, which would flatten all others.
+trials without a finite value and of trials far worse than the rest, which would flatten them.
 """
 
 import math
@@ -19,14 +19,14 @@ By = Literal["number", "finish"]
 
 HOVER_PARAMS_UP_TO = 1_000  # points; with more, hover texts would outweigh the page
 STRIP = 0.07  # of the height
-DRAWN = (TrialState.PRUNED, TrialState.RUNNING, TrialState.COMPLETE)  # the later on top
+STATES = (TrialState.PRUNED, TrialState.RUNNING, TrialState.COMPLETE)  # the last one on top
 LEGEND_RANK = {state: 10 + i for i, state in enumerate(theme.SYMBOLS)}
-STRIP_POINTS = 500  # of a state
+STRIP_POINTS = 500  # per state
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One trial's place; `value` is None where there is no finite one."""
+    """One trial's place; `value` is None if it has no finite one."""
 
     x: int | datetime
     value: float | None
@@ -40,21 +40,21 @@ class Info:
     metric: str
     direction: Direction
     by: By
-    points: dict[TrialState, list[Point]]  # within the range, in order of x
+    points: dict[TrialState, list[Point]]  # within the view, in order of x
     strip: dict[TrialState, list[Point]]  # ended without a finite value, or far worse
     records: list[tuple[Point, float]]  # each trial that set a new best, with its value
     line: list[tuple[int | datetime, float]]  # best so far: at each record, and at the last x
-    shown: tuple[float, float] | None  # range of values; None: all
+    view: tuple[float, float] | None  # range of values; None: all
 
     @property
-    def every(self) -> list[Point]:
+    def all_points(self) -> list[Point]:
         """All points, in no order."""
         return [p for part in (self.points, self.strip) for points in part.values() for p in points]
 
     @property
     def nothing(self) -> str | None:
-        """Why there is nothing to draw; None where there is."""
-        return None if self.every else "No trial has reported a value yet."
+        """Why there is nothing to draw; None if there is something."""
+        return None if self.all_points else "No trial has reported a value yet."
 
 
 def info(
@@ -62,13 +62,13 @@ def info(
     study: Study,
     by: By = "number",
 ) -> Info:
-    """Sort the trials into points; by finish, trials that have not ended are left out."""
+    """Sort the trials into points; `by="finish"` leaves out trials that have not ended."""
     with_value: list[Point] = []
     without: list[Point] = []
     for trial in trials:
         x = trial.number if by == "number" else _utc(trial.finished_at)
         value = _value(trial)
-        if x is not None and value is not None and trial.state in DRAWN:
+        if x is not None and value is not None and trial.state in STATES:
             with_value.append(Point(x, value, trial))
         elif x is not None and trial.state.is_finished:
             without.append(Point(x, None, trial))
@@ -82,11 +82,11 @@ def info(
         for p in with_value
         if p.value is not None and p.trial.state is not TrialState.COMPLETE
     ]
-    shown = _range(reached, others, study.direction)
-    points: dict[TrialState, list[Point]] = {state: [] for state in DRAWN}
+    view = _range(reached, others, study.direction)
+    points: dict[TrialState, list[Point]] = {state: [] for state in STATES}
     strip: dict[TrialState, list[Point]] = {}
     for point in sorted([*with_value, *without], key=lambda p: (p.x, p.trial.number)):
-        if point.value is None or (shown and not shown[0] <= point.value <= shown[1]):
+        if point.value is None or (view and not view[0] <= point.value <= view[1]):
             strip.setdefault(point.trial.state, []).append(point)
         else:
             points[point.trial.state].append(point)
@@ -94,13 +94,13 @@ def info(
     last = max((p.x for p in (*with_value, *without)), default=None)
     if line and last is not None and last != line[-1][0]:
         line.append((last, line[-1][1]))
-    return Info(study.metric, study.direction, by, points, strip, records, line, shown)
+    return Info(study.metric, study.direction, by, points, strip, records, line, view)
 
 
 def _range(
     reached: Sequence[float], others: Sequence[float], direction: Direction
 ) -> tuple[float, float] | None:
-    """The complete trials' range; the others extend it on the worse side to its double at most.
+    """Return the complete trials' range; the others may double it on the worse side at most.
 
     A trial that was pruned after one epoch says nothing about where the good values lie.
     """
@@ -116,12 +116,12 @@ def _range(
     near = [v for v in others if low_limit <= v <= high_limit]
     lowest, highest = values.padded([low, high, *near], 0.0)
     room = 0.02 * (highest - lowest)
-    shown = lowest - room, highest + room
-    return shown if values.outside([*reached, *others], shown) else None
+    view = lowest - room, highest + room
+    return view if values.outside([*reached, *others], view) else None
 
 
 def _value(trial: Trial) -> float | None:
-    """The finite value to show: the result, or the last report where there is none."""
+    """Return the finite value to show: the result, or else the last report."""
     value = trial.value
     if value is None and trial.state is not TrialState.FAILED and trial.reports:
         value = trial.reports[-1].value
@@ -129,42 +129,42 @@ def _value(trial: Trial) -> float | None:
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    """Without a zone, as Plotly draws what it is given."""
+    """Drop the zone: Plotly draws times as they are."""
     return None if moment is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
-def draw(found: Info) -> go.Figure:
-    """The drawing of what `info` found."""
-    if found.nothing:
-        return theme.empty(found.nothing)
-    total = sum(map(len, found.points.values()))
+def draw(info: Info) -> go.Figure:
+    """Return the drawing."""
+    if info.nothing:
+        return theme.empty(info.nothing)
+    total = sum(map(len, info.points.values()))
     few = total <= HOVER_PARAMS_UP_TO
     traces = [
-        _scatter(found, state, shown, with_params=few, infeasible=infeasible)
-        for state in DRAWN
-        for infeasible, shown in _by_feasibility(_thinned(found, state, total))
-        if shown
+        _scatter(info, state, marks, with_params=few, infeasible=infeasible)
+        for state in STATES
+        for infeasible, marks in _by_feasibility(_thinned(info, state, total))
+        if marks
     ]
-    if found.line:
-        traces += _best(found)
-    in_legend = {state for state in DRAWN if found.points[state]}
-    for state, points in sorted(found.strip.items(), key=lambda pair: LEGEND_RANK[pair[0]]):
+    if info.line:
+        traces += _best(info)
+    in_legend = {state for state in STATES if info.points[state]}
+    for state, points in sorted(info.strip.items(), key=lambda pair: LEGEND_RANK[pair[0]]):
         traces.append(_strip(state, points, in_legend=state not in in_legend))
-    below = found.direction == "maximize"  # the worse side
-    domain = ([STRIP + 0.03, 1.0] if below else [0.0, 0.97 - STRIP]) if found.strip else [0.0, 1.0]
+    below = info.direction == "maximize"  # the worse side
+    domain = ([STRIP + 0.03, 1.0] if below else [0.0, 0.97 - STRIP]) if info.strip else [0.0, 1.0]
     layout: dict[str, Any] = {
         "xaxis": {
-            "title": {"text": "trial" if found.by == "number" else "finished (UTC)"},
-            "anchor": "y2" if found.strip and below else "y",
-            "range": _x_range(found),
+            "title": {"text": "trial" if info.by == "number" else "finished (UTC)"},
+            "anchor": "y2" if info.strip and below else "y",
+            "range": _x_range(info),
         },
         "yaxis": {
-            "title": {"text": text.escape(found.metric, 40)},
+            "title": {"text": text.escape(info.metric, 40)},
             "domain": domain,
-            "range": found.shown,
+            "range": info.view,
         },
     }
-    if found.strip:
+    if info.strip:
         layout["yaxis2"] = {
             "domain": [0.0, STRIP] if below else [1.0 - STRIP, 1.0],
             "range": [-1, 1],
@@ -177,7 +177,7 @@ def draw(found: Info) -> go.Figure:
 
 
 def _band(low: float, high: float) -> dict[str, Any]:
-    """The strip's ground, which tells it from the scale."""
+    """Return the background that sets the strip apart from the scale."""
     return {
         "type": "rect",
         "xref": "paper",
@@ -192,10 +192,10 @@ def _band(low: float, high: float) -> dict[str, Any]:
     }
 
 
-def _thinned(found: Info, state: TrialState, total: int) -> list[Point]:
-    points = found.points[state]
+def _thinned(info: Info, state: TrialState, total: int) -> list[Point]:
+    points = info.points[state]
     limit = max(thin.MAX_POINTS * len(points) // max(total, thin.MAX_POINTS), 2)
-    records = {p.trial.number for p, _ in found.records}
+    records = {p.trial.number for p, _ in info.records}
     return thin.evenly(
         points, limit, keep=[i for i, p in enumerate(points) if p.trial.number in records]
     )
@@ -204,7 +204,7 @@ def _thinned(found: Info, state: TrialState, total: int) -> list[Point]:
 def _by_feasibility(
     points: Sequence[Point],
 ) -> tuple[tuple[bool, list[Point]], tuple[bool, list[Point]]]:
-    """Complete ones that violate a constraint, which lie below the others, and those others."""
+    """Split off complete trials that violate a constraint: they lie below the others."""
     parts: tuple[list[Point], list[Point]] = [], []
     for point in points:
         parts[point.trial.violates_constraint and point.trial.state is TrialState.COMPLETE].append(
@@ -214,14 +214,14 @@ def _by_feasibility(
 
 
 def _scatter(
-    found: Info,
+    info: Info,
     state: TrialState,
     points: Sequence[Point],
     *,
     with_params: bool,
     infeasible: bool,
 ) -> dict[str, Any]:
-    metric = text.escape(found.metric, 40)
+    metric = text.escape(info.metric, 40)
     last = "" if state is TrialState.COMPLETE else " (last report)"
     name = theme.INFEASIBLE if infeasible else state.value
     hover = f"<b>trial %{{customdata[0]}}</b> {name}<br>{metric}: <b>%{{customdata[1]}}</b>{last}"
@@ -232,7 +232,7 @@ def _scatter(
             ],
             "hovertemplate": hover + "<br>%{customdata[2]}<extra></extra>",
         }
-    else:  # numbers alone, which are packed where it counts
+    else:  # only numbers: these are packed
         about = {
             "customdata": [p.trial.number for p in points],
             "hovertemplate": f"<b>trial %{{customdata}}</b> {name}<br>{metric}: "
@@ -252,7 +252,7 @@ def _scatter(
 
 
 def _marker(state: TrialState, how_many: int) -> dict[str, Any]:
-    """Smaller and fainter where there are many."""
+    """Return marks that are smaller and fainter if there are many."""
     few = how_many <= 300
     filled = state is TrialState.COMPLETE
     return {
@@ -267,17 +267,17 @@ def _marker(state: TrialState, how_many: int) -> dict[str, Any]:
     }
 
 
-def _best(found: Info) -> list[dict[str, Any]]:
-    """The line of the best so far, and a star on the best trial."""
-    point, value = found.records[-1]
+def _best(info: Info) -> list[dict[str, Any]]:
+    """Return the line of the best so far, and a star on the best trial."""
+    point, value = info.records[-1]
     colour = theme.LIGHT.best
     line = {
         "type": "scatter",
         "mode": "lines",
         "name": "best so far",
         "legendrank": 1,
-        "x": [x for x, _ in found.line],
-        "y": [v for _, v in found.line],
+        "x": [x for x, _ in info.line],
+        "y": [v for _, v in info.line],
         "line": {"color": colour, "width": 2.5, "shape": "hv"},
         "hoverinfo": "skip",
     }
@@ -290,7 +290,7 @@ def _best(found: Info) -> list[dict[str, Any]]:
         "y": [value],
         "customdata": [[text.number(value), text.params(point.trial.params)]],
         "hovertemplate": f"<b>trial {point.trial.number}</b> best<br>"
-        f"{text.escape(found.metric, 40)}: <b>%{{customdata[0]}}</b><br>%{{customdata[1]}}"
+        f"{text.escape(info.metric, 40)}: <b>%{{customdata[0]}}</b><br>%{{customdata[1]}}"
         "<extra></extra>",
         "marker": {
             "color": colour,
@@ -304,7 +304,7 @@ def _best(found: Info) -> list[dict[str, Any]]:
 
 def _strip(state: TrialState, points: Sequence[Point], *, in_legend: bool) -> dict[str, Any]:
     limited = thin.evenly(points, STRIP_POINTS)
-    spread = 0.0 if len(limited) <= 60 else 1.4  # many are spread over the strip's height
+    spread = 0.0 if len(limited) <= 60 else 1.4  # many marks use the strip's height
     return {
         "type": "scatter",
         "mode": "markers",
@@ -325,28 +325,28 @@ def _strip(state: TrialState, points: Sequence[Point], *, in_legend: bool) -> di
 
 
 def _reason(point: Point) -> str:
-    """Why a trial is in the strip."""
+    """Say why a trial is in the strip."""
     if point.value is not None:
-        return f"{text.number(point.value)}, out of the range"
+        return f"{text.number(point.value)}, outside the range"
     if point.trial.cause is not None:
         return point.trial.cause.value.replace("_", " ")
     return "no finite value"
 
 
-def _x_range(found: Info) -> list[float] | None:
-    """Room on both sides, so that the first and last marks are whole; times find their own."""
-    if found.by != "number":
+def _x_range(info: Info) -> list[float] | None:
+    """Leave room for whole marks on both sides; Plotly does so itself for times."""
+    if info.by != "number":
         return None
-    numbers = [p.trial.number for p in found.every]
+    numbers = [p.trial.number for p in info.all_points]
     room = max((max(numbers) - min(numbers)) * 0.015, 0.6)
     return [min(numbers) - room, max(numbers) + room]
 
 
-def table(found: Info) -> text.Table:
-    """The trials that set a new best: what the line shows."""
+def table(info: Info) -> text.Table:
+    """Return the trials that set a new best."""
     rows = []
     before: float | None = None
-    for point, value in found.records:
+    for point, value in info.records:
         gain = (
             ""
             if before is None
@@ -355,7 +355,7 @@ def table(found: Info) -> text.Table:
         rows.append((str(point.trial.number), text.number(value), gain))
         before = value
     return text.Table(
-        columns=("trial", text.clean(found.metric), "change"),
+        columns=("trial", text.clean(info.metric), "change"),
         rows=tuple(rows),
         note="Each trial that was better than all before it.",
     )

@@ -1,4 +1,4 @@
-"""How much each parameter explains of the differences between trials, as bars."""
+"""How much of the variation between trials each parameter explains, as bars."""
 
 import math
 from collections.abc import Mapping
@@ -20,28 +20,28 @@ class Info:
     bars: list[tuple[str, float]]
     left_out: int  # parameters beyond `MAX_BARS`
     left_out_share: float
-    baselines: list[float] | None = None  # of the bars: what luck alone would explain
+    baselines: list[float] | None = None  # of the bars: the share that luck alone would explain
     metric: str = "the value"
     ended: int = 0  # complete and pruned trials
 
     @property
     def clear(self) -> list[bool]:
-        """Of each bar, whether it is more than luck."""
+        """Whether each bar exceeds its baseline."""
         if self.baselines is None:
             return [True] * len(self.bars)
         return [s > b for (_, s), b in zip(self.bars, self.baselines, strict=True)]
 
     @property
     def nothing(self) -> str | None:
-        """Why there is nothing to draw; None where there is."""
+        """Why there is nothing to draw; None if there is something."""
         if self.bars:
             return None
         if self.ended >= MIN_TRIALS:
-            return "The trials do not differ enough to tell what matters."
+            return "The trials differ too little to tell what matters."
         return (
             f"{text.count(MIN_TRIALS - self.ended, 'more trial')} must end before importance can "
-            f"be told from luck: it needs {MIN_TRIALS} that are complete or pruned, and "
-            f"there {'is' if self.ended == 1 else 'are'} {self.ended or 'none'} so far."
+            f"be told from luck: it takes {MIN_TRIALS} complete or pruned trials, and there "
+            f"{'is' if self.ended == 1 else 'are'} {self.ended or 'none'} so far."
         )
 
 
@@ -52,9 +52,9 @@ def info(
     metric: str = "the value",
     ended: int = 0,
 ) -> Info:
-    """Shares as they were computed, those above their baselines first.
+    """Sort the shares, those above their baselines first.
 
-    What is not finite or negative counts as 0.
+    Shares that are negative or not finite count as 0.
     """
     shares = {
         name: share if math.isfinite(share) and share > 0 else 0.0
@@ -74,16 +74,16 @@ def info(
     )
 
 
-def draw(found: Info) -> go.Figure:
-    """The drawing of what `info` found."""
-    if found.nothing:
-        return theme.empty(found.nothing)
-    shares = [share for _, share in found.bars]
+def draw(info: Info) -> go.Figure:
+    """Return the drawing."""
+    if info.nothing:
+        return theme.empty(info.nothing)
+    shares = [share for _, share in info.bars]
     positions = list(range(len(shares)))
-    names = [name for name, _ in found.bars]
+    names = [name for name, _ in info.bars]
     most = max(*shares, 0.01) if len(shares) > 1 else max(shares[0], 0.01)
-    colours: Any = [theme.LIGHT.complete if c else theme.LIGHT.waiting for c in found.clear]
-    if all(found.clear):
+    colours: Any = [theme.LIGHT.complete if c else theme.LIGHT.waiting for c in info.clear]
+    if all(info.clear):
         colours = theme.LIGHT.complete
     trace = {
         "type": "bar",
@@ -97,10 +97,10 @@ def draw(found: Info) -> go.Figure:
         "textfont": {"color": theme.LIGHT.ink, "size": 12.5},
         "cliponaxis": False,
         "customdata": [text.escape(name) for name in names],
-        "hovertemplate": "<b>%{customdata}</b><br>%{text} of the differences<extra></extra>",
+        "hovertemplate": "<b>%{customdata}</b><br>%{text} of the variation<extra></extra>",
         "showlegend": False,
     }
-    most = max([most, *(found.baselines or ())])
+    most = max([most, *(info.baselines or ())])
     layout: dict[str, Any] = {
         "height": 56 + 34 * len(shares),
         "margin": {"l": 16, "r": 16, "t": 16, "b": 16},
@@ -114,7 +114,7 @@ def draw(found: Info) -> go.Figure:
             "fixedrange": True,
         },
     }
-    if found.baselines is not None:
+    if info.baselines is not None:
         layout["shapes"] = [
             {
                 "type": "line",
@@ -124,31 +124,31 @@ def draw(found: Info) -> go.Figure:
                 "y1": position + 0.42,
                 "line": {"color": theme.LIGHT.muted, "width": 1.5, "dash": "dash"},
             }
-            for position, baseline in zip(positions, found.baselines, strict=True)
+            for position, baseline in zip(positions, info.baselines, strict=True)
         ]
     return theme.figure([trace], layout)
 
 
 def percent(share: float) -> str:
-    """A share in percent; small ones are not called 0."""
+    """Format a share in percent; small ones do not become 0."""
     if share > 0 and share < 0.01:
         return "< 1 %"
     return f"{100 * share:.0f} %"
 
 
-def table(found: Info) -> text.Table:
-    """Parameters and shares."""
-    rows = [[text.clean(name), percent(share)] for name, share in found.bars]
+def table(info: Info) -> text.Table:
+    """Return parameters and shares."""
+    rows = [[text.clean(name), percent(share)] for name, share in info.bars]
     columns = ["parameter", "share"]
-    if found.baselines is not None:
+    if info.baselines is not None:
         columns += ["by luck", "more than luck"]
-        for row, baseline, clear in zip(rows, found.baselines, found.clear, strict=True):
+        for row, baseline, clear in zip(rows, info.baselines, info.clear, strict=True):
             row += [f"up to {percent(baseline)}", "yes" if clear else "no"]
     return text.Table(
         columns=tuple(columns),
         rows=tuple(map(tuple, rows)),
-        note=f"{text.count(found.left_out, 'more parameter')} with {percent(found.left_out_share)} "
-        "in all."
-        if found.left_out
+        note=f"{text.count(info.left_out, 'more parameter')} with {percent(info.left_out_share)} "
+        "in total."
+        if info.left_out
         else "",
     )

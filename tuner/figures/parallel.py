@@ -1,4 +1,4 @@
-"""Parallel coordinates: every complete trial a line through its parameters to its value."""
+"""Parallel coordinates: each complete trial is a line through its parameters to its value."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ import plotly.graph_objects as go
 from tuner.figures import axes, text, theme, thin, values
 from tuner.trials import Direction, Study, Trial
 
-MAX_AXES = 12  # parameters; with more no line can be followed
-MAX_LINES = 2_000  # more are a solid block, and seconds where the browser has no GPU
-NOT_SET = 0.12  # of the range below an axis, for trials without this parameter
+MAX_AXES = 12  # parameters; with more, lines cannot be followed
+MAX_LINES = 2_000  # more are a solid block, and take seconds without a GPU
+NOT_SET = 0.12  # share of the range, below an axis, for trials without this parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Info:
 
     metric: str
     direction: Direction
-    trials: list[Trial]  # one a line
+    trials: list[Trial]  # one per line
     dimensions: list[Dimension]  # of the parameters
     objective: Dimension | None
     left_out: int  # parameters beyond `MAX_AXES`
@@ -38,7 +38,7 @@ class Info:
 
     @property
     def nothing(self) -> str | None:
-        """Why there is nothing to draw; None where there is."""
+        """Why there is nothing to draw; None if there is something."""
         if not self.trials:
             return "No trial is complete yet."
         return None if self.dimensions else "The complete trials have no parameters."
@@ -51,45 +51,47 @@ def info(
     log_params: Collection[str] = frozenset(),
     importances: Mapping[str, float] | None = None,
 ) -> Info:
-    """Place complete trials with a finite value on an axis each, by importance if given."""
+    """Place complete trials with a finite value on the axes, which are sorted by importance."""
     lines = values.complete(trials)
     sign = 1 if study.direction == "maximize" else -1
     lines.sort(key=lambda pair: (sign * pair[1], -pair[0].number))
     total = len(lines)
     lines = thin.evenly(lines, MAX_LINES)
     chosen = [trial for trial, _ in lines]
-    every = axes.axes(chosen, study, log_params, importances)
+    candidates = axes.axes(chosen, study, log_params, importances)
     objective = _objective(study, [v for _, v in lines]) if lines else None
     return Info(
         metric=study.metric,
         direction=study.direction,
         trials=chosen,
-        dimensions=[_dimension(axis, chosen) for axis in every[:MAX_AXES]],
+        dimensions=[_dimension(axis, chosen) for axis in candidates[:MAX_AXES]],
         objective=objective,
-        left_out=max(len(every) - MAX_AXES, 0),
+        left_out=max(len(candidates) - MAX_AXES, 0),
         total=total,
     )
 
 
 def _dimension(axis: axes.Axis, trials: Sequence[Trial]) -> Dimension:
-    """Positions of a parameter; trials without it lie below the axis at `not set`."""
+    """Return a parameter's positions; trials without it lie below the axis at `not set`."""
     room = NOT_SET * (axis.high - axis.low)
     missing = axis.low - room
-    at = [axis.position(t.params[axis.name]) if axis.name in t.params else None for t in trials]
-    positions = [missing if p is None else p for p in at]
+    known_positions = [
+        axis.position(t.params[axis.name]) if axis.name in t.params else None for t in trials
+    ]
+    positions = [missing if p is None else p for p in known_positions]
     ticks, names = axis.ticks()
     low = axis.low
-    if None in at:
+    if None in known_positions:
         low = missing - room / 2
         ticks, names = [missing, *ticks], ["not set", *names]
     return Dimension(axis.name, axis.kind, positions, (low, axis.high), (ticks, names))
 
 
 def _objective(study: Study, reached: Sequence[float]) -> Dimension:
-    """The value's axis; what lies outside the range worth showing is put on its end."""
+    """Return the value's axis; values outside the range worth showing lie at its ends."""
     full = axes.axis(study.metric, reached, categorical=False)
-    shown = values.value_range(reached, study.direction)
-    low, high = (full.low, full.high) if shown is None else shown
+    view = values.value_range(reached, study.direction)
+    low, high = (full.low, full.high) if view is None else view
     low, high = max(low, full.low), min(high, full.high)
     ticks = axes.nice_ticks(low, high)
     names = [text.number(t) for t in ticks]
@@ -101,11 +103,11 @@ def _objective(study: Study, reached: Sequence[float]) -> Dimension:
     return Dimension(study.metric, "linear", positions, (low, high), (ticks, names))
 
 
-def draw(found: Info) -> go.Figure:
-    """The drawing of what `info` found."""
-    if found.nothing or found.objective is None:
-        return theme.empty(found.nothing or "")
-    low, high = found.objective.range
+def draw(info: Info) -> go.Figure:
+    """Return the drawing."""
+    if info.nothing or info.objective is None:
+        return theme.empty(info.nothing or "")
+    low, high = info.objective.range
     trace = {
         "type": "parcoords",
         "dimensions": [
@@ -114,20 +116,20 @@ def draw(found: Info) -> go.Figure:
                 "values": dimension.positions,
                 "range": dimension.range,
                 "tickvals": dimension.ticks[0],
-                # drawn as plain text, not as markup: escaping would show
+                # plain text, not markup: escapes would be visible
                 "ticktext": [text.short(name, 14) for name in dimension.ticks[1]],
             }
-            for dimension in (*found.dimensions, found.objective)
+            for dimension in (*info.dimensions, info.objective)
         ],
         "labelfont": {"size": 12.5, "color": theme.LIGHT.ink},
         "tickfont": {"size": 11, "color": theme.LIGHT.muted},
         "rangefont": {"size": 11, "color": theme.CLEAR},
         "line": {
-            "color": found.objective.positions,
+            "color": info.objective.positions,
             "colorscale": theme.scale(),
             "cmin": low,
             "cmax": high,
-            "reversescale": found.direction == "minimize",
+            "reversescale": info.direction == "minimize",
             "showscale": False,
         },
         "unselected": {"line": {"color": theme.LIGHT.grid, "opacity": 0.4}},
@@ -135,17 +137,17 @@ def draw(found: Info) -> go.Figure:
     return theme.figure([trace], {"height": 420, "margin": {"l": 64, "r": 64, "t": 56, "b": 24}})
 
 
-def min_width(found: Info) -> int:
+def min_width(info: Info) -> int:
     """Return the pixels below which the axes' names run into each other."""
-    return 96 * (len(found.dimensions) + 1)
+    return 96 * (len(info.dimensions) + 1)
 
 
-def table(found: Info, top: int = 10) -> text.Table:
-    """The best lines with the values on every axis."""
-    names = [dimension.name for dimension in found.dimensions]
-    best = list(reversed(found.trials))[:top]
+def table(info: Info, top: int = 10) -> text.Table:
+    """Return the best lines with their values on every axis."""
+    names = [dimension.name for dimension in info.dimensions]
+    best = list(reversed(info.trials))[:top]
     return text.Table(
-        columns=("trial", *map(text.clean, names), text.clean(found.metric)),
+        columns=("trial", *map(text.clean, names), text.clean(info.metric)),
         rows=tuple(
             (
                 str(t.number),
@@ -154,7 +156,7 @@ def table(found: Info, top: int = 10) -> text.Table:
             )
             for t in best
         ),
-        note=f"The best {len(best)} of {text.count(found.total, 'complete trial')}."
-        if found.total > len(best)
+        note=f"The best {len(best)} of {text.count(info.total, 'complete trial')}."
+        if info.total > len(best)
         else "",
     )

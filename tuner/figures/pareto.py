@@ -1,4 +1,4 @@
-"""The trials that no other trial beats in every objective, among all others."""
+"""The Pareto front: the trials that no other trial beats in every objective."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from tuner.trials import Study, Trial, TrialState, pareto_front
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """Two of the objectives; the front is that of all objectives."""
+    """Two of the objectives; the front is the one of all objectives."""
 
     metrics: tuple[str, str]
-    x: int  # which objectives
+    x: int  # indices of the objectives
     y: int
     front: list[Trial]  # by the first of the two
     others: list[Trial]
@@ -23,9 +23,9 @@ class Info:
 
     @property
     def nothing(self) -> str | None:
-        """Why there is nothing to draw; None where there is."""
+        """Why there is nothing to draw; None if there is something."""
         if self.objectives < 2:
-            return "The study has one objective: its best trial is the front."
+            return "The study has one objective, so its best trial is the front."
         return None if self.front or self.others else "No trial is complete yet."
 
 
@@ -36,9 +36,9 @@ def info(
     y: int = 1,
     limit: int = thin.MAX_POINTS,
 ) -> Info:
-    """Complete trials with a finite value of every objective; the front is never thinned out.
+    """Take complete trials with finite values of all objectives; the front is never thinned.
 
-    What violates a constraint is not on the front and beats nothing.
+    A trial that violates a constraint is not on the front and beats no other.
     """
     objectives = len(study.directions)
     metrics = [*study.metrics, *(f"value {i}" for i in range(len(study.metrics), objectives))]
@@ -70,22 +70,22 @@ def _at(trial: Trial, objective: int) -> float:
     return trial.values[objective]
 
 
-def draw(found: Info) -> go.Figure:
-    """The drawing of what `info` found."""
-    if found.nothing:
-        return theme.empty(found.nothing)
-    few = len(found.others) <= 300
-    beside = [t for t in found.others if t.violates_constraint]
-    others = _points(found, [t for t in found.others if not t.violates_constraint], "dominated") | {
+def draw(info: Info) -> go.Figure:
+    """Return the drawing."""
+    if info.nothing:
+        return theme.empty(info.nothing)
+    few = len(info.others) <= 300
+    beside = [t for t in info.others if t.violates_constraint]
+    others = _points(info, [t for t in info.others if not t.violates_constraint], "dominated") | {
         "marker": {
             "color": theme.LIGHT.complete,
             "size": 8 if few else 5,
             "opacity": 0.7 if few else 0.4,
         }
     }
-    best = _points(found, found.front, "Pareto front") | {
-        # a line would claim what lies between when there are more than two objectives
-        "mode": "lines+markers" if found.objectives == 2 else "markers",
+    best = _points(info, info.front, "Pareto front") | {
+        # with more than two objectives, a line would invent points between these
+        "mode": "lines+markers" if info.objectives == 2 else "markers",
         "line": {"color": theme.LIGHT.best, "width": 1.5, "dash": "dot"},
         "marker": {
             "color": theme.LIGHT.best,
@@ -94,37 +94,37 @@ def draw(found: Info) -> go.Figure:
             "line": {"width": 1, "color": theme.LIGHT.surface},
         },
     }
-    violating = _points(found, beside, theme.INFEASIBLE) | {"marker": theme.infeasible(len(beside))}
+    violating = _points(info, beside, theme.INFEASIBLE) | {"marker": theme.infeasible(len(beside))}
     return theme.figure(
         [*([violating] if beside else []), others, best],
         {
-            "xaxis": {"title": {"text": text.escape(found.metrics[0], 40)}},
-            "yaxis": {"title": {"text": text.escape(found.metrics[1], 40)}},
+            "xaxis": {"title": {"text": text.escape(info.metrics[0], 40)}},
+            "yaxis": {"title": {"text": text.escape(info.metrics[1], 40)}},
         },
     )
 
 
-def _points(found: Info, trials: Sequence[Trial], name: str) -> dict[str, Any]:
-    x, y = (text.escape(metric, 40) for metric in found.metrics)
+def _points(info: Info, trials: Sequence[Trial], name: str) -> dict[str, Any]:
+    x, y = (text.escape(metric, 40) for metric in info.metrics)
     return {
         "type": "scatter",
         "mode": "markers",
         "name": name,
-        "x": [_at(t, found.x) for t in trials],
-        "y": [_at(t, found.y) for t in trials],
+        "x": [_at(t, info.x) for t in trials],
+        "y": [_at(t, info.y) for t in trials],
         "customdata": [t.number for t in trials],
         "hovertemplate": f"<b>trial %{{customdata}}</b><br>{x}: <b>%{{x:.4~g}}</b>"
         f"<br>{y}: <b>%{{y:.4~g}}</b><extra></extra>",
     }
 
 
-def table(found: Info) -> text.Table:
-    """The front."""
+def table(info: Info) -> text.Table:
+    """Return the front."""
     return text.Table(
-        columns=("trial", *map(text.clean, found.metrics)),
+        columns=("trial", *map(text.clean, info.metrics)),
         rows=tuple(
-            (str(t.number), text.number(_at(t, found.x)), text.number(_at(t, found.y)))
-            for t in found.front
+            (str(t.number), text.number(_at(t, info.x)), text.number(_at(t, info.y)))
+            for t in info.front
         ),
-        note="Trials that no other beats in every objective.",
+        note="Trials that no other trial beats in every objective.",
     )

@@ -1,4 +1,4 @@
-"""Two parameters: every trial a point, coloured by its rank, so that outliers hide nothing."""
+"""Two parameters: one point per trial, coloured by rank, so that outliers hide nothing."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,16 +11,16 @@ from tuner.figures.pairs import Info, info
 __all__ = ["Info", "draw", "info", "ranks", "table"]
 
 
-def draw(found: Info) -> go.Figure:
-    """Every trial a point, coloured by rank."""
-    if found.nothing or found.axes is None:
-        return theme.empty(found.nothing or "")
-    few = len(found.trials) <= 300
-    order = np.argsort(ranks(found), kind="stable")  # the best on top
+def draw(info: Info) -> go.Figure:
+    """Return the drawing."""
+    if info.nothing or info.axes is None:
+        return theme.empty(info.nothing or "")
+    few = len(info.trials) <= 300
+    order = np.argsort(ranks(info), kind="stable")  # the best on top
     trace = {
-        **pairs.points(found, order.tolist()),
+        **pairs.points(info, order.tolist()),
         "marker": {
-            "color": ranks(found)[order].tolist(),
+            "color": ranks(info)[order].tolist(),
             "colorscale": theme.scale(),
             "cmin": 0,
             "cmax": 1,
@@ -32,13 +32,13 @@ def draw(found: Info) -> go.Figure:
             ),
         },
     }
-    return theme.figure([trace], pairs.layout(found.axes))
+    return theme.figure([trace], pairs.layout(info.axes))
 
 
-def ranks(found: Info) -> NDArray[np.float64]:
-    """From 0, the worst, to 1, the best; equal values share the mean of theirs."""
-    sign = 1.0 if found.direction == "maximize" else -1.0
-    signed = sign * np.array(found.reached)
+def ranks(info: Info) -> NDArray[np.float64]:
+    """Rank from 0 (worst) to 1 (best); equal values share the mean of their ranks."""
+    sign = 1.0 if info.direction == "maximize" else -1.0
+    signed = sign * np.array(info.reached)
     ordered = np.sort(signed)
     low = np.searchsorted(ordered, signed, "left")
     high = np.searchsorted(ordered, signed, "right") - 1

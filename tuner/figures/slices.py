@@ -1,7 +1,7 @@
-"""Slices: the value against each parameter, one subplot a parameter.
+"""Slices: the value against each parameter, one subplot per parameter.
 
-Log axes where the search is logarithmic; categories as strips, sorted, with the points spread a
-little so that they can be counted.
+An axis is logarithmic if the search is. Categories are strips, sorted, with their points spread
+a little so that they can be counted.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -15,12 +15,12 @@ from tuner.figures import axes, text, theme, thin, values
 from tuner.trials import Direction, ParamValue, Study, Trial, best_trial, better
 
 MAX_PANELS = 18
-HOVER_PARAMS_UP_TO = 1_000  # trials; with more, hover texts would outweigh the page
+HOVER_PARAMS_UP_TO = 1_000  # trials; beyond, hover texts would outweigh the page
 COLUMNS = 3
 ROW_HEIGHT = 250  # pixels
-GAP = 0.035  # of the width, between columns
+GAP = 0.035  # between columns, share of the width
 TITLE = 62  # pixels below a row, for ticks and the parameter's name
-SPREAD = 0.5  # of a category's width
+SPREAD = 0.5  # share of a category's width
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,14 @@ class Info:
     panels: list[Panel]
     best: Trial | None
     left_out: int  # parameters beyond `MAX_PANELS`
-    drawn: int  # trials
+    count: int  # trials in the figure
     total: int  # complete trials with a finite value
-    shown: tuple[float, float] | None
+    view: tuple[float, float] | None
     outside: int
 
     @property
     def nothing(self) -> str | None:
-        """Why there is nothing to draw; None where there is."""
+        """Why there is nothing to draw; None if there is something."""
         if not self.total:
             return "No trial is complete yet."
         return None if self.panels else "The complete trials have no parameters."
@@ -70,67 +70,67 @@ def info(
     importances: Mapping[str, float] | None = None,
     limit: int = thin.MAX_POINTS,
 ) -> Info:
-    """Place complete trials with a finite value; at most `limit` points over all panels."""
-    found = values.complete(trials)
-    reached = [v for _, v in found]
-    every = axes.axes([t for t, _ in found], study, log_params, importances)
-    panels = every[:MAX_PANELS]
+    """Place complete trials with a finite value, at most `limit` points over all panels."""
+    complete = values.complete(trials)
+    reached = [v for _, v in complete]
+    candidates = axes.axes([t for t, _ in complete], study, log_params, importances)
+    panels = candidates[:MAX_PANELS]
     chosen = thin.evenly(
-        found, limit // max(len(panels), 1), values.records(reached, study.direction)
+        complete, limit // max(len(panels), 1), values.records(reached, study.direction)
     )
-    shown = values.value_range(reached, study.direction)
+    view = values.value_range(reached, study.direction)
     return Info(
         metric=study.metric,
         direction=study.direction,
         panels=[Panel(axis, _points(axis, chosen)) for axis in panels],
-        best=best_trial((t for t, _ in found), study.direction),
-        left_out=len(every) - len(panels),
-        drawn=len(chosen),
-        total=len(found),
-        shown=shown,
-        outside=values.outside(reached, shown),
+        best=best_trial((t for t, _ in complete), study.direction),
+        left_out=len(candidates) - len(panels),
+        count=len(chosen),
+        total=len(complete),
+        view=view,
+        outside=values.outside(reached, view),
     )
 
 
 def _points(axis: axes.Axis, chosen: Sequence[tuple[Trial, float]]) -> list[Point]:
     points = []
     for trial, value in chosen:
-        given = trial.params.get(axis.name)
-        position = axis.position(given) if axis.name in trial.params else None
+        param = trial.params.get(axis.name)
+        position = axis.position(param) if axis.name in trial.params else None
         if position is None:
             continue
         x = position
         if axis.kind == "categories":
             x += SPREAD * ((trial.number * values.GOLDEN) % 1.0 - 0.5)
-        elif isinstance(given, int | float):
-            x = float(given)
+        elif isinstance(param, int | float):
+            x = float(param)
         points.append(Point(x, value, trial))
     return points
 
 
-def draw(found: Info) -> go.Figure:
-    """The drawing of what `info` found, in `COLUMNS` columns.
+def draw(info: Info) -> go.Figure:
+    """Return the drawing, in `COLUMNS` columns.
 
-    `layout.meta["grids"]` has, for 1 to `COLUMNS` columns, what a page has to change in the layout
-    to show it in so many: a phone has room for one.
+    `layout.meta["grids"]` maps 1 to `COLUMNS` to the changes of the layout that show it in as many
+    columns: a phone has room for one.
     """
-    if found.nothing:
-        return theme.empty(found.nothing)
+    if info.nothing:
+        return theme.empty(info.nothing)
     layout: dict[str, Any] = {"showlegend": False, "margin": {"l": 56, "r": 16, "t": 24, "b": 8}}
     traces: list[dict[str, Any]] = []
-    for i, panel in enumerate(found.panels):
-        traces += _traces(found, panel, _suffix(i))
+    for i, panel in enumerate(info.panels):
+        traces += _traces(info, panel, _suffix(i))
         layout[f"xaxis{_suffix(i)}"] = {**_x_axis(panel), "anchor": f"y{_suffix(i)}"}
         layout[f"yaxis{_suffix(i)}"] = {
             "anchor": f"x{_suffix(i)}",
-            "range": found.shown,
+            "range": info.view,
             "nticks": 6,
             **({"matches": "y"} if i else {}),
         }
-    if found.outside:
-        layout["annotations"] = [theme.outside_note(found.outside, found.direction)]
-    count = len(found.panels)
-    grids = {str(n): grid(count, n, found.metric) for n in range(1, COLUMNS + 1)}
+    if info.outside:
+        layout["annotations"] = [theme.outside_note(info.outside, info.direction)]
+    count = len(info.panels)
+    grids = {str(n): grid(count, n, info.metric) for n in range(1, COLUMNS + 1)}
     layout["meta"] = {"grids": grids}
     for key, value in grids[str(COLUMNS)].items():
         axis, _, attribute = key.rpartition(".")
@@ -142,7 +142,7 @@ def draw(found: Info) -> go.Figure:
 
 
 def grid(panels: int, columns: int, metric: str) -> dict[str, Any]:
-    """Changes of the layout, as `axis.attribute` → value, that lay the panels out in columns."""
+    """Return the changes of the layout, `axis.attribute` → value, for this many columns."""
     columns = min(columns, max(panels, 1))
     rows = -(-panels // columns)
     height = rows * ROW_HEIGHT + 32
@@ -151,10 +151,10 @@ def grid(panels: int, columns: int, metric: str) -> dict[str, Any]:
     changes: dict[str, Any] = {"height": height}
     for i in range(panels):
         row, column = divmod(i, columns)
-        left = column * (width + GAP)
+        start = column * (width + GAP)
         top = 1 - row * ROW_HEIGHT / inner
         first = column == 0
-        changes[f"xaxis{_suffix(i)}.domain"] = [left, min(left + width, 1.0)]
+        changes[f"xaxis{_suffix(i)}.domain"] = [start, min(start + width, 1.0)]
         changes[f"yaxis{_suffix(i)}.domain"] = [
             max(top - (ROW_HEIGHT - TITLE) / inner, 0.0),
             min(top, 1.0),
@@ -181,7 +181,7 @@ def _x_axis(panel: Panel) -> dict[str, Any]:
     }
     if axis.kind == "categories":
         ticks, names = axis.ticks()
-        room = max(42 // max(len(names), 1), 4)  # characters a label
+        room = max(42 // max(len(names), 1), 4)  # characters per label
         layout |= {
             "range": [axis.low, axis.high],
             "tickvals": ticks,
@@ -199,20 +199,20 @@ def _x_axis(panel: Panel) -> dict[str, Any]:
     return layout
 
 
-def _traces(found: Info, panel: Panel, suffix: str) -> list[dict[str, Any]]:
-    best = found.best
+def _traces(info: Info, panel: Panel, suffix: str) -> list[dict[str, Any]]:
+    best = info.best
     hover = (
         "<b>trial %{customdata[0]}</b><br>"
         f"{text.escape(panel.axis.name, 32)}: %{{customdata[1]}}<br>"
-        f"{text.escape(found.metric, 40)}: <b>%{{customdata[2]}}</b><extra></extra>"
+        f"{text.escape(info.metric, 40)}: <b>%{{customdata[2]}}</b><extra></extra>"
     )
-    many = found.drawn > HOVER_PARAMS_UP_TO
-    if many:  # numbers alone, which are packed where it counts
-        categories = panel.axis.kind == "categories"  # whose marks are spread around their place
-        given = "" if categories else f"{text.escape(panel.axis.name, 32)}: %{{x:.4~g}}<br>"
+    many = info.count > HOVER_PARAMS_UP_TO
+    if many:  # only numbers: these are packed
+        categories = panel.axis.kind == "categories"  # its marks are spread around their place
+        param_line = "" if categories else f"{text.escape(panel.axis.name, 32)}: %{{x:.4~g}}<br>"
         hover = (
-            f"<b>trial %{{customdata}}</b><br>{given}"
-            f"{text.escape(found.metric, 40)}: <b>%{{y:.4~g}}</b><extra></extra>"
+            f"<b>trial %{{customdata}}</b><br>{param_line}"
+            f"{text.escape(info.metric, 40)}: <b>%{{y:.4~g}}</b><extra></extra>"
         )
 
     def marks(name: str, points: Sequence[Point], marker: dict[str, Any]) -> dict[str, Any]:
@@ -246,26 +246,26 @@ def _traces(found: Info, panel: Panel, suffix: str) -> list[dict[str, Any]]:
         "size": 14,
         "line": {"width": 1.2, "color": theme.LIGHT.surface},
     }
-    drawn = [
+    layers = [
         (theme.INFEASIBLE, violating, theme.infeasible(len(violating))),
         ("complete", feasible, colours),
         ("best", star, of_best),
     ]
-    return [marks(*one) for one in drawn if one[1]]
+    return [marks(*layer) for layer in layers if layer[1]]
 
 
 def _about(panel: Panel, point: Point) -> list[Any]:
-    given = point.trial.params[panel.axis.name]
-    return [point.trial.number, text.escape(text.value(given), 40), text.number(point.value)]
+    param = point.trial.params[panel.axis.name]
+    return [point.trial.number, text.escape(text.value(param), 40), text.number(point.value)]
 
 
-def table(found: Info) -> text.Table:
-    """By parameter: where its better half lies, and the best trial's value."""
+def table(info: Info) -> text.Table:
+    """Return, per parameter, where the better half of the trials lies, and the best trial."""
     rows = []
-    for panel in found.panels:
-        good = _better_half(panel.points, found.direction)
-        best = found.best.params.get(panel.axis.name) if found.best is not None else None
-        has_best = found.best is not None and panel.axis.name in found.best.params
+    for panel in info.panels:
+        good = _better_half(panel.points, info.direction)
+        best = info.best.params.get(panel.axis.name) if info.best is not None else None
+        has_best = info.best is not None and panel.axis.name in info.best.params
         rows.append(
             (
                 text.clean(panel.axis.name),
@@ -275,9 +275,9 @@ def table(found: Info) -> text.Table:
             )
         )
     return text.Table(
-        columns=("parameter", "tried", "by the better half", "best trial"),
+        columns=("parameter", "tried", "better half", "best trial"),
         rows=tuple(rows),
-        note="Middle half of the values, or the categories by how often they occur.",
+        note="The middle half of the values, or the categories by frequency.",
     )
 
 
@@ -288,15 +288,17 @@ def _better_half(points: Sequence[Point], direction: Direction) -> list[Point]:
     return [p for p in points if not better(direction, middle, p.value)]
 
 
-def _extent(axis: axes.Axis, given: Sequence[ParamValue]) -> str:
-    if not given:
+def _extent(axis: axes.Axis, params: Sequence[ParamValue]) -> str:
+    if not params:
         return "–"
     if axis.kind != "categories":
-        ordered = sorted(v for v in given if isinstance(v, int | float))
+        ordered = sorted(v for v in params if isinstance(v, int | float))
         low, high = ordered[len(ordered) // 4], ordered[(3 * len(ordered)) // 4 - 1]
         low, high = min(low, high), max(low, high)
         return text.number(low) if low == high else f"{text.number(low)} … {text.number(high)}"
-    counts = [(c, sum(axis.position(v) == i for v in given)) for i, c in enumerate(axis.categories)]
+    counts = [
+        (c, sum(axis.position(v) == i for v in params)) for i, c in enumerate(axis.categories)
+    ]
     used = sorted((pair for pair in counts if pair[1]), key=lambda pair: -pair[1])
-    shown = ", ".join(f"{text.value(c)} ({n})" for c, n in used[:6])
-    return shown + (f" and {len(used) - 6} more" if len(used) > 6 else "")
+    listed = ", ".join(f"{text.value(c)} ({n})" for c, n in used[:6])
+    return listed + (f" and {len(used) - 6} more" if len(used) > 6 else "")

@@ -1,4 +1,4 @@
-"""Where the time went: hours of trials by the clock, and what came of them."""
+"""Where the time went: trial time by the clock, split by its outcome."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from tuner.figures import text, theme
 from tuner.trials import Attempt, TrialState
 
 MOST_BARS = 48
-EPOCH = datetime(2001, 1, 1)  # a Monday, at which bars of any width begin
+EPOCH = datetime(2001, 1, 1)  # a Monday: bars of any width align with it
 WIDTHS: tuple[tuple[float, str], ...] = (
     *((s, f"{s} s") for s in (1, 5, 15)),
     *((60 * m, f"{m} min" if m > 1 else "minute") for m in (1, 5, 15)),
@@ -21,26 +21,26 @@ WIDTHS: tuple[tuple[float, str], ...] = (
     (7 * 86_400, "week"),
     (28 * 86_400, "4 weeks"),
     (364 * 86_400, "52 weeks"),
-)  # seconds of a bar, its name
+)  # seconds per bar, its name
 STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED, TrialState.RUNNING)
 NAMES = {TrialState.FAILED: "failed or repeated"}
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """Seconds of trials in each bar, by what came of them."""
+    """Seconds of trials in each bar, by outcome."""
 
-    width: float  # seconds of a bar
-    name: str  # of such a time
-    bars: dict[datetime, dict[TrialState, float]]  # by where they begin, UTC without a zone
+    width: float  # seconds per bar
+    name: str  # of that width
+    bars: dict[datetime, dict[TrialState, float]]  # by their beginning, UTC without a zone
 
     @property
     def nothing(self) -> str | None:
-        """Why there is nothing to draw; None where there is."""
+        """Why there is nothing to draw; None if there is something."""
         return None if self.bars else "No trial has started yet."
 
     def total(self, state: TrialState | None = None) -> float:
-        """Seconds of all bars, or of one outcome."""
+        """Return the seconds of all bars, or of one outcome."""
         return sum(
             seconds
             for bar in self.bars.values()
@@ -50,11 +50,15 @@ class Info:
 
 
 def info(attempts: Sequence[Attempt], now: datetime) -> Info:
-    """From every attempt of a study; those that have not ended go on at `now`."""
+    """Add up all attempts of a study; those that have not ended last until `now`."""
     spells = [
-        (_plain(one.started_at), _plain(max(one.ended_at or now, one.started_at)), _state(one))
-        for one in attempts
-        if one.started_at is not None
+        (
+            _plain(attempt.started_at),
+            _plain(max(attempt.ended_at or now, attempt.started_at)),
+            _state(attempt),
+        )
+        for attempt in attempts
+        if attempt.started_at is not None
     ]
     if not spells:
         return Info(WIDTHS[0][0], WIDTHS[0][1], {})
@@ -66,34 +70,34 @@ def info(attempts: Sequence[Attempt], now: datetime) -> Info:
     for start, end, state in spells:
         begin = EPOCH + step * math.floor((start - EPOCH) / step)
         while begin <= end:
-            inside = (min(end, begin + step) - max(start, begin)).total_seconds()
+            seconds = (min(end, begin + step) - max(start, begin)).total_seconds()
             bar = bars.setdefault(begin, {})
-            bar[state] = bar.get(state, 0.0) + inside
+            bar[state] = bar.get(state, 0.0) + seconds
             begin += step
     return Info(width, name, dict(sorted(bars.items())))
 
 
-def _state(one: Attempt) -> TrialState:
-    if one.outcome in (TrialState.COMPLETE, TrialState.PRUNED):
-        return TrialState(one.outcome)
-    return TrialState.RUNNING if one.ended_at is None else TrialState.FAILED
+def _state(attempt: Attempt) -> TrialState:
+    if attempt.outcome in (TrialState.COMPLETE, TrialState.PRUNED):
+        return TrialState(attempt.outcome)
+    return TrialState.RUNNING if attempt.ended_at is None else TrialState.FAILED
 
 
-def _plain(given: datetime) -> datetime:
-    """In UTC, without a zone, as Plotly draws what it is given."""
-    return given.astimezone(UTC).replace(tzinfo=None)
+def _plain(moment: datetime) -> datetime:
+    """Convert to UTC and drop the zone: Plotly draws times as they are."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
 
 
-def draw(found: Info) -> go.Figure:
-    """The drawing of what `info` found."""
-    if found.nothing:
-        return theme.empty(found.nothing)
-    most = max(sum(bar.values()) for bar in found.bars.values())
+def draw(info: Info) -> go.Figure:
+    """Return the drawing."""
+    if info.nothing:
+        return theme.empty(info.nothing)
+    most = max(sum(bar.values()) for bar in info.bars.values())
     unit, size = next(((n, s) for n, s in _UNITS if most >= s), _UNITS[-1])
-    middles = [begin + timedelta(seconds=found.width / 2) for begin in found.bars]
+    middles = [begin + timedelta(seconds=info.width / 2) for begin in info.bars]
     traces = []
     for state in STATES:
-        spent = [bar.get(state, 0.0) for bar in found.bars.values()]
+        spent = [bar.get(state, 0.0) for bar in info.bars.values()]
         if not any(spent):
             continue
         name = NAMES.get(state, state.value)
@@ -103,22 +107,22 @@ def draw(found: Info) -> go.Figure:
                 "name": name,
                 "x": middles,
                 "y": [seconds / size for seconds in spent],
-                "width": 900 * found.width,  # milliseconds, with a gap between bars
+                "width": 900 * info.width,  # milliseconds, with a gap between bars
                 "marker": {"color": theme.LIGHT.of(state), "line": {"width": 0}},
                 "customdata": [
                     [text.duration(s), begin.strftime("%b %d, %H:%M:%S")]
-                    for s, begin in zip(spent, found.bars, strict=True)
+                    for s, begin in zip(spent, info.bars, strict=True)
                 ],
                 "hovertemplate": f"from %{{customdata[1]}} UTC<br>{name}: <b>%{{customdata[0]}}</b>"
                 "<extra></extra>",
             }
         )
-    ends = [min(found.bars), max(found.bars) + timedelta(seconds=found.width)]
+    ends = [min(info.bars), max(info.bars) + timedelta(seconds=info.width)]
     layout: dict[str, Any] = {
         "height": 280,
         "barmode": "stack",
         "xaxis": {"type": "date", "range": ends, "title": {"text": "UTC"}},
-        "yaxis": {"title": {"text": f"{unit} of trials, by {found.name}"}, "rangemode": "tozero"},
+        "yaxis": {"title": {"text": f"{unit} of trials, by {info.name}"}, "rangemode": "tozero"},
     }
     return theme.figure(traces, layout)
 
@@ -126,18 +130,18 @@ def draw(found: Info) -> go.Figure:
 _UNITS = (("hours", 3_600.0), ("minutes", 60.0), ("seconds", 1.0))
 
 
-def table(found: Info) -> text.Table:
-    """A row a bar."""
-    shown = [state for state in STATES if found.total(state)]
+def table(info: Info) -> text.Table:
+    """Return one row per bar."""
+    states = [state for state in STATES if info.total(state)]
     return text.Table(
-        columns=("from (UTC)", *(NAMES.get(s, s.value) for s in shown), "all"),
+        columns=("from (UTC)", *(NAMES.get(s, s.value) for s in states), "all"),
         rows=tuple(
             (
                 begin.strftime("%Y-%m-%d %H:%M:%S"),
-                *(text.duration(bar.get(state, 0.0)) for state in shown),
+                *(text.duration(bar.get(state, 0.0)) for state in states),
                 text.duration(sum(bar.values())),
             )
-            for begin, bar in found.bars.items()
+            for begin, bar in info.bars.items()
         ),
-        note="Time of trials: two that run at once take two hours an hour.",
+        note="Trial time: two trials that run at once take two hours per hour.",
     )

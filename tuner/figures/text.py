@@ -1,7 +1,7 @@
-"""Names and values as text: four significant digits, and nothing that Plotly takes for markup.
+"""Names and values as text: four significant digits, and nothing that Plotly interprets.
 
-Plotly renders a part of HTML in every label and fills `%{…}` in hover texts, so a parameter named
-`<b>x</b>` or `%{y}` would not be shown as it is called.
+Plotly renders a subset of HTML in every label and fills `%{…}` in hover texts, so a parameter
+named `<b>x</b>` or `%{y}` would not appear as it is.
 """
 
 import math
@@ -20,7 +20,7 @@ _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # control, bidi, lone s
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A figure's content for people who read rather than look."""
+    """A figure's content, to be read."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -28,14 +28,14 @@ class Table:
 
 
 def clean(text: str) -> str:
-    """The text with `�` for what cannot be seen or encoded, on one line."""
+    """Replace characters that are invisible or cannot be encoded with `�`, on one line."""
     if text.isprintable():
         return text
     return "".join("�" if unicodedata.category(c) in _INVISIBLE else c for c in text)
 
 
 def short(text: str, length: int) -> str:
-    """At most `length` characters; the middle goes, since prefixes and endings tell names apart."""
+    """Shorten to `length` characters in the middle: prefixes and endings tell names apart."""
     if len(text) <= length:
         return text
     head = (length - 1) // 2
@@ -43,17 +43,20 @@ def short(text: str, length: int) -> str:
 
 
 def escape(text: str, length: int | None = None) -> str:
-    """Text that Plotly shows as it is, in labels as in hover templates."""
-    shown = clean(text)
+    """Escape text, so that Plotly shows it as it is in labels and hover templates."""
+    escaped = clean(text)
     if length is not None:
-        shown = short(shown, length)
+        escaped = short(escaped, length)
     return (
-        shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("%", "&#37;")
+        escaped.replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace(">", "&gt;")
+        .replace("%", "&#37;")
     )
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A measured number with `digits` significant digits; `–` for none."""
+    """Format a measured number with `digits` significant digits; `–` for None."""
     if value is None:
         return "–"
     if isinstance(value, int):
@@ -74,7 +77,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def value(given: ParamValue) -> str:
-    """A parameter's value as a study file would have it, floats shortened."""
+    """Format a parameter's value as in a study file, floats shortened."""
     if given is None:
         return "null"
     if isinstance(given, bool):
@@ -85,7 +88,7 @@ def value(given: ParamValue) -> str:
 
 
 def params(given: Mapping[str, ParamValue], separator: str = "<br>") -> str:
-    """Parameters as lines of a hover text, escaped."""
+    """Format parameters as lines of a hover text, escaped."""
     lines = [
         f"{escape(name, 32)}: {escape(value(v), 32)}"
         for name, v in list(given.items())[:HOVER_PARAMS]
@@ -96,7 +99,7 @@ def params(given: Mapping[str, ParamValue], separator: str = "<br>") -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`4.2 s`, `48 s`, `3 min 20 s`, `5 h 12 min`, `3 d 4 h`."""
+    """Format seconds: `4.2 s`, `48 s`, `3 min 20 s`, `5 h 12 min`, `3 d 4 h`."""
     if seconds is None or not math.isfinite(seconds):
         return "–"
     if seconds < 10:
@@ -113,16 +116,16 @@ def duration(seconds: float | None) -> str:
     return f"{whole} s"
 
 
-def memory(taken: float) -> str:
-    """Bytes with three digits: `512 bytes`, `1.25 MiB`, `84 GiB`."""
+def memory(size: float) -> str:
+    """Format bytes with three digits: `512 bytes`, `1.25 MiB`, `84 GiB`."""
     for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
-        if taken >= unit:
-            return f"{number(taken / unit, 3 if taken < 100 * unit else 4)} {name}"
-    return f"{taken:.0f} bytes"
+        if size >= unit:
+            return f"{number(size / unit, 3 if size < 100 * unit else 4)} {name}"
+    return f"{size:.0f} bytes"
 
 
 def size(parameters: float | None) -> str:
-    """A count of parameters with three digits: `1.25 M`; `–` where it is not known."""
+    """Format a count of parameters with three digits: `1.25 M`; `–` if it is unknown."""
     if parameters is None:
         return "–"
     for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):

@@ -1,8 +1,8 @@
-"""How figures look: two palettes, one template, one meaning a colour.
+"""How figures look: two palettes, one template, one meaning per colour.
 
-A figure is drawn in the light palette. Every colour in it is one of the palette's, and no two of
-them are equal, so the dark figure is the same figure with each colour replaced: in Python by
-`recolour`, in a page by a script with `dark_of()`. Nothing has to be drawn or sent twice.
+Figures are drawn in the light palette. All their colours are the palette's, and no two of these are
+equal, so replacing each colour gives the dark figure: in Python by `recolour`, in a page by a
+script with `dark_of()`. Nothing is drawn or sent twice.
 
 States differ in colour *and* in symbol, and the colours stay apart with protanopia, deuteranopia
 and tritanopia (tested by simulation).
@@ -48,15 +48,15 @@ class Palette:
     scale: tuple[str, str, str, str, str]  # worst → best, faint → strong
 
     def of(self, state: TrialState) -> str:
-        """A state's colour."""
+        """Return a state's colour."""
         return str(getattr(self, state.value))
 
     def variables(self) -> dict[str, str]:
-        """The colours by name, for style sheets."""
+        """Return the colours by name, for style sheets."""
         return {k: v for k, v in asdict(self).items() if isinstance(v, str)}
 
     def colours(self) -> list[str]:
-        """All colours, in an order that is the same in every palette."""
+        """Return all colours, in the same order for every palette."""
         return [*self.variables().values(), *self.scale]
 
 
@@ -104,7 +104,7 @@ SYMBOLS: Mapping[TrialState, str] = MappingProxyType(
 )
 BEST_SYMBOL = "star"
 
-# for `Plotly.newPlot`; plotly.js 4 offers to upload a chart to a cloud unless told otherwise
+# for `Plotly.newPlot`; by default plotly.js 4 offers to upload charts to a cloud
 CONFIG: Mapping[str, Any] = MappingProxyType(
     {
         "displaylogo": False,
@@ -115,14 +115,14 @@ CONFIG: Mapping[str, Any] = MappingProxyType(
     }
 )
 
-# these hold data, where a text that looks like a colour is not one
+# these hold data: text in them that looks like a colour is not one
 _DATA_KEYS = frozenset(
     {"x", "y", "z", "text", "hovertext", "customdata", "ids", "labels", "values"}
 )
 
 
 def template(palette: Palette = LIGHT) -> go.layout.Template:
-    """Plotly's template of a palette."""
+    """Return Plotly's template of a palette."""
     return _template(palette)
 
 
@@ -162,7 +162,7 @@ def _template(palette: Palette) -> go.layout.Template:
                 "itemwidth": 30,
                 "bgcolor": CLEAR,
             },
-            # enough for usual labels: where a margin has to grow, plotly.js draws all a second time
+            # enough for usual labels: if a margin must grow, plotly.js draws everything twice
             "margin": {"l": 68, "r": 20, "t": 44, "b": 48},
             "modebar": {
                 "bgcolor": CLEAR,
@@ -178,13 +178,13 @@ def _template(palette: Palette) -> go.layout.Template:
 
 
 def scale(palette: Palette = LIGHT, start: int = 0) -> list[tuple[float, str]]:
-    """The colour scale from worst (0) to best (1); `start` leaves out the faintest colours."""
+    """Return the scale from worst (0) to best (1); `start` drops the faintest colours."""
     chosen = palette.scale[start:]
     return [(i / (len(chosen) - 1), colour) for i, colour in enumerate(chosen)]
 
 
 def figure(data: Sequence[Mapping[str, Any]], layout: Mapping[str, Any]) -> go.Figure:
-    """A figure in the house style, light; heights in pixels."""
+    """Return a figure in the light palette; heights are in pixels."""
     return go.Figure(
         data=[dict(trace) for trace in data],
         layout={"template": template(), "height": 380, **layout},
@@ -192,7 +192,7 @@ def figure(data: Sequence[Mapping[str, Any]], layout: Mapping[str, Any]) -> go.F
 
 
 def empty(sentence: str) -> go.Figure:
-    """A figure with nothing to draw that says why; `sentence` is escaped by the caller."""
+    """Return an empty figure that says why; the caller escapes `sentence`."""
     hidden = {"visible": False}
     return figure(
         [],
@@ -216,7 +216,7 @@ def empty(sentence: str) -> go.Figure:
 
 
 def infeasible(how_many: int) -> dict[str, Any]:
-    """The mark of complete trials that violate a constraint: hollow and grey."""
+    """Return the mark of complete trials that violate a constraint: hollow and grey."""
     few = how_many <= 300
     return {
         "color": LIGHT.waiting,
@@ -228,7 +228,7 @@ def infeasible(how_many: int) -> dict[str, Any]:
 
 
 def outside_note(how_many: int, direction: Direction) -> dict[str, Any]:
-    """The note about values that the first view leaves out."""
+    """Return the note about values that the first view leaves out."""
     low = direction == "maximize"
     return {
         "text": f"{text.count(how_many, 'trial')} {'below' if low else 'above'} this range; "
@@ -245,14 +245,14 @@ def outside_note(how_many: int, direction: Direction) -> dict[str, Any]:
 
 
 def dark_of() -> dict[str, str]:
-    """Each light colour with the dark one in its place."""
+    """Map each light colour to its dark counterpart."""
     return dict(zip(LIGHT.colours(), DARK.colours(), strict=True))
 
 
-def recolour(drawn: go.Figure, colours: Mapping[str, str] | None = None) -> go.Figure:
-    """The same figure in other colours, by default the dark ones."""
+def recolour(figure: go.Figure, colours: Mapping[str, str] | None = None) -> go.Figure:
+    """Return the figure in other colours, by default the dark ones."""
     chosen = dark_of() if colours is None else colours
-    return go.Figure(_recoloured(drawn.to_plotly_json(), chosen))
+    return go.Figure(_recoloured(figure.to_plotly_json(), chosen))
 
 
 def _recoloured(node: Any, colours: Mapping[str, str]) -> Any:

@@ -1,18 +1,18 @@
-"""Fewer points where nobody could tell them apart; what matters is kept."""
+"""Fewer points where they cannot be told apart; those that matter stay."""
 
 from collections.abc import Collection, Sequence
 from typing import TypeVar
 
-MAX_POINTS = 8_000  # of one figure: SVG stays quick up to here
+MAX_POINTS = 8_000  # per figure: SVG stays fast up to here
 
 T = TypeVar("T")
 
 
 def indices(length: int, limit: int, keep: Collection[int] = ()) -> list[int]:
-    """At most `limit` of `range(length)`, evenly spread, in order, with all of `keep` among them.
+    """Return at most `limit` of `range(length)`: evenly spread, in order, all of `keep` included.
 
-    First and last are among them for a limit of 2 or more. Where `keep` alone exceeds the limit,
-    the last ones of it are taken.
+    A limit of 2 or more includes the first and the last. If `keep` alone exceeds the limit, its
+    last ones are returned.
     """
     if length <= limit:
         return list(range(length))
@@ -28,5 +28,5 @@ def indices(length: int, limit: int, keep: Collection[int] = ()) -> list[int]:
 
 
 def evenly(items: Sequence[T], limit: int, keep: Collection[int] = ()) -> list[T]:
-    """The items at `indices`."""
+    """Return the items at `indices`."""
     return [items[i] for i in indices(len(items), limit, keep)]

@@ -1,4 +1,4 @@
-"""When each trial ran and where: a lane for each trial that a device has at a time, by state."""
+"""When each trial ran and where: a device has one lane per trial that it runs at a time."""
 
 import heapq
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ from tuner.figures import text, theme, thin
 from tuner.trials import Trial, TrialState
 
 MAX_LANES = 48
-UNKNOWN = "worker not known"
-PROCESSOR = "cpu"  # goes without saying
-DRAWN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED, TrialState.RUNNING)
+UNKNOWN = "unknown worker"
+PROCESSOR = "cpu"  # need not be named
+STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED, TrialState.RUNNING)
 
 
 _NONE: Mapping[int, str] = MappingProxyType({})
@@ -28,21 +28,21 @@ class Bar:
     trial: Trial
     lane: int
     start: datetime
-    end: datetime  # of one that runs: now
+    end: datetime  # of a running trial: now
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
     """What the timeline shows."""
 
-    lanes: list[tuple[str, int]]  # worker and device, which of its lanes, from 1
+    lanes: list[tuple[str, int]]  # worker and device, number of the lane (from 1)
     bars: list[Bar]
     left_out: int  # lanes beyond `MAX_LANES`
     total: int  # trials that have started
 
     @property
     def nothing(self) -> str | None:
-        """Why there is nothing to draw; None where there is."""
+        """Why there is nothing to draw; None if there is something."""
         return None if self.bars else "No trial has started yet."
 
 
@@ -52,18 +52,18 @@ def info(
     limit: int = thin.MAX_POINTS // 2,
     devices: Mapping[int, str] = _NONE,
 ) -> Info:
-    """Put the trials into lanes: each into the first one of its worker's device that is free.
+    """Put each trial into the first free lane of its worker's device.
 
-    `devices`: of trials by number, where they are known.
+    `devices` maps trial numbers to devices, as far as they are known.
     """
-    started = [t for t in trials if t.started_at is not None and t.state in DRAWN]
+    started = [t for t in trials if t.started_at is not None and t.state in STATES]
     started.sort(key=lambda t: (t.started_at or now, t.number))
-    kept = thin.evenly(started, limit)
-    where = _where(kept, devices)
-    free: dict[str, list[tuple[datetime, int]]] = {}  # worker → when its lanes end
+    thinned = thin.evenly(started, limit)
+    where = _where(thinned, devices)
+    free: dict[str, list[tuple[datetime, int]]] = {}  # worker → when its lanes become free
     counts: dict[str, int] = {}
     placed: list[tuple[Trial, str, int, datetime, datetime]] = []
-    for trial in kept:
+    for trial in thinned:
         assert trial.started_at is not None
         worker = where[trial.number]
         end = max(trial.finished_at or now, trial.started_at)
@@ -74,50 +74,52 @@ def info(
             lane = counts[worker] = counts.get(worker, 0) + 1
         heapq.heappush(lanes, (end, lane))
         placed.append((trial, worker, lane, trial.started_at, end))
-    every = sorted((worker, i + 1) for worker, n in counts.items() for i in range(n))
-    index = {lane: i for i, lane in enumerate(every[:MAX_LANES])}
+    all_lanes = sorted((worker, i + 1) for worker, n in counts.items() for i in range(n))
+    index = {lane: i for i, lane in enumerate(all_lanes[:MAX_LANES])}
     bars = [
         Bar(trial, index[worker, lane], start, end)
         for trial, worker, lane, start, end in placed
         if (worker, lane) in index
     ]
-    return Info(every[:MAX_LANES], bars, max(len(every) - MAX_LANES, 0), len(started))
+    return Info(all_lanes[:MAX_LANES], bars, max(len(all_lanes) - MAX_LANES, 0), len(started))
 
 
 def _where(trials: Sequence[Trial], devices: Mapping[int, str]) -> dict[int, str]:
-    """Number → worker and device; one that runs still is on its worker's only device."""
+    """Map numbers to worker and device; a running trial is on its worker's only device."""
     of_worker: dict[str | None, set[str]] = {}
     for trial in trials:
         if trial.number in devices:
             of_worker.setdefault(trial.worker, set()).add(devices[trial.number])
-    found = {}
+    places = {}
     for trial in trials:
-        known = of_worker.get(trial.worker, set())
-        device = devices.get(trial.number) or (next(iter(known)) if len(known) == 1 else "")
+        devices_of_worker = of_worker.get(trial.worker, set())
+        device = devices.get(trial.number) or (
+            next(iter(devices_of_worker)) if len(devices_of_worker) == 1 else ""
+        )
         parts = [trial.worker or UNKNOWN, "" if device == PROCESSOR else device]
-        found[trial.number] = " ".join(filter(None, parts))
-    return found
+        places[trial.number] = " ".join(filter(None, parts))
+    return places
 
 
-def draw(found: Info) -> go.Figure:
-    """The drawing of what `info` found."""
-    if found.nothing:
-        return theme.empty(found.nothing)
+def draw(info: Info) -> go.Figure:
+    """Return the drawing."""
+    if info.nothing:
+        return theme.empty(info.nothing)
     traces = [
         _bars(state, bars)
-        for state in DRAWN
-        if (bars := [b for b in found.bars if b.trial.state is state])
+        for state in STATES
+        if (bars := [b for b in info.bars if b.trial.state is state])
     ]
-    first_of = [i for i, (_, lane) in enumerate(found.lanes) if lane == 1]
+    first_of = [i for i, (_, lane) in enumerate(info.lanes) if lane == 1]
     layout = {
-        "height": 110 + max(len(found.lanes), 2) * 30,
+        "height": 110 + max(len(info.lanes), 2) * 30,
         "barmode": "overlay",
         "bargap": 0.25,
         "xaxis": {"type": "date", "title": {"text": "UTC"}},
         "yaxis": {
             "tickvals": first_of,
-            "ticktext": [text.escape(found.lanes[i][0], 32) for i in first_of],
-            "range": [len(found.lanes) - 0.4, -0.6],
+            "ticktext": [text.escape(info.lanes[i][0], 32) for i in first_of],
+            "range": [len(info.lanes) - 0.4, -0.6],
             "showgrid": False,
             "fixedrange": True,
         },
@@ -155,15 +157,15 @@ def _seconds(bar: Bar) -> float:
     return (bar.end - bar.start).total_seconds()
 
 
-def _utc(given: datetime) -> datetime:
-    return given.astimezone(UTC).replace(tzinfo=None)
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)
 
 
-def table(found: Info) -> text.Table:
-    """How busy each lane was."""
+def table(info: Info) -> text.Table:
+    """Return how busy each lane was."""
     rows = []
-    for i, (worker, lane) in enumerate(found.lanes):
-        bars = [b for b in found.bars if b.lane == i]
+    for i, (worker, lane) in enumerate(info.lanes):
+        bars = [b for b in info.bars if b.lane == i]
         first, last = min(b.start for b in bars), max(b.end for b in bars)
         whole = (last - first).total_seconds()
         busy = sum(map(_seconds, bars)) / whole if whole else 1.0
@@ -171,6 +173,6 @@ def table(found: Info) -> text.Table:
     return text.Table(
         columns=("worker", "lane", "trials", "busy"),
         rows=tuple(rows),
-        note="Busy: of the time between its first and last trial."
-        + (" Of trials that were tried again, the latest attempt." if rows else ""),
+        note="Busy: share of the time from its first to its last trial."
+        + (" Retried trials count with their latest attempt." if rows else ""),
     )

@@ -5,18 +5,18 @@ from collections.abc import Iterable, Sequence
 
 from tuner.trials import Direction, Trial, TrialState, better
 
-ENOUGH = 4  # values from which quartiles say something
-GOLDEN = 0.6180339887498949  # its multiples fill [0, 1) evenly: spreads marks without chance
-PAD = 0.04  # of a range, so that points do not sit on the frame
+ENOUGH = 4  # values; with fewer, quartiles say nothing
+GOLDEN = 0.6180339887498949  # its multiples fill [0, 1) evenly: spreads marks without randomness
+PAD = 0.04  # share of a range, so that points do not touch the frame
 
 
 def finite(value: float | None) -> float | None:
-    """The value if it is a number that can be drawn."""
+    """Return the value if it is finite, else None."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def complete(trials: Iterable[Trial]) -> list[tuple[Trial, float]]:
-    """Complete trials that have a finite value, with it."""
+    """Return complete trials that have a finite value, with the value."""
     return [
         (trial, value)
         for trial in trials
@@ -25,24 +25,24 @@ def complete(trials: Iterable[Trial]) -> list[tuple[Trial, float]]:
 
 
 def feasible(trials: Iterable[Trial]) -> list[tuple[Trial, float]]:
-    """Those of them that violate no constraint, and so can be the best."""
+    """Return those that violate no constraint, and so can be the best."""
     return [(trial, value) for trial, value in complete(trials) if not trial.violates_constraint]
 
 
 def records(values: Sequence[float], direction: Direction) -> list[int]:
-    """Indices of the values that are better than all before them."""
-    found: list[int] = []
+    """Return the indices of values that are better than all before them."""
+    indices: list[int] = []
     for i, value in enumerate(values):
-        if not found or better(direction, value, values[found[-1]]):
-            found.append(i)
-    return found
+        if not indices or better(direction, value, values[indices[-1]]):
+            indices.append(i)
+    return indices
 
 
 def value_range(values: Iterable[float], direction: Direction) -> tuple[float, float] | None:
-    """The range of values to show at first; None: all of them.
+    """Return the range of values to show at first; None means all.
 
     A few diverged trials would flatten all others to a line. Values more than four interquartile
-    ranges on the bad side of the quartiles are left out where that spreads the others threefold.
+    ranges on the bad side of the quartiles are left out if that triples the room of the others.
     """
     ordered = sorted(v for v in values if math.isfinite(v))
     if len(ordered) < ENOUGH:
@@ -62,12 +62,12 @@ def value_range(values: Iterable[float], direction: Direction) -> tuple[float, f
 
 
 def padded(values: Sequence[float], share: float = PAD) -> tuple[float, float]:
-    """From the least to the greatest, with room on both sides."""
+    """Return the range of the values, with room on both sides."""
     low, high = min(values), max(values)
     room = share * (high - low)
     return low - room, high + room
 
 
-def outside(values: Iterable[float], shown: tuple[float, float] | None) -> int:
-    """How many values a range leaves out."""
-    return 0 if shown is None else sum(not shown[0] <= v <= shown[1] for v in values)
+def outside(values: Iterable[float], view: tuple[float, float] | None) -> int:
+    """Count the values outside a range."""
+    return 0 if view is None else sum(not view[0] <= v <= view[1] for v in values)

@@ -139,7 +139,7 @@ def _history(look: Look) -> Draw:
 def _part(drawn: int, total: int) -> str:
     if drawn >= total:
         return ""
-    return f" Drawn are {drawn:,} of {total:,}, with every improvement."
+    return f" Shows {drawn:,} of {total:,} trials, with every improvement."
 
 
 def _curves(look: Look) -> Draw:
@@ -266,7 +266,7 @@ def _objective(look: Look, wanted: str | None, default: int) -> int:
 
 
 def _timeline(look: Look) -> Draw:
-    trials, now = look.picked(BARS, *timeline.DRAWN), datetime.now(UTC)
+    trials, now = look.picked(BARS, *timeline.STATES), datetime.now(UTC)
     total = int(look.chosen.sum())
 
     def draw() -> Drawn:
