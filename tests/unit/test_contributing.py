@@ -1,7 +1,8 @@
 """CONTRIBUTING.md's worked examples, followed to the letter in a copy of the tree.
 
-A block of code whose first line names a file is that file; a block of `diff` changes it. Then the
-tests that every sampler, family or figure passes are run on the new one.
+A block of code whose first line names a file is that file. A block of `diff` changes the file; one
+that only adds is added to its end. Then the tests that every sampler, family or figure passes are
+run on the new one.
 """
 
 import os
@@ -16,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("docs", "migrations", "studies", "tests", "tuner", "pyproject.toml", "README.md")
-BLOCK = re.compile(r"^```(\w+)\n\W*((?:tuner|tests|docs)/[\w./]+)\W*\n(.*?)^```", re.M | re.S)
+BLOCK = re.compile(r"^```(\w+)\n\W*((?:tuner|tests|docs)/[\w./]+)[^\n]*\n(.*?)^```", re.M | re.S)
 
 
 def section(title: str) -> str:
@@ -49,12 +50,16 @@ def follow(title: str, tree: Path) -> list[str]:
     touched = []
     for language, path, content in BLOCK.findall(section(title)):
         file = tree / path
-        touched.append(path)
+        if path not in touched:
+            touched.append(path)
         if language == "diff":
             text = file.read_text(encoding="utf-8")
             for old, new in hunks(content):
-                assert text.count(f"{old}\n") == 1, f"{path} has not once:\n{old}"
-                text = text.replace(f"{old}\n", f"{new}\n")
+                if not old:
+                    text += f"{new}\n"
+                    continue
+                assert text.count(f"\n{old}\n") == 1, f"{path} has not once:\n{old}"
+                text = text.replace(f"\n{old}\n", f"\n{new}\n")
             file.write_text(text, encoding="utf-8")
         else:
             assert not file.exists(), f"{path} is there already"
@@ -93,3 +98,14 @@ def test_a_sampler_is_two_files(tree: Path) -> None:
     ]
     chosen = "univariate and (same_study_seed or conditions_hold)"
     assert passed(tree, "tests/unit/test_proposer.py", "-k", chosen) == 2
+
+
+def test_a_figure_is_its_module_a_caption_and_a_line_beside_the_docs(tree: Path) -> None:
+    touched = follow("Add a figure", tree)
+    assert touched == [
+        "tuner/figures/duration.py",
+        "tuner/figures/captions.py",
+        "tuner/figures/registry.py",
+    ]
+    chosen = "duration or every_figure"
+    assert passed(tree, "tests/unit/test_figures_registry.py", "-k", chosen) == 3
