@@ -221,7 +221,7 @@ def test_what_is_given_stays(space: Space, seed: int) -> None:
     rng = random.Random(seed)
     first = space.random(rng)
 
-    assert space.random(rng, given=first) == first
+    assert space.random(rng, pinned=first) == first
 
 
 @settings(max_examples=200, deadline=None)

@@ -204,7 +204,7 @@ def test_search(text: str, sentence: str) -> None:
         ("{optimizer: sgdd}", f"[0].optimizer: must be one of {OPTIMIZERS}; is the text `sgdd`; "
          "did you mean `sgd`?"),
         ("{optimizer: []}", "[0].optimizer: must have at least one value"),
-        ("{optimizer: {above: 3}}", "[0].optimizer: `optimizer` is no number, so `above` and "
+        ("{optimizer: {above: 3}}", "[0].optimizer: `optimizer` is not a number, so `above` and "
          "`below` have no meaning"),
         ("{depth: {above: 3, below: 1}}", "[0].depth.above: must be below 1, is 3"),
         ("{depth: {abov: 3}}", "[0].depth: unknown key `abov`; did you mean `above`?"),
@@ -220,7 +220,7 @@ def test_forbidding_everything() -> None:
     everything = HEAD + "forbidden:\n  - {learning_rate: {above: 0}}"
 
     assert said(everything) == (
-        "s.yaml:4: forbidden: forbids everything: 10,000 random draws held none allowed"
+        "s.yaml:4: forbidden: forbids everything: none of 10,000 random draws was allowed"
     )
 
 
@@ -320,7 +320,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         ".": ": is a folder, not a study file",
         "a\0b": ": is not the name of a file",
         "latin.yaml": ":2: is not UTF-8 text: byte 0xe9 at position 16",
-        "large.yaml": ": is larger than 250 kB, which no study file is",
+        "large.yaml": ": is larger than 250 kB, more than a study file may be",
         "latin.yaml/x": ": cannot be read: not a directory",
     }
     for name, sentence in cases.items():

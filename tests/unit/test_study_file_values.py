@@ -154,7 +154,7 @@ def test_overrides_of_sections() -> None:
         ("search.learning_rate.low=5", "search.learning_rate.low: must be below high (0.1), is 5"),
         ("search.lerning_rate=5", "search: unknown parameter `lerning_rate`; did you mean "
          "`learning_rate`?"),
-        ("enqueue.3.depth=1", "`enqueue` is a list of 1; `3` is none of its positions, which "
+        ("enqueue.3.depth=1", "`enqueue` is a list of 1; `3` is not one of its positions, which "
          "count from 0"),
         ("enqueue.0.depth=99", "enqueue[0].depth: must be between 1 and 3, is 99"),
     ],

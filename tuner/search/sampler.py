@@ -81,7 +81,7 @@ class Proposer:
         if allowed is not None:
             return allowed
         for _ in range(RANDOM_REDRAWS):
-            params = self._space.random(rng, given=fixed)
+            params = self._space.random(rng, pinned=fixed)
             if not self._space.is_forbidden(params):
                 return self._searched(params)
         return drawn  # the launch found an allowed draw, so without fixed ones this won't happen
@@ -142,7 +142,7 @@ class Proposer:
                 )
             )
             if sampler is None:
-                return self._searched(self._space.random(random.Random(seed), given=fixed))
+                return self._searched(self._space.random(random.Random(seed), pinned=fixed))
             study = draft.study(self._storage, sampler)
             trial = optuna.trial.Trial(study, self._storage.begin(number, fixed))
             for name, parameter in self._space.parameters.items():

@@ -1,1 +1,1 @@
-"""Study files: from text to a frozen, resolved specification."""
+"""Study files: from text to a frozen, fully resolved specification."""

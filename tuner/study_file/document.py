@@ -1,9 +1,9 @@
-"""YAML text → plain values, and the line of every one of them.
+"""YAML text → plain values, with the line of each one.
 
 A deliberately small YAML 1.2: mappings with text keys, lists and plain values. Anchors, aliases,
 merge keys, tags and further documents are refused with a sentence, so no file is larger in memory
-than on disk and none makes an object. Built over ruamel's events, not its constructor, because only
-these carry the line of every value.
+than on disk and none creates an object. Built on ruamel's events rather than its constructor,
+because only these carry the line of every value.
 """
 
 import re
@@ -77,7 +77,7 @@ class Document:
 
 
 class NotYamlError(Exception):
-    """The text cannot be read any further; `line` is None where it is not known."""
+    """The text cannot be read any further; `line` is None if it is unknown."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
@@ -85,7 +85,7 @@ class NotYamlError(Exception):
 
 
 def parse(text: str) -> Document:
-    """Parse one document; NotYamlError if the text as a whole makes no sense."""
+    """Parse one document; NotYamlError if the text as a whole is not YAML."""
     _refuse_control_characters(text)
     try:
         return _Builder(YAML(typ="safe", pure=True).parse(text)).build()
@@ -94,7 +94,7 @@ def parse(text: str) -> Document:
     except MarkedYAMLError as error:
         mark = error.problem_mark
         problem = str(error.problem or "")
-        # an unclosed quotation mark or bracket is noticed at the end; the user seeks its beginning
+        # an unclosed quote or bracket is only noticed at the end; users look for where it begins
         if error.context_mark is not None and re.search("end of stream|expected ','", problem):
             mark = error.context_mark
         raise NotYamlError(_sentence(problem), mark.line + 1 if mark else None) from None
@@ -121,7 +121,7 @@ def _code(character: str) -> str:
 
 
 class _Builder:
-    """Turns the events of one document into values, noting lines and problems on the way."""
+    """Turns the events of one document into values and notes lines and problems."""
 
     def __init__(self, events: Iterator[Event]) -> None:
         self.events = events
@@ -201,7 +201,7 @@ class _Builder:
         text: str = event.value
         plain, _ = event.implicit
         if not plain:
-            # escapes in double quotes can still smuggle in what no file may contain directly
+            # escapes in double quotes could smuggle in what no file may contain directly
             for character in text:
                 if _DRIVE.match(text) and character in _ESCAPED:
                     sentence = (
@@ -229,7 +229,7 @@ def _line(event: Event) -> int:
 
 
 def scalar(text: str) -> Any:
-    """A word without quotes as YAML 1.2 reads it; ValueError for a number of absurd length."""
+    """Return an unquoted word as YAML 1.2 reads it; ValueError for an absurdly long number."""
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text):

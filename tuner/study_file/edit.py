@@ -1,4 +1,4 @@
-"""Single values changed in the text of a study file; comments and order stay."""
+"""Change single values in the text of a study file; comments and order stay."""
 
 import io
 from collections.abc import MutableMapping
@@ -14,10 +14,10 @@ MAX_BYTES = 250_000  # as of a study file
 
 
 def edited(text: str, path: tuple[str, ...], value: Any) -> str:
-    """The text with the value at `path` set, or removed where `value` is None.
+    """Return the text with the value at `path` set, or removed if `value` is None.
 
-    A section of which nothing is left goes as well. SpecError if the text is no study file that can
-    be edited.
+    A section that becomes empty is removed as well. SpecError if the text is not a study file that
+    can be edited.
     """
     data = _loaded(text)
     if value is None:
@@ -30,7 +30,7 @@ def edited(text: str, path: tuple[str, ...], value: Any) -> str:
 
 
 def _loaded(text: str) -> Any:
-    """Only what our own small YAML takes goes to the loader that keeps comments."""
+    """Load text with its comments; only what our own small YAML accepts gets this far."""
     if len(text) > MAX_BYTES:
         raise SpecError("the study file is larger than any")
     try:

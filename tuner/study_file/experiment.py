@@ -1,12 +1,11 @@
-"""An experiment: one file that names several families becomes a study file of each of them.
+"""Experiments: one file that names several families becomes one study per family.
 
     family: [tfidf, rnn]
     family:                                  # the same, and what differs
       tfidf:
       rnn: {budget: {epochs: 10}, search: {cell: lstm}}
 
-What stands beside `family` holds for every one of them, as far as a family has the parameters that
-it speaks of.
+What stands beside `family` applies to all of them, as far as a family has the parameters it names.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -32,61 +31,61 @@ def is_experiment(data: Mapping[str, Any]) -> bool:
     return isinstance(data.get("family"), list | Mapping)
 
 
-def divided(
+def divide(
     data: Mapping[str, Any], origins: Origins, parameters: Parameters
 ) -> Iterator[tuple[dict[str, Any], dict[Loc, str]]]:
-    """Of each family the data of its study, named EXPERIMENT-FAMILY, and where it was written.
+    """Yield per family the content of its study, named EXPERIMENT-FAMILY, and its lines.
 
-    SpecError, with the issues, where the families are not named as they can be.
+    SpecError, with the issues, if the families are not named correctly.
     """
     sections = _sections(data["family"])
-    known = {family: frozenset(parameters(family)) for family in sections}
-    written = _Written(origins)
+    parameters_of = {family: frozenset(parameters(family)) for family in sections}
+    lines = _Lines(origins)
     for place, (family, own) in enumerate(sections.items()):
         loc = ("family", place if isinstance(data["family"], list) else family)
-        one = _Study(written, f": {dotted(loc)}")
+        study = _StudyDraft(lines, f": {dotted(loc)}")
         for key, value in data.items():
-            one.share(key, value, known[family], known.values())
-        one.set(("family",), family, loc)
+            study.share(key, value, parameters_of[family], parameters_of.values())
+        study.set(("family",), family, loc)
         if isinstance(name := data.get("name"), str):
-            one.set(("name",), f"{name}-{family}", ("name",))
+            study.set(("name",), f"{name}-{family}", ("name",))
         for section, value in own.items():
-            one.put(section, value, (*loc, section))
-        yield one.data, one.origins
+            study.put(section, value, (*loc, section))
+        yield study.data, study.origins
 
 
-def _sections(given: Any) -> dict[str, Mapping[str, Any]]:
-    """Family → what the file says of it alone."""
-    found: list[Issue] = []
-    if not given:
-        found.append(Issue(("family",), "must name at least one family"))
+def _sections(section: Any) -> dict[str, Mapping[str, Any]]:
+    """Family → the sections of the file that apply to it alone."""
+    problems: list[Issue] = []
+    if not section:
+        problems.append(Issue(("family",), "must name at least one family"))
     entries = (
-        [((at,), family, None) for at, family in enumerate(given)]
-        if isinstance(given, list)
-        else [((family,), family, own) for family, own in given.items()]
+        [((at,), family, None) for at, family in enumerate(section)]
+        if isinstance(section, list)
+        else [((family,), family, own) for family, own in section.items()]
     )
     sections: dict[str, Mapping[str, Any]] = {}
     for at, family, own in entries:
         loc = ("family", *at)
         if not isinstance(family, str):
-            found.append(Issue(loc, f"must be the name of a family, is {a(family)}"))
+            problems.append(Issue(loc, f"must be the name of a family, is {a(family)}"))
         elif family in OWN:
             sentence = f"family {quoted(family)} brings its own data: give it a file of its own"
-            found.append(Issue(loc, sentence))
+            problems.append(Issue(loc, sentence))
         elif family in sections:
-            found.append(Issue(loc, f"{quoted(family)} is named twice"))
+            problems.append(Issue(loc, f"{quoted(family)} is named twice"))
         elif own is not None and not isinstance(own, Mapping):
             sentence = f"must hold what differs in this family, as `budget: ...`; is {a(own)}"
-            found.append(Issue(loc, sentence))
+            problems.append(Issue(loc, sentence))
         else:
             sections[family] = own or {}
-            found.extend(
+            problems.extend(
                 Issue((*loc, key), f"unknown key {quoted(key)}{_instead(key)}", of_key=True)
                 for key in sections[family]
                 if key not in SECTIONS
             )
-    if found:
-        raise SpecError(issues=found)
+    if problems:
+        raise SpecError(issues=problems)
     return sections
 
 
@@ -96,8 +95,8 @@ def _instead(key: str) -> str:
     return instead(key, SECTIONS)
 
 
-class _Written:
-    """Where everything in the file stands, by what it is part of."""
+class _Lines:
+    """The lines of everything in the file, by the section that holds it."""
 
     def __init__(self, origins: Origins) -> None:
         self._inside: dict[Loc, list[tuple[Loc, str]]] = {}
@@ -105,34 +104,40 @@ class _Written:
             for depth in range(1, len(at) + 1):
                 self._inside.setdefault(at[:depth], []).append((at[depth:], where))
 
-    def inside(self, loc: Loc) -> list[tuple[Loc, str]]:
-        """The locations from `loc` on, itself among them, and where they are."""
+    def below(self, loc: Loc) -> list[tuple[Loc, str]]:
+        """Return the locations at and below `loc`, relative to it, with their lines."""
         return self._inside.get(loc, [])
 
 
-class _Study:
-    """The study of one family in the making."""
+class _StudyDraft:
+    """The study of one family while it is assembled."""
 
-    def __init__(self, written: _Written, label: str) -> None:
-        """`label` stands behind the line of what the file says of this family alone."""
+    def __init__(self, lines: _Lines, label: str) -> None:
+        """`label` follows the line number of what applies to this family alone."""
         self.data: dict[str, Any] = {}
         self.origins: dict[Loc, str] = {}
-        self._written = written
+        self._lines = lines
         self._label = label
 
     def share(
-        self, key: str, value: Any, known: Collection[str], every: Collection[Collection[str]]
+        self,
+        key: str,
+        value: Any,
+        own_parameters: Collection[str],
+        all_parameters: Collection[Collection[str]],
     ) -> None:
-        """Take over what holds for all, but what other families alone have a parameter for."""
+        """Take over what applies to all families, except parameters that only others have."""
 
         def is_passed_over(names: Collection[str]) -> bool:
-            return not _all_in(names, known) and any(_all_in(names, other) for other in every)
+            return not _all_in(names, own_parameters) and any(
+                _all_in(names, other) for other in all_parameters
+            )
 
         if key == "search" and isinstance(value, Mapping):
             self.data[key] = {}
-            for name, given in value.items():
+            for name, parameter in value.items():
                 if not is_passed_over([name]):
-                    self.set((key, name), given, (key, name))
+                    self.set((key, name), parameter, (key, name))
         elif key in _LISTS and isinstance(value, list):
             self.data[key] = []
             for place, entry in enumerate(value):
@@ -143,17 +148,17 @@ class _Study:
             self.set((key,), value, (key,))
 
     def put(self, section: str, value: Any, source: Loc) -> None:
-        """Let what is said of this family alone hold over what is said of all."""
+        """Let a section of this family override the shared one."""
         shared = self.data.get(section)
         if isinstance(shared, Mapping) and isinstance(value, Mapping):
             self.data[section] = dict(shared)
-            for key, given in value.items():
-                self.set((section, key), given, (*source, key), self._label)
+            for key, entry in value.items():
+                self.set((section, key), entry, (*source, key), self._label)
         elif value is not None:
             self.set((section,), value, source, self._label)
 
     def set(self, loc: Loc, value: Any, source: Loc, label: str = "") -> None:
-        """Set a section or a key of one, as it was written at `source`."""
+        """Set a section, or one key of a section, with the lines of `source`."""
         for old in [at for at in self.origins if at[: len(loc)] == loc]:
             del self.origins[old]
         section, *inner = loc
@@ -164,8 +169,8 @@ class _Study:
         self._locate(loc, source, label)
 
     def _locate(self, loc: Loc, source: Loc, label: str = "") -> None:
-        self.origins |= {(*loc, *at): where + label for at, where in self._written.inside(source)}
+        self.origins |= {(*loc, *at): where + label for at, where in self._lines.below(source)}
 
 
-def _all_in(names: Collection[str], known: Collection[str]) -> bool:
-    return all(name in known for name in names)
+def _all_in(names: Collection[str], parameters: Collection[str]) -> bool:
+    return all(name in parameters for name in names)

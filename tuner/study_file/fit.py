@@ -1,4 +1,4 @@
-"""Whether a value is possible for a parameter, and that value in the parameter's own type."""
+"""Whether a value is possible for a parameter, and its conversion to the parameter's type."""
 
 from collections.abc import Sequence
 from typing import TypeGuard
@@ -18,23 +18,23 @@ from tuner.trials import ParamValue
 
 
 class NotFittingError(ValueError):
-    """The value is impossible; the text says which would be possible."""
+    """The value is impossible; the message says which would be possible."""
 
 
 def fit(value: ParamValue, parameter: Searched) -> ParamValue:
-    """The value in the parameter's type; its range is not looked at.
+    """Convert a value to the parameter's type, without checking its range.
 
-    Of words, a family knows only those among its choices; of numbers, these are usual sizes only.
+    A family accepts no texts but its choices; numeric choices are only its usual sizes.
     """
     if isinstance(parameter, CategoricalParameter):
-        return _chosen(value, parameter.choices)
+        return _choose(value, parameter.choices)
     if isinstance(parameter, FloatParameter):
         return _number(value)
     if isinstance(parameter, IntParameter):
         return _whole(value)
-    if parameter.value is None:  # only the user knows what there is, as of pretrained models
+    if parameter.value is None:  # only the user knows the values, as for pretrained models
         return _text(value)
-    # a family that pins a parameter tells by the value what it takes instead
+    # the type of a pinned value says what the family accepts instead
     if isinstance(parameter.value, bool):
         if not isinstance(value, bool):
             raise NotFittingError(f"must be true or false, is {a(value)}")
@@ -43,13 +43,13 @@ def fit(value: ParamValue, parameter: Searched) -> ParamValue:
         return _whole(value)
     if isinstance(parameter.value, float):
         return _number(value)
-    if not same(value, parameter.value):  # of words, only the family knows which others it takes
+    if not same(value, parameter.value):  # only the family knows which other texts it accepts
         raise NotFittingError(one_of(value, [parameter.value]))
     return value
 
 
 def in_range(value: ParamValue, parameter: Searched) -> ParamValue:
-    """The same, and the value must be one that the study can draw."""
+    """Convert a value to the parameter's type; it must be one that the study can draw."""
     fitted = fit(value, parameter)
     if isinstance(parameter, FixedParameter):
         if not same(fitted, parameter.value):
@@ -92,11 +92,11 @@ def whole(parameter: Searched) -> bool:
 
 
 def is_number(value: ParamValue) -> TypeGuard[int | float]:
-    """Whether a value is a number; true and false are none."""
+    """Whether a value is a number; true and false are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _chosen(value: ParamValue, choices: Sequence[ParamValue]) -> ParamValue:
+def _choose(value: ParamValue, choices: Sequence[ParamValue]) -> ParamValue:
     for choice in choices:
         if same(choice, value):
             return choice

@@ -1,7 +1,6 @@
-"""What a family's parameter can be at all: a search space may be wider than usual, not impossible.
+"""Hard limits of parameters: a search space may be wider than usual, but not impossible.
 
-The same name means the same in every family, so most limits stand here once; a card has those that
-are its own.
+A name means the same in every family, so most limits stand here once; cards add their own.
 """
 
 import math
@@ -18,7 +17,7 @@ from tuner.trials import ParamValue
 
 
 class Limit(BaseModel):
-    """A bound on each side, inclusive or not; none: there is no bound."""
+    """A bound per side, inclusive or exclusive; None means unbounded."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,7 +33,7 @@ class Limit(BaseModel):
         return self
 
     def allows(self, value: float) -> bool:
-        """Whether the value is inside."""
+        """Whether the value lies within the bounds."""
         low = value > self.above if self.above is not None else value >= _or(self.at_least, -1)
         high = value < self.below if self.below is not None else value <= _or(self.at_most, 1)
         return low and high
@@ -77,7 +76,7 @@ COMMON: Mapping[str, Limit] = {
 
 
 def outside(parameter: Parameter, limit: Limit) -> Iterator[Issue]:
-    """What of a parameter is impossible, at the key that says so."""
+    """Yield an issue per impossible value of a parameter, located at its key."""
     for loc, value in _values(parameter):
         if is_number(value) and not limit.allows(value):
             yield Issue(loc, f"must be {limit}, is {a(value)}")

@@ -1,4 +1,4 @@
-"""Study file → StudySpec, and the way back from an error to the line that caused it."""
+"""Study file → StudySpec, and from an error back to the line that caused it."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,14 +14,14 @@ from tuner.errors import DataError, Issue, SpecError, dotted, visible
 from tuner.study_file import overrides as set_values
 from tuner.study_file.code import OWN
 from tuner.study_file.document import Loc, NotYamlError, parse
-from tuner.study_file.experiment import Parameters, divided, is_experiment
+from tuner.study_file.experiment import Parameters, divide, is_experiment
 from tuner.study_file.messages import a, issues
 from tuner.study_file.study import StudySpec
 
 MAX_BYTES = 250_000  # of a study file; about a second to parse
-MAX_PROBLEMS = 20  # that one error lists
+MAX_PROBLEMS = 20  # listed by one error
 
-_TOO_LARGE = f"is larger than {MAX_BYTES // 1000} kB, which no study file is"
+_TOO_LARGE = f"is larger than {MAX_BYTES // 1000} kB, more than a study file may be"
 
 
 T = TypeVar("T")
@@ -29,26 +29,26 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A study as given: its specification and where each part of it was written."""
+    """A study as the user wrote it: its specification and the origin of each part."""
 
     name: str  # the file as the user named it
     spec: StudySpec  # with absolute paths
-    folder: Path  # that relative paths are taken from
+    folder: Path  # base of relative paths
     data: Mapping[str, Any] = field(repr=False)  # plain values, shorthands as they were written
     origins: Mapping[Loc, str] = field(repr=False)  # location → `x.yaml:12` or `--set …`
 
     @contextmanager
     def locating(self, *at: str | int) -> Iterator[None]:
-        """Put file and line in front of every sentence of a SpecError or DataError raised inside.
+        """Prefix every sentence of a SpecError or DataError raised inside with its file and line.
 
-        `at` is where an error without issues belongs, for example `"data"`. What the file is not to
-        blame for, as a cache that cannot be written, stays as it is.
+        `at` is where an error without issues belongs, for example `"data"`. Errors that the file
+        did not cause, such as a cache that cannot be written, pass through.
         """
         try:
             yield
         except SpecError as error:
-            found = error.issues or (Issue(at, " ".join(str(error).split())),)
-            report = _report(self.name, found, self.data, self.origins)
+            problems = error.issues or (Issue(at, " ".join(str(error).split())),)
+            report = _report(self.name, problems, self.data, self.origins)
             raise type(error)(report, error.issues) from None
         except DataError as error:
             issue = Issue(at, " ".join(str(error).split()))
@@ -56,14 +56,14 @@ class Source:
 
 
 def load(path: Path, overrides: Sequence[str] = (), *, rename: str | None = None) -> Source:
-    """Read a study file; SpecError with one line a problem if it is not valid.
+    """Read a study file; SpecError with one line per problem if it is not valid.
 
-    `overrides` are `path=value`; `rename` gives the study another name than the file does.
-    Relative data paths, in the file as in `overrides`, are taken from the file's folder.
+    `overrides` are `path=value`; `rename` replaces the name in the file. Relative data paths, in
+    the file as in `overrides`, are relative to the file's folder.
     """
     name = str(path)
     return loads(
-        _read(path, name), name=name, folder=_folder(path), overrides=overrides, rename=rename
+        _read_text(path, name), name=name, folder=_folder(path), overrides=overrides, rename=rename
     )
 
 
@@ -78,14 +78,14 @@ def load_all(
     rename: str | None = None,
     parameters: Parameters,
 ) -> tuple[str | None, list[Source]]:
-    """The name of an experiment and its studies, one a family; of any other file None and it.
+    """Read the name of an experiment and its studies, one per family; (None, [study]) otherwise.
 
-    `parameters` are those that a family searches; what the file says of them beside `family` is for
-    the families that have them.
+    `parameters` returns those that a family searches: what stands beside `family` applies only to
+    the families that have the parameters it names.
     """
     name = str(path)
-    data, origins = _parsed(_read(path, name), name, overrides, rename)
-    return _divided(data, origins, name, _folder(path), parameters)
+    data, origins = _parse(_read_text(path, name), name, overrides, rename)
+    return _divide(data, origins, name, _folder(path), parameters)
 
 
 def loads_all(
@@ -96,11 +96,11 @@ def loads_all(
     parameters: Parameters,
 ) -> tuple[str | None, list[Source]]:
     """The same for a text that is in no file."""
-    data, origins = _parsed(text, "study", overrides, rename)
-    return _divided(data, origins, "study", Path.cwd(), parameters)
+    data, origins = _parse(text, "study", overrides, rename)
+    return _divide(data, origins, "study", Path.cwd(), parameters)
 
 
-def _divided(
+def _divide(
     data: Mapping[str, Any],
     origins: Mapping[Loc, str],
     name: str,
@@ -108,29 +108,27 @@ def _divided(
     parameters: Parameters,
 ) -> tuple[str | None, list[Source]]:
     if not is_experiment(data):
-        return None, [_validated(data, origins, name, folder)]
+        return None, [_validate(data, origins, name, folder)]
     try:
-        studies = list(divided(data, origins, parameters))
+        studies = list(divide(data, origins, parameters))
     except SpecError as error:
         raise SpecError(_report(name, error.issues, data, origins), error.issues) from None
-    sources = together(
-        partial(_validated, data, origins, name, folder) for data, origins in studies
-    )
+    sources = together(partial(_validate, data, origins, name, folder) for data, origins in studies)
     return str(data["name"]), sources
 
 
 def together(steps: Iterable[Callable[[], T]]) -> list[T]:
-    """What all of them return; a SpecError with the problems of all that raise one."""
-    done: list[T] = []
+    """Return the results of all steps; SpecError with the problems of all that raise one."""
+    results: list[T] = []
     lines: dict[str, None] = {}
     for step in steps:
         try:
-            done.append(step())
+            results.append(step())
         except SpecError as error:
             lines |= dict.fromkeys(str(error).split("\n"))
     if lines:
         raise SpecError(_lines(sorted(lines, key=_position)))
-    return done
+    return results
 
 
 def loads(
@@ -141,12 +139,12 @@ def loads(
     overrides: Sequence[str] = (),
     rename: str | None = None,
 ) -> Source:
-    """The same for a text that is in no file; `name` stands in the errors for the file's."""
-    data, origins = _parsed(text, name, overrides, rename)
-    return _validated(data, origins, name, folder or Path.cwd())
+    """As `load`, for text without a file; errors show `name` instead of the file's."""
+    data, origins = _parse(text, name, overrides, rename)
+    return _validate(data, origins, name, folder or Path.cwd())
 
 
-def _parsed(
+def _parse(
     text: str, name: str, overrides: Sequence[str], rename: str | None
 ) -> tuple[Mapping[str, Any], Mapping[Loc, str]]:
     if len(text) > MAX_BYTES:
@@ -174,18 +172,18 @@ def _parsed(
 
 
 def from_mapping(data: Mapping[str, Any], *, folder: Path | None = None) -> Source:
-    """The same for plain values, as the Python API and the REST API are given them."""
-    return _validated(data, {}, "", folder or Path.cwd())
+    """As `load`, for plain values, as the Python and REST APIs receive them."""
+    return _validate(data, {}, "", folder or Path.cwd())
 
 
-def _validated(
+def _validate(
     data: Mapping[str, Any], origins: Mapping[Loc, str], name: str, folder: Path
 ) -> Source:
     try:
         spec = StudySpec.model_validate(data)
     except ValidationError as error:
-        found = issues(error, StudySpec)
-        raise SpecError(_report(name, found, data, origins), found) from None
+        problems = issues(error, StudySpec)
+        raise SpecError(_report(name, problems, data, origins), problems) from None
     paths: dict[str, Any] = {}
     if spec.data is not None:
         paths["data"] = spec.data.resolved(folder)
@@ -196,7 +194,7 @@ def _validated(
     return Source(name=name, spec=spec, folder=folder, data=data, origins=origins)
 
 
-def _read(path: Path, name: str) -> str:
+def _read_text(path: Path, name: str) -> str:
     try:
         if path.is_dir():
             raise SpecError(f"{visible(name)}: is a folder, not a study file")
@@ -222,17 +220,17 @@ def _read(path: Path, name: str) -> str:
 
 
 def _report(
-    name: str, found: Sequence[Issue], data: Mapping[str, Any], origins: Mapping[Loc, str]
+    name: str, problems: Sequence[Issue], data: Mapping[str, Any], origins: Mapping[Loc, str]
 ) -> str:
-    """One line a problem, in the order of the file; what is said twice is said once."""
-    lines = dict.fromkeys(_line(name, issue, data, origins) for issue in found)
+    """One line per problem, without duplicates, in the order of the file."""
+    lines = dict.fromkeys(_line(name, issue, data, origins) for issue in problems)
     return _lines(sorted(lines, key=_position))
 
 
 def _lines(problems: Iterable[str]) -> str:
-    every = list(problems)
-    more = len(every) - MAX_PROBLEMS
-    return "\n".join(every[:MAX_PROBLEMS] + ([f"… and {more} more problems"] if more > 0 else []))
+    lines = list(problems)
+    more = len(lines) - MAX_PROBLEMS
+    return "\n".join(lines[:MAX_PROBLEMS] + ([f"… and {more} more problems"] if more > 0 else []))
 
 
 def _line(name: str, issue: Issue, data: Mapping[str, Any], origins: Mapping[Loc, str]) -> str:
@@ -245,7 +243,7 @@ def _line(name: str, issue: Issue, data: Mapping[str, Any], origins: Mapping[Loc
 
 
 def _position(line: str) -> int:
-    """The line number in `x.yaml:12: …`; what has none comes first."""
+    """Return the line number in `x.yaml:12: …`; 0 without one, so that it sorts first."""
     for part in line.split(": ", 1)[0].split(":")[-1:]:
         if part.isdecimal():
             return int(part)
@@ -253,7 +251,7 @@ def _position(line: str) -> int:
 
 
 def as_written(loc: Loc, data: Any) -> Loc:
-    """A location in the specification as one in the file, where shorthands leave keys out."""
+    """Map a location in the specification to the file, where shorthands leave out keys."""
     out: Loc = ()
     here: Any = data
     for part in loc:

@@ -1,7 +1,7 @@
-"""What is wrong with a study file, in words: pydantic's errors → sentences for people.
+"""Validation errors of study files as sentences: what is wrong and what would be right.
 
-Every sentence says what would be right and what was found instead. Sentences never hold a line
-break, however hostile the text that they quote.
+Built from pydantic's errors. A sentence never contains a line break, however hostile the text that
+it quotes.
 """
 
 import difflib
@@ -22,16 +22,16 @@ QUOTED_LENGTH = 60  # characters
 Loc = tuple[str | int, ...]
 
 
-def quoted(text: object) -> str:
-    """A user's text in backquotes: one line, no control characters, not too long."""
-    shown = str(text)
-    if len(shown) > QUOTED_LENGTH:
-        shown = shown[: QUOTED_LENGTH - 1] + "…"
-    return f"`{visible(shown)}`"
+def quoted(value: object) -> str:
+    """Return a user's text in backquotes: one line, shortened, without control characters."""
+    text = str(value)
+    if len(text) > QUOTED_LENGTH:
+        text = text[: QUOTED_LENGTH - 1] + "…"
+    return f"`{visible(text)}`"
 
 
 def written(value: object) -> str:
-    """A value as it stands in a study file."""
+    """Return a value as it is written in a study file."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, float):
@@ -40,13 +40,13 @@ def written(value: object) -> str:
 
 
 def listed(values: Iterable[object]) -> str:
-    """Values separated by commas, long lists shortened."""
-    shown = [quoted(written(value))[1:-1] for value in values]
-    return ", ".join(shown[:30]) + (f" … ({len(shown)} in all)" if len(shown) > 30 else "")
+    """Join values with commas and shorten long lists."""
+    texts = [quoted(written(value))[1:-1] for value in values]
+    return ", ".join(texts[:30]) + (f" … ({len(texts)} in all)" if len(texts) > 30 else "")
 
 
 def a(value: object) -> str:
-    """What a value is: "the text `abc`", "a list"."""
+    """Describe a value for a sentence: "the text `abc`", "a list"."""
     if isinstance(value, Mapping | BaseModel):
         return "a section"
     if isinstance(value, list | tuple):
@@ -59,13 +59,13 @@ def a(value: object) -> str:
 
 
 def counted(number: int, unit: str, plural: str | None = None) -> str:
-    """`1 row`, `3,708 rows`, `2 studies`."""
+    """Return a number with its unit: `1 row`, `3,708 rows`, `2 studies`."""
     several = plural or unit + ("es" if unit.endswith("s") else "s")
     return f"{number:,} {unit if number == 1 else several}"
 
 
 def nearest(word: object, options: Iterable[object]) -> str | None:
-    """The option that was most likely meant: `otimizer`, `lr` for learning_rate, `max`."""
+    """Return the option most likely meant by `otimizer`, `lr` (learning_rate) or `max`."""
     by_lower = {str(option).lower(): str(option) for option in options}
     typed = str(word)[:100].lower()
     close = difflib.get_close_matches(typed, by_lower, n=1, cutoff=0.6)
@@ -80,7 +80,7 @@ def _initials(name: str) -> str:
 
 
 def instead(word: object, options: Iterable[object], *, of: str = "allowed are") -> str:
-    """How a sentence about an unknown word ends: the nearest right one, or all of them."""
+    """End a sentence about an unknown word: suggest the nearest option, or list all."""
     options = list(options)
     letters = odd_letters(str(word))
     if (close := nearest(word, options)) is not None:
@@ -89,55 +89,57 @@ def instead(word: object, options: Iterable[object], *, of: str = "allowed are")
 
 
 def odd_letters(word: str) -> str:
-    """Which letters of a word are none of a to z, for they may look as if they were."""
+    """Name the letters of a word outside a to z, since some look just like them."""
     odd = [c for c in dict.fromkeys(word[:QUOTED_LENGTH]) if not c.isascii() and c.isprintable()]
     named = [f"{quoted(c)} is {unicodedata.name(c, f'U+{ord(c):04X}')}" for c in odd[:3]]
     return f" ({', '.join(named)})" if named else ""
 
 
-def decimal_comma(given: object) -> str:
-    """How a sentence about `0,001` or `1,000` ends; empty for anything else."""
-    if not isinstance(given, str):
+def decimal_comma(value: object) -> str:
+    """End a sentence about `0,001` or `1,000`; empty for anything else."""
+    if not isinstance(value, str):
         return ""
-    whole, point = given.replace(",", ""), given.replace(",", ".")
-    if re.fullmatch(r"[-+]?[1-9][0-9]{0,2},[0-9]{3}", given):  # of which country?
+    whole, point = value.replace(",", ""), value.replace(",", ".")
+    if re.fullmatch(
+        r"[-+]?[1-9][0-9]{0,2},[0-9]{3}", value
+    ):  # thousands or decimals? depends on the country
         return f"; write {whole} without the comma, or {point} with a decimal point"
-    if re.fullmatch(r"[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+", given):
+    if re.fullmatch(r"[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+", value):
         return f"; write it without commas: {whole}"
-    if re.fullmatch(r"[-+]?[0-9]+,[0-9]+([eE][-+]?[0-9]+)?", given):
+    if re.fullmatch(r"[-+]?[0-9]+,[0-9]+([eE][-+]?[0-9]+)?", value):
         return f"; write it with a decimal point: {point}"
     return ""
 
 
-def _is_path(given: object) -> bool:
-    return isinstance(given, str) and bool(re.search(r"[/\\]|\.[A-Za-z][A-Za-z0-9]{1,7}$", given))
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and bool(re.search(r"[/\\]|\.[A-Za-z][A-Za-z0-9]{1,7}$", value))
 
 
 def one_of(value: object, options: Sequence[object]) -> str:
-    """The sentence for a value that is none of the options."""
+    """Return the sentence for a value that is none of the options."""
     close = nearest(value, options) if isinstance(value, str) else None
     hint = f"; did you mean {quoted(close)}?" if close is not None else ""
     return f"must be one of {listed(options)}; is {a(value)}{hint}"
 
 
 def problem(message: str, *at: str | int) -> PydanticCustomError:
-    """An error to raise in a validator; `at` leads from the validated value to the field."""
+    """Return an error to raise in a validator; `at` is the path from its value to the field."""
     return PydanticCustomError("tuner", "{message}", {"message": message, "at": list(at)})
 
 
 def issues(error: ValidationError, model: type[BaseModel]) -> list[Issue]:
-    """Each error of a validated model as a location and a sentence."""
+    """Return the location and a sentence for each error of a validated model."""
     return [_issue(detail, model) for detail in error.errors(include_url=False)]
 
 
 def _issue(detail: ErrorDetails, model: type[BaseModel]) -> Issue:
-    loc, kind, given = detail["loc"], detail["type"], detail["input"]
+    loc, kind, value = detail["loc"], detail["type"], detail["input"]
     context: dict[str, Any] = detail.get("ctx", {})
     if kind == "tuner":
         return Issue((*loc, *context["at"]), context["message"])
     if kind == "extra_forbidden":
         key = str(loc[-1])
-        hint = other_tools.instead(loc, given) or _section_of(key, model, loc)
+        hint = other_tools.instead(loc, value) or _section_of(key, model, loc)
         end = f"; {hint}" if hint is not None else instead(key, keys(model, loc[:-1]))
         return Issue(loc, f"unknown key {quoted(key)}{end}", of_key=True)
     if kind == "value_error":
@@ -145,18 +147,18 @@ def _issue(detail: ErrorDetails, model: type[BaseModel]) -> Issue:
     if kind == "missing":
         allowed = _literals(model, loc)
         return Issue(loc, "is missing" + (f"; must be one of {listed(allowed)}" if allowed else ""))
-    if kind == "literal_error" and loc == ("data", "source") and _is_path(given):
-        sentence = f"{quoted(given)} is the name of a file: write `data: {{path: {given}}}`"
+    if kind == "literal_error" and loc == ("data", "source") and _is_path(value):
+        sentence = f"{quoted(value)} is the name of a file: write `data: {{path: {value}}}`"
         return Issue(loc, visible(sentence))
     if kind == "literal_error":
-        sentence = one_of(given, _literals(model, loc))
-        hint = other_tools.choice(loc, given)
+        sentence = one_of(value, _literals(model, loc))
+        hint = other_tools.choice(loc, value)
         return Issue(loc, sentence if hint is None else f"{sentence}; {hint}")
-    return Issue(loc, _sentence(kind, given, context) or _fallback(detail["msg"], given))
+    return Issue(loc, _sentence(kind, value, context) or _fallback(detail["msg"], value))
 
 
-def _sentence(kind: str, given: object, context: Mapping[str, Any]) -> str | None:
-    is_ = f"is {a(given)}"
+def _sentence(kind: str, value: object, context: Mapping[str, Any]) -> str | None:
+    is_ = f"is {a(value)}"
     limits = {
         "greater_than": ("gt", "above"),
         "greater_than_equal": ("ge", "at least"),
@@ -169,7 +171,7 @@ def _sentence(kind: str, given: object, context: Mapping[str, Any]) -> str | Non
     if kind == "finite_number":
         return f"must be a finite number, {is_}"
     if kind == "string_type":
-        hint = "" if isinstance(given, Mapping | list | tuple) or given is None else _QUOTES
+        hint = "" if isinstance(value, Mapping | list | tuple) or value is None else _QUOTES
         return f"must be text, {is_}{hint}"
     if kind == "path_type":
         return f"must be the path of a file or folder, {is_}"
@@ -186,14 +188,14 @@ def _sentence(kind: str, given: object, context: Mapping[str, Any]) -> str | Non
 _QUOTES = "; put it in quotes"
 
 
-def _fallback(message: str, given: object) -> str:
+def _fallback(message: str, value: object) -> str:
     text = re.sub(r"^(Value error, |Input )", "", " ".join(message.split()))
     text = re.sub(r"^should ", "must ", text)
-    return text if text.startswith("must ") is False else f"{text}, is {a(given)}"
+    return text if text.startswith("must ") is False else f"{text}, is {a(value)}"
 
 
 def keys(model: type[BaseModel], loc: Loc) -> list[str]:
-    """The keys that are allowed in the section at `loc`."""
+    """Return the keys allowed in the section at `loc`."""
     section = _at(model, loc)
     if isinstance(section, type) and issubclass(section, BaseModel):
         return list(section.model_fields)
@@ -201,7 +203,7 @@ def keys(model: type[BaseModel], loc: Loc) -> list[str]:
 
 
 def _section_of(key: str, model: type[BaseModel], loc: Loc) -> str | None:
-    """That a key of the whole file belongs into one of its sections, if only one has such a key."""
+    """Suggest the section that a top-level key belongs in, if exactly one has such a key."""
     if len(loc) > 1:
         return None
     sections = [name for name in model.model_fields if key in keys(model, (name,))]
@@ -214,7 +216,7 @@ def _literals(model: type[BaseModel], loc: Loc) -> Sequence[str]:
 
 
 def _at(annotation: Any, loc: Loc) -> Any:
-    """The type at `loc`: follows fields, values of dicts and entries of tuples."""
+    """Return the type at `loc`, following fields, dict values and tuple entries."""
     for part in loc:
         section = _model(annotation)
         if section is not None:
@@ -228,7 +230,7 @@ def _at(annotation: Any, loc: Loc) -> Any:
 
 
 def _bare(annotation: Any) -> Any:
-    """A type without what it is annotated with and without `| None`."""
+    """Strip annotations and `| None` from a type."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _bare(arguments[0])
@@ -239,7 +241,7 @@ def _bare(annotation: Any) -> Any:
 
 
 def _model(annotation: Any) -> type[BaseModel] | None:
-    """The model in an annotation, also in `Model | None` and in what is annotated further."""
+    """Return the model inside an annotation, also inside `Model | None` and `Annotated`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if get_origin(annotation) not in (Union, UnionType, Annotated):

@@ -1,6 +1,6 @@
-"""Words that other tools use in their study files, and what is written here instead.
+"""Keys and values of other tools' study files, and what to write here instead.
 
-Sweeps of Weights & Biases, Ray Tune, Katib, Keras Tuner.
+Covers sweeps of Weights & Biases, Ray Tune, Katib and Keras Tuner.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ _CHOICES: Mapping[str, Mapping[str, str]] = {
 
 
 def choice(loc: Loc, value: Any) -> str | None:
-    """What to choose instead of a value that other tools have; None for any other."""
+    """Return what to choose instead of another tool's value; None for any other value."""
     if len(loc) == 3 and loc[0] == "search" and loc[2] == "type":
         is_distribution = any(word in str(value) for word in ("uniform", "log", "choice"))
         return _distribution(value) if is_distribution else None
@@ -71,7 +71,7 @@ def choice(loc: Loc, value: Any) -> str | None:
 
 
 def instead(loc: Loc, value: Any) -> str | None:
-    """What to write instead of the key at `loc` of a study file; None for a word of no tool."""
+    """Return what to write instead of another tool's key at `loc`; None for any other key."""
     key = str(loc[-1])
     if len(loc) == 1:
         return _STUDY.get(key)

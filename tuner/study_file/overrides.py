@@ -1,8 +1,7 @@
-"""`--set search.learning_rate.high=0.01`: single values changed over a study file.
+"""`--set search.learning_rate.high=0.01`: single values set over a study file.
 
-What stands in the file as a shorthand (`data: digits`, `learning_rate: 0.1`) is written out before
-a key inside it is set, and what the new key makes meaningless is dropped: a range over a pinned
-parameter frees it.
+A shorthand (`data: digits`, `learning_rate: 0.1`) is written out before a key inside it is set, and
+keys that the new one makes meaningless are dropped: a range over a pinned parameter frees it.
 """
 
 import copy
@@ -31,9 +30,9 @@ def apply(
     *,
     option: str = "--set ",
 ) -> tuple[dict[str, Any], dict[Loc, str]]:
-    """The data with every override set, and where each value comes from now.
+    """Return the data with every override set, and the new origin of each value.
 
-    `option` is what stood before an override on the command line.
+    `option` is what precedes an override on the command line.
     """
     example = f"write it as in `{option}budget.trials=20`"
     changed = copy.deepcopy(dict(data))
@@ -47,9 +46,9 @@ def apply(
         except _CannotSetError as error:
             problems.append(f"{label}: {error}")
             continue
-        for known in [known for known in where if known[: len(loc)] == loc]:
-            del where[known]
-        # sections that the path has made have no line either
+        for keys in [keys for keys in where if keys[: len(loc)] == loc]:
+            del where[keys]
+        # sections that the path created have no line either
         for depth in range(1, len(loc) + 1):
             where.setdefault(loc[:depth], label)
     if problems:
@@ -58,7 +57,7 @@ def apply(
 
 
 def assigned(pairs: Sequence[str]) -> dict[str, ParamValue]:
-    """`["learning_rate=0.01", "optimizer=sgd"]` as parameters; SpecError with a line a problem."""
+    """Parse `["learning_rate=0.01", "optimizer=sgd"]`; SpecError with one line per problem."""
     out: dict[str, ParamValue] = {}
     problems: list[str] = []
     for pair in pairs:
@@ -78,26 +77,26 @@ def assigned(pairs: Sequence[str]) -> dict[str, ParamValue]:
 
 
 def configuration(text: str) -> dict[str, ParamValue]:
-    """Lines `name: value` as parameters; SpecError with a line a problem."""
+    """Parse lines `name: value` as parameters; SpecError with one line per problem."""
     try:
         document = parse(text)
     except NotYamlError as error:
         raise SpecError(f"line {error.line or 1}: {error}") from None
     problems = [f"line {line}: {what}" for line, what in document.problems]
-    given = document.data if document.data is not None else {}
-    if not isinstance(given, dict):
+    params = document.data if document.data is not None else {}
+    if not isinstance(params, dict):
         problems.append("must be lines `name: value`, as in `learning_rate: 0.001`")
-        given = {}
-    for name, value in given.items():
+        params = {}
+    for name, value in params.items():
         if isinstance(value, dict | list):
             problems.append(f"{quoted(name)}: must be a single value, is {a(value)}")
     if problems:
         raise SpecError("\n".join(problems))
-    return given
+    return params
 
 
 def labels(pairs: Sequence[str]) -> dict[str, str]:
-    """`["gpu=h200"]` as a worker's labels; SpecError with a line a problem."""
+    """Parse `["gpu=h200"]` as a worker's labels; SpecError with one line per problem."""
     out: dict[str, str] = {}
     problems: list[str] = []
     for pair in pairs:
@@ -114,7 +113,7 @@ def labels(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def put(data: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    """Set one value in place, as an override does; SpecError where it cannot be."""
+    """Set one value in place, as an override does; SpecError if it cannot be set."""
     try:
         _set(data, path, value)
     except _CannotSetError as error:
@@ -122,7 +121,7 @@ def put(data: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 
 class _CannotSetError(Exception):
-    """An override has no meaning; the text continues `--set …: `."""
+    """An override has no meaning; the message continues `--set …: `."""
 
 
 def _parse(override: str, example: str) -> tuple[Loc, Any]:
@@ -140,7 +139,7 @@ def _parse(override: str, example: str) -> tuple[Loc, Any]:
 
 
 def _set(data: dict[str, Any], path: Loc, value: Any) -> Loc:
-    """Set one value in place; returns its location, with indices of lists as numbers."""
+    """Set one value in place; return its location, with list indices as numbers."""
     here: Any = data
     loc: Loc = ()
     for part, inner in itertools.pairwise(path):
@@ -150,7 +149,7 @@ def _set(data: dict[str, Any], path: Loc, value: Any) -> Loc:
         elif (
             _is_parameter((*loc, key))
             and isinstance(here[key], list)
-            and not str(inner).isdecimal()  # `search.depth.0` is the first of the choices
+            and not str(inner).isdecimal()  # `search.depth.0` is the first choice
         ):
             here[key] = {"choices": here[key]}
         here, loc = here[key], (*loc, key)
@@ -165,13 +164,13 @@ def _set(data: dict[str, Any], path: Loc, value: Any) -> Loc:
 def _key(container: Any, part: str | int, loc: Loc) -> str | int:
     if isinstance(container, dict):
         return str(part)
-    shown = ".".join(map(str, loc))
+    text = ".".join(map(str, loc))
     if not isinstance(container, list):
-        raise _CannotSetError(f"{quoted(shown)} is {a(container)}, so nothing inside it can be set")
+        raise _CannotSetError(f"{quoted(text)} is {a(container)}, so nothing inside it can be set")
     if not str(part).isdecimal() or len(str(part)) > 6 or int(part) >= len(container):
         raise _CannotSetError(
-            f"{quoted(shown)} is a list of {len(container)}; "
-            f"{quoted(part)} is none of its positions, which count from 0"
+            f"{quoted(text)} is a list of {len(container)}; "
+            f"{quoted(part)} is not one of its positions, which count from 0"
         )
     return int(part)
 
@@ -181,7 +180,7 @@ def _is_parameter(loc: Loc) -> bool:
 
 
 def _written_out(loc: Loc, value: Any) -> Any:
-    """A shorthand as the section that it stands for; nothing becomes an empty section."""
+    """Expand a shorthand to the section it stands for; None becomes an empty section."""
     if value is None:
         return {}
     if len(loc) == 1 and loc[0] in _NAMED_BY:

@@ -16,8 +16,8 @@ from tuner.study_file.messages import problem, written
 from tuner.study_file.values import Flag, Real, Value, Whole
 from tuner.trials import ParamValue
 
-STEP_TOLERANCE = Fraction(1, 1_000_000)  # of a step: so far off, a value still lies on it
-MAX_WHOLE = 2**53  # beyond, Optuna's and JSON's numbers skip some
+STEP_TOLERANCE = Fraction(1, 1_000_000)  # of a step: a value this far off still lies on it
+MAX_WHOLE = 2**53  # beyond it, floats skip whole numbers, and Optuna and JSON use floats
 
 
 class _Parameter(BaseModel):
@@ -25,11 +25,12 @@ class _Parameter(BaseModel):
 
     structural: Flag = Field(
         default=False,
-        description="Changes tensor shapes or the batch, so such trials cannot be trained fused.",
+        description="Changes tensor shapes or the batch, so trials that differ in "
+        "it cannot be fused.",
     )
     when: dict[str, tuple[Value, ...]] = Field(
         default_factory=dict,
-        description="Searched only where every named parameter has one of these values.",
+        description="Searched only if every named parameter has one of these values.",
     )
 
 
@@ -48,10 +49,10 @@ class FloatParameter(_Parameter):
         return self
 
 
-def _searchable(given: Any) -> Any:
-    if isinstance(given, int | float) and abs(given) > MAX_WHOLE:
+def _searchable(value: Any) -> Any:
+    if isinstance(value, int | float) and abs(value) > MAX_WHOLE:
         raise problem("is too large: whole numbers up to 2^53 can be searched")
-    return given
+    return value
 
 
 _End = Annotated[Whole, BeforeValidator(_searchable)]
@@ -82,11 +83,11 @@ class CategoricalParameter(_Parameter):
     def _check(self) -> "CategoricalParameter":
         if not self.choices:
             raise problem("must have at least one value", "choices")
-        seen: dict[ParamValue, ParamValue] = {}
+        choices_so_far: dict[ParamValue, ParamValue] = {}
         for index, choice in enumerate(self.choices):
-            # Optuna finds a choice by `==`, so of 1, 1.0 and True it would only see the first
-            first = seen.setdefault(choice, choice)
-            if len(seen) <= index:
+            # Optuna looks up choices with `==`: of 1, 1.0 and True it would only see the first
+            first = choices_so_far.setdefault(choice, choice)
+            if len(choices_so_far) <= index:
                 twice = f"{written(choice)} appears twice"
                 if _may_have_commas(self.choices):
                     twice += "; decimals are written with a point, as 0.5"
@@ -138,12 +139,12 @@ def _check_range(low: float, high: float, log: bool, step: float | None) -> None
 
 
 def draw(parameter: Searched, rng: random.Random) -> ParamValue:
-    """One random value of a parameter, uniform on its scale."""
+    """Draw a random value of a parameter, uniform on its scale."""
     return at(parameter, rng.random())
 
 
 def at(parameter: Searched, share: float) -> ParamValue:
-    """The value that lies after a `share` in [0, 1) of the parameter's scale."""
+    """Return the value at a fraction `share` in [0, 1) of the parameter's scale."""
     if isinstance(parameter, FixedParameter):
         return parameter.value
     if isinstance(parameter, CategoricalParameter):
@@ -165,7 +166,7 @@ def _between_logs(low: float, high: float, share: float) -> float:
 
 
 def values(parameter: Searched, limit: int) -> Sequence[ParamValue] | None:
-    """Every value that the parameter can take; None if these are endless or more than `limit`."""
+    """Return all values that the parameter can take; None if there are more than `limit`."""
     if isinstance(parameter, FixedParameter):
         return [parameter.value]
     if isinstance(parameter, CategoricalParameter):
@@ -177,9 +178,9 @@ def values(parameter: Searched, limit: int) -> Sequence[ParamValue] | None:
 
 
 def _steps(parameter: FloatParameter | IntParameter) -> int:
-    """How many steps fit between low and high, counted in the digits as they were written.
+    """Count the steps that fit between low and high, in the decimals as written.
 
-    Optuna counts so, and takes no value beyond the last of them; in floats, 0.3 / 0.1 is below 3.
+    Optuna counts this way and draws nothing beyond the last step; in floats, 0.3 / 0.1 is below 3.
     """
     if isinstance(parameter, IntParameter):
         return (parameter.high - parameter.low) // parameter.step
@@ -188,14 +189,14 @@ def _steps(parameter: FloatParameter | IntParameter) -> int:
 
 
 def _after(parameter: FloatParameter | IntParameter, steps: int) -> int | float:
-    """The value so many steps above low; in floats, 3 * 0.1 is above 0.3."""
+    """Return the value so many steps above low; in floats, 3 * 0.1 is above 0.3."""
     if isinstance(parameter, IntParameter):
         return parameter.low + parameter.step * steps
     return float(Fraction(str(parameter.low)) + Fraction(str(parameter.step)) * steps)
 
 
 def canonical(value: ParamValue, parameter: Searched) -> ParamValue:
-    """The value as the parameter's steps write it: 0.3, not the 0.30000000000000004 of 3 * 0.1."""
+    """Return the value in the decimals of the step: 0.3, not 3 * 0.1 = 0.30000000000000004."""
     if not isinstance(parameter, FloatParameter) or parameter.step is None:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -205,15 +206,15 @@ def canonical(value: ParamValue, parameter: Searched) -> ParamValue:
 
 @lru_cache(maxsize=4096)
 def on_step(value: float, low: float, step: float) -> float:
-    """`low` plus a whole number of steps, in decimals, where `value` is that but for rounding.
+    """Round `value` to `low` plus a whole number of steps if only rounding separates them.
 
-    A value that lies between two steps, as a user may enqueue one, stays as it is.
+    A value between two steps, which users may enqueue, stays as it is.
     """
     if not math.isfinite(value):
         return value
     start, width = Fraction(str(low)), Fraction(str(step))
     nearest = start + width * round((Fraction(value) - start) / width)
-    # the sums of large numbers and small steps are off by more of a step
+    # with large numbers and small steps, rounding errors are a larger part of a step
     rounding = 4 * math.ulp(max(abs(value), abs(low)))
     if abs(nearest - Fraction(value)) > max(STEP_TOLERANCE * width, Fraction(rounding)):
         return value
@@ -221,7 +222,7 @@ def on_step(value: float, low: float, step: float) -> float:
 
 
 def describe(parameter: Searched) -> str:
-    """The range as a short text, for people."""
+    """Return the range as a short text for people."""
     if isinstance(parameter, FixedParameter):
         return f"{written(parameter.value)} (fixed)"
     if isinstance(parameter, CategoricalParameter):

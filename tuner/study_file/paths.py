@@ -1,8 +1,8 @@
-"""What in a specification names files of the machine.
+"""The files and folders of the machine that a specification names.
 
-Whoever launches a study has its workers read what it names. So that a check overlooks nothing,
-every field that names a file or a folder is a `FilePath`, a family's card says which parameters do
-(`checkpoint`), and `named` finds all of them. A test walks the specification for others.
+Launching a study makes workers read what it names. So that no check overlooks anything, every field
+that names a file or folder is a `FilePath`, a family's card lists the parameters that do
+(`checkpoint`), and `named` returns all of them. A test walks the specification for others.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -24,10 +24,10 @@ class Named(NamedTuple):
 
 
 def named(spec: ResolvedSpec, parameters: Collection[str]) -> Iterator[Named]:
-    """All files, folders and pretrained models that the study names.
+    """Yield all files, folders and pretrained models that the study names.
 
-    `parameters` are those of its family whose values name files. What a study takes from another
-    one (`data.vectors: study:NAME`) is no file that its author names.
+    `parameters` are those of its family whose values name files. Vectors taken from another study
+    (`data.vectors: study:NAME`) are not a file that its author names.
     """
     for field, path in _paths(spec, ""):
         if field != "data.vectors" or spec.data is None or spec.data.vectors_study is None:
@@ -47,13 +47,13 @@ def named(spec: ResolvedSpec, parameters: Collection[str]) -> Iterator[Named]:
 
 
 def _paths(value: object, field: str) -> Iterator[tuple[str, Path]]:
-    """Every path below a value, with the field that it stands in."""
+    """Yield every path inside a value, with its field."""
     inner: Iterator[tuple[object, object]]
     if isinstance(value, Path):
         yield field, value
         return
     if isinstance(value, BaseModel):
-        inner = iter(value)  # pairs of a name and what it holds
+        inner = iter(value)  # pairs of field name and value
     elif isinstance(value, Mapping):
         inner = iter(value.items())
     elif isinstance(value, list | tuple):

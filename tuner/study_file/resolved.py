@@ -1,4 +1,4 @@
-"""The resolved study: what is stored in the database and what every worker rebuilds from there."""
+"""The resolved study: stored in the database and rebuilt from there by every worker."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -21,17 +21,17 @@ class _Section(BaseModel):
 
 
 class SecondaryObjective(_Section):
-    """What is optimized beside the first metric."""
+    """An objective beside the first metric."""
 
     metric: str
     direction: Direction
 
 
 class ResolvedObjective(_Section):
-    """What is optimized; the directions are settled.
+    """What is optimized, with all directions known.
 
     The first metric is reported every epoch: it decides which epoch of a trial counts, when a trial
-    is stuck, and what is the best trial. With others beside it, nothing is pruned.
+    is stuck, and which trial is best. With further objectives, nothing is pruned.
     """
 
     metric: str
@@ -41,22 +41,22 @@ class ResolvedObjective(_Section):
     @property
     def metrics(self) -> tuple[str, ...]:
         """The names of all objectives."""
-        return (self.metric, *(one.metric for one in self.secondary))
+        return (self.metric, *(objective.metric for objective in self.secondary))
 
     @property
     def directions(self) -> tuple[Direction, ...]:
-        """Their directions."""
-        return (self.direction, *(one.direction for one in self.secondary))
+        """The directions of all objectives."""
+        return (self.direction, *(objective.direction for objective in self.secondary))
 
     def as_written(self) -> dict[str, Any]:
-        """As a study file says it."""
+        """Return the section as a study file holds it."""
         if not self.secondary:
             return {"metric": self.metric, "direction": self.direction}
         return {"metric": list(self.metrics), "direction": list(self.directions)}
 
 
 class ResolvedBudget(Budget):
-    """When the study ends; the epochs of a trial are settled, but where own code settles them."""
+    """When the study ends; the epochs per trial are known, except for user code."""
 
     epochs: Whole | None
 
@@ -64,7 +64,7 @@ class ResolvedBudget(Budget):
     def _check(self) -> "ResolvedBudget":
         total = self.total_epochs
         if total is not None and self.epochs is None:
-            raise problem("needs `budget.epochs`, which a trial reserves", "total_epochs")
+            raise problem("needs `budget.epochs`, the epochs that a trial reserves", "total_epochs")
         if total is not None and total < (self.epochs or 0):
             sentence = f"must be at least the epochs of one trial ({self.epochs}), is {total}"
             raise problem(sentence, "total_epochs")
@@ -72,11 +72,11 @@ class ResolvedBudget(Budget):
 
 
 class ResolvedSpec(_Section):
-    """A study with nothing left open: the whole search space, absolute paths, a direction."""
+    """A fully resolved study: the whole search space, absolute paths, directions."""
 
     name: StudyName
     family: str
-    data: DataSpec | None  # None: own code reads its own
+    data: DataSpec | None  # None: user code reads its own
     code: Code | None = None
     objective: ResolvedObjective
     budget: ResolvedBudget
@@ -85,14 +85,14 @@ class ResolvedSpec(_Section):
     pruner: Pruner
     training: Training
     resources: Resources
-    confirm: Confirm | None = None  # what is done before the export; None: nothing
+    confirm: Confirm | None = None  # done before the export; None: no confirmation
     seed: Whole
     enqueue: tuple[dict[str, Value], ...] = ()
-    checkpoints: dict[str, str] = {}  # pretrained models → SHA-256 of their files at the launch
+    checkpoints: dict[str, str] = {}  # pretrained model → SHA-256 of its files at launch
 
     @property
     def limits(self) -> Limits:
-        """What a claim obeys."""
+        """Return the limits that claims obey."""
         return Limits(
             max_trials=self.budget.trials,
             hours=self.budget.hours,
@@ -105,12 +105,12 @@ class ResolvedSpec(_Section):
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values for the database; `from_json` gives an equal specification back."""
+        """Return plain values for the database; `from_json` returns an equal specification."""
         return self.model_dump(mode="json")
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "ResolvedSpec":
-        """A stored specification; SpecError if another tuner wrote what this one cannot read."""
+        """Read a stored specification; SpecError if this version cannot read it."""
         try:
             return cls.model_validate(_with_floats(stored))
         except ValidationError as error:
@@ -127,9 +127,9 @@ class ResolvedSpec(_Section):
 
 
 def _with_floats(value: Any) -> Any:
-    """Stored values with numbers beyond all whole ones as floats, for PostgreSQL has digits alone.
+    """Return stored values with huge whole numbers as floats, since jsonb keeps digits only.
 
-    It gives `1e30` back as a whole number of 31 digits, which no study file may have.
+    PostgreSQL returns `1e30` as a whole number of 31 digits, which no study file may contain.
     """
     if isinstance(value, Mapping):
         return {key: _with_floats(inner) for key, inner in value.items()}
@@ -141,23 +141,23 @@ def _with_floats(value: Any) -> Any:
 
 
 def differences(a: ResolvedSpec, b: ResolvedSpec, *, ignore: Collection[str] = ()) -> list[str]:
-    """What differs, a line each: `search.learning_rate.high: 0.1 → 0.01`.
+    """Return the differences, one line each: `search.learning_rate.high: 0.1 → 0.01`.
 
     `ignore` leaves out whole sections: a rerun may extend its budget, so
-    `differences(a, b, ignore=["budget"])` tells whether anything else has changed.
+    `differences(a, b, ignore=["budget"])` returns what else has changed.
     """
-    left, right = _flat(a), _flat(b)
+    old, right = _flat(a), _flat(b)
     out = []
-    for key in dict.fromkeys((*left, *right)):
+    for key in dict.fromkeys((*old, *right)):
         section = key.split(".")[0].split("[")[0]
-        before, after = left.get(key), right.get(key)
+        before, after = old.get(key), right.get(key)
         if before != after and section not in ignore:
             out.append(f"{key}: {before or 'not set'} → {after or 'not set'}")
     return out
 
 
 def _flat(spec: ResolvedSpec) -> dict[str, str]:
-    """Every leaf as text under its dotted name, in the words of study files."""
+    """Return every leaf as text under its dotted name, with the keys of study files."""
     plain = spec.model_dump(mode="json", exclude={"space"})
     if spec.confirm is None:
         del plain["confirm"]
@@ -185,7 +185,7 @@ def _flatten(value: Any, name: str, out: dict[str, str]) -> None:
 
 
 def _leaf(value: Any) -> str:
-    """As in a study file: text that would read as something else stands in quotes."""
+    """Write a value as in a study file: quote text that would read as something else."""
     if isinstance(value, str) and not _is_text(value):
         return f'"{value}"'
     if isinstance(value, float):

@@ -1,7 +1,7 @@
-"""The JSON schema (draft 2020-12) of study files, for editors; it knows the shorthands too.
+"""The JSON schema (draft 2020-12) of study files, for editors, shorthands included.
 
-It describes one file by itself: names of families, parameters and metrics, and what hangs together
-between values (`low` below `high`), are checked when a study is loaded and resolved.
+It describes one file by itself: names of families, parameters and metrics, and relations between
+values (`low` below `high`), are checked when a study is loaded and resolved.
 """
 
 import re
@@ -21,14 +21,14 @@ _LIST: Schema = {"type": "array", "items": _SCALAR, "minItems": 1}
 _NOTHING: Schema = {"type": "null"}
 _RANGE = ("low", "high", "log", "step")
 
-# section → the field that a single word in its place fills
+# section → the field that a single value in its place sets
 _SHORTHANDS = {"DataSpec": "source", "Sampler": "name", "Pruner": "name"}
-# what pydantic leaves as it is where a limit stands inside `… | None`
+# pydantic leaves these untranslated where a limit stands inside `… | None`
 _LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 
 def study_schema() -> Schema:
-    """The schema as plain data."""
+    """Return the schema as plain data."""
     schema: Schema = _with_limits(StudySpec.model_json_schema())
     definitions = schema["$defs"]
     _data(definitions["DataSpec"])
@@ -37,7 +37,7 @@ def study_schema() -> Schema:
     _values_as_lists(schema["properties"]["forbidden"]["items"])
     schema["properties"]["forbidden"]["items"]["minProperties"] = 1
     for field in definitions["Objective"]["properties"].values():
-        # a list, or a single word in its place
+        # a list, or a single value in its place
         several = field["anyOf"][0]
         field["anyOf"] = [{**several, "minItems": 1}, several["items"], _NOTHING]
     for name, field in _SHORTHANDS.items():
@@ -52,7 +52,7 @@ def study_schema() -> Schema:
         {**_LIST, "description": "The values to choose from."},
     )
     for name, section in schema["properties"].items():
-        # sections may stand empty, with every line commented out
+        # sections may be empty, with every line commented out
         if name not in schema["required"]:
             default = section.pop("default", None)
             schema["properties"][name] = {
@@ -84,18 +84,18 @@ def _values_as_lists(mapping: Schema) -> None:
 
 
 def _data(section: Schema) -> None:
-    """Files need a path, and a path alone may tell what it is by its name."""
+    """Sources of files need a path; a path alone may imply its source by its name."""
     del section["required"]
-    known = "|".join(map(_any_case, (*CORPUS_SUFFIXES, ".npz")))
+    sources = "|".join(map(_any_case, (*CORPUS_SUFFIXES, ".npz")))
     properties = section["properties"]
     for name in PATHS:
-        properties[name]["pattern"] = r"^(?![A-Za-z][A-Za-z0-9+.-]+://)"  # no address
+        properties[name]["pattern"] = r"^(?![A-Za-z][A-Za-z0-9+.-]+://)"  # not a URL
     properties["separator"]["pattern"] = r"""^(tab|[^A-Za-z0-9"'\r\n])$"""
     section["anyOf"] = [
         {"required": ["source"]},
         {
             "required": ["path"],
-            "properties": {"path": {"pattern": f"({known})$"}},
+            "properties": {"path": {"pattern": f"({sources})$"}},
         },
     ]
     section["allOf"] = [
@@ -108,12 +108,12 @@ def _data(section: Schema) -> None:
 
 
 def _any_case(suffix: str) -> str:
-    """A pattern for an ending; patterns of JSON schemas have no flags."""
+    """Return a case-insensitive pattern for a suffix; JSON schema patterns have no flags."""
     return "".join(f"[{c}{c.upper()}]" if c.isalpha() else re.escape(c) for c in suffix)
 
 
 def _own_code(schema: Schema) -> None:
-    """Families of own code have it instead of data."""
+    """Families of user code have it instead of data."""
     properties = schema["properties"]
     properties["command"]["anyOf"][0] |= {"minItems": 1, "items": {"type": ["string", "number"]}}
     schema["allOf"] = [
@@ -137,7 +137,7 @@ def _own_code(schema: Schema) -> None:
 
 
 def _experiment(schema: Schema) -> None:
-    """Several families, in a list or with what differs in each."""
+    """Several families, as a list or with the sections that differ in each."""
     properties = schema["properties"]
     own = {
         "anyOf": [
@@ -177,7 +177,7 @@ def _parameter(section: Schema) -> None:
             "then": _only(*_RANGE, "choices", type_=["fixed"]),
             "else": {"properties": {"type": {"not": {"const": "fixed"}}}},
         },
-        {"if": _given("choices"), "then": _only(*_RANGE, type_=["categorical"])},
+        {"if": _present("choices"), "then": _only(*_RANGE, type_=["categorical"])},
         {"if": _is("type", "categorical"), "then": _only(*_RANGE, type_=["categorical"])},
         {"if": _is("log", True), "then": {"properties": {"low": {"exclusiveMinimum": 0}}}},
     ]
@@ -187,12 +187,12 @@ def _is(key: str, *values: object) -> Schema:
     return {"required": [key], "properties": {key: {"enum": list(values)}}}
 
 
-def _given(key: str) -> Schema:
+def _present(key: str) -> Schema:
     return {"required": [key], "properties": {key: {"not": _NOTHING}}}
 
 
 def _only(*absent: str, type_: list[str]) -> Schema:
-    """These keys are absent or null, and the type, where it stands, is one of those."""
+    """Require these keys to be absent or null, and the type, if present, to be one of these."""
     return {
         "properties": {**dict.fromkeys(absent, _NOTHING), "type": {"enum": [*type_, None]}},
     }

@@ -37,7 +37,7 @@ from tuner.trials import ParamValue
 
 
 class Range(BaseModel):
-    """A bound in a forbidden combination: the values strictly above and/or strictly below."""
+    """Bounds in a forbidden combination: values strictly above and/or strictly below."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,7 +53,7 @@ class Range(BaseModel):
         return self
 
     def holds(self, value: ParamValue) -> bool:
-        """Whether a numeric value lies in the range; other values never do."""
+        """Whether a number lies in the range; other values never do."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         return (self.above is None or value > self.above) and (
@@ -64,24 +64,24 @@ class Range(BaseModel):
 _VALUES: TypeAdapter[tuple[ParamValue, ...]] = TypeAdapter(tuple[Value, ...])
 
 
-def _rule(given: Any, _: ValidatorFunctionWrapHandler) -> Any:
-    """Takes the branch of the union by the given type, so that errors name only what was meant.
+def _rule(rule: Any, _: ValidatorFunctionWrapHandler) -> Any:
+    """Choose the branch of the union by type, so that errors name only what was meant.
 
     `{optimizer: sgd}` means `{optimizer: [sgd]}`.
     """
-    if isinstance(given, Range | Mapping):
-        return Range.model_validate(given)
-    return some(_VALUES.validate_python(given if isinstance(given, list | tuple) else [given]))
+    if isinstance(rule, Range | Mapping):
+        return Range.model_validate(rule)
+    return some(_VALUES.validate_python(rule if isinstance(rule, list | tuple) else [rule]))
 
 
-MAX_CELLS = 10_000  # a space with at most so many configurations is counted as a small one
+MAX_CELLS = 10_000  # up to so many configurations a space counts as small
 
 Rule = Annotated[Range | tuple[Value, ...], WrapValidator(_rule)]
 Combination = dict[str, Rule]
 
 
 class Space(BaseModel):
-    """Every parameter of a study in an order in which each comes after those it depends on."""
+    """All parameters of a study, each after those that it depends on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -90,16 +90,17 @@ class Space(BaseModel):
 
     @field_validator("parameters", mode="before")
     @classmethod
-    def _from_list(cls, given: Any) -> Any:
-        if isinstance(given, list | tuple):
+    def _from_list(cls, parameters: Any) -> Any:
+        if isinstance(parameters, list | tuple):
             return {
-                entry["name"]: {k: v for k, v in entry.items() if k != "name"} for entry in given
+                entry["name"]: {k: v for k, v in entry.items() if k != "name"}
+                for entry in parameters
             }
-        return given
+        return parameters
 
     @field_serializer("parameters", when_used="json")
     def _as_list(self, parameters: dict[str, Any], _: SerializationInfo) -> list[dict[str, Any]]:
-        """PostgreSQL's jsonb forgets the order of keys, but the order of a list it keeps."""
+        """Restore the order: PostgreSQL's jsonb keeps the order of lists, not of keys."""
         return [{"name": n, **p.model_dump(mode="json")} for n, p in parameters.items()]
 
     @model_validator(mode="after")
@@ -130,14 +131,14 @@ class Space(BaseModel):
         return self
 
     def is_active(self, name: str, params: Mapping[str, ParamValue]) -> bool:
-        """Whether `name` is searched, given the parameters before it."""
+        """Whether `name` is searched, given the values of the parameters before it."""
         return all(
             key in params and among(canonical(params[key], self.parameters[key]), allowed)
             for key, allowed in self.parameters[name].when.items()
         )
 
     def is_forbidden(self, params: Mapping[str, ParamValue]) -> bool:
-        """Whether the parameters form one of the forbidden combinations."""
+        """Whether the parameters match one of the forbidden combinations."""
         return any(
             all(
                 name in params and _holds(rule, canonical(params[name], self.parameters[name]))
@@ -147,42 +148,42 @@ class Space(BaseModel):
         )
 
     def random(
-        self, rng: random.Random, given: Mapping[str, ParamValue] = MappingProxyType({})
+        self, rng: random.Random, pinned: Mapping[str, ParamValue] = MappingProxyType({})
     ) -> dict[str, ParamValue]:
-        """One draw, uniform (log-uniform where asked) in each active parameter that is not given.
+        """Draw uniformly (log-uniformly where asked) every active parameter not in `pinned`.
 
-        It may be a forbidden one.
+        The draw may be forbidden.
         """
         params: dict[str, ParamValue] = {}
         for name, parameter in self.parameters.items():
             if self.is_active(name, params):
-                value = given[name] if name in given else draw(parameter, rng)
+                value = pinned[name] if name in pinned else draw(parameter, rng)
                 params[name] = canonical(value, parameter)
         return params
 
     def cells(self, limit: int) -> list[dict[str, ParamValue]] | None:
-        """Every configuration that is not forbidden; None if these are endless or above `limit`."""
-        found: list[dict[str, ParamValue]] = [{}]
+        """Return every configuration that is not forbidden; None if there are more than `limit`."""
+        cells: list[dict[str, ParamValue]] = [{}]
         for name, parameter in self.parameters.items():
             options = values(parameter, limit)
             if options is None:
                 return None
             extended = (
                 {**params, **value}
-                for params in found
+                for params in cells
                 for value in (
                     ({name: option} for option in options)
                     if self.is_active(name, params)
                     else ({},)
                 )
             )
-            found = list(itertools.islice(extended, limit + 1))
-            if len(found) > limit:
+            cells = list(itertools.islice(extended, limit + 1))
+            if len(cells) > limit:
                 return None
-        return [params for params in found if not self.is_forbidden(params)]
+        return [params for params in cells if not self.is_forbidden(params)]
 
     def complete(self, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
-        """These parameters and the pinned ones that are active beside them, in order."""
+        """Return these parameters and the active pinned ones beside them, in order."""
         out: dict[str, ParamValue] = {}
         for name, parameter in self.parameters.items():
             if name in params:
@@ -192,10 +193,10 @@ class Space(BaseModel):
         return out
 
     def pinned(self, params: Mapping[str, ParamValue]) -> dict[str, dict[str, Any]]:
-        """The `search` section of a study file that allows nothing but this configuration."""
+        """Return the `search` section of a study file that allows only this configuration."""
         out: dict[str, dict[str, Any]] = {}
         for name, parameter in self.parameters.items():
-            # one whose condition does not hold keeps it, beside a value that is never used
+            # an inactive parameter keeps its condition, beside a value that is never used
             out[name] = {"value": params.get(name, at(parameter, 0.0))}
             if parameter.when:
                 out[name]["when"] = {key: list(allowed) for key, allowed in parameter.when.items()}
@@ -211,7 +212,7 @@ class Space(BaseModel):
         )
 
     def describe(self) -> dict[str, str]:
-        """Each parameter's range as a short text, for people."""
+        """Return each parameter's range as a short text for people."""
         return {name: describe(parameter) for name, parameter in self.parameters.items()}
 
 
@@ -229,7 +230,7 @@ def _canonical(
 
 
 def _in_order_of_dependence(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parents before children, otherwise the order of the file; refuses unknown parents, cycles."""
+    """Sort parents before children, keeping the file's order; refuse unknown parents, cycles."""
     ordered: dict[str, Any] = {}
     for name, parameter in parameters.items():
         for parent in parameter.when:
@@ -245,15 +246,15 @@ def _in_order_of_dependence(parameters: Mapping[str, Any]) -> dict[str, Any]:
         ]
         if not ready:
             circle = _circle(remaining)
-            shown = " → ".join(f"`{name}`" for name in (*circle, circle[0]))
-            raise problem(f"the conditions form a circle: {shown}", "search", circle[0], "when")
+            cycle = " → ".join(f"`{name}`" for name in (*circle, circle[0]))
+            raise problem(f"the conditions form a circle: {cycle}", "search", circle[0], "when")
         for name in ready:
             ordered[name] = remaining.pop(name)
     return ordered
 
 
 def _circle(stuck: Mapping[str, Searched]) -> list[str]:
-    """Parameters that depend on each other, of some that all depend on another of them."""
+    """Return a cycle among parameters that all depend on another of them."""
     path = [next(iter(stuck))]
     while True:
         parent = next(p for p in stuck[path[-1]].when if p in stuck)
@@ -271,4 +272,6 @@ def _refuse_nothing_allowed(space: Space) -> None:
     rng = random.Random(0)
     draws = max(100, min(10_000, 300_000 // len(space.forbidden)))  # half a second
     if all(space.is_forbidden(space.random(rng)) for _ in range(draws)):
-        raise problem(f"forbids everything: {draws:,} random draws held none allowed", "forbidden")
+        raise problem(
+            f"forbids everything: none of {draws:,} random draws was allowed", "forbidden"
+        )

@@ -36,8 +36,8 @@ from tuner.study_file.values import (
 from tuner.trials import COSTS, Direction
 
 NAME_LENGTH = 100  # characters
-MAX_HOURS = 10_000_000  # so that the study's end is a date that every program knows
-MAX_EXECUTORS = 1024  # a typing error must not start more processes than a machine can have
+MAX_HOURS = 10_000_000  # so that every program can represent the date of the study's end
+MAX_EXECUTORS = 1024  # a typo must not start more processes than a machine can hold
 MAX_THREADS = 1024
 
 METRICS: dict[str, Direction] = {
@@ -61,7 +61,7 @@ METRICS: dict[str, Direction] = {
     "chrf": "maximize",
     **dict.fromkeys(("rmse", "mae"), "minimize"),
     "r2": "maximize",
-    "mse": "minimize",  # of own code
+    "mse": "minimize",  # of user code
     **dict.fromkeys(COSTS, "minimize"),
 }
 
@@ -70,19 +70,19 @@ _RANGES: dict[str, tuple[float, float]] = {
     **{name: (0.0, math.inf) for name, direction in METRICS.items() if direction == "minimize"},
     **{name: (0.0, 1.0) for name, direction in METRICS.items() if direction == "maximize"},
     "perplexity": (1.0, math.inf),
-    "word_similarity": (-1.0, 1.0),  # a correlation of ranks
+    "word_similarity": (-1.0, 1.0),  # a rank correlation
     "r2": (-math.inf, 1.0),
     **dict.fromkeys(("bleu", "chrf"), (0.0, 100.0)),
 }
 
 
 def metric_range(name: str) -> tuple[float, float]:
-    """What values a metric can have; any where the name is not one of tuner's."""
+    """Return the range of a metric's values; unbounded if tuner does not know the metric."""
     return _RANGES.get(name, _ANY)
 
 
 def check_name(name: str) -> str:
-    """Refuse names that cannot stand in a path, a URL or a terminal; returns the name."""
+    """Return the name; refuse names that do not fit in a path, a URL or a terminal."""
     if not name.strip():
         raise ValueError("must not be empty")
     if len(name) > NAME_LENGTH:
@@ -125,8 +125,8 @@ class Objective(_Section):
 
     metric: Annotated[_Several[str] | None, BeforeValidator(one_or_several)] = Field(
         default=None,
-        description="One of the family's metrics, by default its first; or a list: that one, and "
-        "others that are optimized beside it.",
+        description="One of the family's metrics, by default its first; or a list: that metric, "
+        "and others to optimize beside it.",
     )
     direction: Annotated[_Several[Direction] | None, BeforeValidator(one_or_several)] = Field(
         default=None,
@@ -140,27 +140,27 @@ class Budget(_Section):
 
     trials: Whole = Field(default=40, ge=1, le=1_000_000, description="Trials in all.")
     epochs: Annotated[Whole, Field(ge=1, le=100_000)] | None = Field(
-        default=None, description="Epochs of a trial at most; by default what the family needs."
+        default=None, description="Maximum epochs per trial; by default the family's usual number."
     )
     hours: Annotated[Real, Field(gt=0, le=MAX_HOURS)] | None = Field(
         default=None, description="Hours since the launch."
     )
     total_epochs: Annotated[Whole, Field(ge=1, le=10**12)] | None = Field(
-        default=None, description="Epochs of all trials together."
+        default=None, description="Total epochs of all trials."
     )
     gpu_seconds: Annotated[Real, Field(gt=0, le=1e12)] | None = Field(
-        default=None, description="Seconds that all trials together may hold their devices."
+        default=None, description="Total seconds that all trials may hold their devices."
     )
     target: Real | None = Field(default=None, description="Stop when the metric reaches this.")
     patience: Annotated[Whole, Field(ge=1)] | None = Field(
-        default=None, description="Stop after so many finished trials without a new best."
+        default=None, description="Stop after this many finished trials without a new best."
     )
     max_failures: Whole = Field(
-        default=5, ge=1, description="Pause after so many failures in a row from the same cause."
+        default=5, ge=1, description="Pause after this many failures in a row with the same cause."
     )
 
 
-# what has no meaning beside a key of a parameter
+# key of a parameter → keys that have no meaning beside it
 EXCLUDED_BY = {
     "value": ("type", "low", "high", "log", "step", "choices"),
     "choices": ("low", "high", "log", "step", "value"),
@@ -169,7 +169,7 @@ EXCLUDED_BY = {
 
 
 class ParameterSpec(_Section):
-    """A parameter as written in a file; what is left out comes from the family's default."""
+    """A parameter as written in a file; the family's default fills in the rest."""
 
     type: Literal["float", "int", "categorical"] | None = None
     low: Number | None = None
@@ -183,49 +183,49 @@ class ParameterSpec(_Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _shorthand(cls, given: Any) -> Any:
+    def _shorthand(cls, parameter: Any) -> Any:
         """`lr: 0.1` pins; `lr: [0.1, 0.2]` lists choices; `when: {a: 1}` means `{a: [1]}`.
 
-        `type: fixed` beside a value, as `tuner families --json` shows it, says nothing more.
+        `type: fixed` beside a value, as `tuner families --json` shows it, adds nothing.
         """
-        if isinstance(given, list | tuple):
-            return {"choices": given}
-        if isinstance(given, Mapping):
-            given = dict(given)
-            when = given.get("when")
+        if isinstance(parameter, list | tuple):
+            return {"choices": parameter}
+        if isinstance(parameter, Mapping):
+            parameter = dict(parameter)
+            when = parameter.get("when")
             if isinstance(when, Mapping):
-                given["when"] = {
+                parameter["when"] = {
                     k: v if isinstance(v, list | tuple) else [v] for k, v in when.items()
                 }
-            if given.get("type") == "fixed" and "value" in given:
-                del given["type"]
-            return given
-        if isinstance(given, BaseModel):
-            return given
-        if given is None:
+            if parameter.get("type") == "fixed" and "value" in parameter:
+                del parameter["type"]
+            return parameter
+        if isinstance(parameter, BaseModel):
+            return parameter
+        if parameter is None:
             raise problem("is empty; give a value, a list of choices or a range")
-        return {"value": given}
+        return {"value": parameter}
 
     @model_validator(mode="after")
     def _check(self) -> "ParameterSpec":
-        given = self.given
+        keys = self.keys
         for first, meaning in (("value", "pins the parameter"), ("choices", "lists its values")):
-            other = next((k for k in given if k in EXCLUDED_BY[first]), None)
-            if first in given and other is not None:
+            other = next((k for k in keys if k in EXCLUDED_BY[first]), None)
+            if first in keys and other is not None:
                 raise problem(f"`{first}` {meaning}, so this has no meaning; remove it", other)
         if self.choices is not None:
             if not self.choices:
                 raise problem("must have at least one value", "choices")
             if self.type in ("float", "int"):
                 raise problem("must be categorical or left out with `choices`", "type")
-        ranged = next((k for k in given if k in ("low", "high", "log", "step")), None)
+        ranged = next((k for k in keys if k in ("low", "high", "log", "step")), None)
         if self.type == "categorical" and ranged is not None:
             raise problem("has no meaning with `type: categorical`; remove it", ranged)
         return self
 
     @property
-    def given(self) -> list[str]:
-        """The keys that the file gives; null counts for `value` alone, which it pins."""
+    def keys(self) -> list[str]:
+        """The keys present in the file; null only counts for `value`, which it pins."""
         return [
             key
             for key in type(self).model_fields
@@ -244,52 +244,54 @@ class Sampler(_Section):
     startup_trials: Whole = Field(default=10, ge=0, description="Random trials before the model.")
     default_first: bool = Field(
         default=True,
-        description="tpe, gp: begin with the family's default configuration, where it has one.",
+        description="tpe, gp: start with the family's default configuration, if it has one.",
     )
 
     repeat: Flag = Field(
         default=False,
-        description="Go on when all configurations of a small space were tried, and repeat them; "
-        "by default the study ends then.",
+        description="Repeat configurations once all of a small space were tried; "
+        "by default the study ends.",
     )
 
     @property
     def learns(self) -> bool:
-        """Whether it draws near what was good."""
+        """Whether it learns from earlier trials."""
         return SAMPLERS[self.name].learns
 
     @model_validator(mode="before")
     @classmethod
-    def _shorthand(cls, given: Any) -> Any:
-        return {"name": given} if isinstance(given, str) else given
+    def _shorthand(cls, section: Any) -> Any:
+        return {"name": section} if isinstance(section, str) else section
 
 
 class Pruner(_Section):
     """When a trial is ended early."""
 
     name: Literal["rungs", "median", "none"] = "rungs"
-    min_epochs: Whole = Field(default=1, ge=1, description="No trial is pruned before.")
+    min_epochs: Whole = Field(default=1, ge=1, description="No trial is pruned before this epoch.")
     reduction: Whole = Field(
-        default=3, ge=2, le=100, description="rungs: the best 1/reduction of each rung go on."
+        default=3, ge=2, le=100, description="rungs: the best 1/reduction of each rung continue."
     )
     startup_trials: Whole = Field(
-        default=5, ge=1, description="Trials that must have reached an epoch before it decides."
+        default=5,
+        ge=1,
+        description="Trials that must have reached an epoch before any is pruned there.",
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _shorthand(cls, given: Any) -> Any:
-        return {"name": given} if isinstance(given, str) else given
+    def _shorthand(cls, section: Any) -> Any:
+        return {"name": section} if isinstance(section, str) else section
 
 
 class Training(_Section):
-    """What holds for every trial and is not searched."""
+    """Settings of every trial that are not searched."""
 
     early_stop: Annotated[Whole, Field(ge=1)] | None = Field(
-        default=None, description="End a trial after so many epochs without improvement."
+        default=None, description="End a trial after this many epochs without improvement."
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="auto: bfloat16 where the device gains from it, else float32."
+        default="auto", description="auto: bfloat16 where the device benefits, else float32."
     )
     seed: Annotated[Whole, Field(ge=0, le=2**31 - 1)] | None = Field(
         default=None,
@@ -299,45 +301,47 @@ class Training(_Section):
 
 
 class Resources(_Section):
-    """What one trial may use."""
+    """The resources of trials and workers."""
 
     workers: Annotated[Whole, Field(ge=1, le=MAX_EXECUTORS)] | None = Field(
-        default=None, description="Executors that `tuner run` starts; by default by cores."
+        default=None,
+        description="Executors that `tuner run` starts; by default chosen by the number of cores.",
     )
     threads: Annotated[Whole, Field(ge=1, le=MAX_THREADS)] | None = Field(
-        default=None, description="CPU threads of a trial; by default cores / executors."
+        default=None, description="CPU threads per trial; by default cores / executors."
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     per_gpu: Literal["auto"] | Annotated[Whole, Field(ge=1, le=16)] = Field(
         default=1,
-        description="Trials at once on a GPU; auto: as many as its memory holds, by what earlier "
-        "trials have taken.",
+        description="Concurrent trials per GPU; auto: as many as fit in its memory, by "
+        "what earlier trials have taken.",
     )
     memory: Annotated[Real, Field(gt=0)] | None = Field(
         default=None,
-        description="GiB of memory that a trial may use; pretrained checkpoints that need more "
-        "are left out. By default 80 % of the machine's, divided among the executors.",
+        description="GiB of memory per trial; pretrained checkpoints that need more "
+        "are left out. By default 80 % of the machine's memory, divided among the executors.",
     )
     epoch_seconds: Annotated[Real, Field(gt=0)] | None = Field(
         default=None,
-        description="Seconds that an epoch may take; pretrained checkpoints that need more are "
-        "left out.",
+        description="Seconds per epoch; pretrained checkpoints that need more are left out.",
     )
     max_attempts: Whole = Field(
-        default=3, ge=1, description="How often a trial whose worker died is tried in all."
+        default=3,
+        ge=1,
+        description="How many times a trial is attempted in total if its worker dies.",
     )
     timeout_seconds: Annotated[Real, Field(gt=0)] | None = Field(
-        default=None, description="Seconds that an attempt may take; then the trial has failed."
+        default=None, description="Seconds per attempt, after which the trial fails."
     )
     silence_seconds: Annotated[Real, Field(gt=0)] | None = Field(
         default=3600.0,
-        description="Seconds without a report after which the trial has failed.",
+        description="Seconds without a report after which the trial fails.",
     )
     priority: Annotated[Whole, Field(ge=-1_000, le=1_000)] = Field(
         default=0, description="Workers serve studies of a higher priority first."
     )
     max_concurrent: Annotated[Whole, Field(ge=1, le=2**31 - 1)] | None = Field(
-        default=None, description="Trials that run at once, on all machines."
+        default=None, description="Maximum concurrent trials on all machines."
     )
     labels: dict[Label, Label] = Field(
         default={}, description="Only workers with these labels serve the study."
@@ -345,15 +349,15 @@ class Resources(_Section):
 
 
 class Confirm(_Section):
-    """How the leading configurations are trained again with fresh seeds, which decides."""
+    """How the leading configurations are retrained with fresh seeds, which picks the winner."""
 
     top: Annotated[Whole, Field(ge=1, le=1_000)] = Field(
-        default=5, description="So many of the best are trained again."
+        default=5, description="How many of the best configurations to retrain."
     )
     seeds: Annotated[Whole, Field(ge=2, le=1_000)] = Field(
         default=5,
-        description="Trainings of each at most, all with the same seeds; with fewer than three "
-        "nothing is told apart.",
+        description="Maximum trainings per configuration, all with the same seeds; with fewer than "
+        "three, no differences can be shown.",
     )
     margin: Annotated[Real, Field(ge=0)] | None = Field(
         default=None,
@@ -378,7 +382,7 @@ class StudySpec(_Section):
         description="Family `command`: its words; `{name}` is a parameter, `{arguments}` are all.",
     )
     folder: FilePath | None = Field(
-        default=None, description="Where own code lies and runs; by default the file's folder."
+        default=None, description="Where user code lies and runs; by default the file's folder."
     )
     data: DataSpec | None = Field(default=None, validate_default=True)
     objective: Objective = Objective()
@@ -404,23 +408,23 @@ class StudySpec(_Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _empty(cls, given: Any) -> Any:
-        """A section whose lines are all commented out is as good as none."""
-        if isinstance(given, Mapping):
-            return {k: v for k, v in given.items() if v is not None or k not in cls.model_fields}
-        return given
+    def _empty(cls, sections: Any) -> Any:
+        """Treat a section whose lines are all commented out as missing."""
+        if isinstance(sections, Mapping):
+            return {k: v for k, v in sections.items() if v is not None or k not in cls.model_fields}
+        return sections
 
     @field_validator("function", "command", "folder", "data")
     @classmethod
-    def _as_the_family_needs(cls, given: Any, info: ValidationInfo) -> Any:
-        """Own code is given instead of data: it reads its own."""
+    def _as_the_family_needs(cls, section: Any, info: ValidationInfo) -> Any:
+        """Require user code or data, as the family needs; user code reads its own data."""
         family = info.data.get("family")
-        if family is None:  # that is said already
-            return given
+        if family is None:  # reported already
+            return section
         name = str(info.field_name)
         needed = family == name or (name == "data" and family not in OWN)
-        if given is None and needed:
+        if section is None and needed:
             raise problem("is missing")
-        if given is not None and not needed and not (name == "folder" and family in OWN):
+        if section is not None and not needed and not (name == "folder" and family in OWN):
             raise problem(f"has no meaning with `family: {family}`; remove it")
-        return given
+        return section

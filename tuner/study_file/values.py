@@ -14,76 +14,76 @@ from pydantic import BeforeValidator, ValidatorFunctionWrapHandler, WrapValidato
 from tuner.study_file.messages import a, decimal_comma, problem
 from tuner.trials import ParamValue
 
-MOST = 2**63 - 1  # of whole numbers, as of the database's
+MOST = 2**63 - 1  # of whole numbers, as in the database
 
 
-def _bounded(given: Any) -> Any:
-    """Refuse a whole number that neither the database nor a float may be able to hold."""
-    if isinstance(given, int) and not -MOST <= given <= MOST:
+def _bounded(value: Any) -> Any:
+    """Refuse whole numbers that the database cannot hold."""
+    if isinstance(value, int) and not -MOST <= value <= MOST:
         raise problem(f"must be a number of at most {len(str(MOST))} digits, is longer")
-    return given
+    return value
 
 
-def _whole(given: Any) -> Any:
-    if isinstance(given, float) and given.is_integer():  # 1e3 is how people write 1000
-        given = int(given)
-    _bounded(given)
-    if isinstance(given, bool) or not isinstance(given, int):
-        raise problem(f"must be a whole number, is {a(given)}{decimal_comma(given)}")
-    return given
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():  # 1e3 is how people write 1000
+        value = int(value)
+    _bounded(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise problem(f"must be a whole number, is {a(value)}{decimal_comma(value)}")
+    return value
 
 
-def _finite(given: Any) -> Any:
-    if isinstance(given, bool) or not isinstance(given, int | float):
-        raise problem(f"must be a number, is {a(given)}{decimal_comma(given)}")
-    _bounded(given)
-    if not math.isfinite(given):
-        raise problem(f"must be a finite number, is {a(given)}")
-    return given
+def _finite(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise problem(f"must be a number, is {a(value)}{decimal_comma(value)}")
+    _bounded(value)
+    if not math.isfinite(value):
+        raise problem(f"must be a finite number, is {a(value)}")
+    return value
 
 
-def _flag(given: Any) -> Any:
-    if not isinstance(given, bool):
-        raise problem(f"must be true or false, is {a(given)}")
-    return given
+def _flag(value: Any) -> Any:
+    if not isinstance(value, bool):
+        raise problem(f"must be true or false, is {a(value)}")
+    return value
 
 
-def _value(given: Any, _: ValidatorFunctionWrapHandler) -> Any:
-    if isinstance(given, float):
-        return _finite(given)
-    if given is not None and not isinstance(given, bool | int | str):
-        raise problem(f"must be a single value (a number, text, true or false), is {a(given)}")
-    return _bounded(given)
+def _value(value: Any, _: ValidatorFunctionWrapHandler) -> Any:
+    if isinstance(value, float):
+        return _finite(value)
+    if value is not None and not isinstance(value, bool | int | str):
+        raise problem(f"must be a single value (a number, text, true or false), is {a(value)}")
+    return _bounded(value)
 
 
-def _number(given: Any, _: ValidatorFunctionWrapHandler) -> Any:
-    return _finite(given)
+def _number(value: Any, _: ValidatorFunctionWrapHandler) -> Any:
+    return _finite(value)
 
 
-def label(given: Any) -> str:
-    """A label's key or value as text; an error if it is none."""
-    _bounded(given)
-    if isinstance(given, int) and not isinstance(given, bool):  # zone: 1
-        given = str(given)
-    if not isinstance(given, str) or not _LABEL.fullmatch(given):
+def label(value: Any) -> str:
+    """Return a label's key or value as text; refuse anything else."""
+    _bounded(value)
+    if isinstance(value, int) and not isinstance(value, bool):  # zone: 1
+        value = str(value)
+    if not isinstance(value, str) or not _LABEL.fullmatch(value):
         raise problem(
-            f"must be a label: letters, digits, `.`, `_` and `-`, at most 63; is {a(given)}"
+            f"must be a label: letters, digits, `.`, `_` and `-`, at most 63; is {a(value)}"
         )
-    return given
+    return value
 
 
-def some(given: tuple[ParamValue, ...]) -> tuple[ParamValue, ...]:
-    """Refuse an empty list of values; returns the list."""
-    if not given:
+def some(value: tuple[ParamValue, ...]) -> tuple[ParamValue, ...]:
+    """Return the values; refuse an empty list."""
+    if not value:
         raise problem("must have at least one value")
-    return given
+    return value
 
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 class NamesFile:
-    """Marks what names a file or a folder of the machine (`study_file/paths.py`)."""
+    """Marks fields that name a file or folder of the machine (`study_file/paths.py`)."""
 
 
 FilePath = Annotated[Path, NamesFile()]
@@ -91,11 +91,11 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Real = Annotated[float, BeforeValidator(_finite)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Label = Annotated[str, BeforeValidator(label)]
-# the union's own validation is skipped: its type is there for the JSON schema
+# skips the union's own validation: the type is there for the JSON schema
 Value = Annotated[ParamValue, WrapValidator(_value)]
 Number = Annotated[int | float, WrapValidator(_number)]
 
 
-def one_or_several(given: Any) -> Any:
-    """A single value as a list of one, for fields that take either."""
-    return given if given is None or isinstance(given, list | tuple) else (given,)
+def one_or_several(value: Any) -> Any:
+    """Wrap a single value in a tuple, for fields that accept one or several."""
+    return value if value is None or isinstance(value, list | tuple) else (value,)

@@ -58,7 +58,7 @@ def located(spec: StudySpec, folder: Path) -> StudySpec:
     search = dict(spec.search)
     if "checkpoint" in search:
         given = search["checkpoint"]
-        changes = {key: one(getattr(given, key)) for key in given.given}
+        changes = {key: one(getattr(given, key)) for key in given.keys}
         search["checkpoint"] = given.model_copy(update=changes)
     return spec.model_copy(
         update={
