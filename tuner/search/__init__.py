@@ -4,6 +4,6 @@ import optuna
 
 from tuner import logs
 
-if logs.is_own_process():  # what it logs is no news to whoever runs a study
+if logs.is_own_process():  # what Optuna logs is of no interest to users of tuner's own processes
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     optuna.logging.disable_default_handler()

@@ -1,4 +1,4 @@
-"""The configurations of a small space, one by one: what is left to try, and when nothing is."""
+"""The configurations of a small space, counted: what is left to try, and when nothing is."""
 
 from collections.abc import Iterable, Mapping
 
@@ -15,7 +15,7 @@ Params = dict[str, ParamValue]
 
 
 def searched(space: Space) -> dict[str, BaseDistribution]:
-    """The distributions of a space's parameters without the pinned ones."""
+    """Return the distributions of a space's searched parameters."""
     return {
         name: distribution(parameter)
         for name, parameter in space.parameters.items()
@@ -24,10 +24,10 @@ def searched(space: Space) -> dict[str, BaseDistribution]:
 
 
 class Cells:
-    """Every configuration that a space allows, if these are `MAX_CELLS` at most."""
+    """All configurations that a space allows, if there are at most `MAX_CELLS`."""
 
     def __init__(self, configurations: Iterable[Params], tried: Tried) -> None:
-        """`tried` is kept up to date by somebody else."""
+        """`tried` is kept up to date by its owner."""
         self._tried = tried
         self._configurations = list(configurations)
         self._keys: list[Key | None] = [tried.key(params) for params in self._configurations]
@@ -36,7 +36,7 @@ class Cells:
     def of(
         cls, space: Space, distributions: Mapping[str, BaseDistribution], tried: Tried
     ) -> "Cells | None":
-        """Those of a space; None for a large one."""
+        """Count the configurations of a space; None for a large one."""
         cells = space.cells(MAX_CELLS)
         if cells is None:
             return None
@@ -46,7 +46,7 @@ class Cells:
         )
 
     def untried(self, fixed: Mapping[str, ParamValue]) -> list[Params]:
-        """What is left of those that hold the `fixed` values."""
+        """Return the untried configurations with these `fixed` values."""
         return [
             params
             for params, key in zip(self._configurations, self._keys, strict=True)
@@ -55,7 +55,7 @@ class Cells:
 
     @property
     def used_up(self) -> str | None:
-        """Why a study of them is over that repeats none; None while one is left."""
+        """Why a study that repeats no configuration is over; None while one is left."""
         if any(key not in self._tried for key in self._keys):
             return None
         if len(self._keys) == 1:
@@ -64,7 +64,7 @@ class Cells:
 
 
 def used_up_by(trials: Iterable[Trial], space: Space) -> str | None:
-    """Why a study with these trials is over that repeats none; None while one is left."""
+    """Return why a study with these trials that repeats none is over; None while one is left."""
     distributions = searched(space)
     tried = Tried(distributions)
     cells = Cells.of(space, distributions, tried)

@@ -1,11 +1,11 @@
 """One study's search in one worker: what it knows, what it claims next, what it prunes.
 
 A claim draws parameters from what is known, then reserves the budget unit and inserts the trial
-with them in one statement. If somebody else claimed in between, the trial's number is another one
-than the draw was made for; it is then drawn again with the right seed and the newly known trials.
+with them in one statement. If another worker claimed in between, the trial's number is not the
+one that the draw was made for; it is drawn again with the right seed and the newly known trials.
 
-What other workers do is read along with this worker's own reports and finishes, in the same round
-trip: a trial costs one statement for its claim, one for reports that go together and one for its
+The work of other workers is read along with this worker's own reports and finishes, in the same
+round trip: a trial costs one statement for its claim, one per batch of reports and one for its
 finish.
 """
 
@@ -34,9 +34,9 @@ from tuner.search.sampler import Proposer
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import NO_LABELS, Cause, ParamValue, Report, Study, TrialState
 
-FRESH = 0.1  # seconds that what is known of other workers may be old when something is written
+FRESH = 0.1  # seconds: maximum age of what is known of other workers when something is written
 SHARE = 0.02  # of a worker's time that reading may take: many workers share few processors
-STALE = 2.0  # seconds after which it is read however long that takes
+STALE = 2.0  # seconds after which it is read, however long that takes
 CLAIM_RETRIES = 3
 CLAIM_BACKOFF = 0.5  # seconds, doubled at each retry
 
@@ -77,7 +77,7 @@ class Search:
         )
         self._pruner = pruners.make(spec.pruner, study.direction)
         self._ending = Ending(spec.budget, study.direction)
-        # each of the watchers hears of every trial of every worker
+        # each watcher is told of every trial of every worker
         if spec.pruner.name != "none":
             self._history.watch(_Observer(self._pruner))
         if self._ending.is_possible:
@@ -88,12 +88,12 @@ class Search:
         self._patience = 0.0  # seconds until it is read again, if that is more than `FRESH`
 
     def refresh(self) -> None:
-        """Learn what other workers have done since the last time."""
+        """Read what other workers have done since the last time."""
         with self._database.statement() as connection, self._reading():
             self._history.refresh(connection)
 
     def refresh_if_old(self) -> None:
-        """`refresh`, unless that was done or came with a write just now."""
+        """`refresh`, unless that just happened or came with a write."""
         if self._is_old():
             self.refresh()
 
@@ -108,9 +108,9 @@ class Search:
         self._patience = min((self._known_at - began) / SHARE, STALE)
 
     def params(self, numbers: Sequence[int]) -> dict[int, Mapping[str, ParamValue]]:
-        """Number → parameters, pinned ones included, of those of these trials that are known."""
-        found = self._history.select(numbers)
-        return {trial.number: self._proposer.complete(trial.params) for trial in found}
+        """Return number → parameters, pinned ones included, of the known ones of these trials."""
+        selected = self._history.select(numbers)
+        return {trial.number: self._proposer.complete(trial.params) for trial in selected}
 
     # One trial's way
 
@@ -120,7 +120,7 @@ class Search:
         """Take the next trial; None when the study gives none. `lease` is in seconds."""
         if self._proposer.is_small:
             return self._claim_in_turn(worker_id, lease, labels)
-        if self._proposer.reads_history or self._patience <= FRESH:  # else a guess will do
+        if self._proposer.reads_history or self._patience <= FRESH:  # otherwise a guess will do
             self.refresh_if_old()
         expected = self._history.next_number
         params = self._proposer.propose(expected)
@@ -129,12 +129,12 @@ class Search:
             return None
         if claimed.resumed and claimed.params:
             assert claimed.space_id is not None
-            known = self._history.get(claimed.number)
-            if known is None or not known.params:
-                self.refresh()  # it was enqueued, drawn or interrupted just now
-            known = self._history.get(claimed.number)
-            assert known is not None
-            params = dict(known.params)
+            stored = self._history.get(claimed.number)
+            if stored is None or not stored.params:
+                self.refresh()  # enqueued, drawn or interrupted just now
+            stored = self._history.get(claimed.number)
+            assert stored is not None
+            params = dict(stored.params)
         elif claimed.resumed or claimed.number != expected:
             if self._proposer.reads_history:
                 self.refresh()
@@ -151,15 +151,15 @@ class Search:
     ) -> ClaimedTrial | None:
         """Claim of a small space, of which no two workers may draw the same configuration.
 
-        Who claims knows all that was claimed before, and nobody claims meanwhile. The draw, which
-        may take a model's time, is made before that, and again only if somebody was faster.
+        The claimer knows all earlier claims, and no one else claims meanwhile. The draw, which may
+        take a model's time, is made before that, and repeated only if another worker was faster.
         """
         self.refresh_if_old()
         expected = self._history.next_number
-        drawn: Mapping[str, ParamValue] | None = None
+        proposal: Mapping[str, ParamValue] | None = None
         if self.used_up is None:
-            drawn = self._proposer.propose(expected)
-            self._space_id(drawn)  # stored now: it would be undone with a transaction that fails
+            proposal = self._proposer.propose(expected)
+            self._space_id(proposal)  # now: a failed transaction would undo it
         key = uuid.uuid4()
         self._sent_at = time.monotonic()
 
@@ -172,7 +172,7 @@ class Search:
                     connection, self.study.id, worker_id=worker_id, key=key
                 )
                 if not claimed:
-                    params = self._untried(drawn, expected)
+                    params = self._untried(proposal, expected)
                     claimed = claims.claim(
                         connection,
                         self.study.id,
@@ -193,14 +193,14 @@ class Search:
                         stored = self._internal(params)
                         claims.set_params(connection, claimed, space_id=space_id, params=stored)
                         return claimed, params
-                known = self._history.get(claimed.number)
-                assert known is not None
-                return claimed, known.params
+                stored_trial = self._history.get(claimed.number)
+                assert stored_trial is not None
+                return claimed, stored_trial.params
 
-        found = self._retried(claim)
-        if found is None:
+        result = self._retried(claim)
+        if result is None:
             return None
-        claimed, params = found
+        claimed, params = result
         if not (claimed.resumed and claimed.params):  # known before it is read back
             state, space = TrialState.RUNNING, self._proposer.distributions(params)
             row = new_row(claimed.id, claimed.number, state, self._internal(params))
@@ -209,23 +209,23 @@ class Search:
 
     @property
     def used_up(self) -> str | None:
-        """Why nothing is left to draw, as far as is known; None while something is."""
+        """Why nothing is left to draw, as far as is known; None while something is left."""
         return None if self.spec.sampler.repeat else self._proposer.used_up
 
     def _untried(
-        self, drawn: Mapping[str, ParamValue] | None, expected: int
+        self, proposal: Mapping[str, ParamValue] | None, expected: int
     ) -> Mapping[str, ParamValue] | None:
-        """What was `drawn` for trial `expected`, or another configuration if that was tried."""
+        """Return the `proposal` for trial `expected`, or a new one if it was tried meanwhile."""
         if self.used_up is not None:
             return None
         number = self._history.next_number
-        is_repetition = self._proposer.used_up is not None  # that was asked for
+        is_repetition = self._proposer.used_up is not None  # as the study asks
         if (
-            drawn is not None
+            proposal is not None
             and number == expected
-            and (is_repetition or not self._proposer.is_tried(drawn))
+            and (is_repetition or not self._proposer.is_tried(proposal))
         ):
-            return drawn
+            return proposal
         return self._proposer.propose(number)
 
     def report(
@@ -274,14 +274,14 @@ class Search:
             user_attrs=user_attrs,
             execute=self._execution(),
         )
-        known = self._history.record(trial.number)
-        if known is not None and state is not TrialState.PRUNED:  # that needs its reports as well
-            row = known.row._replace(
+        record = self._history.record(trial.number)
+        if record is not None and state is not TrialState.PRUNED:  # that needs its reports as well
+            row = record.row._replace(
                 state=state,
                 values=None if values is None else list(values),
-                finished_at=datetime.now(UTC),  # nearly; the database's clock is read back
+                finished_at=datetime.now(UTC),  # approximate; the database's clock is read back
             )
-            self._history.add(row, known.space)
+            self._history.add(row, record.space)
 
     def should_prune(self, trial: ClaimedTrial, report: Report) -> bool:
         """Take note of a report of this worker's own trial; whether to prune the trial now."""
@@ -289,7 +289,7 @@ class Search:
         return self._pruner.should_prune(trial.number, report.step, report.value)
 
     def reason_to_end(self) -> str | None:
-        """Why the study is over before its budget is used; else None."""
+        """Return why the study is over before its budget is used; None if it is not."""
         if self._ending.is_possible:
             self.refresh_if_old()
         return self._ending.reason()
@@ -313,14 +313,14 @@ class Search:
     ) -> Claim | None:
         key = uuid.uuid4()
         space_id = self._space_id(params)
-        self._sent_at = time.monotonic()  # not of a repetition: what the first has claimed counts
+        self._sent_at = time.monotonic()  # not reset by a retry: the first claim counts
 
         def insert(*, is_repeated: bool) -> Claim | None:
             with self._database.statement() as connection:
-                found = is_repeated and claims.find_claim(
+                claimed = is_repeated and claims.find_claim(
                     connection, self.study.id, worker_id=worker_id, key=key
                 )
-                return found or claims.claim(
+                return claimed or claims.claim(
                     connection,
                     self.study.id,
                     worker_id=worker_id,
@@ -349,10 +349,10 @@ class Search:
         return internal(params, self._proposer.distributions(params))
 
     def _ensure(self, connection: Connection, params: Mapping[str, ParamValue]) -> int:
-        """The space's id in a transaction: one that is stored there may be undone with it."""
-        known = self._space_ids.get(tuple(params))
-        if known is not None:
-            return known
+        """Return the space's id within a transaction, which may be rolled back with it."""
+        space_id = self._space_ids.get(tuple(params))
+        if space_id is not None:
+            return space_id
         distributions = as_json(self._proposer.distributions(params))
         return spaces.ensure(connection, self.study.id, distributions)
 
@@ -380,7 +380,7 @@ class Search:
 
 
 class _Observer:
-    """Tells a pruner of the trials that are read."""
+    """Tells a pruner about the trials that are read."""
 
     def __init__(self, pruner: pruners.NoPruner) -> None:
         self._pruner = pruner
@@ -394,11 +394,11 @@ class _Observer:
                 self._seen.pop(number, None)
 
     def note(self, record: Record) -> None:
-        """Take note of a trial's reports that are new, and of its end."""
+        """Take note of a trial's new reports and of its end."""
         row = record.row
         # a later attempt may report a step again
-        seen = self._seen.pop(row.number, 0) if row.attempt == 1 else 0
-        new = zip((row.steps or [])[seen:], (row.report_values or [])[seen:], strict=True)
+        observed = self._seen.pop(row.number, 0) if row.attempt == 1 else 0
+        new = zip((row.steps or [])[observed:], (row.report_values or [])[observed:], strict=True)
         if row.state == TrialState.COMPLETE:
             self._pruner.complete(row.number, new)
             return

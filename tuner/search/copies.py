@@ -1,7 +1,7 @@
-"""Trials on their way between Optuna's storages and ours: what each side stores of them.
+"""Trials copied between Optuna's storages and ours: what each side stores of them.
 
-A copy has no running trials: nobody would ever end them, and samplers keep away from where they
-are. They are failed in the copy, with their parameters and reports, and can be queued again.
+A copy has no running trials: no process would ever end them, and samplers avoid their surroundings.
+In the copy they have failed, with their parameters and reports, and can be queued again.
 """
 
 import json
@@ -34,9 +34,9 @@ WAS_RUNNING = "it was running when the study was copied"
 def new_trials(
     trials: Iterable[OptunaTrial], now: datetime, *, objectives: int, count: int
 ) -> Iterator[NewTrial]:
-    """Optuna's trials as the database stores them; those that run end at `now`.
+    """Convert Optuna's trials to stored rows; running ones end at `now`.
 
-    BadInputError where one of them is damaged: what is stored here can be shown and searched with.
+    BadInputError if one of them is damaged: what is stored here can be shown and searched with.
     """
     numbers: set[int] = set()
     sets: dict[tuple[tuple[str, str], ...], StoredSpace] = {}
@@ -83,12 +83,12 @@ def new_trials(
 
 def _current(distribution: str) -> dict[str, Any]:
     """A distribution's JSON as this version of Optuna writes it."""
-    found: dict[str, Any] = json.loads(distribution_to_json(json_to_distribution(distribution)))
-    return found
+    current: dict[str, Any] = json.loads(distribution_to_json(json_to_distribution(distribution)))
+    return current
 
 
 def _reason(attrs: Mapping[str, Any]) -> tuple[Cause | None, str | None, Mapping[str, Any]]:
-    """Cause, message and the other attributes of a trial that was exported from tuner."""
+    """Return cause, message and the other attributes of a trial that was exported from tuner."""
     others = {key: value for key, value in attrs.items() if key not in (CAUSE, MESSAGE)}
     cause, message = attrs.get(CAUSE), attrs.get(MESSAGE)
     is_ours = cause in (None, *Cause) and isinstance(message, str | None)
@@ -100,7 +100,7 @@ def _reason(attrs: Mapping[str, Any]) -> tuple[Cause | None, str | None, Mapping
 def template(
     row: TrialRow, distributions: Mapping[str, BaseDistribution], now: datetime
 ) -> FrozenTrial:
-    """A stored trial as Optuna is to store it; one that runs ends at `now`."""
+    """Convert a stored trial to Optuna's form; a running one ends at `now`."""
     if row.state == TrialState.RUNNING:
         row = row._replace(
             state=TrialState.FAILED, cause=Cause.LOST, message=WAS_RUNNING, finished_at=now

@@ -41,7 +41,7 @@ def distribution(
         return CategoricalDistribution(parameter.choices)
     low, high, log = parameter.low, parameter.high, parameter.log
     with warnings.catch_warnings():
-        # that a range does not end on a step is a usual thing to write
+        # a range that does not end on a step is common
         warnings.simplefilter("ignore")
         if isinstance(parameter, FloatParameter):
             return FloatDistribution(low, high, log=log, step=parameter.step)

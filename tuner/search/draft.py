@@ -1,8 +1,8 @@
 """Sampling before anything is written: Optuna draws a trial's parameters against a storage that
 reads this process's history and keeps the trial being drawn in memory.
 
-So the claim can insert the trial together with its parameters in one statement, and a draw that is
-refused (forbidden, seen before) costs no query.
+So the claim can insert the trial together with its parameters in one statement, and a refused draw
+(forbidden, tried before) costs no query.
 """
 
 import copy
@@ -35,7 +35,7 @@ class DraftStorage(BaseStorage):
     def __init__(
         self, history: History, directions: Sequence[Direction], sample: Sample | None = None
     ) -> None:
-        """`sample` limits what is shown of a long history."""
+        """`sample` limits what the sampler sees of a long history."""
         self._history = history
         self._sample = sample
         self._directions = [optuna_direction(d) for d in directions]
@@ -43,7 +43,7 @@ class DraftStorage(BaseStorage):
         self._attrs: dict[str, Any] = {}
 
     def begin(self, number: int, fixed_params: Mapping[str, Any]) -> int:
-        """Start a draft of the trial `number`, of which some parameters may be given."""
+        """Start a draft of trial `number`, some of whose parameters may be fixed."""
         self._draft = FrozenTrial(
             trial_id=_DRAFT_ID,
             number=number,
@@ -88,16 +88,16 @@ class DraftStorage(BaseStorage):
         deepcopy: bool = True,
         states: Container[OptunaState] | None = None,
     ) -> list[FrozenTrial]:
-        # samplers ask without deepcopy; what they get they do not change
+        # samplers ask without deepcopy and do not modify what they get
         sample = self._sample
         if sample is None:
-            known = list(self._history.trials)
+            trials = list(self._history.trials)
         else:
-            known = [
+            trials = [
                 _infeasible(trial) if trial.number in sample.infeasible else trial
                 for trial in self._history.select(sample.numbers())
             ]
-        return known if states is None else [t for t in known if t.state in states]
+        return trials if states is None else [t for t in trials if t.state in states]
 
     def set_trial_param(
         self,
@@ -148,14 +148,14 @@ class DraftStorage(BaseStorage):
 
 
 def _infeasible(trial: FrozenTrial) -> FrozenTrial:
-    """A trial that no device has the memory for, as samplers look at it and keep away.
+    """Show a trial that no device has memory for in a form that makes samplers avoid it.
 
-    They skip failed trials, so it is pruned to them, and violates a constraint.
+    Samplers skip failed trials, so it appears pruned and violates a constraint.
     """
-    shown = copy.copy(trial)
-    shown.state = OptunaState.PRUNED
-    shown.system_attrs = {INFEASIBLE: 1.0}
-    return shown
+    infeasible = copy.copy(trial)
+    infeasible.state = OptunaState.PRUNED
+    infeasible.system_attrs = {INFEASIBLE: 1.0}
+    return infeasible
 
 
 def study(storage: DraftStorage, sampler: BaseSampler) -> optuna.Study:

@@ -1,4 +1,4 @@
-"""What a parameter explains of the differences between trials, and what luck alone would.
+"""How much a parameter explains of the differences between trials, and how much chance would.
 
 A variance-component model: results are the sum of functions of the parameters, of pairs of them,
 and noise. The function of each is a Gaussian process over ranks. A score test (Wu et al., AJHG
@@ -108,16 +108,16 @@ class _Model:
         self._kernels = np.array(kernels)
         self._total = self._kernels.sum(axis=0)
         self._y = y
-        every = range(len(kernels))
-        parts = [*(self._alone(every)), *(self._paired(every, self._total)), np.eye(len(y))]
-        variances = _fitted(np.array(parts), y, FIRST_STEPS)
+        indices = range(len(kernels))
+        parts = [*(self._single(indices)), *(self._pairs(indices, self._total)), np.eye(len(y))]
+        variances = _fit_variances(np.array(parts), y, FIRST_STEPS)
         matters = variances[: len(kernels)] + variances[len(kernels) : -1]
-        self._most = sorted(every, key=lambda k: -matters[k])[:MOST]
+        self._most = sorted(indices, key=lambda k: -matters[k])[:MOST]
 
-    def _alone(self, which: Sequence[int]) -> list[Array]:
+    def _single(self, which: Sequence[int]) -> list[Array]:
         return [_scaled(self._kernels[k]) for k in which]
 
-    def _paired(self, which: Sequence[int], total: Array) -> list[Array]:
+    def _pairs(self, which: Sequence[int], total: Array) -> list[Array]:
         return [_scaled(self._kernels[k] * (total - self._kernels[k])) for k in which]
 
     def effect(self, k: int) -> Effect:
@@ -125,11 +125,11 @@ class _Model:
         most = [other for other in self._most if other != k]
         rest = [other for other in range(len(self._kernels)) if other not in (k, *most)]
         without = self._total - self._kernels[k]
-        parts = [*self._alone(most), *self._paired(most, without), np.eye(len(self._y))]
+        parts = [*self._single(most), *self._pairs(most, without), np.eye(len(self._y))]
         if rest:
             parts.append(_scaled(self._kernels[rest].sum(axis=0)))
         others = np.array(parts)
-        variances = _fitted(others, self._y, STEPS)
+        variances = _fit_variances(others, self._y, STEPS)
         own = self._kernels[k]
         paired = own * self._kernels[most].mean(axis=0) if most else 0.0
         projection = _projection(others, variances)
@@ -152,16 +152,16 @@ def _projection(parts: Array, variances: Array) -> Array:
     return out
 
 
-def _fitted(parts: Array, y: Array, steps: int) -> Array:
+def _fit_variances(parts: Array, y: Array, steps: int) -> Array:
     """Restricted maximum likelihood by minorization (Zhou et al., JCGS 2019)."""
     variances: Array = np.full(len(parts), 1.0 / len(parts))
     flat = parts.reshape(len(parts), -1)
     for _ in range(steps):
         projection = _projection(parts, variances)
         residual = projection @ y
-        wanted = np.maximum(flat @ np.outer(residual, residual).ravel(), 0.0)
+        target = np.maximum(flat @ np.outer(residual, residual).ravel(), 0.0)
         has = np.maximum(flat @ projection.ravel(), 1e-300)
-        variances = np.maximum(variances * np.sqrt(wanted / has), FLOOR)
+        variances = np.maximum(variances * np.sqrt(target / has), FLOOR)
     return variances
 
 

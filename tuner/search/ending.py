@@ -1,5 +1,6 @@
-"""Why a study is over before its budget is used: its target is reached, or its patience is at an
-end. Kept as trials finish.
+"""Why a study ends before its budget is used: its target is reached or its patience is exhausted.
+
+Updated as trials finish.
 """
 
 import math
@@ -78,7 +79,7 @@ class Ending:
             self._best = score, number, time
 
     def reason(self) -> str | None:
-        """Why the study is over, as far as is known; else None."""
+        """Return why the study is over, as far as is known; None if it is not."""
         if self._best is None:
             return None
         score, number, time = self._best
@@ -96,7 +97,7 @@ class Ending:
 
 
 def reason_among(trials: Iterable[Trial], budget: Budget, direction: Direction) -> str | None:
-    """Why a study with these trials is over before its budget is used; else None."""
+    """Return why a study with these trials is over before its budget is used; else None."""
     ending = Ending(budget, direction)
     for trial in trials:
         ending.take(trial.number, trial.state, trial.values, trial.finished_at)

@@ -1,7 +1,7 @@
 """Copying studies between Optuna's RDB storages and tuner's database, with all that they hold.
 
-Optuna's side is written through its storage API, and that takes times as local ones without a zone:
-of the hour that a clock repeats in autumn a copy there does not know which it was.
+Optuna's side is written through its storage API, which takes local times without a zone: within the
+hour that clocks repeat in autumn, a copy there is ambiguous.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -49,15 +49,15 @@ class Copied:
     name: str  # in the copy
     trials: int
     were_running: int  # failed in the copy
-    renumbered: bool = False  # its numbers had gaps, which Optuna does not know
+    renumbered: bool = False  # its numbers had gaps, which Optuna does not support
 
 
 def import_studies(
     database: Database, url: str, *, name: str | None = None, rename: str | None = None
 ) -> list[Copied]:
-    """Copy all studies of an Optuna storage, or the one named, here: all of them or none.
+    """Copy all studies of an Optuna storage, or the one named, into tuner: all of them or none.
 
-    StudyExistsError if a name is taken; `rename` is the name to give to a single study.
+    StudyExistsError if a name is taken; `rename` renames a single study.
     """
     with (
         _opened(url, make=False) as storage,
@@ -65,17 +65,18 @@ def import_studies(
         database.transaction() as connection,
     ):
         with _refusals(url):
-            every = storage.get_all_studies()
-            if source.dialect.name != "sqlite":  # what runs there meanwhile is not seen by halves
+            summaries = storage.get_all_studies()
+            # a consistent view of studies that are running meanwhile
+            if source.dialect.name != "sqlite":
                 source.execution_options(isolation_level="REPEATABLE READ")
-        found = [study for study in every if name in (None, study.study_name)]
-        _check_choice(found, name, rename)
-        taken = {study.name for study in studies.list_all(connection)}
-        for study in found:
-            _check_free(rename or study.study_name, taken, study.study_name)
+        matching = [study for study in summaries if name in (None, study.study_name)]
+        _check_choice(matching, name, rename)
+        existing = {study.name for study in studies.list_all(connection)}
+        for study in matching:
+            _check_free(rename or study.study_name, existing, study.study_name)
         now = bulk.clock(connection)
         copied = []
-        for study in found:
+        for study in matching:
             with _refusals(url):
                 heads = rdb_rows.heads(source, study._study_id)
             target = rename or study.study_name
@@ -101,18 +102,18 @@ def _read(
         yield from rdb_rows.trials(source, study_id, heads)
 
 
-def _check_choice(found: Sequence[FrozenStudy], name: str | None, rename: str | None) -> None:
-    if not found:
+def _check_choice(matching: Sequence[FrozenStudy], name: str | None, rename: str | None) -> None:
+    if not matching:
         what = "no studies" if name is None else f"no study named `{name}`"
         raise StudyNotFoundError(f"the source has {what}")
-    if rename is not None and len(found) > 1:
+    if rename is not None and len(matching) > 1:
         raise BadInputError(
-            f"the source has {len(found)} studies; `--as` renames one, chosen with `--study`"
+            f"the source has {len(matching)} studies; `--as` renames one, chosen with `--study`"
         )
 
 
-def _check_free(target: str, taken: Iterable[str], source: str) -> None:
-    if target in taken:
+def _check_free(target: str, existing: Iterable[str], source: str) -> None:
+    if target in existing:
         raise StudyExistsError(
             f"a study named {quoted(target)} exists already; add "
             f"`{shell.line('--study', source, '--as', 'NAME')}` to import it under another name"
@@ -147,7 +148,7 @@ def _make_study(connection: Connection, study: FrozenStudy, target: str) -> int:
 
 
 def _metrics(study: FrozenStudy) -> list[str]:
-    """The objectives' names; none where the study has none that can be stored."""
+    """Return the objectives' names; none if the study has none that can be stored."""
     names = study.system_attrs.get(METRIC_NAMES)
     if not isinstance(names, list) or len(names) != len(study.directions):
         return []
@@ -163,10 +164,10 @@ def export_study(
     rename: str | None = None,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Copied:
-    """Copy a study into an Optuna storage, whose tables are made if it has none.
+    """Copy a study into an Optuna storage, creating its tables if necessary.
 
-    Optuna writes each trial in a transaction of its own; after an error the copy is taken away
-    again. `progress` is called with how many trials of how many are written.
+    Optuna writes each trial in a transaction of its own; after an error the copy is removed
+    again. `progress` is called with the number of trials written and their total.
     """
     target = rename or study.name
     with database.statement() as connection:
@@ -184,7 +185,7 @@ def export_study(
         try:
             _fill(storage, study_id, study, trials, progress)
         except BaseException:
-            with suppress(Exception):  # the error before it is what the user must read
+            with suppress(Exception):  # the user must read the error before it
                 storage.delete_study(study_id)
             raise
     return Copied(
@@ -215,20 +216,20 @@ def _fill(
 
 
 def _templates(connection: Connection, study: Study) -> tuple[list[FrozenTrial], int]:
-    """The study's trials as Optuna is to store them, and how many of them run."""
+    """Return the study's trials in Optuna's form, and how many of them are running."""
     reader = Feed(study.id, metrics=False)
     rows = reader.poll(connection)
-    known = {id_: from_json(stored) for id_, stored in reader.spaces.items()}
+    templates = {id_: from_json(stored) for id_, stored in reader.spaces.items()}
     now = bulk.clock(connection)
     trials = [
-        template(row, {} if row.space_id is None else known[row.space_id], now) for row in rows
+        template(row, {} if row.space_id is None else templates[row.space_id], now) for row in rows
     ]
     return trials, sum(row.state == TrialState.RUNNING for row in rows)
 
 
 @contextmanager
 def _opened(url: str, *, make: bool) -> Iterator[RDBStorage]:
-    """Optuna's storage; `make` makes its tables where they are missing."""
+    """Open Optuna's storage; `make` creates its tables if they are missing."""
     usable = databases.url(url, must_exist=not make)
     try:
         storage = RDBStorage(usable, skip_table_creation=not make)
@@ -253,10 +254,10 @@ def _opened(url: str, *, make: bool) -> Iterator[RDBStorage]:
 
 @contextmanager
 def _refusals(url: str) -> Iterator[None]:
-    """What Optuna or its database refuses, as a sentence."""
+    """Turn errors of Optuna or its database into a sentence."""
     try:
         yield
-    # ValueError: distributions that Optuna holds for incompatible, texts that the driver refuses
+    # ValueError: distributions that Optuna considers incompatible, texts that the driver refuses
     except (StorageInternalError, databases.DriverError, ValueError) as error:
         raise BadInputError(f"{databases.mask(url)}: {databases.message(error)}") from error
     except _UNREADABLE as error:  # what Optuna and we take for granted is not there
@@ -267,7 +268,7 @@ def _refusals(url: str) -> Iterator[None]:
 
 @contextmanager
 def _damages(study: str) -> Iterator[None]:
-    """Name the study that has a damaged trial."""
+    """Name the study that contains a damaged trial."""
     try:
         yield
     except DamagedError as error:

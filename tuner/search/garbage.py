@@ -1,4 +1,4 @@
-"""The collector of garbage, kept from looking among many new objects."""
+"""The garbage collector, kept from scanning many new objects."""
 
 import gc
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Do not look for garbage among many new objects, of which none is: that took half the time."""
+    """Pause garbage collection while many objects are created: scanning them took half the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:

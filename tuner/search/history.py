@@ -1,9 +1,9 @@
 """One study's trials as Optuna sees them, kept up to date by reading only what changed.
 
-What follows from all trials (which configurations were tried, which are the best, when the study
-ends) is kept by watchers, who are told of each change: nothing here or there looks at the whole
-history again. Trials that have ended are kept in columns, as they are read. Optuna's records are
-made when somebody asks for them: a random search never does.
+What follows from all trials (which configurations were tried, which are best, when the study ends)
+is kept by watchers, which are told of each change, so nothing scans the whole history again. Ended
+trials are kept in columns, as they are read. Optuna's records are created on demand: a random
+search never needs any.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from tuner.trials import TrialState
 
 
 class Watcher(Protocol):
-    """Whoever keeps something that follows from all trials."""
+    """Keeps something that follows from all trials."""
 
     def load(self, finished: Columns, space: Space, reports: Reports) -> None:
         """Take note of trials that have ended, with their reports; some may be known already."""
@@ -46,7 +46,7 @@ class History:
         self._batches: list[tuple[Columns, Space, Reports]] = []  # of trials that have ended
         self._place: dict[int, int] = {}  # number → the last batch that it is in
         self._records: dict[int, Record] = {}  # of open trials, and what this process wrote itself
-        self._made: dict[int, FrozenTrial] = {}  # of trials in batches
+        self._frozen_trials: dict[int, FrozenTrial] = {}  # of trials in batches
         self._spaces: dict[tuple[tuple[str, BaseDistribution], ...], Space] = {}
         self._by_id: dict[int | None, Space] = {None: {}}
         self._next = 0
@@ -54,7 +54,7 @@ class History:
         self._all: dict[int, FrozenTrial] | None = None
 
     def watch(self, watcher: Watcher) -> None:
-        """Tell `watcher` of all trials that are known and of each change to come."""
+        """Tell `watcher` about all known trials and each change to come."""
         for batch in self._batches:
             watcher.load(*batch)
         for record in self._records.values():
@@ -68,10 +68,10 @@ class History:
         self._absorb(self._changes.poll(connection))
 
     def after(self, connection: Connection, write: str, arguments: Mapping[str, Any]) -> bool:
-        """Write and read what changed in one round trip; whether the write hit a row."""
-        written, batches = self._changes.poll_after(connection, write, arguments)
+        """Write, and read what changed, in one round trip; return whether the write hit a row."""
+        hit, batches = self._changes.poll_after(connection, write, arguments)
         self._absorb(batches)
-        return written
+        return hit
 
     def _absorb(self, batches: Sequence[Batch]) -> None:
         changed: list[int] = []
@@ -93,10 +93,10 @@ class History:
         self._place.update(dict.fromkeys(numbers, len(self._batches)))
         self._batches.append((finished, space, reports))
         self._next = max(self._next, numbers[-1] + 1)
-        if self._records or self._made:
+        if self._records or self._frozen_trials:
             for number in numbers:
                 self._records.pop(number, None)
-                self._made.pop(number, None)
+                self._frozen_trials.pop(number, None)
         for watcher in self._watchers:
             watcher.load(finished, space, reports)
 
@@ -117,7 +117,7 @@ class History:
             watcher.note(record)
 
     def _renew(self, changed: Sequence[int]) -> None:
-        """Put the trials that have changed among all of them, if somebody has asked for all."""
+        """Update the list of all trials with those that changed, if it exists."""
         if self._all is None:
             return
         for number, trial in zip(numbers := sorted(changed), self.select(numbers), strict=True):
@@ -130,20 +130,20 @@ class History:
 
     @property
     def next_number(self) -> int:
-        """The number that the next trial will get if nobody else claims before."""
+        """The number of the next trial, unless another worker claims first."""
         return self._next
 
     def record(self, number: int) -> Record | None:
-        """The record of an open trial, or of one that was added and not read since."""
+        """Return the record of an open trial, or of one that was added and not read since."""
         return self._records.get(number)
 
     def get(self, number: int) -> FrozenTrial | None:
-        """The trial of that number, if it is known."""
-        found = self.select([number])
-        return found[0] if found else None
+        """Return the trial of that number, if it is known."""
+        trials = self.select([number])
+        return trials[0] if trials else None
 
     def ended(self) -> list[int]:
-        """The numbers of the trials that are complete or pruned and were read."""
+        """Return the numbers of complete and pruned trials that were read."""
         return sorted(
             number
             for place, (finished, _, _) in enumerate(self._batches)
@@ -153,37 +153,39 @@ class History:
         )
 
     def select(self, numbers: Sequence[int]) -> list[FrozenTrial]:
-        """The trials of these numbers, without those that are not known."""
+        """Return the known ones of these trials."""
         missing: dict[int, list[int]] = {}
         for number in numbers:
-            if number not in self._records and number not in self._made:
+            if number not in self._records and number not in self._frozen_trials:
                 place = self._place.get(number)
                 if place is not None:
                     missing.setdefault(place, []).append(number)
-        for place, wanted in missing.items():
+        for place, place_numbers in missing.items():
             finished, space, reports = self._batches[place]
-            rows = finished.numbers.searchsorted(wanted).tolist()
-            # made once, however often a sampler reads it
-            self._made.update(zip(wanted, many(finished, space, reports, rows), strict=True))
-        found = []
+            rows = finished.numbers.searchsorted(place_numbers).tolist()
+            # created once, however often a sampler reads it
+            self._frozen_trials.update(
+                zip(place_numbers, many(finished, space, reports, rows), strict=True)
+            )
+        trials = []
         for number in numbers:
             if (record := self._records.get(number)) is not None:
-                found.append(record.frozen)
-            elif (trial := self._made.get(number)) is not None:
-                found.append(trial)
-        return found
+                trials.append(record.frozen)
+            elif (trial := self._frozen_trials.get(number)) is not None:
+                trials.append(trial)
+        return trials
 
     @property
     def trials(self) -> Sequence[FrozenTrial]:
         """All trials by number."""
         if self._all is None:
-            made: dict[int, FrozenTrial] = {}
+            by_number: dict[int, FrozenTrial] = {}
             with no_collection():
                 for batch in self._batches:
-                    made.update((trial.number, trial) for trial in many(*batch))
-            made.update(self._made)
-            made.update((number, record.frozen) for number, record in self._records.items())
-            self._all = {number: made[number] for number in sorted(made)}
+                    by_number.update((trial.number, trial) for trial in many(*batch))
+            by_number.update(self._frozen_trials)
+            by_number.update((number, record.frozen) for number, record in self._records.items())
+            self._all = {number: by_number[number] for number in sorted(by_number)}
         return list(self._all.values())
 
     def _space(self, space_id: int | None) -> Space:
@@ -195,5 +197,5 @@ class History:
         return self._by_id[space_id]
 
     def _interned(self, space: Mapping[str, BaseDistribution]) -> Space:
-        """One object for equal spaces: watchers tell them apart by identity."""
+        """Return one object for equal spaces: watchers compare them by identity."""
         return self._spaces.setdefault(tuple(space.items()), dict(space))

@@ -1,7 +1,7 @@
 """How much each parameter explains of the differences between a study's trials.
 
-Complete and pruned trials count: where some were pruned, all are compared by their best value up to
-a step that most of them have reached. Of several objectives it is the first.
+Complete and pruned trials count: if some were pruned, all are compared by their best value up to a
+step that most of them have reached. With several objectives, the first one counts.
 """
 
 import math
@@ -26,16 +26,16 @@ from tuner.search.effects import (
 from tuner.search.history import History
 from tuner.trials import Study
 
-MIN_TRIALS = 10  # with fewer, hardly any effect is larger than luck
+MIN_TRIALS = 10  # with fewer, hardly any effect exceeds chance
 SAMPLE = 160  # trials that are looked at: with more, only effects of a few percent become clearer
 REACHED = 0.8  # of the trials at the step by which they are compared
 
 
 def importances(database: Database, of: Study) -> dict[str, Effect] | None:
-    """Parameter → what it explains, what is more than luck first, then the largest.
+    """Return parameter → effect: those that exceed chance first, then by size.
 
-    None while fewer than `MIN_TRIALS` are complete or pruned, or where nothing can be said (all
-    values equal).
+    None while fewer than `MIN_TRIALS` are complete or pruned, or if nothing can be said (all values
+    equal).
     """
     history = History(of.id, with_reports=False)
     with database.statement() as connection:
@@ -48,31 +48,31 @@ def importances(database: Database, of: Study) -> dict[str, Effect] | None:
         reports = reports_of(connection, of.id, numbers) if pruned else None
     maximize = of.directions[0] == "maximize"
     values = _values(ended, reports, maximize=maximize)
-    kept = [(t, v) for t, v in zip(ended, values, strict=True) if not math.isnan(v)]
-    if len(kept) < MIN_TRIALS:
+    columns = [(t, v) for t, v in zip(ended, values, strict=True) if not math.isnan(v)]
+    if len(columns) < MIN_TRIALS:
         return None
-    trials, known = [t for t, _ in kept], np.array([v for _, v in kept])
+    trials, complete = [t for t, _ in columns], np.array([v for _, v in columns])
     names = list(dict.fromkeys(name for t in trials for name in t.params))
-    if not names or known.min() == known.max():
+    if not names or complete.min() == complete.max():
         return None
-    found = effects([_kernel(trials, name) for name in names], known)
-    pairs = zip(names, found, strict=True)
+    explained = effects([_kernel(trials, name) for name in names], complete)
+    pairs = zip(names, explained, strict=True)
     return dict(sorted(pairs, key=lambda pair: (not pair[1].is_clear, -pair[1].value)))
 
 
-def shares(found: Mapping[str, Effect] | None) -> dict[str, float] | None:
-    """Parameter → the share that it explains."""
-    return None if found is None else {name: effect.value for name, effect in found.items()}
+def shares(effects: Mapping[str, Effect] | None) -> dict[str, float] | None:
+    """Return parameter → share of the variance that it explains."""
+    return None if effects is None else {name: effect.value for name, effect in effects.items()}
 
 
-def baselines(found: Mapping[str, Effect] | None) -> dict[str, float] | None:
-    """Parameter → the share that luck alone would explain."""
-    return None if found is None else {name: effect.baseline for name, effect in found.items()}
+def baselines(effects: Mapping[str, Effect] | None) -> dict[str, float] | None:
+    """Return parameter → share that chance alone would explain."""
+    return None if effects is None else {name: effect.baseline for name, effect in effects.items()}
 
 
-def clear(found: Mapping[str, Effect] | None) -> dict[str, float]:
-    """Parameter → share, of those whose effect is more than luck."""
-    return {name: effect.value for name, effect in (found or {}).items() if effect.is_clear}
+def clear(effects: Mapping[str, Effect] | None) -> dict[str, float]:
+    """Return parameter → share, of those whose effect exceeds chance."""
+    return {name: effect.value for name, effect in (effects or {}).items() if effect.is_clear}
 
 
 def _values(
@@ -94,9 +94,9 @@ def _values(
     out: list[float] = []
     for (a, b), value in zip(spans, complete, strict=True):
         upto = [v for s, v in zip(steps[a:b], values[a:b], strict=True) if s <= rung]
-        known = [v for v in upto if not math.isnan(v)]
+        numbers = [v for v in upto if not math.isnan(v)]
         came_as_far = b > a and steps[b - 1] >= rung
-        out.append(better(known) if came_as_far and known else value)  # or it ended by itself
+        out.append(better(numbers) if came_as_far and numbers else value)  # or it ended by itself
     return out
 
 

@@ -1,7 +1,7 @@
-"""Studies of Optuna with a budget: `tuner.create_study(…, trials=50)`, `tuner.load_study(…)`.
+"""Optuna studies with a budget: `tuner.create_study(…, trials=50)`, `tuner.load_study(…)`.
 
-Optuna knows no end of a study: `optimize` ends after the trials that its caller names, and an
-exception of the storage comes out of it. Here it ends, with one sentence, when the study does.
+In Optuna a study has no end: `optimize` returns after the number of trials that its caller passes,
+and exceptions of the storage escape it. Here it returns, with one sentence, when the study ends.
 """
 
 import operator
@@ -26,7 +26,7 @@ _log = optuna.logging.get_logger("optuna.tuner")
 class Study(optuna.Study):
     """Optuna's study, whose `optimize` returns when its budget is used up or it was stopped."""
 
-    _closed: tuple[StudyClosedError, ...] = ()  # one a thread
+    _closed: tuple[StudyClosedError, ...] = ()  # one per thread
 
     def optimize(self, *arguments: Any, **options: Any) -> None:
         """Optimize as `optuna.Study.optimize` does, as long as the study gives trials."""
@@ -34,7 +34,7 @@ class Study(optuna.Study):
         try:
             super().optimize(*arguments, **options)
         except StudyClosedError as error:
-            if error not in self._closed:  # it is another study's
+            if error not in self._closed:  # raised by another study
                 raise
         if self._closed:
             _log.warning("%s", self._closed[-1])

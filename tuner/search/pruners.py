@@ -23,12 +23,12 @@ class NoPruner:
     def observe(self, number: int, step: int, value: float) -> None:
         """Take note of a report."""
 
-    def complete(self, number: int, made: Iterable[tuple[int, float]] = ()) -> None:
+    def complete(self, number: int, reports: Iterable[tuple[int, float]] = ()) -> None:
         """Take note that a trial ran to its end.
 
-        `made`: those of its reports that were not observed, each a step and a value.
+        `reports`: those that were not observed, each a step and a value.
         """
-        for step, value in made:
+        for step, value in reports:
             self.observe(number, step, value)
 
     def load(self, reports: Reports, *, complete: bool) -> None:
@@ -75,9 +75,9 @@ class RungPruner(NoPruner):
         while rung <= highest:
             reached = reports.steps >= rung
             numbers, first = np.unique(reports.numbers[reached], return_index=True)
-            found = _scores(reports.values[reached][first], self._sign).tolist()
+            ranked = _scores(reports.values[reached][first], self._sign).tolist()
             scores = self._rungs.setdefault(rung, {})
-            pairs = zip(numbers.tolist(), found, strict=True)
+            pairs = zip(numbers.tolist(), ranked, strict=True)
             new = {number: score for number, score in pairs if number not in scores}
             scores.update(new)
             self._sorted[rung] = sorted([*self._sorted.get(rung, ()), *new.values()])
@@ -128,14 +128,14 @@ class MedianPruner(NoPruner):
         self._best[number] = max(score, self._best.get(number, -math.inf))
         self._reports.setdefault(number, {})[step] = score
 
-    def complete(self, number: int, made: Iterable[tuple[int, float]] = ()) -> None:
+    def complete(self, number: int, reports: Iterable[tuple[int, float]] = ()) -> None:
         """Take note that a trial ran to its end."""
         if number in self._complete:
             return
         self._complete.add(number)
         self._best.pop(number, None)
         scores = self._reports.pop(number, {})
-        for step, value in made:
+        for step, value in reports:
             scores[step] = _score(value, self._sign)
         for step, score in scores.items():
             self._arrived.setdefault(step, []).append(score)
@@ -145,8 +145,8 @@ class MedianPruner(NoPruner):
         if not complete:
             return
         numbers = np.unique(reports.numbers).tolist()
-        if known := [number for number in numbers if number in self._complete]:  # read back
-            reports = reports.of(np.setdiff1d(reports.numbers, known))
+        if values := [number for number in numbers if number in self._complete]:  # read back
+            reports = reports.of(np.setdiff1d(reports.numbers, values))
         self._complete.update(numbers)
         for number in numbers if self._reports else ():
             self._best.pop(number, None)

@@ -1,4 +1,4 @@
-"""A trial as a search holds it: the stored row, and Optuna's record of it once somebody asks."""
+"""A trial as the search holds it: the stored row and, on demand, Optuna's record of it."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -94,7 +94,7 @@ def new_row(
     )
 
 
-def open_rows(batch: Batch, known: Callable[[int], TrialRow]) -> Iterator[TrialRow]:
+def open_rows(batch: Batch, previous: Callable[[int], TrialRow]) -> Iterator[TrialRow]:
     """The rows of open trials in columns; `known` has those of which only new reports are here."""
     trials, reports = batch.trials, batch.reports
     steps, values = reports.steps.tolist(), reports.values.tolist()
@@ -108,7 +108,7 @@ def open_rows(batch: Batch, known: Callable[[int], TrialRow]) -> Iterator[TrialR
         reports.spans(trials.numbers),
         strict=True,
     ):
-        earlier = known(number) if since >= 0 else None
+        earlier = previous(number) if since >= 0 else None
         yield new_row(id_, number, trials.state, params)._replace(
             attempt=attempt,
             user_attrs=json.dumps(trials.user_attrs.get(str(number), {})),

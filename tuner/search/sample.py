@@ -43,27 +43,27 @@ class Sample:
     def numbers(self) -> list[int]:
         """The numbers of the trials, in order."""
         if len(self._sign) > 1 or len(self._ended) <= NEWEST:
-            shown = {*self._ended, *self._running}
+            numbers = {*self._ended, *self._running}
         else:
             best = [n for _, n in self._best]
             # where too few are complete, TPE fills up with the pruned ones that came farthest
             best += [n for _, n in self._best_pruned[: BEST - len(best)]]
-            shown = {*best, *self._ended[-NEWEST:], *self._running}
-        return sorted({*shown, *sorted(self.infeasible)[-NEWEST:]})
+            numbers = {*best, *self._ended[-NEWEST:], *self._running}
+        return sorted({*numbers, *sorted(self.infeasible)[-NEWEST:]})
 
     def load(self, finished: Columns, space: Space, reports: Reports) -> None:
         """Take note of many finished trials."""
-        every = finished.numbers.tolist()
-        self._running.difference_update(every)
-        self.infeasible.difference_update(every)
+        all_numbers = finished.numbers.tolist()
+        self._running.difference_update(all_numbers)
+        self.infeasible.difference_update(all_numbers)
         if not self._fits(space):
             return
         if finished.infeasible:
-            self.infeasible.update(every)
+            self.infeasible.update(all_numbers)
         if finished.state == TrialState.FAILED:
             return
         self.spaces[tuple(space)] = space
-        new = [row for row, number in enumerate(every) if number not in self._known]
+        new = [row for row, number in enumerate(all_numbers) if number not in self._known]
         numbers = finished.numbers[new]
         self._known.update(numbers.tolist())
         self._ended = sorted([*self._ended, *numbers.tolist()])  # quick: most are in order
@@ -73,8 +73,10 @@ class Sample:
         elif finished.values is not None:
             values = np.nan_to_num(self._sign[0] * finished.values[new, 0], nan=math.inf)
             best = np.argsort(values, kind="stable")[:BEST].tolist()
-            found: list[tuple[_Score, int]] = [((float(values[i]),), int(numbers[i])) for i in best]
-            self._best = sorted([*self._best, *found])[:BEST]
+            scored: list[tuple[_Score, int]] = [
+                ((float(values[i]),), int(numbers[i])) for i in best
+            ]
+            self._best = sorted([*self._best, *scored])[:BEST]
 
     def note(self, record: Record) -> None:
         """Take note of a trial."""

@@ -24,12 +24,12 @@ from tuner.study_file.space import Space
 from tuner.study_file.study import Sampler as SamplerSpec
 from tuner.trials import Direction, ParamValue
 
-REDRAWS = 20  # of a forbidden or already tried configuration, before it is drawn at random
+REDRAWS = 20  # of a forbidden or already tried configuration, before it is proposal at random
 RANDOM_REDRAWS = 10_000  # of a forbidden one, at random
 
 
 class Proposer:
-    """Draws parameters for one study in one process."""
+    """Proposes parameters for one study in one process."""
 
     def __init__(
         self,
@@ -66,13 +66,13 @@ class Proposer:
         fixed = self._possible(fixed_params or {})
         untried = None if self._cells is None else self._cells.untried(fixed)
         allowed: dict[str, ParamValue] | None = None
-        drawn: dict[str, ParamValue] = {}
+        proposal: dict[str, ParamValue] = {}
         for redraw in range(REDRAWS):
-            drawn = self._draw(number, fixed, redraw)
-            if not self._space.is_forbidden(self.complete(drawn)):
-                if self._tried.key(drawn) not in self._tried:
-                    return drawn
-                allowed = allowed or drawn
+            proposal = self._draw(number, fixed, redraw)
+            if not self._space.is_forbidden(self.complete(proposal)):
+                if self._tried.key(proposal) not in self._tried:
+                    return proposal
+                allowed = allowed or proposal
                 if untried == []:
                     break  # everything was tried, so the sampler's first choice is the best
         rng = random.Random(derived_seed(self._seed, number, REDRAWS))
@@ -84,7 +84,7 @@ class Proposer:
             params = self._space.random(rng, pinned=fixed)
             if not self._space.is_forbidden(params):
                 return self._searched(params)
-        return drawn  # the launch found an allowed draw, so without fixed ones this won't happen
+        return proposal  # the launch found an allowed draw, so without fixed ones this won't happen
 
     @property
     def is_small(self) -> bool:
@@ -127,8 +127,8 @@ class Proposer:
         seed = derived_seed(self._seed, number, redraw)
         params: dict[str, ParamValue] = {}
         with warnings.catch_warnings():
-            # an enqueued value outside its range is taken as it is, as the user wrote it; and that
-            # a sampler of Optuna is experimental is no news to whoever runs a study
+            # an enqueued value outside its range is taken as the user wrote it, and users need not
+            # know that an Optuna sampler is experimental
             warnings.simplefilter("ignore")
             sampler = self._make_sampler(
                 samplers.Draw(

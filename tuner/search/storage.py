@@ -1,7 +1,7 @@
 """Optuna's storage on tuner's tables: `optuna.create_study(storage=tuner.storage())`.
 
 Implements `optuna.storages.BaseStorage`; every read of all trials fetches only what changed since
-the one before. Trials made here have no lease: nobody requeues them, as in Optuna's own storages.
+the one before. Trials made here have no lease and are never requeued, as in Optuna's own storages.
 They count in their study's budgets as those of workers do: `StudyClosedError` where none is left.
 """
 
@@ -106,7 +106,7 @@ class Storage(BaseStorage):
 
         One that has finished goes on if that is more. BadInputError where a study file says it.
         """
-        with self._known(), self._database.transaction() as connection:
+        with self._translating_errors(), self._database.transaction() as connection:
             study = studies.by_id(connection, study_id)
             if study.max_trials == trials:
                 return
@@ -124,11 +124,11 @@ class Storage(BaseStorage):
 
     def left_waiting(self, study_id: int) -> list[str]:
         """A note where configurations are queued that the study's budget does not reach."""
-        with self._known(), self._database.statement() as connection:
+        with self._translating_errors(), self._database.statement() as connection:
             return refusals.notes_on_queue(connection, studies.by_id(connection, study_id))
 
     def delete_study(self, study_id: int) -> None:
-        with self._known(), self._database.transaction() as connection:
+        with self._translating_errors(), self._database.transaction() as connection:
             studies.delete(connection, study_id)
         with self._lock:
             self._histories.pop(study_id, None)
@@ -141,11 +141,11 @@ class Storage(BaseStorage):
         self._set_study_attribute(study_id, "system_attrs", key, value)
 
     def _set_study_attribute(self, study_id: int, column: str, key: str, value: Any) -> None:
-        with self._known(), self._database.transaction() as connection:
+        with self._translating_errors(), self._database.transaction() as connection:
             studies.set_attribute(connection, study_id, column, _storable(key), value)
 
     def get_study_id_from_name(self, study_name: str) -> int:
-        with self._known(), self._database.statement() as connection:
+        with self._translating_errors(), self._database.statement() as connection:
             return studies.by_name(connection, study_name).id
 
     def get_study_name_from_id(self, study_id: int) -> str:
@@ -165,7 +165,7 @@ class Storage(BaseStorage):
 
     def get_all_studies(self) -> list[FrozenStudy]:
         with self._database.statement() as connection:
-            found = studies.list_all(connection)
+            stored = studies.list_all(connection)
         return [
             FrozenStudy(
                 study_name=study.name,
@@ -175,11 +175,11 @@ class Storage(BaseStorage):
                 system_attrs=dict(study.system_attrs),
                 study_id=study.id,
             )
-            for study in found
+            for study in stored
         ]
 
     def _study(self, study_id: int) -> Study:
-        with self._known(), self._database.statement() as connection:
+        with self._translating_errors(), self._database.statement() as connection:
             return studies.by_id(connection, study_id)
 
     # Trials
@@ -202,7 +202,7 @@ class Storage(BaseStorage):
     def _refusal(self, study_id: int) -> StudyClosedError:
         """Why a study gave no trial; one that has nothing left and of which nothing runs ends."""
         lease = settings.settings().lease_seconds
-        with self._known(), self._database.statement() as connection:
+        with self._translating_errors(), self._database.statement() as connection:
             serving.finish_if_done(connection, [study_id], lease=lease)
             study = studies.by_id(connection, study_id)
             return StudyClosedError(refusals.explain_no_trial(connection, study, lease=lease))
@@ -210,7 +210,7 @@ class Storage(BaseStorage):
     def _copy(self, connection: Connection, study_id: int, template: FrozenTrial) -> int | None:
         system_attrs = dict(template.system_attrs)
         if template.state is OptunaState.WAITING and system_attrs.get(_ENQUEUED):
-            with self._known():
+            with self._translating_errors():
                 study = studies.by_id(connection, study_id)
             if study.spec is not None:  # what workers try next lies in the space of the study file
                 space = ResolvedSpec.from_json(study.spec).space
@@ -237,20 +237,20 @@ class Storage(BaseStorage):
         distribution: BaseDistribution,
     ) -> None:
         param_value_internal = convert.canonical(param_value_internal, distribution)
-        known = self._open_trials.get(trial_id)
-        if known is not None:
-            after = {**known.params, param_name: (distribution, param_value_internal)}
-            space = self._space_ids.get((known.study_id, _key(after)))
+        stored = self._open_trials.get(trial_id)
+        if stored is not None:
+            after = {**stored.params, param_name: (distribution, param_value_internal)}
+            space = self._space_ids.get((stored.study_id, _key(after)))
             if space is not None:  # so its distributions are compatible with the study's
                 with self._database.statement() as connection:
                     if writes.add_param(
                         connection,
                         trial_id,
-                        known=(known.space_id, _values(known.params)),
+                        known=(stored.space_id, _values(stored.params)),
                         space=space,
                         params=_values(after),
                     ):
-                        self._open_trials[trial_id] = _OpenTrial(known.study_id, space, after)
+                        self._open_trials[trial_id] = _OpenTrial(stored.study_id, space, after)
                         return
         self._set_first_param(trial_id, param_name, param_value_internal, distribution)
 
@@ -284,33 +284,33 @@ class Storage(BaseStorage):
         ours = convert.OUR_STATE[state]
         with self._database.statement() as connection:
             if ours.is_finished:
-                known = self._open_trials.get(trial_id)
+                stored = self._open_trials.get(trial_id)
                 ended = writes.end(
                     connection,
                     trial_id,
                     ours,
                     values,
-                    space=None if known is None else known.space_id,
-                    params=() if known is None else _values(known.params),
+                    space=None if stored is None else stored.space_id,
+                    params=() if stored is None else _values(stored.params),
                     reports=self._reported.get(trial_id, {}),
                 )
-                done = ended is not None
-            elif ours is TrialState.RUNNING:  # whoever is first takes it, if its study gives one
-                done = writes.start(connection, trial_id)
+                finished = ended is not None
+            elif ours is TrialState.RUNNING:  # the first process takes it, if the study gives one
+                finished = writes.start(connection, trial_id)
             else:
-                done = writes.requeue(connection, trial_id)
-            if not done:
+                finished = writes.requeue(connection, trial_id)
+            if not finished:
                 self._check_open(connection, trial_id)
         if ours.is_finished:
             self._open_trials.pop(trial_id, None)
             self._reported.pop(trial_id, None)
             if ended is not None and ended.may_be_done:
                 self._finish_if_done(ended.study_id)
-        return done
+        return finished
 
     def _finish_if_done(self, study_id: int) -> None:
         """End a study that has reached its target or nothing left, as a worker would."""
-        with self._known(), self._database.statement() as connection:
+        with self._translating_errors(), self._database.statement() as connection:
             study = studies.by_id(connection, study_id)
             if study.spec is not None:
                 budget = ResolvedSpec.from_json(study.spec).budget
@@ -349,10 +349,10 @@ class Storage(BaseStorage):
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         with self._database.statement() as connection:
-            found = feed.load_row(connection, trial_id)
-        if found is None:
+            trial = feed.load_row(connection, trial_id)
+        if trial is None:
             raise KeyError(f"there is no trial with the id {trial_id}")
-        row, stored = found
+        row, stored = trial
         return convert.frozen(row, convert.from_json(stored))
 
     def get_all_trials(
@@ -363,7 +363,7 @@ class Storage(BaseStorage):
     ) -> list[FrozenTrial]:
         with self._lock:
             history = self._histories.setdefault(study_id, History(study_id, with_attributes=True))
-            with self._known(), self._database.statement() as connection:
+            with self._translating_errors(), self._database.statement() as connection:
                 history.refresh(connection)
             trials = [t for t in history.trials if states is None or t.state in states]
         return [_copied(trial) for trial in trials] if deepcopy else trials
@@ -388,7 +388,7 @@ class Storage(BaseStorage):
 
     @staticmethod
     @contextmanager
-    def _known() -> Any:
+    def _translating_errors() -> Any:
         """Optuna's storages say KeyError where a study is not there."""
         try:
             yield

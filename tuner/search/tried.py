@@ -1,4 +1,4 @@
-"""Which configurations a study has tried, kept as trials come and change."""
+"""The configurations that a study has tried, updated as trials appear and change."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -87,8 +87,8 @@ class Tried:
             self._of_trial.update(zip(numbers, keys, strict=True))
             self._count.update(keys)
             return
-        found = repeat(None) if shape is None else shape.keys(finished.params)
-        for number, key in zip(numbers, found, strict=False):  # what repeats has no end
+        repeated = repeat(None) if shape is None else shape.keys(finished.params)
+        for number, key in zip(numbers, repeated, strict=False):  # `repeat` has no end
             self._set(number, key)
 
     def note(self, record: Record) -> None:
@@ -98,8 +98,8 @@ class Tried:
 
     def take(self, number: int, params: Mapping[str, ParamValue]) -> None:
         """Take note of a trial's parameters, given by their values."""
-        known = {name: value for name, value in params.items() if name in self._distributions}
-        self._set(number, self.key(known) if params else None)
+        previous = {name: value for name, value in params.items() if name in self._distributions}
+        self._set(number, self.key(previous) if params else None)
 
     def _set(self, number: int, key: Key | None) -> None:
         before = self._of_trial.get(number)
