@@ -138,12 +138,14 @@ class Bench:
     @staticmethod
     def has_onnx(family: str) -> bool:
         card = registry.card(family)
-        return not card.is_own and card.no_onnx is None and find_spec("onnxruntime") is not None
+        return (
+            not card.is_user_code and card.no_onnx is None and find_spec("onnxruntime") is not None
+        )
 
     def verified(self, file: Path, made: dict[str, Any]) -> Row:
         """What the bundle claims and what comes of it."""
         started = time.monotonic()
-        own = registry.card(made["family"]).is_own
+        own = registry.card(made["family"]).is_user_code
         done = self.tuner("other", "verify", made["export"], "--allow-code" if own else "--predict")
         seconds = time.monotonic() - started
         try:

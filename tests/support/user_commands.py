@@ -78,7 +78,7 @@ def run(
     )
     task.folder.mkdir(exist_ok=True)
     with captured(task.folder / LOG_FILE):
-        command.train(cohort, None, context)
+        command.run(cohort, context)
     return context
 
 

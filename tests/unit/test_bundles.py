@@ -25,9 +25,10 @@ from tuner.export.verify import Check
 from tuner.families import registry
 from tuner.families.bundle import onnx
 from tuner.families.bundle.predict import images
+from tuner.families.parts import bag
 from tuner.study_file.resolved import ResolvedSpec
 
-FAMILIES = [name for name in registry.NAMES if not registry.card(name).is_own]
+FAMILIES = [name for name in registry.NAMES if not registry.card(name).is_user_code]
 
 
 @pytest.fixture(scope="module")
@@ -213,9 +214,9 @@ def test_the_card_of_numbers_says_their_spread(made: Callable[[str], Made]) -> N
 def test_onnx_that_says_something_else_is_refused(
     made: Callable[[str], Made], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = onnx._Gathered.forward
+    right = bag._WeightedSum.forward
     monkeypatch.setattr(
-        onnx._Gathered, "forward", lambda *given, **named: 1.1 * right(*given, **named)
+        bag._WeightedSum, "forward", lambda *given, **named: 1.1 * right(*given, **named)
     )
     with pytest.raises(TunerError, match="its probabilities differ by "):
         with_onnx(made("bow"), tmp_path / "bundle")

@@ -12,6 +12,7 @@ from tuner import artifacts
 from tuner.data import PreparedData
 from tuner.errors import DiskFullError
 from tuner.families import cnn, text_cnn
+from tuner.families.code import Code
 from tuner.training import checkpoints, member, optimizers
 from tuner.training.cohort import Cohort, Decision
 from tuner.trials import ParamValue, Report
@@ -32,11 +33,11 @@ TEXT: dict[str, ParamValue] = {
 }
 
 
-def whole(asked: Cohort, data: PreparedData, module: object, folder: Path) -> Recorder:
+def whole(asked: Cohort, data: PreparedData, code: Code, folder: Path) -> Recorder:
     """The same trials without any interruption."""
     context = Recorder()
     tasks = tuple(replace(t, folder=folder / f"whole {t.number}") for t in asked.tasks)
-    module.train(replace(asked, tasks=tasks), data, context)  # type: ignore[attr-defined]
+    code.train(replace(asked, tasks=tasks), data, context)
     return context
 
 
@@ -44,13 +45,13 @@ def whole(asked: Cohort, data: PreparedData, module: object, folder: Path) -> Re
 def test_an_interrupted_curve_is_the_uninterrupted_one(
     name: str, digits: PreparedData, reviews: PreparedData, tmp_path: Path
 ) -> None:
-    data, module = (reviews, text_cnn) if name == "text" else (digits, cnn)
+    data, code = (reviews, text_cnn.CODE) if name == "text" else (digits, cnn.CODE)
     special = {"text": TEXT, "momentum": SGD}
     asked = cohort(data, tmp_path, special.get(name, {**PARAMS, "optimizer": name}), epochs=5)
-    expected = whole(asked, data, module, tmp_path)
+    expected = whole(asked, data, code, tmp_path)
     curve = []
     for context in (stop_after(2), stop_after(3), Recorder()):
-        module.train(asked, data, context)
+        code.train(asked, data, context)
         curve += context.curve(0)
         asked = next_attempt(asked)
     assert curve == expected.curve(0)
@@ -67,12 +68,12 @@ def test_trials_of_a_cohort_may_be_at_different_epochs(
     digits: PreparedData, tmp_path: Path
 ) -> None:
     asked = cohort(digits, tmp_path, PARAMS, SGD, epochs=4)
-    expected = whole(asked, digits, cnn, tmp_path)
+    expected = whole(asked, digits, cnn.CODE, tmp_path)
     only_first = replace(asked, tasks=asked.tasks[:1])
     first = stop_after(3)
-    cnn.train(only_first, digits, first)
+    cnn.CODE.train(only_first, digits, first)
     both = Recorder()
-    cnn.train(next_attempt(asked), digits, both)
+    cnn.CODE.train(next_attempt(asked), digits, both)
     assert [r.step for r in both.reports[0]] == [4]
     assert [r.step for r in both.reports[1]] == [1, 2, 3, 4]
     assert first.curve(0) + both.curve(0) == expected.curve(0)
@@ -84,10 +85,10 @@ def test_a_trial_stopped_at_its_last_epoch_only_finishes(
 ) -> None:
     asked = cohort(digits, tmp_path, PARAMS, epochs=2)
     stopped = stop_after(2)
-    cnn.train(asked, digits, stopped)
+    cnn.CODE.train(asked, digits, stopped)
     assert not stopped.finished
     again = Recorder()
-    cnn.train(next_attempt(asked), digits, again)
+    cnn.CODE.train(next_attempt(asked), digits, again)
     assert not again.reports
     assert again.finished[0][0] == max(r.value for r in stopped.reports[0])
 
@@ -106,11 +107,11 @@ def test_a_killed_trial_goes_on_from_what_was_saved(
         return Decision.GO_ON
 
     asked = cohort(digits, tmp_path, PARAMS, epochs=4)
-    expected = whole(asked, digits, cnn, tmp_path)
+    expected = whole(asked, digits, cnn.CODE, tmp_path)
     with pytest.raises(Killed):
-        cnn.train(asked, digits, Recorder(die))
+        cnn.CODE.train(asked, digits, Recorder(die))
     again = Recorder()
-    cnn.train(next_attempt(asked), digits, again)
+    cnn.CODE.train(next_attempt(asked), digits, again)
     assert [r.step for r in again.reports[0]] == [3, 4]
     assert again.curve(0) == expected.curve(0)[2:]
 
@@ -121,7 +122,7 @@ def test_a_damaged_checkpoint_is_put_aside_and_the_one_before_used(
 ) -> None:
     monkeypatch.setattr(member, "CHECKPOINT_PERIOD", 0.0)
     asked = cohort(digits, tmp_path, PARAMS, epochs=5)
-    cnn.train(asked, digits, stop_after(4))
+    cnn.CODE.train(asked, digits, stop_after(4))
     kept = sorted((tmp_path / "0").glob("*.checkpoint"))
     assert [path.name[:10] for path in kept] == ["epoch-0003", "epoch-0004"]
     content = kept[-1].read_bytes()
@@ -151,7 +152,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_trial(
     monkeypatch.setattr(member, "CHECKPOINT_PERIOD", 0.0)
     monkeypatch.setattr(checkpoints, "save", full)
     context = Recorder()
-    cnn.train(cohort(digits, tmp_path, PARAMS), digits, context)
+    cnn.CODE.train(cohort(digits, tmp_path, PARAMS), digits, context)
     assert 0 in context.finished
 
 
@@ -165,7 +166,7 @@ def test_checkpoints_are_left_to_whoever_stores_the_end(
         lambda _, report: Decision.PRUNE if report.step == prune_at else Decision.GO_ON
     )
     asked = cohort(digits, tmp_path, PARAMS, epochs=5)
-    cnn.train(asked, digits, context)
+    cnn.CODE.train(asked, digits, context)
     assert len(context.reports[0]) == (prune_at or 5)
     (folder,) = [task.folder for task in asked.tasks]
     (folder / "epoch-0001.0.checkpoint.corrupt").touch()

@@ -4,7 +4,7 @@ import pytest
 
 from tuner import families
 from tuner.families import registry
-from tuner.families.card import Family
+from tuner.families.card import Card
 from tuner.study_file.load import loads
 
 HEAD = "name: x\nfamily: seq2seq\ndata: {source: cmudict, examples: 300}\nbudget: {trials: 3}\n"
@@ -68,4 +68,4 @@ def test_parameters_go_with_those_that_they_depend_on() -> None:
 def test_a_card_cannot_begin_outside_of_its_space(wrong: dict[str, object]) -> None:
     card = registry.card("seq2seq").model_dump(mode="json")
     with pytest.raises(ValueError, match="`first` must be a configuration of `search`"):
-        Family.model_validate({**card, "first": {**card["first"], **wrong}})
+        Card.model_validate({**card, "first": {**card["first"], **wrong}})

@@ -1,6 +1,5 @@
 """The families' networks against plain references, and their default spaces."""
 
-import importlib
 import math
 import random
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from tests.support.training import Recorder, cohort
 from tuner.data import PreparedData, prepare, tokenizer
 from tuner.data.prepared import PartName
 from tuner.errors import DataError
-from tuner.families import cnn, registry, rnn, text_cnn, transformer
+from tuner.families import cnn, code, registry, rnn, text_cnn, transformer
 from tuner.families.parts import bag, embedding
 from tuner.study_file.data import DataSpec
 from tuner.training import network
@@ -28,7 +27,9 @@ from tuner.trials import ParamValue
 # these have files of their own: one needs a checkpoint, one pairs
 ELSEWHERE = ("pretrained", "seq2seq")
 TRAINED = [
-    name for name in registry.NAMES if not registry.card(name).is_own and name not in ELSEWHERE
+    name
+    for name in registry.NAMES
+    if not registry.card(name).is_user_code and name not in ELSEWHERE
 ]
 
 
@@ -231,12 +232,11 @@ def test_every_draw_of_the_default_space_trains(
 ) -> None:
     card = registry.card(name)
     data = digits if "images" in card.data else reviews
-    module = importlib.import_module(card.module)
     rng = random.Random(0)
     draws = [card.space.random(rng) for _ in range(5)]
     context = Recorder()
     metric = (card.metrics_with_labels or card.metrics)[0]
-    module.train(cohort(data, tmp_path, *draws, epochs=1, metric=metric), data, context)
+    code.load(card).train(cohort(data, tmp_path, *draws, epochs=1, metric=metric), data, context)
     assert len(context.finished) + len(context.problems) == 5
     assert len(context.finished) >= 4
 
@@ -269,7 +269,7 @@ def test_text_cnn_learns(reviews: PreparedData, tmp_path: Path) -> None:
         "max_norm": 3,
     }
     context = Recorder()
-    text_cnn.train(cohort(reviews, tmp_path, params, epochs=5), reviews, context)
+    text_cnn.CODE.train(cohort(reviews, tmp_path, params, epochs=5), reviews, context)
     assert context.finished[0][0] >= 0.9
 
 

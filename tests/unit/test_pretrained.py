@@ -125,10 +125,12 @@ def test_the_encoder_is_asked_once(
     bert: str, reviews: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = params(bert, "frozen", pooling="cls")
-    pretrained.train(cohort(reviews, tmp_path / "a", asked), reviews, Recorder())
+    pretrained.CODE.train(cohort(reviews, tmp_path / "a", asked), reviews, Recorder())
     monkeypatch.delattr(encoder, "load")
     context = Recorder()
-    pretrained.train(cohort(reviews, tmp_path / "b", {**asked, "dropout": 0.3}), reviews, context)
+    pretrained.CODE.train(
+        cohort(reviews, tmp_path / "b", {**asked, "dropout": 0.3}), reviews, context
+    )
     assert 0 in context.finished
 
 
@@ -205,10 +207,10 @@ def test_an_interrupted_trial_and_its_weights_are_the_same(
     data = digits if kind in ("vit", "resnet") else reviews
     asked = params(folder, way, batch_size=64 if data is digits else 16)
     whole, first, second = Recorder(), Recorder(lambda *_: Decision.STOP), Recorder()
-    pretrained.train(cohort(data, tmp_path / "whole", asked, epochs=2), data, whole)
+    pretrained.CODE.train(cohort(data, tmp_path / "whole", asked, epochs=2), data, whole)
     task = cohort(data, tmp_path / "cut", asked, epochs=2)
-    pretrained.train(task, data, first)
-    pretrained.train(task, data, second)
+    pretrained.CODE.train(task, data, first)
+    pretrained.CODE.train(task, data, second)
     assert first.curve(0) + second.curve(0) == whole.curve(0)
     value, path = second.finished[0]
     assert path is not None
@@ -243,7 +245,7 @@ def test_a_frozen_encoder_counts_among_what_a_trial_costs(
 ) -> None:
     context = Recorder()
     tasks = [params(bert, way) for way in ("frozen", "full")]
-    pretrained.train(cohort(reviews, tmp_path, *tasks, epochs=1), reviews, context)
+    pretrained.CODE.train(cohort(reviews, tmp_path, *tasks, epochs=1), reviews, context)
     frozen, full = (context.measured[number]["parameters"] for number in (0, 1))
     assert frozen == full == sum(p.numel() for p in classifier(bert, reviews, "full").parameters())
     assert context.measured[0]["latency"] > 0
@@ -256,10 +258,10 @@ def test_trials_are_trained_on_the_checkpoint_of_the_launch(
     assert spec.checkpoints == {bert: files.digest(Path(bert)).hex()}
     asked = cohort(reviews, tmp_path, params(bert, "frozen"), epochs=1)
     context = Recorder()
-    pretrained.train(replace(asked, checkpoints=spec.checkpoints), reviews, context)
+    pretrained.CODE.train(replace(asked, checkpoints=spec.checkpoints), reviews, context)
     assert context.finished
     with pytest.raises(DataError, match="is another model than when the study was launched"):
-        pretrained.train(replace(asked, checkpoints={bert: "0" * 64}), reviews, context)
+        pretrained.CODE.train(replace(asked, checkpoints={bert: "0" * 64}), reviews, context)
 
 
 @pytest.mark.parametrize("kind", ["bert", "vit"])
@@ -272,7 +274,7 @@ def test_thirty_draws_of_the_default_space_train(
     draws = [{**space.random(rng), "checkpoint": str(folder)} for _ in range(30)]
     data = reviews if kind == "bert" else digits
     context = Recorder()
-    pretrained.train(cohort(data, tmp_path, *draws, epochs=1), data, context)
+    pretrained.CODE.train(cohort(data, tmp_path, *draws, epochs=1), data, context)
     assert len(context.finished) == 30
 
 
@@ -292,7 +294,7 @@ def test_a_real_encoder_knows_good_from_bad(cache: Path, tmp_path: Path) -> None
     data = prepare(DataSpec(source="text", path=path), cache)
     context = Recorder()
     asked = params(MINILM, "frozen", dropout=0.0)
-    pretrained.train(cohort(data, tmp_path, asked, epochs=10), data, context)
+    pretrained.CODE.train(cohort(data, tmp_path, asked, epochs=10), data, context)
     assert context.finished[0][0] >= 0.9
 
 

@@ -16,7 +16,7 @@ from tuner.families import bow, registry
 from tuner.study_file.data import DataSpec
 from tuner.study_file.load import loads
 from tuner.study_file.resolved import ResolvedSpec
-from tuner.training import metrics, network
+from tuner.training import metrics, network, resident
 from tuner.trials import ParamValue
 
 ABLE = ("cnn", "text_cnn", "rnn", "transformer", "bow", "tfidf", "pretrained")
@@ -212,7 +212,7 @@ def test_the_interval_of_an_rmse_is_that_of_a_deviation() -> None:
 def test_a_linear_bag_finds_the_prices(priced: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
     asked = {"metric": "rmse", "direction": "minimize", "epochs": 20}
-    bow.train(cohort(priced, tmp_path, BAG, **asked), priced, context)
+    bow.CODE.train(cohort(priced, tmp_path, BAG, **asked), priced, context)
     value, path = context.finished[0]
     assert priced.scale is not None
     assert value < 0.35 * priced.scale[1]
@@ -222,9 +222,20 @@ def test_a_linear_bag_finds_the_prices(priced: PreparedData, tmp_path: Path) -> 
     assert path is not None
 
 
+class _FirstToken(torch.nn.Module):
+    """Its output is the number of a text's first token."""
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens[:, :1]
+
+
 def test_numbers_are_said_in_their_own_unit(priced: PreparedData) -> None:
-    judge = network.supervision({}, priced, torch.device("cpu"))
-    said = judge.words(torch.tensor([[0.0], [1.0]]))
+    objective = network.supervision({}, priced, torch.device("cpu"))
+    part = resident.load(priced, "validation", torch.device("cpu"))
+    said = objective.predictions(_FirstToken(), part, 2)
     assert priced.scale is not None
     mean, spread = priced.scale
-    assert [one["prediction"] for one in said] == pytest.approx([mean, mean + spread])
+    numbers = part.inputs[:2, 0].tolist()
+    assert [one["prediction"] for one in said] == pytest.approx(
+        [mean + spread * n for n in numbers]
+    )

@@ -132,16 +132,16 @@ def test_words_of_cmudict_as_others_judge_them(cache: Path) -> None:
 
 def test_another_right_pronunciation_is_as_good_as_the_first(spelled: PreparedData) -> None:
     part = seq2seq.load(PARAMS, spelled, "validation", CPU)
-    judge = seq2seq.Transduction(PARAMS, spelled, CPU)
+    objective = seq2seq.Transduction(PARAMS, spelled, CPU)
     model = seq2seq.build(PARAMS, spelled)
-    before = judge.measure(model, part)
+    before = objective.score(model, part).metrics()
     assert before["exact_match"] == 0.0
     written = [
-        [spelled.target_vocabulary.index(token) for token in text.split()]
-        for text in judge.write(model, part, len(part))
+        [spelled.target_vocabulary.index(token) for token in row["prediction"].split()]
+        for row in objective.predictions(model, part, len(part))
     ]
     part.alternatives = [[ids] for ids in written]
-    after = judge.measure(model, part)
+    after = objective.score(model, part).metrics()
     assert (after["exact_match"], after["edit_distance"]) == (1.0, 0.0)
     assert after["perplexity"] == before["perplexity"]
 
@@ -364,13 +364,13 @@ def test_bleu_and_chrf_are_those_of_sacrebleu() -> None:
 def test_it_learns_to_spell_backwards(spelled: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
     asked = {**PARAMS, "teacher_forcing": 1.0, "hidden": 64}
-    seq2seq.train(
+    seq2seq.CODE.train(
         cohort(spelled, tmp_path, asked, epochs=25, metric="exact_match"), spelled, context
     )
     value, path = context.finished[0]
     assert value >= 0.6
     assert path is not None
-    judged = seq2seq.measure(asked, DataSpec(source="cmudict"), spelled, path, ["validation"])
+    judged = seq2seq.CODE.measure(asked, DataSpec(source="cmudict"), spelled, path, ["validation"])
     measured = {"validation": judged["validation"].metrics()}
     for name, found in measured["validation"].items():
         low, high = judged["validation"].interval(name)
@@ -378,7 +378,9 @@ def test_it_learns_to_spell_backwards(spelled: PreparedData, tmp_path: Path) -> 
         assert low <= found <= high or (name in ("bleu", "chrf") and low <= high), name
     assert measured["validation"]["exact_match"] == value
     by_beam = {**asked, "beam": 4}
-    judged = seq2seq.measure(by_beam, DataSpec(source="cmudict"), spelled, path, ["validation"])
+    judged = seq2seq.CODE.measure(
+        by_beam, DataSpec(source="cmudict"), spelled, path, ["validation"]
+    )
     measured = {"validation": judged["validation"].metrics()}
     assert measured["validation"]["exact_match"] >= value - 0.1
 
@@ -390,10 +392,10 @@ def test_an_interrupted_trial_is_the_uninterrupted_one(
     asked = {**PARAMS, "cell": cell, "attention": attention, "layers": 2}
     whole, first, second = Recorder(), Recorder(lambda *_: Decision.STOP), Recorder()
     args = {"epochs": 2, "metric": "perplexity", "direction": "minimize"}
-    seq2seq.train(cohort(spelled, tmp_path / "whole", asked, **args), spelled, whole)
+    seq2seq.CODE.train(cohort(spelled, tmp_path / "whole", asked, **args), spelled, whole)
     task = cohort(spelled, tmp_path / "cut", asked, **args)
-    seq2seq.train(task, spelled, first)
-    seq2seq.train(task, spelled, second)
+    seq2seq.CODE.train(task, spelled, first)
+    seq2seq.CODE.train(task, spelled, second)
     assert first.curve(0) + second.curve(0) == whole.curve(0)
     mine, theirs = (
         load_file(tmp_path / name / "0" / "weights.safetensors") for name in ("cut", "whole")
@@ -408,7 +410,9 @@ def test_thirty_draws_of_the_default_space_train(cache: Path, tmp_path: Path) ->
     for turn in range(10):  # three at once: thirty would take 3 GB
         draws = [space.random(rng) for _ in range(3)]
         context, folder = Recorder(), tmp_path / str(turn)
-        seq2seq.train(cohort(few, folder, *draws, epochs=1, metric="exact_match"), few, context)
+        seq2seq.CODE.train(
+            cohort(few, folder, *draws, epochs=1, metric="exact_match"), few, context
+        )
         assert len(context.finished) == 3
 
 

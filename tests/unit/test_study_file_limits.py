@@ -67,7 +67,7 @@ def test_the_default_spaces_are_within(name: str) -> None:
             assert not list(outside(space, card.hard_limits[parameter]))
 
 
-@pytest.mark.parametrize("name", [n for n in registry.NAMES if not registry.card(n).is_own])
+@pytest.mark.parametrize("name", [n for n in registry.NAMES if not registry.card(n).is_user_code])
 def test_every_number_has_a_limit(name: str) -> None:
     card = registry.card(name)
     numbers = {

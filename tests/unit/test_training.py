@@ -129,7 +129,7 @@ def test_schedules() -> None:
 
 def test_a_trial_learns_and_reports(digits: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
-    cnn.train(cohort(digits, tmp_path, PARAMS, epochs=8), digits, context)
+    cnn.CODE.train(cohort(digits, tmp_path, PARAMS, epochs=8), digits, context)
     reports = context.reports[0]
     assert [r.step for r in reports] == list(range(1, 9))
     assert reports[-1].value > 0.9
@@ -161,7 +161,7 @@ def test_a_trial_learns_and_reports(digits: PreparedData, tmp_path: Path) -> Non
 
 def test_the_weights_are_those_of_the_best_epoch(digits: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
-    cnn.train(cohort(digits, tmp_path, PARAMS, epochs=6), digits, context)
+    cnn.CODE.train(cohort(digits, tmp_path, PARAMS, epochs=6), digits, context)
     value, path = context.finished[0]
     assert path is not None
     model = cnn.build(PARAMS, digits)
@@ -175,10 +175,10 @@ def test_a_result_does_not_depend_on_the_cohort(digits: PreparedData, tmp_path: 
     other = {**PARAMS, "dropout": 0.5, "batch_size": 64}
     together, first, second = Recorder(), Recorder(), Recorder()
     both = cohort(digits, tmp_path / "both", PARAMS, other)
-    cnn.train(both, digits, together)
+    cnn.CODE.train(both, digits, together)
     for context, task in ((first, both.tasks[0]), (second, both.tasks[1])):
         alone = replace(both, tasks=(replace(task, folder=tmp_path / f"alone {task.number}"),))
-        cnn.train(alone, digits, context)
+        cnn.CODE.train(alone, digits, context)
     assert together.curve(0) == first.curve(0)
     assert together.curve(1) == second.curve(1)
     mine = load_file(tmp_path / "both" / "1" / "weights.safetensors")
@@ -191,7 +191,7 @@ def test_the_seed_decides_the_curve(digits: PreparedData, tmp_path: Path) -> Non
     for seed in (1, 1, 2):
         context = Recorder()
         asked = cohort(digits, tmp_path, PARAMS, epochs=2)
-        cnn.train(replace(asked, tasks=(replace(asked.tasks[0], seed=seed),)), digits, context)
+        cnn.CODE.train(replace(asked, tasks=(replace(asked.tasks[0], seed=seed),)), digits, context)
         curves.append(context.curve(0))
     assert curves[0] == curves[1] != curves[2]
 
@@ -200,7 +200,7 @@ def test_a_decision_ends_one_trial_and_not_the_other(digits: PreparedData, tmp_p
     context = Recorder(
         lambda number, report: Decision.PRUNE if (number, report.step) == (0, 2) else Decision.GO_ON
     )
-    cnn.train(cohort(digits, tmp_path, PARAMS, PARAMS), digits, context)
+    cnn.CODE.train(cohort(digits, tmp_path, PARAMS, PARAMS), digits, context)
     assert [len(context.reports[n]) for n in (0, 1)] == [2, 3]
     assert set(context.finished) == {1}
     assert not (tmp_path / "0").exists()
@@ -210,7 +210,7 @@ def test_divergence_is_said(digits: PreparedData, tmp_path: Path) -> None:
     wild = {**PARAMS, "optimizer": "sgd", "momentum": 0.99, "learning_rate": 1e30}
     wild |= {"batch_norm": False, "clip_norm": 0.0, "warmup": 0.0}
     context = Recorder()
-    cnn.train(cohort(digits, tmp_path, wild, PARAMS), digits, context)
+    cnn.CODE.train(cohort(digits, tmp_path, wild, PARAMS), digits, context)
     assert "training loss became" in context.problems[0]
     assert set(context.finished) == {1}
 
@@ -218,7 +218,7 @@ def test_divergence_is_said(digits: PreparedData, tmp_path: Path) -> None:
 def test_early_stop_ends_a_trial_that_stands_still(digits: PreparedData, tmp_path: Path) -> None:
     still = {**PARAMS, "learning_rate": 1e-30, "batch_norm": False}
     context = Recorder()
-    cnn.train(cohort(digits, tmp_path, still, epochs=50, early_stop=3), digits, context)
+    cnn.CODE.train(cohort(digits, tmp_path, still, epochs=50, early_stop=3), digits, context)
     assert len(context.reports[0]) == 4
     assert 0 in context.finished
 
@@ -226,7 +226,7 @@ def test_early_stop_ends_a_trial_that_stands_still(digits: PreparedData, tmp_pat
 def test_a_minimized_metric_keeps_its_lowest_epoch(digits: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
     asked = cohort(digits, tmp_path, PARAMS, metric="log_loss", direction="minimize")
-    cnn.train(asked, digits, context)
+    cnn.CODE.train(asked, digits, context)
     assert context.finished[0][0] == min(r.value for r in context.reports[0])
     assert math.isfinite(context.finished[0][0])
 

@@ -109,7 +109,7 @@ def call(own: Code, context: Recorder | None = None, *, epochs: int = 0, **param
         tasks=(task,),
         code=own,
     )
-    function.train(cohort, None, context)
+    function.run(cohort, context)
     return context
 
 

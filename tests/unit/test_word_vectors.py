@@ -4,7 +4,6 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from tuner.data import PreparedData, corpus, vector_benchmarks
 from tuner.data import vectors as vector_files
 from tuner.errors import DataError
 from tuner.families import fasttext, registry, word2vec
+from tuner.families.code import Models
 from tuner.families.parts import word_tests, word_vectors
 from tuner.study_file.data import DataSpec
 from tuner.trials import ParamValue
@@ -37,22 +37,22 @@ PARAMS: dict[str, ParamValue] = {
     "sample": 1e-3,
 }
 SUBWORDS: dict[str, ParamValue] = {"min_n": 3, "max_n": 5, "bucket": 2000}
-FAMILIES: dict[str, tuple[ModuleType, type[Word2Vec], dict[str, ParamValue]]] = {
-    "word2vec": (word2vec, Word2Vec, PARAMS),
-    "cbow": (word2vec, Word2Vec, {**PARAMS, "sg": 0}),
-    "hierarchical softmax": (word2vec, Word2Vec, {**PARAMS, "hs": 1}),
-    "fasttext": (fasttext, FastText, {**PARAMS, **SUBWORDS}),
-    "fasttext with softmax": (fasttext, FastText, {**PARAMS, **SUBWORDS, "hs": 1, "sg": 0}),
+FAMILIES: dict[str, tuple[Models, type[Word2Vec], dict[str, ParamValue]]] = {
+    "word2vec": (word2vec.CODE, Word2Vec, PARAMS),
+    "cbow": (word2vec.CODE, Word2Vec, {**PARAMS, "sg": 0}),
+    "hierarchical softmax": (word2vec.CODE, Word2Vec, {**PARAMS, "hs": 1}),
+    "fasttext": (fasttext.CODE, FastText, {**PARAMS, **SUBWORDS}),
+    "fasttext with softmax": (fasttext.CODE, FastText, {**PARAMS, **SUBWORDS, "hs": 1, "sg": 0}),
 }
 
 
 def train(
     name: str, data: PreparedData, folder: Path, context: Recorder | None = None, **changes: Any
 ) -> Recorder:
-    module, _, params = FAMILIES[name]
+    code, _, params = FAMILIES[name]
     context = context or Recorder()
     asked = cohort(data, folder, params, **{"metric": "gap_accuracy", **changes})
-    module.train(asked, data, context)
+    code.train(asked, data, context)
     return context
 
 
@@ -83,11 +83,12 @@ def test_vectors_are_those_of_gensim(name: str, news: PreparedData, tmp_path: Pa
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_epochs_are_parts_of_one_training(name: str, news: PreparedData) -> None:
-    module, _, params = FAMILIES[name]
+    _, _, params = FAMILIES[name]
+    kind = (fasttext if "fasttext" in name else word2vec).KIND
     sentences = corpus.load(news, LEE)["train"]
     asked = cohort(news, Path(), {**params, "epochs": 3}, metric="gap_accuracy", epochs=9)
     tests = word_tests.Tests(LEE, news, corpus.load(news, LEE))
-    learner = word_vectors._Learner(asked.tasks[0], asked, sentences, tests, module._KIND)
+    learner = word_vectors._Learner(asked.tasks[0], asked, sentences, tests, kind)
     for _ in range(3):
         learner.epoch()
     assert np.array_equal(learner._model.wv.vectors, plain(name, news).wv.vectors)
@@ -97,12 +98,12 @@ def test_epochs_are_parts_of_one_training(name: str, news: PreparedData) -> None
 def test_an_interrupted_trial_goes_on_as_if_it_had_not_been(
     name: str, news: PreparedData, tmp_path: Path
 ) -> None:
-    module, _, params = FAMILIES[name]
+    code, _, params = FAMILIES[name]
     whole = train(name, news, tmp_path / "whole", epochs=4)
     asked = cohort(news, tmp_path, params, metric="gap_accuracy", epochs=4)
     values = []
     for context in (stop_after(1), stop_after(3), Recorder()):
-        module.train(asked, news, context)
+        code.train(asked, news, context)
         values += [report.value for report in context.reports[0]]
         asked = next_attempt(asked)
     assert values == [report.value for report in whole.reports[0]]
@@ -115,7 +116,9 @@ def test_the_seed_decides(news: PreparedData, tmp_path: Path) -> None:
     for number, seed in enumerate((1, 1, 2)):
         context = Recorder()
         asked = cohort(news, tmp_path / str(number), PARAMS, metric="gap_accuracy", epochs=1)
-        word2vec.train(replace(asked, tasks=(replace(asked.tasks[0], seed=seed),)), news, context)
+        word2vec.CODE.train(
+            replace(asked, tasks=(replace(asked.tasks[0], seed=seed),)), news, context
+        )
         found.append(weights(context)["vectors"])
     assert np.array_equal(found[0], found[1])
     assert not np.array_equal(found[0], found[2])
@@ -127,7 +130,7 @@ def test_a_trial_ends_with_its_own_epochs(news: PreparedData, tmp_path: Path) ->
         news, tmp_path, {**PARAMS, "epochs": 2}, {**PARAMS, "epochs": 99},
         metric="gap_accuracy", epochs=3,
     )  # fmt: skip
-    word2vec.train(asked, news, context)
+    word2vec.CODE.train(asked, news, context)
     assert [len(context.reports[n]) for n in (0, 1)] == [2, 3]
     assert set(context.finished) == {0, 1}
 
@@ -139,11 +142,11 @@ def test_thirty_draws_of_the_default_space_train(
     rng = random.Random(1)
     draws = [registry.card(name).space.random(rng) for _ in range(30)]
     context = Recorder()
-    module = {"word2vec": word2vec, "fasttext": fasttext}[name]
+    code = {"word2vec": word2vec.CODE, "fasttext": fasttext.CODE}[name]
     for number, draw in enumerate(draws):  # one by one: thirty models would need memory
         asked = cohort(news, tmp_path / str(number), draw, metric="gap_accuracy", epochs=1)
         task = replace(asked.tasks[0], number=number)
-        module.train(replace(asked, tasks=(task,)), news, context)
+        code.train(replace(asked, tasks=(task,)), news, context)
     assert set(context.finished) == set(range(30))
 
 
@@ -160,7 +163,7 @@ def test_settings_that_gensim_cannot_work_with_are_told(
 ) -> None:
     asked = cohort(news, tmp_path, {**PARAMS, **change}, metric="gap_accuracy")
     with pytest.raises(DataError, match=message):
-        word2vec.train(asked, news, Recorder())
+        word2vec.CODE.train(asked, news, Recorder())
 
 
 def test_divergence_is_said(
@@ -175,11 +178,11 @@ def test_divergence_is_said(
 def test_the_exported_weights_measure_what_the_trial_did(
     name: str, news: PreparedData, tmp_path: Path
 ) -> None:
-    module, _, params = FAMILIES[name]
+    code, _, params = FAMILIES[name]
     context = train(name, news, tmp_path)
     value, path = context.finished[0]
     assert path is not None
-    judged = module.measure(params, LEE, news, path, ["validation", "test"])
+    judged = code.measure(params, LEE, news, path, ["validation", "test"])
     measured = {part: found.metrics() for part, found in judged.items()}
     assert measured["validation"]["gap_accuracy"] == value
     assert measured["test"].keys() == {
@@ -190,7 +193,7 @@ def test_the_exported_weights_measure_what_the_trial_did(
         "analogy_accuracy_coverage",
     }
     assert measured["test"] != measured["validation"]
-    module.export(params, news, path, tmp_path)
+    code.export_files(params, news, path, tmp_path)
     exported = KeyedVectors.load_word2vec_format(tmp_path / "vectors.txt")
     found = weights(context)
     assert exported.index_to_key == vector_files.unpack_words(found["words"])
@@ -201,14 +204,14 @@ def test_the_exported_weights_measure_what_the_trial_did(
 
 def test_a_probe_reads_labelled_texts(reviews: PreparedData, tmp_path: Path) -> None:
     spec = DataSpec(source="text", path=Path("x.csv"))
-    for module, more in ((word2vec, {}), (fasttext, SUBWORDS)):
+    for code, more in ((word2vec.CODE, {}), (fasttext.CODE, SUBWORDS)):
         params = {**PARAMS, "min_count": 1, "sample": 0.1, **more}
         context = Recorder()
         asked = cohort(reviews, tmp_path, params, metric="probe_accuracy", epochs=20)
-        module.train(asked, reviews, context)
+        code.train(asked, reviews, context)
         value, path = context.finished[0]
         assert path is not None
-        judged = module.measure(params, spec, reviews, path, ["validation", "test"])
+        judged = code.measure(params, spec, reviews, path, ["validation", "test"])
         measured = {part: found.metrics() for part, found in judged.items()}
         for name, found in measured["validation"].items():
             if not name.endswith("_coverage"):

@@ -361,7 +361,7 @@ def families(as_json: bool = AsJson) -> None:
         return
     for card in cards:
         out.print(f"[bold]{card.name}[/]  {shown(card.summary)} [dim]({shown(card.reference)})[/]")
-        if card.is_own:
+        if card.is_user_code:
             out.print("  metric, search space and data: your own")
             continue
         metrics = ", ".join(card.metrics_with_labels or card.metrics)

@@ -16,7 +16,7 @@ from tuner.data import PreparedData, limited_process
 from tuner.data import prepare as prepare_data
 from tuner.errors import SpecError, TunerError
 from tuner.families import registry
-from tuner.families.card import Family
+from tuner.families.card import Card
 from tuner.figures.text import duration
 from tuner.study_file.code import OWN
 from tuner.study_file.data import PATHS, DataSpec
@@ -63,7 +63,7 @@ class Form:
 
     values: Mapping[str, str]  # dotted path → text
     family: str
-    card: Family | None
+    card: Card | None
     metrics: tuple[str, ...]
     rows: tuple[Row, ...]
 
@@ -130,7 +130,7 @@ def form(text: str) -> Form | None:
     return Form(values, family, card, tuple(dict.fromkeys(metrics)), _rows(card, data))
 
 
-def _rows(card: Family | None, data: Mapping[str, Any]) -> tuple[Row, ...]:
+def _rows(card: Card | None, data: Mapping[str, Any]) -> tuple[Row, ...]:
     searched = data.get("search")
     given: Mapping[str, Any] = searched if isinstance(searched, dict) else {}
     defaults = {} if card is None else card.search

@@ -16,7 +16,7 @@ from tuner.export.flatten import flattened
 from tuner.export.formats import FORMATS
 from tuner.export.result import Evaluation
 from tuner.families import registry
-from tuner.families.card import Family
+from tuner.families.card import Card
 from tuner.families.transfer.files import BUNDLED
 from tuner.files import shown
 from tuner.settings import Settings
@@ -235,7 +235,7 @@ def refuse_taken(folder: Path, *, force: bool, several: bool = False) -> None:
         )
 
 
-def _check_onnx(card: Family) -> None:
+def _check_onnx(card: Card) -> None:
     """BadInputError if the family has no ONNX form, or this installation cannot make it."""
     if card.no_onnx is not None:
         able = ", ".join(n for n in registry.NAMES if registry.card(n).no_onnx is None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tuner.data import vector_benchmarks
 from tuner.errors import DataError, Issue, SpecError
 from tuner.families import registry
-from tuner.families.card import Family
+from tuner.families.card import Card
 from tuner.families.transfer import files
 from tuner.study_file.data import Task
 from tuner.study_file.load import Source
@@ -53,7 +53,7 @@ def confirm(source: Source) -> ResolvedSpec:
         return resolved
 
 
-def _with_task(spec: StudySpec, card: Family) -> StudySpec:
+def _with_task(spec: StudySpec, card: Card) -> StudySpec:
     """The study with its task settled: its data says it, or else its first metric.
 
     SpecError if the family or another metric does not suit it.
@@ -87,12 +87,12 @@ def _with_task(spec: StudySpec, card: Family) -> StudySpec:
     return spec.model_copy(update={"data": data})
 
 
-def _others(spec: StudySpec, card: Family) -> tuple[str, ...]:
+def _others(spec: StudySpec, card: Card) -> tuple[str, ...]:
     """Metrics that would be possible too, for the sentence about one that is not."""
     return card.metrics_of_numbers if spec.data is not None and spec.data.task is None else ()
 
 
-def _check_meaningful(spec: StudySpec, card: Family) -> None:
+def _check_meaningful(spec: StudySpec, card: Card) -> None:
     """SpecError if the data names what this family passes over."""
     passed_over = [] if card.search_with_vectors else ["vectors"]
     if not card.vectors:

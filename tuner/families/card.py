@@ -1,32 +1,8 @@
-"""What a model family is: a card that every process reads, and a module that only executors import.
+"""A family's card, `families/NAME.yaml`: what it is for, its metrics, its default search space.
 
-`families/NAME.yaml` is the card: what it is for, its metrics and its default search space, written
-in the language of study files. `families/NAME.py` is the code: it imports torch and defines
-
-    def build(params: Mapping[str, ParamValue], data: PreparedData) -> torch.nn.Module
-    def train(cohort: Cohort, data: PreparedData, context: Context) -> None
-
-and, where the parameters decide what the model is fed with, a `load` as in `training.network.Load`.
-A family whose models are no networks defines instead of `build`
-
-    def measure(
-        params: Mapping[str, ParamValue], spec: DataSpec, data: PreparedData, weights: Path,
-        parts: Sequence[PartName],
-    ) -> dict[str, Judged]
-
-part → what the weights in that file are worth on it: `metrics()`, each by its name, and
-`interval(metric)`, which has 95 %. And `predictions`, what these weights say about examples.
-
-A bundle's `predict.py` is made of the module of `families/bundle/predict` of the card and of the
-family's `build`. Where it needs more than weights and vocabulary, the family defines
-
-    def export(
-        params: Mapping[str, ParamValue], data: PreparedData, weights: Path, folder: Path
-    ) -> dict[str, Any]
-
-which writes files into the bundle and returns what is added to its `preprocessing.json`.
-
-So the command line and the workers' parent processes never import torch.
+It is written in the language of study files. Every process reads cards; the code beside them
+(`code.py`) is loaded by executors alone, so the command line and the workers' own processes never
+import torch.
 """
 
 from collections.abc import Mapping
@@ -46,7 +22,7 @@ from tuner.trials import COSTS, LATENCY, ParamValue
 OF_CLASSES = ("label_smoothing", "class_weights")  # parameters without a meaning for numbers
 
 
-class Family(BaseModel):
+class Card(BaseModel):
     """A family's card."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -116,9 +92,9 @@ class Family(BaseModel):
         return {name: complete(str(name), written) for name, written in given.items()}
 
     @model_validator(mode="after")
-    def _check(self) -> "Family":
+    def _check(self) -> "Card":
         needed = self.data, self.predictor, self.metrics, self.epochs, self.search
-        if not self.is_own and not all(needed):
+        if not self.is_user_code and not all(needed):
             raise ValueError("needs `data`, `predictor`, `metrics`, `epochs` and `search`")
         # conditions must name parameters of the card, without a circle
         if self.first != fitting(self.first, Space(parameters=self.search)):
@@ -127,7 +103,7 @@ class Family(BaseModel):
         return self
 
     @property
-    def is_own(self) -> bool:
+    def is_user_code(self) -> bool:
         """Whether the code, the search space and the metric are the study file's own."""
         return self.name in OWN
 
@@ -162,7 +138,7 @@ class Family(BaseModel):
     @property
     def hard_limits(self) -> Mapping[str, Limit]:
         """What its parameters can be at all; of own code, nobody knows."""
-        return {} if self.is_own else {**COMMON, **self.limits}
+        return {} if self.is_user_code else {**COMMON, **self.limits}
 
     @property
     def costs(self) -> tuple[str, ...]:

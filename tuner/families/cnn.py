@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tuner.data.prepared import PreparedData
-from tuner.training import loop
-from tuner.training.cohort import Cohort, Context
+from tuner.families.code import Networks
 from tuner.trials import ParamValue
 
 MAX_WIDTH = 512  # channels, however deep
@@ -159,6 +158,4 @@ def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
     )
 
 
-def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
-    """Train a cohort."""
-    loop.train(cohort, data, context, build)
+CODE = Networks(build)

@@ -19,6 +19,7 @@ from typing import Any
 
 from tuner import files, guard, processes
 from tuner.artifacts import ARTIFACTS_FOLDER, CHECKPOINT_FOLDER, LOG_FILE
+from tuner.families.code import UserCode
 from tuner.families.parts.outcome import Outcome
 from tuner.settings import command_environment
 from tuner.study_file.arguments import argument_list, as_text
@@ -45,13 +46,14 @@ SILENT = (
 OTHERS_ALONE = "only processes of other ranks than 0 have reported; the one of rank 0 must"
 
 
-def train(cohort: Cohort, _: None, context: Context) -> None:
+def run(cohort: Cohort, context: Context) -> bool:
     """Run the command for every trial of the cohort, one after the other."""
     assert cohort.code is not None
     for task in cohort.tasks:
         source.check(cohort.code)
         with _Command(task, cohort, cohort.code, context) as command:
             command.run()
+    return False  # each was a process of its own
 
 
 class _Command:
@@ -224,3 +226,6 @@ def _tail(log: Path) -> str:
     with log.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
         return file.read().decode("utf-8", "replace")
+
+
+CODE = UserCode(run, in_executor=False)

@@ -5,21 +5,16 @@ Like `word2vec`, but a word's vector is the mean of its own and those of its cha
 missing from the corpus have vectors too. N-grams are hashed into `bucket` vectors.
 """
 
-from functools import partial
 from typing import Any
 
 from gensim.models import FastText, Word2Vec
 from gensim.models.fasttext import ft_ngram_hashes
 
 from tuner.data.corpus import Corpus
-from tuner.data.prepared import PreparedData
 from tuner.data.vectors import unpack_words
 from tuner.families.parts import word_vectors
 from tuner.families.parts.word_tests import Floats, Vectors
-from tuner.families.parts.word_vectors import Arrays, Params, export
-from tuner.training.cohort import Cohort, Context
-
-__all__ = ["build", "export", "measure", "predictions", "train"]
+from tuner.families.parts.word_vectors import Arrays, Params
 
 
 def build(params: Params, sentences: Corpus, seed: int, threads: int) -> FastText:
@@ -58,13 +53,5 @@ def _vectors(params: Params, weights: Arrays) -> Vectors:
     return Vectors(unpack_words(weights["words"]), weights["vectors"], compose)
 
 
-_KIND = word_vectors.Kind(build, _state, _weights, _vectors)
-
-
-def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
-    """Train a cohort."""
-    word_vectors.train(cohort, data, context, _KIND)
-
-
-measure = partial(word_vectors.measure, kind=_KIND)
-predictions = partial(word_vectors.predictions, kind=_KIND)
+KIND = word_vectors.Kind(build, _state, _weights, _vectors)
+CODE = word_vectors.code(KIND)

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from tuner.families.code import UserCode
 from tuner.families.parts.outcome import Outcome
 from tuner.study_file.code import Code
 from tuner.training.causes import print_traceback
@@ -25,7 +26,7 @@ from tuner.user_code.state import ProcessState
 from tuner.user_code.trial import Stopped, Trial, refuse_fork
 
 
-def train(cohort: Cohort, _: None, context: Context) -> bool:
+def run(cohort: Cohort, context: Context) -> bool:
     """Call the function for every trial of the cohort, one after the other.
 
     Returns whether it has changed this process so that no other trial shall run here.
@@ -169,3 +170,6 @@ def _descendants() -> list[psutil.Process]:
         return []
     found: list[psutil.Process] = psutil.Process().children(recursive=True)
     return found
+
+
+CODE = UserCode(run, in_executor=True)

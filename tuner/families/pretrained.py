@@ -22,12 +22,13 @@ from transformers.pytorch_utils import Conv1D
 
 from tuner.data.prepared import PartName, PreparedData
 from tuner.errors import DataError
+from tuner.families.code import Networks
 from tuner.families.transfer import encoder as encoders
 from tuner.families.transfer import features, files
 from tuner.families.transfer.encoder import EVALUATION_BATCH, Encoder
 from tuner.study_file.messages import quoted
-from tuner.training import loop, resident
-from tuner.training.cohort import Cohort, Context
+from tuner.training import resident
+from tuner.training.cohort import Cohort
 from tuner.training.network import Batches
 from tuner.trials import ParamValue
 
@@ -166,8 +167,8 @@ def load(
     return resident.load(features.inputs(params, data), name, device)
 
 
-def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
-    """Train a cohort; DataError if a checkpoint is another one than at the study's launch."""
+def check(cohort: Cohort) -> None:
+    """DataError if a checkpoint is another one than at the study's launch."""
     for name in {str(task.params["checkpoint"]) for task in cohort.tasks}:
         known = cohort.checkpoints.get(name)  # none: a study of an older tuner
         if known is not None and not files.is_digest(bytes.fromhex(known), files.folder(name)):
@@ -175,7 +176,6 @@ def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
                 f"{quoted(name)}: is another model than when the study was launched, so its trials "
                 "could not be compared; launch it anew under another name"
             )
-    loop.train(cohort, data, context, build, load, upstream=features.cost)
 
 
 def export(
@@ -228,3 +228,6 @@ def _build_head(p: Mapping[str, Any], width: int, classes: int) -> nn.Module:
         nn.Dropout(p["dropout"]),
         nn.Linear(p["hidden"], classes),
     )
+
+
+CODE = Networks(build, load=load, export=export, upstream=features.cost, check=check)

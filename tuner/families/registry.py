@@ -3,7 +3,7 @@
 from functools import cache
 from importlib.resources import files
 
-from tuner.families.card import Family
+from tuner.families.card import Card
 from tuner.study_file.document import parse
 
 NAMES = (
@@ -23,9 +23,9 @@ NAMES = (
 
 
 @cache
-def card(name: str) -> Family:
+def card(name: str) -> Card:
     """The card of a family; KeyError if there is none of that name."""
     if name not in NAMES:
         raise KeyError(name)
     text = files("tuner.families").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    return Family.model_validate({"name": name, **parse(text).data})
+    return Card.model_validate({"name": name, **parse(text).data})

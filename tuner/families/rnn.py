@@ -8,6 +8,7 @@ attention (Yang et al., NAACL 2016). Padding is masked: a text's logits do not d
 the batch.
 """
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,9 +18,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from tuner.data.prepared import PreparedData
+from tuner.families.code import Networks
 from tuner.families.parts.embedding import VariationalDropout, WordDropout, embedding
-from tuner.training import loop
-from tuner.training.cohort import Cohort, Context
 from tuner.trials import ParamValue
 
 CELLS: Mapping[str, Callable[..., nn.RNNBase]] = {"tanh": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
@@ -119,6 +119,26 @@ def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
     )
 
 
-def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
-    """Train a cohort."""
-    loop.train(cohort, data, context, build)
+class _Traceable(RNN):
+    """The same network; it takes the last states out of all of them, as ONNX's exporter knows them.
+
+    Where nothing but the last ones is used, the exporter loses the layer (torch 2.13).
+    """
+
+    def _pool(self, states: Tensor, final: Tensor, lengths: Tensor) -> Tensor:
+        if self.pooling != "last":
+            return super()._pool(states, final, lengths)
+        hidden = final.shape[2]
+        ends = (lengths - 1).view(-1, 1, 1).expand(-1, 1, hidden)
+        forward = states[:, :, :hidden].gather(1, ends).squeeze(1)
+        return torch.cat([forward, states[:, 0, hidden:]], dim=1)  # backward, it ends at the first
+
+
+def for_onnx(network: RNN) -> nn.Module:
+    """The same network in operators that ONNX has."""
+    copied = copy.deepcopy(network)
+    copied.__class__ = _Traceable
+    return copied
+
+
+CODE = Networks(build, for_onnx=for_onnx)

@@ -15,7 +15,6 @@ first layer (3 or 4 · hidden).
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,11 +25,10 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from tuner.data import pairs
 from tuner.data.pairs import END
 from tuner.data.prepared import PartName, PreparedData
+from tuner.families.code import Networks
 from tuner.families.parts import decoding
 from tuner.families.parts.decoding import State
-from tuner.study_file.data import DataSpec
-from tuner.training import loop, resident, sequences, weights
-from tuner.training.cohort import Cohort, Context
+from tuner.training import resident, sequences
 from tuner.training.network import Autocast, Batches
 from tuner.trials import ParamValue
 
@@ -300,17 +298,10 @@ class Transduction:
         )
 
     @torch.inference_mode()
-    def measure(
-        self, model: nn.Module, part: Batches, autocast: Autocast = nullcontext
-    ) -> dict[str, float]:
-        """Measure decoded sequences, and the log-likelihood of the right tokens."""
-        return self.score(model, part, autocast).metrics()
-
-    @torch.inference_mode()
     def score(
         self, model: nn.Module, part: Batches, autocast: Autocast = nullcontext
     ) -> sequences.SequenceScores:
-        """Score each example of a part."""
+        """Score decoded sequences, and the log-likelihood of the right tokens."""
         assert isinstance(model, Seq2Seq)
         assert isinstance(part, PairBatches)
         assert part.lengths is not None
@@ -361,14 +352,15 @@ class Transduction:
         return decoding.greedy(model.step, state, end=END, max_length=longest)
 
     @torch.inference_mode()
-    def write(self, model: Seq2Seq, part: PairBatches, rows: int) -> list[str]:
+    def predictions(self, model: nn.Module, part: Batches, rows: int) -> list[dict[str, Any]]:
         """Return the model's outputs for the first texts of a part."""
+        assert isinstance(model, Seq2Seq)
         model.eval()
-        outputs = []
+        outputs: list[str] = []
         for indices in torch.arange(rows).split(EVALUATION_BATCH):
             (texts, _), _ = part.batch(indices)
             outputs += [self._text(_tokens(ids)) for ids in self._decode(model, texts).tolist()]
-        return outputs
+        return [{"prediction": text} for text in outputs]
 
     def _text(self, tokens: Sequence[int]) -> str:
         vocabulary = self._data.target_vocabulary
@@ -402,43 +394,4 @@ def load(
     return PairBatches(resident.load(data, name, device), data.alternatives(name))
 
 
-def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
-    """Train a cohort."""
-    loop.train(cohort, data, context, build, load, Transduction)
-
-
-def _restore(
-    params: Mapping[str, ParamValue], data: PreparedData, path: Path
-) -> tuple[Seq2Seq, Transduction]:
-    """Build the network with exported weights, and its objective."""
-    model = build(params, data)
-    weights.load(model, path)
-    assert isinstance(model, Seq2Seq)
-    return model, Transduction(params, data, torch.device("cpu"))
-
-
-def measure(
-    params: Mapping[str, ParamValue],
-    _: DataSpec,
-    data: PreparedData,
-    path: Path,
-    parts: Sequence[PartName],
-) -> dict[str, sequences.SequenceScores]:
-    """Score exported weights on each part."""
-    model, objective = _restore(params, data, path)
-    cpu = torch.device("cpu")
-    return {name: objective.score(model, load(params, data, name, cpu)) for name in parts}
-
-
-def predictions(
-    params: Mapping[str, ParamValue],
-    _: DataSpec,
-    data: PreparedData,
-    path: Path,
-    part: PartName,
-    rows: int,
-) -> list[dict[str, Any]]:
-    """Return what exported weights predict for the first texts of a part."""
-    model, objective = _restore(params, data, path)
-    outputs = objective.write(model, load(params, data, part, torch.device("cpu")), rows)
-    return [{"prediction": text} for text in outputs]
+CODE = Networks(build, load=load, objective=Transduction)

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tuner.data.prepared import PreparedData
+from tuner.families.code import Networks
 from tuner.families.parts.embedding import Channels, WordDropout, embedding
-from tuner.training import loop
-from tuner.training.cohort import Cohort, Context
 from tuner.trials import ParamValue
 
 
@@ -86,6 +85,4 @@ def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
     )
 
 
-def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
-    """Train a cohort."""
-    loop.train(cohort, data, context, build)
+CODE = Networks(build)

@@ -1,13 +1,6 @@
 """TF-IDF: n-grams weighted by how rare they are, and a classifier (Spärck Jones, 1972)."""
 
-from tuner.data.prepared import PreparedData
-from tuner.families.parts.bag import build, export, load
-from tuner.training import loop
-from tuner.training.cohort import Cohort, Context
+from tuner.families.code import Networks
+from tuner.families.parts.bag import build, export, for_onnx, load
 
-__all__ = ["build", "export", "load", "train"]
-
-
-def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
-    """Train a cohort."""
-    loop.train(cohort, data, context, build, load)
+CODE = Networks(build, load=load, export=export, for_onnx=for_onnx)

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from tuner.data.prepared import PreparedData
+from tuner.families.code import Networks
 from tuner.families.parts.embedding import WordDropout, embedding
-from tuner.training import loop
-from tuner.training.cohort import Cohort, Context
 from tuner.trials import ParamValue
 
 
@@ -104,6 +103,4 @@ def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
     )
 
 
-def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
-    """Train a cohort."""
-    loop.train(cohort, data, context, build)
+CODE = Networks(build)

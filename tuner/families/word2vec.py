@@ -8,19 +8,13 @@ Huffman tree of all words (hierarchical softmax). Frequent words are skipped at 
 gensim trains the vectors by stochastic gradient descent.
 """
 
-from functools import partial
-
 from gensim.models import Word2Vec
 
 from tuner.data.corpus import Corpus
-from tuner.data.prepared import PreparedData
 from tuner.data.vectors import unpack_words
 from tuner.families.parts import word_vectors
 from tuner.families.parts.word_tests import Floats, Vectors
-from tuner.families.parts.word_vectors import Arrays, Params, export
-from tuner.training.cohort import Cohort, Context
-
-__all__ = ["build", "export", "measure", "predictions", "train"]
+from tuner.families.parts.word_vectors import Arrays, Params
 
 
 def build(params: Params, sentences: Corpus, seed: int, threads: int) -> Word2Vec:
@@ -41,13 +35,5 @@ def _vectors(_: Params, weights: Arrays) -> Vectors:
     return Vectors(unpack_words(weights["words"]), weights["vectors"])
 
 
-_KIND = word_vectors.Kind(build, _state, _weights, _vectors)
-
-
-def train(cohort: Cohort, data: PreparedData, context: Context) -> None:
-    """Train a cohort."""
-    word_vectors.train(cohort, data, context, _KIND)
-
-
-measure = partial(word_vectors.measure, kind=_KIND)
-predictions = partial(word_vectors.predictions, kind=_KIND)
+KIND = word_vectors.Kind(build, _state, _weights, _vectors)
+CODE = word_vectors.code(KIND)

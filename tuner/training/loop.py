@@ -14,8 +14,8 @@ from tuner.training.cohort import Cohort, Context, Decision, Task
 from tuner.training.member import DivergedError, Learner, Member
 from tuner.training.network import (
     Build,
-    Judge,
     Load,
+    MakeObjective,
     Network,
     Upstream,
     load_resident,
@@ -31,13 +31,13 @@ def train(
     context: Context,
     build: Build,
     load: Load = load_resident,
-    judge: Judge = supervision,
+    objective: MakeObjective = supervision,
     upstream: Upstream = nothing_upstream,
 ) -> None:
     """Train a cohort of networks.
 
-    `build` makes a trial's network, `load` gives the data as that network takes it, `judge` says
-    what it is trained for, `upstream` what it costs to make its inputs of an example.
+    `build` makes a trial's network, `load` gives the data as that network takes it, `objective`
+    says what it is trained for, `upstream` what it costs to make its inputs of an example.
     """
     torch.set_num_threads(cohort.threads)
     device = torch.device(cohort.device)
@@ -45,7 +45,7 @@ def train(
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
 
     def learner(task: Task) -> Network:
-        return Network(task, cohort, data, device, build, load, judge, upstream)
+        return Network(task, cohort, data, device, build, load, objective, upstream)
 
     run(cohort, context, learner)
 

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -41,46 +42,44 @@ class Batches(Protocol):
         ...
 
 
+class Scores(Protocol):
+    """A trained model on a part of the data."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return all metrics by name."""
+        ...
+
+    def interval(self, name: str) -> list[float]:
+        """Return the 95 % interval of one of them: its lower and its upper end."""
+        ...
+
+
 class Objective(Protocol):
-    """What a network is trained for, and how it is judged."""
+    """What a network is trained for, and how it is scores."""
 
     def answer(self, model: nn.Module, inputs: Any) -> object:
-        """What the model says of a batch, as who uses it wants to know it."""
+        """Return the model's answer to a batch in the form that its users need."""
         ...
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The mean loss of a batch, to be lowered."""
         ...
 
-    def measure(
-        self, model: nn.Module, part: Batches, autocast: "Autocast" = nullcontext
-    ) -> dict[str, float]:
-        """All metrics on a part."""
+    def score(self, model: nn.Module, part: Batches, autocast: "Autocast" = nullcontext) -> Scores:
+        """Apply the model to a part, for its metrics and their intervals."""
+        ...
+
+    def predictions(self, model: nn.Module, part: Batches, rows: int) -> list[dict[str, Any]]:
+        """Return the predictions for the first rows of a part, as `predict.py` prints them."""
         ...
 
     def loss_in(self, measured: Mapping[str, float]) -> float:
-        """The loss that these metrics mean, without what training adds to it."""
-        ...
-
-
-class Supervision(Objective, Protocol):
-    """Each example has one label, which the network answers with a row of numbers."""
-
-    def metrics(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
-        """All metrics of outputs [N, …] of a network."""
-        ...
-
-    def interval(self, outputs: Tensor, labels: Tensor, name: str) -> list[float]:
-        """The 95 % interval of one of them."""
-        ...
-
-    def words(self, outputs: Tensor) -> list[dict[str, Any]]:
-        """Predictions, as `predict.py` words them."""
+        """Return the loss that these metrics imply, without what training adds to it."""
         ...
 
 
 Autocast = Callable[[], torch.autocast | nullcontext[None]]
-Judge = Callable[[Mapping[str, ParamValue], PreparedData, torch.device], Objective]
+MakeObjective = Callable[[Mapping[str, ParamValue], PreparedData, torch.device], Objective]
 Load = Callable[[Mapping[str, ParamValue], PreparedData, PartName, torch.device], Batches]
 Upstream = Callable[[Mapping[str, ParamValue], PreparedData, torch.device], Mapping[str, float]]
 
@@ -101,8 +100,8 @@ def nothing_upstream(
 
 def supervision(
     params: Mapping[str, ParamValue], data: PreparedData, device: torch.device
-) -> Supervision:
-    """What the labels ask for; the usual objective."""
+) -> Objective:
+    """Return the usual objective: classification or regression, as the labels demand."""
     return (Classification if data.scale is None else Regression)(params, data, device)
 
 
@@ -126,33 +125,41 @@ class Classification:
             outputs.float(), labels, weight=self._weights, label_smoothing=self._smoothing
         )
 
-    def measure(
+    def score(
         self, model: nn.Module, part: Batches, autocast: Autocast = nullcontext
-    ) -> dict[str, float]:
-        """Metrics of classification."""
-        return self.metrics(predict(model, part, autocast), part.labels)
+    ) -> "ClassScores":
+        """Score logits [N, classes]."""
+        return ClassScores(predict(model, part, autocast), part.labels)
 
     def loss_in(self, measured: Mapping[str, float]) -> float:
         """Cross-entropy, without weights and smoothing."""
         return measured["log_loss"]
 
-    def metrics(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
-        """Metrics of logits [N, classes]."""
-        return metrics.classification(outputs, labels)
-
-    def interval(self, outputs: Tensor, labels: Tensor, name: str) -> list[float]:
-        """The 95 % interval of one of them."""
-        return metrics.interval(outputs, labels, name)
-
-    def words(self, outputs: Tensor) -> list[dict[str, Any]]:
-        """The likeliest class and how likely each is."""
+    def predictions(self, model: nn.Module, part: Batches, rows: int) -> list[dict[str, Any]]:
+        """The likeliest class of each example, and the probability of each class."""
         return [
             {
                 "prediction": self._classes[max(range(len(odds)), key=odds.__getitem__)],
                 "probabilities": dict(zip(self._classes, odds, strict=True)),
             }
-            for odds in outputs.softmax(dim=1).tolist()
+            for odds in predict(model, part)[:rows].softmax(dim=1).tolist()
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScores:
+    """Logits [N, classes] against labels [N]."""
+
+    logits: Tensor
+    labels: Tensor
+
+    def metrics(self) -> dict[str, float]:
+        """Metrics of classification."""
+        return metrics.classification(self.logits, self.labels)
+
+    def interval(self, name: str) -> list[float]:
+        """The 95 % interval of one of them."""
+        return metrics.interval(self.logits, self.labels, name)
 
 
 class Regression:
@@ -172,28 +179,39 @@ class Regression:
         """The mean squared error, in squared standard deviations."""
         return functional.mse_loss(outputs.float().squeeze(1), labels)
 
-    def measure(
+    def score(
         self, model: nn.Module, part: Batches, autocast: Autocast = nullcontext
-    ) -> dict[str, float]:
-        """Metrics of regression, in the labels' own unit."""
-        return self.metrics(predict(model, part, autocast), part.labels)
+    ) -> "NumberScores":
+        """Score numbers [N, 1]."""
+        outputs = predict(model, part, autocast).squeeze(1)
+        return NumberScores(outputs, part.labels, self._spread)
 
     def loss_in(self, measured: Mapping[str, float]) -> float:
         """The mean squared error, in squared standard deviations."""
         return (measured["rmse"] / self._spread) ** 2
 
-    def metrics(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
-        """Metrics of numbers [N, 1]."""
-        return metrics.regression(outputs.squeeze(1), labels, self._spread)
+    def predictions(self, model: nn.Module, part: Batches, rows: int) -> list[dict[str, Any]]:
+        """Each number in the labels' own unit, and their standard deviation."""
+        outputs = predict(model, part)[:rows].squeeze(1).double()
+        numbers = (self._mean + self._spread * outputs).tolist()
+        return [{"prediction": number, "spread": self._spread} for number in numbers]
 
-    def interval(self, outputs: Tensor, labels: Tensor, name: str) -> list[float]:
+
+@dataclass(frozen=True, slots=True)
+class NumberScores:
+    """Numbers [N] against labels [N], both in standard deviations from the labels' mean."""
+
+    outputs: Tensor
+    labels: Tensor
+    spread: float  # standard deviation of the labels, in their own unit
+
+    def metrics(self) -> dict[str, float]:
+        """Metrics of regression, in the labels' own unit."""
+        return metrics.regression(self.outputs, self.labels, self.spread)
+
+    def interval(self, name: str) -> list[float]:
         """The 95 % interval of one of them."""
-        return metrics.interval_of_numbers(outputs.squeeze(1), labels, name, self._spread)
-
-    def words(self, outputs: Tensor) -> list[dict[str, Any]]:
-        """The number in its own unit, and the unit that labels vary by."""
-        found = (self._mean + self._spread * outputs.squeeze(1).double()).tolist()
-        return [{"prediction": number, "spread": self._spread} for number in found]
+        return metrics.interval_of_numbers(self.outputs, self.labels, name, self.spread)
 
 
 def _class_weights(
@@ -239,7 +257,7 @@ class Network:
         device: torch.device,
         build: Build,
         load: Load,
-        judge: Judge = supervision,
+        objective: MakeObjective = supervision,
         upstream: Upstream = nothing_upstream,
     ) -> None:
         """`upstream` says what it costs to make the network's inputs of an example."""
@@ -261,7 +279,7 @@ class Network:
         for group in self._optimizer.param_groups:
             group["base_lr"] = group["lr"]
         self._batch_size = int(task.params["batch_size"])  # type: ignore[arg-type]
-        self._objective = judge(task.params, data, device)
+        self._objective = objective(task.params, data, device)
         self._upstream = partial(upstream, task.params, data, device)
         self._clip_norm = float(task.params.get("clip_norm") or 0.0)
         self._step = 0
@@ -274,7 +292,8 @@ class Network:
         seconds = time.perf_counter() - started
         if not math.isfinite(train_loss):
             raise DivergedError(f"the training loss became {train_loss}")
-        measured = self._objective.measure(self._model, self._validation_part, self._autocast)
+        scores = self._objective.score(self._model, self._validation_part, self._autocast)
+        measured = scores.metrics()
         return {
             "train_loss": train_loss,
             "validation_loss": self._objective.loss_in(measured),

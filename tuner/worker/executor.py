@@ -22,6 +22,7 @@ from tuner.artifacts import LOG_BYTES, LOG_FILE
 from tuner.data import PreparedData, prepare
 from tuner.errors import TunerError
 from tuner.families import registry
+from tuner.families.code import load, load_user_code
 from tuner.study_file.data import DataSpec
 from tuner.training.causes import cause, print_traceback, sentence, storable
 from tuner.training.cohort import Cohort, Decision, FailedError, WorkerGoneError
@@ -105,18 +106,22 @@ def _train(connection: Connection, cohort: Cohort, peak: Callable[[], int]) -> b
     """Train and tell the worker how it ended; whether this process is worn by that."""
     folder = cohort.tasks[0].folder
     log = folder / LOG_FILE
+    is_worn = False  # by a failure: half a module may be imported, locks be held, limits be lowered
     with _captured(log):
         try:
             card = registry.card(cohort.family)
-            data = None if card.is_own else _data(cohort)
-            if not card.is_own:
-                _uncover_installed()
-            if not card.is_own and (problem := _warm_up(cohort.device)) is not None:
+            if card.is_user_code:
+                code = load_user_code(card)
+                is_worn = code.in_executor
+                # the memory of a process of its own is not this process's
+                context = _Context(connection, log, peak if code.in_executor else _unknown)
+                return code.run(cohort, context)
+            data = _data(cohort)
+            _uncover_installed()
+            if (problem := _warm_up(cohort.device)) is not None:
                 raise TunerError(problem)
-            family = importlib.import_module(card.module)
-            if cohort.family == "command":  # its memory is not this process's
-                peak = _unknown
-            return family.train(cohort, data, _Context(connection, log, peak)) is True
+            load(card).train(cohort, data, _Context(connection, log, peak))
+            return False
         except WorkerGoneError:
             raise
         except TunerError as error:
@@ -127,8 +132,7 @@ def _train(connection: Connection, cohort: Cohort, peak: Callable[[], int]) -> b
         except BaseException as error:  # users' code may raise anything
             print_traceback(error)
             send_to_worker(connection, Failed(cause(error), sentence(error)))
-    # half a module may be imported, locks be held, limits be lowered: nobody knows
-    return cohort.family == "function"
+    return is_worn
 
 
 def _uncover_installed() -> None:

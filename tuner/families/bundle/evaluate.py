@@ -11,22 +11,20 @@ import contextlib
 import importlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 
-from tuner.data import PartName, PreparedData, prepare
+from tuner.data import PartName, prepare
 from tuner.errors import TunerError
 from tuner.families import registry
-from tuner.families.bundle import predictions, preprocessing
+from tuner.families.bundle import inputs, preprocessing
+from tuner.families.code import Networks, load
 from tuner.study_file.data import DataSpec
 from tuner.training.device import warm_up
-from tuner.training.network import supervision
-from tuner.trials import ParamValue
 
 
 def evaluate(request: dict[str, Any]) -> dict[str, Any]:
@@ -40,55 +38,37 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
         )
     warm_up("cpu")
     torch.set_num_threads(request["threads"])
-    family = importlib.import_module(registry.card(request["family"]).module)
+    code = load(registry.card(request["family"]))
     path, params = Path(request["weights"]), request["params"]
     try:
-        answer = _measured(family, request, params, spec, data, path)
+        parts: Sequence[PartName] = request["parts"]
+        scores = code.measure(params, spec, data, path, parts)
+        answer: dict[str, Any] = {
+            "measured": {part: scored.metrics() for part, scored in scores.items()},
+            "intervals": {
+                part: scored.interval(request["metric"]) for part, scored in scores.items()
+            },
+        }
         answer["scale"] = data.scale
         if "bundle" in request:
-            preprocessing.write(family, params, spec, data, path, Path(request["bundle"]))
+            preprocessing.write(code, params, spec, data, path, Path(request["bundle"]))
         if "inputs" in request:
             rows = min(request["sample"], data.sizes["validation"])
-            answer["predictions"] = predictions.expected(family, params, spec, data, path, rows)
-            predictions.write_inputs(spec, data, rows, Path(request["inputs"]))
+            answer["predictions"] = code.predictions(params, spec, data, path, inputs.PART, rows)
+            inputs.write(spec, data, rows, Path(request["inputs"]))
     # of torch: tensors of another model; of arrays: one is missing, words are no text
     except (SafetensorError, RuntimeError, KeyError, UnicodeDecodeError) as error:
         reason = (str(error).strip().splitlines() or ["?"])[-1].strip()
         raise TunerError(f"the file is damaged ({reason})") from error
     if request.get("onnx") or request.get("compared"):
+        assert isinstance(code, Networks)  # others say on their cards why they have no such file
         onnx = importlib.import_module("tuner.families.bundle.onnx")  # needs an extra
         if request.get("onnx"):
-            answer["onnx"] = onnx.write(family, params, data, path, Path(request["bundle"]))
+            answer["onnx"] = onnx.write(code, params, data, path, Path(request["bundle"]))
         else:
             served = Path(request["compared"])
-            answer["onnx"] = onnx.compare(family, params, data, path, served)
+            answer["onnx"] = onnx.compare(code, params, data, path, served)
     return answer
-
-
-def _measured(
-    family: ModuleType,
-    request: Mapping[str, Any],
-    params: Mapping[str, ParamValue],
-    spec: DataSpec,
-    data: PreparedData,
-    path: Path,
-) -> dict[str, Any]:
-    """`measured`, part → metric → value, and `intervals`, part → the objective's, where known."""
-    parts: Sequence[PartName] = request["parts"]
-    metric = request["metric"]
-    if hasattr(family, "measure"):
-        judged = family.measure(params, spec, data, path, parts)
-        return {
-            "measured": {name: found.metrics() for name, found in judged.items()},
-            "intervals": {name: found.interval(metric) for name, found in judged.items()},
-        }
-    measured, intervals = {}, {}
-    judge = supervision(params, data, predictions.CPU)
-    for name in parts:
-        outputs, labels = predictions.outputs(family, params, data, path, name)
-        measured[name] = judge.metrics(outputs, labels)
-        intervals[name] = judge.interval(outputs, labels, metric)
-    return {"measured": measured, "intervals": intervals}
 
 
 def main() -> None:

@@ -12,19 +12,16 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import onnxruntime
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tuner.data import PreparedData
 from tuner.errors import TunerError
-from tuner.families.bundle import predictions
-from tuner.families.parts.bag import Bag
-from tuner.families.rnn import RNN
+from tuner.families.bundle.inputs import PART
+from tuner.families.code import Networks
 from tuner.training.network import Batches
 from tuner.trials import ParamValue
 
@@ -38,7 +35,7 @@ ERRORS_ALONE = 3  # severity of what onnxruntime prints
 
 
 def write(
-    family: ModuleType,
+    code: Networks,
     params: Mapping[str, ParamValue],
     data: PreparedData,
     weights: Path,
@@ -48,10 +45,12 @@ def write(
 
     TunerError if that is more than `TOLERANCE`.
     """
-    model = _Served(predictions.network(family, params, data, weights), data.scale).eval()
-    part = predictions.part_of(family, params, data, predictions.PART)
+    network = code.network(params, data, weights)
+    model = _Served(network, data.scale).eval()
+    traced = model if code.for_onnx is None else _Served(code.for_onnx(network), data.scale).eval()
+    part = code.part(params, data, PART)
     path = folder / FILE
-    _export(model, part, data, path)
+    _export(traced, part, data, path)
     difference, inputs = _compared(path, model, part)
     if not difference <= TOLERANCE:
         raise TunerError(
@@ -69,7 +68,7 @@ def write(
 
 
 def compare(
-    family: ModuleType,
+    code: Networks,
     params: Mapping[str, ParamValue],
     data: PreparedData,
     weights: Path,
@@ -79,8 +78,8 @@ def compare(
 
     TunerError if onnxruntime cannot run it.
     """
-    model = _Served(predictions.network(family, params, data, weights), data.scale).eval()
-    part = predictions.part_of(family, params, data, predictions.PART)
+    model = _Served(code.network(params, data, weights), data.scale).eval()
+    part = code.part(params, data, PART)
     try:
         difference, _ = _compared(path, model, part)
     except Exception as error:  # of onnxruntime: a class for each of its codes, of no common kind
@@ -108,39 +107,11 @@ class _Served(nn.Module):
         return mean + spread * said.squeeze(1).double()
 
 
-class _Gathered(nn.Module):
-    """A weighted sum of rows of a table, as `nn.EmbeddingBag` gives it; ONNX has no such bag."""
-
-    def __init__(self, bag: nn.EmbeddingBag) -> None:
-        super().__init__()
-        self.weight = bag.weight
-
-    def forward(self, ids: Tensor, per_sample_weights: Tensor) -> Tensor:
-        """Ids and weights [N, terms] → [N, width]; padding has the weight 0."""
-        rows = functional.embedding(ids, self.weight)
-        return torch.matmul(per_sample_weights.unsqueeze(1), rows).squeeze(1)
-
-
-class _RNN(RNN):
-    """The same network; it takes the last states out of all of them, as the exporter knows them.
-
-    Where nothing but the last ones is used, the exporter loses the layer (torch 2.13).
-    """
-
-    def _pool(self, states: Tensor, final: Tensor, lengths: Tensor) -> Tensor:
-        if self.pooling != "last":
-            return super()._pool(states, final, lengths)
-        hidden = final.shape[2]
-        ends = (lengths - 1).view(-1, 1, 1).expand(-1, 1, hidden)
-        forward = states[:, :, :hidden].gather(1, ends).squeeze(1)
-        return torch.cat([forward, states[:, 0, hidden:]], dim=1)  # backward, it ends at the first
-
-
 def _export(model: _Served, part: Batches, data: PreparedData, path: Path) -> None:
     inputs = _inputs(part, torch.arange(min(TRACED, len(part))))
     names = _names(inputs, data)
     free = {0: "batch"} if data.kind == "images" else {0: "batch", 1: "length"}
-    with _expressible(model), warnings.catch_warnings():
+    with _unfused(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it is the older exporter, and what tracing fixes
         torch.onnx.export(
             model,
@@ -161,24 +132,14 @@ def _names(inputs: tuple[Tensor, ...], data: PreparedData) -> list[str]:
 
 
 @contextmanager
-def _expressible(model: _Served) -> Iterator[None]:
-    """Within the block the model consists of operators that ONNX has."""
-    network, bag = model.network, None
-    kind = type(network)
-    if isinstance(network, RNN):
-        network.__class__ = _RNN
-    if isinstance(network, Bag):
-        bag = network.terms
-        network.add_module("terms", _Gathered(bag))
+def _unfused() -> Iterator[None]:
+    """Within the block, attention is no single operator of torch's own, which ONNX lacks."""
     fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # attention as one operator of torch's own
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-        network.__class__ = kind
-        if bag is not None:
-            network.add_module("terms", bag)
 
 
 @torch.inference_mode()

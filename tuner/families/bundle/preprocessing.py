@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from tuner.data import PreparedData, pairs
+from tuner.families.code import Code
 from tuner.study_file.data import PAIRS, DataSpec
 from tuner.trials import ParamValue
 
@@ -14,7 +14,7 @@ FILE = "preprocessing.json"
 
 
 def write(
-    family: ModuleType,
+    code: Code,
     params: Mapping[str, ParamValue],
     spec: DataSpec,
     data: PreparedData,
@@ -22,7 +22,7 @@ def write(
     folder: Path,
 ) -> None:
     """Write the file, and what else the family's bundles hold, into the folder."""
-    more = family.export(params, data, weights, folder) if hasattr(family, "export") else {}
+    more = code.export_files(params, data, weights, folder)
     content = json.dumps({**_described(spec, data), **more}, ensure_ascii=False)
     (folder / FILE).write_text(content + "\n", encoding="utf-8")
 

@@ -17,6 +17,7 @@ from tuner.artifacts import LOG_FILE
 from tuner.data import prepare
 from tuner.errors import TunerError
 from tuner.families import registry
+from tuner.families.code import load, load_user_code
 from tuner.study_file.code import Code
 from tuner.study_file.data import DataSpec
 from tuner.training.causes import print_traceback, sentence
@@ -53,7 +54,7 @@ def retrain(request: Mapping[str, Any]) -> dict[str, Any]:
     """Train; TunerError where the data or the code is not what it was."""
     card = registry.card(request["family"])
     data = None
-    if not card.is_own:
+    if not card.is_user_code:
         data = prepare(DataSpec.model_validate(request["data"]), Path(request["cache"]))
         if data.fingerprint != request["fingerprint"]:
             raise TunerError(
@@ -87,7 +88,10 @@ def retrain(request: Mapping[str, Any]) -> dict[str, Any]:
         code=None if request["code"] is None else Code.model_validate(request["code"]),
     )
     context = _Context()
-    importlib.import_module(card.module).train(cohort, data, context)
+    if data is None:
+        load_user_code(card).run(cohort, context)
+    else:
+        load(card).train(cohort, data, context)
     return context.answer
 
 

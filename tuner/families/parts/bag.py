@@ -5,6 +5,7 @@ the training part only (`terms.py`). A text's weights are scaled to unit length.
 once per process and setting: trials that differ in other parameters share it.
 """
 
+import copy
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -112,6 +113,26 @@ def export(
     """Describe the terms for a bundle: in the order of their ids, and how they are extracted."""
     load(params, data, "train", torch.device("cpu"))
     return {"terms": _cache[_key(params, data)].weighting.describe()}
+
+
+class _WeightedSum(nn.Module):
+    """`nn.EmbeddingBag` as a matrix product; ONNX has no such bag."""
+
+    def __init__(self, bag: nn.EmbeddingBag) -> None:
+        super().__init__()
+        self.weight = bag.weight
+
+    def forward(self, ids: Tensor, per_sample_weights: Tensor) -> Tensor:
+        """Ids and weights [N, terms] → [N, width]; padding has the weight 0."""
+        rows = functional.embedding(ids, self.weight)
+        return torch.matmul(per_sample_weights.unsqueeze(1), rows).squeeze(1)
+
+
+def for_onnx(network: Bag) -> nn.Module:
+    """The same network in operators that ONNX has."""
+    copied = copy.deepcopy(network)
+    copied.add_module("terms", _WeightedSum(copied.terms))
+    return copied
 
 
 def _key(params: Mapping[str, ParamValue], data: PreparedData) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ waiting for each other, and no two runs are equal.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tuner.data.corpus import Corpus
 from tuner.data.prepared import PartName, PreparedData
 from tuner.data.vectors import load_vectors, pack_words
 from tuner.errors import DataError
+from tuner.families.code import Models
 from tuner.families.parts.word_tests import Floats, Tests, Vectors
 from tuner.study_file.data import DataSpec
 from tuner.training import loop
@@ -50,7 +52,17 @@ class Kind:
     vectors: Callable[[Params, Arrays], Vectors]  # of an export's arrays
 
 
-def train(cohort: Cohort, data: PreparedData, context: Context, kind: Kind) -> None:
+def code(kind: Kind) -> Models:
+    """What a family of such models declares."""
+    return Models(
+        train=partial(train, kind=kind),
+        measure=partial(measure, kind=kind),
+        predictions=partial(predictions, kind=kind),
+        export=export,
+    )
+
+
+def train(cohort: Cohort, data: PreparedData, context: Context, *, kind: Kind) -> None:
     """Train a cohort of models of one kind."""
     spec = DataSpec.model_validate(cohort.data)
     parts = corpus.load(data, spec)
@@ -211,7 +223,7 @@ def measure(
     parts: Sequence[PartName],
     *,
     kind: Kind,
-) -> dict[str, VectorScores]:
+) -> dict[PartName, VectorScores]:
     """Score the vectors of a file on each part."""
     vectors = kind.vectors(params, safetensors.numpy.load_file(weights))
     tests = Tests(spec, data, corpus.load(data, spec))

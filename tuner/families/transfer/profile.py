@@ -6,7 +6,6 @@ each; on a CPU it may not allocate more than the limit.
 """
 
 import contextlib
-import importlib
 import json
 import resource
 import sys
@@ -21,13 +20,14 @@ import torch
 from tuner.data import PartName, PreparedData, prepare
 from tuner.errors import TunerError
 from tuner.families import registry
+from tuner.families.code import Networks, load
 from tuner.families.transfer import encoder, features, files
 from tuner.study_file.data import DataSpec
 from tuner.training import resident
 from tuner.training.cohort import Cohort, Task
 from tuner.training.device import warm_up
 from tuner.training.member import peak_memory
-from tuner.training.network import Network, predict
+from tuner.training.network import Network, load_resident, predict
 
 STEPS = 2  # of training that are timed, after as many that are not
 _MIB = 2**20
@@ -70,14 +70,17 @@ def _trained(
     request: Mapping[str, Any], params: Mapping[str, Any], data: PreparedData, device: torch.device
 ) -> float:
     """Seconds of an epoch, with its evaluation."""
-    family = importlib.import_module(registry.card(request["family"]).module)
+    code = load(registry.card(request["family"]))
+    assert isinstance(code, Networks)
+    load_part = code.load or load_resident
     rows = min(STEPS * params["batch_size"], data.sizes["train"])
     share = float(rows / data.sizes["train"])
 
-    def load(
+    def load_few(
         params: Mapping[str, Any], data: PreparedData, name: PartName, device: torch.device
     ) -> resident.Resident:
-        part = family.load(params, data, name, device)
+        part = load_part(params, data, name, device)
+        assert isinstance(part, resident.Resident)
         return _few(part, max(1, round(len(part) * share)))
 
     task = Task(number=0, attempt=1, params=params, seed=0, folder=Path())
@@ -96,7 +99,7 @@ def _trained(
         cache=Path(request["cache"]),
         tasks=(task,),
     )
-    learner = Network(task, cohort, data, device, family.build, load)
+    learner = Network(task, cohort, data, device, code.build, load_few)
     learner.epoch()
     started = time.perf_counter()
     learner.epoch()
