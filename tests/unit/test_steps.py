@@ -13,7 +13,7 @@ from tuner.search.history import History
 from tuner.search.sampler import Proposer
 from tuner.study_file.fit import NotFittingError, in_range
 from tuner.study_file.parameters import CategoricalParameter, FloatParameter, IntParameter, on_step
-from tuner.study_file.resolve import fitted, fitting
+from tuner.study_file.resolve import fit_configuration, fit_possible
 from tuner.study_file.space import Range, Space
 from tuner.study_file.study import Sampler
 from tuner.trials import ParamValue
@@ -59,8 +59,8 @@ def test_enqueued_sums_become_decimals() -> None:
     proposer = Proposer(space, Sampler(), ["maximize"], 0, History(1))
     for value, decimal in zip(SUMS, DECIMALS, strict=True):
         assert in_range(value, TENTHS) == decimal
-        assert fitted(space, {"a": value}) == {"a": decimal}
-        assert fitting({"a": value}, space) == {"a": decimal}
+        assert fit_configuration(space, {"a": value}) == {"a": decimal}
+        assert fit_possible({"a": value}, space) == {"a": decimal}
         assert proposer.propose(0, {"a": value}) == {"a": decimal}
 
 
@@ -115,5 +115,5 @@ def test_what_a_file_forbids_in_decimals_is_never_drawn(sampler: str) -> None:
 def test_what_is_no_whole_number_is_told(value: ParamValue) -> None:
     space = Space(parameters={"n": IntParameter(low=1, high=9)})
     with pytest.raises(SpecError, match=r"^n: must be a whole number, is "):
-        fitted(space, {"n": value})
-    assert fitted(space, {"n": 3.0}) == {"n": 3}
+        fit_configuration(space, {"n": value})
+    assert fit_configuration(space, {"n": 3.0}) == {"n": 3}

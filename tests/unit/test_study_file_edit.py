@@ -4,7 +4,7 @@ import pytest
 
 from tuner.errors import SpecError
 from tuner.study_file.edit import edited
-from tuner.study_file.overrides import configuration
+from tuner.study_file.overrides import parse_configuration
 
 TEXT = """\
 # why: the old one overfits
@@ -53,12 +53,12 @@ def test_what_is_no_study_file_is_not_edited(text: str, said: str) -> None:
 
 
 def test_a_configuration_is_read_from_lines() -> None:
-    assert configuration("lr: 1.0e-3\noptimizer: sgd\nflip: false\n") == {
+    assert parse_configuration("lr: 1.0e-3\noptimizer: sgd\nflip: false\n") == {
         "lr": 0.001,
         "optimizer": "sgd",
         "flip": False,
     }
     with pytest.raises(SpecError, match="`lr`: must be a single value, is a list"):
-        configuration("lr: [1]")
+        parse_configuration("lr: [1]")
     with pytest.raises(SpecError, match="must be lines"):
-        configuration("just words")
+        parse_configuration("just words")

@@ -14,7 +14,7 @@ from tuner.errors import SpecError
 from tuner.families import confirm
 from tuner.study_file.document import scalar
 from tuner.study_file.load import MAX_BYTES, from_mapping, loads
-from tuner.study_file.overrides import assigned
+from tuner.study_file.overrides import parse_assignments
 from tuner.study_file.parameters import (
     CategoricalParameter,
     FixedParameter,
@@ -118,7 +118,7 @@ def test_any_override(path: str, value: str) -> None:
         message = read(HEAD, overrides=[override])
         assert message is None or is_readable(message)
         try:
-            assert len(assigned([override])) == 1
+            assert len(parse_assignments([override])) == 1
         except SpecError as error:
             assert is_readable(str(error))
 

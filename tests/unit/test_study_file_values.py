@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from tests.support.spaces import spaces
 from tuner.errors import SpecError
 from tuner.families import confirm, registry
-from tuner.study_file.change import changed, is_changeable
+from tuner.study_file.change import apply_changes, is_changeable
 from tuner.study_file.load import from_mapping, loads
-from tuner.study_file.overrides import assigned
-from tuner.study_file.resolve import fitted
+from tuner.study_file.overrides import parse_assignments
+from tuner.study_file.resolve import fit_configuration
 from tuner.study_file.resolved import ResolvedSpec, differences
 from tuner.study_file.seeds import derived_seed, trial_seed
 from tuner.study_file.space import Space
@@ -176,7 +176,8 @@ def test_another_name_is_taken_as_it_is_and_checked() -> None:
 
 
 def test_assigned() -> None:
-    assert assigned(["a=0.1", "b=sgd", "c=true", "d='1'", "e=null", "f=x=y", "g=1e-3"]) == {
+    pairs = ["a=0.1", "b=sgd", "c=true", "d='1'", "e=null", "f=x=y", "g=1e-3"]
+    assert parse_assignments(pairs) == {
         "a": 0.1, "b": "sgd", "c": True, "d": "1", "e": None, "f": "x=y", "g": 1e-3,
     }  # fmt: skip
 
@@ -192,7 +193,7 @@ def test_assigned() -> None:
 )
 def test_badly_assigned(pairs: list[str], sentence: str) -> None:
     with pytest.raises(SpecError) as caught:
-        assigned(pairs)
+        parse_assignments(pairs)
 
     assert str(caught.value) == sentence
 
@@ -200,12 +201,12 @@ def test_badly_assigned(pairs: list[str], sentence: str) -> None:
 def test_fitted() -> None:
     space = spec().space
 
-    assert fitted(space, {"depth": 2.0, "learning_rate": 0.001}) == {
+    assert fit_configuration(space, {"depth": 2.0, "learning_rate": 0.001}) == {
         "depth": 2,
         "learning_rate": 0.001,
     }
     with pytest.raises(SpecError) as caught:
-        fitted(space, {"depth": 9, "dropuot": 0.1, "optimizer": 3})
+        fit_configuration(space, {"depth": 9, "dropuot": 0.1, "optimizer": 3})
     assert str(caught.value).splitlines() == [
         "depth: must be between 1 and 3, is 9",
         "unknown parameter `dropuot`; did you mean `dropout`?",
@@ -340,8 +341,8 @@ def test_a_study_that_an_older_tuner_stored_has_none_and_may_get_one() -> None:
         "confirm.margin: not set → null",
     ]
     assert all(is_changeable(line.partition(":")[0]) for line in lines)
-    assert changed(before, ["confirm.seeds=3"]).confirm == Confirm(seeds=3)
-    assert changed(spec("confirm: {}"), ["confirm=null"]).confirm is None
+    assert apply_changes(before, ["confirm.seeds=3"]).confirm == Confirm(seeds=3)
+    assert apply_changes(spec("confirm: {}"), ["confirm=null"]).confirm is None
 
 
 def test_a_large_number_is_what_it_was_after_postgresql_has_written_its_digits() -> None:

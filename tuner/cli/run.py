@@ -38,7 +38,7 @@ from tuner.commands import changing, experiments, launching, preparing, reading,
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, TunerError
 from tuner.study_file.messages import counted, quoted
-from tuner.study_file.overrides import labels as labels_of
+from tuner.study_file.overrides import parse_labels
 from tuner.study_file.study import MAX_EXECUTORS, MAX_THREADS
 from tuner.trials import StudyState, TrialState, finished
 from tuner.worker import devices
@@ -265,7 +265,7 @@ def worker(
     """
     if device not in devices.CHOICES:
         raise BadInputError(f"--device: must be {DEVICES}, is {quoted(device)}")
-    has = labels_of(labels)
+    has = parse_labels(labels)
     with opened(PATIENCE) as (settings, database):
         allow = allow_code or settings.allow_code
         if allow is None:

@@ -26,7 +26,7 @@ from tuner.database.engine import Database
 from tuner.errors import BadInputError, StudyStateError
 from tuner.settings import Settings
 from tuner.study_file.messages import counted
-from tuner.study_file.overrides import assigned
+from tuner.study_file.overrides import parse_assignments
 from tuner.trials import Study, StudyState, TrialState
 
 _COMPLETE = TrialState.COMPLETE
@@ -77,7 +77,7 @@ def enqueue(
     as_json: bool = AsJson,
 ) -> None:
     """Queue a configuration to be tried next."""
-    chosen = assigned(params)
+    chosen = parse_assignments(params)
     with opened() as (settings, database):
         before = reading.find(database, name)
         number = steering.enqueue(database, name, chosen, extend=extend)

@@ -9,7 +9,7 @@ from tuner.database.engine import Connected, Database
 from tuner.database.readers import feed
 from tuner.errors import StudyStateError, visible
 from tuner.settings import settings
-from tuner.study_file.change import changed, extends, trials_of
+from tuner.study_file.change import apply_changes, extends, trials_of
 from tuner.study_file.resolved import ResolvedSpec, differences
 from tuner.study_file.space import MAX_CELLS
 from tuner.trials import Limits, Study, StudyState, TrialState
@@ -39,7 +39,7 @@ def change(database: Database, name: str, assignments: Sequence[str]) -> Launche
         if study.spec is None:
             return set_trials(connection, study, trials_of(assignments))
         before = ResolvedSpec.from_json(study.spec)
-        spec = changed(before, assignments)
+        spec = apply_changes(before, assignments)
         if not differences(before, spec):
             return Launched(study, created=False)
         return set_limits(connection, study, spec)

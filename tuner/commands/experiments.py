@@ -19,7 +19,7 @@ from tuner.database.engine import Database
 from tuner.errors import Issue, SpecError
 from tuner.families import registry
 from tuner.settings import Settings
-from tuner.study_file.load import Source, load_all, loads_all, together
+from tuner.study_file.load import Source, collect, load_all, loads_all
 from tuner.study_file.messages import listed
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import PARAMETERS, Study, Trial, better
@@ -48,7 +48,7 @@ def prepare(
         experiment, sources = loads_all(
             file, overrides, rename=name, parameters=searchable_parameters
         )
-    specs = together(partial(families.confirm, source) for source in sources)
+    specs = collect(partial(families.confirm, source) for source in sources)
     if experiment is not None:
         _check_objective(sources[0], specs)
     return [

@@ -13,7 +13,7 @@ from tuner.database.readers import feed
 from tuner.errors import StudyStateError, TrialNotFoundError, WorkerNotFoundError, visible
 from tuner.settings import Settings, settings
 from tuner.study_file.messages import quoted
-from tuner.study_file.resolve import fitted
+from tuner.study_file.resolve import fit_configuration
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import ParamValue, Study, StudyState, TrialState
 
@@ -155,7 +155,7 @@ def enqueue(
     with database.transaction() as connection:
         study = studies.by_name(connection, name)
         if study.spec is not None:
-            params = fitted(ResolvedSpec.from_json(study.spec).space, params)
+            params = fit_configuration(ResolvedSpec.from_json(study.spec).space, params)
         number = trials.enqueue(connection, study.id, params)
         study = studies.by_id(connection, study.id)  # locked by now: no worker claims meanwhile
         needed = study.issued + trials.queued(connection, study.id)

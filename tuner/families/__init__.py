@@ -17,7 +17,7 @@ from tuner.study_file.data import Task
 from tuner.study_file.load import Source
 from tuner.study_file.messages import quoted
 from tuner.study_file.parameters import FixedParameter
-from tuner.study_file.resolve import check_family, fitting, resolve
+from tuner.study_file.resolve import check_family, fit_possible, resolve
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.study_file.study import StudySpec
 from tuner.trials import ParamValue
@@ -120,7 +120,7 @@ def default_configuration(spec: ResolvedSpec) -> dict[str, ParamValue]:
     trials = spec.budget.trials
     if not is_wanted or (trials is not None and trials <= len(spec.enqueue)):
         return {}
-    return fitting(registry.card(spec.family).first, spec.space)
+    return fit_possible(registry.card(spec.family).first, spec.space)
 
 
 def check_data(spec: ResolvedSpec, prepared: PreparedData) -> None:

@@ -15,7 +15,7 @@ from tuner.study_file.data import CORPORA, DataSpec
 from tuner.study_file.limits import COMMON, Limit
 from tuner.study_file.merge import complete
 from tuner.study_file.parameters import FixedParameter, IntParameter, Parameter
-from tuner.study_file.resolve import fitting
+from tuner.study_file.resolve import fit_possible
 from tuner.study_file.space import Space
 from tuner.trials import COSTS, LATENCY, ParamValue
 
@@ -97,7 +97,7 @@ class Card(BaseModel):
         if not self.is_user_code and not all(needed):
             raise ValueError("needs `data`, `predictor`, `metrics`, `epochs` and `search`")
         # conditions must name parameters of the card, without a circle
-        if self.first != fitting(self.first, Space(parameters=self.search)):
+        if self.first != fit_possible(self.first, Space(parameters=self.search)):
             raise ValueError("`first` must be a configuration of `search`")
         Space(parameters=self.search | self.search_with_vectors)
         return self

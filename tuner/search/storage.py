@@ -37,7 +37,7 @@ from tuner.search.ending import Ending
 from tuner.search.history import History
 from tuner.study_file.messages import quoted
 from tuner.study_file.plain import plain
-from tuner.study_file.resolve import fitted
+from tuner.study_file.resolve import fit_configuration
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import Limits, Study, StudyState, TrialState
 
@@ -214,7 +214,7 @@ class Storage(BaseStorage):
                 study = studies.by_id(connection, study_id)
             if study.spec is not None:  # what workers try next lies in the space of the study file
                 space = ResolvedSpec.from_json(study.spec).space
-                system_attrs[_ENQUEUED] = fitted(space, plain(system_attrs[_ENQUEUED]))
+                system_attrs[_ENQUEUED] = fit_configuration(space, plain(system_attrs[_ENQUEUED]))
         return writes.create(
             connection,
             study_id,

@@ -26,7 +26,7 @@ def is_changeable(field: str) -> bool:
     )
 
 
-def changed(spec: ResolvedSpec, assignments: Sequence[str]) -> ResolvedSpec:
+def apply_changes(spec: ResolvedSpec, assignments: Sequence[str]) -> ResolvedSpec:
     """Return the study with assignments such as `budget.trials=100` applied.
 
     SpecError, with one line per problem.

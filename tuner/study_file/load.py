@@ -113,11 +113,11 @@ def _divide(
         studies = list(divide(data, origins, parameters))
     except SpecError as error:
         raise SpecError(_report(name, error.issues, data, origins), error.issues) from None
-    sources = together(partial(_validate, data, origins, name, folder) for data, origins in studies)
+    sources = collect(partial(_validate, data, origins, name, folder) for data, origins in studies)
     return str(data["name"]), sources
 
 
-def together(steps: Iterable[Callable[[], T]]) -> list[T]:
+def collect(steps: Iterable[Callable[[], T]]) -> list[T]:
     """Return the results of all steps; SpecError with the problems of all that raise one."""
     results: list[T] = []
     lines: dict[str, None] = {}

@@ -56,7 +56,7 @@ def apply(
     return changed, where
 
 
-def assigned(pairs: Sequence[str]) -> dict[str, ParamValue]:
+def parse_assignments(pairs: Sequence[str]) -> dict[str, ParamValue]:
     """Parse `["learning_rate=0.01", "optimizer=sgd"]`; SpecError with one line per problem."""
     out: dict[str, ParamValue] = {}
     problems: list[str] = []
@@ -76,7 +76,7 @@ def assigned(pairs: Sequence[str]) -> dict[str, ParamValue]:
     return out
 
 
-def configuration(text: str) -> dict[str, ParamValue]:
+def parse_configuration(text: str) -> dict[str, ParamValue]:
     """Parse lines `name: value` as parameters; SpecError with one line per problem."""
     try:
         document = parse(text)
@@ -95,7 +95,7 @@ def configuration(text: str) -> dict[str, ParamValue]:
     return params
 
 
-def labels(pairs: Sequence[str]) -> dict[str, str]:
+def parse_labels(pairs: Sequence[str]) -> dict[str, str]:
     """Parse `["gpu=h200"]` as a worker's labels; SpecError with one line per problem."""
     out: dict[str, str] = {}
     problems: list[str] = []

@@ -300,7 +300,7 @@ def _forbidden(
     return spec.forbidden
 
 
-def fitted(space: Space, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
+def fit_configuration(space: Space, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
     """Convert a configuration to its parameters' types; SpecError if it is impossible."""
     out, problems = _entry(params, space.parameters, frozenset())
     if not problems:
@@ -310,7 +310,7 @@ def fitted(space: Space, params: Mapping[str, ParamValue]) -> dict[str, ParamVal
     return out
 
 
-def fitting(params: Mapping[str, ParamValue], space: Space) -> dict[str, ParamValue]:
+def fit_possible(params: Mapping[str, ParamValue], space: Space) -> dict[str, ParamValue]:
     """Return the part of a configuration that this space could draw; {} if it is forbidden."""
     out: dict[str, ParamValue] = {}
     params_so_far = _pinned(space)

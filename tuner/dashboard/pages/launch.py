@@ -15,7 +15,7 @@ from tuner.errors import BadInputError, StudyExistsError
 from tuner.families import registry
 from tuner.study_file import edit, overrides
 from tuner.study_file.data import PACKAGED
-from tuner.study_file.file import study_file
+from tuner.study_file.dump import dump
 from tuner.study_file.parameters import CategoricalParameter, FixedParameter, Parameter, at
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.study_file.samplers import SAMPLERS
@@ -124,7 +124,7 @@ def _cloned(board: Board, study_id: int) -> str:
     study = reading.find_by_id(board.database, study_id)
     if study.spec is None:
         raise BadInputError("a study that was made through Optuna has no study file to clone")
-    content = study_file(ResolvedSpec.from_json(study.spec))
+    content = dump(ResolvedSpec.from_json(study.spec))
     taken = {one.name for one in reading.list_studies(board.database)}
     stem = study.name[: NAME_LENGTH - 6]
     content["name"] = next(n for i in range(2, 10_000) if (n := f"{stem}-{i}") not in taken)
@@ -190,4 +190,4 @@ def _prefilled(text: str, name: str, mode: str) -> Any:
 
 def _value(text: str) -> Any:
     """A single value as YAML reads it."""
-    return overrides.configuration(f"x: {text.strip()}").get("x")
+    return overrides.parse_configuration(f"x: {text.strip()}").get("x")

@@ -7,7 +7,7 @@ from tuner import export
 from tuner.dashboard.context import Board
 from tuner.dashboard.summaries import spec_of
 from tuner.report import findings
-from tuner.study_file.file import study_file
+from tuner.study_file.dump import dump
 from tuner.trials import Study
 
 
@@ -15,7 +15,7 @@ def context(board: Board, study: Study) -> Mapping[str, Any]:
     """What the tab's template is given."""
     spec = spec_of(study)
     return {
-        "file": None if spec is None else export.yaml_text(study_file(spec)),
+        "file": None if spec is None else export.yaml_text(dump(spec)),
         "space": {} if spec is None else spec.space.describe(),
         "method": findings.method(study),
         "data": findings.data(study),

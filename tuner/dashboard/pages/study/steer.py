@@ -99,7 +99,7 @@ def enqueue(
 ) -> Response:
     """Queue a configuration, given as lines `name: value`."""
     study = reading.find_by_id(board.database, study_id)
-    chosen = overrides.configuration(params)
+    chosen = overrides.parse_configuration(params)
     number = steering.enqueue(board.database, study.name, chosen, extend=extend)
     return _done(request, study_id, f"queued as trial {number}")
 

@@ -9,7 +9,7 @@ from tuner.study_file.parameters import CategoricalParameter, FixedParameter, Pa
 from tuner.study_file.resolved import ResolvedSpec
 
 
-def study_file(spec: ResolvedSpec) -> dict[str, Any]:
+def dump(spec: ResolvedSpec) -> dict[str, Any]:
     """Return plain values that resolve to the same study; defaults are left out."""
     optional: dict[str, Any] = {
         "forbidden": [
