@@ -15,7 +15,7 @@ from tuner.dashboard.plots.figures import unplaced
 from tuner.figures import edf, registry
 from tuner.figures.figure import Figure, Sample
 from tuner.report import document
-from tuner.report.material import Material
+from tuner.report.inputs import ReportInputs
 from tuner.trials import Trial, best_trial
 
 ELSEWHERE = {  # read more than one study's trials: only the report draws them
@@ -81,9 +81,9 @@ def test_an_entry_of_the_registry_is_all_that_reports_and_pages_need(
     toy: Figure[edf.Info],
 ) -> None:
     trials = synthetic.trials(40)
-    material = Material(synthetic.study(), trials, best=best_trial(trials, "maximize"))
-    page = document.render(material, versions={})
+    inputs = ReportInputs(synthetic.study(), trials, best=best_trial(trials, "maximize"))
+    page = document.render_study(inputs, versions={})
     assert '<div class="drawing" data-figure="toy"' in page
     assert "A toy." in page
-    assert "toy" in document.figures(material)
+    assert "toy" in document.draw_study(inputs)
     assert unplaced() == [toy]

@@ -10,15 +10,17 @@ import pytest
 from tests.support import synthetic
 from tuner.errors import BadInputError
 from tuner.report import document, pictures
-from tuner.report.material import Material
+from tuner.report.inputs import ReportInputs
 
 FIGURES = {"a": go.Figure(), "b": go.Figure()}
 
 
 def test_each_figure_of_a_report_is_one() -> None:
-    one = Material(synthetic.study(), synthetic.trials(40), importances=synthetic.IMPORTANCES)
+    inputs = ReportInputs(
+        synthetic.study(), synthetic.trials(40), importances=synthetic.IMPORTANCES
+    )
     pairs = ["pair-1", "pair-2", "pair-3"]
-    assert list(document.figures(one)) == [
+    assert list(document.draw_study(inputs)) == [
         *("history", "curves", "importance", *pairs, "parallel", "slices")
     ]
 

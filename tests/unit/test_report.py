@@ -17,7 +17,7 @@ from tuner.commands.experiments import summarize
 from tuner.commands.reading import Overview
 from tuner.figures import theme
 from tuner.report import document
-from tuner.report.material import Material
+from tuner.report.inputs import ReportInputs
 from tuner.trials import Study, StudyState, Trial, TrialState, best_trial
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -73,8 +73,8 @@ class Page(HTMLParser):
         return next(e for e in self.elements if e.attributes.get("id") == id_)
 
 
-def _material(study: Study, trials: Sequence[Trial], **changes: Any) -> Material:
-    given: dict[str, Any] = {
+def _inputs(study: Study, trials: Sequence[Trial], **changes: Any) -> ReportInputs:
+    defaults: dict[str, Any] = {
         "best": best_trial(trials, study.direction),
         "best_yaml": synthetic.BEST_YAML,
         "importances": synthetic.IMPORTANCES,
@@ -83,7 +83,7 @@ def _material(study: Study, trials: Sequence[Trial], **changes: Any) -> Material
         "attempts": synthetic.attempts(trials),
         "now": NOW,
     }
-    return Material(study, trials, **{**given, **changes})
+    return ReportInputs(study, trials, **{**defaults, **changes})
 
 
 def _render(
@@ -92,7 +92,7 @@ def _render(
     versions: Mapping[str, str] = synthetic.VERSIONS,
     **changes: Any,
 ) -> str:
-    return document.render(_material(study, trials, **changes), versions=versions)
+    return document.render_study(_inputs(study, trials, **changes), versions=versions)
 
 
 def _parsed(html: str) -> Page:
@@ -234,7 +234,7 @@ def test_the_page_tells_the_study(page: Page) -> None:
     header = page.all("header")[0].text
     assert "finished" in header
     assert "the budget of 40 trials is used" in header
-    for said in (
+    for text in (
         "14 complete21 pruned5 failed",
         "40 / 40",
         "0.9771",
@@ -249,7 +249,7 @@ def test_the_page_tells_the_study(page: Page) -> None:
         "ValueError: expected 10 classes, the labels have 11",
         "0.5 … 0.99 when optimizer is sgd",
     ):
-        assert said in body, said
+        assert text in body, text
     assert page.by_id("best-yaml").text == synthetic.BEST_YAML
     assert json.loads(page.by_id("spec").text) == synthetic.study().spec
 
@@ -407,26 +407,26 @@ def test_a_confirmation_and_a_front_are_told() -> None:
     ]
     page = _parsed(_render(study, trials, confirmation=CONTEST))
     assert list(_payload(page)["figures"])[:2] == ["confirmation", "pareto-1"]
-    said = page.by_id("confirmation").text
-    assert "Trial 7 wins with the best mean of 3 fresh seeds." in said
-    assert "Not told apart from the best mean: trial 3." in said
-    assert "no remaining candidate is better than trial 7 by more than 0.0124." in said
-    assert "overstated its best accuracy by 0.017 (the winner's curse)" in said
-    assert "2 failed" in said
+    text = page.by_id("confirmation").text
+    assert "Trial 7 wins with the best mean of 3 fresh seeds." in text
+    assert "Not told apart from the best mean: trial 3." in text
+    assert "no remaining candidate is better than trial 7 by more than 0.0124." in text
+    assert "overstated its best accuracy by 0.017 (the winner's curse)" in text
+    assert "2 failed" in text
     assert "open" in next(e for e in page.all("details")).attributes
     assert IMAGE in page.by_id("pareto-1").text
     assert IMAGE in next(e for e in page.all("table") if e.attributes.get("class") == "top").text
 
 
 def test_an_experiment_compares_its_families_and_has_a_part_of_each() -> None:
-    found = []
+    studies = []
     for family, seed in (("cnn", 0), ("rnn", 1), (f"{SCRIPT}{IMAGE}", 2)):
         study = synthetic.study(name=f"digits-{family}", family=family, experiment="digits")
         trials = synthetic.trials(40, seed=seed)
         counts = {s: sum(t.state is s for t in trials) for s in TrialState}
-        one = summarize(Overview(study, counts), trials)
-        found.append((one, _material(study, trials, confirmation=CONTEST if seed else None)))
-    html = document.render_experiment("digits", found, versions=synthetic.VERSIONS)
+        result = summarize(Overview(study, counts), trials)
+        studies.append((result, _inputs(study, trials, confirmation=CONTEST if seed else None)))
+    html = document.render_experiment("digits", studies, versions=synthetic.VERSIONS)
     page = _parsed(html)
     assert html.count(get_plotlyjs()) == 1
     assert not page.all("img")
@@ -441,9 +441,12 @@ def test_an_experiment_compares_its_families_and_has_a_part_of_each() -> None:
     rows = page.by_id("comparison").text
     assert "0.9771" in rows
     assert f"{SCRIPT}{IMAGE}" in rows
-    none = [
-        (summarize(Overview(one.study, dict.fromkeys(TrialState, 0)), []), Material(one.study, []))
-        for one, _ in found
+    empty = [
+        (
+            summarize(Overview(result.study, dict.fromkeys(TrialState, 0)), []),
+            ReportInputs(result.study, []),
+        )
+        for result, _ in studies
     ]
-    page = _parsed(document.render_experiment("digits", none, versions={}))
+    page = _parsed(document.render_experiment("digits", empty, versions={}))
     assert "No trial is complete yet." in page.by_id("spread").text

@@ -1,4 +1,4 @@
-"""Reports for those who have no tuner: `report`."""
+"""Reports to share with people without tuner: `report`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,53 +23,58 @@ def add_to(app: typer.Typer) -> None:
 def report(
     name: str = StudyName,
     to: Path | None = typer.Option(
-        None, "--to", help="The file, by default reports/NAME.html; with --figures the folder."
+        None,
+        "--to",
+        help="The file to write (default: reports/NAME.html); with --figures, the folder.",
     ),
     figures: Literal["pdf", "png", "svg"] | None = typer.Option(
-        None, "--figures", help="Write each figure as a picture instead."
+        None, "--figures", help="Write each figure as a picture instead of the page."
     ),
     as_json: bool = AsJson,
 ) -> None:
     """Write one self-contained HTML page with figures and tables, or the figures as pictures.
 
-    Of an experiment, the page compares the families and has a section for each.
+    For an experiment, the page compares the families and has a section for each.
     """
-    # Plotly and Optuna, which few other commands wait for
-    from tuner.report import document, material
+    # imports Plotly and Optuna, for which few other commands should wait
+    from tuner.report import document, inputs
 
     with opened() as (_, database):
-        found = material.of_experiment(database, name)
-        if not found:
-            one = material.of_study(database, reading.find(database, name))
-    of = "experiment" if found else "study"
+        families = inputs.load_experiment(database, name)
+        if not families:
+            study = inputs.load_study(database, reading.find(database, name))
+    kind = "experiment" if families else "study"
     if figures is not None:
-        drawn = document.figures_of_experiment(found) if found else document.figures(one)
+        drawings = document.draw_experiment(families) if families else document.draw_study(study)
         folder = to or REPORTS / files.safe_name(name)
-        names = _put_pictures(drawn, f"the {of} {quoted(name)}", folder, figures)
+        names = _write_pictures(drawings, f"the {kind} {quoted(name)}", folder, figures)
         if as_json:
-            print_json({of: name, "folder": folder, "figures": names})
+            print_json({kind: name, "folder": folder, "figures": names})
         else:
             out.print(f"wrote {', '.join(names)} to [bold]{shown(folder)}[/]")
         return
     versions = export.versions()
     page = (
-        document.render_experiment(name, found, versions=versions)
-        if found
-        else document.render(one, versions=versions)
+        document.render_experiment(name, families, versions=versions)
+        if families
+        else document.render_study(study, versions=versions)
     )
     path = to or REPORTS / f"{files.safe_name(name)}.html"
     files.write(path, page)
     if as_json:
-        print_json({of: name, "report": path})
+        print_json({kind: name, "report": path})
     else:
         out.print(f"wrote [bold]{shown(path)}[/]")
 
 
-def _put_pictures(
-    drawn: Mapping[str, Any], who: str, folder: Path, form: Literal["pdf", "png", "svg"]
+def _write_pictures(
+    drawings: Mapping[str, Any],
+    name: str,
+    folder: Path,
+    image_format: Literal["pdf", "png", "svg"],
 ) -> list[str]:
     from tuner.report import pictures
 
-    if not drawn:
-        raise BadInputError(f"{who} has nothing to draw yet")
-    return pictures.write(drawn, folder, form)
+    if not drawings:
+        raise BadInputError(f"{name} has nothing to draw yet")
+    return pictures.write(drawings, folder, image_format)

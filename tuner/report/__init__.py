@@ -1,8 +1,9 @@
-"""A study or an experiment without tuner: one HTML file, and pictures of its figures.
+"""A study or an experiment as one HTML file that needs neither tuner nor a network.
 
-material.py     what it is made of, from the database
-document.py     what stands in the file
-facts.py        what it says in words and numbers
-templating.py   how templates are read and values look in them, the dashboard's too
-pictures.py     figures as PDF, PNG or SVG
+inputs.py       what a report uses, from the database
+document.py     the page
+findings.py     what it says in words and numbers
+plots.py        its figures, with titles and captions
+templating.py   how templates are loaded and values look in them; the dashboard uses it too
+pictures.py     figures as PDF, PNG or SVG files
 """

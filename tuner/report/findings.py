@@ -1,6 +1,6 @@
-"""What a report says in words and numbers: pure functions over a study and its trials.
+"""What a report says in words and numbers: pure functions of a study and its trials.
 
-Texts are plain; whoever shows them escapes them. Times are UTC.
+Texts are plain; the code that shows them escapes them. Times are UTC.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,10 @@ from typing import Any
 from tuner import files, shell
 from tuner.figures import text, values
 from tuner.study_file.samplers import SAMPLERS
-from tuner.trials import Study, Trial, TrialState, best_trial, better, finished
+from tuner.trials import Study, Trial, TrialState, better, finished
 
 TOP = 20  # trials in the table
-SHOWN_NUMBERS = 12  # of failed trials of one cause
+SHOWN_NUMBERS = 12  # failed trials per cause whose numbers are listed
 
 CAUSES: Mapping[str, str] = {
     "user_error": "error in code or data",
@@ -30,7 +30,7 @@ CAUSES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many trials are in which state, and how many the budget has."""
+    """How many trials are in each state, and how many the budget allows."""
 
     by_state: Mapping[TrialState, int]
     total: int
@@ -38,34 +38,34 @@ class Counts:
 
     @property
     def finished(self) -> int:
-        """Trials that have ended, however."""
+        """Trials that have ended, in whichever way."""
         return finished(self.by_state)
 
     @property
     def bar(self) -> list[tuple[TrialState, int, float]]:
-        """State, trials, share of the budget (of all trials where there is no limit) in percent."""
+        """State, trials, and percentage of the budget, or of all trials if there is no limit."""
         whole = max(self.budget or 0, self.total, 1)
         return [(state, n, 100 * n / whole) for state, n in self.by_state.items() if n]
 
 
 @dataclass(frozen=True, slots=True)
 class Savings:
-    """Epochs that complete and pruned trials ran, against all of them trained to the full."""
+    """Epochs that complete and pruned trials ran, compared with full training of them all."""
 
     run: int
     full: int
     pruned: int  # not run because of pruning
-    stopped_early: int  # not run by complete trials (early stopping)
+    stopped_early: int  # not run by complete trials, because of early stopping
 
     @property
     def share(self) -> float:
-        """What pruning saved, of the full cost."""
+        """The share of the full cost that pruning saved."""
         return self.pruned / self.full if self.full else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class FailedTrials:
-    """Trials that failed from one cause."""
+    """Trials that failed for the same cause."""
 
     cause: str
     how_many: int
@@ -73,8 +73,8 @@ class FailedTrials:
     numbers: str
 
 
-def counts(study: Study, trials: Sequence[Trial]) -> Counts:
-    """Trials by state, in the order in which people ask for them."""
+def count_by_state(study: Study, trials: Sequence[Trial]) -> Counts:
+    """Count trials by state, the most interesting states first."""
     order = (
         TrialState.COMPLETE,
         TrialState.PRUNED,
@@ -82,32 +82,27 @@ def counts(study: Study, trials: Sequence[Trial]) -> Counts:
         TrialState.RUNNING,
         TrialState.WAITING,
     )
-    found = dict.fromkeys(order, 0)
+    by_state = dict.fromkeys(order, 0)
     for trial in trials:
-        found[trial.state] += 1
-    return Counts(found, len(trials), study.max_trials)
+        by_state[trial.state] += 1
+    return Counts(by_state, len(trials), study.max_trials)
 
 
-def best(study: Study, trials: Sequence[Trial]) -> Trial | None:
-    """The best complete trial with a finite value."""
-    return best_trial(trials, study.direction)
-
-
-def top(study: Study, trials: Sequence[Trial], how_many: int = TOP) -> list[Trial]:
-    """The best complete trials, the earlier of equal ones first."""
+def rank_best(study: Study, trials: Sequence[Trial], how_many: int = TOP) -> list[Trial]:
+    """Return the best complete trials, in order; of equal ones, the earlier first."""
     sign = -1 if study.direction == "maximize" else 1
     ranked = sorted(values.feasible(trials), key=lambda pair: (sign * pair[1], pair[0].number))
     return [trial for trial, _ in ranked[:how_many]]
 
 
 def epochs(trial: Trial) -> int:
-    """How many epochs a trial has trained."""
+    """Return how many epochs a trial has trained."""
     return trial.reports[-1].step if trial.reports else 0
 
 
-def savings(study: Study, trials: Sequence[Trial]) -> Savings | None:
-    """What pruning saved; None where the study has no number of epochs or no trial has ended."""
-    each = at(study.spec, "budget", "epochs")
+def measure_savings(study: Study, trials: Sequence[Trial]) -> Savings | None:
+    """Return what pruning saved; None if the study sets no epochs or no trial has ended."""
+    each = lookup(study.spec, "budget", "epochs")
     if not isinstance(each, int) or isinstance(each, bool) or each < 1:
         return None
     ended = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
@@ -124,19 +119,19 @@ def savings(study: Study, trials: Sequence[Trial]) -> Savings | None:
     )
 
 
-def failures(trials: Sequence[Trial]) -> list[FailedTrials]:
-    """Failed trials by cause, the most frequent first."""
+def group_failures(trials: Sequence[Trial]) -> list[FailedTrials]:
+    """Group failed trials by cause, the most frequent cause first."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         if trial.state is TrialState.FAILED:
             groups.setdefault(trial.cause.value if trial.cause else "", []).append(trial)
-    found = []
+    failures = []
     for cause, group in sorted(groups.items(), key=lambda pair: -len(pair[1])):
         latest = max(group, key=lambda t: (_timestamp(t.finished_at), t.number))
         numbers = ", ".join(str(t.number) for t in group[:SHOWN_NUMBERS])
         if len(group) > SHOWN_NUMBERS:
             numbers += f" and {len(group) - SHOWN_NUMBERS} more"
-        found.append(
+        failures.append(
             FailedTrials(
                 CAUSES.get(cause, cause.replace("_", " ")) or "not recorded",
                 len(group),
@@ -144,38 +139,38 @@ def failures(trials: Sequence[Trial]) -> list[FailedTrials]:
                 numbers,
             )
         )
-    return found
+    return failures
 
 
-def how_found(study: Study, trials: Sequence[Trial], found: Trial) -> list[str]:
-    """Sentences on how the best trial came about."""
+def describe_best(study: Study, trials: Sequence[Trial], best: Trial) -> list[str]:
+    """Say in sentences how the best trial came about."""
     lines = []
-    if found.finished_at is not None:
+    if best.finished_at is not None:
         ended = [t for t in trials if t.state.is_finished and t.finished_at is not None]
-        place = sum(_timestamp(t.finished_at) <= _timestamp(found.finished_at) for t in ended)
-        line = f"Finished {moment(found.finished_at)}, as number {place:,} of {len(ended):,}"
+        place = sum(_timestamp(t.finished_at) <= _timestamp(best.finished_at) for t in ended)
+        line = f"Finished {moment(best.finished_at)}, as number {place:,} of {len(ended):,}"
         if study.created_at is not None:
-            passed = (found.finished_at - study.created_at).total_seconds()
+            passed = (best.finished_at - study.created_at).total_seconds()
             line += f", {text.duration(passed)} after the start"
         lines.append(f"{line}.")
-    if found.reports:
-        at_best = next((r.step for r in found.reports if r.value == found.value), None)
-        line = f"Trained {text.count(epochs(found), 'epoch')}"
-        if found.seconds is not None:
-            line += f" in {text.duration(found.seconds)}"
+    if best.reports:
+        at_best = next((r.step for r in best.reports if r.value == best.value), None)
+        line = f"Trained {text.count(epochs(best), 'epoch')}"
+        if best.seconds is not None:
+            line += f" in {text.duration(best.seconds)}"
         if at_best is not None:
             line += f"; reached its value after epoch {at_best:,}"
         lines.append(f"{line}.")
-    lines += _lead(study, trials, found)
-    if found.attempt > 1:
-        lines.append(f"Took {found.attempt} attempts.")
+    lines += _lead(study, trials, best)
+    if best.attempt > 1:
+        lines.append(f"Took {best.attempt} attempts.")
     return lines
 
 
-def _lead(study: Study, trials: Sequence[Trial], found: Trial) -> list[str]:
-    """How far the best is ahead of the others."""
-    value = found.value
-    ranked = top(study, trials, how_many=2)
+def _lead(study: Study, trials: Sequence[Trial], best: Trial) -> list[str]:
+    """Say how far the best trial is ahead of the others."""
+    value = best.value
+    ranked = rank_best(study, trials, how_many=2)
     if value is None or len(ranked) < 2 or ranked[1].value is None:
         return []
     second = ranked[1]
@@ -191,42 +186,42 @@ def _lead(study: Study, trials: Sequence[Trial], found: Trial) -> list[str]:
     return [f"{line}."]
 
 
-def method(study: Study) -> list[tuple[str, str]]:
-    """How it was searched, as label and text."""
+def describe_method(study: Study) -> list[tuple[str, str]]:
+    """Describe the search, as pairs of label and text."""
     spec = study.spec
     if spec is None:
-        return [("search", "made through Optuna's own API; its settings are not recorded")]
-    sampler, pruner = at(spec, "sampler", "name"), at(spec, "pruner", "name")
+        return [("search", "made through Optuna's API; its settings are not recorded")]
+    sampler, pruner = lookup(spec, "sampler", "name"), lookup(spec, "pruner", "name")
     card = SAMPLERS.get(sampler)
     search = str(sampler or "") if card is None else card.title
-    startup = at(spec, "sampler", "startup_trials")
+    startup = lookup(spec, "sampler", "startup_trials")
     if card is not None and card.learns and startup:
         search += f", after {text.count(startup, 'random trial')}"
     rows = [("sampler", search), ("pruning", _pruning(spec, pruner)), ("budget", _budget(spec))]
-    training = at(spec, "training")
+    training = lookup(spec, "training")
     if isinstance(training, Mapping):
-        set_ones = {k: v for k, v in training.items() if v is not None}
+        settings = {k: v for k, v in training.items() if v is not None}
         rows.append(
-            ("training", ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in set_ones.items()))
+            ("training", ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in settings.items()))
         )
-    seed = at(spec, "seed")
+    seed = lookup(spec, "seed")
     if seed is not None:
         rows.append(("seed", str(seed)))
-    return [(label, shown) for label, shown in rows if shown]
+    return [(label, value) for label, value in rows if value]
 
 
 def _pruning(spec: Mapping[str, Any], pruner: object) -> str:
     if pruner in (None, "none"):
         return str(pruner or "")
-    since = at(spec, "pruner", "min_epochs")
+    since = lookup(spec, "pruner", "min_epochs")
     tail = f", not before epoch {since}" if since else ""
     if pruner == "rungs":
-        return f"rungs: the best 1/{at(spec, 'pruner', 'reduction')} of each go on{tail}"
+        return f"rungs: the best 1/{lookup(spec, 'pruner', 'reduction')} of each continue{tail}"
     return f"{pruner}{tail}"
 
 
 def _budget(spec: Mapping[str, Any]) -> str:
-    budget = at(spec, "budget")
+    budget = lookup(spec, "budget")
     if not isinstance(budget, Mapping):
         return ""
     parts = []
@@ -243,9 +238,9 @@ def _budget(spec: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def data(study: Study) -> list[tuple[str, str]]:
-    """What the study was trained on, as label and text."""
-    section = at(study.spec, "data")
+def describe_data(study: Study) -> list[tuple[str, str]]:
+    """Describe the data, as pairs of label and text."""
+    section = lookup(study.spec, "data")
     rows: list[tuple[str, str]] = []
     if isinstance(section, Mapping):
         rows += [
@@ -262,32 +257,32 @@ def data(study: Study) -> list[tuple[str, str]]:
     return rows
 
 
-def reproduce(study: Study, found: Trial | None) -> str | None:
-    """The commands that train the best configuration again; None where there is none to train."""
-    if found is None or study.spec is None:
+def commands_to_reproduce(study: Study, best: Trial | None) -> str | None:
+    """Return the commands that retrain the best configuration; None if there is none."""
+    if best is None or study.spec is None:
         return None
     path = f"exports/{files.safe_name(study.name)}/reproduce.yaml"
     return f"{shell.command('export', study.name)}\n{shell.command('run', path)}"
 
 
-def ended(study: Study, trials: Sequence[Trial]) -> datetime | None:
-    """When the study ended; of one that goes on, when its latest trial did."""
+def find_end(study: Study, trials: Sequence[Trial]) -> datetime | None:
+    """Return when the study ended; if it continues, when its latest trial did."""
     if study.finished_at is not None:
         return study.finished_at
     return max((t.finished_at for t in trials if t.finished_at is not None), default=None)
 
 
-def at(spec: Any, *keys: str) -> Any:
-    """A nested value of a stored study; None where there is none."""
+def lookup(spec: Any, *keys: str) -> Any:
+    """Return a nested value of a stored study; None if it is missing."""
     for key in keys:
         spec = spec.get(key) if isinstance(spec, Mapping) else None
     return spec
 
 
-def moment(given: datetime | None) -> str:
-    """`2026-11-03 09:30 UTC`."""
-    return "–" if given is None else given.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+def moment(time: datetime | None) -> str:
+    """Format a time: `2026-11-03 09:30 UTC`."""
+    return "–" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _timestamp(given: datetime | None) -> float:
-    return given.timestamp() if given is not None else 0.0
+def _timestamp(time: datetime | None) -> float:
+    return time.timestamp() if time is not None else 0.0

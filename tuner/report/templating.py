@@ -1,4 +1,4 @@
-"""Templates: how they are read, and how values look in them."""
+"""Templates: how they are loaded, and how values look in them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,21 +10,21 @@ from tuner.figures import text
 
 
 def script_safe(json_text: str) -> Markup:
-    """JSON for a script element; `<`, `>`, `&` occur in strings alone, where escapes are equal."""
+    """Escape JSON for a script element; `<`, `>` and `&` occur only in its strings."""
     for character in "<>&\u2028\u2029":
         json_text = json_text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(json_text)  # noqa: S704 - nothing that HTML knows is left in it
+    return Markup(json_text)  # noqa: S704 - no character with a meaning in HTML is left
 
 
 def _visible(value: object) -> object:
-    """What Jinja prints: nothing unprintable but line ends."""
+    """Replace unprintable characters, but not line ends, in what Jinja prints."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return "\n".join(map(text.clean, value.expandtabs(2).split("\n")))
     return value
 
 
 def template_environment(package: str, **filters: Callable[..., Any]) -> jinja2.Environment:
-    """A package's templates: escaped, strict, with the product's looks of values as filters."""
+    """Load a package's templates: escaped, strict, with filters that format values."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(package, "templates"),
         autoescape=True,

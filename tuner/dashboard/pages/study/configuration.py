@@ -17,8 +17,8 @@ def context(board: Board, study: Study) -> Mapping[str, Any]:
     return {
         "file": None if spec is None else export.yaml_text(dump(spec)),
         "space": {} if spec is None else spec.space.describe(),
-        "method": findings.method(study),
-        "data": findings.data(study),
+        "method": findings.describe_method(study),
+        "data": findings.describe_data(study),
         "own_code": None if spec is None or spec.code is None else spec.code.fingerprint,
         "versions": export.versions(),
     }

@@ -23,7 +23,7 @@ from tuner.dashboard.security.access import Who, operator
 from tuner.dashboard.security.audited import note
 from tuner.dashboard.summaries import params_of
 from tuner.errors import visible
-from tuner.report import document, material
+from tuner.report import document, inputs
 from tuner.trials import Study, Trial, pareto_front
 
 MOST = 50  # configurations
@@ -105,7 +105,9 @@ def file(
 def report_file(board: Context, study_id: StudyId) -> Response:
     """The study's report, as `tuner report` writes it."""
     study = reading.find_by_id(board.database, study_id)
-    html = document.render(material.of_study(board.database, study), versions=export.versions())
+    html = document.render_study(
+        inputs.load_study(board.database, study), versions=export.versions()
+    )
     return _attachment(html.encode(), "text/html", f"{files.safe_name(study.name)}.html")
 
 

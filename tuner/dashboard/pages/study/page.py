@@ -134,7 +134,7 @@ def _controls(one: Facts, role: Role) -> frozenset[str]:
 def _subtitle(study: Study) -> str:
     parts = [study.family or "made through Optuna"]
     parts += [f"{d} {m}" for d, m in zip(study.directions, study.metrics, strict=False)]
-    source = findings.at(study.spec, "data", "source")
+    source = findings.lookup(study.spec, "data", "source")
     if source:
         parts.append(f"on {source}")
     return " · ".join(parts)

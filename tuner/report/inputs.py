@@ -1,4 +1,4 @@
-"""What a report is made of, read from the database once."""
+"""The inputs of a report, read from the database once."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,14 +16,14 @@ from tuner.winner import choice, confirmations
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """A study with all that is said of it."""
+class ReportInputs:
+    """A study and everything that its report uses."""
 
     study: Study
     trials: Sequence[Trial]
     best: Trial | None = None  # the winner: by its value, or by a confirmation
     best_yaml: str | None = None  # its configuration
-    importances: Mapping[str, float] | None = None  # parameter → share of the differences
+    importances: Mapping[str, float] | None = None  # parameter → share of the variation
     baselines: Mapping[str, float] | None = None  # parameter → what luck alone would explain
     log_params: Collection[str] = frozenset()
     space: Mapping[str, str] = field(default_factory=dict)  # parameter → its range in words
@@ -32,15 +32,18 @@ class Material:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-def of_study(database: Database, study: Study, trials: Sequence[Trial] | None = None) -> Material:
-    """All of a study; `trials` where they are known already."""
-    every = reading.load_trials(database, study) if trials is None else trials
+def load_study(
+    database: Database, study: Study, trials: Sequence[Trial] | None = None
+) -> ReportInputs:
+    """Load the inputs for a study; pass `trials` if they are loaded already."""
+    if trials is None:
+        trials = reading.load_trials(database, study)
     spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
-    best = choice.select_winner(every, study)
+    best = choice.select_winner(trials, study)
     effects = importances(database, study)
-    return Material(
+    return ReportInputs(
         study,
-        every,
+        trials,
         best=best,
         best_yaml=None if best is None else yaml_text(all_params(study, best)),
         importances=shares(effects),
@@ -52,9 +55,9 @@ def of_study(database: Database, study: Study, trials: Sequence[Trial] | None = 
     )
 
 
-def of_experiment(database: Database, name: str) -> list[tuple[StudyResult, Material]]:
-    """The studies of an experiment, the best first; none where there is none of that name."""
+def load_experiment(database: Database, name: str) -> list[tuple[StudyResult, ReportInputs]]:
+    """Load the inputs for each study of an experiment, best first; empty if there is none."""
     return [
-        (one, of_study(database, one.study, trials))
-        for one, trials in experiments.compare_with_trials(database, name)
+        (result, load_study(database, result.study, trials))
+        for result, trials in experiments.compare_with_trials(database, name)
     ]
