@@ -67,15 +67,25 @@ def follow(title: str, tree: Path) -> list[str]:
     return touched
 
 
-def passed(tree: Path, *arguments: str) -> int:
-    """Run tests in the copy; returns how many have passed."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+def python(tree: Path, *arguments: str, **variables: str) -> str:
+    """Run Python in the copy, which then imports tuner from there; returns what it prints."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     done = subprocess.run(
-        command, cwd=tree, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *arguments],
+        cwd=tree,
+        env={**environment, **variables, "PYTHONPATH": str(tree)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    return int(re.findall(r"(\d+) passed", done.stdout)[0])
+    return done.stdout
+
+
+def passed(tree: Path, *arguments: str) -> int:
+    """Run tests in the copy; returns how many have passed."""
+    printed = python(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments)
+    return int(re.findall(r"(\d+) passed", printed)[0])
 
 
 @pytest.fixture
@@ -109,3 +119,50 @@ def test_a_figure_is_its_module_a_caption_and_a_line_beside_the_docs(tree: Path)
     ]
     chosen = "duration or every_figure"
     assert passed(tree, "tests/unit/test_figures_registry.py", "-k", chosen) == 3
+
+
+SECONDS = """
+import math
+from tests.support import synthetic
+from tuner.commands import reading
+trials = synthetic.trials(40)
+total = reading.sum_seconds(trials)
+assert set(total) == {"complete", "pruned", "failed"}, total
+assert math.isclose(sum(total.values()), sum(trial.seconds for trial in trials))
+"""
+
+
+def test_a_command_is_what_it_does_and_what_it_prints_beside_the_docs(tree: Path) -> None:
+    touched = follow("Add a command", tree)
+    assert touched == ["tuner/commands/reading.py", "tuner/cli/spent.py", "tuner/cli/app.py"]
+    assert "by the state in which they ended" in python(tree, "-m", "tuner", "spent", "--help")
+    python(tree, "-c", SECONDS)
+
+
+ROWS = """
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+from tests.support import synthetic
+from tuner.loggers import sqlite
+trials = synthetic.trials(5, epochs=3, running=1, fail=False)
+times = {(t.number, r.step): datetime.now(UTC) for t in trials for r in t.reports}
+for _ in range(2):  # what is written again is not there twice
+    sqlite.write(synthetic.study(), trials, times, Path("study.sqlite"))
+database = sqlite3.connect("study.sqlite")
+assert database.execute("SELECT count(*) FROM trials").fetchone() == (5,)
+steps = [(t.number, r.step, r.value) for t in trials for r in t.reports]
+query = "SELECT number, step, value FROM reports WHERE metric = 'accuracy' ORDER BY 1, 2"
+assert database.execute(query).fetchall() == steps
+"""
+
+
+def test_an_integration_is_a_module_beside_its_option_and_the_docs(tree: Path) -> None:
+    assert follow("Add an integration", tree) == ["tuner/loggers/sqlite.py"]
+    python(tree, "-c", ROWS)
+
+
+def test_a_launcher_is_its_variable_beside_the_docs(tree: Path) -> None:
+    assert follow("Support a launcher", tree) == ["tuner/user_code/client.py"]
+    code = "from tuner.user_code import client; print(client.rank())"
+    assert python(tree, "-c", code, FLUX_TASK_RANK="3") == "3\n"
