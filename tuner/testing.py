@@ -1,7 +1,7 @@
-"""A trial without a service: run and test a function that is to be tuned.
+"""Run and test a function that is to be tuned, without a service.
 
 if __name__ == "__main__":
-print(train(tuner.testing.trial(learning_rate=0.01)))
+    print(train(tuner.testing.trial(learning_rate=0.01)))
 """
 
 import math
@@ -17,10 +17,21 @@ __all__ = ["FakeTrial", "trial"]
 
 
 class FakeTrial(Trial):
-    """A trial that remembers its reports in `reports`: step, value and metrics of each.
+    """A trial that remembers its reports and has no study.
 
-    As in a study, one that is not finite ends the trial, and so does one beyond `epochs`, which
-    does not count.
+    As in a study, a report that is not finite ends the trial, and so does one beyond `epochs`,
+    which does not count.
+
+    Attributes:
+        reports: Step, value and metrics of each report.
+
+    Example:
+        >>> import tuner.testing
+        >>> trial = tuner.testing.trial(epochs=1)
+        >>> trial.report(0.5, step=1)
+        >>> trial.report(0.6, step=2)  # beyond the last epoch: does not count
+        >>> trial.reports, trial.should_stop()
+        ([(1, 0.5, {})], True)
     """
 
     def __init__(
@@ -35,11 +46,11 @@ class FakeTrial(Trial):
         """`stop_at`: the step whose report is answered by telling the trial to stop."""
         self.reports: list[tuple[int, float, Mapping[str, float]]] = []
         self._stop_at = stop_at
-        self._tested_in = os.getpid()
+        self._created_in = os.getpid()
         super().__init__(params, send=self._remember, folder=folder, seed=seed, epochs=epochs)
 
     def _remember(self, step: int, value: float, metrics: Mapping[str, float]) -> bool:
-        refuse_fork(self._tested_in)
+        refuse_fork(self._created_in)
         if self.epochs is not None and step > self.epochs:
             return False
         self.reports.append((step, value, metrics))
@@ -54,6 +65,26 @@ def trial(
     stop_at: int | None = None,
     **params: ParamValue,
 ) -> FakeTrial:
-    """A trial with these parameters; its files go to `folder`, by default a temporary one."""
+    """Create a trial with these parameters.
+
+    Args:
+        folder: Folder of its checkpoints and artifacts; a temporary one if None.
+        seed: Its `seed`.
+        epochs: Its last step, as `budget.epochs`; None if it has none.
+        stop_at: Step whose report tells the trial to stop, as a pruner does; None for never.
+        **params: Its parameters, by name.
+
+    Returns:
+        The trial; `reports` holds what was reported.
+
+    Raises:
+        BadInputError: The value of a parameter is none that a study file can hold.
+
+    Example:
+        >>> import tuner.testing
+        >>> trial = tuner.testing.trial(learning_rate=0.01, seed=3)
+        >>> trial.params["learning_rate"], trial.seed
+        (0.01, 3)
+    """
     folder = folder or Path(tempfile.mkdtemp(prefix="tuner-trial-"))
     return FakeTrial(plain(params), folder=folder, seed=seed, epochs=epochs, stop_at=stop_at)

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 import tuner
-from tuner import api, settings
+from tests.support import docstrings
+from tuner import settings
+from tuner.api import Study, connection
 from tuner.errors import (
     AllTrialsFailedError,
     BadInputError,
@@ -52,10 +54,10 @@ def here(
     for key in ("TUNER_DATABASE_URL", "TUNER_HOME"):
         monkeypatch.setenv(key, environment[key])
     settings.settings.cache_clear()
-    api._database.cache_clear()
+    connection.database.cache_clear()
     yield tmp_path
-    api._database().close()
-    api._database.cache_clear()
+    connection.database().close()
+    connection.database.cache_clear()
     settings.settings.cache_clear()
 
 
@@ -80,6 +82,17 @@ def test_a_study_is_run_looked_at_and_exported(here: Path) -> None:
     assert str(study.best.number) in repr(study.best)
     with pytest.raises(StudyExistsError):
         tuner.launch({**STUDY, "name": "mine"}, overrides=["seed=3"])
+
+
+def test_the_examples_of_studies_run(here: Path) -> None:
+    (here / "parabola.py").write_text("def train(trial): trial.report(trial.params['x'] ** 2)\n")
+    (here / "parabola.yaml").write_text(
+        "name: parabola\nfamily: function\nfunction: parabola:train\n"
+        "objective: {metric: loss, direction: minimize}\n"
+        "search: {x: {low: -1.0, high: 1.0}}\nbudget: {trials: 12}\n"
+    )
+    for item in (*docstrings.OF_STUDIES, *docstrings.OF_OPTUNA):
+        docstrings.run_examples(item)
 
 
 def test_a_run_of_which_all_trials_fail_raises_what_failed(here: Path) -> None:
@@ -131,6 +144,8 @@ def test_several_families_are_an_experiment(here: Path) -> None:
         Path("exports/words-families/tfidf"), Path("exports/words-families/bow"),
     ]  # fmt: skip
     assert all((e.folder / "manifest.json").is_file() for e in exported)
+    for item in docstrings.OF_EXPERIMENTS:
+        docstrings.run_examples(item)
     with pytest.raises(StudyNotFoundError):
         tuner.experiment("words-bow")
 
@@ -174,7 +189,7 @@ def test_a_worker_that_cannot_start_is_told(here: Path, monkeypatch: pytest.Monk
 
 
 def test_without_pandas_it_is_said(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "find_spec", lambda _: None)
+    monkeypatch.setattr("tuner.api.studies.find_spec", lambda _: None)
     with pytest.raises(BadInputError, match=r"pip install 'tuner\[notebook\]'"):
         tuner.launch({**STUDY, "name": "b"}).trials  # noqa: B018
 
@@ -205,7 +220,7 @@ def test_numpys_values_are_taken_and_others_named_by_their_field(here: Path) -> 
         "k": range(2),
     }
     study = tuner.launch({**STUDY, "name": "numpy", "folder": Path(), "search": search})
-    assert isinstance(study, api.Study) and study.record.spec is not None
+    assert isinstance(study, Study) and study.record.spec is not None
     stored = {p["name"]: p for p in study.record.spec["space"]["parameters"]}
     assert (stored["x"]["type"], stored["x"]["low"], stored["x"]["high"]) == ("float", 0.5, 2.0)
     assert stored["n"]["choices"] == [2, 3, 4]

@@ -227,7 +227,7 @@ def test_a_forked_child_does_not_speak_for_its_parent(
     assert done == Done(done.held, worn=False)  # type: ignore[union-attr]
     if "report" in body:
         log = (folder / "attempt" / LOG_FILE).read_text()
-        assert "only the process in which the function was called reports" in log
+        assert "only the process in which the function was called can report" in log
 
 
 def test_threads_report_at_the_same_time(executor: Executor, folder: Path) -> None:

@@ -23,13 +23,26 @@ MAX_TRIALS = 1_000_000  # as in study files
 _log = optuna.logging.get_logger("optuna.tuner")
 
 
-class Study(optuna.Study):
-    """Optuna's study, whose `optimize` returns when its budget is used up or it was stopped."""
+class BudgetedStudy(optuna.Study):
+    """An Optuna study whose `optimize` returns when its budget is used up or it was stopped.
+
+    `tuner.create_study` and `tuner.load_study` return one.
+
+    Example:
+        >>> import tuner
+        >>> study = tuner.create_study(study_name="queued", trials=2)
+        >>> study.enqueue_trial({"x": 0.5})
+        >>> trial = study.ask()
+        >>> study.tell(trial, trial.suggest_float("x", -1, 1)) and None
+        >>> study.optimize(lambda trial: trial.suggest_float("x", -1, 1))
+        >>> study.trials[0].value, len(study.trials)
+        (0.5, 2)
+    """
 
     _closed: tuple[StudyClosedError, ...] = ()  # one per thread
 
     def optimize(self, *arguments: Any, **options: Any) -> None:
-        """Optimize as `optuna.Study.optimize` does, as long as the study gives trials."""
+        """Optimize like `optuna.Study.optimize`, until the study gives no further trial."""
         self._closed = ()
         try:
             super().optimize(*arguments, **options)
@@ -40,17 +53,21 @@ class Study(optuna.Study):
             _log.warning("%s", self._closed[-1])
 
     def ask(self, fixed_distributions: dict[str, BaseDistribution] | None = None) -> Trial:
-        """Take the next trial; StudyClosedError if the study gives none."""
+        """Ask for the next trial, like `optuna.Study.ask`.
+
+        Raises:
+            StudyClosedError: The study gives no further trial.
+        """
         try:
             return super().ask(fixed_distributions)
         except StudyClosedError as error:
             if self._thread_local.in_optimize_loop:
                 self._closed += (error,)
-                self.stop()  # of several threads, those that have not begun do not begin
+                self.stop()  # keeps other threads of this `optimize` from starting trials
             raise
 
     def enqueue_trial(self, *arguments: Any, **options: Any) -> None:
-        """Queue as `optuna.Study.enqueue_trial` does; logs where the budget does not reach it."""
+        """Queue like `optuna.Study.enqueue_trial`; logs if the budget does not reach the trial."""
         super().enqueue_trial(*arguments, **options)
         assert isinstance(self._storage, Storage)
         for note in self._storage.left_waiting(self._study_id):
@@ -67,17 +84,37 @@ def create_study(
     direction: Literal["minimize", "maximize"] | StudyDirection | None = None,
     load_if_exists: bool = False,
     directions: Sequence[Literal["minimize", "maximize"] | StudyDirection] | None = None,
-) -> Study:
+) -> BudgetedStudy:
     """Create an Optuna study in tuner's database, with a budget.
 
-    Takes what `optuna.create_study` takes, and `trials`: how many trials the study has in all,
-    whoever makes them and in however many processes. `optimize` returns, with one sentence, when
-    they are given out or when the study is paused or stopped; `ask` raises `StudyClosedError` then.
-    A study that exists, with `load_if_exists`, gets this budget, and goes on if it is larger.
+    `optimize` returns, with one sentence, once the budget is given out or the study is paused or
+    stopped; `ask` then raises `StudyClosedError`.
 
-    The storage is `tuner.storage()` by default. BadInputError if `trials` is no whole number from
-    1 on, or if a study file has set another budget; Optuna's DuplicatedStudyError if the name is
-    taken.
+    Args:
+        trials: Number of trials in all, of all processes together; no limit if None.
+        storage: The storage; `tuner.storage()` if None.
+        sampler: As in `optuna.create_study`.
+        pruner: As in `optuna.create_study`.
+        study_name: As in `optuna.create_study`.
+        direction: As in `optuna.create_study`.
+        load_if_exists: Whether to load a study of that name; it gets the budget `trials`, and
+            continues if that is more than before.
+        directions: As in `optuna.create_study`.
+
+    Returns:
+        The study.
+
+    Raises:
+        BadInputError: `trials` is not a whole number from 1 to 1,000,000, or a study file sets
+            another budget, or `storage` is another one than tuner's.
+        DuplicatedStudyError: Optuna's: the name is taken.
+
+    Example:
+        >>> import tuner
+        >>> study = tuner.create_study(study_name="budgeted", trials=5)
+        >>> study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2)
+        >>> len(study.trials)
+        5
     """
     budget = None if trials is None else _budget(trials)
     storage = _checked(storage)
@@ -90,7 +127,7 @@ def create_study(
     )
     if budget is not None:
         storage.set_budget(created._study_id, budget)
-    return Study(created.study_name, storage, sampler, pruner)
+    return BudgetedStudy(created.study_name, storage, sampler, pruner)
 
 
 def load_study(
@@ -99,16 +136,33 @@ def load_study(
     storage: Storage | None = None,
     sampler: BaseSampler | None = None,
     pruner: BasePruner | None = None,
-) -> Study:
-    """Load a study of tuner's database as Optuna's, with an `optimize` that ends when it does.
+) -> BudgetedStudy:
+    """Load a study of tuner's database as an Optuna study that ends with its budget.
 
-    `storage` is `tuner.storage()` by default. KeyError without a study of that name.
+    Args:
+        study_name: Name of the study.
+        storage: The storage; `tuner.storage()` if None.
+        sampler: As in `optuna.load_study`.
+        pruner: As in `optuna.load_study`.
+
+    Returns:
+        The study.
+
+    Raises:
+        KeyError: There is no study of that name.
+        BadInputError: `storage` is another one than tuner's.
+
+    Example:
+        >>> import tuner
+        >>> study = tuner.load_study("budgeted")
+        >>> study.best_value == study.best_params["x"] ** 2
+        True
     """
-    return Study(study_name, _checked(storage), sampler, pruner)
+    return BudgetedStudy(study_name, _checked(storage), sampler, pruner)
 
 
 def _budget(trials: Any) -> int:
-    """The number of trials, which may be NumPy's as in a mapping of a study file."""
+    """Check the number of trials, which may be one of NumPy's."""
     try:
         number = 0 if isinstance(trials, bool) else operator.index(trials)
     except TypeError:
@@ -125,6 +179,6 @@ def _checked(storage: Any) -> Storage:
         return Storage()
     if not isinstance(storage, Storage):
         raise BadInputError(
-            "storage: must be `tuner.storage()`, for Optuna's own storages know no budgets"
+            "storage: must be `tuner.storage()`; Optuna's own storages have no budgets"
         )
     return storage

@@ -1,6 +1,7 @@
-"""Checkpoints of users' own code: folders that appear whole, and the newest that there is.
+"""Checkpoints of user code: folders that appear whole, and the latest of them.
 
-Each attempt writes to a folder of its own, so one that lost its trial spoils nothing for the next.
+Each attempt writes to a folder of its own, so an attempt that lost its trial cannot damage what the
+next one resumes from.
 """
 
 import shutil
@@ -12,25 +13,29 @@ from tuner import files
 
 
 class Checkpoint:
-    """What one trial has saved.
+    """The checkpoints of one trial, as `trial.checkpoint`.
 
-    if (folder := trial.checkpoint.latest) is not None:
-        model.load_state_dict(torch.load(folder / "model.pt"))
-    …
-    with trial.checkpoint.save() as folder:
-        torch.save(model.state_dict(), folder / "model.pt")
+    Example:
+        >>> import tuner.testing
+        >>> trial = tuner.testing.trial()
+        >>> trial.checkpoint.latest is None
+        True
+        >>> with trial.checkpoint.save() as folder:
+        ...     _ = (folder / "weights.txt").write_text("0.5")
+        >>> (trial.checkpoint.latest / "weights.txt").read_text()
+        '0.5'
     """
 
     def __init__(self, folder: Path, earlier: Sequence[Path] = ()) -> None:
-        """`earlier`: the same of the attempts before this one, the latest first."""
+        """`earlier`: the folders of the attempts before this one, latest first."""
         self._folder = folder
         self._earlier = tuple(earlier)
 
     @property
     def latest(self) -> Path | None:
-        """The folder that was saved last, by this attempt or an earlier one; None if none was.
+        """The folder saved last, by this attempt or an earlier one; None if nothing was saved.
 
-        It stays until the next one is saved: read it, never write to it.
+        It stays until the next one is saved. Read it, but do not write to it.
         """
         for folder in (self._folder, *self._earlier):
             if saved := _saved(folder):
@@ -39,10 +44,15 @@ class Checkpoint:
 
     @contextmanager
     def save(self) -> Iterator[Path]:
-        """An empty folder to fill; at the end of the block it becomes `latest`, flushed to disk.
+        """Open an empty folder to fill; at the end of the block it becomes `latest`, on disk.
 
-        If the block raises or the process dies in it, the one before stays the latest.
-        DiskFullError where there is no space.
+        If the block raises or the process dies in it, the previous checkpoint stays the latest.
+
+        Yields:
+            The empty folder.
+
+        Raises:
+            DiskFullError: There is no space left.
         """
         before = _saved(self._folder)
         number = int(before[-1].name) + 1 if before else 1
@@ -53,7 +63,7 @@ class Checkpoint:
 
 
 def _saved(folder: Path) -> list[Path]:
-    """Whole checkpoints, the oldest first: what is being written is named otherwise."""
+    """Complete checkpoints, oldest first; unfinished ones have other names."""
     return sorted(
         (p for p in folder.glob("[0-9]*") if p.name.isdecimal()), key=lambda p: int(p.name)
     )

@@ -1,7 +1,7 @@
-"""`tuner.Trial`: what users' own code sees of the trial that it runs.
+"""`tuner.Trial`: the trial that user code runs in.
 
-The same object is given to a function (family `function`), returned by `tuner.current_trial()` in a
-program that is tuned by its command line (family `command`), and made by `tuner.testing`.
+A function (family `function`) receives it as its argument, a program that is tuned by its command
+line (family `command`) gets it from `tuner.current_trial()`, and a test from `tuner.testing`.
 """
 
 import os
@@ -19,23 +19,52 @@ Send = Callable[[int, float, Mapping[str, float]], bool]
 
 
 class Stopped(SystemExit):
-    """The trial was told to stop and has reported again; ends a program quietly, with code 0."""
+    """Raised by a report after the trial was told to stop; ends a program quietly, with code 0."""
 
     def __init__(self) -> None:
         super().__init__(0)
 
 
 def refuse_fork(process: int) -> None:
-    """RuntimeError in a process that this one, of that id, has forked: it reports for itself."""
+    """RuntimeError unless this is the process of that id: a forked one must not report."""
     if os.getpid() != process:
         raise RuntimeError(
-            "only the process in which the function was called reports; a process that it has "
-            "forked hands its values over, as through a multiprocessing queue"
+            "only the process in which the function was called can report; pass values from "
+            "forked processes to it, for example through a multiprocessing queue"
         )
 
 
 class Trial:
-    """One trial of a study."""
+    """One trial of a study.
+
+    Attributes:
+        params: Parameters by name, including pinned ones; read-only.
+        number: Number of the trial in its study, from 0.
+        attempt: 1, or more if earlier attempts were interrupted.
+        seed: Seed for everything random; derived from the study's seed and the trial's number.
+        epochs: Last step to report, `budget.epochs` of the study file; None if it sets none.
+        device: Torch device: `cpu`, or `cuda:0` as the process sees the only GPU it may use.
+        threads: Number of CPU threads that the trial may use.
+        checkpoint: What the next attempt resumes from if this one is interrupted.
+
+    Example:
+        >>> import tuner
+        >>> def train(trial: tuner.Trial) -> None:
+        ...     loss = 1.0
+        ...     for epoch in range(1, 4):
+        ...         loss *= 1 - trial.params["learning_rate"]
+        ...         trial.report(loss, step=epoch)
+        ...         if trial.should_stop():
+        ...             return
+        ...     (trial.artifacts / "loss.txt").write_text(str(loss))
+        >>> import tuner.testing
+        >>> trial = tuner.testing.trial(learning_rate=0.5)
+        >>> train(trial)
+        >>> [value for _, value, _ in trial.reports]
+        [0.5, 0.25, 0.125]
+        >>> (trial.artifacts / "loss.txt").read_text()
+        '0.125'
+    """
 
     def __init__(
         self,
@@ -52,29 +81,22 @@ class Trial:
         device: str = "cpu",
         threads: int = 1,
     ) -> None:
-        """`send` takes step, value and metrics and says whether to go on; for whoever runs trials.
+        """Called by what runs trials, never by user code.
 
-        `ask` says so without a report, for processes that have none.
-        `folder` is this attempt's, `earlier` those of the attempts before it, the latest first.
+        `send` takes step, value and metrics and returns whether to continue; `ask` returns that
+        without a report, for processes that make none. `folder` is this attempt's, `earlier` are
+        those of the attempts before it, latest first.
         """
         self.params: Mapping[str, ParamValue] = MappingProxyType(dict(params))
-        """The parameters by name, the pinned ones among them; cannot be changed."""
         self.number = number
-        """The trial's number in its study, from 0."""
         self.attempt = attempt
-        """1, or more where earlier attempts were interrupted."""
         self.seed = seed
-        """For everything random: follows from the study's seed and the trial's number."""
         self.epochs = epochs
-        """The last step that is wanted: `budget.epochs` of the study file; None if it has none."""
         self.device = device
-        """A torch device: `cpu`, or `cuda:0` as this process sees the only GPU that it may use."""
         self.threads = threads
-        """CPU threads that the trial may use."""
         self.checkpoint = Checkpoint(
             folder / CHECKPOINT_FOLDER, [path / CHECKPOINT_FOLDER for path in earlier]
         )
-        """What the next attempt goes on from, if this one is interrupted."""
         self._artifacts = folder / ARTIFACTS_FOLDER
         self._send = send
         self._ask = ask
@@ -85,36 +107,64 @@ class Trial:
 
     @property
     def artifacts(self) -> Path:
-        """A folder for files to keep: those of the best trials stay and are exported."""
+        """Folder for files to keep; those of the best trials stay and are exported."""
         self._artifacts.mkdir(parents=True, exist_ok=True)
         return self._artifacts
 
     def report(self, value: float, step: int | None = None, **metrics: float) -> None:
-        """Report the study's metric after `step` epochs, and whatever else was measured.
+        """Report the study's metric after `step` epochs, and other metrics.
 
-        Steps count up from 1; without one it is the next. NaN or an infinite value ends the trial
-        as diverged. Values may be any numbers, NumPy's or a tensor's too; TypeError if one is none,
-        ValueError for a step that is out of the question. Once the trial was told to stop, the next
-        report raises `Stopped`, so code that never asks ends all the same. Threads may report at
-        the same time.
+        NaN or an infinite value ends the trial as diverged. Threads may report at the same time.
+
+        Args:
+            value: The study's metric on the validation part: any number, also of NumPy or a tensor
+                with one element.
+            step: Number of finished epochs, from 1; one more than the latest if None.
+            **metrics: Other metrics to record, by name.
+
+        Raises:
+            TypeError: A value or the step is not a number.
+            ValueError: The step is out of range.
+            Stopped: The trial was told to stop earlier; so code that never calls `should_stop`
+                ends as well.
+
+        Example:
+            >>> import tuner.testing
+            >>> trial = tuner.testing.trial()
+            >>> trial.report(0.9, step=1, loss=0.3)
+            >>> trial.reports
+            [(1, 0.9, {'loss': 0.3})]
         """
-        if self._process != os.getpid():  # forked while another thread held the lock, maybe
+        if self._process != os.getpid():  # another thread may have held the lock at the fork
             self._lock, self._process = threading.RLock(), os.getpid()
-        sent, others = number(value, "the value"), checked_metrics(metrics)
-        given = None if step is None else checked_step(step)
+        value, metrics = number(value, "the value"), checked_metrics(metrics)
+        step = None if step is None else checked_step(step)
         with self._lock:
             if self._stopped:
                 raise Stopped
-            step = self._step + 1 if given is None else given
+            step = self._step + 1 if step is None else step
             self._step = max(step, self._step)
-            self._stopped = not self._send(step, sent, others)
+            self._stopped = not self._send(step, value, metrics)
 
     def should_stop(self) -> bool:
-        """Whether the trial shall end now, as answered to the last report.
+        """Whether to end the trial now, as of the latest report.
 
-        In a process of another rank than 0 that does not report, as answered to rank 0's last one.
-        Then it was pruned, has gone past its last epoch, or its study was paused: save what the
-        next attempt needs, if it was not saved just now, and return.
+        The trial was pruned, has reached its last epoch, or its study was paused. Save what the
+        next attempt needs, unless it was saved just now, and return. In a process of a rank other
+        than 0 that does not report, it is the answer to rank 0's latest report.
+
+        Returns:
+            True if the trial has to end.
+
+        Example:
+            >>> import tuner.testing
+            >>> trial = tuner.testing.trial(stop_at=2)
+            >>> trial.report(0.5)
+            >>> trial.should_stop()
+            False
+            >>> trial.report(0.6)
+            >>> trial.should_stop()
+            True
         """
         if not self._stopped and self._step == 0:
             self._stopped = not self._ask()
