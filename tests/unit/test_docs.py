@@ -25,6 +25,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 DESK = ("CONTRIBUTING.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "SECURITY.md")
 LINKED = [*PAGES, *(ROOT / name for name in DESK)]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
+PATH = re.compile(r"`((?:tuner|tests|studies|benchmarks|migrations|tools)/[\w./*-]+)`")
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -79,6 +80,12 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
         if not file.exists() or (anchor and anchor not in anchors(file)):
             broken.append(target)
     assert broken == []
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_path_that_is_named_exists(page: Path) -> None:
+    named = re.findall(PATH, CODE.sub("", page.read_text(encoding="utf-8")))
+    assert [path for path in named if not any(ROOT.glob(path))] == []
 
 
 def anchors(page: Path) -> set[str]:
