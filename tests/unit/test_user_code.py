@@ -354,7 +354,7 @@ LINE = st.fixed_dictionaries(
 @given(JSON | LINE)
 def test_a_line_is_a_report_or_has_a_sentence_of_what_is_wrong(line: Any) -> None:
     try:
-        step, value, metrics = reported.parsed(line, 4)
+        step, value, metrics = reported.parse(line, 4)
     except (TypeError, ValueError) as error:
         assert 0 < len(str(error)) < 300
     else:

@@ -107,7 +107,7 @@ def test_without_its_environment_a_program_runs_as_by_hand(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ("-u TUNER_SEED", "the environment has lost TUNER_SEED on the way from the worker"),
+        ("-u TUNER_SEED", "the environment lacks TUNER_SEED, which the worker set"),
         (
             "TUNER_PARAMS=/nowhere/p",
             r"cannot be read from /nowhere/p \(No such file or directory\)",
@@ -260,13 +260,13 @@ def test_a_pause_stops_those_who_wait() -> None:
 def test_nobody_waits_for_ever_for_rank_0(monkeypatch: pytest.MonkeyPatch) -> None:
     others = Followers()
     patient = ask(others, step=1)
-    assert others.look_after() is None
+    assert others.release_late() is None
     assert patient.given == []
     monkeypatch.setattr(ranks, "PATIENCE", 0.0)
     impatient = ask(others, step=1)
-    note = others.look_after()
+    note = others.release_late()
     assert note is not None
-    assert note.startswith("another rank has waited 0 s for rank 0's report of step 1, and goes on")
+    assert note.startswith("another rank waited 0 s for rank 0's report of step 1 and continues")
     assert patient.given == impatient.given == [CONTINUED]
     assert ask(others, step=2).given == [CONTINUED]  # it has waited once
     monkeypatch.undo()
@@ -276,7 +276,7 @@ def test_nobody_waits_for_ever_for_rank_0(monkeypatch: pytest.MonkeyPatch) -> No
     for step in (2, 3):
         others.follow(step, go_on=True)
         ask(others, step=step + 1)
-        others.look_after()
+        others.release_late()
     others.follow(4, go_on=True)
     assert ask(others, step=5).given == [CONTINUED]  # these ranks do not report together
 

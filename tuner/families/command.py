@@ -114,7 +114,7 @@ class _Command:
     def _look_after(self) -> None:
         """Tell the command to stop if the worker wants that, and see to it that it does."""
         now = time.monotonic()
-        if (note := self._followers.look_after()) is not None:
+        if (note := self._followers.release_late()) is not None:
             print(f"tuner: {note}", file=sys.stderr)  # to the trial's log
         asked = self._context.asked_to_stop()
         if asked and not self._outcome.is_over and not self._stopping:
@@ -138,7 +138,7 @@ class _Command:
             message = _json(line.text)
             if self._followers.take(message, line.answer):
                 return
-            step, value, metrics = reported.parsed(message, self._step + 1)
+            step, value, metrics = reported.parse(message, self._step + 1)
         except (TypeError, ValueError) as error:
             if self._outcome.is_over or self._stopping:
                 return

@@ -1,8 +1,8 @@
-"""Where a command's reports come in: two pipes that it inherits, and a socket with a path.
+"""How a command's reports arrive: over two pipes that it inherits, and over a socket with a path.
 
 Pipes are all that a shell needs. torchrun, accelerate, Python's subprocess and others close the
-descriptors of what they start; the path stands in the environment, which they pass on. The socket
-lies in a folder that only this user may enter, and takes any number of connections at once.
+descriptors of what they start, but pass on the environment, which holds the socket's path. The
+socket is in a folder that only this user may enter, and accepts any number of connections at once.
 """
 
 import contextlib
@@ -18,55 +18,55 @@ from typing import NamedTuple
 
 SOCKET = "reports"  # in the folder
 MAX_LINE = 65_536  # bytes of a report
-MAX_PATH = 103  # bytes of a socket's path, where it is shortest: macOS
-SHORT = "/tmp"  # noqa: S108 - only for mkdtemp: private from its first moment
-BACKLOG = 128  # processes that connect at once before others wait
+MAX_PATH = 103  # bytes of a socket's path; macOS has the lowest limit
+SHORT = "/tmp"  # noqa: S108 - only for mkdtemp, which creates private folders
+BACKLOG = 128  # connections that wait to be accepted
 
 
 class Line(NamedTuple):
-    """A line that has come in, and how to answer it."""
+    """A line that arrived, and how to answer it."""
 
     text: bytes
     answer: Callable[[bytes], None]
 
 
 class _Peer:
-    """Who sends lines: a program over the pipes, or a process that has connected."""
+    """A sender of lines: the program over the pipes, or a process over a connection."""
 
-    def __init__(self, read: Callable[[int], bytes], write: Callable[[bytes], object]) -> None:
-        self._read = read
-        self._write = write
-        self._rest = b""  # of a line that has not ended
+    def __init__(self, receive: Callable[[int], bytes], send: Callable[[bytes], object]) -> None:
+        self._receive = receive
+        self._send = send
+        self._rest = b""  # the beginning of an unfinished line
         self.ended = False
 
-    def lines(self) -> list[Line] | None:
-        """The lines that are there; None if nothing is, now or for ever."""
+    def receive_lines(self) -> list[Line] | None:
+        """Receive the lines that have arrived; None if there are none, now or for ever."""
         try:
-            chunk = b"" if self.ended else self._read(MAX_LINE)
+            chunk = b"" if self.ended else self._receive(MAX_LINE)
         except BlockingIOError:
             return None
-        except OSError:  # a connection that was reset
+        except OSError:  # connection reset
             chunk = b""
         if self.ended:
             return None
         self.ended = not chunk
-        *whole, rest = (self._rest + chunk).split(b"\n")
-        if rest and (self.ended or len(rest) > MAX_LINE):  # a last line without an end
-            whole.append(rest)
+        *complete, rest = (self._rest + chunk).split(b"\n")
+        if rest and (self.ended or len(rest) > MAX_LINE):  # a last line without a newline
+            complete.append(rest)
             rest = b""
         self._rest = rest
-        return [Line(text, self._answer) for text in whole]
+        return [Line(text, self._answer) for text in complete]
 
     def _answer(self, answer: bytes) -> None:
-        with contextlib.suppress(OSError):  # who reads no answers lets them pile up, or is gone
-            self._write(answer)
+        with contextlib.suppress(OSError):  # the peer reads no answers, or is gone
+            self._send(answer)
 
 
 class Channels:
     """Both pipes and the socket of one command."""
 
     def __init__(self, ending: socket.socket) -> None:
-        """`ending` is readable once the command has ended."""
+        """`ending` becomes readable once the command has ended."""
         with contextlib.ExitStack() as stack:
             self.folder = _private_folder()
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
@@ -95,19 +95,19 @@ class Channels:
         self._stack.close()
 
     def close_theirs(self) -> None:
-        """Close the ends that the command has inherited."""
+        """Close the ends that the command inherited."""
         while self._theirs:
             os.close(self._theirs.pop())
 
     def wait(self, seconds: float) -> tuple[list[Line], bool]:
-        """What comes within some seconds, and whether the command has ended."""
+        """Wait for lines for some seconds; returns them, and whether the command has ended."""
         lines: list[Line] = []
         ended = False
         for key, _ in self._selector.select(seconds):
             if key.fileobj is self._listener:
                 self._accept()
             elif isinstance(key.data, _Peer):
-                lines += key.data.lines() or []
+                lines += key.data.receive_lines() or []
                 if key.data.ended:
                     self._remove(key.data)
             else:
@@ -115,16 +115,16 @@ class Channels:
         return lines, ended
 
     def drain(self) -> list[Line]:
-        """What an ended command has left."""
+        """Receive the remaining lines of a command that has ended."""
         self._accept()
         lines: list[Line] = []
         for peer in list(self._peers):
-            while (more := peer.lines()) is not None:
+            while (more := peer.receive_lines()) is not None:
                 lines += more
         return lines
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # BlockingIOError: nobody else
+        with contextlib.suppress(OSError):  # BlockingIOError: no more connections
             while True:
                 connection, _ = self._listener.accept()
                 connection.setblocking(False)
@@ -133,10 +133,10 @@ class Channels:
     def _add(
         self,
         source: int | socket.socket,
-        read: Callable[[int], bytes],
-        write: Callable[[bytes], object],
+        receive: Callable[[int], bytes],
+        send: Callable[[bytes], object],
     ) -> None:
-        peer = _Peer(read, write)
+        peer = _Peer(receive, send)
         self._peers[peer] = source
         self._selector.register(source, selectors.EVENT_READ, peer)
 

@@ -1,12 +1,12 @@
-"""The trial that a program belongs to, as its environment tells (family `command`).
+"""The trial that a program belongs to, according to its environment (family `command`).
 
 A report is a line of JSON on the socket TUNER_REPORT_SOCKET or the descriptor TUNER_REPORT_FD. A
-line answers it, `continue` or `stop`, on the same socket or on TUNER_ANSWER_FD. Here is what tuner
-offers for that: `current_trial()` for Python, `tuner report` for everything else. Of several
-processes that train one model, that of rank 0 reports; the others learn what it is told.
+line answers it, `continue` or `stop`, on the same socket or on TUNER_ANSWER_FD. Python programs use
+`current_trial()`, all others `tuner report`. If several processes train one model, rank 0 reports
+and the others receive the same answers.
 
-It reads the environment itself: these variables are no settings, they come from a worker, and ranks
-from whatever has started the processes.
+This module reads the environment itself: these variables are not settings. The worker sets them,
+and ranks come from whatever started the processes.
 """
 
 import json
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.user_code.reported import checked_step
 
-if TYPE_CHECKING:  # `tuner report` is done before these are imported
+if TYPE_CHECKING:  # `tuner report` needs none of it
     from tuner.user_code.trial import Trial
 
 GO_ON, STOP, BAD_INPUT = 0, 3, 2  # exit codes of `tuner report`
@@ -28,12 +28,12 @@ CONTINUED = b"continue\n"
 STOPPED = b"stop\n"
 REPORTS, ANSWERS = "TUNER_REPORT_FD", "TUNER_ANSWER_FD"
 SOCKET = "TUNER_REPORT_SOCKET"
-# a process's rank among all, the innermost launcher's first
+# a process's rank among all processes, the innermost launcher's first
 RANKS = (
     *("RANK", "HOROVOD_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"),
     *("MV2_COMM_WORLD_RANK", "SLURM_PROCID"),
 )
-# its rank on one machine, and that machine's among all, where nobody names the other one
+# its rank on one machine, and that machine's rank, for launchers that set none of the above
 LOCAL_RANKS = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
 ALL_RANKS = frozenset((*RANKS, *LOCAL_RANKS))
 
@@ -42,33 +42,28 @@ class UnreachableError(ConnectionError):
     """The trial's worker or its files cannot be reached."""
 
 
-_of_functions: "list[Trial]" = []  # of the function that runs in this process, if one does
+_running: "list[Trial]" = []  # the trial of the function that runs in this process, if any
 
 
 @contextmanager
 def running(trial: "Trial") -> Iterator[None]:
-    """Let `current_trial()` be the trial of the function that is called in the block."""
-    _of_functions.append(trial)
+    """Make `current_trial()` return this trial in the block, which calls its function."""
+    _running.append(trial)
     try:
         yield
     finally:
-        _of_functions.pop()
+        _running.pop()
 
 
 def current_trial() -> "Trial":
-    """The trial in which this program runs; in a function, the one that it was given.
-
-    In a program that is run by hand: a trial without parameters whose reports go nowhere, so that
-    `trial.params.get("learning_rate", 0.01)` gives the default. UnreachableError where a launcher
-    has lost a part of the trial's environment or its files.
-    """
+    """Get the trial in which this program or function runs; `tuner.current_trial` documents it."""
     import tempfile
     from pathlib import Path
 
     from tuner.user_code.trial import Trial
 
-    if _of_functions:
-        return _of_functions[-1]
+    if _running:
+        return _running[-1]
 
     environment = os.environ
     if not in_trial():
@@ -89,8 +84,8 @@ def current_trial() -> "Trial":
         )
     except KeyError as error:
         raise UnreachableError(
-            f"the environment has lost {error.args[0]} on the way from the worker: whatever starts "
-            "this program must pass on all TUNER_ variables"
+            f"the environment lacks {error.args[0]}, which the worker set: whatever starts this "
+            "program must pass on all TUNER_ variables"
         ) from None
     except OSError as error:
         raise UnreachableError(
@@ -100,15 +95,15 @@ def current_trial() -> "Trial":
 
 
 def in_trial() -> bool:
-    """Whether this process was started by a command of a study."""
+    """Whether a study's command started this process."""
     return SOCKET in os.environ or REPORTS in os.environ
 
 
 def send(step: int, value: float, metrics: Mapping[str, float]) -> bool:
-    """Report and wait for the answer: whether to go on.
+    """Report and wait for the answer: whether to continue.
 
-    In a process of another rank than 0, wait for what rank 0 is answered for this step; nothing is
-    reported. UnreachableError if the worker cannot be reached.
+    In a process of a rank other than 0, report nothing and wait for rank 0's answer for this step.
+    UnreachableError if the worker cannot be reached.
     """
     if other := rank():
         return _follow({"rank": other, "step": step})
@@ -116,7 +111,7 @@ def send(step: int, value: float, metrics: Mapping[str, float]) -> bool:
 
 
 def ask() -> bool:
-    """Whether to go on, for a process that does not report: as rank 0 was told last."""
+    """Ask whether to continue, in a process that does not report: rank 0's latest answer."""
     other = rank()
     return _follow({"rank": other}) if other else True
 
@@ -124,7 +119,7 @@ def ask() -> bool:
 def rank() -> int:
     """The process's rank among those that train the same model; 0 if it is the only one."""
     distributed: Any = sys.modules.get("torch.distributed")
-    if getattr(distributed, "is_initialized", lambda: False)():  # not every torch has it
+    if getattr(distributed, "is_initialized", lambda: False)():  # not every build of torch has it
         return int(distributed.get_rank())
     for name in RANKS:
         if (value := os.environ.get(name, "")).isdecimal():
@@ -134,7 +129,7 @@ def rank() -> int:
 
 
 def _follow(question: Mapping[str, Any]) -> bool:
-    """Ask in a process that reports nothing: it goes on where nobody can be asked."""
+    """Ask in a process that reports nothing; it continues if the worker cannot be reached."""
     try:
         return _exchange(question)
     except UnreachableError as error:
@@ -144,14 +139,14 @@ def _follow(question: Mapping[str, Any]) -> bool:
 
 @lru_cache
 def _warn(sentence: str) -> None:
-    """Once a process."""
+    """Print a sentence once per process."""
     print(sentence, file=sys.stderr)
 
 
 def _exchange(message: Mapping[str, Any]) -> bool:
     line = (json.dumps(message) + "\n").encode()
     ways = [_over_socket] if SOCKET in os.environ else []
-    if "rank" not in message:  # the answer that one process waits for is not another's
+    if "rank" not in message:  # over the pipes, ranks would read each other's answers
         ways.append(_over_pipes)
     problem = OSError(f"{SOCKET} is not set")
     for exchange in ways:
@@ -177,13 +172,13 @@ def _over_socket(line: bytes) -> bytes:
 def _over_pipes(line: bytes) -> bytes:
     reports, answers = (int(os.environ.get(name, "-1")) for name in (REPORTS, ANSWERS))
     for descriptor in (reports, answers):
-        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):  # it was closed, and is another's now
+        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):  # it was closed and reused
             raise OSError(f"{REPORTS} is not open in this process")
     with os.fdopen(reports, "wb", closefd=False) as file:
         file.write(line)
     answer = bytearray()
-    while not answer.endswith(b"\n") and (read := os.read(answers, 1)):
-        answer += read
+    while not answer.endswith(b"\n") and (byte := os.read(answers, 1)):
+        answer += byte
     return bytes(answer)
 
 
@@ -191,12 +186,12 @@ def _unreachable(error: OSError) -> UnreachableError:
     path = os.environ.get(SOCKET)
     if not path:
         return UnreachableError(
-            f"{REPORTS} is not open in this process: whoever started it must let it inherit the "
+            f"{REPORTS} is not open in this process: whatever started it must let it inherit the "
             f"descriptors {REPORTS} and {ANSWERS}, or pass on {SOCKET}"
         )
     return UnreachableError(
-        f"the worker cannot be reached at {path} ({error.strerror or error}): a process reports on "
-        "the machine and as the user that the trial runs on, or with the descriptors "
+        f"the worker cannot be reached at {path} ({error.strerror or error}): report on the "
+        "trial's machine and as its user, or with the descriptors "
         f"{REPORTS} and {ANSWERS} open"
     )
 
@@ -204,7 +199,7 @@ def _unreachable(error: OSError) -> UnreachableError:
 def report(arguments: Sequence[str]) -> int:
     """`tuner report STEP VALUE [NAME=VALUE …]`: report from any language; returns the exit code."""
     try:
-        step, value, metrics = _parsed(arguments)
+        step, value, metrics = _parse(arguments)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -215,20 +210,20 @@ def report(arguments: Sequence[str]) -> int:
         return BAD_INPUT
 
 
-def _parsed(arguments: Sequence[str]) -> tuple[int, float, dict[str, float]]:
+def _parse(arguments: Sequence[str]) -> tuple[int, float, dict[str, float]]:
     if len(arguments) < 2 or "--help" in arguments or "-h" in arguments:
         raise ValueError("within a trial: tuner report STEP VALUE [NAME=VALUE …]")
-    step = checked_step(_number("STEP", arguments[0]))
+    step = checked_step(_parse_number("STEP", arguments[0]))
     metrics = {}
     for pair in arguments[2:]:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise ValueError(f"{pair!r:.60}: must be NAME=VALUE")
-        metrics[name] = _number(name, value)
-    return step, _number("VALUE", arguments[1]), metrics
+        metrics[name] = _parse_number(name, value)
+    return step, _parse_number("VALUE", arguments[1]), metrics
 
 
-def _number(name: str, text: str) -> float:
+def _parse_number(name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:

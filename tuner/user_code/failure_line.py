@@ -1,4 +1,4 @@
-"""What the output of a failed command says about its failure: one line of it.
+"""Find the line in a failed command's output that explains the failure.
 
 Programs end their output with rules, boxes and progress bars, and launchers add tracebacks and
 frames of their own. These are rules of thumb; the whole output is in the trial's log.
@@ -12,8 +12,8 @@ from typing import NamedTuple
 from tuner.errors import visible
 
 LENGTH = 300  # characters
-FOLLOWING = 12  # lines after an exception: the rest of its message, and what is said at the exit
-KILLED = "Signal 9 (SIGKILL)"  # as torchrun says it of a process
+FOLLOWING = 12  # lines after an exception: the rest of its message, and messages at the exit
+KILLED = "Signal 9 (SIGKILL)"  # as torchrun describes it
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 # `[rank1]:` of torch, `[default0]:` of torchrun --tee, `[1,0]<stderr>:` of mpirun --tag-output
@@ -25,14 +25,14 @@ _PROGRESS = re.compile(
 )
 _TRACEBACK = "Traceback (most recent call last)"
 _EXCEPTION = re.compile(r"(?:\w+\.)*(?:[A-Z_]\w*|\w*error)(?::\s.*|:)?")
-# exceptions which say only that another process has failed: its own words say why
+# exceptions that only say that another process failed: its own output says why
 _OF_LAUNCHERS = re.compile(r"(?:[\w.]*\.)?(?:ChildFailedError|CalledProcessError)\b")
-# what the other ranks say once one is gone
+# what the other ranks print once one is gone
 _OF_PEERS = re.compile(
     r"[\w.]*(?:DistBackendError|DistNetworkError)\b|.*(?:closed by peer|reset by peer|Broken pipe)"
 )
 _LOG_OF_TORCH = re.compile(r"[EWI]\d{4} \d\d:\d\d:\d\d\S* ")
-# of torchrun's frame; without numbers of processes, so that equal failures read alike
+# from torchrun's frame; without process ids, so that equal failures read alike
 _SIGNAL = re.compile(r"traceback : (Signal \d+ \(\w+\)) received by PID")
 _EXIT_CODE = re.compile(r"\s*exitcode\s+: (-?\d+)")
 _ERROR = re.compile(
@@ -41,7 +41,7 @@ _ERROR = re.compile(
 
 
 class _Exception(NamedTuple):
-    header: int  # line with which its traceback begins
+    header: int  # the first line of its traceback
     line: int
     text: str
 
@@ -54,11 +54,11 @@ def find(output: str) -> str:
 
 def _choose(lines: list[str]) -> str:
     exceptions = list(_exceptions(lines))
-    own = [one for one in exceptions if not _OF_LAUNCHERS.match(one.text)]
-    causes = [one for one in own if not _OF_PEERS.match(one.text)] or own
+    own = [e for e in exceptions if not _OF_LAUNCHERS.match(e.text)]
+    causes = [e for e in own if not _OF_PEERS.match(e.text)] or own
     last = exceptions[-1] if exceptions else None
-    if last is None or (last in own and len(_telling(lines[last.line + 1 :])) > FOLLOWING):
-        return (_telling(_with_whole_boxes(lines)) or [""])[-1]
+    if last is None or (last in own and len(_drop_decoration(lines[last.line + 1 :])) > FOLLOWING):
+        return (_drop_decoration(_join_boxes(lines)) or [""])[-1]
     if causes:
         return causes[-1].text
     signals = [
@@ -66,7 +66,9 @@ def _choose(lines: list[str]) -> str:
         for line in lines
         if (match := _SIGNAL.search(line))
     ]
-    before = [line for line in _telling(lines[: last.header]) if not _LOG_OF_TORCH.match(line)]
+    before = [
+        line for line in _drop_decoration(lines[: last.header]) if not _LOG_OF_TORCH.match(line)
+    ]
     if signals or (before and _ERROR.search(before[-1])):
         return (signals or before)[-1]
     codes = [match[1] for line in lines if (match := _EXIT_CODE.match(line))]
@@ -74,7 +76,7 @@ def _choose(lines: list[str]) -> str:
 
 
 def _exceptions(lines: list[str]) -> Iterator[_Exception]:
-    """The exceptions with which tracebacks end, those in an exception group among them."""
+    """Find the exceptions that end tracebacks, including those in exception groups."""
     header: int | None = None
     depth = 0
     for number, line in enumerate(lines):
@@ -90,8 +92,8 @@ def _exceptions(lines: list[str]) -> Iterator[_Exception]:
             header = None
 
 
-def _with_whole_boxes(lines: list[str]) -> Iterator[str]:
-    """The lines with those of a box, as rich draws it, in one."""
+def _join_boxes(lines: list[str]) -> Iterator[str]:
+    """Join the lines of each box, as rich draws them, into one."""
     for is_box, group in itertools.groupby(lines, lambda line: line.lstrip()[:1] in _SIDES):
         if is_box:
             yield " ".join(line.strip(_BORDERS) for line in group)
@@ -99,7 +101,7 @@ def _with_whole_boxes(lines: list[str]) -> Iterator[str]:
             yield from group
 
 
-def _telling(lines: Iterable[str]) -> list[str]:
-    """The lines without blank ones, rules, boxes and progress bars."""
+def _drop_decoration(lines: Iterable[str]) -> list[str]:
+    """Drop blank lines, rules, borders of boxes and progress bars."""
     bare = (line.strip(_BORDERS) for line in lines)
     return [line for line in bare if any(map(str.isalnum, line)) and not _PROGRESS.search(line)]

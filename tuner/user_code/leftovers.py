@@ -1,4 +1,4 @@
-"""What a trial of users' own code has left for its export."""
+"""Copy what a trial of user code saved into its export."""
 
 import shutil
 from collections.abc import Sequence
@@ -10,20 +10,24 @@ from tuner.user_code.checkpoint import Checkpoint
 
 
 def copy(attempts: Sequence[Path], code: Code, folder: Path) -> list[str]:
-    """Copy what was saved last and what was kept, as far as it is on this machine; their names.
+    """Copy the latest checkpoint and the artifacts, if they are on this machine.
 
-    `attempts` are the trial's folders, the latest first. A function's checkpoints are folders of
-    which the latest counts, a command has one to itself.
+    `attempts` are the trial's folders, latest first. A function saves numbered checkpoints, of
+    which the latest counts; a command has one folder. Returns the names of what was copied.
     """
     checkpoints = [attempt / artifacts.CHECKPOINT_FOLDER for attempt in attempts]
-    saved = Checkpoint(checkpoints[0], checkpoints[1:]).latest
-    if saved is None and code.command is not None:
-        saved = next(filter(Path.is_dir, checkpoints), None)
-    found = {
-        artifacts.CHECKPOINT_FOLDER: saved,
+    checkpoint = Checkpoint(checkpoints[0], checkpoints[1:]).latest
+    if checkpoint is None and code.command is not None:
+        checkpoint = next(filter(Path.is_dir, checkpoints), None)
+    sources = {
+        artifacts.CHECKPOINT_FOLDER: checkpoint,
         artifacts.ARTIFACTS_FOLDER: attempts[0] / artifacts.ARTIFACTS_FOLDER,
     }
-    there = {n: path for n, path in found.items() if path and path.is_dir() and any(path.iterdir())}
-    for name, path in there.items():
+    filled = {n: path for n, path in sources.items() if path and _has_files(path)}
+    for name, path in filled.items():
         shutil.copytree(path, folder / name, symlinks=True)
-    return list(there)
+    return list(filled)
+
+
+def _has_files(path: Path) -> bool:
+    return path.is_dir() and any(path.iterdir())

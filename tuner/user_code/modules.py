@@ -1,8 +1,8 @@
-"""The modules of users' own code, imported into the process that runs their function.
+"""Import the modules of user code into the process that runs their function.
 
-They find each other as those of a program in their folder do, but this is tuner's process too: the
-folder comes after the standard library and before what is installed. The function's own module is
-loaded from its file whatever it is called, `random.py` and `tuner.py` too.
+They import each other like the modules of a program in their folder. But tuner runs in this process
+as well, so the folder comes after the standard library and before installed packages. The
+function's own module is loaded from its file whatever its name is, even `random.py` or `tuner.py`.
 """
 
 import contextlib
@@ -20,14 +20,14 @@ from tuner.settings import current_environment, restore_environment
 from tuner.study_file.code import Code
 from tuner.user_code import source
 
-_imported: Code | None = None  # whose modules this process has imported
-_others = frozenset(sys.modules)  # tuner's own, which stay even where its sources lie in the folder
-_environment = current_environment()  # before any of users' code had run
+_imported: Code | None = None  # the code whose modules this process has imported
+_others = frozenset(sys.modules)  # tuner's own, which stay even if its sources are in the folder
+_environment = current_environment()  # before any user code ran
 
 
 @contextlib.contextmanager
 def in_folder(code: Code) -> Iterator[None]:
-    """Work in the code's folder, import from it and have its module as the only argument."""
+    """Work in the code's folder, import from it, and make its module the only argument."""
     module, arguments = source.module(code), sys.argv
     before = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
     sys.path.insert(processes.after_standard_library(), str(code.folder))
@@ -39,12 +39,12 @@ def in_folder(code: Code) -> Iterator[None]:
         sys.argv = arguments
         with contextlib.suppress(ValueError):  # the code may have replaced the path
             sys.path.remove(str(code.folder))
-        os.fchdir(before)  # it may have been removed or renamed meanwhile
+        os.fchdir(before)  # by descriptor: it may have been removed or renamed meanwhile
         os.close(before)
 
 
 def load(code: Code) -> Any:
-    """What the code names as its function; TunerError if the files are not those of the launch."""
+    """Import the code's function; TunerError if its files have changed since the launch."""
     global _imported  # noqa: PLW0603 - modules belong to the process
     name, _, attribute = str(code.function).partition(":")
     if _imported != code:
@@ -58,7 +58,7 @@ def load(code: Code) -> Any:
 
 
 def forget(*folders: Path) -> None:
-    """Drop the modules of these folders and of the code so far, and what it set as environment."""
+    """Drop the modules of these folders and of the current code, and restore the environment."""
     global _imported  # noqa: PLW0603
     if _imported is not None:
         folders = (*folders, _imported.folder)
@@ -70,7 +70,7 @@ def forget(*folders: Path) -> None:
 
 
 def uncover_installed() -> None:
-    """Drop users' modules where one of them has the name of an installed one."""
+    """Drop user modules if one of them shadows an installed one."""
     if _imported is not None:
         tops = {name.partition(".")[0] for name in _imported_from([_imported.folder])}
         if any(PathFinder.find_spec(top) is not None for top in tops):
@@ -78,7 +78,7 @@ def uncover_installed() -> None:
 
 
 def _imported_from(folders: Iterable[Path]) -> list[str]:
-    """The names of users' modules whose files lie in these folders."""
+    """The names of user modules whose files are in these folders."""
     files = {name: getattr(module, "__file__", None) for name, module in [*sys.modules.items()]}
     return [
         name
@@ -91,10 +91,10 @@ def _imported_from(folders: Iterable[Path]) -> list[str]:
 
 
 def _leads_to(folder: Path, top: str) -> bool:
-    """Whether importing this name gives the folder's module, and none that is there already."""
+    """Whether importing this name gives the folder's module, not one of the same name elsewhere."""
     try:
         spec = find_spec(top)
-    except (ImportError, ValueError):  # ValueError: of a module that has none, as `__main__`
+    except (ImportError, ValueError):  # ValueError: a module without a spec, such as `__main__`
         return False
     if spec is None:
         return False
@@ -104,7 +104,7 @@ def _leads_to(folder: Path, top: str) -> bool:
 
 
 def _load_as(alias: str, folder: Path, top: str) -> str:
-    """Load the folder's module or package by another name, since its own is taken; the name."""
+    """Load the folder's module or package under another name, as its own is taken; returns it."""
     if alias in sys.modules:
         return alias
     package, module = folder / top, folder / f"{top}.py"

@@ -1,7 +1,7 @@
 """The program of a command: where it is, and why it cannot be started.
 
-The kernel says "No such file or directory" of a script whose interpreter is missing, and "Exec
-format error" of one that names none. What the file shows of that is said here, before any trial.
+The kernel's messages mislead: "No such file or directory" if a script's interpreter is missing,
+"Exec format error" if it names none. What the file itself shows is reported here, before any trial.
 """
 
 import os
@@ -13,7 +13,7 @@ from tuner.errors import Issue, SpecError
 from tuner.settings import command_environment
 from tuner.study_file.messages import quoted
 
-FIRST_LINE = 256  # bytes of it that the kernel reads
+FIRST_LINE = 256  # bytes of the first line that the kernel reads
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _INTERPRETERS = {".py": "python", ".sh": "bash", ".R": "Rscript", ".jl": "julia", ".pl": "perl"}
 
@@ -74,7 +74,7 @@ def _not_executable(folder: Path, path: Path, name: str) -> str | None:
 
 
 def _not_loadable(folder: Path, path: Path, name: str, search_path: str) -> str | None:
-    """What the beginning of the file shows; the formats of binaries are the kernel's business."""
+    """Check the beginning of the file; the formats of binaries are left to the kernel."""
     try:
         with path.open("rb") as file:
             head = file.read(FIRST_LINE)
@@ -121,7 +121,7 @@ def _missing_interpreter(folder: Path, words: list[str], search_path: str) -> st
 
 
 def _run_by(path: Path, name: str) -> str:
-    """The words that run a script whatever its mode is."""
+    """The words that run a script that is not executable."""
     try:
         with path.open("rb") as file:
             line = file.readline(FIRST_LINE).decode("utf-8", "replace").strip()

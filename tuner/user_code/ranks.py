@@ -1,8 +1,8 @@
-"""Processes of other ranks than 0: their reports are not stored, and they are told what rank 0 is.
+"""Answers for processes of ranks other than 0, whose reports are not stored.
 
-All ranks must leave their loop at the same step, for they wait for each other in every other one.
-So the answer for a step is that to rank 0's report of it, for which the others wait; not for ever,
-for a program may be written so that rank 0 never reports it.
+All ranks must leave their loop at the same step, because they wait for each other in every step. So
+their answer for a step is the one to rank 0's report of that step, for which they wait. They do not
+wait for ever: a program may be written so that rank 0 never reports it.
 """
 
 import time
@@ -12,37 +12,38 @@ from typing import Any, NamedTuple
 from tuner.user_code.client import CONTINUED, STOPPED
 from tuner.user_code.reported import checked_step
 
-PATIENCE = 20.0  # seconds to wait for rank 0, once until it reports again
-MOST_WAITS = 3  # in vain of one command: it is written so that ranks do not report together
+PATIENCE = 20.0  # seconds to wait for rank 0; then not again until it reports
+MOST_WAITS = 3  # in vain per command: its ranks evidently do not report together
 
 
-class _Waiting(NamedTuple):
+class _Question(NamedTuple):
     step: int
     answer: Callable[[bytes], None]
     until: float  # monotonic clock
 
 
 class Followers:
-    """The questions of all ranks but 0."""
+    """The questions of all ranks other than 0."""
 
     def __init__(self) -> None:
-        self._waiting: list[_Waiting] = []
-        self._reported = -1  # the last step of rank 0
-        self._stopped_at: int | None = None  # from this step on the answer is to stop
+        self._waiting: list[_Question] = []
+        self._reported = -1  # the latest step that rank 0 reported
+        self._stopped_at: int | None = None  # from this step on, the answer is to stop
         self._patient = True
         self._waits = 0  # in vain
 
     def take(self, message: Any, answer: Callable[[bytes], None]) -> bool:
-        """Answer the message now or later if it is of another rank than 0; whether it is.
+        """Answer a message of a rank other than 0, now or later; False for any other message.
 
-        TypeError or ValueError for a rank or a step that is none.
+        TypeError or ValueError if its rank or step is not valid.
         """
         if not isinstance(message, dict) or "rank" not in message:
             return False
         if checked_step(message.pop("rank"), "the rank") == 0:
             return False
-        given = message.get("step")
-        step = None if given is None else checked_step(given)
+        step = message.get("step")
+        if step is not None:
+            step = checked_step(step)
         if (
             step is None
             or step <= self._reported
@@ -51,40 +52,40 @@ class Followers:
         ):
             answer(self._answer(step))
         else:
-            self._waiting.append(_Waiting(step, answer, time.monotonic() + PATIENCE))
+            self._waiting.append(_Question(step, answer, time.monotonic() + PATIENCE))
         return True
 
     def follow(self, step: int, *, go_on: bool) -> None:
-        """Rank 0 has reported this step and was answered so."""
+        """Answer those that wait for this step, which rank 0 reported, as rank 0 was answered."""
         self._reported = max(step, self._reported)
         self._patient = self._waits < MOST_WAITS
         if not go_on:
             self.stop(step)
-        self._settle(lambda one: one.step <= self._reported)
+        self._settle(lambda question: question.step <= self._reported)
 
     def stop(self, step: int) -> None:
-        """From this step on, the answer is to stop."""
+        """Answer `stop` from this step on."""
         if self._stopped_at is None:
             self._stopped_at = step
         self._settle(lambda _: True)
 
-    def look_after(self) -> str | None:
-        """Let those go on who have waited for too long; returns what the user should know."""
-        late = [one.step for one in self._waiting if one.until <= time.monotonic()]
+    def release_late(self) -> str | None:
+        """Let ranks that waited too long continue; returns a sentence for the user if any did."""
+        late = [q.step for q in self._waiting if q.until <= time.monotonic()]
         if not late:
             return None
         self._patient = False
         self._waits += 1
         self._settle(lambda _: True)
         return (
-            f"another rank has waited {PATIENCE:g} s for rank 0's report of step {min(late)}, and "
-            "goes on without; call `report` for the same steps in all ranks"
+            f"another rank waited {PATIENCE:g} s for rank 0's report of step {min(late)} and "
+            "continues without it; call `report` for the same steps in all ranks"
         )
 
-    def _settle(self, is_settled: Callable[[_Waiting], bool]) -> None:
-        for one in filter(is_settled, self._waiting):
-            one.answer(self._answer(one.step))
-        self._waiting = [one for one in self._waiting if not is_settled(one)]
+    def _settle(self, is_settled: Callable[[_Question], bool]) -> None:
+        for question in filter(is_settled, self._waiting):
+            question.answer(self._answer(question.step))
+        self._waiting = [question for question in self._waiting if not is_settled(question)]
 
     def _answer(self, step: int | None) -> bytes:
         stopped_at = self._stopped_at

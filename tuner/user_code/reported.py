@@ -1,51 +1,51 @@
-"""Reported numbers, checked: what a program sends is anything."""
+"""Check what programs report: it may be anything."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
-MAX_STEP = 2**53  # beyond, JSON's numbers skip some
-MAX_METRICS = 100  # of one report
+MAX_STEP = 2**53  # beyond it, JSON numbers skip integers
+MAX_METRICS = 100  # per report
 NAME_LENGTH = 100  # characters
 
 
-def number(given: Any, what: str) -> float:
-    """The number as a float, also of NumPy and torch; TypeError for what is no number."""
-    kind = getattr(getattr(given, "dtype", None), "kind", None)  # of NumPy's: b is bool, c complex
-    if isinstance(given, bool | str | bytes | bytearray) or kind in ("b", "c"):
-        raise TypeError(f"{what} must be a number, is {given!r:.60}")
+def number(value: Any, name: str) -> float:
+    """The number as a float, also of NumPy or torch; TypeError if it is not a number."""
+    kind = getattr(getattr(value, "dtype", None), "kind", None)  # of NumPy: b is bool, c complex
+    if isinstance(value, bool | str | bytes | bytearray) or kind in ("b", "c"):
+        raise TypeError(f"{name} must be a number, is {value!r:.60}")
     try:
-        return float(given)
+        return float(value)
     except OverflowError:
-        return math.inf if given > 0 else -math.inf
+        return math.inf if value > 0 else -math.inf
     except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of many elements
-        raise TypeError(f"{what} must be a number, is {_kind(given)}") from None
+        raise TypeError(f"{name} must be a number, is {_kind(value)}") from None
 
 
-def checked_step(given: Any, what: str = "the step") -> int:
-    """A step, or another count; TypeError or ValueError for what is none."""
-    step = number(given, what)
+def checked_step(value: Any, name: str = "the step") -> int:
+    """The step, or another count, as an int; TypeError or ValueError if it is not valid."""
+    step = number(value, name)
     if not step.is_integer():
-        raise TypeError(f"{what} must be a whole number, is {given!r:.60}")
+        raise TypeError(f"{name} must be a whole number, is {value!r:.60}")
     if not 0 <= step <= MAX_STEP:
-        raise ValueError(f"{what} must be between 0 and 2^53, is {given!r:.60}")
-    return int(given)
+        raise ValueError(f"{name} must be between 0 and 2^53, is {value!r:.60}")
+    return int(value)
 
 
-def checked_metrics(given: Mapping[str, Any]) -> dict[str, float]:
-    """What else was measured; TypeError or ValueError with a sentence for anything else."""
-    if len(given) > MAX_METRICS:
-        raise ValueError(f"a report has at most {MAX_METRICS} metrics, not {len(given)}")
-    for name in given:
+def checked_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics as floats; TypeError or ValueError with a sentence if one is not valid."""
+    if len(metrics) > MAX_METRICS:
+        raise ValueError(f"a report has at most {MAX_METRICS} metrics, not {len(metrics)}")
+    for name in metrics:
         if not name.isprintable() or not 0 < len(name) <= NAME_LENGTH:
             raise ValueError(f"the name of a metric must be short, printable text, is {name!r:.60}")
-    return {name: number(value, f"`{name}`") for name, value in given.items()}
+    return {name: number(value, f"`{name}`") for name, value in metrics.items()}
 
 
-def parsed(line: Any, next_step: int) -> tuple[int, float, dict[str, float]]:
-    """Step, value and metrics of a report as it stands in a line of JSON.
+def parse(line: Any, next_step: int) -> tuple[int, float, dict[str, float]]:
+    """Parse a report, a line of JSON, into step, value and metrics.
 
-    TypeError or ValueError with a sentence for anything else.
+    TypeError or ValueError with a sentence if it is not valid.
     """
     if not isinstance(line, dict):
         raise TypeError("must be an object")
@@ -55,12 +55,12 @@ def parsed(line: Any, next_step: int) -> tuple[int, float, dict[str, float]]:
         raise ValueError(f"{wrong}; it has `value`, `step` and `metrics`")
     step = checked_step(line["step"]) if line.get("step") is not None else next_step
     value = number(line["value"], "`value`")
-    given = line.get("metrics") or {}
-    if not isinstance(given, dict):
+    metrics = line.get("metrics") or {}
+    if not isinstance(metrics, dict):
         raise TypeError("`metrics` must be an object")
-    return step, value, checked_metrics(given)
+    return step, value, checked_metrics(metrics)
 
 
-def _kind(given: Any) -> str:
-    shape = getattr(given, "shape", None)
-    return f"a {type(given).__name__}" + (f" of shape {tuple(shape)}" if shape else "")
+def _kind(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    return f"a {type(value).__name__}" + (f" of shape {tuple(shape)}" if shape else "")

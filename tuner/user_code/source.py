@@ -1,7 +1,7 @@
-"""The files of users' own code: found without running any of it, and fingerprinted.
+"""The files of user code: found without running any of them, and fingerprinted.
 
 The fingerprint covers the module of a function with all modules of its package, and the files that
-a command's words name. What these import from elsewhere, and installed packages, it does not cover.
+a command's words name. It does not cover what these import from elsewhere, nor installed packages.
 """
 
 import ast
@@ -14,13 +14,13 @@ from tuner.study_file.code import Code
 from tuner.study_file.messages import instead, quoted
 from tuner.user_code import program
 
-MAX_FILE = 10 * 2**20  # bytes: a larger argument of a command is data, of which the size must do
+MAX_FILE = 10 * 2**20  # bytes; of larger files, arguments that are data, only the size counts
 MAX_FILES = 2_000  # modules of a package
 
 
 def fingerprint(code: Code) -> str:
-    """The fingerprint of the code as it is now; SpecError if it is not there or cannot be run."""
-    files = _modules(code) if code.function is not None else _named_files(code)
+    """Fingerprint the code as it is now; SpecError if it is missing or cannot be run."""
+    files = _function_files(code) if code.function is not None else _command_files(code)
     digest = hashlib.sha256()
     for path in files:
         size = path.stat().st_size
@@ -31,21 +31,21 @@ def fingerprint(code: Code) -> str:
 
 
 def check(code: Code) -> None:
-    """TunerError if the code is not on this machine, or not what it was at launch."""
+    """TunerError if the code is not on this machine, or has changed since the launch."""
     try:
-        now = fingerprint(code)
+        current = fingerprint(code)
     except SpecError as error:
         raise TunerError(f"the study's code cannot be run here: {error}") from None
-    if now != code.fingerprint:
+    if current != code.fingerprint:
         raise TunerError(
             f"the code in {code.folder} has changed since the study was launched (fingerprint "
-            f"{now}, at launch {code.fingerprint}): `tuner run` with its file takes it as long as "
-            "no trial has a result; else restore it, or launch it under another name"
+            f"{current}, at launch {code.fingerprint}): `tuner run` with its file accepts it as "
+            "long as no trial has a result; else restore it, or launch it under another name"
         )
 
 
 def module(code: Code) -> Path:
-    """The file that defines the function; SpecError if there is none."""
+    """Find the file that defines the function; SpecError if there is none."""
     name = str(code.function).partition(":")[0]
     path = _module(code.folder, name)
     if path is None:
@@ -53,12 +53,12 @@ def module(code: Code) -> Path:
     return path
 
 
-def _modules(code: Code) -> list[Path]:
-    """The module of a function and the others of its package."""
+def _function_files(code: Code) -> list[Path]:
+    """Find the module of a function and the other modules of its package."""
     name, _, function = str(code.function).partition(":")
     path = module(code)
     _check_defined(path, name, function)
-    return list(_with_its_package(code.folder, name, path))
+    return list(_package_modules(code.folder, name, path))
 
 
 def _module(folder: Path, name: str) -> Path | None:
@@ -67,7 +67,7 @@ def _module(folder: Path, name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _with_its_package(folder: Path, name: str, module: Path) -> Iterator[Path]:
+def _package_modules(folder: Path, name: str, module: Path) -> Iterator[Path]:
     package = folder / name.split(".", maxsplit=1)[0]
     if not package.is_dir() or package.with_name(f"{package.name}.py") == module:
         yield module
@@ -79,7 +79,7 @@ def _with_its_package(folder: Path, name: str, module: Path) -> Iterator[Path]:
 
 
 def _check_defined(module: Path, name: str, function: str) -> None:
-    """SpecError unless the module's text defines the name."""
+    """SpecError unless the module's source defines the name."""
     try:
         tree = ast.parse(module.read_bytes(), filename=str(module))
     except (SyntaxError, ValueError) as error:  # ValueError: a NUL
@@ -87,14 +87,14 @@ def _check_defined(module: Path, name: str, function: str) -> None:
         raise _wrong("function", f"{where}: {getattr(error, 'msg', error)}") from None
     except OSError as error:
         raise _wrong("function", f"{module}: cannot be read ({error.strerror})") from None
-    names = set(_defined(tree))
+    names = set(_defined_names(tree))
     if "*" not in names and function not in names:
         end = instead(function, sorted(names), of="it defines")
         raise _wrong("function", f"{quoted(name)} defines no {quoted(function)}{end}")
 
 
-def _defined(tree: ast.AST) -> Iterator[str]:
-    """The names that a module has at its top, `*` among them if it takes over all of another's."""
+def _defined_names(tree: ast.AST) -> Iterator[str]:
+    """The names that a module defines at its top level; `*` stands for a star import."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
@@ -103,36 +103,36 @@ def _defined(tree: ast.AST) -> Iterator[str]:
             yield node.id
         elif isinstance(node, ast.ImportFrom | ast.Import):
             yield from ((alias.asname or alias.name).split(".")[0] for alias in node.names)
-        yield from _defined(node)
+        yield from _defined_names(node)
 
 
-def _named_files(code: Code) -> list[Path]:
-    """The files that a command's words name, `-m module` among them."""
+def _command_files(code: Code) -> list[Path]:
+    """Find the files that a command's words name, including `-m module`."""
     words = code.command or ()
-    if "{" not in words[0]:  # else it is a parameter's
+    if "{" not in words[0]:  # else a parameter names the program
         program.find(code.folder, words[0])
-    found: set[Path] = set()
-    for before, word in zip(("", *words), words, strict=False):
+    files: set[Path] = set()
+    for previous, word in zip(("", *words), words, strict=False):
         path = code.folder / word
-        module = _module(code.folder, word) if before == "-m" else None
+        module = _module(code.folder, word) if previous == "-m" else None
         if module is not None:
             _check_imports(module, code.folder)
-            found.update(_with_its_package(code.folder, word, module))
+            files.update(_package_modules(code.folder, word, module))
         elif word and path.is_file() and path.is_relative_to(code.folder):
             _check_imports(path, path.parent)
-            found.add(path)
-    return sorted(found)
+            files.add(path)
+    return sorted(files)
 
 
 def _check_imports(path: Path, folder: Path) -> None:
-    """SpecError for a Python file that would import another `tuner` from its folder."""
+    """SpecError if a Python file would import another `tuner` from its folder."""
     candidates = (folder / "tuner" / "__init__.py", folder / "tuner.py")
     other = next(filter(Path.is_file, candidates), None)
     if path.suffix != ".py" or other in (None, Path(__file__).parents[1] / "__init__.py"):
         return
     try:
         tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):  # it may be of another Python
+    except (SyntaxError, ValueError):  # it may be for another version of Python
         return
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

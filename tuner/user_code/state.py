@@ -1,4 +1,4 @@
-"""What a function may change of its process beyond modules, and what of it can be undone."""
+"""Undo what a function changed about its process, besides modules, as far as possible."""
 
 import contextlib
 import os
@@ -11,9 +11,9 @@ _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
 class ProcessState:
-    """The mask of new files, limits, signals, timers and threads of this process, as they are now.
+    """The umask, limits, signal handlers, timers and threads of this process, as they are now.
 
-    The environment is not of it: libraries set it as they are imported and count on it later.
+    The environment is not included: libraries set it on import and rely on it later.
     """
 
     def __init__(self) -> None:
@@ -25,10 +25,10 @@ class ProcessState:
         self._threads = set(threading.enumerate())
 
     def restore(self) -> bool:
-        """Undo what has changed since; whether the process is as it was.
+        """Undo changes since then; returns whether the process is as it was.
 
-        It is not where a hard limit was lowered, a handler is not Python's, or a thread is left
-        that a program would wait for at its end.
+        It is not if a hard limit was lowered, a signal handler was set outside Python, or a thread
+        remains that a program would wait for at its end.
         """
         os.umask(self._umask)
         for timer in _TIMERS:
@@ -43,14 +43,14 @@ class ProcessState:
                 with contextlib.suppress(OSError, ValueError):
                     resource.setrlimit(kind, limits)
         return (
-            not self._left_threads()
+            not self._has_new_threads()
             and all(resource.getrlimit(kind) == limits for kind, limits in self._limits.items())
             and all(signal.getsignal(n) is handler for n, handler in self._handlers.items())
         )
 
-    def _left_threads(self) -> bool:
-        left = (thread for thread in threading.enumerate() if thread not in self._threads)
-        return any(not thread.daemon for thread in left)
+    def _has_new_threads(self) -> bool:
+        new = (thread for thread in threading.enumerate() if thread not in self._threads)
+        return any(not thread.daemon for thread in new)
 
 
 def _umask() -> int:
