@@ -385,8 +385,8 @@ def test_where_neither_is_open_a_sentence_says_what_is_needed(tmp_path: Path) ->
     )
     (tmp_path / "train.py").write_text("import tuner\ntuner.current_trial().report(1)\n")
     sentence = (
-        r"the worker cannot be reached at /nowhere/s \(No such file or directory\): a process "
-        r"reports on the machine and as the user that the trial runs on, or with the descriptors"
+        r"the worker cannot be reached at /nowhere/s \(No such file or directory\): report "
+        r"on the trial's machine and as its user, or with the descriptors"
     )
     for words in (["python", "train.py"], ["tuner", "report", "1", "1"]):
         with pytest.raises(FailedError, match=sentence):
