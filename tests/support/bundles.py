@@ -17,7 +17,7 @@ from tests.support import pretrained_models
 from tests.support.training import SENTENCES
 from tuner import artifacts, families
 from tuner.data import prepare
-from tuner.data.raw import packaged
+from tuner.data.source_files import locate_packaged
 from tuner.export import BundleOptions, Exported, export
 from tuner.families.bundle import evaluate, retrain
 from tuner.settings import Settings
@@ -124,7 +124,7 @@ def write_data(folder: Path) -> None:
         for text in texts
     ]
     (folder / "reviews.csv").write_text("text,label,length\n" + "\n".join(rows), encoding="utf-8")
-    lines = packaged("lee").read_bytes().splitlines(keepends=True)
+    lines = locate_packaged("lee").read_bytes().splitlines(keepends=True)
     (folder / "news.txt").write_bytes(b"".join(lines[:60]))
     words = pretrained_models.WORDS.split()[4:]
     vectors = np.random.default_rng(0).normal(size=(len(words), 12))

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.training import SENTENCES
 from tuner.data import PreparedData, prepare
-from tuner.data.raw import packaged
+from tuner.data.source_files import locate_packaged
 from tuner.families import command
 from tuner.study_file.data import DataSpec
 
@@ -47,7 +47,7 @@ def lee(cache: Path) -> PreparedData:
 def news(cache: Path) -> PreparedData:
     """A fifth of that corpus."""
     path = cache / "news.txt"
-    path.write_bytes(b"".join(packaged("lee").read_bytes().splitlines(keepends=True)[:60]))
+    path.write_bytes(b"".join(locate_packaged("lee").read_bytes().splitlines(keepends=True)[:60]))
     return prepare(DataSpec(source="corpus", path=path), cache)
 
 

@@ -370,9 +370,9 @@ def test_png_files_are_read_as_pillow_reads_them(mode: str, tmp_path: Path) -> N
         image.save(path)
         for shape in ((1, 13, 17), (3, 13, 17)):
             with pytest.MonkeyPatch.context() as patch:
-                theirs = images._image(path, shape)
+                theirs = images._read_image(path, shape)
                 patch.setattr(images, "_with_pillow", lambda *_: None)
-                mine = images._image(path, shape)
+                mine = images._read_image(path, shape)
             assert torch.equal(mine, theirs), (mode, shape)
 
 
@@ -389,4 +389,4 @@ def test_what_is_no_image_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ):
         path.write_bytes(content)
         with pytest.raises(SystemExit, match=expected):
-            images._image(path, (1, 8, 8))
+            images._read_image(path, (1, 8, 8))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.support.waiting import STUCK, eventually
-from tuner.data import PreparedData, build, entries, evict, prepare, raw
+from tuner.data import PreparedData, build, entries, evict, prepare, source_files
 from tuner.data.fingerprint import fingerprint, prepared_key
 from tuner.data.prepared import PARTS
 from tuner.errors import BadInputError, DataError, DiskFullError, TunerError
@@ -119,7 +119,7 @@ def test_vectors_change_the_fingerprint_with_their_content_alone(tmp_path: Path)
 def test_a_folder_of_images_is_known_by_names_and_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(raw, "RACY", -3600.0)  # seconds; as if the files were an hour old
+    monkeypatch.setattr(source_files, "RACY", -3600.0)  # seconds; as if the files were an hour old
 
     def known(folder: Path) -> str:
         return fingerprint(DataSpec(source="images", path=folder))
@@ -354,7 +354,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(build, "_encoded", full)
+        patched.setattr(build, "_encode", full)
         with pytest.raises(DiskFullError, match="no space left on the device"):
             prepare(spec(path), tmp_path / "cache")
     assert {p.suffix for p in (tmp_path / "cache").iterdir()} == {".lock", ".used"}
@@ -381,7 +381,7 @@ def test_another_failure_of_the_disk_is_a_sentence(
     def broken(*arguments: object) -> bytes:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(build, "_encoded", broken)
+    monkeypatch.setattr(build, "_encode", broken)
     with pytest.raises(TunerError, match=r"cannot be written \(Input/output error\)"):
         prepare(spec(table(tmp_path / "a.csv")), tmp_path / "cache")
 
@@ -409,14 +409,14 @@ def test_a_warm_call_reads_nothing(
 ) -> None:
     path = table(tmp_path / "a.csv")
     os.utime(path, (1, 1))
-    monkeypatch.setattr(raw, "RACY", -3600.0)  # seconds; as if the file were an hour old
+    monkeypatch.setattr(source_files, "RACY", -3600.0)  # seconds; as if the file were an hour old
     first = prepare(spec(path), tmp_path / "cache")
     prepare(spec(path), tmp_path / "cache")
 
     def opened(*arguments: object) -> None:
         raise AssertionError("a file was read")
 
-    monkeypatch.setattr(raw, "opened", opened)
+    monkeypatch.setattr(source_files, "open_file", opened)
     monkeypatch.setattr(caching, "_checksum", opened)
     assert prepare(spec(path), tmp_path / "cache") is first
 

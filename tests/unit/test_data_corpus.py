@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.tables import ROWS, WRITERS
-from tuner.data import PreparedData, corpus, prepare, raw, tokenizer, vector_benchmarks
+from tuner.data import PreparedData, corpus, prepare, source_files, tokenizer, vector_benchmarks
 from tuner.data.fingerprint import fingerprint
 from tuner.data.prepared import PARTS
 from tuner.errors import DataError, SpecError
@@ -35,7 +35,7 @@ def test_one_sentence_a_line(suffix: str, tmp_path: Path) -> None:
     assert sum(data.sizes.values()) == 200
     assert 10 < data.sizes["validation"] < 60
     index = {word: number for number, word in enumerate(data.vocabulary)}
-    sentences = [tokenizer.tokens(line, lowercase=True) for line in LINES]
+    sentences = [tokenizer.tokenize(line, lowercase=True) for line in LINES]
     train = list(parts["train"])
     assert [s for s in sentences if s in train] == train
     assert parts["train"].words == tuple(dict.fromkeys(w for s in train for w in s))
@@ -52,7 +52,7 @@ def test_a_column_of_a_table_without_labels(suffix: str, tmp_path: Path) -> None
     path = tmp_path / f"table{suffix}"
     WRITERS[suffix](path, ROWS)
     spec, data = opened(path, source="corpus", split={"validation": 0.2, "test": 0.2})
-    tokens = sum(len(tokenizer.tokens(str(text), lowercase=True)) for text, _ in ROWS)
+    tokens = sum(len(tokenizer.tokenize(str(text), lowercase=True)) for text, _ in ROWS)
     assert sum(len(part.ids) for part in corpus.load(data, spec).values()) == tokens
 
 
@@ -60,7 +60,7 @@ def test_a_labelled_table_is_a_corpus_too(reviews: PreparedData) -> None:
     spec = DataSpec(source="text", path=Path("x.csv"))
     parts = corpus.load(reviews, spec)
     assert corpus.load(reviews, spec) is parts
-    texts = [tokenizer.tokens(text, lowercase=True) for text in reviews.texts("train")]
+    texts = [tokenizer.tokenize(text, lowercase=True) for text in reviews.texts("train")]
     assert list(parts["train"]) == texts
     assert len(parts["validation"]) == reviews.sizes["validation"]
 
@@ -91,7 +91,7 @@ def test_a_sentence_that_gensim_would_cut_is_several(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("c.txt", b"", "c.txt: has too few sentences to be split: the train part has none"),
+        ("c.txt", b"", "c.txt: has too few sentences to be split; the train part has none"),
         ("c.txt", b"only one", "has too few sentences to be split"),
         ("c.txt", b"fine\nb\xffd\n", "c.txt, line 2: is not UTF-8 text (byte 0xff)"),
         ("c.txt", "fine".encode("utf-16"), "line 1: is not UTF-8 text (byte 0xff); it looks like"),
@@ -114,10 +114,10 @@ def test_what_is_no_corpus(name: str, content: bytes, message: str, tmp_path: Pa
 
 
 def test_lee_is_gensims(lee: PreparedData) -> None:
-    lines = raw.packaged("lee").read_text().splitlines()
+    lines = source_files.locate_packaged("lee").read_text().splitlines()
     parts = corpus.load(lee, DataSpec(source="lee"))
     assert sum(map(len, parts.values())) == len(lines) == 300
-    tokens = sum(len(tokenizer.tokens(line, lowercase=True)) for line in lines)
+    tokens = sum(len(tokenizer.tokenize(line, lowercase=True)) for line in lines)
     assert sum(len(part.ids) for part in parts.values()) == tokens
 
 

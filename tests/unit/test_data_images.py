@@ -91,7 +91,7 @@ def test_a_folder_with_the_former_endings_keeps_its_fingerprint(tmp_path: Path) 
 def test_images_beside_the_classes_are_counted(tmp_path: Path) -> None:
     path = folder(tmp_path / "images", gray)
     gray(99, path / "99")
-    assert prepared(path).notes == ("1 image was left out, which no sub-folder gives a class",)
+    assert prepared(path).notes == ("1 image was left out, which is in no class's sub-folder",)
 
 
 def test_a_class_of_other_files_is_refused(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_mixed_depths_are_on_one_scale(tmp_path: Path) -> None:
     assert pixels.dtype == np.float32
     assert (pixels[:, 0, 0, 0] == 255).all()
     assert data.notes == (
-        "4 of the 12 images have 16 bits a pixel, the others 8; all are read on the same scale "
+        "4 of the 12 images have 16 bits per pixel, the others 8; all are read on the same scale "
         "from black to white",
     )
 
@@ -175,9 +175,9 @@ def test_images_of_16_bits_stay_in_their_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pixels", "expected"),
     [
-        (np.full((5, 5), 70_000, dtype="i4"), "its pixels go from 70,000 to 70,000, beyond 16"),
-        (np.full((5, 5), -1, dtype="i4"), "its pixels go from -1 to -1, beyond 16 bits"),
-        (np.zeros((5, 5), dtype="f4"), "its pixels are numbers with a fraction, which have no"),
+        (np.full((5, 5), 70_000, dtype="i4"), "its pixels range from 70,000 to 70,000, beyond 16"),
+        (np.full((5, 5), -1, dtype="i4"), "its pixels range from -1 to -1, beyond 16 bits"),
+        (np.zeros((5, 5), dtype="f4"), "its pixels are fractional numbers without a known"),
     ],
 )
 def test_pixels_without_a_scale_are_refused(
@@ -198,12 +198,12 @@ def transparent(index: int, path: Path) -> None:
 def test_images_that_are_transparency_alone_are_refused_or_named(tmp_path: Path) -> None:
     refused(
         folder(tmp_path / "all", transparent),
-        "all: its images differ in their transparency only, which is dropped; draw them on a",
+        "all: its images differ only in their transparency, which is dropped; draw them on a",
     )
     some = folder(tmp_path / "some", gray)
     transparent(50, some / "a" / "50")
     (note,) = prepared(some).notes
-    assert note.startswith("1 image is of a single colour but for the transparency, which is drop")
+    assert note.startswith("1 image is a single color apart from the transparency, which is drop")
 
 
 def test_other_transparency_is_no_matter(tmp_path: Path) -> None:
@@ -267,4 +267,4 @@ def test_no_other_program_is_started_for_an_image(tmp_path: Path) -> None:
     path = folder(tmp_path / "images", gray)
     Image.fromarray(noise(5, 5, 3).astype("u1")).save(tmp_path / "x.eps")
     (tmp_path / "x.eps").rename(path / "a" / "x.png")
-    refused(path, "x.png: is damaged or no image; `skip_damaged: true`")
+    refused(path, "x.png: is damaged or no image; to leave such images out")

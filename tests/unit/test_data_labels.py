@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from tuner.data import PreparedData, prepare
 from tuner.data.fingerprint import fingerprint
-from tuner.data.labels import notes
+from tuner.data.labels import note_suspicious
 from tuner.data.prepared import PARTS
 from tuner.errors import DataError
 from tuner.study_file.data import DataSpec
@@ -110,16 +110,16 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path: Path, task: str
     ],
 )
 def test_labels_that_differ_in_writing_are_named(labels: list[str], expected: str) -> None:
-    assert list(notes(labels, "row")) == [
-        "labels that differ in writing only are classes of their own: "
-        f"{expected}; write them alike if they mean the same"
+    assert list(note_suspicious(labels, "row")) == [
+        "labels that differ only in spelling are separate classes: "
+        f"{expected}; spell them the same if they mean the same"
     ]
 
 
 def test_labels_that_stand_for_a_missing_one_are_named() -> None:
     labels = ["NA", "None", "nan", "null", "a", "b", "n/a", "nap"]
-    (note,) = notes(labels, "row")
-    assert note.startswith("labels that often stand for a missing one are classes: `NA` (1 row), ")
+    (note,) = note_suspicious(labels, "row")
+    assert note.startswith("labels that often mean a missing value are classes: `NA` (1 row), ")
     assert note.count("(1 row)") == 5
     assert "nap" not in note
 
@@ -134,9 +134,9 @@ def test_labels_that_stand_for_a_missing_one_are_named() -> None:
     ],
 )
 def test_labels_that_look_like_several_are_named(labels: dict[str, int], example: str) -> None:
-    (note,) = notes(list(Counter(labels).elements()), "row")
+    (note,) = note_suspicious(list(Counter(labels).elements()), "row")
     assert note.startswith(example)
-    assert "each of these is one class" in note
+    assert "each such label is one class" in note
 
 
 @pytest.mark.parametrize(
@@ -150,14 +150,14 @@ def test_labels_that_look_like_several_are_named(labels: dict[str, int], example
     ],
 )
 def test_other_labels_are_passed_over(labels: list[str]) -> None:
-    assert list(notes(labels, "row")) == []
+    assert list(note_suspicious(labels, "row")) == []
 
 
 def test_the_same_class_in_several_ways_is_named(tmp_path: Path) -> None:
     data = prepared(csv(tmp_path / "a.csv", ["0", "0.0", "1", "1 "]))
     assert data.classes == ("0", "1")
     assert data.notes == (
-        "labels written in several ways that are one class: "
+        "labels with several spellings are read as one class: "
         "`0` (12 rows), `0.0` (12 rows); `1` (12 rows), `1 ` (12 rows)",
     )
 

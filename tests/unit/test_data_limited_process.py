@@ -58,7 +58,7 @@ def test_an_array_that_fills_the_disk(tmp_path: Path) -> None:
     np.savez_compressed(path, x=x, y=np.arange(4_000) % 2)
     assert path.stat().st_size < 100_000
     spec = DataSpec.model_validate({"source": "npz", "path": path})
-    with pytest.raises(DataError, match=r"takes more than 1 MiB on the disk to prepare"):
+    with pytest.raises(DataError, match=r"takes more than 1 MiB on disk to prepare"):
         limited_process.prepare_apart(spec, tmp_path / "cache", replace(LIMITS, file=1 << 20))
     assert not [entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir()]
 
@@ -69,7 +69,7 @@ def test_a_table_whose_rows_have_no_end(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": column, "label": column}), path)
     assert path.stat().st_size < 100_000
     spec = DataSpec.model_validate({"source": "text", "path": path})
-    with pytest.raises(DataError, match=r"takes more than 1 second of a processor to prepare"):
+    with pytest.raises(DataError, match=r"takes more than 1 second of CPU time to prepare"):
         limited_process.prepare_apart(spec, tmp_path / "cache", replace(LIMITS, seconds=1))
     with pytest.raises(DataError, match=r"takes more than 0\.1 seconds to prepare"):
         limited_process.prepare_apart(spec, tmp_path / "cache", replace(LIMITS, wall=0.1))

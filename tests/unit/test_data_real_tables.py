@@ -219,12 +219,16 @@ def test_decimal_commas(tmp_path: Path) -> None:
         round(mean + std * label, 4) for part in PARTS for label in data.part(part).labels.tolist()
     }
     assert values == {3.5, -4.25, 2.0}
-    assert data.notes[1:] == ("14 labels with a decimal comma, as `3,5`, were read as numbers",)
+    assert data.notes[1:] == (
+        "14 labels with a decimal comma, such as `3,5`, were read as numbers",
+    )
 
 
 def test_commas_and_points_are_not_mixed(tmp_path: Path) -> None:
     path = numbers(tmp_path / "a.csv", ["3,5", "1.234"])
-    expected = "the label `3,5` (line 2) has a decimal comma, `1.234` (line 3) a point; write them"
+    expected = (
+        "the label `3,5` (line 2) has a decimal comma, `1.234` (line 3) a decimal point; use one"
+    )
     refused(path, expected, task="regression")
     refused(numbers(tmp_path / "b.tsv", ["3,5"], "\t"), "is the text `3,5`", task="regression")
 
@@ -282,9 +286,13 @@ def test_compressed_files_that_are_unfit(tmp_path: Path, packed: bytes, expected
 def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_files, "FLOOR", 10_000)
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"a" * 3_000_000))
-    refused(tmp_path / "a.csv.gz", "a.csv.gz: expands to more than 100 times its size; unpack it")
+    refused(
+        tmp_path / "a.csv.gz", "a.csv.gz: expands to more than 100 times its size; if you trust it"
+    )
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"a b\n" * 1_000_000))
-    refused(tmp_path / "a.txt.gz", "a.txt.gz: expands to more than 100 times its size; unpack it")
+    refused(
+        tmp_path / "a.txt.gz", "a.txt.gz: expands to more than 100 times its size; if you trust it"
+    )
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress(os.urandom(2_000) * 8 + content().encode()))
     refused(tmp_path / "b.csv.gz", "is not UTF-8 text")
 
@@ -298,10 +306,16 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             '[{"text": "a",\n "label": }]',
             "a.json, line 2: is not JSON (Expecting value, column 11)",
         ),
-        ("[" * 100_000, "a.json: holds a number or a nesting beyond any measure"),
+        ("[" * 100_000, "a.json: holds a number that is too long or objects too deeply nested"),
         ("[]", "a.json: has no rows"),
-        ('{\n  "data": []\n}', "a.json: is a single JSON object; a table is a list of objects, or"),
-        ('{"data": [{"text": "a", "label": 1}]}', "a.json: is a single JSON object; a table is a"),
+        (
+            '{\n  "data": []\n}',
+            "a.json: is a single JSON object; a table must be a list of objects, or",
+        ),
+        (
+            '{"data": [{"text": "a", "label": 1}]}',
+            "a.json: is a single JSON object; a table must be a",
+        ),
         ('{"text": {"0": "a"}}', "a.json, line 1: has no column `label`"),
     ],
 )
@@ -342,9 +356,9 @@ def test_rare_classes_are_left_out_on_request(tmp_path: Path) -> None:
 def test_an_error_about_a_rare_class_says_what_it_may_mean(tmp_path: Path) -> None:
     rows = [(f"text {n}", "ab"[n % 2]) for n in range(20)] + [("x", "A"), ("y", "NA")]
     (tmp_path / "a.csv").write_text(content(rows=rows))
-    refused(tmp_path / "a.csv", "(labels that differ in writing only are classes of their own: `A`")
+    refused(tmp_path / "a.csv", "(labels that differ only in spelling are separate classes: `A`")
     (tmp_path / "b.csv").write_text(content(rows=[*rows[:20], rows[-1]]))
-    refused(tmp_path / "b.csv", "(labels that often stand for a missing one are classes: `NA`")
+    refused(tmp_path / "b.csv", "(labels that often mean a missing value are classes: `NA`")
 
 
 def test_rare_classes_of_images(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_images_that_do_not_fit_in_memory_are_decoded_again(
 
     spec = DataSpec(source="images", path=folder(tmp_path / "images", noise(30, 6, 6)))
     kept = everything(prepare(spec, tmp_path / "kept"))[0]
-    monkeypatch.setattr(image_folder, "KEPT", 6 * 6 * 7)  # bytes: 7 images
+    monkeypatch.setattr(image_folder, "CACHE_SIZE", 6 * 6 * 7)  # bytes: 7 images
     again = everything(prepare(spec, tmp_path / "again"))[0]
     assert np.array_equal(kept, again)
 

@@ -28,7 +28,7 @@ def texts(labels: list[str], names: list[str] | None = None) -> Texts:
 
 
 def rows(examples: Texts, seed: int = 0, **shares: float) -> dict[str, list[int]]:
-    chosen = split.parts({"train": examples}, Split(seed=seed, **shares))
+    chosen = split.split({"train": examples}, Split(seed=seed, **shares))
     return {name: list(part.rows) for name, part in chosen.items()}
 
 
@@ -145,7 +145,7 @@ def test_given_parts_that_overlap_are_noted(tmp_path: Path) -> None:
     spec = DataSpec(source="text", path=tmp_path / "train.csv", test_path=tmp_path / "test.csv")
     notes = prepare(spec, tmp_path / "cache").notes
     assert notes[0] == "test data: 1 row with a blank text was left out"
-    assert "1 row of the 2 in the test part is in the validation part, too" in notes[1]
+    assert "1 row of the 2 in the test part is also in the validation part" in notes[1]
 
 
 def test_a_label_that_the_training_part_lacks(tmp_path: Path) -> None:

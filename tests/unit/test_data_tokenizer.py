@@ -77,32 +77,32 @@ def prepared(folder: Path, train: list[str], **changes: object) -> PreparedData:
     ],
 )
 def test_words_of_a_text(text: str, expected: list[str]) -> None:
-    assert tokenizer.tokens(text, lowercase=True) == expected
+    assert tokenizer.tokenize(text, lowercase=True) == expected
 
 
 def test_case_is_kept_on_request() -> None:
-    assert tokenizer.tokens("The END", lowercase=False) == ["The", "END"]
+    assert tokenizer.tokenize("The END", lowercase=False) == ["The", "END"]
 
 
 @given(st.text())
 @settings(deadline=None)
 def test_a_text_that_is_not_blank_has_a_word(text: str) -> None:
-    assert bool(tokenizer.tokens(text, lowercase=True)) == bool(text.strip())
-    assert bool(tokenizer.tokens(text, lowercase=True, kind="characters")) == bool(text.strip())
+    assert bool(tokenizer.tokenize(text, lowercase=True)) == bool(text.strip())
+    assert bool(tokenizer.tokenize(text, lowercase=True, kind="characters")) == bool(text.strip())
 
 
 @given(st.text())
 @settings(deadline=None)
 def test_no_token_holds_a_blank(text: str) -> None:
     for kind in ("words", "characters"):
-        for token in tokenizer.tokens(text, lowercase=True, kind=kind):
+        for token in tokenizer.tokenize(text, lowercase=True, kind=kind):
             assert token.split() == [token]
 
 
 @given(st.text(st.characters(codec="ascii")))
 @settings(deadline=None)
 def test_ascii_is_cut_as_all_texts_are(text: str) -> None:
-    cut = [tokenizer.tokens(text, lowercase=True, kind=kind) for kind in ("words", "characters")]
+    cut = [tokenizer.tokenize(text, lowercase=True, kind=kind) for kind in ("words", "characters")]
     assert cut[0] == tokenizer._WORD.findall(text.lower())
     assert "".join(cut[1]) == tokenizer.SPACE.join(text.lower().split())
 
@@ -120,7 +120,7 @@ def test_ascii_is_cut_as_all_texts_are(text: str) -> None:
     ],
 )
 def test_characters_of_a_text(text: str, expected: list[str]) -> None:
-    assert tokenizer.tokens(text, lowercase=True, kind="characters") == expected
+    assert tokenizer.tokenize(text, lowercase=True, kind="characters") == expected
 
 
 def test_texts_are_read_by_character_on_request(tmp_path: Path) -> None:
@@ -167,16 +167,16 @@ def test_characters_are_not_proposed_where_words_do(tmp_path: Path, texts: list[
     st.integers(1, 4),
 )
 @settings(deadline=None)
-def test_the_vocabulary_is_ordered(counts: dict[str, int], most: int, min_count: int) -> None:
+def test_the_vocabulary_is_ordered(counts: dict[str, int], size: int, min_count: int) -> None:
     if all(count < min_count for count in counts.values()):
         with pytest.raises(DataError):
-            tokenizer.vocabulary(counts, most=most, min_count=min_count)
+            tokenizer.build_vocabulary(counts, size=size, min_count=min_count)
         return
-    found = tokenizer.vocabulary(counts, most=most, min_count=min_count)
+    found = tokenizer.build_vocabulary(counts, size=size, min_count=min_count)
     assert found[:2] == ("<padding>", "<unknown>")
     kept = found[2:]
     expected = sorted((w for w in counts if counts[w] >= min_count), key=lambda w: (-counts[w], w))
-    assert list(kept) == expected[:most]
+    assert list(kept) == expected[:size]
 
 
 def test_the_vocabulary_is_of_the_training_part(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_rare_words_and_words_beyond_the_limit_are_unknown(tmp_path: Path) -> No
 
 
 def test_a_vocabulary_without_words_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no word stands 50 times in the training part"):
+    with pytest.raises(DataError, match="no word occurs at least 50 times in the training part"):
         prepared(tmp_path, ["a b", "c d"], min_count=50)
 
 
@@ -293,7 +293,7 @@ def test_vectors_that_gensim_writes(tmp_path: Path) -> None:
         data = prepared(tmp_path, ["good bad", "good"], vectors=tmp_path / name)
         assert data.vectors()[2:].tolist() == [VECTORS["good"], VECTORS["bad"]]
     keyed.save(str(tmp_path / "v.kv"))
-    with pytest.raises(DataError, match=r"v\.kv: is a pickle of gensim's"):
+    with pytest.raises(DataError, match=r"v\.kv: is a pickle written by gensim"):
         prepared(tmp_path, ["good bad", "good"], vectors=tmp_path / "v.kv")
 
 
@@ -310,19 +310,19 @@ def test_no_vectors(tmp_path: Path) -> None:
         ("v.txt", b"", "is empty"),
         ("v.txt", b"good\n", "is not a file of word vectors"),
         ("v.txt", b"good night ladies\n", "is not a file of word vectors"),
-        ("v.txt", b"other 1 2\n", "has a vector for none of the 2 words"),
+        ("v.txt", b"other 1 2\n", "has vectors for none of the 2 words"),
         ("v.txt", b"bad 1 2\ngood 1\n", r"line 2: the vector of `good` must be 2 finite numbers"),
         ("v.txt", b"bad 1 2\ngood 1 x\n", r"line 2: the vector of `good` must be 2 finite"),
         ("v.txt", b"bad 1 2\ngood 1 nan\n", r"line 2: the vector of `good` must be 2 finite"),
         ("v.txt", b"bad 1 2\ngood 1 1e99\n", r"line 2: the vector of `good` must be 2 finite"),
-        ("v.txt", b"9 2\nbad 1 2\ngood 1 3\n", "says that it has 9 words, but has 2"),
-        ("v.txt", b"9 0\n", "vectors have 0 dimensions"),
-        ("v.txt", b"9 999999\n", "vectors have 999,999 dimensions"),
+        ("v.txt", b"9 2\nbad 1 2\ngood 1 3\n", "declares 9 words, but has 2"),
+        ("v.txt", b"9 0\n", "vectors of 0 dimensions"),
+        ("v.txt", b"9 999999\n", "vectors of 999,999 dimensions"),
         ("v.bin", b"bad 1 2\n", "is not a binary file of word2vec"),
-        ("v.bin", binary_vectors()[:20], "says that it has 4 words, but has 1; it is cut off"),
-        ("v.bin", binary_vectors()[:-9], "says that it has 4 words, but has 3"),
-        ("v.kv", pickle.dumps([1]), "is a pickle of gensim's, which runs code"),
-        ("v.txt", pickle.dumps([1]), "is a pickle of gensim's, which runs code"),
+        ("v.bin", binary_vectors()[:20], "declares 4 words, but has 1; it is cut off"),
+        ("v.bin", binary_vectors()[:-9], "declares 4 words, but has 3"),
+        ("v.kv", pickle.dumps([1]), "is a pickle written by gensim, which runs code"),
+        ("v.txt", pickle.dumps([1]), "is a pickle written by gensim, which runs code"),
         ("v.txt.gz", gzip.compress(text_vectors(), mtime=0)[:-12], "it cannot be decompressed"),
         ("v.txt.gz", gzip.compress(b"", mtime=0), "is empty"),
     ],

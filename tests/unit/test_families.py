@@ -339,7 +339,7 @@ def test_terms_are_those_of_scikit_learn(
     low, high = params["word_ngrams" if by_word else "character_ngrams"].split("-")
     vectorizer = TfidfVectorizer(
         analyzer="word" if by_word else "char_wb",
-        tokenizer=partial(tokenizer.tokens, lowercase=False) if by_word else None,
+        tokenizer=partial(tokenizer.tokenize, lowercase=False) if by_word else None,
         token_pattern=None,
         ngram_range=(int(low), int(high)),
         min_df=params["min_df"],

@@ -10,12 +10,12 @@ from tuner.export.flatten import flattened
 
 def test_only_what_is_used_is_taken_and_before_its_use() -> None:
     text = flattened(
-        "from tuner.data.tokenizer import tokens\nFOUND = tokens('Ça va', lowercase=True)\n"
+        "from tuner.data.tokenizer import tokenize\nTOKENS = tokenize('Ça va', lowercase=True)\n"
     )
     space: dict[str, Any] = {}
     exec(text, space)
-    assert space["FOUND"] == ["ça", "va"]
-    assert "vocabulary" not in space
+    assert space["TOKENS"] == ["ça", "va"]
+    assert "build_vocabulary" not in space
     assert "import tuner" not in text
     assert "from tuner" not in text
 
@@ -35,12 +35,11 @@ def test_a_functions_own_names_are_not_those_of_the_module() -> None:
             "tuner.data.tokenizer defines no nothing",
         ),
         ("import tuner.trials\ntuner.trials", "only names can be taken"),
-        ("from tuner.data.tokenizer import tokens as t\nt()", "only names can be taken"),
+        ("from tuner.data.tokenizer import tokenize as t\nt()", "only names can be taken"),
         (
-            "from tuner.data.tokenizer import tokens\n"
-            "from tuner.families.bundle.predict.bags import run\n"
-            "from tuner.data.pairs import joined, write\ntokens(write)",
-            "both define tokens",
+            "from tuner.training.network import predict\n"
+            "from tuner.families.bundle.predict.bags import run\npredict(run)",
+            "both define predict",
         ),
     ],
 )

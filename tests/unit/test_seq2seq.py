@@ -428,4 +428,4 @@ def test_bleu_needs_its_package(spelled: PreparedData, monkeypatch: pytest.Monke
 
 def test_texts_are_joined_as_they_were_taken_apart() -> None:
     for kind, text in (("characters", "un été"), ("words", "B AW1 T")):
-        assert pairs.joined(pairs.tokens(text, kind), kind) == text  # type: ignore[arg-type]
+        assert pairs.join_tokens(pairs.split_tokens(text, kind), kind) == text  # type: ignore[arg-type]

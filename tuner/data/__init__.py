@@ -1,6 +1,6 @@
-"""Sources → prepared arrays: load, split, fingerprint, cache.
+"""Sources → prepared arrays: read, split, fingerprint, cache.
 
-Importing this package costs nothing: numpy, pyarrow and pillow are imported by what needs them.
+Importing this package is cheap: numpy, pyarrow and pillow are imported only where they are used.
 """
 
 from tuner.data.eviction import entries, evict

@@ -1,4 +1,4 @@
-"""Arrays written so that a full disk is noticed."""
+"""Write arrays so that a full disk is noticed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 @contextmanager
 def array_file(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
-    """A .npy file whose rows are written one after the other.
+    """Open a .npy file whose rows are written one after the other.
 
-    numpy's own writers lose the error number of a full disk, and a memory map dies of it.
+    numpy's own writers lose the error number of a full disk, and writing to a memory map crashes.
     """
     header = {
         "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),

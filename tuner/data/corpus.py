@@ -1,7 +1,7 @@
-"""Sentences as numbers: what the families learn from that train word vectors.
+"""Sentences as word ids: what the families of word vectors learn from.
 
-All words of a corpus and, one after the other, the numbers of the words of all its sentences: four
-bytes a word, on disk, memory-mapped by every process that trains.
+A corpus holds its words and the ids of all its sentences, one after the other: four bytes per word,
+on disk, memory-mapped by every process that trains.
 """
 
 import hashlib
@@ -19,15 +19,15 @@ from tuner.data.prepared import PARTS, PartName, PreparedData
 from tuner.data.tokenizer import Tokenize
 from tuner.study_file.data import DataSpec, Tokens
 
-LONGEST = 10_000  # words of a sentence; gensim passes over what is behind them, so longer are cut
-UNKNOWN = -1  # a word that the training part lacks
+LONGEST = 10_000  # words per sentence; gensim ignores the rest, so longer sentences are split
+UNKNOWN = -1  # id of a word that is missing from the training part
 
 _tables: dict[tuple[Path, bool, Tokens], "Mapping[PartName, Corpus]"] = {}
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Sentences of words; iterating gives each as a list of words, as often as one likes."""
+    """Sentences of words; each iteration yields them all, as lists of words."""
 
     words: Sequence[str]  # of the training part, in the order in which they first occur
     ids: npt.NDArray[np.int32]  # [tokens], indices into `words` or UNKNOWN
@@ -39,17 +39,17 @@ class Corpus:
     def __iter__(self) -> Iterator[list[str]]:
         names, start = self.words, 0
         for end in self.ends.tolist():
-            yield [names[number] for number in self.ids[start:end].tolist() if number >= 0]
+            yield [names[word] for word in self.ids[start:end].tolist() if word != UNKNOWN]
             start = end
 
     @cached_property
     def counts(self) -> npt.NDArray[np.int64]:
-        """How often each word occurs, [words]."""
+        """The number of occurrences of each word, [words]."""
         return np.bincount(self.ids[self.ids >= 0], minlength=len(self.words))
 
 
 class _Encoder:
-    """Gives words their numbers; where `index` does not grow, new ones are unknown."""
+    """Assigns ids to words; new words are unknown if the index does not grow."""
 
     def __init__(self, index: dict[str, int], *, grows: bool = True) -> None:
         self.index = index
@@ -58,7 +58,7 @@ class _Encoder:
         self._ends = array("q")
 
     def add(self, texts: Iterable[str], tokenize: Tokenize, longest: int | None) -> None:
-        """Each text is a sentence, or several where it has more than `longest` words."""
+        """Add each text as a sentence, or as several if it has more than `longest` words."""
         index = self.index
         for text in texts:
             tokens = tokenize(text)
@@ -76,64 +76,64 @@ class _Encoder:
         return Corpus(tuple(self.index), ids, ends)
 
 
-def parts(sentences: Iterable[str], spec: DataSpec) -> dict[PartName, Corpus]:
-    """A corpus in three parts, drawn by a hash of content and seed; copies stay together.
+def split_sentences(sentences: Iterable[str], spec: DataSpec) -> dict[PartName, Corpus]:
+    """Split a corpus into three parts by a hash of content and seed; copies stay together.
 
-    The texts of the held-out parts are in memory until the words of the training part are known.
+    The texts of the held-out parts stay in memory until the training part's words are known.
     """
-    held: dict[PartName, list[str]] = {"validation": [], "test": []}
+    heldout: dict[PartName, list[str]] = {"validation": [], "test": []}
 
     def training() -> Iterator[str]:
         for text in sentences:
-            name = _part(text, spec)
+            name = _part_of(text, spec)
             if name == "train":
                 yield text
             else:
-                held[name].append(text)
+                heldout[name].append(text)
 
-    return _encoded(training(), held, tokenizer.tokenizer(spec))
+    return _encode_parts(training(), heldout, tokenizer.make_tokenizer(spec))
 
 
-def _encoded(
-    training: Iterable[str], held: Mapping[PartName, Iterable[str]], tokenize: Tokenize
+def _encode_parts(
+    training: Iterable[str], heldout: Mapping[PartName, Iterable[str]], tokenize: Tokenize
 ) -> dict[PartName, Corpus]:
     train = _Encoder({})
     train.add(training, tokenize, LONGEST)
-    found = {"train": train.corpus()}
-    for name, texts in held.items():
-        other = _Encoder(train.index, grows=False)
-        other.add(texts, tokenize, LONGEST)
-        found[name] = other.corpus()
-    return {name: found[name] for name in PARTS}
+    parts = {"train": train.corpus()}
+    for name, texts in heldout.items():  # filled while `training` was read
+        encoder = _Encoder(train.index, grows=False)
+        encoder.add(texts, tokenize, LONGEST)
+        parts[name] = encoder.corpus()
+    return {name: parts[name] for name in PARTS}
 
 
-def _part(text: str, spec: DataSpec) -> PartName:
-    key = f"{spec.split.seed}:".encode() + tokenizer.same_text(text)
-    drawn = int.from_bytes(hashlib.sha256(key).digest()[:8], "big") / 2**64
-    if drawn < spec.split.test:
+def _part_of(text: str, spec: DataSpec) -> PartName:
+    key = f"{spec.split.seed}:".encode() + tokenizer.normalize_text(text)
+    position = int.from_bytes(hashlib.sha256(key).digest()[:8], "big") / 2**64  # in [0, 1)
+    if position < spec.split.test:
         return "test"
-    return "validation" if drawn < spec.split.test + spec.split.validation else "train"
+    return "validation" if position < spec.split.test + spec.split.validation else "train"
 
 
 def encode(texts: Iterable[str], tokenize: Tokenize) -> Corpus:
-    """Texts as they are, each one sentence however long, with all of their words."""
+    """Encode texts with all of their words, each as one sentence, however long."""
     encoder = _Encoder({})
     encoder.add(texts, tokenize, None)
     return encoder.corpus()
 
 
 def load(data: PreparedData, spec: DataSpec) -> Mapping[PartName, Corpus]:
-    """The sentences to learn from and those held out: of a corpus, or the texts of a table.
+    """Load the sentences of all parts, of a corpus or of a table's texts.
 
-    A table's texts are cut into words once a process.
+    A table's texts are tokenized once per process.
     """
     if data.kind == "corpus":
         return {name: Corpus(data.vocabulary, *data.sentences(name)) for name in PARTS}
     key = (data.folder, spec.lowercase, spec.tokens)
     if key not in _tables:
         _tables.clear()
-        held: dict[PartName, list[str]] = {
+        heldout: dict[PartName, list[str]] = {
             name: data.texts(name) for name in PARTS if name != "train"
         }
-        _tables[key] = _encoded(data.texts("train"), held, tokenizer.tokenizer(spec))
+        _tables[key] = _encode_parts(data.texts("train"), heldout, tokenizer.make_tokenizer(spec))
     return _tables[key]

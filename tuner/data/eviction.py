@@ -1,10 +1,10 @@
-"""Who uses the entries of the cache: what is used stays, of the rest the latest used.
+"""Eviction from the cache: entries in use stay, and of the others those used most recently.
 
-    CACHE/.KEY.used   a byte for each process that found the entry made; its time is the last use
+    CACHE/.KEY.used   a byte per process that found the entry complete; its time is the last use
 
-A process holds a shared lock on this file for as long as it has the entry open, at most until it
-ends, however it ends; who removes an entry takes the lock for itself, so nothing is removed under a
-reader's hands.
+A process holds a shared lock on this file while it has the entry open; the kernel releases it
+however the process ends. Removing an entry takes the exclusive lock, so an entry is never removed
+while it is being read.
 """
 
 import contextlib
@@ -19,27 +19,28 @@ from pathlib import Path
 META = "meta.json"
 
 
-class Use:
-    """A shared lock on an entry, which keeps it from being removed; it need not be there yet.
+class UseLock:
+    """A shared lock on an entry that keeps it from being removed; the entry need not exist yet.
 
-    A cache that cannot be written is nothing that anybody removes from: then there is no lock.
+    Nobody can remove entries of a cache that cannot be written: then there is no lock.
     """
 
     def __init__(self, path: Path) -> None:
         self._descriptor: int | None = None
         if path.parent.is_dir():
             with contextlib.suppress(OSError):
-                self._descriptor = os.open(_uses(path), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+                flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+                self._descriptor = os.open(_lock_file(path), flags, 0o644)
                 fcntl.flock(self._descriptor, fcntl.LOCK_SH)
 
-    def count(self) -> None:
-        """Note that this process found the entry made."""
+    def record(self) -> None:
+        """Record that this process found the entry complete."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
                 os.write(self._descriptor, b".")
 
-    def end(self) -> None:
-        """Let go of the entry."""
+    def release(self) -> None:
+        """Release the lock."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -50,34 +51,33 @@ class Entry:
     """An entry of the cache."""
 
     path: Path
-    fingerprint: str  # of the data that it was made of
+    fingerprint: str  # of the data that it was made from
     size: int  # bytes
     used_at: float  # seconds since 1970
-    uses: int  # by processes that found it made
-    seconds: float  # that making it took
+    uses: int  # by processes that found it complete
+    seconds: float  # that building it took
 
     @property
     def saved(self) -> float:
-        """Seconds for which nobody had to wait."""
+        """The seconds of building that the cache has saved."""
         return self.uses * self.seconds
 
 
 def entries(cache: Path) -> Iterator[Entry]:
-    """All entries, the one that was used last at the end."""
-    found = [_entry(path) for path in _folders(cache)]
-    return iter(sorted(found, key=lambda entry: entry.used_at))
+    """Yield all entries, the most recently used last."""
+    return iter(sorted(map(_read_entry, _folders(cache)), key=lambda entry: entry.used_at))
 
 
-def evict(cache: Path, most: int) -> list[Path]:
-    """Remove entries, those first that nobody has used for longest, until `most` bytes are left.
+def evict(cache: Path, limit: int) -> list[Path]:
+    """Remove the least recently used entries until at most `limit` bytes are left.
 
-    What a process holds stays, so more may be left. Returns what was removed.
+    Entries in use stay, so more may be left. Returns the removed ones.
     """
-    known = list(entries(cache))
-    total = sum(entry.size for entry in known)
+    candidates = list(entries(cache))
+    total = sum(entry.size for entry in candidates)
     removed: list[Path] = []
-    for entry in known:
-        if total <= most:
+    for entry in candidates:
+        if total <= limit:
             break
         if _remove(entry.path):
             total -= entry.size
@@ -86,18 +86,18 @@ def evict(cache: Path, most: int) -> list[Path]:
 
 
 def _remove(path: Path) -> bool:
-    """Remove an entry, unless somebody holds it."""
+    """Remove an entry, unless a process uses it."""
     try:
-        descriptor = os.open(_uses(path), os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(_lock_file(path), os.O_RDWR | os.O_CREAT, 0o644)
     except OSError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         aside = path.with_name(f".{path.name}.{os.getpid()}.evicted")
-        path.rename(aside)  # gone at once, for whoever comes while its files are removed
+        path.rename(aside)  # atomic: nobody opens an entry whose files are being removed
         shutil.rmtree(aside, ignore_errors=True)
         os.ftruncate(descriptor, 0)
-    except OSError:  # held, removed by somebody else, or not ours
+    except OSError:  # in use, removed by another process, or not ours
         return False
     finally:
         os.close(descriptor)
@@ -111,7 +111,7 @@ def _folders(cache: Path) -> Iterator[Path]:
                 yield path
 
 
-def _entry(path: Path) -> Entry:
+def _read_entry(path: Path) -> Entry:
     size, used_at, uses, seconds, fingerprint = 0, 0.0, 0, 0.0, ""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         size = sum(file.stat().st_size for file in path.iterdir())
@@ -120,10 +120,10 @@ def _entry(path: Path) -> Entry:
         fingerprint = meta["content"]["prepared"]["fingerprint"]
         seconds = float(meta["seconds"])
     with contextlib.suppress(OSError):
-        stat = _uses(path).stat()
+        stat = _lock_file(path).stat()
         used_at, uses = max(used_at, stat.st_mtime), stat.st_size
     return Entry(path, fingerprint, size, used_at, uses, seconds)
 
 
-def _uses(path: Path) -> Path:
+def _lock_file(path: Path) -> Path:
     return path.with_name(f".{path.name}.used")

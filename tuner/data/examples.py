@@ -1,4 +1,4 @@
-"""What every source gives: labelled examples that are not split and not prepared yet."""
+"""Labelled examples as every source returns them, before they are split and prepared."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-UNCLASSED = "\0"  # the label of examples that have no classes; no file can name it
+UNCLASSED = "\0"  # label of examples without classes; no file can contain it
 
 E = TypeVar("E", bound="Examples")
 
@@ -22,8 +22,8 @@ class Examples:
     labels: Sequence[str]
     keys: Sequence[bytes]  # examples with equal inputs have equal keys
     notes: tuple[str, ...] = ()
-    values: Sequence[float] = ()  # in place of classes, numbers to be predicted
-    reordered: bool = False  # whether former versions had other classes, or in another order
+    values: Sequence[float] = ()  # regression: the numbers to predict, instead of classes
+    reordered: bool = False  # whether former versions had other classes or another order
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,29 +35,29 @@ class Texts(Examples):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pairs(Texts):
-    """Texts and what each of them becomes; they have no classes."""
+    """Texts with their targets; they have no classes."""
 
     targets: Sequence[str]
-    alternatives: Sequence[Sequence[str]]  # what each of them may become as well; mostly nothing
+    alternatives: Sequence[Sequence[str]]  # other right targets of each text; mostly none
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Images(Examples):
-    """Examples whose inputs are images; they are read one by one, as all may not fit in memory."""
+    """Examples whose inputs are images; read one by one, since they may not fit in memory."""
 
     shape: tuple[int, int, int]  # C, H, W
     dtype: npt.DTypeLike = field(default=np.uint8)  # or float32
     read: Callable[[int], npt.NDArray[np.generic]]  # index → [C, H, W] of that dtype
 
 
-def numbered(examples: E) -> E:
-    """Examples whose labels were read by `number_name`, with these as values."""
+def as_numbers(examples: E) -> E:
+    """Turn labels that were read by `read_number` into values."""
     values = [float(label) for label in examples.labels]
     return replace(examples, labels=[UNCLASSED] * len(values), values=values)
 
 
 def select(examples: E, rows: Sequence[int], note: str) -> E:
-    """Some of the examples, with a note on the others."""
+    """Select rows of the examples, with a note on the others."""
     changes: dict[str, Any] = {
         name: [getattr(examples, name)[row] for row in rows]
         for name in ("labels", "keys", "texts")
@@ -70,5 +70,5 @@ def select(examples: E, rows: Sequence[int], note: str) -> E:
 
 
 def key_of(content: bytes) -> bytes:
-    """The key of an input."""
+    """Return the key of an input."""
     return hashlib.sha256(content).digest()

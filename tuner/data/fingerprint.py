@@ -1,6 +1,6 @@
-"""What identifies data: its fingerprint, and the key of what was prepared from it.
+"""The fingerprint of data, and the cache key of what is prepared from it.
 
-Neither depends on paths or times, so the same content has the same fingerprint on every machine.
+Neither depends on paths or times: the same content has the same fingerprint on every machine.
 """
 
 import codecs
@@ -11,35 +11,35 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tuner.data import image_files, raw
+from tuner.data import image_files, source_files
 from tuner.study_file.data import CORPORA, PAIRS, DataSpec, table_suffix
 
 LENGTH = 16  # hexadecimal digits, 64 bits
 SPLITTING = 1  # raise it when the same content and split would give other parts
-PREPARING = 6  # raise it when the same parts would give other arrays, or other files
+PREPARING = 6  # raise it when the same parts would give other arrays or other files
 
-# fields that say what is read, with the value for which older fingerprints stand
-_USUAL = {
+# fields that change what is read; with these values they leave fingerprints as they were
+_DEFAULTS = {
     "stress": True,
     "pronunciations": "first",
     "skip_damaged": False,
     "separator": None,
     "min_class": None,
 }
-_folders: dict[Path, tuple[bytes, str]] = {}  # path → stamp, digest of what is below it
+_folders: dict[Path, tuple[bytes, str]] = {}  # path → stamp, digest of its content
 
 
 def fingerprint(spec: DataSpec) -> str:
-    """SHA-256, shortened, of content, split, columns, task and vectors.
+    """Return a shortened SHA-256 of content, split, columns, task and vectors.
 
-    DataError if it cannot be read. Reads the files at the speed of the disk and parses nothing.
+    DataError if the data cannot be read. Reads files at the speed of the disk, parsing nothing.
     """
     identity: dict[str, Any] = {
         "splitting": SPLITTING,
         "source": spec.source,
         "split": [spec.split.validation, spec.split.test, spec.split.seed],
         "content": [
-            None if path is None and index else _content(spec.source, path)
+            None if path is None and index else _digest_content(spec.source, path)
             for index, path in enumerate((spec.path, spec.validation_path, spec.test_path))
         ],
     }
@@ -49,8 +49,8 @@ def fingerprint(spec: DataSpec) -> str:
         identity |= {"text": spec.text}
     if spec.source in PAIRS:
         identity |= {"text": spec.text, "label": spec.label, "examples": spec.examples}
-    for name, usual in _USUAL.items():
-        if getattr(spec, name) != usual:
+    for name, default in _DEFAULTS.items():
+        if getattr(spec, name) != default:
             identity[name] = getattr(spec, name)
     if spec.encoding is not None:
         identity["encoding"] = codecs.lookup(spec.encoding).name
@@ -59,20 +59,20 @@ def fingerprint(spec: DataSpec) -> str:
     for name in ("vectors", "word_pairs", "analogies"):
         path = getattr(spec, name)
         if path is not None:
-            identity[name] = raw.digest(path).hex()
-    return _short(identity)
+            identity[name] = source_files.digest(path).hex()
+    return _shorten(identity)
 
 
-def renamed(known: str) -> str:
-    """The fingerprint of data whose classes have other numbers than in former versions.
+def renumbered(original: str) -> str:
+    """Return the fingerprint of data whose classes have other indices than in former versions.
 
-    A study that was launched before must not go on with weights for the old ones.
+    A study launched with a former version must not continue with weights for the old indices.
     """
-    return _short({"fingerprint": known, "classes": "numbered anew"})
+    return _shorten({"fingerprint": original, "classes": "numbered anew"})
 
 
 def prepared_key(spec: DataSpec) -> str:
-    """The name of the cache entry: the fingerprint and how the content is prepared."""
+    """Return the name of the cache entry: the fingerprint, and how the content is prepared."""
     settings: dict[str, Any] = {"preparing": PREPARING}
     if spec.source == "text":
         settings |= {
@@ -94,48 +94,48 @@ def prepared_key(spec: DataSpec) -> str:
         settings |= {"tokens": spec.tokens}
     if spec.source == "images":
         settings |= {"image_size": spec.image_size}
-    return f"{fingerprint(spec)}-{_short(settings)}"
+    return f"{fingerprint(spec)}-{_shorten(settings)}"
 
 
-def _content(source: str, path: Path | None) -> str:
+def _digest_content(source: str, path: Path | None) -> str:
     if path is None:
-        return _packaged(source, raw.digest(raw.packaged(source)))
+        return _digest_packaged(source, source_files.digest(source_files.locate_packaged(source)))
     if source == "images":
-        return _folder(path)
+        return _digest_folder(path)
     # the suffix decides how a table is read
     suffix = table_suffix(path) or path.suffix.lower()
-    return f"{suffix}:{raw.digest(path).hex()}"
+    return f"{suffix}:{source_files.digest(path).hex()}"
 
 
 @lru_cache(maxsize=8)
-def _packaged(source: str, packed: bytes) -> str:
-    """Of the unpacked content, as a package may compress it in another way; `packed` is its digest.
+def _digest_packaged(source: str, file_digest: bytes) -> str:
+    """Digest the decompressed content, since a package may change how it compresses its file.
 
-    Unpacking takes 50 ms, so it is done once a process.
+    Decompressing takes 50 ms, so it happens once per process and `file_digest`.
     """
-    return hashlib.sha256(raw.unpacked(source)).hexdigest()
+    return hashlib.sha256(source_files.read_packaged(source)).hexdigest()
 
 
-def _folder(path: Path) -> str:
-    """Of the names and the content of all images below a folder.
+def _digest_folder(path: Path) -> str:
+    """Digest the names and the content of all images below a folder.
 
-    Walking through it takes a fifth of asking for the digest of every file, and an executor does it
-    for every cohort: a folder that looks as it did when this process digested it is not read again.
+    An executor needs it for every cohort. A stamp takes a fifth of the time of the digests of all
+    files, so a folder with the same stamp as before is not read again.
     """
-    stamp = raw.stamp(path)
-    known = _folders.get(path)
-    if known is not None and known[0] == stamp:
-        return known[1]
+    stamp = source_files.stamp(path)
+    cached = _folders.get(path)
+    if cached is not None and cached[0] == stamp:
+        return cached[1]
     total = hashlib.sha256()
     for files in image_files.find(path).classes.values():
         for file in files:
             name = os.fsencode(file.relative_to(path).as_posix())
-            total.update(len(name).to_bytes(4, "big") + name + raw.digest(file))
+            total.update(len(name).to_bytes(4, "big") + name + source_files.digest(file))
     if stamp is not None:
         _folders[path] = (stamp, total.hexdigest())
     return total.hexdigest()
 
 
-def _short(identity: dict[str, Any]) -> str:
+def _shorten(identity: dict[str, Any]) -> str:
     text = json.dumps(identity, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]

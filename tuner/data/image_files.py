@@ -1,4 +1,4 @@
-"""The image files of a folder with one sub-folder a class."""
+"""Find the image files of a folder with one sub-folder per class."""
 
 import os
 from collections import Counter
@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tuner.data.raw import reading
+from tuner.data.source_files import reading
 from tuner.errors import DataError
 from tuner.files import shown
 from tuner.study_file.messages import counted, listed, quoted
 
-# pillow's formats that run other programs, that only some systems decode, and films
+# pillow's formats that run other programs, that only some systems decode, and videos
 REFUSED = ("EPS", "WMF", "HDF5", "GRIB", "BUFR", "IPTC", "MPEG")
-# the endings of all others; a list of our own, so that a folder has the same fingerprint with every
-# version of pillow
+# the endings of all other formats, listed here so that a folder's fingerprint does not depend on
+# the version of pillow
 IMAGE_SUFFIXES = (
     *(".apng", ".avif", ".avifs", ".blp", ".bmp", ".bw", ".cur", ".dcx", ".dds", ".dib", ".fit"),
     *(".fits", ".flc", ".fli", ".ftc", ".ftu", ".gbr", ".gif", ".icb", ".icns", ".ico", ".im"),
@@ -28,34 +28,35 @@ _SHOWN = 5  # endings that a note names
 
 
 class ImageFiles(NamedTuple):
-    """What a folder holds."""
+    """The files of a folder."""
 
     classes: Mapping[str, Sequence[Path]]  # class → its images, sorted
-    others: Mapping[str, int]  # ending → files that are no images by it
+    others: Mapping[str, int]  # ending → number of files that are no images by their names
     hidden: int  # files and folders
-    beside: int  # images that lie in no sub-folder
+    unclassed: int  # images outside of the sub-folders
 
     def notes(self) -> Iterator[str]:
-        """What was left out."""
+        """Yield notes on what was left out."""
         if self.others:
             endings = sorted(self.others, key=lambda ending: (-self.others[ending], ending))
-            shown_ = [f"{quoted(e)[1:-1]} ({self.others[e]:,})" for e in endings[:_SHOWN]]
+            examples = [f"{quoted(e)[1:-1]} ({self.others[e]:,})" for e in endings[:_SHOWN]]
             more = ", …" if len(endings) > _SHOWN else ""
             number = sum(self.others.values())
             yield (
                 f"{_left_out(number, 'file')}, whose ending names no image: "
-                f"{', '.join(shown_)}{more}"
+                f"{', '.join(examples)}{more}"
             )
         if self.hidden:
             yield _left_out(self.hidden, "hidden file")
-        if self.beside:
-            yield f"{_left_out(self.beside, 'image')}, which no sub-folder gives a class"
+        if self.unclassed:
+            verb = "is" if self.unclassed == 1 else "are"
+            yield f"{_left_out(self.unclassed, 'image')}, which {verb} in no class's sub-folder"
 
 
 def find(folder: Path) -> ImageFiles:
-    """The images below a folder, by class; folders below a class belong to it.
+    """Find the images below a folder, by class; folders below a class belong to it.
 
-    DataError if it has no class, a class without images, or sub-folders that are parts.
+    DataError if there is no class, a class without images, or if the sub-folders look like parts.
     """
     with reading(folder):
         try:
@@ -72,7 +73,7 @@ def find(folder: Path) -> ImageFiles:
     if not classes:
         raise DataError(
             f"{shown(folder)}: has no sub-folders; put the images of each class into a sub-folder "
-            "that has the name of the class"
+            "named after the class"
         )
     if len(classes) > 1 and {entry.name.lower() for entry in classes} <= _PARTS:
         names = ", ".join(f"`{entry.name}`" for entry in classes)
@@ -81,30 +82,30 @@ def find(folder: Path) -> ImageFiles:
             "`path`, `validation_path` and `test_path`"
         )
     others: Counter[str] = Counter()
-    hidden, beside = len(entries) - len(visible), 0
+    hidden, unclassed = len(entries) - len(visible), 0
     for entry in visible:
         if entry not in classes and _is_image(entry.name):
-            beside += 1
+            unclassed += 1
         elif entry not in classes:
             others[_ending(entry.name)] += 1
     images: dict[str, list[Path]] = {}
     for entry in classes:
-        files, hidden_below = _below(entry)
+        files, hidden_below = _walk(entry)
         hidden += hidden_below
         images[entry.name] = [path for path in files if _is_image(path.name)]
         unread = Counter(_ending(path.name) for path in files if not _is_image(path.name))
         if not images[entry.name]:
             has = f"only files that end in {listed(sorted(unread))}" if unread else "no files"
             raise DataError(
-                f"{shown(entry)}: has no images, {has}; images end in .png, .jpg, .tif or what "
-                "else pillow reads"
+                f"{shown(entry)}: has no images, {has}; images end in .png, .jpg, .tif or another "
+                "ending that pillow reads"
             )
         others += unread
-    return ImageFiles(images, others, hidden, beside)
+    return ImageFiles(images, others, hidden, unclassed)
 
 
-def _below(folder: Path) -> tuple[list[Path], int]:
-    """All files below a folder, sorted, and how many files and folders there are hidden."""
+def _walk(folder: Path) -> tuple[list[Path], int]:
+    """Return all files below a folder, sorted, and the number of hidden files and folders."""
 
     def refuse(error: OSError) -> None:
         raise error

@@ -1,4 +1,4 @@
-"""Labels: how a value of any format is read as one, and what a user should know of them."""
+"""Read labels from values of any format, and note what looks wrong about them."""
 
 import math
 import re
@@ -9,15 +9,15 @@ from decimal import Decimal
 
 import numpy as np
 
-from tuner.data.split import classes
+from tuner.data.split import sort_classes
 from tuner.study_file.messages import a, counted, quoted, written
 
-LabelName = Callable[[object], str]  # how a label is read: as a class or as a number
+ReadLabel = Callable[[object], str]  # reads a label as a class or as a number
 
-_WHOLE = re.compile(r"[+-]?[0-9]{1,15}\.0+")  # floats hold it exactly
+_WHOLE = re.compile(r"[+-]?[0-9]{1,15}\.0+")  # a float holds it exactly
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 _MISSING = {"na", "n/a", "#n/a", "<na>", "nan", "-nan", "none", "null"}
-_SHOWN = 5  # classes that a note names
+_MAX_NAMED = 5  # classes that a note names
 
 
 class LabelError(ValueError):
@@ -25,16 +25,16 @@ class LabelError(ValueError):
 
 
 class MissingLabelError(LabelError):
-    """No value at all."""
+    """The value is missing."""
 
     def __init__(self) -> None:
         super().__init__("is missing")
 
 
-def class_name(value: object) -> str:
-    """A label as the name of its class; LabelError if it is missing or cannot be one.
+def read_class(value: object) -> str:
+    """Read a label as the name of its class; LabelError if it is missing or cannot be one.
 
-    Whole numbers, truth values and texts are the same class in every format: `1`, `true`.
+    Whole numbers, booleans and texts name the same class in every format: `1`, `true`.
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -48,36 +48,36 @@ def class_name(value: object) -> str:
     if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
         value = int(value)
     if isinstance(value, float) and value.is_integer():
-        value = int(value)  # pandas writes whole numbers so when one of the column is missing
+        value = int(value)  # pandas turns whole numbers into floats if one of the column is missing
     if isinstance(value, bool | int):
         try:
             return written(value)
         except ValueError:  # more than 4,300 digits
             raise LabelError("is too large a number") from None
     if isinstance(value, list | tuple):
-        raise LabelError("is a list; an example has one class, so a row must name one label")
+        raise LabelError("is a list, but each row must name a single label")
     if not isinstance(value, str):
         raise LabelError(
             f"must be text or a whole number to name a class, is {quoted(written(value))}{_HINT}"
         )
     if not value.strip():
         raise MissingLabelError
-    if (bad := unwritable(value)) is not None:
-        raise LabelError(f"holds {bad}")
+    if (character := unwritable(value)) is not None:
+        raise LabelError(f"holds {character}")
     return value.strip()
 
 
-def column_class_name(value: object) -> str:
-    """The same for a label in a column: the text `1.0` is `1`, as in formats that know numbers."""
-    name = class_name(value)
+def read_column_class(value: object) -> str:
+    """Read a label of a column: the text `1.0` means `1`, as in formats that have numbers."""
+    name = read_class(value)
     return str(int(float(name))) if _WHOLE.fullmatch(name) else name
 
 
-_HINT = "; `task: regression` in the study file's data section says that labels are numbers"
+_HINT = "; to predict numbers, set `task: regression` in the study file's data section"
 
 
-def number_name(value: object) -> str:
-    """A label as a number, written with all its digits; LabelError if it is missing or none."""
+def read_number(value: object) -> str:
+    """Read a label as a number, written with all digits; LabelError if it is missing or none."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or (isinstance(value, str | bytes) and not value.strip()):
@@ -94,127 +94,135 @@ def number_name(value: object) -> str:
 
 
 class LabelColumn:
-    """Labels of a column, with what its notes need: how often each was written in which way."""
+    """The labels of a column, with the spellings of each, which the notes name."""
 
-    def __init__(self, read: LabelName) -> None:
+    def __init__(self, read_label: ReadLabel) -> None:
         self.names: list[str] = []
-        self._read = read
-        self._known: dict[str, str] = {}  # text → its name
-        self._texts: Counter[str] = Counter()
+        self._read_label = read_label
+        self._cache: dict[str, str] = {}  # text → its name
+        self._spellings: Counter[str] = Counter()
 
     def append(self, value: object) -> None:
         """Read one more label; LabelError if it is missing or cannot be one."""
-        if not isinstance(value, str) or self._read is number_name:  # which seldom come again
-            self.names.append(self._read(value))
+        if not isinstance(value, str) or self._read_label is read_number:  # rarely repeated
+            self.names.append(self._read_label(value))
             return
-        name = self._known.get(value)
+        name = self._cache.get(value)
         if name is None:
-            name = self._known[value] = self._read(value)
-        self._texts[value] += 1
+            name = self._cache[value] = self._read_label(value)
+        self._spellings[value] += 1
         self.names.append(name)
 
-    def merged(self, unit: str) -> Iterator[str]:
-        """A note on texts that are different but the same class."""
-        writings: dict[str, list[str]] = {}
-        for text, name in self._known.items():
-            writings.setdefault(name, []).append(text)
-        several = [texts for texts in writings.values() if len(texts) > 1]
+    def note_spellings(self, unit: str) -> Iterator[str]:
+        """Yield a note on texts that differ but name the same class."""
+        spellings: dict[str, list[str]] = {}
+        for text, name in self._cache.items():
+            spellings.setdefault(name, []).append(text)
+        several = [texts for texts in spellings.values() if len(texts) > 1]
         if several:
-            written_so = _groups(several, self._texts, unit)
-            yield f"labels written in several ways that are one class: {written_so}"
+            groups = _join_groups(several, self._spellings, unit)
+            yield f"labels with several spellings are read as one class: {groups}"
 
     @property
     def reordered(self) -> bool:
-        """Whether the classes, or their order, were others while the text `1.0` was a class."""
-        if all(text.strip() == name for text, name in self._known.items()):
+        """Whether versions that took the text `1.0` as a class had other classes or an other order.
+
+        Such data gets another fingerprint.
+        """
+        if all(text.strip() == name for text, name in self._cache.items()):
             return False
-        before = {text.strip() for text in self._known}
-        before |= set(self.names) - set(self._known.values())
-        return list(map(column_class_name, classes(before))) != list(classes(self.names))
+        former = {text.strip() for text in self._cache}
+        former |= set(self.names) - set(self._cache.values())
+        return list(map(read_column_class, sort_classes(former))) != list(sort_classes(self.names))
 
 
-def notes(labels: Sequence[str], unit: str) -> Iterator[str]:
-    """What looks wrong about names of classes; none of it is changed."""
+def note_suspicious(labels: Sequence[str], unit: str) -> Iterator[str]:
+    """Yield notes on class names that look wrong; they stay as they are."""
     counts = Counter(labels)
     groups: dict[object, list[str]] = {}
     for name in sorted(counts):
-        groups.setdefault(_folded(name), []).append(name)
+        groups.setdefault(_fold(name), []).append(name)
     alike = [names for names in groups.values() if len(names) > 1]
     if alike:
         yield (
-            f"labels that differ in writing only are classes of their own: "
-            f"{_groups(alike, counts, unit)}; write them alike if they mean the same"
+            f"labels that differ only in spelling are separate classes: "
+            f"{_join_groups(alike, counts, unit)}; spell them the same if they mean the same"
         )
     missing = [name for name in sorted(counts) if name.casefold() in _MISSING]
     if missing:
         yield (
-            f"labels that often stand for a missing one are classes: "
-            f"{_listed(missing, counts, unit)}; leave them empty if that is what they mean"
+            f"labels that often mean a missing value are classes: "
+            f"{_join_names(missing, counts, unit)}; leave them empty if they are missing"
         )
-    yield from _several(counts, unit)
+    yield from _note_lists(counts, unit)
 
 
-def _folded(name: str) -> object:
-    """Equal for names that differ in writing only."""
+def _fold(name: str) -> object:
+    """Return the same value for names that differ only in spelling."""
     text = unicodedata.normalize("NFKC", name).casefold()
     text = "".join(c for c in text if unicodedata.category(c) != "Cf")  # zero-width characters
     text = "".join(str(unicodedata.decimal(c, c)) for c in text)  # digits of other scripts
     text = " ".join(text.split())
-    return Decimal(text) if _NUMBER.fullmatch(text) else text  # of floats, long ones are equal
+    return Decimal(text) if _NUMBER.fullmatch(text) else text  # as floats, long ones would be equal
 
 
-def _several(counts: Mapping[str, int], unit: str) -> Iterator[str]:
-    """A note on labels that look like several, as `a,b`: in most rows, or of the same few parts."""
+def _note_lists(counts: Mapping[str, int], unit: str) -> Iterator[str]:
+    """Yield a note on labels that look like lists, such as `a,b`.
+
+    They do if most rows have such labels, or if their pieces recur in other labels.
+    """
     for separator in ",|;":
-        split = {name: _pieces(name, separator) for name in counts}
+        split = {name: _split(name, separator) for name in counts}
         joined = [name for name, pieces in split.items() if len(pieces) > 1]
         if not joined:
             continue
         uses = Counter(piece for pieces in split.values() for piece in set(pieces))
         pieces = [piece for name in joined for piece in split[name]]
         rows = sum(counts[name] for name in joined)
-        again = sum(uses[piece] > 1 for piece in pieces)
-        if 2 * rows > sum(counts.values()) or 2 * again >= len(pieces):
+        recurring = sum(uses[piece] > 1 for piece in pieces)
+        if 2 * rows > sum(counts.values()) or 2 * recurring >= len(pieces):
             example = max(joined, key=lambda name: (counts[name], name))
             yield (
-                f"{counted(rows, unit)} with a label such as {_shown(example)}: each of these is "
-                "one class, for an example has one label; if they are lists, split them first"
+                f"{counted(rows, unit)} with a label such as {_quote(example)}: each such label is "
+                "one class, as an example has a single label; if they are lists, split them first"
             )
             return
 
 
-def _pieces(name: str, separator: str) -> list[str]:
+def _split(name: str, separator: str) -> list[str]:
     pieces = [piece.strip(" []'\"") for piece in name.split(separator)]
     # decimal commas are no lists
     return [name] if all(map(_NUMBER.fullmatch, pieces)) or not all(pieces) else pieces
 
 
-def _groups(groups: Sequence[Sequence[str]], counts: Mapping[str, int], unit: str) -> str:
-    shown = [_listed(names, counts, unit) for names in groups[:_SHOWN]]
-    more = f"; and {len(groups) - _SHOWN:,} more" if len(groups) > _SHOWN else ""
-    return "; ".join(shown) + more
+def _join_groups(groups: Sequence[Sequence[str]], counts: Mapping[str, int], unit: str) -> str:
+    joined = "; ".join(_join_names(names, counts, unit) for names in groups[:_MAX_NAMED])
+    more = len(groups) - _MAX_NAMED
+    return f"{joined}; and {more:,} more" if more > 0 else joined
 
 
-def _listed(names: Sequence[str], counts: Mapping[str, int], unit: str) -> str:
-    shown = [f"{_shown(name)} ({counted(counts[name], unit)})" for name in names[:_SHOWN]]
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return ", ".join(shown) + more
+def _join_names(names: Sequence[str], counts: Mapping[str, int], unit: str) -> str:
+    joined = ", ".join(
+        f"{_quote(name)} ({counted(counts[name], unit)})" for name in names[:_MAX_NAMED]
+    )
+    more = len(names) - _MAX_NAMED
+    return f"{joined} and {more:,} more" if more > 0 else joined
 
 
-def _shown(name: str) -> str:
-    """A label in backquotes, with escapes for accents that are characters of their own."""
+def _quote(name: str) -> str:
+    """Quote a label, with escapes for combining accents."""
     return quoted("".join(ascii(c)[1:-1] if unicodedata.combining(c) else c for c in name))
 
 
 def unwritable(text: str) -> str | None:
-    """What no database and no UTF-8 file takes; None where there is nothing of it."""
+    """Describe a character that no database and no UTF-8 file takes; None if there is none."""
     if "\0" in text:
         return "a NUL character"
     return surrogate(text)
 
 
 def surrogate(text: str) -> str | None:
-    """The first half of a character that JSON's escapes leave alone, in words."""
+    """Describe the first lone surrogate, which JSON's escapes can hold; None if there is none."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -1,7 +1,7 @@
-"""Preparing data that others have sent, in a process of its own with limits.
+"""Prepare data that others have sent, in a separate process with limits.
 
-A few kilobytes can expand to as much as a machine has, or take for ever to read. That must not be
-the end of the process that asks for it, the dashboard.
+A few kilobytes can expand to more than a machine's memory, or take forever to read. That must not
+take the dashboard down.
 """
 
 import errno
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner import errors, processes
-from tuner.data.prepare import prepare, prepared
+from tuner.data.prepare import open_prepared, prepare
 from tuner.data.prepared import PreparedData
 from tuner.errors import DataError, TunerError
 from tuner.files import shown
@@ -26,39 +26,39 @@ from tuner.settings import executor_environment
 from tuner.study_file.data import DataSpec
 from tuner.study_file.messages import counted
 
-AT_ONCE = 2  # processes; others wait
+MAX_PROCESSES = 2  # at the same time; others wait
 
-_free = threading.BoundedSemaphore(AT_ONCE)
+_slots = threading.BoundedSemaphore(MAX_PROCESSES)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What preparing may take."""
+    """The resources that preparing may use."""
 
     memory: int  # bytes
-    file: int  # bytes of each file that is written
-    seconds: int  # of processors
+    file: int  # bytes per file that is written
+    seconds: int  # of CPU time
     wall: float  # seconds
 
 
 def upload_limits() -> Limits:
-    """Of what was uploaded, which has a megabyte at most."""
+    """Return the limits for uploaded data, which has at most a megabyte."""
     return Limits(memory=2 << 30, file=256 << 20, seconds=120, wall=600.0)
 
 
 def machine_limits() -> Limits:
-    """Of what lies on the machine: half of its memory, an hour."""
+    """Return the limits for data on this machine: half of its memory, an hour."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Limits(memory=memory // 2, file=1 << 40, seconds=3600, wall=3600.0)
 
 
 def prepare_apart(spec: DataSpec, cache: Path, limits: Limits) -> PreparedData:
-    """`prepare`, with its errors; DataError also where it takes more than its limits."""
-    entry = prepared(spec, cache)
+    """Prepare data in a process with limits; DataError also if it exceeds them."""
+    entry = open_prepared(spec, cache)
     if entry is None:
-        with _free:
+        with _slots:
             _run(spec, cache, limits)
-        entry = prepared(spec, cache)
+        entry = open_prepared(spec, cache)
     if entry is None:
         raise DataError(f"{_where(spec)}: has changed while it was read; try again")
     return entry
@@ -84,7 +84,7 @@ def _run(spec: DataSpec, cache: Path, limits: Limits) -> None:
     except subprocess.TimeoutExpired:
         raise _too_much(spec, f"{limits.wall:g} seconds") from None
     if process.returncode == -signal.SIGXCPU:
-        raise _too_much(spec, f"{counted(limits.seconds, 'second')} of a processor")
+        raise _too_much(spec, f"{counted(limits.seconds, 'second')} of CPU time")
     try:
         answer: Mapping[str, Any] = json.loads(process.stdout)
     except ValueError:
@@ -93,7 +93,7 @@ def _run(spec: DataSpec, cache: Path, limits: Limits) -> None:
     if answer.get("exceeds") == "memory":
         raise _too_much(spec, f"{limits.memory / 2**30:.3g} GiB of memory")
     if answer.get("exceeds") == "file":
-        raise _too_much(spec, f"{limits.file / 2**20:.0f} MiB on the disk")
+        raise _too_much(spec, f"{limits.file / 2**20:.0f} MiB on disk")
     if "error" in answer:
         kind = getattr(errors, answer["error"], TunerError)
         raise kind(answer["message"])
@@ -111,7 +111,7 @@ def _where(spec: DataSpec) -> str:
 
 
 def main() -> None:
-    """Prepare what a line of JSON asks for, and answer with another one."""
+    """Prepare the data of the request on standard input; write the answer to standard output."""
     request = json.load(sys.stdin)
     limits = Limits(**request["limits"])
     for which, limit in (

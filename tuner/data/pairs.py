@@ -1,9 +1,9 @@
-"""Pairs of texts → arrays: each side has a vocabulary of its own, learned from the training part.
+"""Pairs of texts → arrays: each side has its own vocabulary, learned from the training part.
 
-PART.inputs.npy     int32 [N, longest], ids of the text's tokens, padded with 0
-PART.labels.npy     int64 [N, longest + 1], ids of its counterpart's tokens and `END`, padded
+PART.inputs.npy     int32 [N, longest], token ids of the text, padded with 0
+PART.labels.npy     int64 [N, longest + 1], token ids of its target and `END`, padded with 0
 PART.texts.jsonl, PART.targets.jsonl    the texts themselves
-PART.alternatives.jsonl    what counts as right as well, for each text a list of ids as in `labels`
+PART.alternatives.jsonl    other right targets: for each text a list of token ids as in `labels`
 """
 
 import json
@@ -19,12 +19,12 @@ from tuner.data import tokenizer
 from tuner.data.arrays import array_file
 from tuner.data.examples import Pairs
 from tuner.data.prepared import PartName
-from tuner.data.split import Chosen
+from tuner.data.split import Selection
 from tuner.data.tokenizer import SPECIAL
 from tuner.study_file.data import DataSpec, Tokens
 
-END = SPECIAL  # behind every counterpart, and before it when one is written
-LONGEST = 512  # tokens of a side, unless the study file says something else
+END = SPECIAL  # ends every target, and starts the decoding of one
+LONGEST = 512  # tokens per side, unless the study file sets `max_length`
 
 _DEFAULTS: Mapping[str, tuple[Tokens, Tokens]] = {
     "cmudict": ("characters", "words"),
@@ -32,69 +32,74 @@ _DEFAULTS: Mapping[str, tuple[Tokens, Tokens]] = {
 }
 
 
-def kinds(spec: DataSpec) -> tuple[Tokens, Tokens]:
-    """What the two sides consist of."""
-    text, label = _DEFAULTS[spec.source]
-    return spec.text_tokens or text, spec.label_tokens or label
+def token_kinds(spec: DataSpec) -> tuple[Tokens, Tokens]:
+    """Return the kinds of tokens of the text and of the target."""
+    text, target = _DEFAULTS[spec.source]
+    return spec.text_tokens or text, spec.label_tokens or target
 
 
-def tokens(text: str, kind: Tokens) -> list[str]:
-    """The tokens of a text; composed and decomposed accents are the same."""
+def split_tokens(text: str, kind: Tokens) -> list[str]:
+    """Split a text into tokens; composed and decomposed accents are the same."""
     text = unicodedata.normalize("NFC", text)
     return list(text) if kind == "characters" else text.split()
 
 
-def joined(found: Sequence[str], kind: Tokens) -> str:
-    """The text that consists of these tokens."""
-    return ("" if kind == "characters" else " ").join(found)
+def join_tokens(tokens: Sequence[str], kind: Tokens) -> str:
+    """Join tokens into a text."""
+    return ("" if kind == "characters" else " ").join(tokens)
 
 
-def write(chosen: Mapping[PartName, Chosen[Pairs]], spec: DataSpec, folder: Path) -> dict[str, Any]:
-    """Write the arrays of all parts; returns what was learned."""
+def write(
+    selections: Mapping[PartName, Selection[Pairs]], spec: DataSpec, folder: Path
+) -> dict[str, Any]:
+    """Write the arrays of all parts; returns fields of the prepared data."""
     sides: list[dict[PartName, list[str]]] = [
-        {n: [c.examples.texts[row] for row in c.rows] for n, c in chosen.items()},
-        {n: [c.examples.targets[row] for row in c.rows] for n, c in chosen.items()},
+        {n: [s.examples.texts[row] for row in s.rows] for n, s in selections.items()},
+        {n: [s.examples.targets[row] for row in s.rows] for n, s in selections.items()},
     ]
-    most = spec.max_length or LONGEST
+    limit = spec.max_length or LONGEST
     names = (("inputs", "texts", "<i4"), ("labels", "targets", "<i8"))
-    vocabularies, longest, cut = [], [], 0
-    for number, (side, kind) in enumerate(zip(sides, kinds(spec), strict=True)):
-        split = {name: [tokens(text, kind) for text in part] for name, part in side.items()}
-        counts = Counter(token for found in split["train"] for token in found)
-        known = tokenizer.vocabulary(counts, most=spec.vocabulary, min_count=spec.min_count)
-        if number:
-            known = (*known[:END], "<end>", *known[END:])
-        index = {token: place for place, token in enumerate(known)}
-        width = min(max(len(found) for part in split.values() for found in part), most)
-        cut += sum(len(found) > most for part in split.values() for found in part)
-        array, texts, dtype = names[number]
-        for name, part in split.items():
-            ids = np.zeros((len(part), width + number), dtype=dtype)
-            for row, found in enumerate(part):
-                kept = [index.get(token, tokenizer.UNKNOWN) for token in found[:most]]
-                kept += [END] * number
-                ids[row, : len(kept)] = kept
-            with array_file(folder / f"{name}.{array}.npy", ids.dtype, ids.shape) as file:
-                file.write(ids.tobytes())
+    vocabularies, widths, cut = [], [], 0
+    for is_target, (side, kind) in enumerate(zip(sides, token_kinds(spec), strict=True)):
+        parts = {name: [split_tokens(text, kind) for text in part] for name, part in side.items()}
+        counts = Counter(token for tokens in parts["train"] for token in tokens)
+        vocabulary = tokenizer.build_vocabulary(
+            counts, size=spec.vocabulary, min_count=spec.min_count
+        )
+        if is_target:
+            vocabulary = (*vocabulary[:END], "<end>", *vocabulary[END:])
+        index = {token: number for number, token in enumerate(vocabulary)}
+        lengths = [len(tokens) for part in parts.values() for tokens in part]
+        width = min(max(lengths), limit) + is_target  # a target ends with `END`
+        cut += sum(length > limit for length in lengths)
+        array, texts, dtype = names[is_target]
+        for name, part in parts.items():
+            padded = np.zeros((len(part), width), dtype=dtype)
+            for row, tokens in enumerate(part):
+                ids = [index.get(token, tokenizer.UNKNOWN) for token in tokens[:limit]]
+                ids += [END] * is_target
+                padded[row, : len(ids)] = ids
+            with array_file(folder / f"{name}.{array}.npy", padded.dtype, padded.shape) as file:
+                file.write(padded.tobytes())
             _write_lines(folder / f"{name}.{texts}.jsonl", side[name])
-        vocabularies.append(known)
-        longest.append(width + number)
-    for name, (examples, rows) in chosen.items():
-        others = (
+        vocabularies.append(vocabulary)
+        widths.append(width)
+    for name, (examples, rows) in selections.items():
+        alternatives = (
             [
-                [index.get(token, tokenizer.UNKNOWN) for token in tokens(text, kind)]
+                [index.get(token, tokenizer.UNKNOWN) for token in split_tokens(text, kind)]
                 for text in texts
             ]
             for texts in (examples.alternatives[row] for row in rows)
         )
-        _write_lines(folder / f"{name}.alternatives.jsonl", others)
-    notes = [f"{cut:,} texts are longer than {most} tokens and were cut"] if cut else []
+        _write_lines(folder / f"{name}.alternatives.jsonl", alternatives)
+    notes = [f"{cut:,} texts are longer than {limit} tokens and were cut"] if cut else []
     return {
         "kind": "pairs",
-        "input_shape": tuple(longest),
+        "input_shape": tuple(widths),
         "vocabulary": vocabularies[0],
         "target_vocabulary": vocabularies[1],
-        "target_tokens": kinds(spec)[1],
+        "target_tokens": token_kinds(spec)[1],
         "notes": notes,
     }
 

@@ -1,4 +1,4 @@
-"""Prepared data: arrays on disk, memory-mapped, the same for every process that opens them."""
+"""Prepared data: arrays on disk, memory-mapped and shared by all processes that open them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ PARTS: tuple[PartName, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a data set.
+    """The arrays of one part of a data set.
 
-    Images: `inputs` is uint8 or float32 [N, C, H, W]. Text: int32 [N, max_length], token ids padded
-    with 0. Features: float32 [N, width]. `labels` is int64 [N], indices into
-    `PreparedData.classes`; numbers float32 [N], standardized by `PreparedData.scale`; of pairs
-    int64 [N, longest], token ids of what the text becomes and of its end, padded with 0.
+    `inputs` of images are uint8 or float32 [N, C, H, W]; of text and pairs token ids, int32
+    [N, longest], padded with 0; of features float32 [N, width].
+    `labels` are indices into `PreparedData.classes`, int64 [N]; or numbers standardized by
+    `PreparedData.scale`, float32 [N]; of pairs token ids of the target and its end, int64
+    [N, longest], padded with 0.
     """
 
     inputs: npt.NDArray[np.generic]
@@ -32,37 +33,40 @@ class Part:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class PreparedData:
-    """A data set ready for training; everything in it was learned from the training part alone."""
+    """A data set ready for training; everything was learned from the training part only.
 
-    kind: Literal["images", "text", "corpus", "pairs", "features"]  # features: of the others
+    The field names are keys of the cache's meta.json.
+    """
+
+    kind: Literal["images", "text", "corpus", "pairs", "features"]  # features: of another kind
     folder: Path
-    fingerprint: str  # of the raw content and of the split, not of where it lies
-    sizes: Mapping[PartName, int]  # examples; of a corpus, sentences
+    fingerprint: str  # of the raw content and the split, not of the path
+    sizes: Mapping[PartName, int]  # number of examples; of sentences for a corpus
     classes: tuple[str, ...] = ()
-    input_shape: tuple[int, ...] = ()  # C, H, W; max_length,; width,; pairs: of both sides
-    mean: tuple[float, ...] = ()  # images: a channel, in the units of `inputs`
-    std: tuple[float, ...] = ()  # never 0: a constant channel has 1
-    # text: index 0 is padding, 1 is an unknown word; corpus: all, as they first occur
+    input_shape: tuple[int, ...] = ()  # images C, H, W; one length or width; pairs: two lengths
+    mean: tuple[float, ...] = ()  # images: per channel, in the units of `inputs`
+    std: tuple[float, ...] = ()  # images: per channel; 1 for a constant one
+    # text: index 0 is padding, 1 is an unknown word; corpus: all words, in order of occurrence
     vocabulary: tuple[str, ...] = ()
-    tokens: Literal["characters", "words"] = "words"  # text: what the vocabulary is of
-    target_vocabulary: tuple[str, ...] = ()  # pairs: of what texts become; 2 is their end
-    target_tokens: Literal["characters", "words"] = "words"  # pairs: what that consists of
-    has_vectors: bool = False  # text: word vectors were given
+    tokens: Literal["characters", "words"] = "words"  # text: kind of the vocabulary's tokens
+    target_vocabulary: tuple[str, ...] = ()  # pairs: of the targets; index 2 is their end
+    target_tokens: Literal["characters", "words"] = "words"  # pairs: kind of the targets' tokens
+    has_vectors: bool = False  # text: the study file names word vectors
     class_counts: Mapping[str, int] = field(default_factory=dict)  # in the training part
-    # labels that are numbers: their mean and standard deviation in the training part, else none
+    # regression: mean and standard deviation of the labels in the training part
     scale: tuple[float, float] | None = None
-    notes: tuple[str, ...] = ()  # what the user should know: dropped rows, parts that overlap
+    notes: tuple[str, ...] = ()  # for the user: dropped rows, parts that overlap
 
     @property
     def outputs(self) -> int:
-        """What a network says of an example: a number for each class, or the one to be predicted.
+        """The number of a network's outputs per example: one for each class, or one number.
 
-        0 where the data has no labels, and of pairs.
+        0 for pairs and for data without labels.
         """
         return len(self.classes) if self.scale is None else 1
 
     def part(self, name: PartName) -> Part:
-        """The arrays of a part, memory-mapped; what is written to them never reaches the files."""
+        """Open the arrays of a part, memory-mapped; writing to them never changes the files."""
         import numpy as np
 
         # copy on write ("c"), since torch has no read-only tensors
@@ -71,35 +75,35 @@ class PreparedData:
         return Part(inputs=inputs, labels=labels)
 
     def texts(self, name: PartName) -> list[str]:
-        """The texts of a part as they were given, in the order of its arrays.
+        """Read the original texts of a part, in the order of its arrays.
 
-        FileNotFoundError where the data is no text.
+        Raises FileNotFoundError if the data has no texts.
         """
-        found: list[str] = self._lines(f"{name}.texts.jsonl")
-        return found
+        texts: list[str] = self._read_lines(f"{name}.texts.jsonl")
+        return texts
 
     def targets(self, name: PartName) -> list[str]:
-        """What the texts of a part become, as it was given; FileNotFoundError if no pairs."""
-        found: list[str] = self._lines(f"{name}.targets.jsonl")
-        return found
+        """Read the original targets of a part's pairs; FileNotFoundError for other data."""
+        targets: list[str] = self._read_lines(f"{name}.targets.jsonl")
+        return targets
 
     def alternatives(self, name: PartName) -> list[list[list[int]]]:
-        """What counts as right beside its target, for each text of a part: lists of token ids.
+        """Read what is right besides its target for each text of a part: lists of token ids.
 
-        FileNotFoundError if no pairs.
+        Raises FileNotFoundError if the data has no pairs.
         """
-        found: list[list[list[int]]] = self._lines(f"{name}.alternatives.jsonl")
-        return found
+        alternatives: list[list[list[int]]] = self._read_lines(f"{name}.alternatives.jsonl")
+        return alternatives
 
-    def _lines(self, name: str) -> list[Any]:
+    def _read_lines(self, name: str) -> list[Any]:
         with (self.folder / name).open(encoding="utf-8") as lines:
             return [json.loads(line) for line in lines]
 
     def sentences(self, name: PartName) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-        """A corpus: numbers of words [tokens], and where in it each sentence ends [sentences].
+        """Open a corpus's word ids [tokens] and the end of each sentence in them [sentences].
 
-        Words that the training part lacks have the number -1. Memory-mapped. FileNotFoundError
-        where the data is no corpus.
+        Words missing from the training part have the id -1. Memory-mapped. Raises FileNotFoundError
+        if the data is no corpus.
         """
         import numpy as np
 
@@ -108,9 +112,9 @@ class PreparedData:
         return tokens, ends
 
     def vectors(self) -> npt.NDArray[np.float32]:
-        """float32 [len(vocabulary), dimension]; words without a vector have a row of NaN.
+        """Open the word vectors, float32 [len(vocabulary), dimension]; a missing one is NaN.
 
-        FileNotFoundError where `has_vectors` is false.
+        Raises FileNotFoundError if `has_vectors` is false.
         """
         import numpy as np
 

@@ -1,10 +1,10 @@
 """Texts → tokens → numbers.
 
 A word is a run of letters with their marks, digits and underscores, with apostrophes inside it
-(`don't`, `l'été`, `हिन्दी`); every other character that is not white space is a word of its own,
-whatever number of code points it takes (`!`, `€`, an emoji with its skin tone). Characters that
-only steer the layout (soft hyphens, marks of direction) are left out. A text that is not blank has
-at least one token. Composed and decomposed accents are the same token.
+(`don't`, `l'été`, `हिन्दी`). Every other character that is not white space is a word by itself,
+however many code points it takes (`!`, `€`, an emoji with its skin tone). Characters that only
+control the layout (soft hyphens, direction marks) are dropped. A text that is not blank has at
+least one token. Composed and decomposed accents are the same token.
 """
 
 import re
@@ -18,16 +18,16 @@ from tuner.errors import DataError
 from tuner.study_file.data import DataSpec, Tokens
 
 PADDING, UNKNOWN = 0, 1
-NAMES = ("<padding>", "<unknown>")  # no word looks like this: `<` is a word of its own
+NAMES = ("<padding>", "<unknown>")  # no word looks like this: `<` is a word by itself
 SPECIAL = len(NAMES)
 
-SPACE = "▁"  # white space among characters, as SentencePiece writes it: no token holds a blank
+SPACE = "▁"  # white space between characters, as in SentencePiece: no token holds a blank
 
 # `re` knows no marks and no grapheme clusters (UAX #29); its white space includes \x1c to \x1f
 _WORD = regex.compile(r"[\w\p{N}]+(?:['’][\w\p{N}]+)*|(?![\s\x1c-\x1f])\X", regex.V1)
 _CHARACTER = regex.compile(r"\X", regex.V1)
-# soft hyphens, marks of direction, word joiners and byte order marks: UAX #29 ignores them too; a
-# zero-width space separates words, as Khmer and Thai are often written
+# soft hyphens, direction marks, word joiners and byte order marks: UAX #29 ignores them too; a
+# zero-width space separates words, as often in Khmer and Thai
 _LAYOUT: dict[int, str | None] = {
     **dict.fromkeys([0xAD, 0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x2070)]),
     0xFEFF: None,
@@ -36,20 +36,20 @@ _LAYOUT: dict[int, str | None] = {
 # the same words of ASCII, where `re` is faster
 _ASCII_WORD = re.compile(r"\w+(?:'\w+)*|[^\w\s]")
 
-# most are letters of scripts that are written without blanks between words
+# scripts that are mostly written without blanks between words
 _UNSPACED = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]"
 )
 _LETTER = regex.compile(r"\p{L}")
-FEW = 1.5  # words of a text on average; of fewer, a model of words has hardly anything to learn
+FEW = 1.5  # words per text on average; with fewer, a model of words has hardly anything to learn
 
 Tokenize = Callable[[str], list[str]]
 
 
-def tokens(text: str, *, lowercase: bool, kind: Tokens = "words") -> list[str]:
-    """The words or the characters of a text in order.
+def tokenize(text: str, *, lowercase: bool, kind: Tokens = "words") -> list[str]:
+    """Split a text into its words or characters, in order.
 
-    Characters are grapheme clusters; white space between them is one `SPACE`.
+    Characters are grapheme clusters; white space between them becomes one `SPACE`.
     """
     text = unicodedata.normalize("NFC", text.lower() if lowercase else text)
     if not text.isascii():
@@ -60,15 +60,15 @@ def tokens(text: str, *, lowercase: bool, kind: Tokens = "words") -> list[str]:
     return (_ASCII_WORD if text.isascii() else _WORD).findall(text)
 
 
-def tokenizer(spec: DataSpec) -> Tokenize:
-    """What cuts the texts of this data set into tokens."""
-    return partial(tokens, lowercase=spec.lowercase, kind=spec.tokens)
+def make_tokenizer(spec: DataSpec) -> Tokenize:
+    """Return the function that splits this data set's texts into tokens."""
+    return partial(tokenize, lowercase=spec.lowercase, kind=spec.tokens)
 
 
 def propose_characters(counts: Mapping[str, int], texts: int, spec: DataSpec) -> tuple[str, ...]:
-    """A note where words tell little of the texts and characters would tell more.
+    """Suggest `tokens: characters` where words say little about the texts; else return nothing.
 
-    `counts` says how often each word occurs in the `texts` of the training part.
+    `counts` holds how often each word occurs in the training part, which has `texts` texts.
     """
     if spec.tokens == "characters":
         return ()
@@ -87,18 +87,20 @@ def propose_characters(counts: Mapping[str, int], texts: int, spec: DataSpec) ->
     return (f"{why}; `tokens: characters` in the data section reads them by character",)
 
 
-def same_text(text: str) -> bytes:
-    """Equal for texts that differ in case, white space or the writing of accents alone."""
+def normalize_text(text: str) -> bytes:
+    """Return the same bytes for texts that differ only in case, white space or accent encoding."""
     return " ".join(unicodedata.normalize("NFC", text).casefold().split()).encode()
 
 
-def vocabulary(counts: Mapping[str, int], *, most: int, min_count: int) -> tuple[str, ...]:
-    """Padding, unknown, and the `most` most frequent words; equally frequent ones by the alphabet.
+def build_vocabulary(counts: Mapping[str, int], *, size: int, min_count: int) -> tuple[str, ...]:
+    """Return padding, unknown, and the `size` most frequent words; ties in alphabetical order.
 
-    Words that occur less than `min_count` times are left out. DataError if none is left.
+    Words that occur fewer than `min_count` times are left out. DataError if none remains.
     """
-    kept = [word for word, count in counts.items() if count >= min_count]
-    if not kept:
-        raise DataError(f"no word stands {min_count} times in the training part; lower `min_count`")
-    kept.sort(key=lambda word: (-counts[word], word))
-    return (*NAMES, *kept[:most])
+    words = [word for word, count in counts.items() if count >= min_count]
+    if not words:
+        raise DataError(
+            f"no word occurs at least {min_count} times in the training part; lower `min_count`"
+        )
+    words.sort(key=lambda word: (-counts[word], word))
+    return (*NAMES, *words[:size])

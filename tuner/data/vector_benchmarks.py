@@ -1,9 +1,9 @@
-"""What word vectors are judged by: word pairs with people's similarities, and analogies.
+"""Benchmarks of word vectors: word pairs with human similarity ratings, and analogies.
 
-By default WordSim-353 (Finkelstein et al., 2002) and the questions that came with word2vec (Mikolov
-et al., 2013), which both come with gensim. Half of each, by a hash of the words, judges trials and
-is the validation part; the other half is the test part. Only what the corpus can answer counts:
-pairs and questions all of whose words occur in it, however rare.
+The defaults are WordSim-353 (Finkelstein et al., 2002) and the questions published with word2vec
+(Mikolov et al., 2013); gensim ships both. A hash of the words splits each in halves: one is the
+validation part, which rates trials, the other the test part. Only pairs and questions whose words
+all occur in the corpus count, however rare the words are.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
-from tuner.data import raw, tokenizer
+from tuner.data import source_files, tokenizer
 from tuner.data.prepared import PartName
 from tuner.errors import DataError
 from tuner.files import shown
@@ -21,14 +21,14 @@ from tuner.study_file.data import DataSpec
 from tuner.study_file.messages import quoted
 
 METRICS = {"word_similarity": "word_pairs", "analogy_accuracy": "analogies"}  # → field of `data`
-LEAST = 20  # pairs or questions in each half; fewer tell nothing
-MANY = 2**20  # bytes of a line
+LEAST = 20  # pairs or questions in each half; fewer say nothing
+LONGEST_LINE = 2**20  # bytes
 
 _SEPARATOR = re.compile(r"[\t,;]|\s+")
 
 
 class WordPair(NamedTuple):
-    """Two words and how similar people find them."""
+    """Two words and how similar people rate them."""
 
     first: str
     second: str
@@ -63,78 +63,79 @@ I = TypeVar("I", bound=_Item)  # noqa: E741
 
 
 def word_pairs(spec: DataSpec) -> list[WordPair]:
-    """The pairs of the file that is named, or of WordSim-353; DataError if it is unfit.
+    """Read the pairs of the file that the study names, or of WordSim-353.
 
-    A pair a line: two words and a number, separated by tabs, commas or spaces. What stands between
-    them and behind is passed over, so SimLex-999 can be named as it is published; so are a header
-    and lines that begin with `#`.
+    Each line holds two words and a number, separated by tabs, commas or spaces. Other cells between
+    and after them are ignored, so SimLex-999 can be used as published. A header and lines that
+    start with `#` are skipped. DataError if the file has no such lines.
     """
-    path = spec.word_pairs or raw.packaged("wordsim353")
-    found: list[WordPair] = []
+    path = spec.word_pairs or source_files.locate_packaged("wordsim353")
+    pairs: list[WordPair] = []
     for at, line in _lines(path):
         cells = _SEPARATOR.split(line)
-        score = next((n for n in map(_number, cells[2:]) if n is not None), None)
+        score = next((n for n in map(_parse_number, cells[2:]) if n is not None), None)
         if score is None:
-            if not found:
+            if not pairs:
                 continue  # a header
             raise DataError(f"{at}: must be two words and a number, is {quoted(line)}")
-        first, second = (_word(cell, spec) for cell in cells[:2])
-        found.append(WordPair(first, second, score))
-    if not found:
+        first, second = (_normalize(cell, spec) for cell in cells[:2])
+        pairs.append(WordPair(first, second, score))
+    if not pairs:
         raise DataError(f"{shown(path)}: has no line with two words and a number")
-    return found
+    return pairs
 
 
 def analogies(spec: DataSpec) -> list[Analogy]:
-    """The questions of the file that is named, or word2vec's; DataError if it is unfit.
+    """Read the questions of the file that the study names, or those of word2vec.
 
-    Four words a line; lines that begin with `:` name sections and are passed over.
+    Each line holds four words; lines that start with `:` name sections and are skipped. DataError
+    if the file has no such lines.
     """
-    path = spec.analogies or raw.packaged("questions-words")
-    found = []
+    path = spec.analogies or source_files.locate_packaged("questions-words")
+    questions = []
     for at, line in _lines(path):
         if line.startswith(":"):
             continue
         cells = _SEPARATOR.split(line)
         if len(cells) != 4:
             raise DataError(f"{at}: must be four words, is {quoted(line)}")
-        found.append(Analogy(*(_word(cell, spec) for cell in cells)))
-    if not found:
+        questions.append(Analogy(*(_normalize(cell, spec) for cell in cells)))
+    if not questions:
         raise DataError(f"{shown(path)}: has no line with four words")
-    return found
+    return questions
 
 
-def halves(items: Sequence[I], known: Collection[str]) -> dict[PartName, list[I]]:
-    """The items whose words are all known, as a validation and a test part."""
+def halves(items: Sequence[I], vocabulary: Collection[str]) -> dict[PartName, list[I]]:
+    """Split the items whose words are all in the vocabulary into a validation and a test part."""
     parts: dict[PartName, list[I]] = {"validation": [], "test": []}
     for item in items:
-        if all(word in known for word in item.words):
+        if all(word in vocabulary for word in item.words):
             digest = hashlib.sha256("\t".join(item.words).encode()).digest()
             parts["validation" if digest[0] % 2 else "test"].append(item)
     return parts
 
 
-def check(spec: DataSpec, metric: str, known: Collection[str]) -> None:
-    """DataError if there are too few pairs or questions for this metric to tell anything."""
+def check(spec: DataSpec, metric: str, vocabulary: Collection[str]) -> None:
+    """Raise DataError if there are too few pairs or questions for this metric."""
     items: Sequence[WordPair] | Sequence[Analogy]
     field = METRICS[metric]
     items = word_pairs(spec) if field == "word_pairs" else analogies(spec)
-    parts = halves(items, known)
+    parts = halves(items, vocabulary)
     fewest = min(map(len, parts.values()))
     if fewest < LEAST:
         covered = sum(map(len, parts.values()))
         raise DataError(
             f"the corpus has all words of only {covered:,} of the {len(items):,} "
-            f"{field.replace('_', ' ')}, too few for {quoted(metric)}: of the halves that judge "
-            f"trials and the best one, each needs {LEAST}, one has {fewest}; name a file that "
-            f"suits the corpus with `{field}`, or another metric"
+            f"{field.replace('_', ' ')}, too few for {quoted(metric)}: the validation half and the "
+            f"test half need {LEAST} each, one has {fewest}; name a file that suits the corpus "
+            f"with `{field}`, or choose another metric"
         )
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
     where = shown(path)
-    with raw.opened(path) as file, raw.reading(path):
-        for number, content in enumerate(iter(lambda: file.readline(MANY), b""), start=1):
+    with source_files.open_file(path) as file, source_files.reading(path):
+        for number, content in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), start=1):
             at = f"{where}, line {number}"
             try:
                 line = content.decode("utf-8-sig").strip()
@@ -144,12 +145,12 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
                 yield at, line
 
 
-def _word(cell: str, spec: DataSpec) -> str:
-    """As it would stand in the corpus."""
-    return " ".join(tokenizer.tokenizer(spec)(cell))
+def _normalize(cell: str, spec: DataSpec) -> str:
+    """Write a word as the corpus would."""
+    return " ".join(tokenizer.make_tokenizer(spec)(cell))
 
 
-def _number(cell: str) -> float | None:
+def _parse_number(cell: str) -> float | None:
     try:
         number = float(cell)
     except ValueError:

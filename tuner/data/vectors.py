@@ -1,10 +1,10 @@
-"""Word vectors from a file in the text formats of word2vec and GloVe or in word2vec's binary one.
+"""Files of word vectors: the text formats of word2vec and GloVe, and word2vec's binary format.
 
-    .txt, .vec …   `word 0.1 -0.2 …` a line; word2vec's has a first line `words dimension`
-    .bin           that first line, then a word, a space and float32 numbers, as often as it says
+    .txt, .vec …   a line `word 0.1 -0.2 …` per word; word2vec's has a first line `words dimension`
+    .bin           that first line, then for each word its name, a space and float32 numbers
 
-Each may be compressed with gzip (`.txt.gz`). gensim's own `.kv` files are pickles: opening one runs
-whatever code its author put there, so they are refused.
+Any of them may be compressed with gzip (`.txt.gz`). gensim's own `.kv` files are pickles: opening
+one runs whatever code its author put there, so they are refused.
 """
 
 import gzip
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 
-from tuner.data import raw, tokenizer
+from tuner.data import source_files, tokenizer
 from tuner.errors import DataError
 from tuner.files import shown
 from tuner.study_file.messages import quoted
@@ -29,11 +29,11 @@ LARGEST = 10_000  # dimensions
 BLOCK = 1 << 20  # bytes read at a time
 
 _HEADER = re.compile(rb"[0-9]{1,12} [0-9]{1,6}\s*")
-# where in the file, word, numbers: as written or as they are
+# position for messages (`line 7`), word, numbers: as text or as they are
 _Entry = tuple[str, bytes, bytes | npt.NDArray[np.float32]]
 
 _CONVERT = (
-    "which runs code when it is opened; convert it once with gensim, where you trust it: "
+    "which runs code when it is opened; if you trust it, convert it once with gensim: "
     "KeyedVectors.load(path).save_word2vec_format('vectors.txt')"
 )
 
@@ -68,26 +68,27 @@ def to_binary(words: Sequence[str], vectors: npt.NDArray[np.float32]) -> bytes:
 
 
 def read(path: Path, vocabulary: Sequence[str]) -> tuple[npt.NDArray[np.float32], int]:
-    """float32 [len(vocabulary), dimension] and the number of words without a vector, a row of NaN.
+    """Read the vectors of a vocabulary, float32 [len(vocabulary), dimension].
 
-    Words must be written alike, case included; of a word that comes twice the first counts. Lines
-    of other words are passed over, so a large file costs time but no memory. DataError if the file
-    is damaged, a pickle, or has none of the words.
+    Words must match exactly, including case; if a word occurs twice, the first one counts. Other
+    words are skipped, so a large file costs time but no memory. DataError if the file is damaged, a
+    pickle, or has none of the words. Also returns the number of words without a vector; their rows
+    are NaN.
     """
     where = shown(path)
-    with raw.opened(path) as packed, raw.reading(path):
-        head = packed.peek(2)
+    with source_files.open_file(path) as compressed, source_files.reading(path):
+        head = compressed.peek(2)
         if head[:2] == b"\x1f\x8b":
-            file: io.BufferedReader = cast(io.BufferedReader, gzip.GzipFile(fileobj=packed))
+            file: io.BufferedReader = cast(io.BufferedReader, gzip.GzipFile(fileobj=compressed))
         else:
-            file = packed
+            file = compressed
         try:
-            return _read(file, path, where, vocabulary)
+            return _read_vectors(file, path, where, vocabulary)
         except (gzip.BadGzipFile, EOFError, zlib.error):
             raise DataError(f"{where}: is damaged: it cannot be decompressed") from None
 
 
-def _read(
+def _read_vectors(
     file: io.BufferedReader, path: Path, where: str, vocabulary: Sequence[str]
 ) -> tuple[npt.NDArray[np.float32], int]:
     head = file.peek(2)
@@ -95,36 +96,36 @@ def _read(
         raise DataError(f"{where}: is empty")
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     if head[:1] == b"\x80" or ".kv" in suffixes:
-        raise DataError(f"{where}: is a pickle of gensim's, {_CONVERT}")
-    dimension, entries = (_binary if ".bin" in suffixes else _text)(file, where)
+        raise DataError(f"{where}: is a pickle written by gensim, {_CONVERT}")
+    dimension, entries = (_parse_binary if ".bin" in suffixes else _parse_text)(file, where)
     missing = {
         word.encode(): row for row, word in enumerate(vocabulary) if row >= tokenizer.SPECIAL
     }
-    known = len(missing)
-    found = np.full((len(vocabulary), dimension), np.nan, dtype=np.float32)
+    total = len(missing)
+    vectors = np.full((len(vocabulary), dimension), np.nan, dtype=np.float32)
     for at, word, numbers in entries:
         row = missing.get(word)
         if row is None:
             continue
         if isinstance(numbers, bytes) and len(numbers.split()) > dimension:
-            continue  # GloVe has words with spaces in them; this is one that begins like ours
-        vector = _vector(numbers)
+            continue  # some words of GloVe hold spaces; this one only starts like ours
+        vector = _parse_vector(numbers)
         if vector is None or len(vector) != dimension or not np.isfinite(vector).all():
             raise DataError(
                 f"{where}, {at}: the vector of {quoted(word.decode())} must be "
                 f"{dimension} finite numbers"
             )
-        found[row] = vector
+        vectors[row] = vector
         del missing[word]
-    if len(missing) == known:
+    if len(missing) == total:
         raise DataError(
-            f"{where}: has a vector for none of the {known:,} words of the vocabulary; are they of "
-            "the same language and case (`lowercase`)?"
+            f"{where}: has vectors for none of the {total:,} words of the vocabulary; check that "
+            "its language and case (`lowercase`) are those of the data"
         )
-    return found, len(missing)
+    return vectors, len(missing)
 
 
-def _vector(numbers: bytes | npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
+def _parse_vector(numbers: bytes | npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
     if not isinstance(numbers, bytes):
         return numbers
     try:
@@ -134,40 +135,40 @@ def _vector(numbers: bytes | npt.NDArray[np.float32]) -> npt.NDArray[np.float32]
         return None
 
 
-def _text(file: io.BufferedReader, where: str) -> tuple[int, Iterator[_Entry]]:
+def _parse_text(file: io.BufferedReader, where: str) -> tuple[int, Iterator[_Entry]]:
     first = file.readline()
     if _HEADER.fullmatch(first):
         count, dimension = map(int, first.split())
         lines = itertools.chain(file)
-        before = 1  # lines
+        headers = 1  # lines
     else:
         count, dimension = None, len(first.split()) - 1
-        if dimension < 1 or _vector(first.partition(b" ")[2]) is None:
+        if dimension < 1 or _parse_vector(first.partition(b" ")[2]) is None:
             raise DataError(
-                f"{where}: is not a file of word vectors; its lines must be a word and numbers, "
-                "separated by spaces"
+                f"{where}: is not a file of word vectors; each line must be a word and its "
+                "numbers, separated by spaces"
             )
         lines = itertools.chain([first], file)
-        before = 0
+        headers = 0
     _check_dimension(dimension, where)
 
     def entries() -> Iterator[_Entry]:
-        number = before
-        for number, line in enumerate(lines, start=before + 1):
+        number = headers
+        for number, line in enumerate(lines, start=headers + 1):
             word, _, numbers = line.partition(b" ")
             yield f"line {number}", word, numbers
-        if count is not None and number - before < count:
-            raise DataError(_cut_off(where, count, number - before))
+        if count is not None and number - headers < count:
+            raise DataError(_cut_off(where, count, number - headers))
 
     return dimension, entries()
 
 
-def _binary(file: io.BufferedReader, where: str) -> tuple[int, Iterator[_Entry]]:
+def _parse_binary(file: io.BufferedReader, where: str) -> tuple[int, Iterator[_Entry]]:
     first = file.readline(64)
     if not _HEADER.fullmatch(first):
         raise DataError(
             f"{where}: is not a binary file of word2vec; its first line must be the number of "
-            "words and of dimensions"
+            "words and the number of dimensions"
         )
     count, dimension = map(int, first.split())
     _check_dimension(dimension, where)
@@ -192,10 +193,9 @@ def _binary(file: io.BufferedReader, where: str) -> tuple[int, Iterator[_Entry]]
 def _check_dimension(dimension: int, where: str) -> None:
     if not 1 <= dimension <= LARGEST:
         raise DataError(
-            f"{where}: says that its vectors have {dimension:,} dimensions; allowed are 1 to "
-            f"{LARGEST:,}"
+            f"{where}: declares vectors of {dimension:,} dimensions; allowed are 1 to {LARGEST:,}"
         )
 
 
-def _cut_off(where: str, said: int, found: int) -> str:
-    return f"{where}: says that it has {said:,} words, but has {found:,}; it is cut off or damaged"
+def _cut_off(where: str, declared: int, actual: int) -> str:
+    return f"{where}: declares {declared:,} words, but has {actual:,}; it is cut off or damaged"

@@ -364,7 +364,7 @@ class Transduction:
 
     def _text(self, tokens: Sequence[int]) -> str:
         vocabulary = self._data.target_vocabulary
-        return pairs.joined([vocabulary[token] for token in tokens], self._data.target_tokens)
+        return pairs.join_tokens([vocabulary[token] for token in tokens], self._data.target_tokens)
 
 
 def _tokens(ids: Sequence[int]) -> list[int]:

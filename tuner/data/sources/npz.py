@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data import raw
+from tuner.data import source_files
 from tuner.data.examples import Images, key_of
-from tuner.data.labels import LabelColumn, LabelError, LabelName, column_class_name
+from tuner.data.labels import LabelColumn, LabelError, ReadLabel, read_column_class
 from tuner.data.prepared import PartName
 from tuner.errors import DataError
 from tuner.files import shown
@@ -22,42 +22,41 @@ _SHAPES = "[N, H, W], [N, H, W, C] or [N, C, H, W]"
 
 
 def read(
-    given: Mapping[PartName, Path], name: LabelName = column_class_name
+    paths: Mapping[PartName, Path], read_label: ReadLabel = read_column_class
 ) -> dict[PartName, Images]:
-    """The images of each file; DataError if one is unfit or not like those of the training part.
+    """Read the images of each file; DataError if one is unfit or differs from the training part.
 
     `x` is uint8 or float of shape [N, H, W], [N, H, W, C] or [N, C, H, W], where C is the shorter
-    of the two axes that it can be; other whole numbers and truth values become uint8 where they fit
-    and float32 where they do not. `y` is [N] or [N, 1]: whole numbers or texts, or
-    whatever else `name` can read.
+    of the two axes that it can be. Other whole numbers and booleans become uint8 if they fit, else
+    float32. `y` is [N] or [N, 1]: whole numbers, texts, or whatever else `read_label` accepts.
     """
-    found = {part: _images(path, name) for part, path in given.items()}
-    first = found["train"]
-    for images in found.values():
-        if images.shape != first.shape:
+    parts = {part: _read_images(path, read_label) for part, path in paths.items()}
+    train = parts["train"]
+    for images in parts.values():
+        if images.shape != train.shape:
             raise DataError(
                 f"{images.where}: its images have shape {list(images.shape)} (C, H, W), those in "
-                f"{first.where} have {list(first.shape)}"
+                f"{train.where} have {list(train.shape)}"
             )
-        if images.dtype != first.dtype:
+        if images.dtype != train.dtype:
             raise DataError(
-                f"{images.where}: its images are {np.dtype(images.dtype)}, those in {first.where} "
-                f"are {np.dtype(first.dtype)}"
+                f"{images.where}: its images are {np.dtype(images.dtype)}, those in {train.where} "
+                f"are {np.dtype(train.dtype)}"
             )
-    return found
+    return parts
 
 
-def _images(path: Path, name: LabelName) -> Images:
+def _read_images(path: Path, read_label: ReadLabel) -> Images:
     where = shown(path)
-    x, y = _arrays(path, where)
-    if y.ndim > 1 and y.size == len(y):  # [N, 1], as Keras gives it
+    x, y = _load_arrays(path, where)
+    if y.ndim > 1 and y.size == len(y):  # [N, 1], as in Keras
         y = y.reshape(-1)
     if y.ndim != 1:
         raise DataError(f"{where}: `y` must have shape [N], has {list(y.shape)}{_hint(y)}")
-    images = _typed(_channels_first(x, where), where)
+    images = _cast(_move_channels(x, where), where)
     if len(images) != len(y):
         raise DataError(f"{where}: `x` has {len(images):,} images, `y` has {len(y):,} labels")
-    labels = LabelColumn(name)
+    labels = LabelColumn(read_label)
     for row, value in enumerate(y.tolist()):
         try:
             labels.append(value)
@@ -67,7 +66,7 @@ def _images(path: Path, name: LabelName) -> Images:
         where=where,
         unit="image",
         labels=labels.names,
-        notes=tuple(labels.merged("image")),
+        notes=tuple(labels.note_spellings("image")),
         reordered=labels.reordered,
         keys=[key_of(np.ascontiguousarray(image).tobytes()) for image in images],
         shape=images.shape[1:],
@@ -77,18 +76,18 @@ def _images(path: Path, name: LabelName) -> Images:
 
 
 def _hint(y: npt.NDArray[np.generic]) -> str:
-    """What to do about labels of two axes."""
+    """Suggest what to do about labels with two axes."""
     if y.ndim != 2 or y.dtype.kind not in "buif":
         return ""
     if y.shape[0] == 1:
         return "; y.ravel() has one axis"
     if ((y == 1).sum(axis=1) == 1).all() and ((y != 0).sum(axis=1) == 1).all():
         return "; one-hot classes become numbers with y.argmax(axis=1)"
-    return "; an image has one label, several labels per image are not supported"
+    return "; several labels per image are not supported"
 
 
-def _arrays(path: Path, where: str) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]:
-    with raw.opened(path) as file, raw.reading(path):
+def _load_arrays(path: Path, where: str) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]:
+    with source_files.open_file(path) as file, source_files.reading(path):
         if not file.peek(1):
             raise DataError(f"{where}: is empty")
         try:
@@ -106,18 +105,18 @@ def _arrays(path: Path, where: str) -> tuple[npt.NDArray[np.generic], npt.NDArra
                             f"{where}: has no array `{name}`; it needs `x` and `y`, its arrays "
                             f"are {listed(archive.files) or 'none'}{hint}"
                         )
-                return _array(archive, "x", where), _array(archive, "y", where)
+                return _load_array(archive, "x", where), _load_array(archive, "y", where)
         except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError):
             raise DataError(f"{where}: is damaged or not a .npz file") from None
         except RuntimeError:  # zipfile's, of an encrypted file
             raise DataError(f"{where}: is encrypted") from None
 
 
-def _array(archive: "np.lib.npyio.NpzFile", name: str, where: str) -> npt.NDArray[np.generic]:
+def _load_array(archive: "np.lib.npyio.NpzFile", name: str, where: str) -> npt.NDArray[np.generic]:
     try:
         array = archive[name]
     except MemoryError:
-        raise DataError(f"{where}: `{name}` is larger than the memory of this machine") from None
+        raise DataError(f"{where}: `{name}` is larger than this machine's memory") from None
     except ValueError as error:
         if "allow_pickle" in str(error):
             raise DataError(
@@ -130,8 +129,8 @@ def _array(archive: "np.lib.npyio.NpzFile", name: str, where: str) -> npt.NDArra
     return array
 
 
-def _channels_first(x: npt.NDArray[np.generic], where: str) -> npt.NDArray[np.generic]:
-    """[N, C, H, W]."""
+def _move_channels(x: npt.NDArray[np.generic], where: str) -> npt.NDArray[np.generic]:
+    """Return images as [N, C, H, W]."""
     if x.ndim not in (3, 4) or (x.ndim == 3 and min(x.shape[1:]) == 0):
         raise DataError(f"{where}: `x` must have shape {_SHAPES}, has {list(x.shape)}")
     if 0 in x.shape:
@@ -147,8 +146,8 @@ def _channels_first(x: npt.NDArray[np.generic], where: str) -> npt.NDArray[np.ge
     return images
 
 
-def _typed(x: npt.NDArray[np.generic], where: str) -> npt.NDArray[np.generic]:
-    """uint8 or float32."""
+def _cast(x: npt.NDArray[np.generic], where: str) -> npt.NDArray[np.generic]:
+    """Cast images to uint8 or float32."""
     if x.dtype.kind not in "buif":
         raise DataError(f"{where}: `x` must be uint8 or float, is {x.dtype}")
     if x.dtype.kind in "bui" and x.min() >= 0 and x.max() <= 255:
@@ -158,6 +157,6 @@ def _typed(x: npt.NDArray[np.generic], where: str) -> npt.NDArray[np.generic]:
     finite = np.isfinite(images).reshape(len(images), math.prod(images.shape[1:])).all(axis=1)
     if not finite.all():
         row = int(finite.argmin())
-        what = "NaN" if np.isnan(images[row]).any() else "an infinite or too large number"
-        raise DataError(f"{where}: the image x[{row}] holds {what}")
+        number = "NaN" if np.isnan(images[row]).any() else "an infinite or too large number"
+        raise DataError(f"{where}: the image x[{row}] holds {number}")
     return images

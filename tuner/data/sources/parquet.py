@@ -4,22 +4,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tuner.data import raw
+from tuner.data import source_files
 from tuner.data.sources.columns import column
 from tuner.errors import DataError
 from tuner.files import shown
 
 
 def rows(path: Path, text: str, label: str | None) -> Iterator[tuple[str, object, object]]:
-    """`row 7`, text and label of each row; DataError if the file is damaged or lacks a column.
+    """Yield position (`row 7`), text and label of each row; the label is None if `label` is.
 
-    Without `label`, that of each row is None.
+    DataError if the file is damaged or lacks a column.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
     where = shown(path)
-    with raw.opened(path) as file, raw.reading(path):
+    with source_files.open_file(path) as file, source_files.reading(path):
         if not file.peek(1):
             raise DataError(f"{where}: is empty")
         try:
@@ -28,11 +28,11 @@ def rows(path: Path, text: str, label: str | None) -> Iterator[tuple[str, object
             column(where, names, text, "text")
             if label is not None:
                 column(where, names, label, "label")
-            wanted = [text] if label is None else [text, label]
+            columns = [text] if label is None else [text, label]
             number = 0
-            for batch in source.iter_batches(columns=wanted):
-                found = [batch.column(batch.schema.get_field_index(name)) for name in wanted]
-                values = [_values(array, where, number) for array in found]
+            for batch in source.iter_batches(columns=columns):
+                arrays = [batch.column(batch.schema.get_field_index(name)) for name in columns]
+                values = [_values(array, where, number) for array in arrays]
                 for cells in zip(*values, strict=True):
                     number += 1
                     yield f"row {number}", cells[0], cells[1] if label is not None else None
@@ -43,7 +43,7 @@ def rows(path: Path, text: str, label: str | None) -> Iterator[tuple[str, object
 
 
 def _values(array: Any, where: str, before: int) -> list[object]:
-    """The values of a column; text that its writer did not declare as such is decoded.
+    """Return a column's values; text that its writer declared as bytes is decoded.
 
     `before` is the number of rows before the array's first.
     """

@@ -1,4 +1,4 @@
-"""CSV and TSV: the separator, the header and the rows."""
+"""CSV and TSV files: their separator, header and rows."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from tuner.study_file.data import DataSpec
 from tuner.study_file.messages import counted, quoted
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-_HEAD = 100_000  # characters in which a header is looked for
+_HEAD = 100_000  # characters in which the header must be
 
 
 class Layout(NamedTuple):
@@ -22,41 +22,44 @@ class Layout(NamedTuple):
     padded: bool  # blanks follow separators, also before quotes
 
 
-def layout(content: str, spec: DataSpec, usual: str, label: bool) -> Layout:
-    """The separator that the study file names, or the first with which the header has the columns.
+def detect_layout(content: str, spec: DataSpec, default: str, label: bool) -> Layout:
+    """Use the study file's separator, or the first with which the header has the columns.
 
-    That is `usual` where nothing else fits, so that messages speak of it.
+    If none fits, use `default`, so that messages refer to it.
     """
-    wanted = {spec.text, spec.label} if label else {spec.text}
-    named = "\t" if spec.separator == "tab" else spec.separator
-    candidates = [named] if named else list(dict.fromkeys([usual, *SEPARATORS]))
+    columns = {spec.text, spec.label} if label else {spec.text}
+    separator_of_study = "\t" if spec.separator == "tab" else spec.separator
+    candidates = (
+        [separator_of_study] if separator_of_study else list(dict.fromkeys([default, *SEPARATORS]))
+    )
     for separator in candidates:
         header = _header(content, separator)
-        if wanted <= set(header):
+        if columns <= set(header):
             return Layout(separator, padded=False)
-        if wanted <= set(map(_stripped, header)):
+        if columns <= set(map(_strip, header)):
             return Layout(separator, padded=any(cell[:1] == " " for cell in header[1:]))
     if len(_header(content, candidates[0])) > 1:
         return Layout(candidates[0], padded=False)
-    # so that a message names columns, not the whole line
+    # so that a message lists columns, not the whole line
     return Layout(max(candidates, key=lambda s: len(_header(content, s))), padded=False)
 
 
 def rows(content: str, where: str, spec: DataSpec, layout: Layout, label: bool) -> Iterator[Row]:
-    """The rows; DataError names the first that is wrong."""
+    """Yield the rows; DataError names the first wrong one."""
     lines = _lines(content, where, layout)
     _, header = next(lines, (0, []))
-    wanted = {spec.text, spec.label} if label else {spec.text}
-    names = header if wanted <= set(header) else list(map(_stripped, header))
+    columns = {spec.text, spec.label} if label else {spec.text}
+    names = header if columns <= set(header) else list(map(_strip, header))
     hint = "; if the first line is no header, add one"
     if len(names) == 1 and spec.text in names[0]:
-        hint = "; `separator` names the character between cells"
+        hint = "; set `separator` to the character between cells"
     at_text = column(where, names, spec.text, "text", hint)
     at_label = column(where, names, spec.label, "label", hint) if label else None
     for line, cells in lines:
         if len(cells) != len(header):
-            few = len(cells) < len(header)
-            hint = "" if few else f" (a text with a {_name(layout.separator)} must be in quotes)"
+            too_few = len(cells) < len(header)
+            name = _name(layout.separator)
+            hint = "" if too_few else f" (a text with a {name} must be in quotes)"
             raise DataError(
                 f"{where}, line {line}: has {counted(len(cells), 'cell')}, the header has "
                 f"{len(header)}{hint}"
@@ -64,7 +67,7 @@ def rows(content: str, where: str, spec: DataSpec, layout: Layout, label: bool) 
         yield Row(f"line {line}", cells[at_text], None if at_label is None else cells[at_label])
 
 
-def _stripped(cell: str) -> str:
+def _strip(cell: str) -> str:
     return cell.strip().strip("\ufeff").strip()
 
 
@@ -73,7 +76,7 @@ def _name(separator: str) -> str:
 
 
 def _header(content: str, separator: str) -> Sequence[str]:
-    """The cells of the first line that is not blank; none where it cannot be read."""
+    """Return the cells of the first line that is not blank; none if it cannot be read."""
     head = content[:_HEAD]
     reader = csv.reader(io.StringIO(head, newline=""), delimiter=separator)
     try:
@@ -87,8 +90,8 @@ def _is_row(cells: Sequence[str]) -> bool:
 
 
 def _lines(content: str, where: str, layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """Rows that are not blank, each with the number of its first line."""
-    # strict: otherwise a quote that is not closed takes the rest of the file without a word
+    """Yield rows that are not blank, each with the number of its first line."""
+    # strict: otherwise an unclosed quote silently swallows the rest of the file
     reader = csv.reader(
         io.StringIO(content, newline=""),
         delimiter=layout.separator,
@@ -115,7 +118,7 @@ def _reason(error: str) -> str:
         return "a quote is opened and never closed"
     if separator := re.fullmatch("'(.)' expected after '\"'", error):
         return (
-            f"a {_name(separator[1])} must follow the closing quote (a quote inside a text is "
-            "written twice)"
+            f"a {_name(separator[1])} must follow the closing quote (write a quote inside a text "
+            "twice)"
         )
     return error

@@ -44,6 +44,6 @@ def _described(spec: DataSpec, data: PreparedData) -> dict[str, Any]:
         return {**common, "mean": data.mean, "std": data.std, "range": range_}
     more = {"column": spec.text, "lowercase": spec.lowercase, "tokens": spec.tokens}
     if spec.source in PAIRS:
-        text, target = pairs.kinds(spec)
+        text, target = pairs.token_kinds(spec)
         more |= {"text_tokens": text, "target_tokens": target}
     return {**common, **more}

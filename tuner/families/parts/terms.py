@@ -101,7 +101,7 @@ def _count(data: PreparedData, by_word: bool, ngrams: tuple[int, int]) -> Prepar
         vectorizer = CountVectorizer(
             analyzer="word" if by_word else "char_wb",
             # the vectorizer has folded case already
-            tokenizer=partial(tokenizer.tokens, lowercase=False, kind=data.tokens)
+            tokenizer=partial(tokenizer.tokenize, lowercase=False, kind=data.tokens)
             if by_word
             else None,
             token_pattern=None,

@@ -303,7 +303,7 @@ class _Bag:
         if limit is not None and len(texts) > limit:
             rows = np.linspace(0, len(texts) - 1, limit).astype(int).tolist()
             texts, labels = [texts[row] for row in rows], labels[rows]
-        encoded = corpus.encode(texts, tokenizer.tokenizer(spec))
+        encoded = corpus.encode(texts, tokenizer.make_tokenizer(spec))
         self.words = encoded.words
         self.labels = labels
         starts = np.concatenate(([0], encoded.ends))

@@ -251,7 +251,7 @@ def predictions(
     unit = vectors.matrix / np.linalg.norm(vectors.matrix, axis=1, keepdims=True)
     predicted = []
     for line in (data.vocabulary if data.kind == "corpus" else data.texts(part))[:rows]:
-        words = tokenizer.tokenizer(spec)(line)
+        words = tokenizer.make_tokenizer(spec)(line)
         known = vectors.of(words)
         known = known[~np.isnan(known[:, 0])]  # of words with a vector
         nearest: dict[str, float] = {}

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tuner.data import raw
+from tuner.data import source_files
 from tuner.errors import BadInputError, DataError
 from tuner.files import shown
 from tuner.study_file.messages import quoted
@@ -103,7 +103,7 @@ def folder(name: str) -> Path:
     else:
         found = Path(name)
     where = shown(found)
-    with raw.reading(found):
+    with source_files.reading(found):
         names = {path.name for path in found.iterdir()}
     if "config.json" not in names:
         raise DataError(f"{where}: is no pretrained model; it has no config.json")
@@ -120,7 +120,7 @@ def folder(name: str) -> Path:
 
 def _is_of_timm(found: Path) -> bool:
     """Whether a folder holds a model of timm: transformers knows them by the same key."""
-    with raw.reading(found):
+    with source_files.reading(found):
         text = (found / "config.json").read_text(encoding="utf-8", errors="replace")
     try:
         config = json.loads(text)
@@ -162,12 +162,12 @@ def copied(found: Path, base: bytes) -> list[Path]:
 def _digest(paths: Iterable[Path]) -> bytes:
     total = hashlib.sha256()
     for path in paths:
-        total.update(path.name.encode() + b"\0" + raw.digest(path))
+        total.update(path.name.encode() + b"\0" + source_files.digest(path))
     return total.digest()
 
 
 def _with_suffixes(found: Path) -> list[Path]:
-    with raw.reading(found):
+    with source_files.reading(found):
         return sorted(p for p in found.iterdir() if p.suffix in SUFFIXES and p.is_file())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tuner.data.tokenizer import tokens
+from tuner.data.tokenizer import tokenize
 from tuner.families.bundle.predict.common import (
     Prediction,
     count_outputs,
@@ -54,7 +54,7 @@ def _weigh(
     low, high = terms["ngrams"]
     text = text.lower()
     if terms["analyzer"] == "word":
-        ngrams = _token_ngrams(tokens(text, lowercase=False, kind=kind), low, high)
+        ngrams = _token_ngrams(tokenize(text, lowercase=False, kind=kind), low, high)
     else:
         ngrams = _character_ngrams(text, low, high)
     counts = Counter(index[term] for term in ngrams if term in index)

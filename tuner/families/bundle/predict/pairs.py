@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tuner.data.pairs import END, joined, tokens
+from tuner.data.pairs import END, join_tokens, split_tokens
 from tuner.data.tokenizer import UNKNOWN
 from tuner.families.bundle.predict.common import (
     Prediction,
@@ -34,7 +34,7 @@ def run(folder: Path) -> None:
     @torch.inference_mode()
     def predict_texts(texts: Sequence[str]) -> Iterator[Prediction]:
         rows = [
-            [index.get(token, UNKNOWN) for token in tokens(text, content["text_tokens"])]
+            [index.get(token, UNKNOWN) for token in split_tokens(text, content["text_tokens"])]
             for text in texts
         ]
         rows = [ids[:longest_input] for ids in rows]
@@ -55,6 +55,6 @@ def run(folder: Path) -> None:
             decoded = greedy(model.step, state, end=END, max_length=longest_output)
         for ids in decoded.tolist():
             target = [data.target_vocabulary[token] for token in ids if token not in (0, END)]
-            yield {"prediction": joined(target, content["target_tokens"])}
+            yield {"prediction": join_tokens(target, content["target_tokens"])}
 
     serve(predict_texts, lines_of, content["column"], "texts: tables, or files with one per line")

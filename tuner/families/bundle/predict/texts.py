@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tuner.data.tokenizer import PADDING, UNKNOWN, tokens
+from tuner.data.tokenizer import PADDING, UNKNOWN, tokenize
 from tuner.families.bundle.predict.common import (
     Prediction,
     describe,
@@ -33,7 +33,7 @@ def run(build: Callable[[Any, Any], nn.Module], folder: Path) -> None:
 
     def predict_texts(texts: Sequence[str]) -> Iterator[Prediction]:
         rows = [
-            [index.get(token, UNKNOWN) for token in tokens(text, lowercase=lowercase, kind=kind)]
+            [index.get(token, UNKNOWN) for token in tokenize(text, lowercase=lowercase, kind=kind)]
             for text in texts
         ]
         width = min(max(1, *map(len, rows)), longest)

@@ -7,7 +7,7 @@ from typing import Any
 from gensim.models import KeyedVectors
 from gensim.models.fasttext import ft_ngram_hashes
 
-from tuner.data.tokenizer import tokens
+from tuner.data.tokenizer import tokenize
 from tuner.families.bundle.predict.common import Prediction, open_bundle, read_tensors, serve
 from tuner.families.bundle.predict.tables import lines_of
 from tuner.families.parts.word_vectors import NEAREST
@@ -32,7 +32,7 @@ def run(folder: Path) -> None:
 
     def predict_lines(lines: Sequence[str]) -> Iterator[Prediction]:
         for line in lines:
-            words = tokens(line, lowercase=content["lowercase"], kind=content["tokens"])
+            words = tokenize(line, lowercase=content["lowercase"], kind=content["tokens"])
             vectors = [vector for word in words if (vector := vector_of(word)) is not None]
             if not vectors:
                 yield {"words": words, "nearest": {}}

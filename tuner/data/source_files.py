@@ -1,4 +1,4 @@
-"""The users' files: opened with errors in words, and digested."""
+"""Users' files and packaged data sets: open and digest them, with errors as sentences."""
 
 import gzip
 import hashlib
@@ -16,7 +16,7 @@ from pathlib import Path
 from tuner.errors import DataError
 from tuner.files import shown
 
-RACY = 2.0  # seconds; a file younger than this may change again without changing its times
+RACY = 2.0  # seconds; a younger file may change again without changing its times
 
 # source → package, file in it, how to get the package
 _PACKAGED = {
@@ -33,16 +33,16 @@ _digests: dict[tuple[str, int, int, int, int, int], bytes] = {}
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """What goes wrong while `path` is read, as a DataError that names it."""
+    """Raise a DataError that names `path` for whatever goes wrong while it is read."""
     try:
         yield
     except FileNotFoundError:
         hint = ""
-        if re.match(r"[A-Za-z]:\\", path.name):  # all of it is one name here
+        if re.match(r"[A-Za-z]:\\", path.name):  # on Linux all of it is a single name
             hint = "; this looks like a Windows path, and under WSL C:\\data is /mnt/c/data"
         raise DataError(f"{shown(path)}: there is no such file or folder{hint}") from None
     except IsADirectoryError:
-        raise DataError(f"{shown(path)}: is a folder, a file is needed") from None
+        raise DataError(f"{shown(path)}: is a folder, but must be a file") from None
     except NotADirectoryError:
         raise DataError(f"{shown(path)}: leads through a file as if it were a folder") from None
     except OSError as error:
@@ -50,38 +50,38 @@ def reading(path: Path) -> Iterator[None]:
         raise DataError(f"{shown(path)}: cannot be read: {reason}") from None
 
 
-def opened(path: Path) -> io.BufferedReader:
-    """A file, open for reading; DataError if it is missing, forbidden or no regular file."""
+def open_file(path: Path) -> io.BufferedReader:
+    """Open a file for reading; DataError if it is missing, forbidden or no regular file."""
     with reading(path):
         try:
             mode = path.stat().st_mode
         except ValueError:  # a NUL in the name
             raise DataError(f"{shown(path)}: is not the name of a file") from None
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a pipe would wait for ever
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a pipe would wait forever
             raise DataError(f"{shown(path)}: is not a regular file")
         return path.open("rb")
 
 
-def contents(path: Path) -> bytes:
-    """All bytes of a file; DataError if it cannot be read."""
-    with opened(path) as file, reading(path):
+def read_bytes(path: Path) -> bytes:
+    """Read all bytes of a file; DataError if it cannot be read."""
+    with open_file(path) as file, reading(path):
         return file.read()
 
 
 def digest(path: Path) -> bytes:
-    """SHA-256 of a file's content; DataError if it cannot be read.
+    """Return the SHA-256 of a file's content; DataError if it cannot be read.
 
-    A warm executor asks again for every cohort: a file whose size, times and inode are the same as
-    when this process read it is not read again.
+    A warm executor needs it for every cohort, so a file is not read again while its size, times and
+    inode are the same as when this process read it.
     """
     with reading(path):
         try:
-            known = _digests.get(_identity(path, path.stat()))
+            cached = _digests.get(_identity(path, path.stat()))
         except ValueError:
-            known = None
-    if known is not None:
-        return known
-    with opened(path) as file, reading(path):
+            cached = None
+    if cached is not None:
+        return cached
+    with open_file(path) as file, reading(path):
         now = time.time()
         status = os.fstat(file.fileno())
         value = hashlib.file_digest(file, "sha256").digest()
@@ -96,13 +96,13 @@ def _identity(path: str | Path, status: os.stat_result) -> tuple[str, int, int, 
 
 
 def stamp(folder: Path) -> bytes | None:
-    """What changes when anything below a folder does; None while that cannot be told.
+    """Return what changes when anything below a folder does; None if that is uncertain.
 
-    That is while a file is so young that it may change again without changing its times, or where
-    something cannot be read.
+    It is uncertain while a file is so young that it may change again without changing its times,
+    and if something cannot be read.
     """
     now = time.time()
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     open_folders = [str(folder)]
     try:
         while open_folders:
@@ -112,24 +112,24 @@ def stamp(folder: Path) -> bytes | None:
                     status = entry.stat()
                     if now - max(status.st_mtime, status.st_ctime) <= RACY:
                         return None
-                    found.update(repr(_identity(entry.path, status)).encode())
+                    digest.update(repr(_identity(entry.path, status)).encode())
                     # a class may be a link to a folder, but links below it are not followed
                     below = open_folder != str(folder)
                     if stat.S_ISDIR(status.st_mode) and not (below and entry.is_symlink()):
                         open_folders.append(entry.path)
     except (OSError, ValueError):
         return None
-    return found.digest()
+    return digest.digest()
 
 
-def packaged(source: str) -> Path:
-    """The file of a data set that comes with a package; DataError if it is not installed.
+def locate_packaged(source: str) -> Path:
+    """Locate the file of a data set that a package ships; DataError if it is not installed.
 
-    The package is not imported: scikit-learn takes seconds, its file 50 ms.
+    The package is not imported: importing scikit-learn takes seconds, reading its file 50 ms.
     """
     package, name, requirement = _PACKAGED[source]
-    found = find_spec(package)
-    folders = found.submodule_search_locations if found is not None else None
+    spec = find_spec(package)
+    folders = spec.submodule_search_locations if spec is not None else None
     if not folders:
         raise DataError(
             f"`source: {source}` comes with the package {package}, which is not installed; "
@@ -144,10 +144,10 @@ def packaged(source: str) -> Path:
     return path
 
 
-def unpacked(source: str) -> bytes:
-    """The content of a packaged data set, decompressed; DataError if it is damaged."""
-    path = packaged(source)
-    content = contents(path)
+def read_packaged(source: str) -> bytes:
+    """Read a packaged data set, decompressed; DataError if it is damaged."""
+    path = locate_packaged(source)
+    content = read_bytes(path)
     if path.suffix != ".gz":
         return content
     try:
