@@ -39,7 +39,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from benchmarks import fill
-from tuner.dashboard import entrance
+from tuner.dashboard import local_secret
 from tuner.dashboard.security.access import COOKIE
 from tuner.database import claims, embedded, hints, results, schema, spaces
 from tuner.database.engine import Database
@@ -134,9 +134,9 @@ class Bench:
             process.terminate()
             process.wait()
 
-    def secret(self) -> entrance.Secret:
+    def secret(self) -> local_secret.Secret:
         """What lets browsers and programs into ours."""
-        return entrance.load(self.folder / "dashboard")
+        return local_secret.load(self.folder / "dashboard")
 
     def page(self, contestant: str, size: int) -> str:
         """The path of the page with the history."""

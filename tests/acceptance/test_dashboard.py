@@ -126,8 +126,8 @@ def test_the_launch_form_says_what_is_wrong_where(page: Page) -> None:
     problems = page.locator("#verdict .problems")
     expect(problems).to_contain_text("the study file:5: search.dropout")
     row = page.locator(".row", has_text="dropout")
-    row.get_by_label("Highest dropout").fill("3")
-    row.get_by_label("Highest dropout").blur()
+    row.get_by_label("Maximum of dropout").fill("3")
+    row.get_by_label("Maximum of dropout").blur()
     expect(text).to_have_value(re.compile("high: 3"))
     row.get_by_role("combobox").select_option("default")
     expect(text).not_to_have_value(re.compile("dropout"))
@@ -153,15 +153,15 @@ def test_a_study_is_steered(page: Page, served: Served, tmp_path: Path) -> None:
         page.get_by_role("button", name=button).click()
 
     more("Change budget and limits…")
-    page.get_by_label("Trials in all").fill("9")
+    page.get_by_label("Total trials").fill("9")
     page.get_by_role("button", name="Change", exact=True).click()
     expect(page.locator("#toasts")).to_contain_text("budget.trials: 6 → 9")
     expect(page.locator("#header")).to_contain_text("of 9")
     more("Enqueue a configuration…")
-    page.get_by_label("Parameters, a line each").fill("learning_rate: 3")
+    page.get_by_label("Parameters, one per line").fill("learning_rate: 3")
     page.get_by_role("button", name="Enqueue", exact=True).click()
     expect(page.locator("#toasts")).to_contain_text("learning_rate")
-    page.get_by_label("Parameters, a line each").fill("learning_rate: 0.01")
+    page.get_by_label("Parameters, one per line").fill("learning_rate: 0.01")
     page.get_by_role("button", name="Enqueue", exact=True).click()
     expect(page.locator("#toasts")).to_contain_text("queued as trial")
 
@@ -208,7 +208,7 @@ def test_several_studies_are_searched_selected_and_deleted(
     page.get_by_role("button", name="Delete…").click()
     page.locator("#delete-many input[name=typed]").fill("delete 2")
     page.get_by_role("button", name="Delete", exact=True).click()
-    expect(page.locator("#studies")).to_contain_text("No study fits")
+    expect(page.locator("#studies")).to_contain_text("No studies match")
     with served.database.statement() as connection:
         assert {"many-1", "many-2"}.isdisjoint(studies.names(connection))
 

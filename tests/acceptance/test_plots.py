@@ -164,7 +164,7 @@ def test_a_brush_filters_the_other_figures_and_the_table(page: Page, served: Ser
     expect(few).not_to_have_count(whole)
     page.reload()  # the address has it
     expect(count).to_have_text(f"{chosen} trials")
-    page.get_by_role("button", name="Show all").click()
+    page.get_by_role("button", name="Clear filters").click()
     expect(count).to_have_text(f"{every} trials")
     expect(page.locator(".chip")).to_have_count(0)
 
@@ -247,7 +247,7 @@ def test_a_page_left_open_does_not_grow_and_misses_nothing_of_a_restart(
     port = int(server.address.rsplit(":", 1)[1])
     with opened(browser, server.address, quiet=True) as page:
         with running(server):
-            page.goto(server.entrance)
+            page.goto(server.login_url)
             page.goto(f"/studies/{served.study}/overview")
             for name in ("curves", "importance", "burndown", "history"):
                 figure(page, name)
@@ -255,9 +255,9 @@ def test_a_page_left_open_does_not_grow_and_misses_nothing_of_a_restart(
             stream = server.board.stream
             before = None
             for sent in range(AT_ONCE, EVENTS + AT_ONCE + 1, AT_ONCE):
-                with server.board.watched.looking(served.study) as (_, seen):
+                with server.board.live_studies.locked(served.study) as (_, live_study):
                     for i in range(AT_ONCE):
-                        stream.tell_trials(served.study, seen, [(sent + i) % SIZE])
+                        stream.send_trials(served.study, live_study, [(sent + i) % SIZE])
                 page.wait_for_function("(sent) => window.told >= sent", arg=sent)
                 before = before or in_use(page)
             assert before is not None

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from tests.support.commands import tuner_here
 from tuner.commands import reading
 from tuner.dashboard.app import create_app
-from tuner.dashboard.context import Board
+from tuner.dashboard.board import Board
 from tuner.database.engine import Database
 from tuner.errors import BadInputError
 from tuner.settings import Settings

@@ -17,7 +17,7 @@ from tests.support.commands import tuner_here
 from tests.support.optuna_studies import make, opened, sqlite_url, trial
 from tuner.commands import reading
 from tuner.dashboard.app import create_app
-from tuner.dashboard.context import Board
+from tuner.dashboard.board import Board
 from tuner.dashboard.pages.study.page import TABS
 from tuner.database.engine import Database
 from tuner.figures.registry import FIGURES

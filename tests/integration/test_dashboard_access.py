@@ -26,9 +26,9 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from tests.support.waiting import STUCK
 from tuner import accounts
 from tuner.accounts import Role
-from tuner.dashboard import entrance
+from tuner.dashboard import local_secret
 from tuner.dashboard.app import create_app
-from tuner.dashboard.context import Access, Board
+from tuner.dashboard.board import Access, Board
 from tuner.dashboard.plots import stream
 from tuner.dashboard.security import limits
 from tuner.dashboard.security.access import COOKIE as NAME
@@ -194,7 +194,7 @@ def test_a_fault_of_ours_has_the_headers_that_protect_it(
     for path in ("/studies", "/api/v1/studies", "/metrics"):
         answer = served.client("viewer").get(path)
         assert answer.status_code == 500
-        assert "something went wrong here" in answer.text
+        assert "internal error" in answer.text
         assert "ada" not in answer.text
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert answer.headers["x-content-type-options"] == "nosniff"
@@ -325,15 +325,15 @@ def test_large_bodies_are_refused(served: Served) -> None:
 @pytest.fixture
 def local(database: Database, tmp_path: Path) -> Iterator[Served]:
     """An application without accounts, that its owner's secret opens."""
-    secret = entrance.load(tmp_path / "home")
+    secret = local_secret.load(tmp_path / "home")
     board = Board(database, Settings(home=tmp_path / "home"), Access(secret=secret))
     with database.transaction() as connection:
         studies.create(connection, "s", ["minimize"])
     yield Served(create_app(board), database, {})
 
 
-def secret_of(served: Served) -> entrance.Secret:
-    found: entrance.Secret = served.app.state.board.access.secret
+def secret_of(served: Served) -> local_secret.Secret:
+    found: local_secret.Secret = served.app.state.board.access.secret
     return found
 
 
@@ -498,7 +498,7 @@ def test_an_origin_of_another_scheme_or_none_at_all_is_refused(served: Served, o
 def test_a_stream_ends_with_the_session_that_opened_it(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "ASK", 0.01)
+    monkeypatch.setattr(stream, "CHECK", 0.01)
 
     async def watch() -> list[str]:
         events = []
@@ -524,10 +524,10 @@ def test_a_stream_ends_with_the_session_that_opened_it(
 
 def test_only_its_owner_can_read_the_secret(tmp_path: Path) -> None:
     file = tmp_path / "dashboard" / "secret"
-    first = entrance.load(tmp_path)
+    first = local_secret.load(tmp_path)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
-    assert entrance.load(tmp_path).cookie == first.cookie
+    assert local_secret.load(tmp_path).cookie == first.cookie
     assert first.in_address("").rpartition("=")[2] not in repr(first)
     for spoil in (
         lambda: file.chmod(0o644),
@@ -535,7 +535,7 @@ def test_only_its_owner_can_read_the_secret(tmp_path: Path) -> None:
         lambda: (file.unlink(), file.symlink_to(tmp_path / "elsewhere")),
     ):
         spoil()
-        again = entrance.load(tmp_path)
+        again = local_secret.load(tmp_path)
         assert again.cookie != first.cookie, "what others could read or set is replaced"
         assert stat.S_IMODE(file.lstat().st_mode) == 0o600
         first = again
@@ -543,63 +543,65 @@ def test_only_its_owner_can_read_the_secret(tmp_path: Path) -> None:
 
 def test_a_dashboard_is_found_by_its_home_for_as_long_as_it_serves(tmp_path: Path) -> None:
     address = "http://127.0.0.1:8470"
-    assert not entrance.running(tmp_path, address)
-    with entrance.announced(tmp_path, address):
-        assert entrance.running(tmp_path, address)
-        assert not entrance.running(tmp_path, "http://127.0.0.1:8471")
-        assert not entrance.running(tmp_path / "other", address)
-    assert not entrance.running(tmp_path, address)
+    assert not local_secret.is_running(tmp_path, address)
+    with local_secret.announce(tmp_path, address):
+        assert local_secret.is_running(tmp_path, address)
+        assert not local_secret.is_running(tmp_path, "http://127.0.0.1:8471")
+        assert not local_secret.is_running(tmp_path / "other", address)
+    assert not local_secret.is_running(tmp_path, address)
     record = tmp_path / "dashboard" / "127.0.0.1_8470"
     record.write_text(address)  # of one that was killed
-    assert not entrance.running(tmp_path, address)
+    assert not local_secret.is_running(tmp_path, address)
 
 
 def test_two_dashboards_may_have_a_port_of_two_addresses(tmp_path: Path) -> None:
     both = "http://127.0.0.1:8470", "https://[::1]:8470"
-    with entrance.announced(tmp_path, both[0]), entrance.announced(tmp_path, both[1]):
-        assert all(entrance.running(tmp_path, address) for address in both)
+    with local_secret.announce(tmp_path, both[0]), local_secret.announce(tmp_path, both[1]):
+        assert all(local_secret.is_running(tmp_path, address) for address in both)
 
 
 def test_what_somebody_else_has_put_there_is_neither_believed_nor_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = "http://127.0.0.1:8470"
-    secret = entrance.load(tmp_path)
+    secret = local_secret.load(tmp_path)
     record = tmp_path / "dashboard" / "127.0.0.1_8470"
     record.write_text(address)
     with record.open() as theirs:
         fcntl.flock(theirs, fcntl.LOCK_EX)
         record.chmod(0o600)
-        assert entrance.running(tmp_path, address)
+        assert local_secret.is_running(tmp_path, address)
         record.chmod(0o666)
-        assert not entrance.running(tmp_path, address), "the secret would be sent to its writer"
-        with entrance.announced(tmp_path, address):
-            assert entrance.running(tmp_path, address)
+        assert not local_secret.is_running(tmp_path, address), (
+            "the secret would be sent to its writer"
+        )
+        with local_secret.announce(tmp_path, address):
+            assert local_secret.is_running(tmp_path, address)
     for name in ("secret", record.name):
         (tmp_path / "dashboard" / name).unlink(missing_ok=True)
         os.mkfifo(tmp_path / "dashboard" / name, 0o600)
-    assert not entrance.running(tmp_path, address)
-    assert entrance.load(tmp_path).cookie != secret.cookie
-    with entrance.announced(tmp_path, address):
-        assert entrance.running(tmp_path, address)
+    assert not local_secret.is_running(tmp_path, address)
+    assert local_secret.load(tmp_path).cookie != secret.cookie
+    with local_secret.announce(tmp_path, address):
+        assert local_secret.is_running(tmp_path, address)
 
 
 def test_a_browser_gets_the_secret_from_a_private_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = "http://127.0.0.1:8470"
-    secret = entrance.load(tmp_path)
-    url = entrance.page_for_browser(tmp_path, secret, address)
+    secret = local_secret.load(tmp_path)
+    url = local_secret.page_for_browser(tmp_path, secret, address)
     page = Path(urlsplit(url).path)
     assert urlsplit(url).scheme == "file"
     assert page.parent == tmp_path / "dashboard"
     assert secret.in_address("").rpartition("=")[2] not in url
     assert secret.in_address(address) in page.read_text()
     assert stat.S_IMODE(page.stat().st_mode) == 0o600
-    assert entrance.page_for_browser(tmp_path, secret, address) == url, "once more"
+    assert local_secret.page_for_browser(tmp_path, secret, address) == url, "once more"
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
-    with pytest.raises(KeyboardInterrupt), entrance.announced(tmp_path, address):
+    with pytest.raises(KeyboardInterrupt), local_secret.announce(tmp_path, address):
         place = Place(port=8470)
         serve(Settings(home=tmp_path), place, browser=True, on_start=lambda *_: None)
         raise KeyboardInterrupt

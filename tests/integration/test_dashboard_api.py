@@ -19,7 +19,7 @@ import tuner
 from tests.support.bench import Bench
 from tuner.commands import exporting
 from tuner.dashboard.app import create_app
-from tuner.dashboard.context import Board
+from tuner.dashboard.board import Board
 from tuner.database import leases, results, studies
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, StudyClosedError
@@ -75,6 +75,40 @@ def test_whatever_the_description_allows_is_answered(
         answered()
 
 
+def undescribed(document: dict[str, Any]) -> list[str]:
+    """What has no description: operations, parameters, request bodies' fields, models, fields."""
+    operations = [
+        (f"{method} {path}", operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+    models = document["components"]["schemas"].items()
+    described = [
+        *operations,
+        *((f"{at}: {p['name']}", p) for at, op in operations for p in op.get("parameters", ())),
+        *((f"{at}: {s}", r) for at, op in operations for s, r in op["responses"].items()),
+        *models,
+        *(
+            (f"{name}.{f}", field)
+            for name, m in models
+            for f, field in m.get("properties", {}).items()
+        ),
+    ]
+    return [name for name, part in described if not part.get("description")]
+
+
+def test_everything_in_the_description_is_described(client: TestClient) -> None:
+    document = client.get("/api/v1/openapi.json").json()
+    assert undescribed(document) == []
+    schemas = document["components"]["schemas"]
+    assert schemas["StudyRecord"]["properties"]["training_seconds"]["type"] == "number"
+    errors = document["paths"]["/api/v1/studies/{study_id}"]["get"]["responses"]
+    assert errors["404"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorMessage")
+    del schemas["ErrorMessage"]["properties"]["error"]["description"]
+    del document["paths"]["/api/v1/workers"]["get"]["description"]
+    assert undescribed(document) == ["get /api/v1/workers", "ErrorMessage.error"]
+
+
 def test_a_study_is_launched_steered_and_deleted(client: TestClient) -> None:
     told = client.post("/api/v1/studies/check", json={"yaml": STUDY}).json()
     assert told["problems"] == []
@@ -127,7 +161,7 @@ def test_a_study_is_launched_steered_and_deleted(client: TestClient) -> None:
 def said(answer: Any) -> str:
     """What a page that is open is told."""
     assert answer.status_code == 204, answer.text
-    return unquote(json.loads(answer.headers["hx-trigger"])["tuner:done"]["said"])
+    return unquote(json.loads(answer.headers["hx-trigger"])["tuner:done"]["message"])
 
 
 def test_an_empty_field_of_the_form_takes_a_limit_away(client: TestClient) -> None:
@@ -136,7 +170,7 @@ def test_an_empty_field_of_the_form_takes_a_limit_away(client: TestClient) -> No
     for form, what in (
         ({"hours": "2", "max_concurrent": "3"}, "budget.hours: null → 2.0"),
         ({"hours": ""}, "budget.hours: 2.0 → null"),
-        ({}, "nothing has changed: these are its values already"),
+        ({}, "nothing changed: these are already its values"),
         ({"max_concurrent": " "}, "resources.max_concurrent: 3 → null"),
     ):
         assert what in said(client.post(change, data=form, headers=hx)), form
@@ -164,7 +198,7 @@ def test_a_study_of_optuna_is_steered_from_its_page(client: TestClient, database
         "Delete…",
     ]
     assert said(client.post(f"{here}/pause", headers=hx)) == (
-        "paused made: none of its trials starts, and one that runs goes on to its end"
+        "paused made: no new trials start, and running ones continue to their end"
     )
     assert controls()[:2] == ["Resume", "Stop"]
     with pytest.raises(StudyClosedError, match=r"the study `made` is paused"):
@@ -175,11 +209,11 @@ def test_a_study_of_optuna_is_steered_from_its_page(client: TestClient, database
     for wanted, what in (("5", "3 → 5"), ("", "5 → not set"), ("1", "not set → 1")):
         answer = client.post(f"{here}/change", data={"trials": wanted}, headers=hx)
         assert said(answer) == f"budget.trials: {what}"
-    assert "nothing has changed" in said(client.post(f"{here}/change", data={}, headers=hx))
+    assert "nothing changed" in said(client.post(f"{here}/change", data={}, headers=hx))
     page = client.get(f"{here}/overview").text
     dialog = page[page.index('<dialog id="change"') : page.index('<dialog id="enqueue"')]
     assert re.findall(r'<input name="(\w+)".*?value="(.*?)"', dialog) == [("trials", "1")]
-    assert "Optuna runs it" in client.get(f"{here}/trials/{asked.number}").text
+    assert "Run by Optuna" in client.get(f"{here}/trials/{asked.number}").text
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_an_answer_that_nobody_takes_is_dropped(database: Database, tmp_path: Pa
         with urllib.request.urlopen(f"{server.address}/login") as page:
             folder = re.search(r"/static/[^/\"]+/", page.read().decode())
         assert folder is not None
-        server._listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        server._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         request = f"GET {folder[0]}vendor/plotly.min.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
         client = connected(server, request.encode())
         poll = select.poll()
@@ -170,8 +170,8 @@ def test_an_address_takes_no_others_place(database: Database, tmp_path: Path) ->
 def test_a_live_stream_stays(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "ASK", 0.05)
-    monkeypatch.setattr(stream, "ALIVE", 0.0)
+    monkeypatch.setattr(stream, "CHECK", 0.05)
+    monkeypatch.setattr(stream, "KEEP_ALIVE", 0.0)
     limits = Limits(head=SOON, body=SOON, unread=SOON, idle=1, total=40, each=30)
     with serving(database, tmp_path, limits) as server:
         header = server.board.access.secret.header["Authorization"]

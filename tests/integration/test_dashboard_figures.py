@@ -19,7 +19,7 @@ from benchmarks import fill
 from tests.support.figures import finished_trial
 from tests.support.waiting import STUCK, eventually
 from tuner.dashboard.app import create_app
-from tuner.dashboard.context import Board
+from tuner.dashboard.board import Board
 from tuner.dashboard.plots import selection
 from tuner.dashboard.plots.selection import Filter, Where
 from tuner.database.engine import Database
@@ -79,8 +79,8 @@ def test_a_filter_is_exact_and_the_same_for_figure_table_and_csv(
         "state": ["complete", "pruned"],
         "where": ['["value", [0.9, null]]', '["params.optimizer", "adam", "sgd"]'],
     }
-    with board.watched.looking(study) as (_, seen):
-        live = seen.live
+    with board.live_studies.locked(study) as (_, live_study):
+        live = live_study.trials
         optimizer = live.params["optimizer"]
         codes = [i for i, c in enumerate(optimizer.choices) if c in ("adam", "sgd")]
         expected = np.flatnonzero(
@@ -119,24 +119,24 @@ def test_the_table_is_sorted_with_what_is_missing_last(client: TestClient, study
 
 
 def test_what_matters_survives_thinning(board: Board, study: int) -> None:
-    with board.watched.looking(study) as (_, seen):
-        live = seen.live
-        every = selection.mask(live, Filter())
-        picked = set(selection.pick(live, every, 60))
+    with board.live_studies.locked(study) as (_, live_study):
+        live = live_study.trials
+        every = selection.apply(live, Filter())
+        picked = set(selection.thin_out(live, every, 60))
         complete = np.flatnonzero(live.complete)
         reached = live.values[complete, 0]
         records = set(complete[selection.records(reached, maximize=True)].tolist())
         assert len(picked) <= 60
         assert records | {int(complete[reached.argmin()])} <= picked
-        best = selection.ranked(live, live.complete)[:25].tolist()
-        top = selection.mask(live, Filter(top=25))
+        best = selection.rank(live, live.complete)[:25].tolist()
+        top = selection.apply(live, Filter(top=25))
         assert sorted(best) == np.flatnonzero(top).tolist()
-        none = selection.mask(live, Filter(where=(Where("number", ((math.inf, math.inf),)),)))
+        none = selection.apply(live, Filter(where=(Where("number", ((math.inf, math.inf),)),)))
         assert not none.any()
 
 
 def test_a_commit_is_told_to_open_pages(board: Board, database: Database, study: int) -> None:
-    with board.watched.looking(study):
+    with board.live_studies.locked(study):
         pass
     events: list[str] = []
     ready = threading.Event()
@@ -158,8 +158,8 @@ def test_a_commit_is_told_to_open_pages(board: Board, database: Database, study:
         told = [json.loads(e.split("data: ")[1]) for e in events if e.startswith("event: trials")]
         last = told[-1]
         assert last["trials"][-1] == [claimed, "complete", 0.75]
-        with board.watched.looking(study) as (_, seen):
-            assert last["counts"] == {s.value: n for s, n in seen.live.counts.items()}
+        with board.live_studies.locked(study) as (_, live_study):
+            assert last["counts"] == {s.value: n for s, n in live_study.trials.counts.items()}
         assert last["version"] != hello["versions"][str(study)]
         assert max(len(e) for e in events) < 1_000
     finally:
@@ -171,7 +171,7 @@ def test_a_commit_is_told_to_open_pages(board: Board, database: Database, study:
 def test_a_parameter_without_effect_explains_no_more_than_luck(
     database: Database, board: Board, study: int
 ) -> None:
-    with board.watched.looking(study) as (record, _):
+    with board.live_studies.locked(study) as (record, _):
         pass
     effects = importances(database, record)
     assert effects is not None

@@ -14,9 +14,9 @@ from sqlalchemy import text
 from tuner import accounts
 from tuner.accounts import Role
 from tuner.dashboard.app import create_app, remove_old
-from tuner.dashboard.context import Access, Board
-from tuner.dashboard.security import audited
-from tuner.dashboard.uploads import KEPT_DAYS
+from tuner.dashboard.board import Access, Board
+from tuner.dashboard.launch.uploads import KEPT_DAYS
+from tuner.dashboard.security.audit import BURST, PERIOD, RefusalSampler
 from tuner.database import audit, studies
 from tuner.database.engine import Database
 from tuner.settings import Settings
@@ -50,7 +50,7 @@ def test_of_what_is_refused_to_strangers_a_sample_is_written(
     for number in range(25):  # an address has 30 failed logins a minute
         client.post("/login", data={"name": f"eve{number}", "password": "x"})
         client.post(f"/studies/{number}/pause")
-    assert len(entries(board)) == audited.BURST
+    assert len(entries(board)) == BURST
     login = client.post("/login", data={"name": "ada", "password": PASSWORD})
     assert login.status_code == 303
     assert client.post("/studies/1/pause").status_code == 404
@@ -60,14 +60,14 @@ def test_of_what_is_refused_to_strangers_a_sample_is_written(
 
 def test_left_out_entries_are_counted() -> None:
     now = 0.0
-    sample = audited.Sample(lambda: now)
-    assert [sample.take() for _ in range(audited.BURST)] == [0] * audited.BURST
+    sample = RefusalSampler(lambda: now)
+    assert [sample.take() for _ in range(BURST)] == [0] * BURST
     assert [sample.take() for _ in range(500)] == [None] * 500
-    now += audited.EVERY
+    now += PERIOD
     assert sample.take() == 500
     assert sample.take() is None
-    now += 1_000 * audited.EVERY
-    assert [sample.take() for _ in range(audited.BURST)] == [1, *[0] * (audited.BURST - 1)]
+    now += 1_000 * PERIOD
+    assert [sample.take() for _ in range(BURST)] == [1, *[0] * (BURST - 1)]
     assert sample.take() is None
 
 
@@ -97,7 +97,7 @@ def test_uploads_have_a_limit_in_all(board: Board, client: TestClient) -> None:
     assert upload(b"a" * 600)[0] == 200  # the same once more takes no room
     status, page = upload(b"b" * 600)
     assert status == 422
-    assert "uploads take 1e-06 GB already" in page
+    assert "uploads already fill their limit of 1e-06 GB" in page
     assert "TUNER_UPLOADS_GB" in page
     assert sum(file.is_file() for file in board.settings.uploads.rglob("*")) == 1
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.support.waiting import PATIENCE
-from tuner.dashboard.entrance import QUERY
+from tuner.dashboard.local_secret import QUERY
 from tuner.dashboard.server import Place, Server
 from tuner.database.engine import Database
 from tuner.settings import Settings
@@ -23,7 +23,7 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromi
 def serving(database: Database, home: Path, **place: object) -> Iterator[str]:
     """A dashboard on the loopback; yields the address that lets in."""
     with running(Server(database, Settings(home=home), Place(**place))) as server:  # type: ignore[arg-type]
-        yield server.entrance
+        yield server.login_url
 
 
 @contextmanager

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from plotly.offline import get_plotlyjs_version
 
 from tests.support import synthetic
-from tuner.dashboard import assets
-from tuner.dashboard.plots import compact, rows, selection
+from tuner.dashboard.plots import encoding, selection, trial_table
 from tuner.dashboard.plots.selection import Where
+from tuner.dashboard.rendering import assets
 from tuner.database.readers.live import LiveTrials
 from tuner.errors import BadInputError
 from tuner.figures import theme
@@ -61,31 +61,31 @@ def decoded(packed: dict[str, str]) -> list[float]:
     ],
 )
 def test_numbers_are_packed_as_small_as_they_can_be(given: list[float], dtype: str) -> None:
-    packed = json.loads(compact.encode({"x": given}))["x"]
+    packed = json.loads(encoding.encode({"x": given}))["x"]
     assert packed["dtype"] == dtype
     assert decoded(packed) == pytest.approx(given)
 
 
 def test_gaps_stay_gaps() -> None:
-    packed = json.loads(compact.encode([1.5, None, math.nan] * 20))
+    packed = json.loads(encoding.encode([1.5, None, math.nan] * 20))
     assert decoded(packed)[0] == 1.5
     assert math.isnan(decoded(packed)[1])
-    assert json.loads(compact.encode([1.5, None, math.inf])) == [1.5, None, None]
-    assert json.loads(compact.encode(["a", None] * 20)) == ["a", None] * 20
-    assert json.loads(compact.encode([10**400] * 40)) == [10**400] * 40
+    assert json.loads(encoding.encode([1.5, None, math.inf])) == [1.5, None, None]
+    assert json.loads(encoding.encode(["a", None] * 20)) == ["a", None] * 20
+    assert json.loads(encoding.encode([10**400] * 40)) == [10**400] * 40
 
 
 def test_a_grid_is_packed_as_a_whole() -> None:
-    packed = json.loads(compact.encode({"z": [[1.5, math.nan, 2.5]] * 40}))["z"]
+    packed = json.loads(encoding.encode({"z": [[1.5, math.nan, 2.5]] * 40}))["z"]
     assert packed["shape"] == "40,3"
     assert len(decoded(packed)) == 120
     rows = [[i, "a", 0.5] for i in range(40)]
-    assert json.loads(compact.encode(rows)) == rows
+    assert json.loads(encoding.encode(rows)) == rows
 
 
 def written(*trials: Trial) -> list[list[str]]:
     names = list(dict.fromkeys(n for t in trials for n in t.params))
-    return list(csv.reader(io.StringIO(rows.csv_rows(synthetic.study(), trials, names))))
+    return list(csv.reader(io.StringIO(trial_table.csv_rows(synthetic.study(), trials, names))))
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_no_cell_is_a_formula(text: str) -> None:
     trial = Trial(0, TrialState.COMPLETE, {"p": text, "n": -1.5}, values=(0.5,), worker=text)
     ((*cells,),) = written(trial)
     assert cells[3] in (text, f"'{text}")
-    assert not cells[3].lstrip(" ").startswith(rows._FORMULA)
-    assert not cells[-2].lstrip(" ").startswith(rows._FORMULA)
+    assert not cells[3].lstrip(" ").startswith(trial_table._FORMULA)
+    assert not cells[-2].lstrip(" ").startswith(trial_table._FORMULA)
     assert cells[4] == "-1.5"  # a number stays one
 
 
@@ -117,6 +117,6 @@ def test_the_bundle_is_of_the_version_that_makes_the_figures() -> None:
 
 def test_an_empty_study_has_no_rows() -> None:
     live = LiveTrials(1, ["maximize"])
-    chosen = selection.mask(live, selection.Filter(top=5))
-    assert rows.ordered(live, chosen, "value", descending=True).tolist() == []
-    assert selection.pick(live, chosen, 10) == []
+    chosen = selection.apply(live, selection.Filter(top=5))
+    assert trial_table.sort(live, chosen, "value", descending=True).tolist() == []
+    assert selection.thin_out(live, chosen, 10) == []

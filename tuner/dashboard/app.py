@@ -1,4 +1,4 @@
-"""The application: routers, guards, and what becomes of errors."""
+"""The application: routers, guards and the handling of errors."""
 
 import asyncio
 import json
@@ -13,12 +13,15 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tuner import __version__
-from tuner.dashboard import api, assets, health, uploads, views
-from tuner.dashboard.context import Board
+from tuner.dashboard import api, health
+from tuner.dashboard.api.models import COMMON_ERRORS
+from tuner.dashboard.board import Board
+from tuner.dashboard.launch import uploads
 from tuner.dashboard.pages import activity, compare, fleet, launch, login, studies
-from tuner.dashboard.pages.study import exporting, notes, page, steer, trial
+from tuner.dashboard.pages.study import controls, exporting, notes, page, trial
+from tuner.dashboard.rendering import assets, templates
 from tuner.dashboard.security.access import viewer
-from tuner.dashboard.security.audited import KEPT_DAYS, Audited
+from tuner.dashboard.security.audit import RETENTION_DAYS, AuditMiddleware
 from tuner.dashboard.security.guards import HEADERS, Guards
 from tuner.dashboard.security.limits import LoginAttempts
 from tuner.database import audit
@@ -35,7 +38,7 @@ from tuner.errors import (
     visible,
 )
 
-TIDY = 86_400.0  # seconds between two looks at what is too old
+CLEAN_UP_PERIOD = 86_400.0  # seconds
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +58,7 @@ _STATUS: tuple[tuple[type[TunerError], int], ...] = (
 
 
 class AsciiResponse(JSONResponse):
-    """JSON with escapes for all but ASCII: users' attributes may hold lone surrogates."""
+    """JSON that escapes all but ASCII: users' attributes may contain lone surrogates."""
 
     def render(self, content: Any) -> bytes:
         """The body."""
@@ -65,19 +68,20 @@ class AsciiResponse(JSONResponse):
 def create_app(
     board: Board, *, hosts: Collection[str] = LOOPBACK, is_proxied: bool = False
 ) -> FastAPI:
-    """The dashboard over an open database; `hosts` are the names it may be asked under.
+    """The dashboard over an open database.
 
-    `is_proxied`: all requests come through a proxy that says who has sent them.
+    `hosts`: the host names it answers to. `is_proxied`: all requests come through a proxy that
+    passes on the client's address.
     """
     app = FastAPI(
         title="tuner",
         version=__version__,
         summary="Launch studies, watch and steer them, export the best.",
-        docs_url=None,  # it would load its scripts from elsewhere
+        docs_url=None,  # it would load scripts from another site
         redoc_url=None,
         default_response_class=AsciiResponse,
         lifespan=_lifespan,
-        openapi_url=None,  # served by a route of ours, which asks who wants it
+        openapi_url=None,  # served by api/schema.py, which requires a login
     )
     app.state.board = board
     app.state.figures = api.figures.Cache()
@@ -92,7 +96,7 @@ def create_app(
         exporting.router,
         fleet.router,
         launch.router,
-        steer.router,
+        controls.router,
         notes.router,
         trial.router,
         page.router,
@@ -106,76 +110,77 @@ def create_app(
         api.fleet.router,
         api.figures.router,
     ):
-        app.include_router(resource, prefix=API, dependencies=[viewer])
+        app.include_router(resource, prefix=API, dependencies=[viewer], responses=COMMON_ERRORS)
     app.add_exception_handler(TunerError, _explain)
     app.add_exception_handler(HTTPException, _explain)
     app.add_exception_handler(RequestValidationError, _explain)
-    app.add_exception_handler(Exception, _apologize)
-    app.add_middleware(Audited, board=board)
+    app.add_exception_handler(Exception, _explain_bug)
+    app.add_middleware(AuditMiddleware, board=board)
     app.add_middleware(Guards, hosts=hosts, tls=board.access.tls, is_proxied=is_proxied)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Listen to what changes for as long as the application serves."""
+    """Listen for changes while the application serves."""
     stream = app.state.board.stream
     stream.start()
-    # whoever asks meanwhile waits a moment: beside a first page it would take longer
+    # requests wait for this: alongside a first page it would take longer
     await asyncio.to_thread(_warm)
-    tidying = asyncio.create_task(_tidy(app.state.board))
+    cleaning = asyncio.create_task(_clean_up(app.state.board))
     yield
-    tidying.cancel()
+    cleaning.cancel()
     await asyncio.to_thread(stream.close)
 
 
-async def _tidy(board: Board) -> None:
-    """Remove what is kept for some time only."""
+async def _clean_up(board: Board) -> None:
+    """Remove what has expired, once per period."""
     while True:
         try:
             await asyncio.to_thread(remove_old, board)
         except TunerError as error:
             _log.warning("%s", error)
-        await asyncio.sleep(TIDY)
+        await asyncio.sleep(CLEAN_UP_PERIOD)
 
 
 def remove_old(board: Board) -> None:
-    """Remove old entries of the audit log and uploads that nobody uses."""
+    """Remove old entries of the audit log, and old uploads that no study uses."""
     with board.database.statement() as connection:
-        audit.remove_old(connection, days=KEPT_DAYS)
+        audit.remove_old(connection, days=RETENTION_DAYS)
     uploads.remove_unused(board.database, board.settings)
 
 
 def _warm() -> None:
-    """Import and read what the first page needs."""
+    """Import and load what the first page needs."""
     assets.version()
-    views.warm()
+    templates.warm()
     api.figures.warm()
 
 
 def _explain(request: Request, error: Exception) -> Response:
-    """What went wrong in one sentence: as JSON, as a line for a running page, or as a page."""
-    status, said = _status(error), _sentence(error)
+    """The error as one sentence: as JSON, as text for an open page, or as a page."""
+    status, message = _status(error), _message(error)
     if status >= 500 and getattr(request.state, "user", None) is None:
-        # where the database is, and as whom it is asked, is nothing for strangers
-        _log.warning("%s: %s", request.url.path, visible(said))
-        said = "the dashboard cannot answer now; its log says why"
+        # strangers must not learn the database's address and user
+        _log.warning("%s: %s", request.url.path, visible(message))
+        message = "the dashboard cannot answer now; its log says why"
     headers = dict(getattr(error, "headers", None) or {})
     if status == 303:
         return Response(status_code=303, headers=headers)
     if request.url.path.startswith("/api/"):
-        return AsciiResponse({"error": said}, status, headers)
+        return AsciiResponse({"error": message}, status, headers)
     if request.headers.get("hx-request"):
-        return Response(said.encode("utf-8", "replace"), status, headers, "text/plain")
-    return views.render(request, "error.html", {"status": status, "said": said}, status=status)
+        return Response(message.encode("utf-8", "replace"), status, headers, "text/plain")
+    context = {"status": status, "message": message}
+    return templates.render(request, "error.html", context, status=status)
 
 
-def _apologize(request: Request, error: Exception) -> Response:
-    """For a fault of ours; the log gets its traceback. This answer passes no guards."""
-    sorry = HTTPException(500, "something went wrong here; the dashboard's log says what")
-    answer = _explain(request, sorry)
-    answer.headers.update({**HEADERS, "Cache-Control": "no-store"})
-    return answer
+def _explain_bug(request: Request, error: Exception) -> Response:
+    """Our own bug: the log gets its traceback. This response passes no guards."""
+    internal_error = HTTPException(500, "internal error; see the dashboard's log")
+    response = _explain(request, internal_error)
+    response.headers.update({**HEADERS, "Cache-Control": "no-store"})
+    return response
 
 
 def _status(error: Exception) -> int:
@@ -186,11 +191,9 @@ def _status(error: Exception) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
-def _sentence(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, HTTPException):
         return str(error.detail)
     if isinstance(error, RequestValidationError):
-        return "\n".join(
-            f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()
-        )
+        return "\n".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
     return str(error)

@@ -1,11 +1,11 @@
-"""For those who watch the service: `/healthz`, and `/metrics` in Prometheus' text format."""
+"""For monitoring: `/healthz`, and `/metrics` in Prometheus' text format."""
 
 from collections import Counter
 
 from fastapi import APIRouter, Response
 
 from tuner.commands import reading
-from tuner.dashboard.context import Context
+from tuner.dashboard.dependencies import BoardDep
 from tuner.dashboard.security.access import viewer
 from tuner.database import health, workers
 from tuner.trials import StudyState, TrialState
@@ -14,7 +14,7 @@ router = APIRouter()
 
 
 @router.get("/healthz")
-def healthz(board: Context) -> dict[str, str]:
+def healthz(board: BoardDep) -> dict[str, str]:
     """Whether the dashboard and its database answer."""
     with board.database.statement() as connection:
         health.health(connection)
@@ -22,15 +22,15 @@ def healthz(board: Context) -> dict[str, str]:
 
 
 @router.get("/metrics", dependencies=[viewer])
-def metrics(board: Context) -> Response:
+def metrics(board: BoardDep) -> Response:
     """Counts of studies, trials and workers."""
-    found = reading.list_studies(board.database)
-    progresses = board.progresses.of(*found)
+    studies = reading.list_studies(board.database)
+    progress_by_id = board.progress.of(*studies)
     with board.database.statement() as connection:
         alive = workers.alive(connection)
-    states = Counter(study.state for study in found)
+    states = Counter(study.state for study in studies)
     trials: Counter[TrialState] = Counter()
-    for progress in progresses.values():
+    for progress in progress_by_id.values():
         trials.update(progress.counts)
     lines = [
         *_gauge("tuner_studies", "Studies by state.", {s: states[s] for s in StudyState}),

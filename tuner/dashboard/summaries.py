@@ -1,4 +1,4 @@
-"""What lists and headers say of a study: progress, best value, spend, when it will be done."""
+"""A study as lists and headers show it: progress, best value, spend, time left."""
 
 import time
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ ORDER = (
     TrialState.RUNNING,
     TrialState.WAITING,
 )
-STALE = 3_600.0  # seconds without an end after which the pace of before says nothing
+STALE = 3_600.0  # seconds without a finished trial after which the past pace says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class StudySummary:
     """One study as lists and headers show it."""
 
     study: Study
@@ -41,57 +41,57 @@ class Facts:
 
     @property
     def running(self) -> int:
-        """Trials that run."""
+        """How many trials are running."""
         return self.progress.counts[TrialState.RUNNING]
 
     @property
     def bar(self) -> list[Segment]:
         """The trials by state, against the budget where there is one."""
         whole = max(self.study.max_trials or 0, self.progress.total, 1)
-        found, x = [], 0.0
+        segments, x = [], 0.0
         for state in ORDER:
             trials = self.progress.counts[state]
             if trials:
-                found.append(Segment(state, trials, x, 100 * trials / whole))
+                segments.append(Segment(state, trials, x, 100 * trials / whole))
                 x += 100 * trials / whole
-        return found
+        return segments
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the first of its budgets is used; None where there is nothing to go by."""
+        """Until the first of its budgets is used up; None if there is nothing to estimate from."""
         if self.study.state is not StudyState.ACTIVE or not self.running:
             return None
         last, pace = self.progress.last_end, self.progress.pace
         if pace is None or last is None or time.time() - last > STALE + 10 / pace:
             return None
-        left = []
+        estimates = []
         if self.study.max_trials is not None:
-            left.append(max(self.study.max_trials - self.progress.finished, 0) / pace)
+            estimates.append(max(self.study.max_trials - self.progress.finished, 0) / pace)
         if self.study.max_seconds is not None:
-            left.append(
+            estimates.append(
                 max(self.study.max_seconds - self.study.seconds_issued, 0) / max(self.running, 1)
             )
         if self.study.max_epochs is not None and self.study.epochs_issued:
-            each = self.study.epochs_issued / max(self.progress.total, 1)
-            left.append((self.study.max_epochs - self.study.epochs_issued) / each / pace)
-        return min(left, default=None)
+            epochs = self.study.epochs_issued / max(self.progress.total, 1)  # per trial
+            estimates.append((self.study.max_epochs - self.study.epochs_issued) / epochs / pace)
+        return min(estimates, default=None)
 
     @property
     def done_at(self) -> datetime | None:
-        """When that will be."""
-        left = self.seconds_left
-        return None if left is None else datetime.fromtimestamp(time.time() + left, UTC)
+        """When the budget will be used up; None if unknown."""
+        seconds = self.seconds_left
+        return None if seconds is None else datetime.fromtimestamp(time.time() + seconds, UTC)
 
     @property
     def budgets(self) -> list[str]:
-        """Budgets beside the number of trials, with what is used or reserved of them."""
-        study, found = self.study, []
+        """Budgets other than trials, with how much of each is used or reserved."""
+        study, lines = self.study, []
         if study.max_epochs is not None:
-            found.append(f"{study.epochs_issued:,} of {text.count(study.max_epochs, 'epoch')}")
+            lines.append(f"{study.epochs_issued:,} of {text.count(study.max_epochs, 'epoch')}")
         if study.max_seconds is not None:
             used, most = text.duration(study.seconds_issued), text.duration(study.max_seconds)
-            found.append(f"{used} of {most} on devices")
-        return found
+            lines.append(f"{used} of {most} on devices")
+        return lines
 
     @property
     def spark(self) -> str:
@@ -100,14 +100,14 @@ class Facts:
 
     @property
     def search(self) -> str:
-        """What a search for a study looks through."""
+        """The text that the search box looks through."""
         labels = (f"{key}={value}" for key, value in self.study.labels.items())
         parts = (self.study.name, self.study.family, self.study.launched_by, *labels)
         return " ".join(filter(None, parts)).casefold()
 
 
 def spec_of(study: Study) -> ResolvedSpec | None:
-    """The study's specification; None where it has none, or another tuner has written it."""
+    """The study's specification; None if it has none or another version of tuner wrote it."""
     try:
         return None if study.spec is None else ResolvedSpec.from_json(study.spec)
     except SpecError:
@@ -115,7 +115,7 @@ def spec_of(study: Study) -> ResolvedSpec | None:
 
 
 def params_of(study: Study, trial: Trial) -> dict[str, Any]:
-    """A trial's parameters with the pinned ones beside them, as far as these are known."""
+    """A trial's parameters together with the pinned ones, if these are known."""
     spec = spec_of(study)
     return dict(trial.params) if spec is None else spec.space.complete(trial.params)
 
@@ -123,7 +123,7 @@ def params_of(study: Study, trial: Trial) -> dict[str, Any]:
 def polyline(
     values: Sequence[float], width: float = 100.0, height: float = 24.0, pad: float = 2.0
 ) -> str:
-    """Values, the lowest below, as the points of an SVG polyline; empty for fewer than two."""
+    """The values as points of an SVG polyline, the lowest at the bottom; empty below two."""
     if len(values) < 2:
         return ""
     low, high = min(values), max(values)

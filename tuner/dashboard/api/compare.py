@@ -1,55 +1,55 @@
-"""Several studies beside each other."""
+"""Several studies side by side."""
 
-from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from tuner import study_json
 from tuner.commands import reading
-from tuner.dashboard import comparing
-from tuner.dashboard.comparing import COSTS, MOST, Compared
-from tuner.dashboard.context import ID, Context
+from tuner.dashboard import comparison
+from tuner.dashboard.api.models import NOT_FOUND
+from tuner.dashboard.api.models.comparison import ComparedStudyRecord, ComparisonRecord
+from tuner.dashboard.comparison import COSTS, MOST, ComparedStudy
+from tuner.dashboard.dependencies import MAX_ID, BoardDep
 
 router = APIRouter(tags=["studies"])
 
 
-@router.get("/compare")
+@router.get("/compare", responses=NOT_FOUND)
 def compare(
-    board: Context,
+    board: BoardDep,
     studies: Annotated[
-        list[Annotated[int, Query(ge=1, le=ID)]],
-        Query(min_length=1, max_length=MOST, description="Ids of studies."),
+        list[Annotated[int, Query(ge=1, le=MAX_ID)]],
+        Query(min_length=1, max_length=MOST, description="The studies' ids."),
     ],
-) -> dict[str, Any]:
-    """How fast each study improves, what its values cost, and which pays best.
-
-    `paid` has, by what was measured, the best value for a cost: no cheaper trial has reached it.
-    """
+) -> ComparisonRecord:
+    """Compare studies: how fast each improves, and what its values cost."""
     chosen = [reading.find_by_id(board.database, id_) for id_ in dict.fromkeys(studies)]
-    found = [_record(one) for one in comparing.compared(board, chosen)]
-    return dict(
-        study_json.plain({"studies": found, "costs": COSTS, "warning": comparing.unlike(chosen)})
+    return ComparisonRecord(
+        studies=[_record(compared) for compared in comparison.compare(board, chosen)],
+        costs=dict(COSTS),
+        warning=comparison.comparability_warning(chosen),
     )
 
 
-def _record(one: Compared) -> dict[str, Any]:
-    study, progress = one.one.study, one.one.progress
-    return {
-        "id": study.id,
-        "name": study.name,
-        "family": study.family,
-        "metric": study.metric,
-        "direction": study.direction,
-        "best": progress.best_value,
-        "best_trial": progress.best_number,
-        "best_quarter": one.quarter,
-        "median": one.median,
-        "trials": progress.finished,
-        "pruned": one.pruned,
-        "seconds": progress.seconds,
-        "seconds_a_trial": one.each,
-        "seconds_to_99_percent": one.near,
-        "improving": [asdict(i) for i in one.improving],
-        "paid": {name: [asdict(p) for p in found] for name, found in one.paid.items()},
-    }
+def _record(compared: ComparedStudy) -> ComparedStudyRecord:
+    study, progress = compared.summary.study, compared.summary.progress
+    return ComparedStudyRecord.of(
+        {
+            "id": study.id,
+            "name": study.name,
+            "family": study.family,
+            "metric": study.metric,
+            "direction": study.direction,
+            "best": progress.best_value,
+            "best_trial": progress.best_number,
+            "best_quarter": compared.best_quarter,
+            "median": compared.median,
+            "trials": progress.finished,
+            "pruned": compared.pruned,
+            "seconds": progress.seconds,
+            "seconds_a_trial": compared.seconds_per_trial,
+            "seconds_to_99_percent": compared.seconds_to_99_percent,
+            "improving": compared.improvements,
+            "paid": compared.cost_fronts,
+        }
+    )

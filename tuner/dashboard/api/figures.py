@@ -1,4 +1,4 @@
-"""Figures and tables of a study's trials, of a filter, and the stream of what changes."""
+"""Figures and tables of a study's trials that pass a filter, and the stream of changes."""
 
 import gzip
 import hashlib
@@ -7,13 +7,17 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from tuner.dashboard.context import Board, Context, StudyId
-from tuner.dashboard.plots import compact, rows, selection
-from tuner.dashboard.plots.figures import Drawn, Look, prepare
-from tuner.dashboard.plots.live_studies import Seen
+from tuner.dashboard.api.models import NOT_FOUND
+from tuner.dashboard.api.models.figures import FigureRecord, TrialTableRecord
+from tuner.dashboard.board import Board
+from tuner.dashboard.dependencies import BoardDep, StudyId
+from tuner.dashboard.plots import encoding, selection, trial_table
+from tuner.dashboard.plots.figures import prepare
+from tuner.dashboard.plots.live_studies import LiveStudy
+from tuner.dashboard.plots.page_figure import FigureRequest, PageFigure
 from tuner.dashboard.plots.selection import Filter
 from tuner.dashboard.security.access import identify
 from tuner.errors import DatabaseUnreachableError
@@ -25,17 +29,17 @@ from tuner.trials import Report, Study, StudyState, Trial, TrialState
 
 MAX_PAGE = 200  # rows
 MAX_CACHED = 200  # figures, some 30 kB each
-STALE = (
-    1.2  # importance is computed anew when there are so many times as many trials that have ended
-)
+STALE = 1.2  # importance is computed again when the number of finished trials grows by this factor
 
-Chosen = Annotated[Filter, Depends(selection.from_query)]
+FilterDep = Annotated[Filter, Depends(selection.from_query)]
+Sort = Annotated[str, Query(max_length=500, description="A column's name.")]
+Descending = Annotated[bool, Query(description="Whether the greatest come first.")]
 
 router = APIRouter(tags=["figures"])
 
 
 class Cache:
-    """Bodies by what they show, and the effects that figures are ordered by; for any thread."""
+    """Response bodies by what they show, and studies' importances; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -43,15 +47,15 @@ class Cache:
         self._bodies: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
         self._effects: OrderedDict[int, tuple[int, Mapping[str, Effect] | None]] = OrderedDict()
 
-    def body(self, key: tuple[Any, ...]) -> bytes | None:
-        """A compressed body that was made before."""
+    def get(self, key: tuple[Any, ...]) -> bytes | None:
+        """A cached compressed body."""
         with self._lock:
             if key in self._bodies:
                 self._bodies.move_to_end(key)
             return self._bodies.get(key)
 
-    def keep(self, key: tuple[Any, ...], body: bytes) -> bytes:
-        """Keep a body, and forget the one that was asked for longest ago."""
+    def put(self, key: tuple[Any, ...], body: bytes) -> bytes:
+        """Cache a body, and drop the one that was used longest ago."""
         with self._lock:
             self._bodies[key] = body
             while len(self._bodies) > MAX_CACHED:
@@ -59,84 +63,94 @@ class Cache:
         return body
 
     def effects(self, board: Board, study_id: int) -> Mapping[str, Effect] | None:
-        """Importance: one thread computes it, the others wait for what it finds."""
+        """A study's importances: one thread computes them, the others wait for its result."""
         with self._computing:
-            with board.watched.looking(study_id) as (study, seen):
-                ended = int(seen.live.comparable.sum())
-                known = self._effects.get(study_id)
-                if known is not None and ended < STALE * max(known[0], 1):
-                    return known[1]
-            found = importances(board.database, study)
-            self._effects[study_id] = (ended, found)
+            with board.live_studies.locked(study_id) as (study, live_study):
+                ended = int(live_study.trials.comparable.sum())
+                cached = self._effects.get(study_id)
+                if cached is not None and ended < STALE * max(cached[0], 1):
+                    return cached[1]
+            effects = importances(board.database, study)
+            self._effects[study_id] = (ended, effects)
             while len(self._effects) > MAX_CACHED:
                 self._effects.popitem(last=False)
-            return found
+            return effects
 
 
 def _cache(request: Request) -> Cache:
-    found: Cache = request.app.state.figures
-    return found
+    cache: Cache = request.app.state.figures
+    return cache
 
 
-Cached = Annotated[Cache, Depends(_cache)]
+CacheDep = Annotated[Cache, Depends(_cache)]
 
 
 def warm() -> None:
-    """Draw something, so that the first figure that is asked for need not wait for imports."""
+    """Draw something, so that the first figure need not wait for imports."""
     trial = Trial(0, TrialState.COMPLETE, {"x": 0.5}, values=(0.5,), reports=(Report(1, 0.5),))
     study = Study("", StudyState.ACTIVE, ("minimize",), (), family=None, spec=None, max_trials=None)
     sample = Sample(study, [trial])
     for figure in (FIGURES["history"], FIGURES["curves"]):
-        compact.encode(figure.module.draw(figure.info(sample)).to_plotly_json())
+        encoding.encode(figure.module.draw(figure.info(sample)).to_plotly_json())
 
 
-@router.get("/studies/{study_id:int}/figures/{figure}")
-def figure(
+@router.get(
+    "/studies/{study_id:int}/figures/{figure}",
+    responses={200: {"model": FigureRecord}, **NOT_FOUND},
+)
+def read_figure(
     request: Request,
-    board: Context,
-    cache: Cached,
+    board: BoardDep,
+    cache: CacheDep,
     study_id: StudyId,
-    figure: str,
-    chosen: Chosen,
-    x: Annotated[str | None, Query(max_length=500)] = None,
-    y: Annotated[str | None, Query(max_length=500)] = None,
+    figure: Annotated[str, Path(description=f"One of {', '.join(FIGURES)}.")],
+    filter_: FilterDep,
+    x: Annotated[
+        str | None,
+        Query(
+            max_length=500,
+            description="A parameter (rank, contour, heat) or the index of an objective (pareto).",
+        ),
+    ] = None,
+    y: Annotated[
+        str | None, Query(max_length=500, description="As `x`, for the vertical axis.")
+    ] = None,
 ) -> Response:
-    """A figure of the trials that a filter leaves, as plotly.js draws it.
-
-    `x` and `y` are the parameters of a plane (rank, contour, heat), or objectives (pareto).
-    """
+    """Draw a figure of the trials that pass a filter, for plotly.js."""
     if figure not in FIGURES:
         raise HTTPException(404, f"there is no figure {figure!r}; there are {', '.join(FIGURES)}")
     effects = cache.effects(board, study_id) if FIGURES[figure].by_importance else None
-    with board.watched.looking(study_id) as (study, seen):
-        key = (study.id, study.revision, study.state, seen.version, figure, chosen, x, y)
-        body = cache.body(key)
+    with board.live_studies.locked(study_id) as (study, live_study):
+        version = live_study.version
+        key = (study.id, study.revision, study.state, version, figure, filter_, x, y)
+        body = cache.get(key)
         if body is None:
-            mask = selection.mask(seen.live, chosen)
-            look = Look(study, seen.live, mask, effects, board.database, x, y)
-            draw = prepare(figure, look)
-        version = seen.version
+            trials = live_study.trials
+            mask = selection.apply(trials, filter_)
+            draw = prepare(
+                figure, FigureRequest(study, trials, mask, effects, board.database, x, y)
+            )
     if body is None:
-        body = cache.keep(key, gzip.compress(compact.encode(_payload(draw(), version)), 5))
-    return _sent(request, body)
+        body = cache.put(key, gzip.compress(encoding.encode(_payload(draw(), version)), 5))
+    return _respond(request, body)
 
 
-def _payload(drawn: Drawn, version: str) -> dict[str, Any]:
-    payload: dict[str, Any] = {"version": version, "caption": drawn.caption}
-    if drawn.figure is not None and drawn.table is not None:
-        made = drawn.figure.to_plotly_json()
-        payload["figure"] = {"data": made["data"], "layout": made["layout"]}
+def _payload(page_figure: PageFigure, version: str) -> dict[str, Any]:
+    payload: dict[str, Any] = {"version": version, "caption": page_figure.caption}
+    if page_figure.figure is not None and page_figure.table is not None:
+        plotly_json = page_figure.figure.to_plotly_json()
+        payload["figure"] = {"data": plotly_json["data"], "layout": plotly_json["layout"]}
         payload["table"] = {
-            "columns": drawn.table.columns,
-            "rows": drawn.table.rows,
-            "note": drawn.table.note,
+            "columns": page_figure.table.columns,
+            "rows": page_figure.table.rows,
+            "note": page_figure.table.note,
         }
-        payload["brush"] = drawn.brush
+        payload["brush"] = page_figure.brush
     return payload
 
 
-def _sent(request: Request, body: bytes) -> Response:
-    """A compressed JSON body, or that the browser has it already."""
+def _respond(request: Request, body: bytes) -> Response:
+    """Send a compressed JSON body, or 304 if the browser has it already."""
     tag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
     if request.headers.get("if-none-match") == tag:
@@ -148,64 +162,76 @@ def _sent(request: Request, body: bytes) -> Response:
     return Response(body, media_type="application/json", headers=headers)
 
 
-@router.get("/studies/{study_id:int}/table")
-def table(
+@router.get(
+    "/studies/{study_id:int}/table",
+    responses={200: {"model": TrialTableRecord}, **NOT_FOUND},
+)
+def read_table(
     request: Request,
-    board: Context,
+    board: BoardDep,
     study_id: StudyId,
-    chosen: Chosen,
-    sort: Annotated[str, Query(max_length=500, description="A column's name.")] = "number",
-    descending: bool = False,
-    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
+    filter_: FilterDep,
+    sort: Sort = "number",
+    descending: Descending = False,
+    offset: Annotated[int, Query(ge=0, le=10**9, description="How many rows to skip.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="The number of rows.")] = 100,
     number: Annotated[
         list[int] | None,
-        Query(max_length=MAX_PAGE, description="These trials alone, whatever the filter."),
+        Query(max_length=MAX_PAGE, description="Only these trials; the filter does not apply."),
     ] = None,
 ) -> Response:
-    """A window of the table of the trials that a filter leaves."""
-    with board.watched.looking(study_id) as (study, seen):
-        live = seen.live
+    """Read a window of the table of the trials that pass a filter."""
+    with board.live_studies.locked(study_id) as (study, live_study):
+        trials = live_study.trials
         if number is not None:
-            given = [n for n in number if 0 <= n < live.size and live.state[n] >= 0]
-            found = len(given)
+            numbers = [n for n in number if 0 <= n < trials.size and trials.state[n] >= 0]
+            total = len(numbers)
         else:
-            every = _ordered(seen, chosen, sort, descending)
-            found, given = len(every), every[offset : offset + limit].tolist()
+            matching = _sort(live_study, filter_, sort, descending)
+            total, numbers = len(matching), matching[offset : offset + limit].tolist()
         payload = {
-            "version": seen.version,
-            "total": found,
+            "version": live_study.version,
+            "total": total,
             "offset": offset,
-            "columns": rows.columns(study, live),
-            "rows": rows.window(study, live, given),
+            "columns": trial_table.columns(study, trials),
+            "rows": trial_table.window(study, trials, numbers),
         }
-    return _sent(request, gzip.compress(compact.encode(payload), 3))
+    return _respond(request, gzip.compress(encoding.encode(payload), 3))
 
 
-def _ordered(seen: Seen, chosen: Filter, sort: str, descending: bool) -> Any:
-    return rows.ordered(seen.live, selection.mask(seen.live, chosen), sort, descending=descending)
+def _sort(live_study: LiveStudy, filter_: Filter, sort: str, descending: bool) -> Any:
+    trials = live_study.trials
+    mask = selection.apply(trials, filter_)
+    return trial_table.sort(trials, mask, sort, descending=descending)
 
 
-@router.get("/studies/{study_id:int}/trials.csv", response_class=StreamingResponse)
-def as_csv(
-    board: Context,
+@router.get(
+    "/studies/{study_id:int}/trials.csv",
+    response_class=StreamingResponse,
+    responses={
+        200: {"description": "The table as CSV.", "content": {"text/csv": {}}},
+        **NOT_FOUND,
+    },
+)
+def read_csv(
+    board: BoardDep,
     study_id: StudyId,
-    chosen: Chosen,
-    sort: Annotated[str, Query(max_length=500)] = "number",
-    descending: bool = False,
+    filter_: FilterDep,
+    sort: Sort = "number",
+    descending: Descending = False,
 ) -> StreamingResponse:
-    """All trials that a filter leaves, as CSV for spreadsheets: no cell is taken for a formula."""
-    with board.watched.looking(study_id) as (study, seen):
-        numbers = _ordered(seen, chosen, sort, descending)
-        header = rows.csv_header(study, seen.live)
-        names = list(seen.live.params)
+    """Read all trials that pass a filter as CSV; a spreadsheet takes no cell for a formula."""
+    with board.live_studies.locked(study_id) as (study, live_study):
+        numbers = _sort(live_study, filter_, sort, descending)
+        header = trial_table.csv_header(study, live_study.trials)
+        names = list(live_study.trials.params)
 
     def lines() -> Iterator[str]:
-        yield "\ufeff" + header  # tells spreadsheets that this is UTF-8
-        for begin in range(0, len(numbers), rows.AT_ONCE):
-            with seen.lock:  # only so long: what is new waits for it
-                trials = seen.live.trials(numbers[begin : begin + rows.AT_ONCE])
-            yield rows.csv_rows(study, trials, names)
+        yield "\ufeff" + header  # marks it as UTF-8 for spreadsheets
+        for start in range(0, len(numbers), trial_table.CHUNK):
+            with live_study.lock:  # briefly: updates wait for it
+                trials = live_study.trials.trials(numbers[start : start + trial_table.CHUNK])
+            yield trial_table.csv_rows(study, trials, names)
 
     return StreamingResponse(
         lines(),
@@ -215,18 +241,22 @@ def as_csv(
 
 
 def _file_name(study: Study) -> str:
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in study.name)
-    return kept[:80] or "study"
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in study.name)
+    return name[:80] or "study"
 
 
-@router.get("/stream", response_class=StreamingResponse)
-async def stream(request: Request, board: Context) -> StreamingResponse:
-    """What changes, as server-sent events; see `dashboard/plots/stream.py`."""
+@router.get(
+    "/stream",
+    response_class=StreamingResponse,
+    responses={200: {"description": "Server-sent events.", "content": {"text/event-stream": {}}}},
+)
+async def stream(request: Request, board: BoardDep) -> StreamingResponse:
+    """Stream changes as server-sent events: hello, trials, study and resync."""
 
     def is_allowed() -> bool:
         try:
             return identify(request, board) is not None
-        except DatabaseUnreachableError:  # then there is nothing to tell either
+        except DatabaseUnreachableError:  # then there is nothing to send either
             return True
 
     return StreamingResponse(

@@ -1,4 +1,4 @@
-"""What the REST API can be asked, as OpenAPI."""
+"""The REST API's description, as OpenAPI."""
 
 from typing import Any
 
@@ -9,6 +9,6 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/openapi.json")
 def openapi(request: Request) -> dict[str, Any]:
-    """The description that clients are made from."""
-    found: dict[str, Any] = request.app.openapi()
-    return found
+    """The OpenAPI document, from which clients can be generated."""
+    document: dict[str, Any] = request.app.openapi()
+    return document

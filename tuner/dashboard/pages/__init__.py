@@ -1,1 +1,1 @@
-"""The pages: a file each, of routes that fill a template."""
+"""The pages: one file per page, with routes that fill a template."""

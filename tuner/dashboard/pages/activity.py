@@ -1,11 +1,11 @@
-"""The page Activity: who has asked for which change, for admins."""
+"""The page Activity: the audit log, for admins."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from tuner.dashboard import views
-from tuner.dashboard.context import ID, Context
+from tuner.dashboard.dependencies import MAX_ID, BoardDep
+from tuner.dashboard.rendering import templates
 from tuner.dashboard.security.access import admin
 from tuner.database import audit
 
@@ -17,11 +17,11 @@ router = APIRouter(dependencies=[admin])
 @router.get("/audit")
 def page(
     request: Request,
-    board: Context,
-    before: Annotated[int | None, Query(ge=1, le=ID)] = None,
+    board: BoardDep,
+    before: Annotated[int | None, Query(ge=1, le=MAX_ID)] = None,
 ) -> Response:
-    """The audit log, the latest first; `before` is the entry to go on from."""
+    """The audit log, the latest entry first; `before`: only entries with a smaller id."""
     with board.database.statement() as connection:
-        found = audit.page(connection, before=before, limit=PAGE)
-    older = found[-1].id if len(found) == PAGE else None
-    return views.render(request, "activity.html", {"entries": found, "older": older})
+        entries = audit.page(connection, before=before, limit=PAGE)
+    older = entries[-1].id if len(entries) == PAGE else None
+    return templates.render(request, "activity.html", {"entries": entries, "older": older})

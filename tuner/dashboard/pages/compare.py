@@ -1,4 +1,4 @@
-"""The page Compare: several studies side by side, for the same goal."""
+"""The page Compare: several studies side by side."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -6,106 +6,113 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from tuner.commands import reading
-from tuner.dashboard import comparing, views
-from tuner.dashboard.charts import Chart, Point, chart
-from tuner.dashboard.comparing import MOST, Compared
-from tuner.dashboard.context import ID, Context
+from tuner.dashboard import comparison
+from tuner.dashboard.comparison import MOST, ComparedStudy
+from tuner.dashboard.dependencies import MAX_ID, BoardDep
+from tuner.dashboard.rendering import templates
+from tuner.dashboard.rendering.charts import Chart, Point, draw_chart
 from tuner.trials import LATENCY, PARAMETERS, TRAINING_SECONDS, Study
 
 router = APIRouter()
-Ids = Annotated[list[Annotated[int, Query(ge=1, le=ID)]] | None, Query(max_length=MOST)]
+Ids = Annotated[list[Annotated[int, Query(ge=1, le=MAX_ID)]] | None, Query(max_length=MOST)]
 
 
 @router.get("/compare")
-def compare(request: Request, board: Context, studies: Ids = None) -> Response:
-    """The studies whose ids the address names, and a list to choose from."""
-    every = reading.list_studies(board.database)
-    by_id = {study.id: study for study in every}
+def page(request: Request, board: BoardDep, studies: Ids = None) -> Response:
+    """The studies whose ids are in the address, and a list to choose from."""
+    all_studies = reading.list_studies(board.database)
+    by_id = {study.id: study for study in all_studies}
     chosen = [by_id[id_] for id_ in dict.fromkeys(studies or ()) if id_ in by_id]
-    rows = comparing.compared(board, chosen)
+    rows = comparison.compare(board, chosen)
     context = {
         "chosen": chosen,
-        "groups": _groups(every),
+        "groups": _groups(all_studies),
         "most": MOST,
-        "unlike": comparing.unlike(chosen),
+        "warning": comparison.comparability_warning(chosen),
         "rows": rows,
         "charts": _charts(rows),
     }
-    return views.render(request, "compare.html", context)
+    return templates.render(request, "compare.html", context)
 
 
-def _groups(every: Sequence[Study]) -> list[tuple[str, list[Study]]]:
-    """Studies that can be compared, together: the same data, metric and direction."""
-    found: dict[tuple[Any, ...], list[Study]] = {}
-    for study in reversed(every):
-        found.setdefault(_goal(study), []).append(study)
-    titled = []
-    for studies in sorted(found.values(), key=lambda group: -len(group)):
-        first = studies[0]
+def _groups(studies: Sequence[Study]) -> list[tuple[str, list[Study]]]:
+    """Studies with the same data, metric and direction together, each group with a title."""
+    by_goal: dict[tuple[Any, ...], list[Study]] = {}
+    for study in reversed(studies):
+        goal = (study.data_fingerprint, study.metric, study.direction)
+        by_goal.setdefault(goal, []).append(study)
+    groups = []
+    for group in sorted(by_goal.values(), key=len, reverse=True):
+        first = group[0]
         data = (first.spec or {}).get("data") or {}
-        where = f" on {data['source']}" if data.get("source") else ""
-        titled.append((f"{first.direction} {first.metric}{where}", studies))
-    return titled
+        on_data = f" on {data['source']}" if data.get("source") else ""
+        groups.append((f"{first.direction} {first.metric}{on_data}", group))
+    return groups
 
 
-def _goal(study: Study) -> tuple[Any, ...]:
-    return study.data_fingerprint, study.metric, study.direction
-
-
-def _charts(rows: Sequence[Compared]) -> list[Chart]:
-    """Those that have anything to show."""
-    improving = {row.one.study.name: row.improving for row in rows}
-    made = [
-        chart(
+def _charts(rows: Sequence[ComparedStudy]) -> list[Chart]:
+    """The charts that have something to show."""
+    improvements = {row.summary.study.name: row.improvements for row in rows}
+    charts = [
+        draw_chart(
             "Best so far by trials",
-            {name: [(i.ended, i.best) for i in found] for name, found in improving.items()},
-            x_title="trials that have ended",
+            {name: [(i.ended, i.best) for i in course] for name, course in improvements.items()},
+            x_title="finished trials",
             log_x=True,
             steps=True,
         ),
-        chart(
+        draw_chart(
             "Best so far by training time",
-            {name: [(i.trained, i.best) for i in found] for name, found in improving.items()},
-            x_title="of all executors together",
+            {name: [(i.trained, i.best) for i in course] for name, course in improvements.items()},
+            x_title="training time, summed over all executors",
             log_x=True,
             steps=True,
             time=True,
         ),
-        chart(
-            "Best so far by the clock",
-            {name: [(i.passed, i.best) for i in found] for name, found in improving.items()},
-            x_title="since the first trial began",
+        draw_chart(
+            "Best so far by elapsed time",
+            {name: [(i.passed, i.best) for i in course] for name, course in improvements.items()},
+            x_title="time since the first trial started",
             log_x=True,
             steps=True,
             time=True,
         ),
-        _cost_chart("Best by seconds of a trial", TRAINING_SECONDS, rows, time=True),
+        _cost_chart("Best by training time per trial", TRAINING_SECONDS, rows, time=True),
         _cost_chart("Best by size", PARAMETERS, rows),
         _cost_chart("Best by latency", LATENCY, rows),
-        chart(
+        draw_chart(
             "Distribution",
-            {row.one.study.name: _distribution(row) for row in rows},
-            x_title="value; how many of the complete trials are below",
+            {row.summary.study.name: _distribution(row) for row in rows},
+            x_title="value; the curve is the share of complete trials at or below it",
             share=True,
             real_x=True,
         ),
     ]
-    return [one for one in made if one is not None]
+    return [chart for chart in charts if chart is not None]
+
+
+_COST_TITLES = {
+    TRAINING_SECONDS: "training time of the trial, at most",
+    PARAMETERS: "parameters of the model, at most",
+    LATENCY: "milliseconds per prediction, at most",
+}
 
 
 def _cost_chart(
-    title: str, name: str, rows: Sequence[Compared], *, time: bool = False
+    title: str, cost: str, rows: Sequence[ComparedStudy], *, time: bool = False
 ) -> Chart | None:
-    """The best value that a cost buys; each line goes on to the greatest cost of all."""
-    paid = {row.one.study.name: row.paid[name] for row in rows if name in row.paid}
-    most = max((one[-1].cost for one in paid.values()), default=0.0)
-    return chart(
+    """The best value for each cost; every line extends to the greatest cost of all."""
+    fronts = {
+        row.summary.study.name: row.cost_fronts[cost] for row in rows if cost in row.cost_fronts
+    }
+    greatest = max((front[-1].cost for front in fronts.values()), default=0.0)
+    return draw_chart(
         title,
         {
-            study: [*((p.cost, p.best) for p in found), (most, found[-1].best)]
-            for study, found in paid.items()
+            study: [*((point.cost, point.best) for point in front), (greatest, front[-1].best)]
+            for study, front in fronts.items()
         },
-        x_title=f"{comparing.COSTS[name]}, at most",
+        x_title=_COST_TITLES[cost],
         log_x=True,
         real_x=True,
         steps=True,
@@ -113,5 +120,5 @@ def _cost_chart(
     )
 
 
-def _distribution(row: Compared) -> list[Point]:
+def _distribution(row: ComparedStudy) -> list[Point]:
     return [(float(v), (i + 1) / len(row.values)) for i, v in enumerate(row.values)]

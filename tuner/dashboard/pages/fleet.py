@@ -1,12 +1,12 @@
-"""The page Fleet: machines, their devices over the last hour, and what they run."""
+"""The page Fleet: workers, their devices over the last hour, and the trials they run."""
 
 import time
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 
-from tuner.dashboard import views
-from tuner.dashboard.context import Context
+from tuner.dashboard.dependencies import BoardDep
+from tuner.dashboard.rendering import templates
 from tuner.database import devices, workers
 from tuner.database.devices import DeviceHistory, DeviceRecord
 from tuner.database.workers import RecentWorker, RunningTrial
@@ -19,11 +19,11 @@ router = APIRouter()
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """One measure of a device: now, and over the last hour."""
+    """One measurement of a device: now, and over the last hour."""
 
     title: str
     now: str
-    points: str  # of a polyline in a box of 100 × 24, from 0 to the device's whole
+    points: str  # of a polyline in a box of 100 × 24, from 0 to the device's maximum
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,74 +36,74 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class Worker:
     """A worker as the page shows it."""
 
-    worker: RecentWorker
+    record: RecentWorker
     running: list[RunningTrial]
     devices: list[Device]
 
     @property
     def state(self) -> str:
-        """In one word."""
-        if self.worker.stopped_at is not None:
+        """The state in one word."""
+        if self.record.stopped_at is not None:
             return "stopped"
-        if not self.worker.alive:
+        if not self.record.alive:
             return "gone"
-        if self.worker.drain_at is not None:
+        if self.record.drain_at is not None:
             return "draining"
         return "busy" if self.running else "idle"
 
 
 @router.get("/fleet")
-def fleet(request: Request, board: Context) -> Response:
-    """Workers that are there, or were today."""
+def fleet(request: Request, board: BoardDep) -> Response:
+    """Workers that are alive or were today."""
     now = time.time()
     with board.database.statement() as connection:
-        seen = workers.recent(connection)
-        ids = [worker.id for worker in seen]
+        recent = workers.recent(connection)
+        ids = [record.id for record in recent]
         latest = devices.latest(connection, ids)
-        courses = devices.history(connection, ids, since=now - HOUR, until=now)
-        held = workers.running(connection, ids)
-    machines = [
-        Machine(
-            worker,
-            held[worker.id],
-            [_device(d, courses.get((worker.id, d.name))) for d in latest[worker.id]],
+        histories = devices.history(connection, ids, since=now - HOUR, until=now)
+        running = workers.running(connection, ids)
+    rows = [
+        Worker(
+            record,
+            running[record.id],
+            [_device(d, histories.get((record.id, d.name))) for d in latest[record.id]],
         )
-        for worker in seen
+        for record in recent
     ]
+    alive = [worker for worker in rows if worker.record.alive]
     context = {
-        "here": [m for m in machines if m.worker.alive],
-        "gone": [m for m in machines if not m.worker.alive],
-        "slots": sum(m.worker.slots for m in machines if m.worker.alive),
-        "busy": sum(len(m.running) for m in machines if m.worker.alive),
+        "alive": alive,
+        "gone": [worker for worker in rows if not worker.record.alive],
+        "slots": sum(worker.record.slots for worker in alive),
+        "busy": sum(len(worker.running) for worker in alive),
     }
     is_part = request.headers.get("hx-target") == "fleet"
-    return views.render(request, "fleet/list.html" if is_part else "fleet/page.html", context)
+    return templates.render(request, "fleet/list.html" if is_part else "fleet/page.html", context)
 
 
-def _device(device: DeviceRecord, course: DeviceHistory | None) -> Device:
-    course = course or DeviceHistory([], [], [])
-    sample = device.latest or devices.Sample()
+def _device(record: DeviceRecord, history: DeviceHistory | None) -> Device:
+    history = history or DeviceHistory([], [], [])
+    sample = record.latest or devices.Sample()
     gauges = []
     if sample.utilization is not None:
-        use = f"{sample.utilization:.0%}"
-        gauges.append(Gauge("use", use, _scaled(course.utilization, 1.0)))
-    if sample.memory_used is not None and device.memory:
-        memory = f"{sample.memory_used / GIB:.1f} of {device.memory / GIB:.0f} GiB"
-        gauges.append(Gauge("memory", memory, _scaled(course.memory, float(device.memory))))
+        utilization = f"{sample.utilization:.0%}"
+        gauges.append(Gauge("utilization", utilization, _polyline(history.utilization, 1.0)))
+    if sample.memory_used is not None and record.memory:
+        memory = f"{sample.memory_used / GIB:.1f} of {record.memory / GIB:.0f} GiB"
+        gauges.append(Gauge("memory", memory, _polyline(history.memory, float(record.memory))))
     if sample.temperature is not None:
-        gauges.append(
-            Gauge("temperature", f"{sample.temperature:.0f} °C", _scaled(course.temperature, 100.0))
-        )
-    return Device(device.name, device.model, tuple(gauges))
+        temperature = f"{sample.temperature:.0f} °C"
+        gauges.append(Gauge("temperature", temperature, _polyline(history.temperature, 100.0)))
+    return Device(record.name, record.model, tuple(gauges))
 
 
-def _scaled(points: list[tuple[float, float]], whole: float) -> str:
-    """Over the hour, from nothing to the whole."""
+def _polyline(points: list[tuple[float, float]], maximum: float) -> str:
+    """The last hour from left to right, 0 to `maximum` from bottom to top."""
     if len(points) < 2:
         return ""
     return " ".join(
-        f"{100 * x / HOUR:.1f},{23 - 22 * min(max(y / whole, 0.0), 1.0):.1f}" for x, y in points
+        f"{100 * x / HOUR:.1f},{23 - 22 * min(max(y / maximum, 0.0), 1.0):.1f}" for x, y in points
     )

@@ -7,10 +7,13 @@ from fastapi.responses import RedirectResponse
 
 from tuner import export, families, files
 from tuner.commands import launching, reading
-from tuner.dashboard import launch_form, uploads, views
-from tuner.dashboard.context import ID, Board, Context
-from tuner.dashboard.security.access import Who, operator
-from tuner.dashboard.security.audited import note
+from tuner.dashboard.board import Board
+from tuner.dashboard.dependencies import MAX_ID, BoardDep
+from tuner.dashboard.launch import check, uploads
+from tuner.dashboard.launch.form import EXAMPLES, START, read_form, read_parameter
+from tuner.dashboard.rendering import templates
+from tuner.dashboard.security.access import CurrentUser, operator
+from tuner.dashboard.security.audit import note
 from tuner.errors import BadInputError, StudyExistsError
 from tuner.families import registry
 from tuner.study_file import edit, overrides
@@ -29,20 +32,20 @@ Short = Annotated[str, Form(max_length=2_000)]
 @router.get("/launch")
 def page(
     request: Request,
-    board: Context,
-    who: Who,
-    clone: Annotated[int | None, Query(ge=1, le=ID)] = None,
+    board: BoardDep,
+    user: CurrentUser,
+    clone: Annotated[int | None, Query(ge=1, le=MAX_ID)] = None,
 ) -> Response:
-    """The page; with `clone`, the study file of another study to edit."""
-    text = launch_form.START if clone is None else _cloned(board, clone)
-    return _rendered(request, board, who, text, "launch/page.html")
+    """The page; with `clone`, another study's file to edit."""
+    text = START if clone is None else _clone(board, clone)
+    return _render(request, board, user, text, "launch/page.html")
 
 
 @router.post("/launch/edit")
-def change(
+def edit_text(
     request: Request,
-    board: Context,
-    who: Who,
+    board: BoardDep,
+    user: CurrentUser,
     yaml: Yaml = "",
     path: Short = "",
     value: Short = "",
@@ -53,127 +56,126 @@ def change(
     log: Annotated[bool, Form()] = False,
     choices: Short = "",
 ) -> Response:
-    """What becomes of form and verdict when the text, or one field of the form, has changed."""
+    """Form, text and verdict after a change of the text or of one field of the form."""
     if parameter:
-        given = _searched(mode, low, high, choices, value, log=log)
-        if given is None and mode != "default":  # just chosen: the default to start from
-            given = _prefilled(yaml, parameter, mode)
-        given = _with_conditions(given, launch_form.section(yaml, parameter))
-        yaml = edit.edited(yaml, ("search", parameter), given)
+        section = _section(mode, low, high, choices, value, log=log)
+        if section is None and mode != "default":  # just selected: start from the default
+            section = _prefill(yaml, parameter, mode)
+        section = _keep_conditions(section, read_parameter(yaml, parameter))
+        yaml = edit.edited(yaml, ("search", parameter), section)
     elif path:
-        yaml = _set(yaml, path, value)
+        yaml = _set_field(yaml, path, value)
     context = {"changed": bool(path or parameter)}
-    return _rendered(request, board, who, yaml, "launch/parts.html", context)
+    return _render(request, board, user, yaml, "launch/parts.html", context)
 
 
 @router.post("/launch/upload")
 def upload(
-    request: Request, board: Context, who: Who, file: UploadFile, yaml: Yaml = ""
+    request: Request, board: BoardDep, user: CurrentUser, file: UploadFile, yaml: Yaml = ""
 ) -> Response:
-    """Keep a small data set on this machine, and name it as the study's data."""
+    """Store a small data set on this machine, and set it as the study's data."""
     content = file.file.read()
     name = files.safe_name(file.filename or "data")
     path = uploads.keep(board.settings, name, content)
     note(request, f"uploaded {name}, {len(content)} bytes")
     yaml = edit.edited(yaml, ("data",), {"path": str(path)})
-    return _rendered(request, board, who, yaml, "launch/parts.html", {"changed": True})
+    return _render(request, board, user, yaml, "launch/parts.html", {"changed": True})
 
 
 @router.post("/launch")
-def launch(request: Request, board: Context, who: Who, yaml: Yaml) -> Response:
-    """Prepare the data and make the study, ready for workers."""
+def launch(request: Request, board: BoardDep, user: CurrentUser, yaml: Yaml) -> Response:
+    """Prepare the data and create the study, ready for workers."""
     try:
-        source = launch_form.source(board, yaml)
-        prepared_spec = families.confirm(source)
-        launch_form.check_allowed(board, prepared_spec, who)
-        prepared = launch_form.prepare(board, source)
-        study = launching.launch(board.database, prepared, by=who.name).study
+        source = check.load_source(board, yaml)
+        check.check_allowed(board, families.confirm(source), user)
+        prepared = check.prepare(board, source)
+        study = launching.launch(board.database, prepared, by=user.name).study
     except (BadInputError, StudyExistsError) as error:
         if not request.headers.get("hx-request"):
             raise
-        verdict = launch_form.Verdict(problems=tuple(str(error).split("\n")))
-        return views.render(request, "launch/verdict.html", {"verdict": verdict}, status=200)
+        verdict = check.Verdict(problems=tuple(str(error).split("\n")))
+        return templates.render(request, "launch/verdict.html", {"verdict": verdict}, status=200)
     note(request, f"launched {study.name}")
-    there = f"/studies/{study.id}/overview"
+    url = f"/studies/{study.id}/overview"
     if request.headers.get("hx-request"):
-        return Response(status_code=204, headers={"HX-Redirect": there})
-    return RedirectResponse(there, 303)
+        return Response(status_code=204, headers={"HX-Redirect": url})
+    return RedirectResponse(url, 303)
 
 
-def _rendered(
+def _render(
     request: Request,
     board: Board,
-    who: Who,
+    user: CurrentUser,
     text: str,
     template: str,
     more: dict[str, Any] | None = None,
 ) -> Response:
     context = {
         "text": text,
-        "form": launch_form.form(text),
-        "verdict": launch_form.verdict(board, text, who),
+        "form": read_form(text),
+        "verdict": check.check(board, text, user),
         "families": registry.NAMES,
         "packaged": PACKAGED,
         "samplers": [*SAMPLERS],
         **(more or {}),
     }
-    return views.render(request, template, context)
+    return templates.render(request, template, context)
 
 
-def _cloned(board: Board, study_id: int) -> str:
+def _clone(board: Board, study_id: int) -> str:
+    """The file of another study, under a free name."""
     study = reading.find_by_id(board.database, study_id)
     if study.spec is None:
-        raise BadInputError("a study that was made through Optuna has no study file to clone")
+        raise BadInputError("a study made through Optuna has no study file to clone")
     content = dump(ResolvedSpec.from_json(study.spec))
-    taken = {one.name for one in reading.list_studies(board.database)}
+    names = {other.name for other in reading.list_studies(board.database)}
     stem = study.name[: NAME_LENGTH - 6]
-    content["name"] = next(n for i in range(2, 10_000) if (n := f"{stem}-{i}") not in taken)
+    content["name"] = next(n for i in range(2, 10_000) if (n := f"{stem}-{i}") not in names)
     return export.yaml_text(content)
 
 
-def _set(text: str, path: str, value: str) -> str:
-    """One field of the form in the text; emptied, it goes."""
+def _set_field(text: str, path: str, value: str) -> str:
+    """Set one field of the form in the text; an empty value removes it."""
     keys = tuple(path.split("."))
     if not value.strip():
         return edit.edited(text, keys, None)
     if path == "family":
-        # the space, the metric and the data of another family mean nothing here
+        # another family's space, metric and data do not apply to this one
         for section in ("search", "objective", "forbidden", "enqueue"):
             text = edit.edited(text, (section,), None)
-        if value in launch_form.EXAMPLES:
-            text = edit.edited(text, ("data",), launch_form.EXAMPLES[value])
-    given = value if path in ("name", "data.path") else _value(value)
-    return edit.edited(text, keys, given)
+        if value in EXAMPLES:
+            text = edit.edited(text, ("data",), EXAMPLES[value])
+    return edit.edited(text, keys, value if path in ("name", "data.path") else _parse(value))
 
 
-def _searched(mode: str, low: str, high: str, choices: str, value: str, *, log: bool) -> Any:
-    """A parameter's section from its row of the form."""
+def _section(mode: str, low: str, high: str, choices: str, value: str, *, log: bool) -> Any:
+    """A parameter's section from its row of the form; None if the row is empty."""
     if mode == "range":
-        bounds = {k: _value(v) for k, v in (("low", low), ("high", high)) if v.strip()}
+        bounds = {k: _parse(v) for k, v in (("low", low), ("high", high)) if v.strip()}
         return {**bounds, **({"log": True} if log else {})} or None
     if mode == "choices":
-        return [_value(part) for part in choices.split(",") if part.strip()] or None
-    return _value(value) if mode == "value" and value.strip() else None
+        return [_parse(part) for part in choices.split(",") if part.strip()] or None
+    return _parse(value) if mode == "value" and value.strip() else None
 
 
-def _with_conditions(given: Any, before: Any) -> Any:
-    """What the row of the form does not show of a parameter's section stays."""
-    kept = {
+def _keep_conditions(section: Any, before: Any) -> Any:
+    """Add what a parameter's row of the form does not show: its conditions."""
+    conditions = {
         k: before[k] for k in ("when", "structural") if isinstance(before, dict) and k in before
     }
-    if given is None or not kept:
-        return given
-    if isinstance(given, dict):
-        return {**given, **kept}
-    return {"choices" if isinstance(given, list) else "value": given, **kept}
+    if section is None or not conditions:
+        return section
+    if isinstance(section, dict):
+        return {**section, **conditions}
+    return {"choices" if isinstance(section, list) else "value": section, **conditions}
 
 
-def _prefilled(text: str, name: str, mode: str) -> Any:
-    """What a row of the form begins with, from the family's default."""
-    known = launch_form.form(text)
+def _prefill(text: str, name: str, mode: str) -> Any:
+    """The section that a row of the form starts with, from the family's default."""
+    form = read_form(text)
     default: Parameter | None = None
-    if known is not None and known.card is not None:
-        default = known.card.search.get(name)
+    if form is not None and form.card is not None:
+        default = form.card.search.get(name)
     if default is None:
         return {"range": {"low": 0.0, "high": 1.0}, "choices": [0, 1], "value": 0}[mode]
     middle = at(default, 0.5)
@@ -188,6 +190,6 @@ def _prefilled(text: str, name: str, mode: str) -> Any:
     return {"low": default.low, "high": default.high, **({"log": True} if default.log else {})}
 
 
-def _value(text: str) -> Any:
+def _parse(text: str) -> Any:
     """A single value as YAML reads it."""
     return overrides.parse_configuration(f"x: {text.strip()}").get("x")

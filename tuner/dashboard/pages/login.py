@@ -1,4 +1,4 @@
-"""Logging in and out. The only pages that anybody may see."""
+"""Logging in and out: the only pages without a login."""
 
 import math
 from functools import partial
@@ -9,11 +9,12 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
 from tuner import accounts
-from tuner.dashboard import views
-from tuner.dashboard.context import Context
+from tuner.dashboard.board import Board
+from tuner.dashboard.dependencies import BoardDep
+from tuner.dashboard.rendering import templates
 from tuner.dashboard.security import limits
-from tuner.dashboard.security.access import cookie_name, let_in, port, viewer
-from tuner.dashboard.security.audited import note
+from tuner.dashboard.security.access import cookie_name, port, set_local_cookie, viewer
+from tuner.dashboard.security.audit import note
 from tuner.errors import AccountError
 
 DEVICE_COOKIE = "tuner_device"
@@ -24,87 +25,89 @@ router = APIRouter()
 
 
 def new_hashing() -> anyio.CapacityLimiter:
-    """Threads of their own for hashing, so that whoever is logged in is served meanwhile."""
-    return anyio.CapacityLimiter(1)  # a hash takes 64 MiB, and a core while it lasts
+    """Threads only for hashing, so that users who are logged in are served meanwhile."""
+    return anyio.CapacityLimiter(1)  # a hash takes 64 MiB, and a core while it is computed
 
 
 @router.get("/login")
 def form(request: Request, next: str = "/studies") -> Response:
-    """The form."""
-    return views.render(request, "login.html", {"next": _own(next), "said": "", "name": ""})
+    """The login form."""
+    return _form(request, next)
 
 
 @router.post("/login")
 async def log_in(
     request: Request,
-    board: Context,
+    board: BoardDep,
     name: Annotated[str, Form(max_length=200)] = "",
     password: Annotated[str, Form(max_length=accounts.MAX_PASSWORD)] = "",
     token: Annotated[str, Form(max_length=1000)] = "",
     next: Annotated[str, Form(max_length=2000)] = "/studies",
 ) -> Response:
-    """Begin a session."""
+    """Start a session."""
     if not board.access.login:
-        return _enter(request, board, token, next)
+        return _log_in_with_token(request, board, token, next)
     note(request, f"as {name}")
     attempts: limits.LoginAttempts = request.app.state.attempts
     hashing: anyio.CapacityLimiter = request.app.state.hashing
     if hashing.statistics().tasks_waiting >= MOST_WAITING:
-        return _again(request, name, next, "too many logins at once; try again in a minute", 503)
+        error = "too many logins at once; try again in a minute"
+        return _form(request, next, name, error, status=503)
     device_cookie = f"{DEVICE_COOKIE}_{port(request, board)}"
-    cookie = request.cookies.get(device_cookie, "")
-    device = limits.known_device(board.access.secret, name, cookie)
+    device = limits.known_device(board.access.secret, name, request.cookies.get(device_cookie, ""))
     attempt = attempts.begin(name, request.client.host if request.client else "", device)
     if isinstance(attempt, float):
-        wait = f"too many wrong passwords; try again in {math.ceil(attempt)} s"
-        return _again(request, name, next, wait, 429)
+        error = f"too many failed attempts; try again in {math.ceil(attempt)} s"
+        return _form(request, next, name, error, status=429)
     check = partial(accounts.log_in, board.database, name, password)
     try:
-        secret = await anyio.to_thread.run_sync(check, limiter=hashing)
-    except AccountError as error:
-        return _again(request, name, next, str(error), 401)
+        session = await anyio.to_thread.run_sync(check, limiter=hashing)
+    except AccountError as failure:
+        return _form(request, next, name, str(failure), status=401)
     attempts.succeeded(attempt)
-    answer = RedirectResponse(_own(next), 303)
-    for cookie_, value, seconds in (
-        (cookie_name(request, board), secret, int(accounts.SESSION_SECONDS)),
+    response = RedirectResponse(_own_path(next), 303)
+    for cookie, value, seconds in (
+        (cookie_name(request, board), session, int(accounts.SESSION_SECONDS)),
         (device_cookie, limits.device_cookie(board.access.secret, name), DEVICE_SECONDS),
     ):
-        answer.set_cookie(
-            cookie_,
+        response.set_cookie(
+            cookie,
             value,
             max_age=seconds,
             secure=board.access.tls,
             httponly=True,
             samesite="strict",
         )
-    return answer
+    return response
 
 
 @router.post("/logout", dependencies=[viewer])
-def log_out(request: Request, board: Context) -> Response:
+def log_out(request: Request, board: BoardDep) -> Response:
     """End the session."""
     if request.state.user.secret is not None:
         accounts.log_out(board.database, request.state.user.secret)
-    answer = RedirectResponse("/login", 303)
-    answer.delete_cookie(cookie_name(request, board), secure=board.access.tls, httponly=True)
-    return answer
+    response = RedirectResponse("/login", 303)
+    response.delete_cookie(cookie_name(request, board), secure=board.access.tls, httponly=True)
+    return response
 
 
-def _enter(request: Request, board: Context, token: str, where: str) -> Response:
-    """Let in who has the secret of a dashboard without accounts; nobody can guess it."""
+def _log_in_with_token(request: Request, board: Board, token: str, next_path: str) -> Response:
+    """Log in with the secret of a dashboard without accounts, which cannot be guessed."""
     if not board.access.secret.opens(token.strip()):
-        return _again(request, "", where, "that is not this dashboard's token", 401)
-    answer = RedirectResponse(_own(where), 303)
-    let_in(request, board, answer)
-    return answer
+        return _form(request, next_path, "", "that is not this dashboard's token", status=401)
+    response = RedirectResponse(_own_path(next_path), 303)
+    set_local_cookie(request, board, response)
+    return response
 
 
-def _again(request: Request, name: str, where: str, said: str, status: int) -> Response:
-    context = {"next": _own(where), "said": said, "name": name}
-    return views.render(request, "login.html", context, status=status)
+def _form(
+    request: Request, next_path: str, name: str = "", error: str = "", *, status: int = 200
+) -> Response:
+    context = {"next": _own_path(next_path), "error": error, "name": name}
+    return templates.render(request, "login.html", context, status=status)
 
 
-def _own(path: str) -> str:
-    """A page of ours, or the first: a link to the login must not lead elsewhere."""
+def _own_path(path: str) -> str:
+    """The path if it is a page of ours, else the first page: a login must not lead elsewhere."""
     is_own = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if is_own else "/studies"

@@ -9,10 +9,12 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
 from tuner.commands import reading
-from tuner.dashboard import actions, views
-from tuner.dashboard.context import ID, Board, Context
-from tuner.dashboard.security.access import Who, operator
-from tuner.dashboard.summaries import Facts
+from tuner.dashboard import actions
+from tuner.dashboard.board import Board
+from tuner.dashboard.dependencies import MAX_ID, BoardDep
+from tuner.dashboard.rendering import templates
+from tuner.dashboard.security.access import CurrentUser, operator
+from tuner.dashboard.summaries import StudySummary
 from tuner.errors import TunerError
 from tuner.trials import StudyState
 
@@ -28,22 +30,26 @@ SORTS: dict[Sort, str] = {
     "left": "time left",
 }
 _ORDER = [StudyState.ACTIVE, StudyState.PAUSED, StudyState.STOPPED, StudyState.FINISHED]
-_KEYS: dict[Sort, Callable[[Facts], Any]] = {
-    "newest": lambda one: -one.study.id,
-    "name": lambda one: one.study.name.casefold(),
-    "state": lambda one: (_ORDER.index(one.study.state), -one.study.id),
-    "progress": lambda one: -one.progress.finished / max(one.study.max_trials or 0, 1),
-    "running": lambda one: -one.running,
-    "left": lambda one: math.inf if one.seconds_left is None else one.seconds_left,
+_KEYS: dict[Sort, Callable[[StudySummary], Any]] = {
+    "newest": lambda summary: -summary.study.id,
+    "name": lambda summary: summary.study.name.casefold(),
+    "state": lambda summary: (_ORDER.index(summary.study.state), -summary.study.id),
+    "progress": lambda summary: -summary.progress.finished / max(summary.study.max_trials or 0, 1),
+    "running": lambda summary: -summary.running,
+    "left": lambda summary: math.inf if summary.seconds_left is None else summary.seconds_left,
 }
 
-UNDO: dict[actions.Bulk, actions.Bulk] = {"pause": "resume", "stop": "resume", "resume": "pause"}
+UNDO: dict[actions.Action, actions.Action] = {
+    "pause": "resume",
+    "stop": "resume",
+    "resume": "pause",
+}
 
 router = APIRouter()
 
 
-class Chosen(BaseModel):
-    """What the address says of which studies are shown."""
+class StudyQuery(BaseModel):
+    """Which studies the address asks for."""
 
     q: str = Field("", max_length=200)
     state: StudyState | Literal[""] = ""
@@ -53,76 +59,79 @@ class Chosen(BaseModel):
 
 
 @router.get("/")
-def first() -> Response:
-    """The page that people mean when they name none."""
+def index() -> Response:
+    """Redirect to the first page."""
     return RedirectResponse("/studies", 303)
 
 
 @router.get("/studies")
-def every(request: Request, board: Context, chosen: Annotated[Chosen, Query()]) -> Response:
-    """All studies that fit; for a page that is open, the list alone."""
+def page(request: Request, board: BoardDep, query: Annotated[StudyQuery, Query()]) -> Response:
+    """The studies that match; for an open page, only the list."""
     is_part = request.headers.get("hx-target") == "studies"
-    return views.render(
-        request, "studies/list.html" if is_part else "studies/page.html", _context(board, chosen)
-    )
+    template = "studies/list.html" if is_part else "studies/page.html"
+    return templates.render(request, template, _context(board, query))
 
 
-def _context(board: Board, chosen: Chosen) -> dict[str, Any]:
-    every = reading.list_studies(board.database)
-    progresses = board.progresses.of(*every)
-    facts = [Facts(study, progresses[study.id]) for study in every]
-    fitting = sorted((one for one in facts if _fits(one, chosen)), key=_KEYS[chosen.sort])
-    pages = max(math.ceil(len(fitting) / PAGE), 1)
-    page = min(chosen.page, pages)
+def _context(board: Board, query: StudyQuery) -> dict[str, Any]:
+    studies = reading.list_studies(board.database)
+    progress = board.progress.of(*studies)
+    summaries = [StudySummary(study, progress[study.id]) for study in studies]
+    matches = sorted((s for s in summaries if _matches(s, query)), key=_KEYS[query.sort])
+    pages = max(math.ceil(len(matches) / PAGE), 1)
+    number = min(query.page, pages)
     return {
-        "chosen": chosen,
-        "studies": fitting[(page - 1) * PAGE : page * PAGE],
-        "fitting": len(fitting),
-        "total": len(facts),
-        "page": page,
+        "query": query,
+        "summaries": matches[(number - 1) * PAGE : number * PAGE],
+        "matching": len(matches),
+        "total": len(summaries),
+        "page": number,
         "pages": pages,
         "sorts": SORTS,
         "states": list(_ORDER),
-        "families": sorted({study.family for study in every if study.family}),
+        "families": sorted({study.family for study in studies if study.family}),
     }
 
 
-def _fits(one: Facts, chosen: Chosen) -> bool:
+def _matches(summary: StudySummary, query: StudyQuery) -> bool:
     return (
-        (not chosen.state or one.study.state is chosen.state)
-        and (not chosen.family or one.study.family == chosen.family)
-        and all(word in one.search for word in chosen.q.casefold().split())
+        (not query.state or summary.study.state is query.state)
+        and (not query.family or summary.study.family == query.family)
+        and all(word in summary.search for word in query.q.casefold().split())
     )
 
 
 @router.post("/studies/bulk", dependencies=[operator])
 def bulk(
     request: Request,
-    board: Context,
-    who: Who,
-    action: Annotated[actions.Bulk, Form()],
-    ids: Annotated[list[Annotated[int, Form(ge=1, le=ID)]], Form(min_length=1, max_length=PAGE)],
+    board: BoardDep,
+    user: CurrentUser,
+    action: Annotated[actions.Action, Form()],
+    ids: Annotated[
+        list[Annotated[int, Form(ge=1, le=MAX_ID)]], Form(min_length=1, max_length=PAGE)
+    ],
     typed: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
-    """Do the same to several studies; what cannot be done to one is said and does not stop it."""
-    done, wrong, back = [], [], list[int]()
+    """Apply an action to several studies; one that fails does not stop the others."""
+    names, errors, undoable = [], [], list[int]()
     if action == "delete":
-        actions.check_typed(who, typed, f"delete {len(ids)}")
+        actions.check_may_delete(user, typed, f"delete {len(ids)}")
     for study_id in ids:
         try:
             study = reading.find_by_id(board.database, study_id)
-            actions.BULK[action](board, study)
-            done.append(study.name)
-            undone = actions.undo(action, study.state)
-            if undone is not None and undone == UNDO[action]:  # the same for all of them
-                back.append(study.id)
+            actions.ACTIONS[action](board, study)
+            names.append(study.name)
+            inverse = actions.inverse_of(action, study.state)
+            if inverse is not None and inverse == UNDO[action]:  # the same for all of them
+                undoable.append(study.id)
         except TunerError as error:
-            wrong.append(str(error))
-    undo = actions.Undo("/studies/bulk", {"action": UNDO[action], "ids": back}) if back else None
-    said = _sentence(action, done, wrong)
-    return actions.answer(request, "/studies", said, is_bad=bool(wrong), undo=undo)
+            errors.append(str(error))
+    undo = None
+    if undoable:
+        undo = actions.Undo("/studies/bulk", {"action": UNDO[action], "ids": undoable})
+    message = _message(action, names, errors)
+    return actions.respond(request, "/studies", message, is_error=bool(errors), undo=undo)
 
 
-def _sentence(action: actions.Bulk, done: Sequence[str], wrong: Sequence[str]) -> str:
-    said = f"{actions.DONE[action]}: {', '.join(done)}" if done else ""
-    return "\n".join(filter(None, (said, *wrong)))
+def _message(action: actions.Action, names: Sequence[str], errors: Sequence[str]) -> str:
+    outcome = f"{actions.PARTICIPLES[action]}: {', '.join(names)}" if names else ""
+    return "\n".join(filter(None, (outcome, *errors)))

@@ -1,9 +1,9 @@
-"""What the pages of a study draw: which trials, how they are thinned out, and how they are sent.
+"""What a study's pages draw: which trials, how many of them, and how they reach the browser.
 
-watched.py     the studies that are looked at, in columns, kept up to date
-selection.py   a filter as it stands in an address → the trials that it leaves, few enough to draw
-drawn.py       a figure's name → the figure of a selection
-compact.py     a figure as JSON with packed numbers, cached by what it shows
-rows.py        windows of the table, and all of it as CSV
-stream.py      what changed, told to every page that is open
+live_studies.py   the studies being viewed, in columns, kept up to date
+selection.py      a filter, as in a page's address → its trials, few enough to draw
+figures.py        a figure's name → the figure of a selection
+encoding.py       a figure as JSON with packed numbers
+trial_table.py    windows of the trial table, and all of it as CSV
+stream.py         live updates to every open page
 """

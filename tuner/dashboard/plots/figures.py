@@ -1,22 +1,20 @@
-"""A figure's name → the figure of a selection of trials, with its words and what a brush means.
+"""A figure's name → the figure of a selection of trials, with its caption and brush axes.
 
-Each function takes what it needs while nobody changes the columns, and returns what draws it.
+Drawing has two steps: each function reads what it needs while the study is locked, and returns a
+function that draws without the lock.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
-from tuner.dashboard.plots import selection
-from tuner.database.engine import Database
+from tuner.dashboard.plots.page_figure import Draw, FigureRequest, PageFigure
 from tuner.database.readers import columns, spending
 from tuner.database.readers.columns import NEVER
-from tuner.database.readers.live import STATES, LiveTrials, moment
+from tuner.database.readers.live import moment
 from tuner.figures import (
     axes,
     burndown,
@@ -32,82 +30,29 @@ from tuner.figures import (
     rank,
     registry,
     slices,
-    text,
     timeline,
 )
 from tuner.figures.figure import Drawing, Figure, InfoT, Sample
-from tuner.search.effects import Effect
 from tuner.search.importances import baselines, shares
-from tuner.trials import Report, Study, Trial, TrialState
+from tuner.trials import Report, Trial, TrialState
 
-POINTS = 4_000  # of a scatter: more say nothing in a plot of this size, and weigh on every refresh
-HISTORY = 2_000  # of what a page shows first
+POINTS = 4_000  # of a scatter plot: more cannot be told apart, and slow down every refresh
+HISTORY = 2_000  # points of the figure that a page shows first
 PLANE = 2_500
 LINES = 1_200
 BARS = 2_000
 CURVES = 600  # trials whose reports are read
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What is looked at."""
-
-    study: Study
-    live: LiveTrials
-    chosen: selection.Mask
-    effects: Mapping[str, Effect] | None
-    database: Database
-    x: str | None = None  # parameters of a plane, objectives of a front
-    y: str | None = None
-
-    @property
-    def importances(self) -> dict[str, float] | None:
-        """Parameter → share, for the order of axes."""
-        return shares(self.effects)
-
-    @property
-    def axes(self) -> dict[str, Any]:
-        """How figures place parameters."""
-        logs = frozenset(name for name, p in self.live.params.items() if p.log)
-        return {"log_params": logs, "importances": self.importances}
-
-    @property
-    def grey(self) -> str:
-        """What the caption says of complete trials that violate a constraint, if there are any."""
-        found = self.chosen & self.live.complete & self.live.violated
-        return " Hollow grey marks violate a constraint." if found.any() else ""
-
-    def picked(self, limit: int, *states: TrialState) -> list[Trial]:
-        """Few enough of the chosen trials, of these states if any are named."""
-        chosen = self.chosen
-        if states:
-            chosen = chosen & np.isin(self.live.state, [STATES.index(s) for s in states])
-        return self.live.trials(selection.pick(self.live, chosen, limit))
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """A figure for a page; without a drawing, the caption says why."""
-
-    caption: str
-    figure: Any = None
-    table: text.Table | None = None
-    # what a brush selects, an entry a subplot: {"x": {"column": …, "kind": …, "categories": …}, …}
-    brush: Sequence[Mapping[str, Any]] = ()
-
-
-Draw = Callable[[], Drawn]
-
-
-def _drawn(
+def _page_figure(
     info: InfoT,
     drawing: Drawing[InfoT],
     caption: str,
     brush: Sequence[Mapping[str, Any]] = (),
-) -> Drawn:
+) -> PageFigure:
     if info.nothing:
-        return Drawn(info.nothing)
-    return Drawn(caption, drawing.draw(info), drawing.table(info), brush)
+        return PageFigure(info.nothing)
+    return PageFigure(caption, drawing.draw(info), drawing.table(info), brush)
 
 
 def _column(name: str) -> dict[str, Any]:
@@ -115,7 +60,7 @@ def _column(name: str) -> dict[str, Any]:
 
 
 def _axis(axis: axes.Axis, *, positions: bool = True) -> dict[str, Any]:
-    """`positions`: whether the drawing has log10 where the axis is logarithmic."""
+    """What a brush on this axis selects; `positions`: the drawing has log10 of a log axis."""
     kind = "linear" if axis.kind == "log" and not positions else axis.kind
     return {
         "column": f"params.{axis.name}",
@@ -124,175 +69,181 @@ def _axis(axis: axes.Axis, *, positions: bool = True) -> dict[str, Any]:
     }
 
 
-def _history(look: Look) -> Draw:
-    trials, total = look.picked(HISTORY), int(look.chosen.sum())
-    grey = look.grey
+def _history(request: FigureRequest) -> Draw:
+    trials, total = request.load_trials(HISTORY), int(request.mask.sum())
+    violations_note = request.violations_note
 
-    def draw() -> Drawn:
-        found = history.info(trials, look.study)
-        caption = captions.of_history(found) + _part(len(trials), total) + grey
-        return _drawn(found, history, caption, [{"x": _column("number"), "y": _column("value")}])
+    def draw() -> PageFigure:
+        info = history.info(trials, request.study)
+        caption = captions.of_history(info) + _count_note(len(trials), total) + violations_note
+        return _page_figure(
+            info, history, caption, [{"x": _column("number"), "y": _column("value")}]
+        )
 
     return draw
 
 
-def _part(drawn: int, total: int) -> str:
-    if drawn >= total:
+def _count_note(count: int, total: int) -> str:
+    if count >= total:
         return ""
-    return f" Shows {drawn:,} of {total:,} trials, with every improvement."
+    return f" Shows {count:,} of {total:,} trials, with every improvement."
 
 
-def _curves(look: Look) -> Draw:
-    drawn = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.FAILED)
-    trials = look.picked(CURVES, *drawn)
-    total = int(look.chosen.sum())
+def _curves(request: FigureRequest) -> Draw:
+    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.FAILED)
+    trials = request.load_trials(CURVES, *states)
+    total = int(request.mask.sum())
 
-    def draw() -> Drawn:
-        with look.database.statement() as connection:
-            reports = columns.reports_of(connection, look.study.id, [t.number for t in trials])
-        found = curves.info(_with_reports(trials, reports), look.study)
-        found = replace(found, total=max(total, found.total))
-        return _drawn(found, curves, captions.of_curves(found))
+    def draw() -> PageFigure:
+        with request.database.statement() as connection:
+            reports = columns.reports_of(connection, request.study.id, [t.number for t in trials])
+        info = curves.info(_with_reports(trials, reports), request.study)
+        info = replace(info, total=max(total, info.total))
+        return _page_figure(info, curves, captions.of_curves(info))
 
     return draw
 
 
 def _with_reports(trials: Sequence[Trial], reports: columns.Reports) -> list[Trial]:
-    at = {t.number: [] for t in trials}  # type: dict[int, list[Report]]
+    by_number: dict[int, list[Report]] = {t.number: [] for t in trials}
     for number, step, value in zip(
         reports.numbers.tolist(), reports.steps.tolist(), reports.values.tolist(), strict=True
     ):
-        at[number].append(Report(step, value))
-    return [replace(t, reports=tuple(at[t.number])) for t in trials]
+        by_number[number].append(Report(step, value))
+    return [replace(t, reports=tuple(by_number[t.number])) for t in trials]
 
 
-def _importance(look: Look) -> Draw:
-    effects = look.effects
-    ended = int(look.live.comparable.sum())
+def _importance(request: FigureRequest) -> Draw:
+    effects = request.effects
+    ended = int(request.live.comparable.sum())
 
-    def draw() -> Drawn:
-        found = importance.info(
-            shares(effects), baselines(effects), metric=look.study.metric, ended=ended
+    def draw() -> PageFigure:
+        info = importance.info(
+            shares(effects), baselines(effects), metric=request.study.metric, ended=ended
         )
-        return _drawn(found, importance, captions.of_importance(found))
+        return _page_figure(info, importance, captions.of_importance(info))
 
     return draw
 
 
-def _burndown(look: Look) -> Draw:
-    ended = look.live.finished[look.live.finished != NEVER]
-    moments = [at for micros in ended.tolist() if (at := moment(micros)) is not None]
+def _burndown(request: FigureRequest) -> Draw:
+    ended = request.live.finished[request.live.finished != NEVER]
+    times = [time for micros in ended.tolist() if (time := moment(micros)) is not None]
 
-    def draw() -> Drawn:
-        found = burndown.info(moments, look.study)
-        return _drawn(found, burndown, captions.of_burndown(found))
-
-    return draw
-
-
-def _parallel(look: Look) -> Draw:
-    trials = look.picked(LINES, TrialState.COMPLETE)
-    total = int((look.chosen & look.live.complete).sum())
-
-    def draw() -> Drawn:
-        found = parallel.info(trials, look.study, **look.axes)
-        found = replace(found, total=total)
-        by_name = {a.name: a for a in axes.axes(found.trials, look.study, **look.axes)}
-        brush = [_axis(by_name[d.name]) for d in found.dimensions] + [_column("value")]
-        return _drawn(found, parallel, captions.of_parallel(found), [{"dimensions": brush}])
+    def draw() -> PageFigure:
+        info = burndown.info(times, request.study)
+        return _page_figure(info, burndown, captions.of_burndown(info))
 
     return draw
 
 
-def _slices(look: Look) -> Draw:
-    trials = look.picked(POINTS, TrialState.COMPLETE)
-    total = int((look.chosen & look.live.complete).sum())
-    grey = look.grey
+def _parallel(request: FigureRequest) -> Draw:
+    trials = request.load_trials(LINES, TrialState.COMPLETE)
+    total = int((request.mask & request.live.complete).sum())
 
-    def draw() -> Drawn:
-        found = slices.info(trials, look.study, limit=3 * POINTS // 2, **look.axes)
-        found = replace(found, total=total)
+    def draw() -> PageFigure:
+        info = parallel.info(trials, request.study, **request.axes)
+        info = replace(info, total=total)
+        by_name = {a.name: a for a in axes.axes(info.trials, request.study, **request.axes)}
+        brush = [_axis(by_name[d.name]) for d in info.dimensions] + [_column("value")]
+        return _page_figure(info, parallel, captions.of_parallel(info), [{"dimensions": brush}])
+
+    return draw
+
+
+def _slices(request: FigureRequest) -> Draw:
+    trials = request.load_trials(POINTS, TrialState.COMPLETE)
+    total = int((request.mask & request.live.complete).sum())
+    violations_note = request.violations_note
+
+    def draw() -> PageFigure:
+        info = slices.info(trials, request.study, limit=3 * POINTS // 2, **request.axes)
+        info = replace(info, total=total)
         brush = [
             {"x": _axis(panel.axis, positions=False), "y": _column("value")}
-            for panel in found.panels
+            for panel in info.panels
         ]
-        return _drawn(found, slices, captions.of_slices(found) + grey, brush)
+        return _page_figure(info, slices, captions.of_slices(info) + violations_note, brush)
 
     return draw
 
 
 def _plane(
-    look: Look, drawing: Drawing[contour.Info], caption: Callable[[contour.Info], str]
+    request: FigureRequest, drawing: Drawing[contour.Info], caption: Callable[[contour.Info], str]
 ) -> Draw:
-    trials = look.picked(PLANE, TrialState.COMPLETE)
+    trials = request.load_trials(PLANE, TrialState.COMPLETE)
 
-    def draw() -> Drawn:
-        found = contour.info(trials, look.study, x=look.x, y=look.y, **look.axes)
+    def draw() -> PageFigure:
+        info = contour.info(trials, request.study, x=request.x, y=request.y, **request.axes)
         brush = []
-        if found.axes is not None:
-            brush = [{"x": _axis(found.axes[0]), "y": _axis(found.axes[1])}]
-        return _drawn(found, drawing, caption(found), brush)
+        if info.axes is not None:
+            brush = [{"x": _axis(info.axes[0]), "y": _axis(info.axes[1])}]
+        return _page_figure(info, drawing, caption(info), brush)
 
     return draw
 
 
-def _edf(look: Look) -> Draw:
-    reached = look.live.values[look.chosen & look.live.complete, 0].tolist()
+def _edf(request: FigureRequest) -> Draw:
+    values = request.live.values[request.mask & request.live.complete, 0].tolist()
 
-    def draw() -> Drawn:
-        found = edf.info({look.study.name: reached}, look.study)
-        return _drawn(found, edf, captions.of_edf(found), [{"x": _column("value")}])
+    def draw() -> PageFigure:
+        info = edf.info({request.study.name: values}, request.study)
+        return _page_figure(info, edf, captions.of_edf(info), [{"x": _column("value")}])
 
     return draw
 
 
-def _pareto(look: Look) -> Draw:
-    trials = look.picked(POINTS, TrialState.COMPLETE)
-    x, y = _objective(look, look.x, 0), _objective(look, look.y, 1)
-    grey = look.grey
+def _pareto(request: FigureRequest) -> Draw:
+    trials = request.load_trials(POINTS, TrialState.COMPLETE)
+    x, y = _objective(request, request.x, 0), _objective(request, request.y, 1)
+    violations_note = request.violations_note
 
-    def draw() -> Drawn:
-        found = pareto.info(trials, look.study, x, y)
+    def draw() -> PageFigure:
+        info = pareto.info(trials, request.study, x, y)
         brush = [{"x": _column(f"value.{x}"), "y": _column(f"value.{y}")}]
-        return _drawn(found, pareto, captions.of_pareto(found) + grey, brush)
+        return _page_figure(info, pareto, captions.of_pareto(info) + violations_note, brush)
 
     return draw
 
 
-def _objective(look: Look, wanted: str | None, default: int) -> int:
-    known = wanted is not None and wanted.isascii() and wanted.isdigit()
-    index = int(wanted or 0) if known else default
-    return index if index < len(look.study.directions) else default
+def _objective(request: FigureRequest, text: str | None, default: int) -> int:
+    is_index = text is not None and text.isascii() and text.isdigit()
+    index = int(text or 0) if is_index else default
+    return index if index < len(request.study.directions) else default
 
 
-def _timeline(look: Look) -> Draw:
-    trials, now = look.picked(BARS, *timeline.STATES), datetime.now(UTC)
-    total = int(look.chosen.sum())
+def _timeline(request: FigureRequest) -> Draw:
+    trials, now = request.load_trials(BARS, *timeline.STATES), datetime.now(UTC)
+    total = int(request.mask.sum())
 
-    def draw() -> Drawn:
-        with look.database.statement() as connection:
-            devices = spending.devices(connection, look.study.id, [t.number for t in trials])
-        found = replace(timeline.info(trials, now, devices=devices), total=total)
-        return _drawn(found, timeline, captions.of_timeline(found))
-
-    return draw
-
-
-def _registered(look: Look, figure: Figure[Any]) -> Draw:
-    """A figure without more to it here than its trials."""
-    trials, now = look.picked(POINTS), datetime.now(UTC)
-    total = int(look.chosen.sum())
-
-    def draw() -> Drawn:
-        sample = Sample(look.study, trials, now=now, baselines=baselines(look.effects), **look.axes)
-        found = figure.info(sample)
-        return _drawn(found, figure.module, figure.caption(found) + _part(len(trials), total))
+    def draw() -> PageFigure:
+        with request.database.statement() as connection:
+            devices = spending.devices(connection, request.study.id, [t.number for t in trials])
+        info = replace(timeline.info(trials, now, devices=devices), total=total)
+        return _page_figure(info, timeline, captions.of_timeline(info))
 
     return draw
 
 
-# figures that read more than trials, or that show a choice of trials when they are brushed
-_PREPARED: Mapping[str, Callable[[Look], Draw]] = MappingProxyType(
+def _prepare_registered(request: FigureRequest, figure: Figure[Any]) -> Draw:
+    """Prepare a figure that is drawn from trials alone."""
+    trials, now = request.load_trials(POINTS), datetime.now(UTC)
+    total = int(request.mask.sum())
+
+    def draw() -> PageFigure:
+        sample = Sample(
+            request.study, trials, now=now, baselines=baselines(request.effects), **request.axes
+        )
+        info = figure.info(sample)
+        return _page_figure(
+            info, figure.module, figure.caption(info) + _count_note(len(trials), total)
+        )
+
+    return draw
+
+
+# figures that read more than trials, or that can be brushed
+_PREPARED: Mapping[str, Callable[[FigureRequest], Draw]] = MappingProxyType(
     {
         "history": _history,
         "curves": _curves,
@@ -310,14 +261,14 @@ _PREPARED: Mapping[str, Callable[[Look], Draw]] = MappingProxyType(
 )
 
 
-def prepare(name: str, look: Look) -> Draw:
-    """Take what a registered figure needs; the result draws it."""
-    prepared = _PREPARED.get(name)
-    if prepared is not None:
-        return prepared(look)
-    return _registered(look, registry.FIGURES[name])
+def prepare(name: str, request: FigureRequest) -> Draw:
+    """Read what a registered figure needs; the result draws it."""
+    prepare_own = _PREPARED.get(name)
+    if prepare_own is not None:
+        return prepare_own(request)
+    return _prepare_registered(request, registry.FIGURES[name])
 
 
 def unplaced() -> list[Figure[Any]]:
-    """Registered figures that no template places: the Analyse tab shows them at its end."""
+    """Registered figures without a place in a template; the tab Analyse shows them at its end."""
     return [figure for name, figure in registry.FIGURES.items() if name not in _PREPARED]

@@ -1,4 +1,4 @@
-"""The studies that somebody looks at, in columns that are read once and then kept up to date."""
+"""The studies that somebody views, in columns that are read once and then kept up to date."""
 
 import threading
 import time
@@ -15,95 +15,95 @@ from tuner.errors import StudyNotFoundError, TunerError
 from tuner.trials import Study
 
 MOST = 16  # studies; 100,000 trials with ten parameters are 15 MB
-FRESH = 0.2  # seconds in which what was read is not read again
+FRESH = 0.2  # seconds during which a study is not read again
 
-Changed = Callable[[int, "Seen", Sequence[int]], None]  # study, what is known of it, its news
+Listener = Callable[[int, "LiveStudy", Sequence[int]], None]  # study id, columns, changed trials
 
 
 @dataclass(slots=True)
-class Seen:
-    """One study in columns; only whoever holds the lock reads or writes them."""
+class LiveStudy:
+    """One study in columns; read and write them only with its lock."""
 
-    live: LiveTrials
+    trials: LiveTrials
     lock: threading.Lock = field(default_factory=threading.Lock)
     read_at: float = 0.0  # monotonic clock
-    began: str = field(default_factory=lambda: uuid4().hex[:8])
+    origin: str = field(default_factory=lambda: uuid4().hex[:8])
 
     @property
     def version(self) -> str:
-        """Differs from that of any other state of any process."""
-        return f"{self.began}-{self.live.version}"
+        """Differs between any two states, also those of other processes."""
+        return f"{self.origin}-{self.trials.version}"
 
 
-class Watched:
-    """For any thread."""
+class LiveStudies:
+    """The studies being viewed; thread-safe."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._seen: OrderedDict[int, Seen] = OrderedDict()
-        self._listeners: list[Changed] = []
+        self._live_studies: OrderedDict[int, LiveStudy] = OrderedDict()
+        self._listeners: list[Listener] = []
 
-    def on_change(self, listener: Changed) -> None:
-        """Tell `listener` which trials have changed, whoever it was that read them."""
+    def on_change(self, listener: Listener) -> None:
+        """Call `listener` with the trials that have changed, whichever thread reads them."""
         self._listeners.append(listener)
 
     @contextmanager
-    def looking(self, study_id: int) -> Iterator[tuple[Study, Seen]]:
-        """A study as it is now; nobody else changes its columns meanwhile.
+    def locked(self, study_id: int) -> Iterator[tuple[Study, LiveStudy]]:
+        """A study as it is now; its columns do not change inside the block.
 
-        StudyNotFoundError without such a study.
+        StudyNotFoundError if there is no such study.
         """
         with self._database.statement() as connection:
             study = studies.by_id(connection, study_id)
-        seen = self._seen_of(study)
-        with seen.lock:
-            if time.monotonic() - seen.read_at > FRESH:
-                self._refresh(study_id, seen, self._database)
-            yield study, seen
+        live_study = self._get(study)
+        with live_study.lock:
+            if time.monotonic() - live_study.read_at > FRESH:
+                self._refresh(study_id, live_study, self._database)
+            yield study, live_study
 
-    def expect(self, study_id: int) -> None:
-        """Begin with a study that a page is about to ask for, if it is not known yet."""
-        if study_id not in self._seen:
-            with suppress(TunerError), self.looking(study_id):
+    def prefetch(self, study_id: int) -> None:
+        """Read a study that a page is about to request, if it is not here yet."""
+        if study_id not in self._live_studies:
+            with suppress(TunerError), self.locked(study_id):
                 pass
 
     def refresh(self, study_id: int, database: Database) -> bool:
-        """Read what changed in a study, if it is one that is looked at."""
-        seen = self._seen.get(study_id)
-        if seen is None:
+        """Read what changed in a study; False if nobody views it."""
+        live_study = self._live_studies.get(study_id)
+        if live_study is None:
             return False
-        with seen.lock:
-            self._refresh(study_id, seen, database)
+        with live_study.lock:
+            self._refresh(study_id, live_study, database)
         return True
 
     def ids(self) -> list[int]:
-        """The studies that are looked at."""
-        return list(self._seen)
+        """The ids of the studies being viewed."""
+        return list(self._live_studies)
 
     def versions(self) -> dict[int, str]:
-        """The versions of the studies that are looked at."""
-        return {study_id: seen.version for study_id, seen in list(self._seen.items())}
+        """The versions of the studies being viewed, by id."""
+        return {study_id: live.version for study_id, live in list(self._live_studies.items())}
 
-    def _seen_of(self, study: Study) -> Seen:
+    def _get(self, study: Study) -> LiveStudy:
         with self._lock:
-            if study.id not in self._seen:
-                self._seen[study.id] = Seen(LiveTrials(study.id, study.directions))
-                while len(self._seen) > MOST:
-                    self._seen.popitem(last=False)
-            self._seen.move_to_end(study.id)
-            return self._seen[study.id]
+            if study.id not in self._live_studies:
+                self._live_studies[study.id] = LiveStudy(LiveTrials(study.id, study.directions))
+                while len(self._live_studies) > MOST:
+                    self._live_studies.popitem(last=False)
+            self._live_studies.move_to_end(study.id)
+            return self._live_studies[study.id]
 
-    def _refresh(self, study_id: int, seen: Seen, database: Database) -> None:
-        first = seen.live.version == 0
+    def _refresh(self, study_id: int, live_study: LiveStudy, database: Database) -> None:
+        is_first = live_study.trials.version == 0
         try:
             with database.statement() as connection:
-                changed = seen.live.refresh(connection)
+                changed = live_study.trials.refresh(connection)
         except StudyNotFoundError:
             with self._lock:
-                self._seen.pop(study_id, None)
+                self._live_studies.pop(study_id, None)
             raise
-        seen.read_at = time.monotonic()
-        if changed and not first:
+        live_study.read_at = time.monotonic()
+        if changed and not is_first:
             for listener in self._listeners:
-                listener(study_id, seen, changed)
+                listener(study_id, live_study, changed)

@@ -1,13 +1,12 @@
-"""A filter as it stands in a page's address, and the trials that it leaves.
+"""A filter as in a page's address, and the trials that pass it.
 
-A filter is a conjunction of ranges over columns, so it is exact on all trials of a study although
-a page has only a part of them, and one address shows everybody the same. Columns are `number`,
-`value` (`value.1` … of further objectives), `seconds`, `finished` (µs since 1970), `params.NAME`.
+A filter is a conjunction of ranges over columns, so it applies to all trials of a study although a
+page holds only a part of them, and an address shows everybody the same. Columns are `number`,
+`value` (`value.1` … for further objectives), `seconds`, `finished` (µs since 1970), `params.NAME`.
 """
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -27,7 +26,7 @@ MAX_WHERE = 40
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """One condition: a value in one of the ranges, or among the categories."""
+    """One condition: the value is in one of the ranges, or among the categories."""
 
     column: str
     ranges: tuple[tuple[float, float], ...] = ()  # from, to, both included
@@ -35,10 +34,9 @@ class Where:
 
     @classmethod
     def parse(cls, text: str) -> "Where":
-        """From JSON: `["value", [0.9, null], …]` or `["params.optimizer", "adam", …]`."""
+        """Parse JSON: `["value", [0.9, null], …]` or `["params.optimizer", "adam", …]`."""
         try:
-            given = json.loads(text)
-            column, *parts = given
+            column, *parts = json.loads(text)
             if not isinstance(column, str) or not parts:
                 raise TypeError
             if all(isinstance(part, list) for part in parts):
@@ -48,8 +46,8 @@ class Where:
             return cls(column, categories=tuple(parts))
         except (ValueError, TypeError, RecursionError):
             raise BadInputError(
-                'a condition of `where` is JSON as ["value", [0.9, null]] or '
-                '["params.optimizer", "adam"], where null is no limit'
+                'a condition in `where` is JSON such as ["value", [0.9, null]] or '
+                '["params.optimizer", "adam"], where null means no limit'
             ) from None
 
 
@@ -64,26 +62,27 @@ def _range(low: Any, high: Any) -> tuple[float, float]:
 class Filter:
     """Which trials are shown."""
 
-    states: frozenset[TrialState] = frozenset()  # none: all
-    top: int | None = None  # so many of the best complete ones that violate no constraint
+    states: frozenset[TrialState] = frozenset()  # empty: all
+    top: int | None = None  # only this many of the best feasible ones
     where: tuple[Where, ...] = ()
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it leaves all trials."""
-        return not self.states and self.top is None and not self.where
 
 
 def from_query(
-    state: Annotated[list[TrialState] | None, Query(description="States to show.")] = None,
+    state: Annotated[
+        list[TrialState] | None, Query(description="Only trials in these states.")
+    ] = None,
     top: Annotated[
-        int | None, Query(ge=1, le=10**6, description="So many of the best complete trials.")
+        int | None,
+        Query(ge=1, le=10**6, description="Only this many of the best complete trials."),
     ] = None,
     where: Annotated[
         list[str] | None,
         Query(
             max_length=MAX_WHERE,
-            description="Conditions on columns, all of which hold.",
+            description=(
+                "Only trials that meet all these conditions, each JSON: a column's name, then "
+                "ranges (null: no limit) or categories."
+            ),
             examples=[['["value", [0.9, null]]', '["params.optimizer", "adam", "sgd"]']],
         ),
     ] = None,
@@ -106,85 +105,81 @@ def column(live: LiveTrials, name: str) -> NDArray[Any]:
     if name == "finished":
         return np.where(live.finished == NEVER, math.nan, live.finished.astype(np.float64))
     if name == "seconds":
-        known = (live.finished != NEVER) & (live.started != NEVER)
+        ended = (live.finished != NEVER) & (live.started != NEVER)
         with np.errstate(over="ignore"):
-            return np.where(known, (live.finished - live.started) / 1e6, math.nan)
+            return np.where(ended, (live.finished - live.started) / 1e6, math.nan)
     raise BadInputError(f"there is no column {name!r}")
 
 
-def mask(live: LiveTrials, given: Filter) -> Mask:
-    """The trials that a filter leaves, by number."""
-    found: Mask = live.state >= 0
-    if given.states:
-        found &= np.isin(live.state, [STATES.index(state) for state in given.states])
-    for where in given.where:
-        found &= _holds(live, where)
-    if given.top is not None:
-        best = ranked(live, found & live.feasible)[: given.top]
-        found = np.zeros(live.size, np.bool_)
-        found[best] = True
-    return found
+def apply(live: LiveTrials, filter_: Filter) -> Mask:
+    """The mask of the trials that pass a filter, by number."""
+    mask: Mask = live.state >= 0
+    if filter_.states:
+        mask &= np.isin(live.state, [STATES.index(state) for state in filter_.states])
+    for where in filter_.where:
+        mask &= _apply_where(live, where)
+    if filter_.top is not None:
+        best = rank(live, mask & live.feasible)[: filter_.top]
+        mask = np.zeros(live.size, np.bool_)
+        mask[best] = True
+    return mask
 
 
-def _holds(live: LiveTrials, where: Where) -> Mask:
-    given = column(live, where.column)
-    found = np.zeros(live.size, np.bool_)
+def _apply_where(live: LiveTrials, where: Where) -> Mask:
+    values = column(live, where.column)
+    mask = np.zeros(live.size, np.bool_)
     for low, high in where.ranges:
-        found |= (given >= low) & (given <= high)
+        mask |= (values >= low) & (values <= high)
     name = where.column.removeprefix("params.")
     parameter = live.params.get(name) if name != where.column else None
     for category in where.categories:
         if parameter is not None and parameter.kind == "categorical":
             for i, choice in enumerate(parameter.choices):
                 if type(choice) is type(category) and choice == category:
-                    found |= given == i
+                    mask |= values == i
         elif category == "not set":
-            found |= np.isnan(given)
+            mask |= np.isnan(values)
         elif isinstance(category, int | float):
-            found |= given == float(category)
-    return found
+            mask |= values == float(category)
+    return mask
 
 
-def ranked(live: LiveTrials, chosen: Mask) -> NDArray[np.int64]:
-    """The chosen trials' numbers, best first, the earlier of equal ones first."""
-    at = np.flatnonzero(chosen)
-    first = live.values[at, 0]
+def rank(live: LiveTrials, mask: Mask) -> NDArray[np.int64]:
+    """The numbers of the trials in `mask`, best first, the earlier of equal ones first."""
+    numbers = np.flatnonzero(mask)
+    values = live.values[numbers, 0]
     sign = -1.0 if live.directions[0] == "maximize" else 1.0
-    return at[np.argsort(sign * first, kind="stable")]
+    return numbers[np.argsort(sign * values, kind="stable")]
 
 
-def pick(live: LiveTrials, chosen: Mask, limit: int) -> list[int]:
-    """At most `limit` of the chosen trials, evenly by number.
+def thin_out(live: LiveTrials, mask: Mask, limit: int) -> list[int]:
+    """The numbers of at most `limit` trials in `mask`, evenly spaced by number.
 
-    With all that a reader would miss: those that set a new best, the extremes, the Pareto front,
-    what runs.
+    Keeps all that a reader would miss: each new best, the extremes, the Pareto front, running
+    trials.
     """
-    at = np.flatnonzero(chosen)
-    if len(at) <= limit:
-        found: list[int] = at.tolist()
-        return found
-    complete = np.flatnonzero(chosen & live.complete)
-    keep = np.flatnonzero(chosen & (live.state == STATES.index(TrialState.RUNNING))).tolist()
+    numbers = np.flatnonzero(mask)
+    if len(numbers) <= limit:
+        whole: list[int] = numbers.tolist()
+        return whole
+    complete = np.flatnonzero(mask & live.complete)
+    keep = np.flatnonzero(mask & (live.state == STATES.index(TrialState.RUNNING))).tolist()
     if len(complete):
-        reached = live.values[complete, 0]
-        keep += [int(complete[reached.argmin()]), int(complete[reached.argmax()])]
-    feasible = np.flatnonzero(chosen & live.feasible)
+        values = live.values[complete, 0]
+        keep += [int(complete[values.argmin()]), int(complete[values.argmax()])]
+    feasible = np.flatnonzero(mask & live.feasible)
     if len(feasible):
-        reached = live.values[feasible, 0]
-        keep += feasible[records(reached, live.directions[0] == "maximize")].tolist()
+        values = live.values[feasible, 0]
+        keep += feasible[records(values, live.directions[0] == "maximize")].tolist()
         if len(live.directions) > 1:
             keep += feasible[unbeaten(live.values[feasible].tolist(), live.directions)].tolist()
-    places = np.searchsorted(at, np.unique(keep)) if keep else ()
-    return [int(at[i]) for i in thin.indices(len(at), limit, [int(i) for i in places])]
+    places = np.searchsorted(numbers, np.unique(keep)) if keep else ()
+    indices = thin.indices(len(numbers), limit, [int(i) for i in places])
+    return [int(numbers[i]) for i in indices]
 
 
-def records(reached: NDArray[np.float64], maximize: bool) -> NDArray[np.int64]:
+def records(values: NDArray[np.float64], maximize: bool) -> NDArray[np.int64]:
     """Indices of the values that are better than all before them."""
-    signed = reached if maximize else -reached
+    signed = values if maximize else -values
     best = np.maximum.accumulate(signed)
     return np.flatnonzero(np.concatenate([[True], signed[1:] > best[:-1]]))
-
-
-def total(live: LiveTrials, chosen: Mask, states: Sequence[TrialState]) -> int:
-    """How many of the chosen trials are in these states."""
-    return int(np.isin(live.state[chosen], [STATES.index(s) for s in states]).sum())

@@ -1,1 +1,1 @@
-"""What keeps out whom: guards of every request, who asks, what is written down of it."""
+"""What every request passes: guards, connection limits, authentication, the audit log."""

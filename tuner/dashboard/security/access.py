@@ -1,4 +1,4 @@
-"""Who asks, and what they may do.
+"""Authentication and roles.
 
 Every router is included with one of `viewer`, `operator`, `admin`, and a route that changes
 something declares `operator` or `admin` itself. Without accounts (a server that only this machine
@@ -12,39 +12,40 @@ from fastapi import Depends, HTTPException, Request, Response, params
 
 from tuner import accounts
 from tuner.accounts import Role, User
-from tuner.dashboard.context import Board, Context
-from tuner.dashboard.entrance import QUERY
+from tuner.dashboard.board import Board
+from tuner.dashboard.dependencies import BoardDep
+from tuner.dashboard.local_secret import QUERY
 
 LOCAL = User("local", Role.ADMIN)
 COOKIE = "tuner_session"
-SECURE_COOKIE = "__Host-tuner_session"  # browsers take it from HTTPS alone, and for this host alone
+SECURE_COOKIE = "__Host-tuner_session"  # browsers accept it only by HTTPS, and only for this host
 
 
 def cookie_name(request: Request, board: Board) -> str:
-    """What the session's cookie is called.
+    """The name of the session's cookie.
 
-    Browsers send a cookie to all ports of a host, as the ends of two tunnels: it is named after the
-    port, so that two dashboards do not log each other out.
+    Browsers send a cookie to all ports of a host, such as the ends of two tunnels: the name holds
+    the port, so that two dashboards do not log each other out.
     """
     return f"{SECURE_COOKIE if board.access.tls else COOKIE}_{port(request, board)}"
 
 
 def port(request: Request, board: Board) -> int:
-    """The port that the browser has asked."""
+    """The port that the browser connects to."""
     return request.url.port or (443 if board.access.tls else 80)
 
 
-def known(request: Request, board: Context) -> User | None:
-    """Who has sent this request; None where nobody has said."""
+def authenticate(request: Request, board: BoardDep) -> User | None:
+    """The user who sent this request; None for a stranger."""
     user = identify(request, board)
     request.state.user = user
     return user
 
 
 def identify(request: Request, board: Board) -> User | None:
-    """Whom the token or the cookie of a request stands for now; None for nobody."""
-    kind, _, bearer = request.headers.get("authorization", "").partition(" ")
-    is_bearer = kind.lower() == "bearer"
+    """The user whom a request's token or cookie stands for now; None if it is not valid."""
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    is_bearer = scheme.lower() == "bearer"
     secret = bearer if is_bearer else request.cookies.get(cookie_name(request, board), "")
     if not secret:
         return None
@@ -52,66 +53,67 @@ def identify(request: Request, board: Board) -> User | None:
         local = board.access.secret
         if local.opens(secret) if is_bearer else local.opens_as_cookie(secret):
             return LOCAL
-        if not is_bearer:  # there are no sessions of accounts
+        if not is_bearer:  # accounts have no sessions here
             return None
     holder = accounts.user_of(board.database, secret)
-    wanted = "api" if is_bearer else "session"
-    return holder[0] if holder is not None and holder[1] == wanted else None
+    kind = "api" if is_bearer else "session"
+    return holder[0] if holder is not None and holder[1] == kind else None
 
 
-def let_in(request: Request, board: Board, answer: Response) -> None:
+def set_local_cookie(request: Request, board: Board, response: Response) -> None:
     """Give the browser the cookie of a dashboard without accounts."""
-    answer.set_cookie(
+    response.set_cookie(
         cookie_name(request, board),
         board.access.secret.cookie,
         secure=False,
         httponly=True,
-        # strict ones are not sent after a link in another program's page, such as a notebook
+        # a strict cookie is not sent after a click in another program's page, such as a notebook
         samesite="lax",
     )
 
 
 def _requires(role: Role) -> params.Depends:
     def check(
-        request: Request, board: Context, who: Annotated[User | None, Depends(known)]
+        request: Request, board: BoardDep, user: Annotated[User | None, Depends(authenticate)]
     ) -> User:
         if _carries_secret(request, board):
-            raise HTTPException(303, "come in", headers=_entrance(request, board))
-        if who is None:
+            raise HTTPException(303, "logged in", headers=_redirect(request, board))
+        if user is None:
             if request.url.path.startswith("/api/") or request.url.path == "/metrics":
                 raise HTTPException(
                     401, "log in, or send a token", headers={"WWW-Authenticate": "Bearer"}
                 )
-            if request.headers.get("hx-request"):  # a part of a page would get the login's
+            if request.headers.get("hx-request"):  # else the login would replace a part of a page
                 raise HTTPException(401, "log in again", headers={"HX-Redirect": "/login"})
             raise HTTPException(303, "log in", headers={"Location": _login(request)})
-        if who.role < role:
-            raise HTTPException(403, f"{who.name} is {who.role}; this needs the role {role}")
-        return who
+        if user.role < role:
+            message = f"{user.name} has the role {user.role}; this needs the role {role}"
+            raise HTTPException(403, message)
+        return user
 
-    found: params.Depends = Depends(check)
-    return found
+    dependency: params.Depends = Depends(check)
+    return dependency
 
 
 def _carries_secret(request: Request, board: Board) -> bool:
-    """Whether this is a visit by the address that was printed."""
-    given = request.query_params.get(QUERY)
+    """Whether this is a visit to the printed address."""
+    secret = request.query_params.get(QUERY)
     return (
-        given is not None
+        secret is not None
         and request.method == "GET"
         and not board.access.login
-        and board.access.secret.opens(given)
+        and board.access.secret.opens(secret)
     )
 
 
-def _entrance(request: Request, board: Board) -> dict[str, str]:
-    """The way to the same page without the secret in its address, with a cookie in its place."""
-    answer = Response()
-    let_in(request, board, answer)
+def _redirect(request: Request, board: Board) -> dict[str, str]:
+    """Headers that lead to the same page, with a cookie instead of the secret in its address."""
+    response = Response()
+    set_local_cookie(request, board, response)
     rest = [(name, value) for name, value in request.query_params.multi_items() if name != QUERY]
     query = f"?{urlencode(rest)}" if rest else ""
     path = "/" + quote(request.url.path.lstrip("/"))  # `//host` would lead elsewhere
-    return {"Location": path + query, "Set-Cookie": answer.headers["set-cookie"]}
+    return {"Location": path + query, "Set-Cookie": response.headers["set-cookie"]}
 
 
 def _login(request: Request) -> str:
@@ -126,9 +128,10 @@ operator = _requires(Role.OPERATOR)
 admin = _requires(Role.ADMIN)
 
 
-def _user(request: Request) -> User:
-    found: User = request.state.user
-    return found
+def _current_user(request: Request) -> User:
+    user: User = request.state.user
+    return user
 
 
-Who = Annotated[User, Depends(_user)]  # after `viewer` and the others, which routers declare
+# after `viewer` and the others, which routers declare
+CurrentUser = Annotated[User, Depends(_current_user)]

@@ -1,9 +1,9 @@
-"""How many connections there may be, and how long each may keep the dashboard waiting.
+"""Limits on the number of connections, and on how long each may keep the dashboard waiting.
 
-Whoever reaches the port can open connections before anybody knows who asks. So they are counted
-where they are accepted, before TLS. Where there are too many, the longest waiting one makes room:
-one that has not sent its whole request yet, or does not take its answer. Connections whose request
-is being answered, as live streams for hours, are left alone.
+Any client that reaches the port can open connections before it is authenticated. So they are
+counted where they are accepted, before TLS. If there are too many, the one that has been waiting
+for its client longest makes room: it has not sent its whole request yet, or does not read its
+response. Connections whose request is being answered, such as live streams for hours, stay open.
 """
 
 import asyncio
@@ -26,10 +26,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tuner.dashboard.security.limits import network
 
-SPARE = 256  # descriptors that are not for connections: files, the database, programs
+SPARE = 256  # descriptors for other things than connections: files, the database, programs
 FEWEST = 32  # connections, however few descriptors there are
-QUIET = 60.0  # seconds between two lines of the log about the same
-_MAKING = "For each new one, the one that has kept it waiting longest is closed"
+QUIET = 60.0  # seconds between two log lines about the same thing
+_MAKING = "Each new one closes the one that has kept the dashboard waiting longest"
 _SCARCE = (errno.EMFILE, errno.ENFILE)
 
 _log = logging.getLogger(__name__)
@@ -39,12 +39,12 @@ _log = logging.getLogger(__name__)
 class Limits:
     """What connections may take before they are closed."""
 
-    head: float = 10.0  # seconds until the request's head has arrived, from the connection on
-    body: float = 60.0  # seconds until its body has, which has a megabyte at most
-    unread: float = 60.0  # seconds that a client may leave its answer lying
+    head: float = 10.0  # seconds from the connection until the request's head has arrived
+    body: float = 60.0  # seconds until its body has arrived, at most a megabyte
+    unread: float = 60.0  # seconds that a client may leave its response unread
     idle: int = 5  # seconds between two requests
-    total: int = 1_000  # connections, or fewer where the process may open fewer files
-    each: int = 200  # connections of an address; none for a proxy's, behind which everybody is
+    total: int = 1_000  # connections, or fewer if the process may open fewer files
+    each: int = 200  # connections per address, except a proxy's, which all users share
 
 
 def raise_file_limit() -> None:
@@ -62,10 +62,10 @@ class Connection(socket.socket):
         self._listener = listener
         self.address = address
         self.transport: asyncio.Transport | None = None  # None before and during TLS' handshake
-        self.is_waiting = True  # for its client
+        self.is_waiting = True  # the dashboard waits for the client
 
     def give_way(self) -> None:
-        """End it, and let the kernel drop what is unsent, which it would keep for minutes."""
+        """End it, and let the kernel drop unsent data, which it would keep for minutes."""
         with contextlib.suppress(OSError):
             self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         if self.transport is not None:
@@ -86,18 +86,18 @@ class Listener(socket.socket):
     def __init__(
         self, listening: socket.socket, limits: Limits, *, proxies: Collection[str] = ()
     ) -> None:
-        """Takes over the descriptor of `listening`; `proxies`: addresses and networks of them."""
+        """Take over the descriptor of `listening`; `proxies`: their addresses and networks."""
         super().__init__(listening.family, listening.type, listening.proto, listening.detach())
         self.limits = limits
         self._proxies = [ipaddress.ip_network(proxy) for proxy in proxies]
         self._open: dict[Connection, None] = {}  # the oldest first
         self._by_descriptor: dict[int, Connection] = {}
         self._of_address: Counter[str] = Counter()
-        self._spare: int | None = None  # a descriptor to give up where there are no others
+        self._spare: int | None = None  # a descriptor to give up when there are no others
         self._logged: dict[str, float] = {}
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """The next connection that there is room for; BlockingIOError if there is none."""
+        """Accept the next connection that there is room for; BlockingIOError if there is none."""
         self._save_spare()
         while True:
             try:
@@ -106,27 +106,27 @@ class Listener(socket.socket):
                 if error.errno not in _SCARCE or not self._refuse_one(error):
                     raise
                 continue
-            who = self._who(address)
-            accepted = Connection(self, connection.detach(), who)
-            if self._has_room(who):
+            client = self._client(address)
+            accepted = Connection(self, connection.detach(), client)
+            if self._has_room(client):
                 self._open[accepted] = None
                 self._by_descriptor[accepted.fileno()] = accepted
-                self._of_address[who] += 1
+                self._of_address[client] += 1
                 return accepted, address
             accepted.close()
 
     def connection(self, descriptor: int) -> Connection | None:
-        """The connection of this descriptor."""
+        """The connection that has this descriptor."""
         return self._by_descriptor.get(descriptor)
 
     def forget(self, connection: Connection) -> None:
-        """Count it no longer."""
+        """Stop counting it."""
         if self._by_descriptor.get(connection.fileno()) is connection:
             del self._by_descriptor[connection.fileno()]
         self._discount(connection)
 
     def close(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
         if self._spare is not None:
             os.close(self._spare)
             self._spare = None
@@ -134,24 +134,25 @@ class Listener(socket.socket):
 
     @property
     def most(self) -> int:
-        """How many connections there may be."""
+        """The maximum number of connections."""
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return min(self.limits.total, max(FEWEST, soft - SPARE))
 
-    def _has_room(self, who: str) -> bool:
-        if who and self._of_address[who] >= self.limits.each:
-            self._warn("%s has %d connections to the dashboard. " + _MAKING, who, self.limits.each)
-            return self._make_room(who)
+    def _has_room(self, client: str) -> bool:
+        if client and self._of_address[client] >= self.limits.each:
+            line = "%s has %d connections to the dashboard. " + _MAKING
+            self._warn(line, client, self.limits.each)
+            return self._make_room(client)
         if len(self._open) >= self.most:
             self._warn("the dashboard has %d connections. " + _MAKING, len(self._open))
             return self._make_room(None)
         return True
 
-    def _make_room(self, who: str | None) -> bool:
-        """Close the connection that waits longest, of one address or of all."""
+    def _make_room(self, client: str | None) -> bool:
+        """Close the connection that has been waiting longest, of one client or of all."""
         for connection in self._open:
-            if connection.is_waiting and who in (None, connection.address):
-                self._discount(connection)  # at once: it is closed when the loop comes to it
+            if connection.is_waiting and client in (None, connection.address):
+                self._discount(connection)  # now, because the loop closes it later
                 connection.give_way()
                 return True
         return False
@@ -164,7 +165,7 @@ class Listener(socket.socket):
                 del self._of_address[connection.address]
 
     def _refuse_one(self, error: OSError) -> bool:
-        """Take a connection and close it: one that nobody takes wakes the loop again and again."""
+        """Accept a connection and close it: if left pending, it wakes the loop again and again."""
         self._warn("the dashboard cannot accept connections: %s", error.strerror)
         if self._spare is None:
             return False
@@ -173,7 +174,7 @@ class Listener(socket.socket):
         try:
             super().accept()[0].close()
         except OSError as again:
-            if again.errno in _SCARCE:  # another thread has taken what was spared
+            if again.errno in _SCARCE:  # another thread has taken the spare descriptor
                 return False
             raise
         finally:
@@ -185,26 +186,26 @@ class Listener(socket.socket):
             with contextlib.suppress(OSError):
                 self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
-    def _who(self, address: Any) -> str:
-        """What counts as one address; empty for a proxy."""
-        who = network(address[0])
+    def _client(self, address: Any) -> str:
+        """What counts as one client's address; empty for a proxy."""
+        client = network(address[0])
         try:
             parsed = ipaddress.ip_address(address[0].partition("%")[0])
         except ValueError:
-            return who
+            return client
         mapped = getattr(parsed, "ipv4_mapped", None)
-        return "" if any((mapped or parsed) in proxy for proxy in self._proxies) else who
+        return "" if any((mapped or parsed) in proxy for proxy in self._proxies) else client
 
-    def _warn(self, what: str, *arguments: object) -> None:
-        """Log something, if that was not said a moment ago."""
+    def _warn(self, line: str, *arguments: object) -> None:
+        """Log a line, unless it was logged a moment ago."""
         now = time.monotonic()
-        if now - self._logged.get(what, -QUIET) >= QUIET:
-            self._logged[what] = now
-            _log.warning(what, *arguments)
+        if now - self._logged.get(line, -QUIET) >= QUIET:
+            self._logged[line] = now
+            _log.warning(line, *arguments)
 
 
 class Protocol(H11Protocol):
-    """HTTP with clients that must not keep it waiting."""
+    """HTTP with time limits for its clients."""
 
     _listener: Listener  # of the class that `protocol_of` makes
     _connection: Connection | None = None
@@ -213,7 +214,7 @@ class Protocol(H11Protocol):
     _writing: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request."""
+        """Start waiting for a request."""
         super().connection_made(transport)
         descriptor = transport.get_extra_info("socket").fileno()
         self._connection = self._listener.connection(descriptor)
@@ -222,39 +223,39 @@ class Protocol(H11Protocol):
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the clocks."""
+        """Stop the clocks."""
         self._stop_reading_clock()
         self._stop_writing_clock()
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
-        """Take what has arrived."""
+        """Handle what has arrived."""
         super().handle_events()
         self._watch()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, and for this answer to be taken."""
+        """Wait for the next request, and for the client to read this response."""
         super().on_response_complete()
         self._watch()
         if self.transport.get_write_buffer_size():
             self._start_writing_clock()
 
     def pause_writing(self) -> None:
-        """Wait for the client to take what it was sent."""
+        """Wait for the client to read what it was sent."""
         super().pause_writing()
         self._start_writing_clock()
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Continue writing."""
         super().resume_writing()
         self._stop_writing_clock()
 
     def _watch(self) -> None:
-        """Start the clock of what the client has to send next; a phase's clock never restarts."""
+        """Start the clock for what the client must send next; a phase's clock never restarts."""
         state = self.conn.their_state
         phase = (state, self.cycle)
         if phase == self._phase:
-            self._tell_waiting()
+            self._update_waiting()
             return
         self._phase = phase
         self._stop_reading_clock()
@@ -262,37 +263,37 @@ class Protocol(H11Protocol):
         seconds = {h11.IDLE: limits.head, h11.SEND_BODY: limits.body}.get(state)
         if seconds is not None:
             self._reading = self.loop.call_later(seconds, self._end)
-        self._tell_waiting()
+        self._update_waiting()
 
-    def _tell_waiting(self) -> None:
+    def _update_waiting(self) -> None:
         if self._connection is not None:
             has_clock = self._reading is not None or self._writing is not None
-            # TLS ends when the client says so as well, or after half a minute
+            # TLS ends when the client closes it too, or after half a minute
             self._connection.is_waiting = has_clock or self.transport.is_closing()
 
     def _stop_reading_clock(self) -> None:
         if self._reading is not None:
             self._reading.cancel()
             self._reading = None
-        self._tell_waiting()
+        self._update_waiting()
 
     def _start_writing_clock(self) -> None:
         if self._writing is None:
             unread = self._listener.limits.unread
             self._writing = self.loop.call_later(unread, self._end_unread)
-        self._tell_waiting()
+        self._update_waiting()
 
     def _stop_writing_clock(self) -> None:
         if self._writing is not None:
             self._writing.cancel()
             self._writing = None
-        self._tell_waiting()
+        self._update_waiting()
 
     def _end_unread(self) -> None:
         self._writing = None
         if self.transport.get_write_buffer_size():
             self._end()
-        self._tell_waiting()
+        self._update_waiting()
 
     def _end(self) -> None:
         if self._connection is not None:
@@ -302,5 +303,5 @@ class Protocol(H11Protocol):
 
 
 def protocol_of(listener: Listener) -> type[Protocol]:
-    """The protocol of the connections that this listener accepts, as uvicorn takes it."""
+    """The protocol class for the connections that this listener accepts, for uvicorn."""
     return type("ListenersProtocol", (Protocol,), {"_listener": listener})

@@ -1,8 +1,9 @@
-"""What every request passes before a route sees it, and every answer on its way out.
+"""The checks of every request before a route sees it, and the headers of every response.
 
-Plain ASGI, for streams must pass through unbuffered. A page of another site cannot read our answers
-(no CORS), cannot be answered under a name of its own (Host, against DNS rebinding) and cannot make
-us change anything (Origin); what slips through our escaping cannot run (Content-Security-Policy).
+Plain ASGI, because streams must pass through unbuffered. A page of another site cannot read our
+responses (no CORS), cannot reach us under a name of its own (Host, against DNS rebinding) and
+cannot make us change anything (Origin); what slips through our escaping cannot run
+(Content-Security-Policy).
 """
 
 import logging
@@ -16,11 +17,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _log = logging.getLogger(__name__)
 
 MAX_BODY = 1_000_000  # bytes
-TOO_LARGE = f"a request may have {MAX_BODY:,} bytes at most"
+TOO_LARGE = f"a request may have at most {MAX_BODY:,} bytes"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 # Plotly sets the attribute `style` of what it draws, and adds its rules one by one to a style
-# element that is empty in the page: the digest is that of nothing. All else are files of ours.
+# element that is empty in the page: the digest is that of nothing. Everything else is in our files.
 _EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
 POLICY = "; ".join(
     (
@@ -61,10 +62,11 @@ class Guards:
         tls: bool = False,
         is_proxied: bool = False,
     ) -> None:
-        """`hosts`: the names under which this server may be asked, without ports.
+        """Guard `app`.
 
-        `tls`: browsers reach it by HTTPS, and shall never again try it without. `is_proxied`: a
-        proxy passes on who asks, which the limits of logins need.
+        `hosts`: the names this server answers to, without ports. `tls`: browsers reach it by HTTPS,
+        and must not try without it again. `is_proxied`: a proxy passes on the client's address,
+        which the login limits need.
         """
         self._is_proxied = is_proxied
         self._app = app
@@ -73,12 +75,12 @@ class Guards:
         self._headers = {**HEADERS, **(HSTS if tls else {})}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
@@ -86,13 +88,13 @@ class Guards:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        refused = self._refused(scope)
-        if refused is not None:
-            await refused(scope, receive, guarded)
+        refusal = self._refuse(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send_with_headers)
             return
-        await self._app(scope, _limited(receive), guarded)
+        await self._app(scope, _limit_body(receive), send_with_headers)
 
-    def _refused(self, scope: Scope) -> PlainTextResponse | None:
+    def _refuse(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
         if self._is_proxied and (mistake := _proxy_mistake(scope, headers)):
             _log.warning("%s", mistake)
@@ -100,10 +102,10 @@ class Guards:
         host = headers.get("host", "")
         if _name(host) not in self._hosts:
             return PlainTextResponse(
-                "This server does not answer to that name; `--host-name` allows it.\n", 421
+                "This server does not answer to that host name; `--host-name` allows it.\n", 421
             )
         if scope["method"] not in SAFE_METHODS and not _is_own(headers, self._scheme, host):
-            return PlainTextResponse("A page of another site may not do that.\n", 403)
+            return PlainTextResponse("Requests from another site's pages are refused.\n", 403)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY:
             return PlainTextResponse(f"{TOO_LARGE}.\n", 413)
@@ -111,15 +113,15 @@ class Guards:
 
 
 def _proxy_mistake(scope: Scope, headers: Headers) -> str | None:
-    """What the proxy in front does not pass on; None where all is there.
+    """What the proxy in front fails to pass on; None if it passes on everything.
 
-    uvicorn has put the client into its place already, if it trusts the proxy.
+    If uvicorn trusts the proxy, it has already set the client's address from these headers.
     """
-    if scope["path"] == "/healthz":  # asked by the proxy itself, or by whoever keeps this running
+    if scope["path"] == "/healthz":  # requested by the proxy itself, or by a process supervisor
         return None
     forwarded = headers.get("x-forwarded-for")
     if forwarded is None:
-        return "the proxy in front must pass on X-Forwarded-For, which says who asks"
+        return "the proxy in front must pass on X-Forwarded-For, the client's address"
     client = scope["client"][0] if scope.get("client") else ""
     if client not in forwarded:
         return f"the proxy at {client} is not trusted; start the dashboard with `--proxy {client}`"
@@ -129,31 +131,31 @@ def _proxy_mistake(scope: Scope, headers: Headers) -> str | None:
 
 
 def _is_own(headers: Headers, scheme: str, host: str) -> bool:
-    """Whether a page of ours, or no page at all, has sent this."""
+    """Whether one of our pages, or no page at all, sent this request."""
     origin = headers.get("origin")
-    if origin is not None:  # compared as a whole: there is nothing to parse, so nothing malformed
+    if origin is not None:  # compared as a whole: with nothing to parse, nothing is malformed
         return origin.lower() == f"{scheme}://{host}".lower()
-    # a program sends neither; every browser of today sends this one
+    # a program sends neither; every current browser sends this one
     return headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 
 
 def _name(host: str) -> str:
-    """`localhost:8080` and `[::1]:8080` without the port."""
+    """The Host header without its port, as of `localhost:8080` and `[::1]:8080`."""
     host = host.lower()
     if host.startswith("["):
         return host.partition("]")[0] + "]"
     return host.partition(":")[0].rstrip(".")
 
 
-def _limited(receive: Receive) -> Receive:
-    read = 0
+def _limit_body(receive: Receive) -> Receive:
+    size = 0
 
-    async def limited() -> Message:
-        nonlocal read
+    async def receive_limited() -> Message:
+        nonlocal size
         message = await receive()
-        read += len(message.get("body", b""))
-        if read > MAX_BODY:
+        size += len(message.get("body", b""))
+        if size > MAX_BODY:
             raise HTTPException(413, TOO_LARGE)
         return message
 
-    return limited
+    return receive_limited

@@ -1,10 +1,10 @@
-"""How often somebody may try to log in.
+"""Limits on failed logins.
 
-An attempt is counted before its password is looked at, so a burst of a thousand tests no more than
-one after the other; what succeeds is taken back. A name is limited for each address (five a
-minute), an address for all names, and a name for all addresses, more slowly. This last limit must
-lock nobody out: it does not hold for browsers that have logged in under the name before, which
-keep a cookie that says so (OWASP calls it a device cookie).
+An attempt counts as failed before its password is checked, so a burst of a thousand tests no more
+passwords than a sequence would; a success takes its count back. A name is limited per address (five
+per minute), an address over all names, and a name over all addresses, more slowly. This last limit
+must lock nobody out: it does not apply to browsers that have logged in under the name before, which
+keep a cookie that proves it (OWASP calls it a device cookie).
 """
 
 import ipaddress
@@ -15,35 +15,35 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tuner.dashboard.entrance import Secret
+from tuner.dashboard.local_secret import Secret
 
 MOST = 10_000  # names and addresses that are remembered
-ADDRESS_BITS = 64  # of an IPv6 address: one customer has so many of the rest as he likes
+ADDRESS_BITS = 64  # of an IPv6 address: one customer controls all the others
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many attempts that failed within a period."""
+    """The number of attempts that may fail within a period."""
 
     tries: int
     period: float  # seconds
 
 
 PAIR = Limit(5, 60.0)  # a name and an address, or a name and a known browser
-ADDRESS = Limit(30, 60.0)  # an office behind one address has several people
+ADDRESS = Limit(30, 60.0)  # several people in an office share one address
 NAME = Limit(60, 3600.0)
 
 
 @dataclass(frozen=True, slots=True)
 class LoginAttempt:
-    """A login that is being tried, counted as failed until it has succeeded."""
+    """A login in progress, counted as failed until it succeeds."""
 
     keys: Sequence[tuple[str, Limit]]
     at: float
 
 
 class LoginAttempts:
-    """Failed logins, by name and address; for many threads at once."""
+    """Failed logins by name and address; thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -51,16 +51,16 @@ class LoginAttempts:
         self._lock = threading.Lock()
 
     def begin(self, name: str, address: str, device: str | None = None) -> LoginAttempt | float:
-        """Count an attempt; where none is free, the seconds until one is.
+        """Count an attempt; if a limit is reached, return the seconds to wait instead.
 
-        `device` names a browser that has logged in under this name before.
+        `device` identifies a browser that has logged in under this name before.
         """
         name = name.casefold()
         if device is None:
-            where = network(address)
+            prefix = network(address)
             keys = [
-                (f"pair {name}\0{where}", PAIR),
-                (f"address {where}", ADDRESS),
+                (f"pair {name}\0{prefix}", PAIR),
+                (f"address {prefix}", ADDRESS),
                 (f"name {name}", NAME),
             ]
         else:
@@ -77,7 +77,7 @@ class LoginAttempts:
         return LoginAttempt(keys, now)
 
     def succeeded(self, attempt: LoginAttempt) -> None:
-        """Take back what `begin` has counted."""
+        """Take back what `begin` counted."""
         with self._lock:
             for key, _ in attempt.keys:
                 if attempt.at in self._failed.get(key, ()):
@@ -93,14 +93,14 @@ class LoginAttempts:
         return times[-limit.tries] + limit.period - now if full else 0.0
 
     def _forget(self, now: float) -> None:
-        """Keep what still counts, of too many the latest."""
+        """Drop what no longer counts, and the oldest of what is left if it is too much."""
         recent = {k: t for k, t in self._failed.items() if t and t[-1] > now - NAME.period}
         latest = sorted(recent.items(), key=lambda item: item[1][-1])[-MOST // 2 :]
         self._failed = defaultdict(deque, latest)
 
 
 def network(address: str) -> str:
-    """What counts as one address: of IPv6, all that share the first half."""
+    """What counts as one address: for IPv6, all that share the first half."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -113,13 +113,13 @@ def network(address: str) -> str:
 
 
 def device_cookie(secret: Secret, name: str) -> str:
-    """The cookie of a browser that has logged in under this name."""
+    """The cookie for a browser that has logged in under this name."""
     nonce = secrets.token_urlsafe(16)
     return f"{nonce}.{secret.sign(f'device {nonce} {name.casefold()}')}"
 
 
 def known_device(secret: Secret, name: str, cookie: str) -> str | None:
-    """The browser that a cookie names, if this name has logged in with it; None otherwise."""
+    """The browser that a cookie identifies, if this name has logged in there; else None."""
     nonce, _, signature = cookie.partition(".")
     is_ours = secret.signed(f"device {nonce} {name.casefold()}", signature)
     return nonce if is_ours else None

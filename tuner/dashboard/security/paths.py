@@ -1,4 +1,4 @@
-"""Which files of this machine a study may name that somebody launches in the dashboard."""
+"""The files of this machine that a study launched in the dashboard may name."""
 
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,23 +13,23 @@ from tuner.study_file.resolved import ResolvedSpec
 
 
 def check(spec: ResolvedSpec, settings: Settings) -> None:
-    """SpecError where it names a file outside of what operators may read, a sentence for each.
+    """SpecError if the study names files that operators may not read, with one line per file.
 
-    Symbolic links are followed first. Models of the Hugging Face hub need to be allowed by name:
-    a download costs disk, and what is downloaded is read.
+    Symbolic links are followed first. Models of the Hugging Face hub must be allowed by name: a
+    download takes disk space, and what is downloaded is read.
     """
     allowed = [folder.resolve() for folder in (settings.uploads, *settings.readable_folders)]
     parameters = registry.card(spec.family).file_parameters
     problems = [
-        Issue(tuple(file.field.split(".")), sentence)
+        Issue(tuple(file.field.split(".")), message)
         for file in named(spec, parameters)
-        if (sentence := _refused(file, parameters, allowed, settings.allowed_models)) is not None
+        if (message := _refuse(file, parameters, allowed, settings.allowed_models)) is not None
     ]
     if problems:
         raise SpecError(issues=problems)
 
 
-def _refused(
+def _refuse(
     file: Named,
     parameters: tuple[str, ...],
     allowed: list[Path],
@@ -43,16 +43,16 @@ def _refused(
                 return None
             return (
                 f"{quoted(file.name)} is not among the models that TUNER_HUB_MODELS allows; an "
-                "admin may launch this study, or download the model to a folder of "
+                "admin may launch this study or download the model to a folder of "
                 "TUNER_DATA_FOLDERS"
             )
     path = Path(file.name)
-    if any(_holds(folder, path) for folder in allowed):
+    if any(_contains(folder, path) for folder in allowed):
         return None
-    return "must be a file that was uploaded, or in a folder of TUNER_DATA_FOLDERS"
+    return "must be an uploaded file, or lie in a folder of TUNER_DATA_FOLDERS"
 
 
-def _holds(folder: Path, path: Path) -> bool:
+def _contains(folder: Path, path: Path) -> bool:
     try:
         return path.resolve().is_relative_to(folder)
     except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL

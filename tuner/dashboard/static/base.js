@@ -1,5 +1,5 @@
-// What every page does: times in the viewer's zone, sentences of what was done, dialogs, copying,
-// and which rows of a list are selected. What changes elsewhere comes as events (stream.js).
+// What every page does: times in the viewer's zone, toasts, dialogs, copying, and the selected rows
+// of a list. Changes made elsewhere arrive as events (stream.js).
 /* global htmx */
 
 const MINUTE = 60, HOUR = 3600, DAY = 86400; // seconds
@@ -7,7 +7,7 @@ const STEPS = [[MINUTE, 1, "second"], [HOUR, MINUTE, "minute"], [DAY, HOUR, "hou
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
-const near = (date) => {
+const formatTime = (date) => {
   const seconds = (date - Date.now()) / 1000;
   const step = STEPS.find(([limit]) => Math.abs(seconds) < limit);
   return step ? relative.format(Math.round(seconds / step[1]), step[2])
@@ -17,12 +17,12 @@ const near = (date) => {
 const showTimes = (root) => {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const date = new Date(time.dateTime);
-    time.textContent = near(date);
+    time.textContent = formatTime(date);
     time.title = absolute.format(date);
   }
 };
 
-const say = (text, kind = "", undo = null) => {
+const showToast = (text, kind = "", undo = null) => {
   const toast = document.createElement("p");
   toast.className = `toast ${kind}`;
   toast.textContent = text;
@@ -46,7 +46,7 @@ const copy = async (button) => {
     await navigator.clipboard.writeText(source.value ?? source.textContent);
     button.textContent = "Copied";
   } catch {
-    getSelection().selectAllChildren(source); // no clipboard here: ready for Ctrl+C
+    getSelection().selectAllChildren(source); // without a clipboard: ready for Ctrl+C
     button.textContent = "Selected";
   }
   setTimeout(() => { button.textContent = "Copy"; }, 1500);
@@ -57,21 +57,21 @@ const selected = new Set();
 const showSelected = () => {
   const boxes = [...document.querySelectorAll('#list input[name="ids"]')];
   for (const box of boxes) box.checked = selected.has(box.value);
-  const here = boxes.filter((box) => box.checked).length;
+  const count = boxes.filter((box) => box.checked).length;
   const bulk = document.querySelector(".bulk");
-  if (bulk) bulk.hidden = here === 0;
-  for (const place of document.querySelectorAll("[data-selected]")) place.textContent = here;
+  if (bulk) bulk.hidden = count === 0;
+  for (const element of document.querySelectorAll("[data-selected]")) element.textContent = count;
   const all = document.querySelector("[data-all]");
-  if (all) { all.checked = here > 0 && here === boxes.length; all.indeterminate = here > 0 && here < boxes.length; }
+  if (all) { all.checked = count > 0 && count === boxes.length; all.indeterminate = count > 0 && count < boxes.length; }
   const compare = document.querySelector("[data-compare]");
   if (compare) compare.href = `/compare?${boxes.filter((b) => b.checked).map((b) => `studies=${b.value}`).join("&")}`;
 };
 
 document.addEventListener("change", (event) => {
-  const box = event.target;
-  const boxes = box.matches("[data-all]") ? document.querySelectorAll('#list input[name="ids"]')
-    : box.matches('#list input[name="ids"]') ? [box] : [];
-  for (const one of boxes) box.checked ? selected.add(one.value) : selected.delete(one.value);
+  const { target } = event;
+  const boxes = target.matches("[data-all]") ? document.querySelectorAll('#list input[name="ids"]')
+    : target.matches('#list input[name="ids"]') ? [target] : [];
+  for (const box of boxes) target.checked ? selected.add(box.value) : selected.delete(box.value);
   if (boxes.length) { event.stopPropagation(); showSelected(); }
 }, true);
 
@@ -89,70 +89,71 @@ document.addEventListener("keydown", (event) => {
   for (const menu of document.querySelectorAll("details.menu[open]")) { menu.open = false; menu.firstElementChild.focus(); }
 });
 
-// Parts of the page are replaced while somebody reads them: what they have opened stays open.
-const opened = new Set();
+// Parts of the page are replaced while they are being read: open details stay open.
+const openDetails = new Set();
 document.addEventListener("toggle", (event) => {
   const { id, open } = event.target;
-  if (id && event.target.matches("details")) open ? opened.add(id) : opened.delete(id);
+  if (id && event.target.matches("details")) open ? openDetails.add(id) : openDetails.delete(id);
 }, true);
 document.addEventListener("htmx:beforeRequest", (event) => {
   const isRefresh = event.target.id === "header" && event.detail.requestConfig.verb === "get";
   if (isRefresh && event.target.querySelector("details.menu[open]")) event.preventDefault();
 });
-// What is as before is left alone: text stays selected, and nothing flickers. An address that goes
-// with it is set by the swap alone.
-const before = new Map();
+// Unchanged parts are not replaced: text stays selected, and nothing flickers. If a request also
+// changes the address, it is swapped all the same, because the swap sets the address.
+const lastResponses = new Map();
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { target, xhr, requestConfig } = event.detail;
   if (requestConfig.verb !== "get" || !target.id || xhr.status !== 200) return;
-  // an element that is gone could not say what its request has done; after that comes a refresh anyway
+  // an element that is gone could not report its request's outcome; a refresh follows anyway
   if (target.querySelector("button.htmx-request, form.htmx-request")) { event.detail.shouldSwap = false; return; }
-  const isAsBefore = before.get(target.id) === xhr.responseText;
-  if (isAsBefore && !requestConfig.elt.closest("[hx-push-url]")) event.detail.shouldSwap = false;
-  before.set(target.id, xhr.responseText);
+  const isUnchanged = lastResponses.get(target.id) === xhr.responseText;
+  if (isUnchanged && !requestConfig.elt.closest("[hx-push-url]")) event.detail.shouldSwap = false;
+  lastResponses.set(target.id, xhr.responseText);
 });
 document.addEventListener("htmx:afterSettle", (event) => {
   const root = event.detail.target ?? event.detail.elt;
   showTimes(root);
-  for (const details of root.querySelectorAll("details[id]")) details.open = opened.has(details.id);
+  for (const details of root.querySelectorAll("details[id]")) details.open = openDetails.has(details.id);
   if (root.querySelector("#list")) showSelected();
 });
-// What somebody else has changed meanwhile is not set back by a form that was opened before.
+// A form that was opened earlier must not revert what somebody else has changed since.
 document.addEventListener("htmx:configRequest", (event) => {
   if (!("changedOnly" in event.target.dataset)) return;
   for (const input of event.target.querySelectorAll("input[name]"))
     if (input.value === input.defaultValue) delete event.detail.parameters[input.name];
 });
-document.addEventListener("htmx:responseError", (event) => say(event.detail.xhr.responseText, "error"));
+document.addEventListener("htmx:responseError", (event) => showToast(event.detail.xhr.responseText, "error"));
 document.addEventListener("htmx:sendError", (event) => {
-  if (event.detail.requestConfig.verb !== "get") say("The dashboard does not answer.", "error");
+  if (event.detail.requestConfig.verb !== "get") showToast("The dashboard is not responding.", "error");
 });
 document.addEventListener("tuner:done", (event) => {
-  say(decodeURIComponent(event.detail.said), event.detail.bad ? "error" : "", event.detail.undo);
+  const { message, error, undo } = event.detail;
+  showToast(decodeURIComponent(message), error ? "error" : "", undo);
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   selected.clear();
 });
 
-// What changes elsewhere: `tuner:here` says that it concerns this page. Who is not logged in yet gets
-// no stream.
-const APART = 2000; // ms at least from one `tuner:here` to the next: each asks for a part of the page anew
-let told = -APART, telling = null;
-const here = () => {
-  telling = null;
-  told = performance.now();
+// Of the changes made elsewhere, `tuner:here` announces those that concern this page. Before the login
+// there is no stream.
+const MIN_INTERVAL = 2000; // ms between two `tuner:here` events: each requests a part of the page again
+let announcedAt = -MIN_INTERVAL, timer = null;
+const announce = () => {
+  timer = null;
+  announcedAt = performance.now();
   document.dispatchEvent(new CustomEvent("tuner:here"));
 };
 for (const name of ["tuner:hello", "tuner:trials", "tuner:study"])
   document.addEventListener(name, ({ detail }) => {
     const { study } = document.body.dataset;
     if (!study || !detail?.study || Number(study) === detail.study)
-      telling ??= setTimeout(here, name === "tuner:trials" ? Math.max(told + APART - performance.now(), 0) : 0);
+      timer ??= setTimeout(announce, name === "tuner:trials" ? Math.max(announcedAt + MIN_INTERVAL - performance.now(), 0) : 0);
   });
-// a menu that is wider than a phone begins where its page is
+// scroll a menu that is wider than a phone to the current page
 for (const link of document.querySelectorAll("nav [aria-current]")) link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.offsetLeft - 24;
-// after what the page draws: neither changes what is to be read at once
-const idle = window.requestIdleCallback ?? ((begin) => setTimeout(begin, 200));
-idle(() => {
+// after the page has been drawn: neither changes what can be read at first
+const whenIdle = window.requestIdleCallback ?? ((callback) => setTimeout(callback, 200));
+whenIdle(() => {
   showTimes(document);
   setInterval(() => showTimes(document), 20000);
   if (document.querySelector("nav.main")) import("./stream.js");

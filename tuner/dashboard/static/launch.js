@@ -1,4 +1,4 @@
-// Opens a study file from this computer into the text; the server is told by the text's own change.
+// Loads a study file from this computer into the text; the text's `opened` event informs the server.
 document.addEventListener("change", async (event) => {
   const input = event.target;
   if (input.id !== "open" || !input.files.length) return;

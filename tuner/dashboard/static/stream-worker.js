@@ -1,12 +1,12 @@
-// One stream of events for all tabs: a browser opens six connections to a server over HTTP/1.1, so
-// that with a stream a tab the seventh one would wait for ever.
+// One event stream for all tabs: over HTTP/1.1 a browser opens six connections to a server, so with
+// one stream per tab the seventh tab would wait forever.
 
 const ports = new Set();
 let source = null;
-let hello = null; // the latest one, for tabs that come later
+let hello = null; // the latest one, for tabs that open later
 let silent = true;
 
-const tell = (message) => ports.forEach((port) => port.postMessage(message));
+const broadcast = (message) => ports.forEach((port) => port.postMessage(message));
 
 const open = () => {
   source = new EventSource("/api/v1/stream");
@@ -16,12 +16,12 @@ const open = () => {
       if (name === "hello") hello = detail;
       else if (hello && detail.version) hello.versions[detail.study] = detail.version;
       silent = false;
-      tell({ name, detail });
+      broadcast({ name, detail });
     });
   source.onerror = () => {
-    if (!silent) tell({ name: "silent", detail: {} });
+    if (!silent) broadcast({ name: "silent", detail: {} });
     silent = true;
-    // it connects again by itself, but not after an answer that is an error (a login that ended)
+    // it reconnects by itself, but not after an error response (such as an expired login)
     if (source.readyState === EventSource.CLOSED) setTimeout(open, 5000);
   };
 };

@@ -1,7 +1,7 @@
-// What changes, as DOM events on the document: `tuner:trials`, `tuner:study`, `tuner:hello`.
+// Changes as DOM events on the document: `tuner:trials`, `tuner:study`, `tuner:hello`.
 //
-// `tuner:hello` comes with every new connection and holds the studies' versions: whoever shows
-// another version asks anew, so that nothing of the time without a connection is missed.
+// `tuner:hello` comes with every new connection and holds the studies' versions: a figure that shows
+// another version is requested again, so nothing is missed while there is no connection.
 
 const dispatch = ({ name, detail }) => {
   document.documentElement.toggleAttribute("data-silent", name === "silent");
@@ -9,7 +9,7 @@ const dispatch = ({ name, detail }) => {
   else document.dispatchEvent(new CustomEvent(`tuner:${name}`, { detail }));
 };
 
-const alone = () => {
+const openStream = () => {
   const source = new EventSource("/api/v1/stream");
   for (const name of ["hello", "trials", "study", "resync"])
     source.addEventListener(name, ({ data }) => dispatch({ name, detail: JSON.parse(data) }));
@@ -21,6 +21,6 @@ if (window.SharedWorker) {
   worker.port.onmessage = ({ data }) => dispatch(data);
   worker.port.start();
   addEventListener("pagehide", () => worker.port.postMessage("bye"));
-  // a page from the browser's back-forward cache has said bye
+  // a page restored from the back-forward cache has already said bye
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
-} else alone();
+} else openStream();

@@ -1,1 +1,1 @@
-"""The pages of one study: its tabs, its trials, its export, its controls."""
+"""The pages of one study: its tabs, trials, export and controls."""

@@ -1,10 +1,10 @@
-"""The tab Configuration: the study file with nothing left open, its data, its versions."""
+"""The tab Configuration: the fully resolved study file, its data and versions."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from tuner import export
-from tuner.dashboard.context import Board
+from tuner.dashboard.board import Board
 from tuner.dashboard.summaries import spec_of
 from tuner.report import findings
 from tuner.study_file.dump import dump
@@ -12,13 +12,13 @@ from tuner.trials import Study
 
 
 def context(board: Board, study: Study) -> Mapping[str, Any]:
-    """What the tab's template is given."""
+    """The variables of the tab's template."""
     spec = spec_of(study)
     return {
         "file": None if spec is None else export.yaml_text(dump(spec)),
         "space": {} if spec is None else spec.space.describe(),
         "method": findings.describe_method(study),
         "data": findings.describe_data(study),
-        "own_code": None if spec is None or spec.code is None else spec.code.fingerprint,
+        "code_fingerprint": None if spec is None or spec.code is None else spec.code.fingerprint,
         "versions": export.versions(),
     }

@@ -16,11 +16,12 @@ from starlette.background import BackgroundTask
 
 from tuner import export, files, study_json
 from tuner.commands import exporting, reading
-from tuner.dashboard import views
-from tuner.dashboard.context import Board, Context, StudyId, leading
+from tuner.dashboard.board import Board, best_trials
+from tuner.dashboard.dependencies import BoardDep, StudyId
 from tuner.dashboard.pages.study.snippets import command_line
-from tuner.dashboard.security.access import Who, operator
-from tuner.dashboard.security.audited import note
+from tuner.dashboard.rendering import templates
+from tuner.dashboard.security.access import CurrentUser, operator
+from tuner.dashboard.security.audit import note
 from tuner.dashboard.summaries import params_of
 from tuner.errors import visible
 from tuner.report import document, inputs
@@ -33,9 +34,9 @@ FORMATS: Mapping[str, str] = {
     "toml": "TOML",
     "python": "Python",
     "csv": "CSV",
-    "flags": "options of a command",
+    "flags": "command-line options",
     "hydra": "Hydra",
-    "transformers": "transformers' TrainingArguments",
+    "transformers": "transformers TrainingArguments",
     "optuna": "Optuna",
     "enqueue": "tuner enqueue",
 }
@@ -60,15 +61,15 @@ Format = Literal[
 @router.get("")
 def page(
     request: Request,
-    board: Context,
+    board: BoardDep,
     study_id: StudyId,
     top: Top = 1,
     format: Format = "yaml",
     front: bool = False,
 ) -> Response:
-    """What would be exported; `front`: of several objectives, the trials that none beats in all."""
+    """The configurations to export; `front`: the Pareto front of several objectives."""
     study = reading.find_by_id(board.database, study_id)
-    chosen = _chosen(board, study, top, front=front)
+    trials = _select(board, study, top, front=front)
     context = {
         "study": study,
         "top": top,
@@ -76,33 +77,33 @@ def page(
         "format": format,
         "formats": FORMATS,
         "most": MOST,
-        "chosen": chosen,
-        "text": _text(study, chosen, format) if chosen else "",
+        "trials": trials,
+        "text": _text(study, trials, format) if trials else "",
     }
-    return views.render(request, "export.html", context)
+    return templates.render(request, "export.html", context)
 
 
 @router.get("/file")
 def file(
-    board: Context,
+    board: BoardDep,
     study_id: StudyId,
     top: Top = 1,
     format: Format = "yaml",
     front: bool = False,
 ) -> Response:
-    """The same as a file to save."""
+    """The configurations as a file to save."""
     study = reading.find_by_id(board.database, study_id)
-    chosen = _chosen(board, study, top, front=front)
-    if not chosen:
-        reading.load_best(board.database, study)  # says why there is none
-    own = _OWN_FILES.get(format) or export.FORMATS[format][0]
-    which = "front" if front else "best" if top == 1 else f"top-{top}"
-    name = f"{files.safe_name(study.name)}-{which}-{own}"
-    return _attachment(_text(study, chosen, format).encode(), "text/plain", name)
+    trials = _select(board, study, top, front=front)
+    if not trials:
+        reading.load_best(board.database, study)  # raises: says why there is none
+    suffix = _OWN_FILES.get(format) or export.FORMATS[format][0]
+    part = "front" if front else "best" if top == 1 else f"top-{top}"
+    name = f"{files.safe_name(study.name)}-{part}-{suffix}"
+    return _attachment(_text(study, trials, format).encode(), "text/plain", name)
 
 
 @router.get("/report")
-def report_file(board: Context, study_id: StudyId) -> Response:
+def report_file(board: BoardDep, study_id: StudyId) -> Response:
     """The study's report, as `tuner report` writes it."""
     study = reading.find_by_id(board.database, study_id)
     html = document.render_study(
@@ -112,45 +113,45 @@ def report_file(board: Context, study_id: StudyId) -> Response:
 
 
 @router.post("/bundle", dependencies=[operator])
-def bundle(request: Request, board: Context, who: Who, study_id: StudyId) -> Response:
-    """The winner with its weights, measured on the test part, as an archive."""
+def bundle(request: Request, board: BoardDep, user: CurrentUser, study_id: StudyId) -> Response:
+    """The winner with its weights, measured on the test part, as a ZIP archive."""
     study = reading.find_by_id(board.database, study_id)
-    found = reading.load_winner(board.database, study)
-    note(request, f"exported trial {found.number} of {study.name}")
-    aside = Path(tempfile.mkdtemp(prefix="tuner-export-"))
+    winner = reading.load_winner(board.database, study)
+    note(request, f"exported trial {winner.number} of {study.name}")
+    folder = Path(tempfile.mkdtemp(prefix="tuner-export-"))
     try:
         name = files.safe_name(study.name)
-        exporting.export_trial(board.database, board.settings, study, found, aside / name)
-        archive = shutil.make_archive(str(aside / "bundle"), "zip", aside, name)
+        exporting.export_trial(board.database, board.settings, study, winner, folder / name)
+        archive = shutil.make_archive(str(folder / "bundle"), "zip", folder, name)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         raise
     return FileResponse(
         archive,
         media_type="application/zip",
         filename=f"{name}.zip",
-        background=BackgroundTask(shutil.rmtree, aside, ignore_errors=True),
+        background=BackgroundTask(shutil.rmtree, folder, ignore_errors=True),
     )
 
 
-def _chosen(board: Board, study: Study, top: int, *, front: bool) -> list[Trial]:
+def _select(board: Board, study: Study, top: int, *, front: bool) -> list[Trial]:
     if front and len(study.directions) > 1:
         return pareto_front(reading.load_trials(board.database, study), study.directions)[:MOST]
-    return leading(board, study, top)
+    return best_trials(board, study, top)
 
 
-def _text(study: Study, chosen: list[Trial], form: str) -> str:
-    """One configuration as the tool reads it; several one after the other."""
+def _text(study: Study, trials: list[Trial], form: str) -> str:
+    """The configurations in a format, one after the other."""
     if form == "csv":
-        return _csv(study, chosen)
-    if form == "json" and len(chosen) > 1:
-        return json.dumps([_record(study, trial) for trial in chosen], indent=2) + "\n"
-    if len(chosen) == 1 and form != "yaml":
-        return _written(study, chosen[0], form)
-    return "\n".join(f"{_head(study, trial)}{_written(study, trial, form)}" for trial in chosen)
+        return _csv(study, trials)
+    if form == "json" and len(trials) > 1:
+        return json.dumps([_record(study, trial) for trial in trials], indent=2) + "\n"
+    if len(trials) == 1 and form != "yaml":
+        return _format(study, trials[0], form)
+    return "\n".join(f"{_head(study, trial)}{_format(study, trial, form)}" for trial in trials)
 
 
-def _written(study: Study, trial: Trial, form: str) -> str:
+def _format(study: Study, trial: Trial, form: str) -> str:
     params = params_of(study, trial)
     if form == "yaml":
         return export.yaml_text(dict(params))
@@ -175,21 +176,24 @@ def _record(study: Study, trial: Trial) -> dict[str, Any]:
     }
 
 
-def _csv(study: Study, chosen: list[Trial]) -> str:
-    params = [params_of(study, trial) for trial in chosen]
-    names = list(dict.fromkeys(name for one in params for name in one))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+def _csv(study: Study, trials: list[Trial]) -> str:
+    params = [params_of(study, trial) for trial in trials]
+    names = list(dict.fromkeys(name for configuration in params for name in configuration))
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(map(study_json.cell, ["trial", study.metric, *names]))
-    for trial, one in zip(chosen, params, strict=True):
+    for trial, configuration in zip(trials, params, strict=True):
         writer.writerow(
-            map(study_json.cell, [trial.number, trial.value, *(one.get(name) for name in names)])
+            map(
+                study_json.cell,
+                [trial.number, trial.value, *(configuration.get(name) for name in names)],
+            )
         )
-    return text.getvalue()
+    return buffer.getvalue()
 
 
 def _attachment(content: bytes, media_type: str, name: str) -> Response:
-    """Saved and never shown: what users have named must not become a page of ours."""
+    """A file to save, never shown: users' text must not become one of our pages."""
     headers = {
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
         "Content-Security-Policy": "sandbox; default-src 'none'",

@@ -1,27 +1,27 @@
-"""The tab Log: what went wrong, by cause and one by one, and who has steered the study."""
+"""The tab Log: what went wrong, by cause and by attempt, and who has steered the study."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from tuner.commands import reading
-from tuner.dashboard.context import Board
+from tuner.dashboard.board import Board
 from tuner.database import audit
 from tuner.database.readers import attempts
 from tuner.report import findings
 from tuner.trials import Study
 
-SHOWN = 25  # attempts and changes
+LIMIT = 25  # attempts and changes
 
 
 def context(board: Board, study: Study) -> Mapping[str, Any]:
-    """What the tab's template is given."""
+    """The variables of the tab's template."""
     with board.database.statement() as connection:
-        wrong = attempts.without_result(connection, study.id, limit=SHOWN)
-        changes = audit.of_study(connection, study.id, limit=SHOWN)
+        failed_attempts = attempts.without_result(connection, study.id, limit=LIMIT)
+        changes = audit.of_study(connection, study.id, limit=LIMIT)
     return {
         "failures": reading.load_failures(board.database, study),
-        "wrong": wrong,
+        "failed_attempts": failed_attempts,
         "changes": changes,
         "causes": findings.CAUSES,
-        "shown": SHOWN,
+        "limit": LIMIT,
     }

@@ -1,7 +1,7 @@
-"""The tab Notes: what people write about a study, as Markdown.
+"""The tab Notes: users' notes about a study, as Markdown.
 
-Whatever they write is sanitized after it has become HTML: no scripts, no styles, no images, which
-would tell another server who looks, and links that know nothing of where they were clicked.
+A note is sanitized after it has become HTML: no scripts, no styles, no images (which would tell
+another server who reads it), and links that do not reveal where they were clicked.
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,11 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from tuner.commands import steering
-from tuner.dashboard import actions, views
-from tuner.dashboard.context import Board, Context, StudyId
-from tuner.dashboard.security.access import Who, operator
+from tuner.dashboard import actions
+from tuner.dashboard.board import Board
+from tuner.dashboard.dependencies import BoardDep, StudyId
+from tuner.dashboard.rendering import templates
+from tuner.dashboard.security.access import CurrentUser, operator
 from tuner.database import notes
 from tuner.figures.text import clean
 from tuner.trials import Study
@@ -34,17 +36,17 @@ Text = Annotated[str, Form(max_length=MAX_TEXT)]
 
 
 def context(board: Board, study: Study) -> Mapping[str, Any]:
-    """What the tab's template is given."""
+    """The variables of the tab's template."""
     with board.database.statement() as connection:
-        found = notes.read(connection, study.id)
-    return {"note": found, "html": html(found.text)}
+        note = notes.read(connection, study.id)
+    return {"note": note, "html": to_html(note.text)}
 
 
-def html(text: str) -> Markup:
+def to_html(text: str) -> Markup:
     """Markdown as HTML that can neither run nor load anything."""
-    made = _markdown().render("\n".join(map(clean, text.expandtabs(4).split("\n"))))
+    unsafe = _markdown().render("\n".join(map(clean, text.expandtabs(4).split("\n"))))
     safe = nh3.clean(
-        made,
+        unsafe,
         tags=set(TAGS),
         attributes={"a": {"href"}, "ol": {"start"}},
         url_schemes={"http", "https", "mailto"},
@@ -61,21 +63,21 @@ def _markdown() -> MarkdownIt:
 @router.post("/studies/{study_id:int}/notes")
 def write(
     request: Request,
-    board: Context,
-    who: Who,
+    board: BoardDep,
+    user: CurrentUser,
     study_id: StudyId,
     text: Text,
     revision: Annotated[int, Form(ge=0, le=2**31 - 1)],
 ) -> Response:
-    """Replace the note, unless somebody else has done so since it was read."""
-    steering.write_note(board.database, study_id, text, author=who.name, revision=revision)
-    answer = actions.answer(request, f"/studies/{study_id}/notes", "saved the note")
+    """Replace the note, unless somebody else has since it was read."""
+    steering.write_note(board.database, study_id, text, author=user.name, revision=revision)
+    response = actions.respond(request, f"/studies/{study_id}/notes", "saved the note")
     if request.headers.get("hx-request"):
-        answer.headers["HX-Redirect"] = f"/studies/{study_id}/notes"
-    return answer
+        response.headers["HX-Redirect"] = f"/studies/{study_id}/notes"
+    return response
 
 
 @router.post("/studies/{study_id:int}/notes/preview")
 def preview(request: Request, study_id: StudyId, text: Text) -> Response:
-    """How a note would look."""
-    return views.render(request, "study/note.html", {"html": html(text)})
+    """The note as it would look."""
+    return templates.render(request, "study/note.html", {"html": to_html(text)})

@@ -1,4 +1,4 @@
-"""One study: its header with the controls, and its tabs, each at an address of its own."""
+"""One study: its header with the controls, and its tabs, each at its own address."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,34 +11,35 @@ from starlette.background import BackgroundTask
 
 from tuner.accounts import Role
 from tuner.commands import reading
-from tuner.dashboard import views
-from tuner.dashboard.context import Board, Context, StudyId
+from tuner.dashboard.board import Board
+from tuner.dashboard.dependencies import BoardDep, StudyId
 from tuner.dashboard.pages.study import configuration, log, notes
-from tuner.dashboard.pages.study.snippets import Snippet, snippets
+from tuner.dashboard.pages.study.snippets import snippets
 from tuner.dashboard.plots import figures
-from tuner.dashboard.security.access import Who
-from tuner.dashboard.summaries import Facts, params_of, spec_of
+from tuner.dashboard.rendering import templates
+from tuner.dashboard.security.access import CurrentUser
+from tuner.dashboard.summaries import StudySummary, params_of, spec_of
 from tuner.database.readers import feed
 from tuner.report import findings
 from tuner.trials import Study, StudyState, Trial, TrialState
 
 
-def _nothing_more(_board: Board, _study: Study) -> Mapping[str, Any]:
+def _no_variables(_board: Board, _study: Study) -> Mapping[str, Any]:
     return {}
 
 
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """A tab: its title and what its template is given beside the study."""
+    """A tab: its title and the variables of its template, besides the study's."""
 
     title: str
-    context: Callable[[Board, Study], Mapping[str, Any]] = _nothing_more
+    variables: Callable[[Board, Study], Mapping[str, Any]] = _no_variables
 
 
 def _parameters(board: Board, study: Study) -> Mapping[str, Any]:
-    """The names of the parameters that trials have, for choices, and further figures."""
-    with board.watched.looking(study.id) as (_, seen):
-        return {"names": list(seen.live.params), "unplaced": figures.unplaced()}
+    """The names of the trials' parameters, to choose from, and further figures."""
+    with board.live_studies.locked(study.id) as (_, live_study):
+        return {"names": list(live_study.trials.params), "unplaced": figures.unplaced()}
 
 
 TABS: Mapping[str, Tab] = MappingProxyType(
@@ -52,83 +53,81 @@ TABS: Mapping[str, Tab] = MappingProxyType(
         "notes": Tab("Notes", notes.context),
     }
 )
-WATCHING = frozenset({"overview", "analyse", "trials", "timeline"})  # ask for columns at once
+WITH_FIGURES = frozenset({"overview", "analyse", "trials", "timeline"})
 
 router = APIRouter(prefix="/studies/{study_id:int}")
 
 
 @router.get("")
 def first(study_id: StudyId) -> Response:
-    """The first tab."""
+    """Redirect to the first tab."""
     return RedirectResponse(f"/studies/{study_id}/overview", 303)
 
 
 @router.get("/header")
-def header(request: Request, board: Context, who: Who, study_id: StudyId) -> Response:
-    """The header alone, for a page that is open."""
-    context = _context(board, reading.find_by_id(board.database, study_id), who.role)
-    return views.render(request, "study/header.html", context)
+def header(request: Request, board: BoardDep, user: CurrentUser, study_id: StudyId) -> Response:
+    """Only the header, for an open page."""
+    context = _context(board, reading.find_by_id(board.database, study_id), user.role)
+    return templates.render(request, "study/header.html", context)
 
 
 @router.get("/{tab}")
-def tab(request: Request, board: Context, who: Who, study_id: StudyId, tab: str) -> Response:
+def tab(
+    request: Request, board: BoardDep, user: CurrentUser, study_id: StudyId, tab: str
+) -> Response:
     """A tab of a study's page."""
     if tab not in TABS:
         raise HTTPException(404, "there is no such page")
     study = reading.find_by_id(board.database, study_id)
     context = {
-        **_context(board, study, who.role),
+        **_context(board, study, user.role),
         "tabs": TABS,
         "tab": tab,
-        **TABS[tab].context(board, study),
+        **TABS[tab].variables(board, study),
     }
-    page = views.render(request, f"study/{tab}.html", context)
-    if tab in WATCHING:  # while the browser reads the scripts
-        page.background = BackgroundTask(board.watched.expect, study_id)
+    page = templates.render(request, f"study/{tab}.html", context)
+    if tab in WITH_FIGURES:  # meanwhile the browser loads the scripts
+        page.background = BackgroundTask(board.live_studies.prefetch, study_id)
     return page
 
 
 def _context(board: Board, study: Study, role: Role) -> dict[str, Any]:
-    one = Facts(study, board.progresses.of(study)[study.id])
-    found = _best(board, one)
+    summary = StudySummary(study, board.progress.of(study)[study.id])
+    best = _best(board, summary)
     return {
         "study": study,
-        "one": one,
-        "best": found,
-        "snippets": _snippets(study, found),
-        "controls": _controls(one, role),
+        "summary": summary,
+        "best": best,
+        "snippets": [] if best is None else snippets(study.name, params_of(study, best)),
+        "controls": _controls(summary, role),
         "subtitle": _subtitle(study),
         "spec": spec_of(study),
     }
 
 
-def _best(board: Board, one: Facts) -> Trial | None:
-    if one.progress.best_number is None:
+def _best(board: Board, summary: StudySummary) -> Trial | None:
+    if summary.progress.best_number is None:
         return None
     with board.database.statement() as connection:
-        return feed.by_number(connection, one.study.id, one.progress.best_number)
+        return feed.by_number(connection, summary.study.id, summary.progress.best_number)
 
 
-def _snippets(study: Study, found: Trial | None) -> list[Snippet]:
-    return [] if found is None else snippets(study.name, params_of(study, found))
-
-
-def _controls(one: Facts, role: Role) -> frozenset[str]:
-    """What this user can do to the study as it is now."""
+def _controls(summary: StudySummary, role: Role) -> frozenset[str]:
+    """The controls that this user has in the study's present state."""
     if role < Role.OPERATOR:
         return frozenset()
-    state, is_ours = one.study.state, one.study.spec is not None
-    can = {
+    state, has_spec = summary.study.state, summary.study.spec is not None
+    available = {
         "pause": state is StudyState.ACTIVE,
         "resume": state in (StudyState.PAUSED, StudyState.STOPPED),
         "stop": state in (StudyState.ACTIVE, StudyState.PAUSED),
         "change": True,
         "enqueue": True,
-        "clone": is_ours,
-        "retry": one.progress.counts[TrialState.FAILED] > 0,
-        "delete": role >= Role.ADMIN and (state is not StudyState.ACTIVE or not is_ours),
+        "clone": has_spec,
+        "retry": summary.progress.counts[TrialState.FAILED] > 0,
+        "delete": role >= Role.ADMIN and (state is not StudyState.ACTIVE or not has_spec),
     }
-    return frozenset(name for name, possible in can.items() if possible)
+    return frozenset(name for name, is_available in available.items() if is_available)
 
 
 def _subtitle(study: Study) -> str:

@@ -10,7 +10,7 @@ from tuner.trials import ParamValue
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """One form of it."""
+    """A configuration in one format."""
 
     id: str
     title: str
@@ -18,28 +18,28 @@ class Snippet:
 
 
 def snippets(study: str, params: Mapping[str, ParamValue]) -> list[Snippet]:
-    """The forms in which people want the best configuration."""
+    """The configuration in the formats that users paste."""
     plain = dict(params)
     return [
         Snippet("yaml", "YAML", export.yaml_text(plain).rstrip("\n")),
         *(
-            Snippet(form, {"json": "JSON"}.get(form, form.title()), _as(form, plain))
+            Snippet(form, {"json": "JSON"}.get(form, form.title()), _format(form, plain))
             for form in ("python", "json")
         ),
         Snippet("shell", "Command line", command_line(study, plain)),
     ]
 
 
-def _as(form: str, params: Mapping[str, ParamValue]) -> str:
+def _format(form: str, params: Mapping[str, ParamValue]) -> str:
     return export.FORMATS[form][1](params).rstrip("\n")
 
 
 def command_line(study: str, params: Mapping[str, ParamValue]) -> str:
-    """The command that tries just this configuration again in the study."""
+    """The command that runs this configuration again in the study."""
     pairs = (f"{name}={_exact(value)}" for name, value in params.items())
     return " \\\n  ".join([shell.command("enqueue", study), *map(shell.quote, pairs)])
 
 
 def _exact(value: ParamValue) -> str:
-    """As a study file has it, with every digit."""
+    """The value as in a study file, with every digit."""
     return repr(value) if isinstance(value, float) else written(value)

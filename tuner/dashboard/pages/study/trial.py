@@ -1,4 +1,4 @@
-"""One trial: its parameters beside the best's, curves, attempts, resources, log and files."""
+"""One trial: its parameters compared with the best, curves, attempts, resources, log, files."""
 
 import math
 import time
@@ -12,10 +12,11 @@ from fastapi.responses import FileResponse
 
 from tuner import export, trials
 from tuner.commands import reading
-from tuner.dashboard import views
-from tuner.dashboard.charts import Chart, Point, chart
-from tuner.dashboard.context import Board, Context, StudyId, TrialNumber
-from tuner.dashboard.pages.study import files
+from tuner.dashboard.board import Board
+from tuner.dashboard.dependencies import MAX_INT, BoardDep, StudyId, TrialNumber
+from tuner.dashboard.pages.study import attempt_files
+from tuner.dashboard.rendering import templates
+from tuner.dashboard.rendering.charts import Chart, Point, draw_chart
 from tuner.dashboard.summaries import params_of
 from tuner.database import devices
 from tuner.database.readers import attempts, feed
@@ -25,15 +26,15 @@ from tuner.report import findings
 from tuner.trials import COSTS, PEAK_MEMORY, ParamValue, Study, Trial
 
 MIB, GIB = 2**20, 2**30
-OF_RESOURCES = ("peak_memory_mib", "samples_per_second")  # reported, but no curve of learning
-ATTEMPTS = Annotated[int, Path(ge=1, le=2**31 - 1)]
+RESOURCES = ("peak_memory_mib", "samples_per_second")  # reported, but not learning curves
+AttemptNumber = Annotated[int, Path(ge=1, le=MAX_INT)]
 
 router = APIRouter(prefix="/studies/{study_id:int}/trials/{number:int}")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A parameter beside the best trial's."""
+    """A parameter of this trial and of the best one."""
 
     name: str
     value: str
@@ -42,12 +43,12 @@ class Row:
 
 
 @router.get("")
-def page(request: Request, board: Context, study_id: StudyId, number: TrialNumber) -> Response:
-    """The page; for one that is open, what changes alone."""
+def page(request: Request, board: BoardDep, study_id: StudyId, number: TrialNumber) -> Response:
+    """The page; for an open page, only the part that changes."""
     study = reading.find_by_id(board.database, study_id)
     trial = reading.load_trial(board.database, study, number)
     is_part = request.headers.get("hx-target") == "trial"
-    return views.render(
+    return templates.render(
         request, "trial/parts.html" if is_part else "trial/page.html", _context(board, study, trial)
     )
 
@@ -55,8 +56,8 @@ def page(request: Request, board: Context, study_id: StudyId, number: TrialNumbe
 def _context(board: Board, study: Study, trial: Trial) -> dict[str, Any]:
     best = _best(board, study)
     with board.database.statement() as connection:
-        tried = attempts.of_trial(connection, trial.id)
-    latest = tried[-1] if tried else None
+        trial_attempts = attempts.of_trial(connection, trial.id)
+    latest = trial_attempts[-1] if trial_attempts else None
     return {
         "study": study,
         "trial": trial,
@@ -66,17 +67,28 @@ def _context(board: Board, study: Study, trial: Trial) -> dict[str, Any]:
         "enqueue_text": export.yaml_text(dict(trial.params)),
         "charts": _curves(study, trial),
         "resources": _resources(board, trial, latest),
-        "attempts": tried[::-1],
+        "attempts": trial_attempts[::-1],
         "causes": findings.CAUSES,
-        "kept": files.kept(board, study.id, trial.number, trial.attempt) if trial.attempt else [],
-        "has_log": files.log(board, study.id, trial.number, max(trial.attempt, 1)) is not None,
+        "files": _files(board, study, trial),
+        "has_log": _has_log(board, study, trial),
         "facts": _facts(trial),
         "quote": lambda name: quote(name, safe="/"),
     }
 
 
+def _files(board: Board, study: Study, trial: Trial) -> list[attempt_files.AttemptFile]:
+    if not trial.attempt:
+        return []
+    return attempt_files.list_files(board, study.id, trial.number, trial.attempt)
+
+
+def _has_log(board: Board, study: Study, trial: Trial) -> bool:
+    attempt = max(trial.attempt, 1)
+    return attempt_files.read_log(board, study.id, trial.number, attempt) is not None
+
+
 def _best(board: Board, study: Study) -> Trial | None:
-    number = board.progresses.of(study)[study.id].best_number
+    number = board.progress.of(study)[study.id].best_number
     if number is None:
         return None
     with board.database.statement() as connection:
@@ -84,20 +96,20 @@ def _best(board: Board, study: Study) -> Trial | None:
 
 
 def _rows(params: Mapping[str, ParamValue], best: Trial | None, study: Study) -> list[Row]:
-    others = {} if best is None else params_of(study, best)
+    best_params = {} if best is None else params_of(study, best)
     return [
         Row(
             name,
             text.value(params[name]) if name in params else "–",
-            text.value(others[name]) if name in others else "–",
-            bool(others) and params.get(name) != others.get(name),
+            text.value(best_params[name]) if name in best_params else "–",
+            bool(best_params) and params.get(name) != best_params.get(name),
         )
-        for name in dict.fromkeys([*params, *others])
+        for name in dict.fromkeys([*params, *best_params])
     ]
 
 
 def _facts(trial: Trial) -> list[tuple[str, str]]:
-    """What is known of how it ran."""
+    """How the trial ran, as pairs of label and value."""
     facts = []
     if trial.worker:
         facts.append(("worker", trial.worker))
@@ -107,14 +119,12 @@ def _facts(trial: Trial) -> list[tuple[str, str]]:
     if trial.reports:
         facts.append(("epochs", f"{trial.reports[-1].step:,}"))
         if trial.seconds:
-            facts.append(
-                ("time of an epoch", text.duration(trial.seconds / trial.reports[-1].step))
-            )
+            facts.append(("time per epoch", text.duration(trial.seconds / trial.reports[-1].step)))
     return facts
 
 
 def _fact(key: str, value: Any) -> tuple[str, str]:
-    """What is known of a trial by that name, in the units that people read."""
+    """A user attribute as a label and a value in readable units."""
     label = key.replace("_", " ")
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         return label, str(value)
@@ -133,36 +143,36 @@ def _fact(key: str, value: Any) -> tuple[str, str]:
 
 
 def _curves(study: Study, trial: Trial) -> list[Chart]:
-    """A chart a metric, training and validation together."""
+    """One chart per metric, with training and validation together."""
     series: dict[str, dict[str, list[Point]]] = {}
     for report in trial.reports:
         series.setdefault(study.metric, {}).setdefault("validation", []).append(
             (report.step, report.value)
         )
         for name, value in report.metrics.items():
-            if name == study.metric or name in OF_RESOURCES or name in COSTS:
-                continue  # costs stand among the resources: most are the same after each epoch
+            if name == study.metric or name in RESOURCES or name in COSTS:
+                continue  # costs are listed among the resources: most are the same after each epoch
             part = "training" if name.startswith("train_") else "validation"
-            whole = name.removeprefix("train_").removeprefix("validation_")
+            metric = name.removeprefix("train_").removeprefix("validation_")
             if math.isfinite(value):
-                series.setdefault(whole, {}).setdefault(part, []).append((report.step, value))
+                series.setdefault(metric, {}).setdefault(part, []).append((report.step, value))
     first = [study.metric, *(name for name, lines in series.items() if len(lines) > 1)]
     ordered = dict.fromkeys([*(name for name in first if name in series), *series])
-    made = (chart(name, series[name], x_title="epoch") for name in ordered)
-    return [one for one in made if one is not None]
+    charts = (draw_chart(name, series[name], x_title="epoch") for name in ordered)
+    return [chart for chart in charts if chart is not None]
 
 
 def _resources(board: Board, trial: Trial, latest: LoggedAttempt | None) -> list[Chart]:
-    """How its worker's devices fared while the latest attempt ran, and what it has reported."""
+    """The devices during the latest attempt, and the resources that the trial has reported."""
     reported = (
-        chart(
+        draw_chart(
             name.replace("_", " "),
             {name: [(r.step, r.metrics[name]) for r in trial.reports if name in r.metrics]},
             x_title="epoch",
         )
-        for name in OF_RESOURCES
+        for name in RESOURCES
     )
-    return [one for one in (*_sampled(board, latest), *reported) if one is not None]
+    return [chart for chart in (*_sampled(board, latest), *reported) if chart is not None]
 
 
 def _sampled(board: Board, latest: LoggedAttempt | None) -> list[Chart | None]:
@@ -173,41 +183,39 @@ def _sampled(board: Board, latest: LoggedAttempt | None) -> list[Chart | None]:
     if until <= since:
         return []
     with board.database.statement() as connection:
-        found = devices.history(
+        history = devices.history(
             connection, [latest.worker_id], since=since, until=until, points=120
         )
-    names = [device for _, device in found]
-    use = {n: c.utilization for n, c in zip(names, found.values(), strict=True)}
-    memory = {
-        n: [(x, y / GIB) for x, y in c.memory] for n, c in zip(names, found.values(), strict=True)
-    }
+    courses = {device: course for (_, device), course in history.items()}
+    utilization = {name: course.utilization for name, course in courses.items()}
+    memory = {name: [(x, y / GIB) for x, y in course.memory] for name, course in courses.items()}
     return [
-        chart("Utilization", use, x_title="since the start", time=True, share=True),
-        chart("Memory, GiB", memory, x_title="since the start", time=True),
+        draw_chart("Utilization", utilization, x_title="since the start", time=True, share=True),
+        draw_chart("Memory, GiB", memory, x_title="since the start", time=True),
     ]
 
 
 @router.get("/log")
 def log(
-    board: Context,
+    board: BoardDep,
     study_id: StudyId,
     number: TrialNumber,
-    attempt: Annotated[int, Query(ge=1, le=2**31 - 1)],
+    attempt: Annotated[int, Query(ge=1, le=MAX_INT)],
     start: Annotated[int | None, Query(ge=0, le=2**40)] = None,
 ) -> dict[str, Any]:
-    """A part of an attempt's log, and whether more will come."""
+    """A part of an attempt's log, and whether more may come."""
     study = reading.find_by_id(board.database, study_id)
     trial = reading.load_trial(board.database, study, number)
-    return files.log_part(board, study_id, trial, attempt, start)
+    return attempt_files.log_part(board, study_id, trial, attempt, start)
 
 
 @router.get("/files/{attempt}/{name:path}")
 def file(
-    board: Context, study_id: StudyId, number: TrialNumber, attempt: ATTEMPTS, name: str
+    board: BoardDep, study_id: StudyId, number: TrialNumber, attempt: AttemptNumber, name: str
 ) -> Response:
-    """A file that an attempt has left, to be saved and never shown."""
+    """A file that an attempt has written, to be saved and never shown."""
     reading.find_by_id(board.database, study_id)
-    path = files.path_of(board, study_id, number, attempt, name)
+    path = attempt_files.find_file(board, study_id, number, attempt, name)
     if path is None:
         raise HTTPException(404, "there is no such file on this machine")
     return FileResponse(

@@ -1,9 +1,9 @@
-// Draws a figure that the server made, in the colours of the scheme and as many columns as fit.
+// Draws a figure from the server, in the scheme's colours and with as many columns as fit.
 /* global Plotly */
 
 const { config, dark } = JSON.parse(document.getElementById("plots").textContent);
 const scheme = matchMedia("(prefers-color-scheme: dark)");
-// these hold data, where a text that looks like a colour is not one
+// these hold data, in which a text that looks like a colour is not one
 const DATA = new Set(["x", "y", "z", "text", "hovertext", "customdata", "values", "base"]);
 
 const recolour = (node) => {
@@ -14,7 +14,7 @@ const recolour = (node) => {
     [key, DATA.has(key) && Array.isArray(inner) ? inner : recolour(inner)]));
 };
 
-const columns = (width) => (width < 520 ? 1 : width < 860 ? 2 : 3);
+const columnCount = (width) => (width < 520 ? 1 : width < 860 ? 2 : 3);
 
 const arrange = (layout, count) => {
   for (const [key, value] of Object.entries(layout.meta?.grids?.[count] ?? {})) {
@@ -24,25 +24,25 @@ const arrange = (layout, count) => {
   }
 };
 
-const drawn = new Map(); // element → { payload, change }
-const underWay = new WeakMap(); // element → what ends with its drawing
+const figures = new Map(); // element → { payload, change }
+const pending = new WeakMap(); // element → a promise that ends with its drawing
 
-// A first drawing takes several tasks (tools/plotly/entry.cjs): what comes next waits for its end.
-const afterwards = (box, act) => {
-  const done = Promise.resolve(underWay.get(box)).then(act);
-  underWay.set(box, done.catch(() => {}));
-  return done;
+// A first drawing takes several tasks (tools/plotly/entry.cjs): the next one waits for its end.
+const enqueue = (box, task) => {
+  const result = Promise.resolve(pending.get(box)).then(task);
+  pending.set(box, result.catch(() => {}));
+  return result;
 };
 
 export const draw = (box, payload, change = () => {}) => {
-  drawn.set(box, { payload, change });
-  return afterwards(box, async () => {
+  figures.set(box, { payload, change });
+  return enqueue(box, async () => {
     const figure = structuredClone(payload.figure);
     const { data, layout } = scheme.matches ? recolour(figure) : figure;
-    box.dataset.columns = columns(box.clientWidth);
+    box.dataset.columns = columnCount(box.clientWidth);
     arrange(layout, box.dataset.columns);
     box.style.height = `${layout.height}px`;
-    layout.uirevision = "kept"; // zoom survives what is new
+    layout.uirevision = "kept"; // zoom survives new data
     change(data, layout);
     if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false; // a finger scrolls
     box._inTurns = !box.data;
@@ -54,21 +54,21 @@ export const draw = (box, payload, change = () => {}) => {
 };
 
 export const clear = (box) => {
-  drawn.delete(box);
-  return afterwards(box, () => {
+  figures.delete(box);
+  return enqueue(box, () => {
     Plotly.purge(box);
     box.style.height = "";
   });
 };
 
-const again = (wanted) => {
-  for (const [box, { payload, change }] of drawn) if (wanted(box)) draw(box, payload, change);
+const redraw = (predicate) => {
+  for (const [box, { payload, change }] of figures) if (predicate(box)) draw(box, payload, change);
 };
-scheme.addEventListener("change", () => again(() => true));
-let resized = 0;
+scheme.addEventListener("change", () => redraw(() => true));
+let resizeTimer = 0;
 addEventListener("resize", () => {
-  clearTimeout(resized);
-  resized = setTimeout(() => again((box) => Number(box.dataset.columns) !== columns(box.clientWidth)), 150);
+  clearTimeout(resizeTimer);
+  resizeTimer = setTimeout(() => redraw((box) => Number(box.dataset.columns) !== columnCount(box.clientWidth)), 150);
 });
 
 export const colour = (light) => (scheme.matches ? dark[light] ?? light : light);

@@ -1,8 +1,8 @@
-// Which trials the page shows. All of it stands in the address, so that a link shows the same.
+// Which trials the page shows. All of it is in the address, so a link shows the same.
 //
 //   state=complete&top=50&brush.history=[["value",[0.9,null]]]&x=learning_rate&y=dropout
 //
-// A brush belongs to the figure that it was drawn in, which goes on to show all trials.
+// A brush belongs to the figure in which it was drawn, which still shows all trials.
 
 const params = () => new URLSearchParams(location.search);
 const BRUSH = "brush.";
@@ -10,14 +10,14 @@ const BRUSH = "brush.";
 export const get = (name) => params().get(name);
 export const states = () => params().getAll("state");
 export const brushes = () => {
-  const found = {};
+  const byFigure = {};
   for (const [key, value] of params())
     if (key.startsWith(BRUSH))
-      try { found[key.slice(BRUSH.length)] = JSON.parse(value); } catch { /* a broken link: no brush */ }
-  return found;
+      try { byFigure[key.slice(BRUSH.length)] = JSON.parse(value); } catch { /* a broken link: no brush */ }
+  return byFigure;
 };
 
-const replace = (changed) => {
+const replaceParams = (changed) => {
   const query = changed.toString();
   history.replaceState(null, "", query ? `?${query}` : location.pathname);
   document.dispatchEvent(new CustomEvent("tuner:filter"));
@@ -26,8 +26,8 @@ const replace = (changed) => {
 export const set = (name, value) => {
   const changed = params();
   changed.delete(name);
-  for (const one of [value].flat()) if (one !== null && one !== "") changed.append(name, one);
-  replace(changed);
+  for (const item of [value].flat()) if (item !== null && item !== "") changed.append(name, item);
+  replaceParams(changed);
 };
 export const setBrush = (figure, wheres) => {
   const text = wheres?.length ? JSON.stringify(wheres) : null;
@@ -37,33 +37,33 @@ export const clear = () => {
   const changed = params();
   for (const key of [...changed.keys()])
     if (key === "state" || key === "top" || key.startsWith(BRUSH)) changed.delete(key);
-  replace(changed);
+  replaceParams(changed);
 };
 
-// The query of what a figure shows; `figure` null: of the table.
+// The query for a figure; `figure` null: for the table.
 export const query = (figure, extra = {}) => {
-  const made = new URLSearchParams();
-  for (const state of states()) made.append("state", state);
-  if (get("top")) made.set("top", get("top"));
+  const search = new URLSearchParams();
+  for (const state of states()) search.append("state", state);
+  if (get("top")) search.set("top", get("top"));
   for (const [name, wheres] of Object.entries(brushes()))
-    if (name !== figure) for (const where of wheres) made.append("where", JSON.stringify(where));
-  for (const [key, value] of Object.entries(extra)) if (value !== null && value !== undefined) made.set(key, value);
-  return made.toString();
+    if (name !== figure) for (const where of wheres) search.append("where", JSON.stringify(where));
+  for (const [key, value] of Object.entries(extra)) if (value !== null && value !== undefined) search.set(key, value);
+  return search.toString();
 };
 
 export const isEmpty = () => !states().length && !get("top") && !Object.keys(brushes()).length;
 
-const number = (value) => (value === null ? "" : Number(value.toPrecision(4)).toString());
-const words = ([column, ...parts]) => {
+const formatNumber = (value) => (value === null ? "" : Number(value.toPrecision(4)).toString());
+const describe = ([column, ...parts]) => {
   const name = column.replace(/^params\./, "");
-  const shown = column === "finished" ? parts.map((range) => range.map((t) => (t === null ? null : new Date(t / 1000).toLocaleString()))) : parts;
-  const part = (p) => (!Array.isArray(p) ? String(p)
-    : column === "finished" ? p.join(" … ") : `${number(p[0])} … ${number(p[1])}`);
-  return `${name}: ${shown.map(part).join(", ")}`;
+  const readable = column === "finished" ? parts.map((range) => range.map((t) => (t === null ? null : new Date(t / 1000).toLocaleString()))) : parts;
+  const format = (p) => (!Array.isArray(p) ? String(p)
+    : column === "finished" ? p.join(" … ") : `${formatNumber(p[0])} … ${formatNumber(p[1])}`);
+  return `${name}: ${readable.map(format).join(", ")}`;
 };
 
-// The bar above the figures: states, top, a chip for each condition.
-export const bar = (root) => {
+// The bar above the figures: states, top, and one chip per condition.
+export const attachBar = (root) => {
   const show = () => {
     for (const box of root.querySelectorAll("input[name=state]")) box.checked = states().includes(box.value);
     const top = root.querySelector("input[name=top]");
@@ -73,8 +73,8 @@ export const bar = (root) => {
       const chip = document.createElement("button");
       chip.type = "button";
       chip.className = "chip";
-      chip.textContent = `${words(where)} ×`;
-      chip.setAttribute("aria-label", `Remove the filter ${words(where)}`);
+      chip.textContent = `${describe(where)} ×`;
+      chip.setAttribute("aria-label", `Remove the filter ${describe(where)}`);
       chip.addEventListener("click", () => setBrush(figure, wheres.filter((_, j) => j !== i)));
       return chip;
     })));

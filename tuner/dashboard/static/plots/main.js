@@ -1,5 +1,5 @@
-// The figures of a page: each asks for what the filter leaves, when it is seen, and again when
-// something is new.
+// The figures of a page: each requests the trials that pass the filter when it becomes visible, and
+// again when they change.
 /* global Plotly */
 
 import * as brush from "./brush.js";
@@ -11,27 +11,27 @@ const study = Number(document.body.dataset.study);
 const BRUSHED = new Set(["history", "parallel", "slices", "rank", "contour", "heat", "edf", "pareto"]);
 const SLOW = new Set(["importance", "parallel", "slices", "rank", "contour", "heat"]); // need importance
 const PLANES = new Set(["rank", "contour", "heat"]);
-// ms between whole figures while trials keep coming; a history's new marks come at once
-const AGAIN = { history: 15000, curves: 3000, burndown: 5000, timeline: 5000 }, OTHERS = 15000;
-const SOON = 1000; // ms at least from what is new to the whole figure
-const IDLE = 15; // times as long as the last drawing took: what is new leaves the page time to be used
-const RATE = 1; // byte a ms that a figure may take from the network while trials keep coming
+// ms between whole figures while trials keep coming; new marks of the history appear at once
+const INTERVALS = { history: 15000, curves: 3000, burndown: 5000, timeline: 5000 }, DEFAULT_INTERVAL = 15000;
+const MIN_DELAY = 1000; // ms between a change and the next whole figure
+const IDLE = 15; // times the duration of the last drawing: the page stays usable while trials keep coming
+const RATE = 1; // bytes per ms that a figure may load while trials keep coming
 const isAnalysis = document.body.querySelector("[data-analyse]") !== null;
 
-// One after the other: the first figure is there before the server begins with the second, and is
-// painted before the page draws the second.
-const lane = (pause) => {
-  let before = Promise.resolve();
-  return (act) => {
-    const done = before.then(act);
-    before = done.catch(() => {}).then(pause);
-    return done;
+// One after the other: the first figure arrives before the server starts on the second, and is painted
+// before the page draws the second.
+const createQueue = (pause) => {
+  let previous = Promise.resolve();
+  return (task) => {
+    const result = previous.then(task);
+    previous = result.catch(() => {}).then(pause);
+    return result;
   };
 };
-const asking = lane(() => {});
-const drawing = lane(() => new Promise((done) => {
-  requestAnimationFrame(() => setTimeout(done));
-  setTimeout(done, 200); // there are no frames where nobody looks
+const enqueueRequest = createQueue(() => {});
+const enqueueDrawing = createQueue(() => new Promise((resolve) => {
+  requestAnimationFrame(() => setTimeout(resolve));
+  setTimeout(resolve, 200); // a page in the background has no frames
 }));
 
 class Figure {
@@ -39,16 +39,16 @@ class Figure {
     this.root = root;
     this.name = root.dataset.figure;
     this.box = root.querySelector(".drawing");
-    this.seen = false; // on the screen
-    this.shown = null; // the address whose answer is drawn
+    this.visible = false;
+    this.drawnAddress = null; // the address whose response is drawn
     this.payload = null;
     this.loading = null;
     this.stale = true;
     this.drawnAt = 0;
-    this.took = 0; // ms
+    this.duration = 0; // of the last drawing, in ms
     this.size = 0; // bytes, compressed
     this.timer = null;
-    this.due = 0; // when it ends
+    this.due = 0; // when the timer ends
     this.tail = this.name === "history" ? new Tail(this.box, colour) : null;
     this.log = false;
     root.querySelector("[data-log]")?.addEventListener("click", (event) => {
@@ -64,19 +64,20 @@ class Figure {
   }
 
   async update() {
-    if (!this.seen || document.hidden) { this.stale = true; return; }
-    if (this.loading) { this.stale = true; return; } // what is under way is followed by another
+    if (!this.visible || document.hidden) { this.stale = true; return; }
+    if (this.loading) { this.stale = true; return; } // another request follows this one
     this.stale = false;
     this.loading = this.load();
     try { await this.loading; } finally { this.loading = null; }
-    if (this.stale) this.later();
+    if (this.stale) this.schedule();
   }
 
-  // `soon`: what came meanwhile was not told one by one. What is due earlier stays so.
-  later(soon = false) {
+  // `soon`: the changes did not arrive one by one. An update that is due earlier stays scheduled.
+  schedule(soon = false) {
     const now = performance.now();
-    const apart = soon ? SOON : Math.max(AGAIN[this.name] ?? OTHERS, IDLE * this.took, this.size / RATE);
-    const due = this.shown === this.address() ? Math.max(this.drawnAt + apart, now + SOON) : now;
+    const interval = soon ? MIN_DELAY
+      : Math.max(INTERVALS[this.name] ?? DEFAULT_INTERVAL, IDLE * this.duration, this.size / RATE);
+    const due = this.drawnAddress === this.address() ? Math.max(this.drawnAt + interval, now + MIN_DELAY) : now;
     if (this.timer && this.due <= due) return;
     clearTimeout(this.timer);
     this.due = due;
@@ -87,25 +88,25 @@ class Figure {
     const address = this.address();
     let payload;
     try {
-      let asked;
-      // what takes the server long does not keep the others waiting
-      await asking(() => { asked = fetch(address); return SLOW.has(this.name) ? null : asked; });
-      const answer = await asked;
-      this.size = Number(answer.headers.get("content-length"));
-      payload = await answer.json();
-      if (!answer.ok) payload = { caption: payload.error, version: null };
+      let request;
+      // figures that take the server long do not delay the others
+      await enqueueRequest(() => { request = fetch(address); return SLOW.has(this.name) ? null : request; });
+      const response = await request;
+      this.size = Number(response.headers.get("content-length"));
+      payload = await response.json();
+      if (!response.ok) payload = { caption: payload.error, version: null };
     } catch {
-      this.stale = true; // the server is away; the stream tells when it is back
+      this.stale = true; // the server is away; an event of the stream announces its return
       return;
     }
     if (address !== this.address()) { this.stale = true; return; }
     this.payload = payload;
-    this.shown = address;
-    await drawing(async () => {
-      const began = performance.now();
+    this.drawnAddress = address;
+    await enqueueDrawing(async () => {
+      const start = performance.now();
       await this.render();
       this.drawnAt = performance.now();
-      this.took = this.drawnAt - began;
+      this.duration = this.drawnAt - start;
     });
     this.root.dataset.drawn = payload.version ?? "none";
   }
@@ -114,26 +115,26 @@ class Figure {
     const { payload, root, box } = this;
     root.querySelector("[data-caption]").textContent = payload.caption;
     root.classList.toggle("blank", !payload.figure);
-    this.table(payload.table);
+    this.showTable(payload.table);
     if (!payload.figure) { if (box.data) await clear(box); return; }
     await draw(box, payload, (data, layout) => this.change(data, layout));
     this.tail?.begin(payload);
     this.listen();
   }
 
-  // What the page adds to what the server drew.
+  // Adapt the server's figure to the page.
   change(data, layout) {
     if (this.log) for (const key of Object.keys(layout))
       if (/^yaxis\d*$/.test(key)) Object.assign(layout[key], { type: "log", range: undefined, autorange: true });
     if (!BRUSHED.has(this.name)) return;
-    const own = filter.brushes()[this.name] ?? [];
-    if (this.name === "parallel") brush.toParallel(this.payload.brush, own, data[0].dimensions);
+    const wheres = filter.brushes()[this.name] ?? [];
+    if (this.name === "parallel") brush.toParallel(this.payload.brush, wheres, data[0].dimensions);
     else if (isAnalysis) {
       layout.dragmode = "select";
       layout.selectdirection = this.name === "edf" ? "h" : "any";
       layout.newselection = { line: { color: colour("#1d5bb8"), width: 1, dash: "solid" } };
-      if (!own.length) layout.selections = [];
-      layout.selectionrevision = own.length ? "kept" : String(Math.random());
+      if (!wheres.length) layout.selections = [];
+      layout.selectionrevision = wheres.length ? "kept" : String(Math.random());
     }
   }
 
@@ -152,7 +153,7 @@ class Figure {
       filter.setBrush(this.name, brush.ofParallel(this.payload.brush, this.box.data[0].dimensions)));
   }
 
-  table(table) {
+  showTable(table) {
     const details = this.root.querySelector("details");
     details.hidden = !table;
     if (!table) return;
@@ -176,39 +177,39 @@ class Figure {
 const figures = [...document.querySelectorAll("[data-figure]")].map((root) => new Figure(root));
 const byRoot = new Map(figures.map((figure) => [figure.root, figure]));
 
-// the first ones at once: an observer tells only after a frame
-const watch = new IntersectionObserver((entries) => entries.forEach((entry) => {
+// the first figures at once: an observer reports only after a frame
+const observer = new IntersectionObserver((entries) => entries.forEach((entry) => {
   const figure = byRoot.get(entry.target);
-  figure.seen = entry.isIntersecting;
-  if (figure.seen && figure.stale) figure.update();
+  figure.visible = entry.isIntersecting;
+  if (figure.visible && figure.stale) figure.update();
 }), { rootMargin: "200px" });
 for (const figure of figures) {
   const { top } = figure.root.getBoundingClientRect();
-  if (top < innerHeight) { figure.seen = true; figure.update(); }
-  watch.observe(figure.root);
+  if (top < innerHeight) { figure.visible = true; figure.update(); }
+  observer.observe(figure.root);
 }
 
-const changed = (soon) => figures.forEach((figure) => { figure.stale = true; if (figure.seen) figure.later(soon); });
+const refresh = (soon) => figures.forEach((figure) => { figure.stale = true; if (figure.visible) figure.schedule(soon); });
 
 document.addEventListener("tuner:filter", () => figures.forEach((figure) => {
-  if (figure.shown !== figure.address()) { figure.stale = true; figure.update(); }
+  if (figure.drawnAddress !== figure.address()) { figure.stale = true; figure.update(); }
 }));
 document.addEventListener("tuner:trials", ({ detail }) => {
   if (detail.study !== study) return;
   for (const figure of figures) if (figure.tail && filter.isEmpty() && detail.trials) figure.tail.add(detail);
-  changed(false);
+  refresh(false);
 });
-document.addEventListener("tuner:study", ({ detail }) => { if (detail.study === study) changed(true); });
-document.addEventListener("tuner:resync", () => changed(true));
+document.addEventListener("tuner:study", ({ detail }) => { if (detail.study === study) refresh(true); });
+document.addEventListener("tuner:resync", () => refresh(true));
 document.addEventListener("tuner:hello", ({ detail }) => {
   const version = detail.versions[study];
-  if (figures.some((figure) => figure.payload && figure.payload.version !== version)) changed(true);
+  if (figures.some((figure) => figure.payload && figure.payload.version !== version)) refresh(true);
 });
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) figures.forEach((figure) => { if (figure.seen && figure.stale) figure.update(); });
+  if (!document.hidden) figures.forEach((figure) => { if (figure.visible && figure.stale) figure.update(); });
 });
 
-for (const root of document.querySelectorAll("form.choice")) filter.bar(root);
+for (const root of document.querySelectorAll("form.choice")) filter.attachBar(root);
 for (const choice of document.querySelectorAll("select[data-plane]")) {
   choice.value = filter.get(choice.dataset.plane) ?? choice.value;
   choice.addEventListener("change", () => filter.set(choice.dataset.plane, choice.value));

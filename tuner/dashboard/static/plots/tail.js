@@ -1,13 +1,13 @@
 // New trials in a history of any length: marks above the drawing, so that its thousands of marks are
-// not drawn again with every trial. The next whole figure takes them in.
+// not drawn again with every trial. The next whole figure includes them.
 /* global Plotly */
 
-const WAIT = 50; // ms in which what comes is drawn together
-const ROOM = 0.04; // of the range that is added where a trial lies to its right
+const WAIT = 50; // ms: trials that arrive within are drawn together
+const ROOM = 0.04; // of the range, added to the right of the newest trial
 const COLOURS = { complete: "#2a6fcb", pruned: "#c28414", failed: "#b3261e", running: "#0e8f9b", waiting: "#8a94a3" };
 const SVG = "http://www.w3.org/2000/svg";
 
-const count = (version) => Number(version?.split("-")[1] ?? 0);
+const changeCount = (version) => Number(version?.split("-")[1] ?? 0);
 
 export class Tail {
   constructor(box, colour) {
@@ -16,9 +16,9 @@ export class Tail {
     this.points = new Map(); // number → { state, value, at: the version's count }
   }
 
-  // After a whole figure: what it shows already is dropped.
+  // After a whole figure: drop the trials that it shows.
   begin({ version }) {
-    for (const [number, point] of this.points) if (point.at <= count(version)) this.points.delete(number);
+    for (const [number, point] of this.points) if (point.at <= changeCount(version)) this.points.delete(number);
     if (!this.listening) this.box.on("plotly_afterplot", () => this.show());
     this.listening = true;
     this.show();
@@ -27,18 +27,18 @@ export class Tail {
   add({ version, trials }) {
     for (const [number, state, value] of trials)
       if (value === null) this.points.delete(number);
-      else this.points.set(number, { state, value, at: count(version) });
+      else this.points.set(number, { state, value, at: changeCount(version) });
     this.timer ??= setTimeout(() => { this.timer = null; this.show(); }, WAIT);
   }
 
   show() {
-    if (!this.listening) return; // nothing is drawn yet, or not all of it
+    if (!this.listening) return; // the figure is not drawn yet, or not completely
     this.box.querySelector(".tail")?.remove();
     const layout = this.box._fullLayout, plot = this.box.querySelector(".cartesianlayer .overplot > .xy");
     if (!layout?.xaxis || !plot || !this.points.size) return;
     const [left, right] = layout.xaxis.range, last = Math.max(...this.points.keys());
     if (last > right && this.follows !== last) {
-      this.follows = last; // once: whoever has zoomed elsewhere is not pulled back again and again
+      this.follows = last; // only once, so that a user who has zoomed elsewhere is not pulled back again and again
       Plotly.relayout(this.box, { "xaxis.range": [left, last + Math.max(ROOM * (last - left), 1)] });
       return; // which draws, and calls this again
     }

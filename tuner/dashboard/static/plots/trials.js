@@ -1,6 +1,6 @@
-// The Trials tab: a filter and the table.
+// The tab Trials: the filter and the table.
 
 import * as filter from "./filter.js";
 import "./table.js";
 
-for (const root of document.querySelectorAll("form.choice")) filter.bar(root);
+for (const root of document.querySelectorAll("form.choice")) filter.attachBar(root);

@@ -1,4 +1,4 @@
-"""The table of trials: a window of it for a page that scrolls, and all of it as CSV."""
+"""The trial table: a window of it for a scrolling page, and all of it as CSV."""
 
 import csv
 import io
@@ -14,14 +14,14 @@ from tuner.database.readers.live import CAUSES, STATES, LiveTrials
 from tuner.figures import axes, text
 from tuner.trials import Study, Trial
 
-AT_ONCE = 2_000  # rows of CSV that are made at a time
-# A spreadsheet takes a cell that begins so for a formula, also behind spaces
+CHUNK = 2_000  # rows of CSV that are written at a time
+# A spreadsheet takes a cell that begins like this for a formula, also after spaces
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _LAST = ("seconds", "started", "finished", "attempt", "worker", "cause")
 
 
 def columns(study: Study, live: LiveTrials) -> list[dict[str, str]]:
-    """The table's columns: what to ask for, what to call it, what it holds."""
+    """The table's columns: the name in queries, the title, the kind of values."""
     metrics = [*study.metrics, *(f"value {i}" for i in range(len(study.metrics), 99))]
     objectives = [
         {"name": "value" if i == 0 else f"value.{i}", "title": metrics[i], "kind": "number"}
@@ -45,16 +45,16 @@ def columns(study: Study, live: LiveTrials) -> list[dict[str, str]]:
     ]
 
 
-def ordered(live: LiveTrials, chosen: selection.Mask, by: str, *, descending: bool) -> Any:
-    """The chosen trials' numbers in order of a column; those without a value come last."""
-    at = np.flatnonzero(chosen)
-    keys = _keys(live, by)[at]
-    known = ~np.isnan(keys)
+def sort(live: LiveTrials, mask: selection.Mask, by: str, *, descending: bool) -> Any:
+    """The numbers of the trials in `mask`, sorted by a column; missing values come last."""
+    numbers = np.flatnonzero(mask)
+    keys = _keys(live, by)[numbers]
+    has_value = ~np.isnan(keys)
     signed = -keys if descending else keys
-    order = np.argsort(np.where(known, signed, np.inf), kind="stable")
-    # infinities are values, and stand before what has none
-    missing = ~known[order]
-    return at[np.concatenate([order[~missing], order[missing]])]
+    order = np.argsort(np.where(has_value, signed, np.inf), kind="stable")
+    # infinities are values, and come before missing ones
+    missing = ~has_value[order]
+    return numbers[np.concatenate([order[~missing], order[missing]])]
 
 
 def _keys(live: LiveTrials, by: str) -> NDArray[np.float64]:
@@ -68,30 +68,30 @@ def _keys(live: LiveTrials, by: str) -> NDArray[np.float64]:
     if by == "attempt":
         return live.attempt.astype(np.float64)
     if by == "started":
-        given = live.started.astype(np.float64)
-        return np.where(given < 0, np.nan, given)
-    given = selection.column(live, by).astype(np.float64)
+        started = live.started.astype(np.float64)
+        return np.where(started < 0, np.nan, started)
+    values = selection.column(live, by).astype(np.float64)
     parameter = live.params.get(by.removeprefix("params.")) if by.startswith("params.") else None
     if parameter is None or parameter.kind != "categorical":
-        return given
+        return values
     axis = axes.axis(parameter.name, parameter.choices, categorical=True)
     places = np.array([axis.position(c) for c in parameter.choices], dtype=np.float64)
-    known = ~np.isnan(given)
-    given = given.copy()
-    given[known] = places[given[known].astype(np.int64)]
-    return given
+    has_value = ~np.isnan(values)
+    values = values.copy()
+    values[has_value] = places[values[has_value].astype(np.int64)]
+    return values
 
 
 def _by_rank(codes: NDArray[Any], order: Sequence[int]) -> NDArray[np.float64]:
-    """Codes in the alphabetical order of what they stand for; NaN for a code below 0."""
+    """The rank of each code in `order`; NaN for a code below 0."""
     ranks = np.full(len(order) + 1, np.nan)
     ranks[list(order)] = np.arange(len(order))
-    found: NDArray[np.float64] = ranks[codes]  # -1 takes the last one
-    return found
+    ranked: NDArray[np.float64] = ranks[codes]  # -1 takes the last one
+    return ranked
 
 
 def window(study: Study, live: LiveTrials, numbers: Sequence[int]) -> list[list[Any]]:
-    """Rows of these trials, a cell for each of `columns`."""
+    """The rows of these trials, with one cell per column."""
     names = list(live.params)
     return [
         [_plain(cell) for cell in _cells(trial, names, len(study.directions))]
@@ -100,11 +100,11 @@ def window(study: Study, live: LiveTrials, numbers: Sequence[int]) -> list[list[
 
 
 def _cells(trial: Trial, names: Sequence[str], objectives: int) -> list[Any]:
-    reached = [*(trial.values or ()), *[None] * objectives][:objectives]
+    values = [*(trial.values or ()), *[None] * objectives][:objectives]
     return [
         trial.number,
         trial.state.value,
-        *reached,
+        *values,
         *(trial.params.get(name) for name in names),
         trial.seconds,
         trial.started_at,
@@ -116,7 +116,7 @@ def _cells(trial: Trial, names: Sequence[str], objectives: int) -> list[Any]:
 
 
 def _plain(cell: Any) -> Any:
-    """JSON has no NaN, and a browser no whole numbers beyond 2⁵³."""
+    """A cell as JSON: it has no NaN, and a browser no whole numbers beyond 2⁵³."""
     if isinstance(cell, str):
         return text.clean(cell)
     if isinstance(cell, bool):
@@ -134,17 +134,17 @@ def csv_header(study: Study, live: LiveTrials) -> str:
 def csv_rows(study: Study, trials: Sequence[Trial], names: Sequence[str]) -> str:
     """The lines of these trials; times are UTC."""
     return _lines(
-        [_safe(_written(cell)) for cell in _cells(trial, names, len(study.directions))]
+        [_safe(_csv_cell(cell)) for cell in _cells(trial, names, len(study.directions))]
         for trial in trials
     )
 
 
-def _written(cell: Any) -> Any:
+def _csv_cell(cell: Any) -> Any:
     return "" if cell is None else cell.isoformat() if hasattr(cell, "isoformat") else cell
 
 
 def _safe(cell: Any) -> Any:
-    """A text that a spreadsheet would compute is marked as a text; numbers stay numbers."""
+    """Mark text that a spreadsheet would compute as text; numbers stay numbers."""
     if isinstance(cell, str) and cell.lstrip(" ").startswith(_FORMULA):
         return f"'{cell}"
     return cell

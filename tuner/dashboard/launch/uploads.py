@@ -1,4 +1,4 @@
-"""Small data sets that were uploaded: how many are kept, and for how long.
+"""Small uploaded data sets: how many are kept, and for how long.
 
 TUNER_HOME/uploads/DIGEST/NAME    DIGEST: of the content
 """
@@ -17,22 +17,22 @@ from tuner.database.engine import Database
 from tuner.errors import BadInputError
 from tuner.settings import Settings
 
-KEPT_DAYS = 90  # that an upload is kept after the last upload of it, if no study names it
+KEPT_DAYS = 90  # after its last upload, if no study names it
 DIGEST = 16  # characters
 
 _lock = threading.Lock()
 
 
 def keep(settings: Settings, name: str, content: bytes) -> Path:
-    """Write an upload and return its file; BadInputError where there is no room for it."""
+    """Write an upload and return its file; BadInputError if there is no room for it."""
     folder = settings.uploads / hashlib.sha256(content).hexdigest()[:DIGEST]
     path = folder / name
     with _lock:
         if not path.exists() and _size(settings.uploads) + len(content) > settings.uploads_bytes:
             raise BadInputError(
-                f"uploads take {settings.uploads_gb:g} GB already, the most that is kept: put the "
-                "file on the machine of the workers and name its path in `data.path`, or ask an "
-                "admin to remove uploads or to raise TUNER_UPLOADS_GB"
+                f"uploads already fill their limit of {settings.uploads_gb:g} GB: put the file on "
+                "the workers' machine and name its path in `data.path`, or ask an admin to remove "
+                "uploads or to raise TUNER_UPLOADS_GB"
             )
         files.write(path, content)
         folder.touch()
@@ -40,15 +40,15 @@ def keep(settings: Settings, name: str, content: bytes) -> Path:
 
 
 def remove_unused(database: Database, settings: Settings, *, now: float | None = None) -> None:
-    """Remove the uploads that nobody has sent for long and no study names."""
-    latest = (time.time() if now is None else now) - KEPT_DAYS * 86_400
+    """Remove old uploads that no study names."""
+    limit = (time.time() if now is None else now) - KEPT_DAYS * 86_400
     with _lock:
-        old = [folder for folder in _folders(settings.uploads) if folder.stat().st_mtime < latest]
+        old = [folder for folder in _folders(settings.uploads) if folder.stat().st_mtime < limit]
         if not old:
             return
-        named = " ".join(json.dumps(study.spec) for study in reading.list_studies(database))
+        specs = " ".join(json.dumps(study.spec) for study in reading.list_studies(database))
         for folder in old:
-            if folder.name not in named:
+            if folder.name not in specs:
                 shutil.rmtree(folder, ignore_errors=True)
 
 

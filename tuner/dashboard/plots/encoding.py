@@ -1,4 +1,4 @@
-"""Figures as JSON for a page: numbers packed as plotly.js reads them, without what it ignores."""
+"""Figures as JSON for a page: numbers packed as plotly.js reads them, without nulls."""
 
 import base64
 import json
@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-PACKED = 32  # numbers from which packing is shorter
-EXACT = 1e-4  # of the greatest value: where all lie closer together, 32 bits would move them
+PACKED = 32  # numbers: from here on packing is shorter
+EXACT = 1e-4  # of the greatest value: if all are closer together, 32 bits would move them
 
 
 def encode(value: Any) -> bytes:
-    """As JSON: lists of numbers packed, NaN and infinities as null."""
+    """Encode as JSON: lists of numbers packed, NaN and infinities as null."""
     return json.dumps(_plain(value), separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -24,7 +24,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items() if inner is not None}
     if isinstance(value, list | tuple):
-        return _listed(value)
+        return _encode_list(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, datetime):
@@ -32,22 +32,22 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _listed(values: Sequence[Any]) -> Any:
-    """Packed if it is long and numbers alone, as a whole: plotly.js unpacks no parts of a list."""
+def _encode_list(values: Sequence[Any]) -> Any:
+    """Pack a long list of numbers, as a whole: plotly.js does not unpack parts of a list."""
     if values and all(isinstance(row, list | tuple) for row in values):
         flat = [cell for row in values for cell in row]
         width = len(values[0])
         if len(flat) >= PACKED and all(len(row) == width for row in values):
-            packed = _packed(flat)
+            packed = _pack(flat)
             if packed is not None:
                 return packed | {"shape": f"{len(values)},{width}"}
         return [[_plain(cell) for cell in row] for row in values]
-    packed = _packed(values) if len(values) >= PACKED else None
+    packed = _pack(values) if len(values) >= PACKED else None
     return packed or [_plain(inner) for inner in values]
 
 
-def _packed(values: Sequence[Any]) -> dict[str, str] | None:
-    """plotly.js' typed arrays; a null becomes NaN, which it draws as a gap as well."""
+def _pack(values: Sequence[Any]) -> dict[str, str] | None:
+    """Pack as plotly.js' typed array; null becomes NaN, which it draws as a gap too."""
     kinds = set(map(type, values))
     if kinds == {int}:
         array = np.array(values)
@@ -55,8 +55,8 @@ def _packed(values: Sequence[Any]) -> dict[str, str] | None:
             return None
         for dtype in (np.uint8, np.int16, np.int32):
             if np.iinfo(dtype).min <= array.min() and array.max() <= np.iinfo(dtype).max:
-                return _typed(array.astype(dtype))
-        return _typed(array.astype(np.float64))
+                return _typed_array(array.astype(dtype))
+        return _typed_array(array.astype(np.float64))
     if not kinds <= {int, float, type(None)} or kinds == {type(None)}:
         return None
     try:
@@ -65,15 +65,15 @@ def _packed(values: Sequence[Any]) -> dict[str, str] | None:
         return None
     finite = floats[np.isfinite(floats)]
     largest = float(np.abs(finite).max(initial=0.0))
-    close = len(finite) > 0 and float(np.ptp(finite)) < EXACT * largest
-    if close or not 1e-30 < largest < 1e30:
-        return _typed(floats)
-    return _typed(floats.astype(np.float32))
+    is_narrow = len(finite) > 0 and float(np.ptp(finite)) < EXACT * largest
+    if is_narrow or not 1e-30 < largest < 1e30:
+        return _typed_array(floats)
+    return _typed_array(floats.astype(np.float32))
 
 
-def _typed(array: Any) -> dict[str, str]:
-    order = array.astype(array.dtype.newbyteorder("<"))
+def _typed_array(array: Any) -> dict[str, str]:
+    little_endian = array.astype(array.dtype.newbyteorder("<"))
     return {
         "dtype": f"{array.dtype.kind}{array.dtype.itemsize}",
-        "bdata": base64.b64encode(order.tobytes()).decode(),
+        "bdata": base64.b64encode(little_endian.tobytes()).decode(),
     }

@@ -1,7 +1,7 @@
-"""An attempt's files on this machine: its log, and what it has kept.
+"""An attempt's files on this machine: its log, and the files it has written.
 
-A request names a study, a trial and an attempt by numbers, and a file by a name that a listing has
-given: no path of a client's is ever opened.
+A request names a study, a trial and an attempt by number, and a file by a name from the listing: a
+path that a client sends is never opened.
 """
 
 import re
@@ -10,52 +10,52 @@ from pathlib import Path
 from typing import Any
 
 from tuner import artifacts
-from tuner.dashboard.context import Board
+from tuner.dashboard.board import Board
 from tuner.figures import text
 from tuner.trials import Trial, TrialState
 
-CHUNK = 64_000  # bytes of a log that one answer has
-MOST = 200  # files that are listed
+CHUNK = 64_000  # bytes of a log per response
+MOST = 200  # files in a listing
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A file that an attempt has left."""
+class AttemptFile:
+    """A file that an attempt has written."""
 
     name: str  # below the attempt's folder
     size: int  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class LogChunk:
     """A part of a log."""
 
     text: str
-    start: int  # the byte that it begins with
-    end: int  # where the next part begins
+    start: int  # the byte where it begins
+    end: int  # the byte where the next part begins
     size: int  # of the whole log so far
 
 
-def kept(board: Board, study_id: int, number: int, attempt: int) -> list[Kept]:
-    """The files in an attempt's folder, by name, without what is written aside."""
+def list_files(board: Board, study_id: int, number: int, attempt: int) -> list[AttemptFile]:
+    """The files in an attempt's folder, sorted by name, without temporary ones."""
     folder = _folder(board, study_id, number, attempt)
-    found = []
+    listing = []
     for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
         if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
-            found.append(Kept(str(path.relative_to(folder)), path.stat().st_size))
-    return found[:MOST]
+            listing.append(AttemptFile(str(path.relative_to(folder)), path.stat().st_size))
+    return listing[:MOST]
 
 
-def path_of(board: Board, study_id: int, number: int, attempt: int, name: str) -> Path | None:
-    """Where a file of that name lies, if the attempt's listing has it."""
-    if all(one.name != name for one in kept(board, study_id, number, attempt)):
+def find_file(board: Board, study_id: int, number: int, attempt: int, name: str) -> Path | None:
+    """The path of a file from the attempt's listing; None if the listing does not have it."""
+    if all(file.name != name for file in list_files(board, study_id, number, attempt)):
         return None
     return _folder(board, study_id, number, attempt) / name
 
 
-def log(
+def read_log(
     board: Board, study_id: int, number: int, attempt: int, *, start: int | None = None
-) -> Chunk | None:
+) -> LogChunk | None:
     """A part of an attempt's log from a byte on, by default its end; None if it is not here."""
     path = _folder(board, study_id, number, attempt) / artifacts.LOG_FILE
     try:
@@ -66,24 +66,24 @@ def log(
             content = file.read(CHUNK)
     except OSError:
         return None
-    if start is None and begin:  # from a whole line on
+    if start is None and begin:  # begin with a whole line
         skipped = content.find(b"\n") + 1
         begin, content = begin + skipped, content[skipped:]
-    whole = _whole(content)
-    return Chunk(whole.decode("utf-8", "replace"), begin, begin + len(whole), size)
+    whole = _drop_partial_character(content)
+    return LogChunk(whole.decode("utf-8", "replace"), begin, begin + len(whole), size)
 
 
 def log_part(
     board: Board, study_id: int, trial: Trial, attempt: int, start: int | None
 ) -> dict[str, Any]:
-    """The same for programs and scripts, as text that can be shown, and whether more will come."""
+    """A part of a log as JSON, with text that is safe to show and whether more may come."""
     running = trial.state is TrialState.RUNNING and trial.attempt == attempt
-    chunk = log(board, study_id, trial.number, attempt, start=start) or Chunk("", 0, 0, 0)
-    # a progress bar may go on in the next part: the page draws what it shows last
+    chunk = read_log(board, study_id, trial.number, attempt, start=start) or LogChunk("", 0, 0, 0)
+    # a progress bar may continue in the next part: the page resolves what it shows in the end
     parts = re.split("([\n\r])", chunk.text)
-    shown = "".join(p if p in "\n\r" else text.clean(p.expandtabs(4)) for p in parts)
+    visible = "".join(p if p in "\n\r" else text.clean(p.expandtabs(4)) for p in parts)
     return {
-        "text": shown,
+        "text": visible,
         "start": chunk.start,
         "end": chunk.end,
         "size": chunk.size,
@@ -91,8 +91,8 @@ def log_part(
     }
 
 
-def _whole(content: bytes) -> bytes:
-    """Without a character at the end of which a part has not been written yet."""
+def _drop_partial_character(content: bytes) -> bytes:
+    """Drop a character at the end that has not been written completely."""
     for back in range(1, min(4, len(content)) + 1):
         byte = content[-back]
         if byte & 0b1100_0000 == 0b1100_0000:  # a character begins here

@@ -1,7 +1,7 @@
-"""The static files, read once: compressed, and addressed by what is in them.
+"""The static files, read once: compressed, and addressed by their content.
 
-All of them lie under one folder that is named after the content of all: scripts import each other
-by relative paths, and a page never gets a new script beside an old one from its browser's cache.
+All of them share one folder, named after the content of all: scripts import each other by relative
+paths, and a page never mixes a new script with an old one from the browser's cache.
 """
 
 import gzip
@@ -18,7 +18,7 @@ from tuner.figures import theme
 
 _FOREVER = "public, max-age=31536000, immutable"
 _COMPRESSES = ("text/", "application/json", "image/svg")
-# a sheet that pages ask for → the files that it is made of: each request of a first load costs time
+# style sheet → the files that it joins: on a first load each request costs time
 SHEETS = {"base.css": ("base.css",), "plots.css": ("vendor/plotly.css", "plots.css")}
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".svg": "image/svg+xml"}
 
@@ -30,23 +30,24 @@ class Asset:
     """A static file in memory."""
 
     content: bytes
-    compressed: bytes | None  # with gzip, where that makes it smaller
+    compressed: bytes | None  # with gzip, if that makes it smaller
     media_type: str
 
 
 @cache
 def assets() -> dict[str, Asset]:
     """Path below `static` → the file."""
-    found = dict(_read(files("tuner.dashboard") / "static", ""))
+    by_path = dict(_load_folder(files("tuner.dashboard") / "static", ""))
     for name, parts in SHEETS.items():
-        joined = b"\n".join(found.pop(part).content for part in parts)
-        found[name] = _asset(name, _theme().encode() + joined if name == "base.css" else joined)
-    return found
+        joined = b"\n".join(by_path.pop(part).content for part in parts)
+        content = _theme().encode() + joined if name == "base.css" else joined
+        by_path[name] = _asset(name, content)
+    return by_path
 
 
 @cache
 def version() -> str:
-    """Names all static files together."""
+    """The name of all static files together: a digest of their content."""
     digest = hashlib.sha256()
     for path, asset in sorted(assets().items()):
         digest.update(path.encode() + b"\0" + hashlib.sha256(asset.content).digest())
@@ -54,7 +55,7 @@ def version() -> str:
 
 
 def url(path: str) -> str:
-    """Where a page finds a static file; KeyError if there is none."""
+    """The URL of a static file; KeyError if there is none."""
     if path not in assets():
         raise KeyError(path)
     return f"/static/{version()}/{path}"
@@ -62,7 +63,7 @@ def url(path: str) -> str:
 
 @router.get("/static/{_version}/{path:path}")
 async def static(_version: str, path: str, request: Request) -> Response:
-    """A static file; of an older version too, for pages that were open before."""
+    """A static file; under an older version's URL too, for pages that are still open."""
     asset = assets().get(path)
     if asset is None:
         raise HTTPException(404, "there is no such file")
@@ -75,23 +76,23 @@ async def static(_version: str, path: str, request: Request) -> Response:
     return Response(content, media_type=asset.media_type, headers=headers)
 
 
-def _read(folder: Traversable, before: str) -> list[tuple[str, Asset]]:
-    found = []
+def _load_folder(folder: Traversable, prefix: str) -> list[tuple[str, Asset]]:
+    loaded = []
     for entry in folder.iterdir():
         if entry.is_dir():
-            found += _read(entry, f"{before}{entry.name}/")
+            loaded += _load_folder(entry, f"{prefix}{entry.name}/")
         else:
-            found.append((f"{before}{entry.name}", _asset(entry.name, entry.read_bytes())))
-    return found
+            loaded.append((f"{prefix}{entry.name}", _asset(entry.name, entry.read_bytes())))
+    return loaded
 
 
 def _asset(name: str, content: bytes) -> Asset:
     suffix = f".{name.rpartition('.')[2]}"
-    kind = _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
-    compressed = gzip.compress(content, 9, mtime=0) if kind.startswith(_COMPRESSES) else None
+    media_type = _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    compressed = gzip.compress(content, 9, mtime=0) if media_type.startswith(_COMPRESSES) else None
     if compressed is not None and len(compressed) >= len(content):
         compressed = None
-    return Asset(content, compressed, kind)
+    return Asset(content, compressed, media_type)
 
 
 def _theme() -> str:

@@ -1,6 +1,6 @@
-"""Small line charts as SVG, drawn on the server: pages that show a few lines need no library.
+"""Small line charts as SVG, drawn on the server: a page with a few lines needs no library.
 
-Coordinates are pixels of a box `WIDTH` × `HEIGHT`, which the page scales.
+Coordinates are pixels in a box of `WIDTH` × `HEIGHT`, which the page scales.
 """
 
 import itertools
@@ -13,9 +13,9 @@ from tuner.figures.thin import evenly
 
 WIDTH, HEIGHT = 560, 220
 LEFT, RIGHT, TOP, BOTTOM = 52, 8, 8, 26  # around the plot, for labels
-POINTS = 400  # of a line
+POINTS = 400  # per line
 TICKS = 4
-WIDE = 30  # an axis that may be logarithmic is so where its ends differ by this factor
+WIDE = 30  # an axis that may be logarithmic is, if its ends differ by this factor
 _SECOND, _MINUTE, _HOUR, _DAY = 1.0, 60.0, 3_600.0, 86_400.0
 MOMENTS = [u * f for u in (_SECOND, _MINUTE, _HOUR) for f in (1, 10)] + [
     _DAY,
@@ -61,7 +61,7 @@ class Chart:
     y_ticks: tuple[Tick, ...]
 
 
-def chart(
+def draw_chart(
     title: str,
     series: Mapping[str, Sequence[Point]],
     *,
@@ -72,44 +72,44 @@ def chart(
     log_x: bool = False,
     steps: bool = False,
 ) -> Chart | None:
-    """The chart of these series; None where no line has two finite points.
+    """The chart of these series; None if no line has two finite points.
 
-    `time`: x is in seconds. `share`: y is from 0 to 1, shown in percent. `real_x`: x may lie
-    between whole numbers. `log_x`: x is logarithmic where it spans much. `steps`: a value holds
-    until the next.
+    `time`: x is in seconds. `share`: y is from 0 to 1, shown in percent. `real_x`: x need not be
+    whole numbers. `log_x`: x is logarithmic if its range is wide. `steps`: a value holds until
+    the next one.
     """
     finite = {
         name: [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
         for name, points in series.items()
     }
-    drawn = {name: points for name, points in finite.items() if points}
-    if not any(len(points) > 1 for points in drawn.values()):
+    lines = {name: points for name, points in finite.items() if points}
+    if not any(len(points) > 1 for points in lines.values()):
         return None
-    xs = [x for points in drawn.values() for x, _ in points]
-    ys = [0.0, 1.0] if share else [y for points in drawn.values() for _, y in points]
+    xs = [x for points in lines.values() for x, _ in points]
+    ys = [0.0, 1.0] if share else [y for points in lines.values() for _, y in points]
     whole = not (time or real_x)
     x_axis = _Axis(min(xs), max(xs), LEFT, WIDTH - RIGHT, whole=whole, time=time, log=log_x)
     y_axis = _Axis(min(ys), max(ys), HEIGHT - BOTTOM, TOP)
-    show_y = (lambda v: f"{v:.0%}") if share else text.number
+    format_y = (lambda v: f"{v:.0%}") if share else text.number
     return Chart(
         title,
         x_title,
         tuple(
             Line(
                 name,
-                _joined([(x_axis(x), y_axis(y)) for x, y in evenly(points, POINTS)], steps=steps),
+                _polyline([(x_axis(x), y_axis(y)) for x, y in evenly(points, POINTS)], steps=steps),
                 (round(x_axis(points[-1][0]), 1), round(y_axis(points[-1][1]), 1)),
-                show_y(points[-1][1]),
+                format_y(points[-1][1]),
             )
-            for name, points in drawn.items()
+            for name, points in lines.items()
         ),
         tuple(Tick(x_axis(v), text.duration(v) if time else text.number(v)) for v in x_axis.ticks),
-        tuple(Tick(y_axis(v), show_y(v)) for v in y_axis.ticks),
+        tuple(Tick(y_axis(v), format_y(v)) for v in y_axis.ticks),
     )
 
 
 class _Axis:
-    """Values to pixels."""
+    """Maps values to pixels."""
 
     def __init__(
         self,
@@ -126,25 +126,25 @@ class _Axis:
         if low == high:
             pad = abs(low) * 0.05 or 0.5
             low, high = low - pad, high + pad
-        self._low, self._high = self._scaled(low), self._scaled(high)
+        self._low, self._high = self._scale(low), self._scale(high)
         self._start, self._end = start, end
         self._whole, self._time = whole, time
 
     def __call__(self, value: float) -> float:
-        share = (self._scaled(value) - self._low) / (self._high - self._low)
+        share = (self._scale(value) - self._low) / (self._high - self._low)
         return self._start + share * (self._end - self._start)
 
-    def _scaled(self, value: float) -> float:
+    def _scale(self, value: float) -> float:
         return math.log10(value) if self._log else value
 
     @property
     def ticks(self) -> list[float]:
-        """Round numbers within, few enough to be read."""
+        """Round numbers within the range, few enough to be readable."""
         if self._log:
             low, high = 10**self._low * (1 - 1e-9), 10**self._high * (1 + 1e-9)
             powers = range(math.floor(self._low), math.ceil(self._high) + 1)
-            rounds = MOMENTS if self._time else [10.0**p for p in powers]
-            return [value for value in rounds if low <= value <= high]
+            candidates = MOMENTS if self._time else [10.0**p for p in powers]
+            return [value for value in candidates if low <= value <= high]
         step = self._step((self._high - self._low) / TICKS)
         first = math.ceil(self._low / step - 1e-9)
         last = math.floor(self._high / step + 1e-9)
@@ -158,12 +158,12 @@ class _Axis:
         return max(step, 1.0) if self._whole else step
 
 
-def _joined(pixels: Sequence[Point], *, steps: bool) -> str:
-    """As an SVG polyline has them."""
+def _polyline(pixels: Sequence[Point], *, steps: bool) -> str:
+    """The points of an SVG polyline."""
     if steps:
         pixels = [
             corner
-            for before, here in itertools.pairwise([pixels[0], *pixels])
-            for corner in ((here[0], before[1]), here)
+            for previous, point in itertools.pairwise([pixels[0], *pixels])
+            for corner in ((point[0], previous[1]), point)
         ]
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
