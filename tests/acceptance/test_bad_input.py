@@ -25,7 +25,7 @@ from tests.support.commands import tuner, tuner_here
 from tests.support.studies import slow
 from tests.support.waiting import STUCK, eventually
 from tuner import artifacts, settings
-from tuner.cli import names
+from tuner.cli import completion
 from tuner.commands import exporting, reading, steering
 from tuner.database import studies, workers
 from tuner.database.engine import Database
@@ -443,7 +443,7 @@ def test_states_that_do_not_allow_it(line: Line, small: Said, database: Database
     for number in ("7", "99999999999999999999"):
         assert f"has no trial {number}" in refused(line("retry", "small", number))
     assert "TRIAL: must be a whole number" in refused(line("retry", "small", "x"))
-    assert line("retry", "small").out == "no trial has failed\n"
+    assert line("retry", "small").out == "there are no failed trials\n"
     assert "is active; stop it first: `tuner stop small`" in refused(
         line("delete", "small", "--yes")
     )
@@ -564,9 +564,12 @@ def test_what_an_export_cannot_be(
     for words, expected in (
         (["--trial", "1"], "trial 1 of `small` is failed; only complete trials can be exported"),
         (["--trial", "7"], "the study `small` has no trial 7"),
-        (["--trial", "0", "--top", "2"], "`--trial` names one trial, `--top` so many of the best"),
+        (
+            ["--trial", "0", "--top", "2"],
+            "`--trial` exports one trial, `--top` several of the best",
+        ),
         (["--config", "jason"], "--config: there is no form `jason`; did you mean `json`?"),
-        (["--optuna", "sqlite:///x", "--trial", "0"], "`--optuna` copies the study; all other"),
+        (["--optuna", "sqlite:///x", "--trial", "0"], "`--optuna` copies the study; of the other"),
     ):
         assert refused(line("export", "small", *words)).startswith(expected), words
     assert "s.yaml: cannot be read" in refused(line("verify", "s.yaml"))
@@ -776,14 +779,14 @@ def test_completing_the_names_of_studies(
     for name in ("smooth", "n\nl", "other"):
         in_optuna(database, name)
     settings.settings.cache_clear()
-    assert names.study_names("sm") == ["small", "smooth"]
-    assert names.study_names("n") == []  # what a shell cannot take is not offered
+    assert completion.study_names("sm") == ["small", "smooth"]
+    assert completion.study_names("n") == []  # what a shell cannot take is not offered
     monkeypatch.setenv("TUNER_DATABASE_URL", "postgresql://u:p@no.such.host.invalid/x")
     settings.settings.cache_clear()
-    assert names.study_names("sm") == []
+    assert completion.study_names("sm") == []
     monkeypatch.delenv("TUNER_DATABASE_URL")
     settings.settings.cache_clear()
-    assert names.study_names("sm") == []  # and no server is started for it
+    assert completion.study_names("sm") == []  # and no server is started for it
     assert not Path(os.environ["TUNER_HOME"], "postgres").exists()
 
 

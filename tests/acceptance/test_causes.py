@@ -156,7 +156,7 @@ def test_code_that_always_fails_says_why_and_goes_on_when_it_is_corrected(
     module.write_text(RIGHT)
     done = tuner("run", "s.yaml", "--set", "budget.trials=2", **run)
     assert done.returncode == 0, done.stderr
-    assert "its code has changed: trying 2 failed trials again" in done.stderr
+    assert "its code changed: retrying 2 failed trials" in done.stderr
     states = [t.state for t in reading.load_trials(database, reading.find(database, "my study"))]
     assert states == [TrialState.COMPLETE] * 2
 

@@ -155,7 +155,9 @@ def test_a_confirmation_is_paused_and_a_closed_reader_is_no_traceback(
     point = "tuner.export.manifest:write:before"
     struck = striking(environment, tmp_path / "strike", point, SIGHUP)
     done = tuner("run", str(file), environment=struck, cwd=tmp_path)
-    assert "`own` finished after 2 of 2 trials; what follows was interrupted" in last_line(done)
+    assert "`own` finished after 2 of 2 trials; the steps after it were interrupted" in last_line(
+        done
+    )
     assert done.returncode == 128 + SIGHUP
     assert list((tmp_path / "exports").iterdir()) == []
     done = tuner("run", str(file), environment=environment, cwd=tmp_path)

@@ -271,7 +271,7 @@ def test_stop_from_the_command_line(home: Path, environment: dict[str, str]) -> 
         assert (refused.returncode, refused.stdout) == (1, "")
         assert "1 other process uses the embedded server" in refused.stderr
         assert tuner("db", "stop", "--force", environment=environment).stdout == "stopped\n"
-    assert tuner("db", "stop", environment=environment).stdout == "it was not running\n"
+    assert tuner("db", "stop", environment=environment).stdout == "the server was not running\n"
 
 
 def test_six_threads_start_one_server(fresh: Path) -> None:

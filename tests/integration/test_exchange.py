@@ -352,7 +352,7 @@ def test_from_the_command_line(
     assert "a study named `a` exists already" in again.stderr
     assert "add `--study a --as NAME` to import it under another name" in again.stderr
     none = tuner("logs", "a", "0", environment=environment)
-    assert "trial 0 ran outside tuner, so there is no log of it" in none.stderr
+    assert "trial 0 ran outside tuner, so it has no log" in none.stderr
     options = ("--study", "a", "--as", "b", "--json")
     renamed = tuner("import", "--from", source.url, *options, environment=environment)
     assert json.loads(renamed.stdout)[0]["name"] == "b"

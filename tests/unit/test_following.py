@@ -72,5 +72,5 @@ def test_attempts_that_have_ended_meanwhile_are_printed_too(
     monkeypatch.setattr(logs.commands, "find", lambda *_: study)
     first = replace(ended, state=TrialState.RUNNING, attempt=1)
     database: Any = None
-    logs._Following(settings, database, study, first).run(None)
+    logs._LogFollower(settings, database, study, first).run(None)
     assert capsys.readouterr().out == "attempt 1\nattempt 2\nattempt 3\n"

@@ -83,19 +83,19 @@ def test_a_study_without_a_limit(shown: Any) -> None:
 def test_without_a_terminal_a_line_says_what_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(live.time, "monotonic", lambda: now)
-    watched = live._Watched(replace(STUDY, name="a", max_trials=1))
-    assert watched.news(named=False) is None  # nothing has begun
-    watched._trials = {0: trial(0, TrialState.RUNNING)}
-    assert watched.news(named=True) == "a: 0/1 trial, 1 running"
+    progress = live._StudyProgress(replace(STUDY, name="a", max_trials=1))
+    assert progress.next_line(named=False) is None  # nothing has begun
+    progress._trials = {0: trial(0, TrialState.RUNNING)}
+    assert progress.next_line(named=True) == "a: 0/1 trial, 1 running"
     now += 60
-    assert watched.news(named=True) is None  # nothing has changed
-    watched._trials = {0: trial(0, TrialState.RUNNING), 1: trial(1, TrialState.RUNNING)}
-    assert watched.news(named=True) == "a: 0/1 trial, 2 running"
-    watched._trials = {0: trial(0, TrialState.COMPLETE, 0.5)}
-    assert watched.news(named=True) is None  # it is too soon
+    assert progress.next_line(named=True) is None  # nothing has changed
+    progress._trials = {0: trial(0, TrialState.RUNNING), 1: trial(1, TrialState.RUNNING)}
+    assert progress.next_line(named=True) == "a: 0/1 trial, 2 running"
+    progress._trials = {0: trial(0, TrialState.COMPLETE, 0.5)}
+    assert progress.next_line(named=True) is None  # it is too soon
     line = "a: 1/1 trial, 1 complete; best accuracy 0.5 (trial 0)"
-    assert watched.news(named=True, is_last=True) == line
-    assert watched.news(named=True, is_last=True) is None
+    assert progress.next_line(named=True, is_last=True) == line
+    assert progress.next_line(named=True, is_last=True) is None
 
 
 def test_sparklines() -> None:

@@ -79,30 +79,30 @@ def test_the_weights_of_a_network_cannot_be_exported(tmp_path: Path) -> None:
 
 
 def test_a_trial_of_optuna_has_no_log() -> None:
-    assert logs._why_none(TOLD, TOLD.attempt) == (
-        "trial 3 ran outside tuner, so there is no log of it"
+    assert logs._explain_missing_log(TOLD, TOLD.attempt) == (
+        "trial 3 ran outside tuner, so it has no log"
     )
     waiting = Trial(number=0, state=TrialState.WAITING, params={})
-    assert logs._why_none(waiting, 0) == "trial 0 has not started yet, so it has no log"
+    assert logs._explain_missing_log(waiting, 0) == "trial 0 has not started yet, so it has no log"
 
 
 def test_what_waits_for_a_process_that_may_be_dead_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "program", lambda: ["tuner"])
     sentence = (
-        "trial 3 is being run through Optuna: if its process has died, `tuner kill shared 3` "
-        "ends it"
+        "trial 3 is being run through Optuna; if its process died, end it with "
+        "`tuner kill shared 3`"
     )
-    watched = live._Watched(STUDY)
-    watched._trials = {3: ASKED, 2: replace(TOLD, number=2)}
-    assert watched.line(named=False) == (
+    progress = live._StudyProgress(STUDY)
+    progress._trials = {3: ASKED, 2: replace(TOLD, number=2)}
+    assert progress.line(named=False) == (
         f"1/4 trials, 1 running, 1 complete; best score 0.9 (trial 2); {sentence}"
     )
-    watched._trials[1] = replace(ASKED, number=1, worker="host:1", attempt=1)
-    assert "Optuna" not in watched.line(named=False)  # a worker is busy
-    watched._trials[1] = replace(ASKED, number=1)
-    assert output.running_in_optuna(STUDY, watched._trials.values()) == (
-        "trials 3, 1 are being run through Optuna: if their process has died, `tuner kill shared "
-        "3` ends the first of them, and so on"
+    progress._trials[1] = replace(ASKED, number=1, worker="host:1", attempt=1)
+    assert "Optuna" not in progress.line(named=False)  # a worker is busy
+    progress._trials[1] = replace(ASKED, number=1)
+    assert output.describe_optuna_trials(STUDY, progress._trials.values()) == (
+        "trials 3, 1 are being run through Optuna; if their process died, end the first with "
+        "`tuner kill shared 3`, and so on"
     )
-    watched._study = replace(STUDY, issued=3)  # there is more to do meanwhile
-    assert "Optuna" not in watched.line(named=False)
+    progress._study = replace(STUDY, issued=3)  # there is more to do meanwhile
+    assert "Optuna" not in progress.line(named=False)

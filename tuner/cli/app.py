@@ -1,4 +1,4 @@
-"""The `tuner` program: its commands and what becomes of errors."""
+"""The `tuner` program: its commands and how errors are reported."""
 
 import contextlib
 import errno
@@ -16,23 +16,23 @@ from tuner.cli import (
     confirm,
     dashboard,
     database,
-    exchange,
     interrupts,
     logs,
-    mistakes,
+    other_tools,
     report,
     run,
     steer,
     studies,
+    usage_errors,
     verify,
     workers,
 )
-from tuner.cli.output import complain
+from tuner.cli.output import print_error
 from tuner.errors import TunerError
 
 app = typer.Typer(
-    help="Search hyperparameters: launch a study, watch it, export the best configuration.",
-    epilog="Start with `tuner run STUDY.yaml`; `tuner families` lists what a study can tune.",
+    help="Tune hyperparameters: launch a study, watch it, export the best configuration.",
+    epilog="Start with `tuner run STUDY.yaml`; `tuner families` lists the models to tune.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -45,15 +45,15 @@ verify.add_to(app)
 logs.add_to(app)
 dashboard.add_to(app)
 workers.add_to(app)
-exchange.add_to(app)
+other_tools.add_to(app)
 steer.add_to(app)
 accounts.add_to(app)
 database.add_to(app)
 
 
 def _fill(paragraphs: str) -> str:
-    """A docstring without its line ends, so that help fills the terminal's width."""
-    return "\n\n".join(" ".join(one.split()) for one in paragraphs.split("\n\n"))
+    """Join the lines of each paragraph, so that help fills the terminal's width."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs.split("\n\n"))
 
 
 for _command in app.registered_commands:
@@ -61,8 +61,8 @@ for _command in app.registered_commands:
         _command.help = _fill(inspect.getdoc(_command.callback) or "")
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"tuner {__version__}")
         raise typer.Exit
 
@@ -70,14 +70,14 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _program(
     version: bool = typer.Option(
-        False, "--version", help="Print the version.", is_eager=True, callback=_version
+        False, "--version", help="Print the version and exit.", is_eager=True, callback=_version
     ),
 ) -> None:
     pass
 
 
 def main() -> None:
-    """Run the program on this process's arguments and end the process."""
+    """Run the program with this process's arguments, and exit."""
     process_logs.own_process()
     for stream in (sys.stdout, sys.stderr):
         # a terminal that cannot show `–` gets an escape, not a traceback
@@ -87,44 +87,44 @@ def main() -> None:
         interrupts.install()
         code = execute()
         interrupts.ignore()
-    except interrupts.Interrupted:  # before the command, after it, or while an error was printed
-        code = _say_interrupted()
+    except interrupts.Interrupted:  # before or after the command, or while printing an error
+        code = _print_interruption()
     sys.exit(code)
 
 
-def _say_interrupted() -> int:
-    """Say so, where somebody reads it; returns the exit code."""
+def _print_interruption() -> int:
+    """Print that the program was interrupted, if anyone reads it; return the exit code."""
     with contextlib.suppress(OSError):
-        complain("interrupted")
+        print_error("interrupted")
     return interrupts.exit_code()
 
 
 def execute(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; returns its exit code.
+    """Run a command line and return its exit code.
 
-    What the user can act upon is one sentence on standard error, anything else is a bug and a
-    traceback.
+    An error that users can act on is one sentence on standard error. Any other is a bug and prints
+    a traceback.
     """
     try:
         code = app(arguments, prog_name="tuner", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
     except TunerError as error:
-        complain(str(error))
+        print_error(str(error))
         return error.exit_code
     except (interrupts.Interrupted, KeyboardInterrupt, typer.Abort):
-        return _say_interrupted()
+        return _print_interruption()
     except OSError as error:
         if interrupts.is_closed_output(error):
-            # `tuner trials x | head`: the reader has left, and Python must not complain at exit
+            # `tuner trials x | head`: the reader has left, and Python must not print_error at exit
             return interrupts.exit_code(otherwise=1)
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        complain(f"{error.filename or 'standard output'}: no space left on the device")
+        print_error(f"{error.filename or 'standard output'}: no space left on the device")
         return 1
     except Exception as error:
-        if not mistakes.is_one(error):
+        if not usage_errors.is_usage_error(error):
             raise
-        return mistakes.explain(error)
+        return usage_errors.explain(error)
     return code if isinstance(code, int) else 0

@@ -1,4 +1,4 @@
-"""Confirming the winner: `confirm`."""
+"""Confirm the winner: `confirm`."""
 
 import math
 from typing import Any
@@ -6,23 +6,23 @@ from typing import Any
 import typer
 
 from tuner.cli import interrupts
-from tuner.cli.conclude import how_to_export
+from tuner.cli.local_worker import confirm_here
+from tuner.cli.outcome import export_command
 from tuner.cli.output import (
     AsJson,
     StudyName,
+    command_markup,
     duration,
     err,
+    literal,
     number,
-    opened,
-    options_of,
+    open_database,
     out,
     print_json,
-    shown,
+    repeat_options,
     table,
-    typed,
 )
 from tuner.cli.run import PANEL, Threads, Workers
-from tuner.cli.working import confirm_here
 from tuner.commands import reading
 from tuner.errors import BadInputError
 from tuner.study_file.messages import counted
@@ -32,7 +32,7 @@ from tuner.trials import Study
 from tuner.winner import confirmations
 from tuner.winner.elimination import Verdict
 
-MANY = 1000  # a typing error must not queue more
+MANY = 1000  # a typo must not queue more
 STYLES = {"wins": "bold green", "worse": "dim", "failed": "red"}
 
 
@@ -49,41 +49,42 @@ def confirm(
         "-n",
         min=1,
         max=MANY,
-        help="How many of the best to train again; by default 5.",
+        help="How many of the best to retrain (default: 5).",
     ),
     seeds: int | None = typer.Option(
-        None, "--seeds", min=2, max=MANY, help="Most trainings of each; by default 5."
+        None, "--seeds", min=2, max=MANY, help="Maximum number of trainings of each (default: 5)."
     ),
     margin: float | None = typer.Option(
         None,
         "--margin",
         min=0.0,
-        help="A cheaper one wins if it is shown to be at most this much worse; by default one "
-        "standard error of the best mean.",
+        help="How much worse a cheaper one may be and still win (default: one standard error of "
+        "the best mean).",
     ),
     workers: int | None = Workers,
     threads: int | None = Threads,
     as_json: bool = AsJson,
 ) -> None:
-    """Train the leading configurations again, all with the same fresh seeds; the best mean wins.
+    """Retrain the leading configurations with the same fresh seeds; the best mean wins.
 
-    A cheaper one wins only if it is shown not inferior; those shown to be worse drop out early.
-    The study file's `confirm` sets the defaults. Ctrl-C pauses; run it again to resume. With
-    several objectives, the configurations on the Pareto front are compared by the first.
+    A cheaper one wins only if it is shown not to be inferior. Candidates shown to be worse drop out
+    early. The study file's `confirm` section sets the defaults. Ctrl-C pauses; run it again to
+    resume. With several objectives, the Pareto front is compared by the first objective.
     """
     if margin is not None and not math.isfinite(margin):
         raise BadInputError(f"--margin: must be a finite number, is `{margin}`")
-    with opened() as (settings, database):
+    with open_database() as (settings, database):
         study = reading.find(database, name)
-        given = {"top": top, "seeds": seeds, "margin": margin}
+        options = {"top": top, "seeds": seeds, "margin": margin}
         spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
         request = ((spec and spec.confirm) or Confirm()).model_copy(
-            update={field: value for field, value in given.items() if value is not None}
+            update={field: value for field, value in options.items() if value is not None}
         )
 
-        def on_round(done: int, verdict: Verdict) -> None:
+        def on_round(seeds_used: int, verdict: Verdict) -> None:
             if not as_json:
-                err.print(f"[dim]{counted(done, 'seed')} each: {len(verdict.ranked)} left[/]")
+                left = counted(len(verdict.ranked), "candidate")
+                err.print(f"[dim]{counted(seeds_used, 'seed')} each: {left} left[/]")
 
         try:
             confirm_here(
@@ -104,8 +105,8 @@ def confirm(
                 "--threads": threads,
                 "--json": as_json,
             }
-            again = typed("confirm", name, options=options_of(repeat))
-            err.print(f"[yellow]paused[/]. Continue with {again}")
+            command = command_markup("confirm", name, options=repeat_options(repeat))
+            err.print(f"[yellow]paused[/]. Continue with {command}")
             raise typer.Exit(interrupts.exit_code()) from None
         study = reading.find(database, name)
         record = confirmations.read(study)
@@ -117,13 +118,13 @@ def confirm(
 
 
 def _show(study: Study, record: dict[str, Any] | Any) -> None:
-    rows = table(
+    listing = table(
         *("trial", "search", "mean", "95 % interval", "seeds", "training", ""),
         right=frozenset({"trial", "search", "mean", "seeds", "training"}),
     )
     for candidate in record["candidates"]:
         interval = candidate["interval"]
-        rows.add_row(
+        listing.add_row(
             str(candidate["number"]),
             number(candidate["searched"]),
             number(candidate["mean"]),
@@ -132,16 +133,16 @@ def _show(study: Study, record: dict[str, Any] | Any) -> None:
             duration(candidate["seconds"]),
             _standing(candidate),
         )
-    out.print(rows)
+    out.print(listing)
     out.print()
     for sentence in confirmations.sentences(record):
-        out.print(shown(sentence))
-    out.print(shown(overstatement(study, record)))
-    out.print(f"next: {shown(how_to_export(study.name))}")
+        out.print(literal(sentence))
+    out.print(literal(overstatement(study, record)))
+    out.print(f"next: {literal(export_command(study.name))}")
 
 
 def overstatement(study: Study, record: dict[str, Any] | Any) -> str:
-    """By how much the search overstated the best value that it found."""
+    """Say how much the search overstated its best value."""
     sign = 1.0 if study.direction == "maximize" else -1.0
     first = max(record["candidates"], key=lambda c: (sign * c["searched"], -c["number"]))
     gap = first["overstated_by"]

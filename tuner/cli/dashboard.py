@@ -1,4 +1,4 @@
-"""`tuner dashboard`: the pages in a browser."""
+"""The dashboard in a browser: `dashboard`."""
 
 import socket
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from tuner import logs, processes
-from tuner.cli.output import err, out, shown
+from tuner.cli.output import err, literal, out
 from tuner.settings import python_environment, settings
 
 PORT = 8470
@@ -21,12 +21,12 @@ def add_to(app: typer.Typer) -> None:
 
 
 @contextmanager
-def beside(*, wanted: bool) -> Iterator[None]:
-    """A dashboard in a process of its own, where one is wanted, for as long as the block runs."""
-    if not wanted:
+def dashboard_alongside(*, enabled: bool) -> Iterator[None]:
+    """Run a dashboard in a process of its own while the block runs, if `enabled`."""
+    if not enabled:
         yield
         return
-    leash, guards = socket.socketpair()  # however this process ends, the dashboard does then
+    leash, guards = socket.socketpair()  # the dashboard ends with this process, however it ends
     command = processes.command("tuner.__main__", "dashboard", "--no-browser", "--port", "0")
     with leash:
         process = subprocess.Popen(
@@ -38,44 +38,48 @@ def beside(*, wanted: bool) -> Iterator[None]:
         )
         guards.close()
         assert process.stdout is not None
-        said = process.stdout.readline().decode().strip()
-        if said:  # else it has ended, which is no reason not to work
-            err.print(shown(said))
+        line = process.stdout.readline().decode().strip()
+        if line:  # empty: the dashboard ended, but work continues
+            err.print(literal(line))
         yield
     process.stdout.close()
     process.wait()
 
 
 def dashboard(
-    port: int = typer.Option(PORT, "--port", min=0, max=65535, help="0: any free one."),
-    browser: bool = typer.Option(True, help="Open the pages in a browser."),
-    host: str = typer.Option("127.0.0.1", "--host", help="Where to listen."),
-    names: list[str] = typer.Option(
-        [], "--host-name", help="A name that browsers use for this server (repeatable)."
+    port: int = typer.Option(
+        PORT, "--port", min=0, max=65535, help="The port to listen on; 0 picks a free one."
     ),
-    certificate: Path | None = typer.Option(None, "--certificate", help="For HTTPS (PEM)."),
+    browser: bool = typer.Option(True, help="Open the dashboard in a browser."),
+    host: str = typer.Option("127.0.0.1", "--host", help="The address to listen on."),
+    names: list[str] = typer.Option(
+        [], "--host-name", help="A name under which browsers reach this server (repeatable)."
+    ),
+    certificate: Path | None = typer.Option(
+        None, "--certificate", help="The certificate for HTTPS (PEM)."
+    ),
     key: Path | None = typer.Option(None, "--key", help="The certificate's key (PEM)."),
     behind_tls: bool = typer.Option(
-        False, "--behind-tls", help="A proxy in front speaks HTTPS to browsers."
+        False, "--behind-tls", help="A proxy in front serves HTTPS to browsers."
     ),
     proxies: list[str] = typer.Option(
-        [], "--proxy", help="Address or network of that proxy, if on another machine (repeatable)."
+        [], "--proxy", help="The proxy's address or network, if not this machine (repeatable)."
     ),
-    login: bool = typer.Option(False, "--login", help="Ask for accounts on this machine too."),
+    login: bool = typer.Option(False, "--login", help="Require accounts on this machine too."),
 ) -> None:
     """Serve the dashboard on this machine and open it in a browser."""
-    from tuner.dashboard.server import Place, serve  # with FastAPI and Plotly
+    from tuner.dashboard.server import Place, serve  # imports FastAPI and Plotly
 
     chosen = settings()
     logs.configure(chosen.log_level)
     place = Place(host, port, names, certificate, key, behind_tls, proxies, login)
 
     def started(address: str, is_new: bool) -> None:
-        # whole, however narrow the terminal is: it is to be copied
+        # on one line even in a narrow terminal, so that it can be copied
         out.print(f"dashboard at [bold]{address}[/]", soft_wrap=True)
         if is_new:
-            err.print("[dim]Ctrl-C ends it; studies and workers go on[/]")
+            err.print("[dim]press Ctrl-C to end it; studies and workers continue[/]")
         else:
-            err.print("[dim]it was running already[/]")
+            err.print("[dim]it was already running[/]")
 
     serve(chosen, place, browser=browser, on_start=started)

@@ -13,7 +13,7 @@ from typing import Literal
 import typer
 
 from tuner import __version__
-from tuner.cli.output import AsJson, as_called, opened, out, print_json, shown, table
+from tuner.cli.output import AsJson, literal, open_database, out, print_json, spell_commands, table
 from tuner.database import embedded, schema, workers
 from tuner.database.engine import connect, masked
 from tuner.database.health import health
@@ -30,7 +30,7 @@ PANEL = "Installation"
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    db = typer.Typer(help="The database: upgrade, status, url, stop.", no_args_is_help=True)
+    db = typer.Typer(help="Manage the database.", no_args_is_help=True)
     for command in (upgrade, status, url, stop):
         db.command()(command)
     app.add_typer(db, name="db", rich_help_panel=PANEL)
@@ -39,7 +39,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def upgrade() -> None:
-    """Bring the database's schema to this tuner's version."""
+    """Upgrade the database's schema to this version of tuner."""
     database = connect(settings())
     try:
         schema.upgrade(database)
@@ -49,60 +49,60 @@ def upgrade() -> None:
 
 
 def status(as_json: bool = AsJson) -> None:
-    """Show where the database is and how it stands."""
-    with opened() as (chosen, database):
+    """Show where the database is and how it is doing."""
+    with open_database() as (chosen, database):
         with database.transaction() as connection:
             version = schema.current(connection)
-            found = health(connection)
+            server = health(connection)
             alive = workers.alive(connection)
-        facts = {
-            "server": "embedded" if database.is_embedded else "given by TUNER_DATABASE_URL",
+        properties = {
+            "server": "embedded" if database.is_embedded else "set by TUNER_DATABASE_URL",
             "url": masked(database.url),
-            "postgresql": found.server,
+            "postgresql": server.server,
             "schema": version,
-            "size": f"{found.bytes / 2**20:.1f} MiB",
-            "connections": found.connections,
+            "size": f"{server.bytes / 2**20:.1f} MiB",
+            "connections": server.connections,
             "workers": len(alive),
             "home": str(chosen.home),
         }
-    _print_facts(facts, as_json)
+    _print_facts(properties, as_json)
 
 
-def _print_facts(facts: Mapping[str, object], as_json: bool) -> None:
+def _print_facts(properties: Mapping[str, object], as_json: bool) -> None:
     if as_json:
-        print_json(facts)
+        print_json(properties)
         return
-    made = table("", "")
-    made.show_header = False
-    for key, value in facts.items():
-        made.add_row(f"[dim]{key}[/]", shown(value))
-    out.print(made)
+    listing = table("", "")
+    listing.show_header = False
+    for key, value in properties.items():
+        listing.add_row(f"[dim]{key}[/]", literal(value))
+    out.print(listing)
 
 
 def url(
     show_password: bool = typer.Option(
-        False, "--show-password", help="Print the password too, for psql or another program."
+        False, "--show-password", help="Include the password, for psql or other programs."
     ),
     optuna: bool = typer.Option(
-        False, "--optuna", help="As a storage URL for Optuna and optuna-dashboard, to look at."
+        False, "--optuna", help="Print a storage URL for Optuna and optuna-dashboard (read-only)."
     ),
 ) -> None:
     """Print the database's URL."""
-    with opened() as (_, database):
+    with open_database() as (_, database):
         if optuna:
             printed = schema.views_url(database.url)
         else:
-            printed = database.url.set(drivername="postgresql")  # as psql and others want it
+            printed = database.url.set(drivername="postgresql")  # as psql and others expect it
         whole = printed.render_as_string(hide_password=False)
         typer.echo(whole if show_password else masked(printed))
 
 
 def stop(
-    force: bool = typer.Option(False, "--force", help="Even while other processes use it."),
+    force: bool = typer.Option(False, "--force", help="Stop it even while other processes use it."),
 ) -> None:
     """Stop the embedded server of this home."""
     stopped = embedded.stop(settings().home, force=force)
-    out.print("stopped" if stopped else "it was not running")
+    out.print("stopped" if stopped else "the server was not running")
 
 
 def schema_() -> None:
@@ -118,7 +118,10 @@ class _Check:
 
 
 def doctor(as_json: bool = AsJson) -> None:
-    """Check database, devices, versions and disk; exit code 1 if something is wrong."""
+    """Check versions, torch, devices, disk and database.
+
+    Exit code 1 if something is wrong.
+    """
     chosen = settings()
     checks = [
         _checked(name, check, chosen)
@@ -133,12 +136,12 @@ def doctor(as_json: bool = AsJson) -> None:
     if as_json:
         print_json(checks)
     else:
-        made = table("", "", "")
-        made.show_header = False
+        listing = table("", "", "")
+        listing.show_header = False
         marks = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "wrong": "[red]✗[/]"}
         for check in checks:
-            made.add_row(marks[check.verdict], check.name, shown(check.finding))
-        out.print(made)
+            listing.add_row(marks[check.verdict], check.name, literal(check.finding))
+        out.print(listing)
     if any(check.verdict == "wrong" for check in checks):
         raise typer.Exit(1)
 
@@ -147,7 +150,7 @@ def _checked(name: str, check: Callable[[Settings], _Check], chosen: Settings) -
     try:
         return check(chosen)
     except TunerError as error:
-        return _Check(name, "wrong", as_called(str(error)))
+        return _Check(name, "wrong", spell_commands(str(error)))
 
 
 def _versions(_: Settings) -> _Check:
@@ -166,14 +169,14 @@ def _torch(_: Settings) -> _Check:
 
 
 def _devices(_: Settings) -> _Check:
-    found = f"{counted(host.cores(), 'CPU core')}, {host.memory() / 2**30:.0f} GiB"
-    chosen = devices.find("auto")
-    if chosen[0].kind == "cpu":
-        return _Check("devices", "ok", f"{found}; no GPU, trials run on the CPU")
+    machine = f"{counted(host.cores(), 'CPU core')}, {host.memory() / 2**30:.0f} GiB"
+    available = devices.find("auto")
+    if available[0].kind == "cpu":
+        return _Check("devices", "ok", f"{machine}; no GPU, trials run on the CPU")
     gpus = ", ".join(
-        f"{device.name} {device.model}, {device.memory / 2**30:.0f} GiB" for device in chosen
+        f"{device.name} {device.model}, {device.memory / 2**30:.0f} GiB" for device in available
     )
-    return _Check("devices", "ok", f"{gpus}; {found}")
+    return _Check("devices", "ok", f"{gpus}; {machine}")
 
 
 def _disk(chosen: Settings) -> _Check:
@@ -181,7 +184,7 @@ def _disk(chosen: Settings) -> _Check:
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        return _Check("disk", "wrong", f"{chosen.home} cannot be written; see TUNER_HOME")
+        return _Check("disk", "wrong", f"{chosen.home} is not writable; see TUNER_HOME")
     free = shutil.disk_usage(folder).free
     finding = f"{free / 2**30:.1f} GiB free at {chosen.home}"
     return _Check("disk", "ok" if free >= MIN_FREE else "warning", finding)

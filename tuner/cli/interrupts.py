@@ -1,11 +1,11 @@
 """Ctrl-C, SIGTERM and a closed terminal (SIGHUP), from the program's first lines to its last.
 
-The first of them raises `Interrupted`, so that half of an export is removed and no server is left
-behind; those that follow change nothing, but for a second Ctrl-C, which ends the process at once. A
-worker that runs in this process answers signals itself (`worker/pool.py`): it drains.
+The first signal raises `Interrupted`, so that half an export is removed and no server is left
+behind. Later ones do nothing, except a second Ctrl-C, which ends the process at once. A worker in
+this process handles signals itself: it drains.
 
-An exception that a signal raises in a destructor or in a callback of C is lost: whoever starts
-something long calls `check` before.
+An exception that a signal raises in a destructor or a C callback is lost, so call `check` before
+starting something long.
 """
 
 import contextlib
@@ -21,80 +21,77 @@ INTERRUPTED = 130  # exit code
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _received: int | None = None  # the first signal
-_held = False
+_deferred = False
 
 
 class Interrupted(BaseException):
-    """The user or the system wants this process to end; no `except Exception` holds it up."""
+    """The user or the system ends this process; no `except Exception` catches it."""
 
 
-def end_at_once() -> None:
-    """Answer signals while modules are imported: nothing is to be taken back yet."""
+def exit_on_signal() -> None:
+    """Exit on signals while modules are imported: there is nothing to undo yet."""
     _handle(_end)
 
 
 def install() -> None:
-    """Answer them with `Interrupted` from now on."""
-    global _received, _held
-    _received, _held = None, False
+    """Raise `Interrupted` on signals from now on."""
+    global _received, _deferred
+    _received, _deferred = None, False
     _handle(_raise)
 
 
 def check() -> None:
-    """Raise `Interrupted` if a signal has come."""
+    """Raise `Interrupted` if a signal has arrived."""
     if _received is not None:
         raise Interrupted
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
-    """Have a signal wait for the end of the block, which then raises it.
+def deferred() -> Iterator[None]:
+    """Defer signals to the end of the block, which raises them then.
 
-    For what is short and either happened or did not, as a transaction whose outcome is needed.
+    For short blocks that must happen whole, such as a transaction whose outcome is needed.
     """
-    global _held  # noqa: PLW0603 - of the process
-    _held = True
+    global _deferred  # noqa: PLW0603 - of the process
+    _deferred = True
     try:
         yield
     finally:
-        _held = False
+        _deferred = False
     check()
 
 
 def note(number: int | None = None) -> None:
-    """Take note of a signal that something else has answered, as a worker does.
-
-    By default Ctrl-C, for somebody who asked the worker to stop.
-    """
+    """Record a signal that something else handled, such as a worker; Ctrl-C by default."""
     global _received  # noqa: PLW0603 - of the process
     _received = _received or number or signal.SIGINT
     leave_closed_outputs()
 
 
 def ignore() -> None:
-    """Let signals change nothing from now on: the process ends by itself."""
+    """Ignore signals from now on: the process is about to end."""
     global _received  # noqa: PLW0603 - of the process
     _received = _received or signal.SIGTERM
 
 
 def exit_code(otherwise: int = INTERRUPTED) -> int:
-    """128 and the number of the signal that came first, as of a process that it has killed."""
+    """Return 128 plus the first signal's number, as for a process that the signal killed."""
     return otherwise if _received is None else 128 + _received
 
 
 def is_closed_output(error: OSError) -> bool:
-    """Whether this error says that nobody reads any more what this process prints.
+    """Whether this error means that this process's output has no reader any more.
 
-    What it prints goes to nowhere from now on. The terminal may close before its signal comes.
+    If so, all further output is discarded. The terminal may close before its signal arrives.
     """
     return error.errno in (errno.EPIPE, errno.EIO) and leave_closed_outputs()
 
 
 def leave_closed_outputs() -> bool:
-    """Write to nowhere in place of terminals and pipes that nobody reads; whether there was one."""
+    """Redirect outputs without a reader to /dev/null; return whether there were any."""
     poll = select.poll()
     for stream in (sys.__stdout__, sys.__stderr__):
-        if stream is not None:  # else the shell has closed it, and its number is something else's
+        if stream is not None:  # None: the shell closed it, and its number may be reused
             poll.register(stream.fileno(), 0)
     closed = [fd for fd, events in poll.poll(0) if events & (select.POLLERR | select.POLLHUP)]
     for descriptor in closed:
@@ -106,7 +103,7 @@ def leave_closed_outputs() -> bool:
 
 def _handle(handler: signal.Handlers | object) -> None:
     for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` has SIGHUP ignored
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP
             signal.signal(number, handler)  # type: ignore[arg-type]
 
 
@@ -119,7 +116,7 @@ def _end(number: int, _: FrameType | None) -> None:
 def _raise(number: int, _: FrameType | None) -> None:
     is_first = _received is None
     note(number)
-    if is_first and not _held:
+    if is_first and not _deferred:
         raise Interrupted
     if not is_first and number == signal.SIGINT:
         os._exit(INTERRUPTED)

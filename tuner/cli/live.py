@@ -1,8 +1,8 @@
-"""The live view of studies while they run: counts, best, a sparkline, time left.
+"""The live view of running studies: counts, best, a sparkline, time left.
 
-Drawn on standard error by a thread of its own that reads the database incrementally, so it shows
-what all workers do, not only this process's. Without a terminal it prints a line when something has
-changed, of each study one every ten seconds at most.
+A thread reads the database incrementally and draws on standard error, so the view shows what all
+workers do, not only this process. Without a terminal, it prints one line per change and study, at
+most every ten seconds.
 """
 
 import contextlib
@@ -24,14 +24,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuner.cli.output import (
-    STATE_STYLE,
-    duration,
-    number,
-    param,
-    running_in_optuna,
-    shown,
-)
+from tuner.cli.output import STATE_STYLE, describe_optuna_trials, duration, literal, number, param
 from tuner.database import studies
 from tuner.database.engine import Connected
 from tuner.database.hints import ListeningDatabase
@@ -40,11 +33,11 @@ from tuner.errors import TunerError, visible
 from tuner.study_file.messages import counted
 from tuner.trials import Study, Trial, TrialState, best_so_far, best_trial, finished
 
-PERIOD = 0.5  # seconds between looks
-LISTENING_PERIOD = 2.0  # while hints say when there is something to see
-SHORTEST = 0.1  # seconds between two looks, whatever the hints say
-LINE_PERIOD = 10.0  # seconds between lines where there is no terminal
-RATE_WINDOW = 120.0  # seconds over which trials a minute are counted
+PERIOD = 0.5  # seconds between reads
+LISTENING_PERIOD = 2.0  # seconds between reads while hints announce changes
+SHORTEST = 0.1  # seconds between reads, whatever the hints say
+LINE_PERIOD = 10.0  # seconds between lines without a terminal
+RATE_WINDOW = 120.0  # seconds over which trials per minute are counted
 SPARK = "▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 48
 
@@ -52,19 +45,19 @@ _log = logging.getLogger(__name__)
 
 
 class LiveView:
-    """A context manager: draws while the block runs."""
+    """Draws studies while its block runs."""
 
     def __init__(
         self, database: ListeningDatabase, studies: Sequence[Study], console: Console
     ) -> None:
-        """`database` is closed at the end."""
+        """`database` is closed at the end of the block."""
         self._database = database
-        self._studies = [_Watched(study) for study in studies]
+        self._studies = [_StudyProgress(study) for study in studies]
         self._console = console
         self._stopped = threading.Event()
-        self._end, self._ended = socket.socketpair()  # so that a wait ends when the block does
+        self._end, self._ended = socket.socketpair()  # ends a wait when the block ends
         self._thread = threading.Thread(target=self._watch, name="live view", daemon=True)
-        self.note = ""  # a line below, as while stopping
+        self.note = ""  # a line below the studies
 
     def __enter__(self) -> "LiveView":
         self._thread.start()
@@ -83,7 +76,7 @@ class LiveView:
         self._database.close()
 
     def _watch(self) -> None:
-        with contextlib.suppress(OSError):  # the terminal, or who reads the lines, has gone
+        with contextlib.suppress(OSError):  # the terminal or the reader is gone
             self._draw()
 
     def _draw(self) -> None:
@@ -91,16 +84,16 @@ class LiveView:
             with Live(console=self._console, auto_refresh=False, transient=True) as live:
                 while True:
                     last = self._stopped.is_set()
-                    self._look()
+                    self._refresh()
                     live.update(self._render(), refresh=True)
                     if last:
                         return
                     self._wait()
         while True:
             last = self._stopped.is_set()
-            self._look()
-            for watched in self._studies:
-                line = watched.news(named=len(self._studies) > 1, is_last=last)
+            self._refresh()
+            for progress in self._studies:
+                line = progress.next_line(named=len(self._studies) > 1, is_last=last)
                 if line is not None:
                     self._console.print(line)
             if last:
@@ -108,7 +101,7 @@ class LiveView:
             self._wait()
 
     def _wait(self) -> None:
-        """Wait until there may be something to see."""
+        """Wait until something may have changed."""
         self._stopped.wait(SHORTEST)
         hints = self._database.fileno()
         poll = select.poll()
@@ -118,23 +111,23 @@ class LiveView:
         poll.poll(1000 * (PERIOD if hints is None else LISTENING_PERIOD))
         self._database.read_hints()
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         try:
             with self._database.statement() as connection:
-                for watched in self._studies:
-                    watched.look(connection)
+                for progress in self._studies:
+                    progress.refresh(connection)
         except TunerError as error:
-            _log.info("%s", error)  # the worker says so too
+            _log.info("%s", error)  # the worker reports it too
 
     def _render(self) -> RenderableType:
-        parts = [part for watched in self._studies for part in watched.render()]
+        parts = [part for progress in self._studies for part in progress.render()]
         if self.note:
             parts.append(Text(self.note, style="yellow"))
         return Group(*parts)
 
 
-class _Watched:
-    """One of the studies."""
+class _StudyProgress:
+    """One study of the view."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
@@ -143,7 +136,7 @@ class _Watched:
         self._printed = ""  # the latest line
         self._due = 0.0  # when the next one may be printed, on the monotonic clock
 
-    def look(self, connection: Connected) -> None:
+    def refresh(self, connection: Connected) -> None:
         """Read what changed."""
         self._study = studies.by_id(connection, self._study.id)
         for row in self._feed.poll(connection):
@@ -155,8 +148,8 @@ class _Watched:
             counts[trial.state] += 1
         return counts
 
-    def news(self, *, named: bool, is_last: bool = False) -> str | None:
-        """How it stands, in a line, if that is another than the latest and it is time for it."""
+    def next_line(self, *, named: bool, is_last: bool = False) -> str | None:
+        """Return the progress line if it changed and is due."""
         line = self.line(named=named) if self._trials else self._printed
         if line == self._printed or not (is_last or time.monotonic() >= self._due):
             return None
@@ -164,22 +157,26 @@ class _Watched:
         return line
 
     def line(self, *, named: bool) -> str:
-        """How it stands, in a line."""
+        """Return the progress in one line."""
         counts, best = self._counts(), best_trial(self._trials.values(), self._study.direction)
-        done = finished(counts)
-        text = f"{shown(self._study.name)}: " if named else ""
-        most = self._study.max_trials
-        text += f"{done}/∞ trials" if most is None else f"{done}/{counted(most, 'trial')}"
+        finished_count = finished(counts)
+        text = f"{literal(self._study.name)}: " if named else ""
+        limit = self._study.max_trials
+        text += (
+            f"{finished_count}/∞ trials"
+            if limit is None
+            else f"{finished_count}/{counted(limit, 'trial')}"
+        )
         text += "".join(f", {n} {state}" for state, n in counts.items() if n)
         if best is not None:
-            metric = shown(self._study.metric)
+            metric = literal(self._study.metric)
             text += f"; best {metric} {number(best.value)} (trial {best.number})"
-        if held_up := self._held_up():
-            text += f"; {shown(held_up)}"
+        if held_up := self._blocked_by_optuna():
+            text += f"; {literal(held_up)}"
         return text
 
-    def _held_up(self) -> str | None:
-        """That nothing but a trial of Optuna's is left to end, which may never do so."""
+    def _blocked_by_optuna(self) -> str | None:
+        """Warn if only trials run through Optuna are unfinished: these may never end."""
         unfinished = [t for t in self._trials.values() if not t.state.is_finished]
         most = self._study.max_trials
         if (
@@ -188,13 +185,13 @@ class _Watched:
             or not all(t.ran_in_optuna for t in unfinished)
         ):
             return None
-        return running_in_optuna(self._study, unfinished)
+        return describe_optuna_trials(self._study, unfinished)
 
     def render(self) -> list[RenderableType]:
-        """How it stands, in some lines."""
+        """Return the progress as a few lines."""
         study, trials = self._study, list(self._trials.values())
         counts = self._counts()
-        done = finished(counts)
+        finished_count = finished(counts)
         best = best_trial(trials, study.direction)
         rate = _per_minute(trials)
 
@@ -202,14 +199,14 @@ class _Watched:
         head.add_row(
             Text(study.name, style="bold"),
             ProgressBar(
-                total=study.max_trials or max(done, 1),
-                completed=done,
+                total=study.max_trials or max(finished_count, 1),
+                completed=finished_count,
                 width=40,
                 complete_style="green",
                 finished_style="green",
             ),
-            Text(f"{done}/{study.max_trials or '∞'}"),
-            Text(_time_left(study, done, rate), style="dim"),
+            Text(f"{finished_count}/{study.max_trials or '∞'}"),
+            Text(_time_left(study, finished_count, rate), style="dim"),
         )
         states = Text("  ").join(
             Text(f"{state} {n}", style=STATE_STYLE[state] if n else "dim")
@@ -232,13 +229,13 @@ class _Watched:
                     (sparkline(history), "green"),
                 )
             )
-        if held_up := self._held_up():
+        if held_up := self._blocked_by_optuna():
             parts.append(Text(visible(held_up), style="yellow"))
         return parts
 
 
 def _best(study: Study, best: Trial) -> RenderableType:
-    """The best value, and under it the parameters in as many columns as there is room for."""
+    """Return the best value, and below it the parameters in as many columns as fit."""
     head = Text.assemble(
         ("best     ", "dim"),
         (f"{study.metric} {number(best.value)}", "bold green"),
@@ -253,7 +250,7 @@ def _best(study: Study, best: Trial) -> RenderableType:
 
 
 def _per_minute(trials: Sequence[Trial]) -> float:
-    """Trials that ended a minute, over the last `RATE_WINDOW` seconds or since the first."""
+    """Return trials ended per minute, over the last `RATE_WINDOW` seconds or since the first."""
     ends = [t.finished_at.timestamp() for t in trials if t.finished_at is not None]
     starts = [t.started_at.timestamp() for t in trials if t.started_at is not None]
     if not ends:
@@ -263,18 +260,18 @@ def _per_minute(trials: Sequence[Trial]) -> float:
     return sum(end >= since for end in ends) / max(now - since, 1.0) * 60
 
 
-def _time_left(study: Study, done: int, rate: float) -> str:
+def _time_left(study: Study, finished_count: int, rate: float) -> str:
     if study.max_trials is None or not rate:
         return ""
-    left = (study.max_trials - done) / rate * 60
-    return f"{duration(left)} left" if done < study.max_trials else ""
+    seconds = (study.max_trials - finished_count) / rate * 60
+    return f"{duration(seconds)} left" if finished_count < study.max_trials else ""
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """Values as a line of blocks, the latest `SPARK_WIDTH` of them."""
-    shown = [v for v in values if math.isfinite(v)][-SPARK_WIDTH:]
-    if not shown:
+    """Draw the latest `SPARK_WIDTH` values as a line of blocks."""
+    recent = [v for v in values if math.isfinite(v)][-SPARK_WIDTH:]
+    if not recent:
         return ""
-    low, high = min(shown), max(shown)
+    low, high = min(recent), max(recent)
     span = (high - low) or 1.0
-    return "".join(SPARK[round((v - low) / span * (len(SPARK) - 1))] for v in shown)
+    return "".join(SPARK[round((v - low) / span * (len(SPARK) - 1))] for v in recent)

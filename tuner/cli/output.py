@@ -1,4 +1,4 @@
-"""How values look: numbers with sensible digits, tables, JSON, errors."""
+"""How the command line prints: numbers with sensible digits, tables, JSON, errors."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tuner import logs, shell
-from tuner.cli.names import study_names
+from tuner.cli.completion import study_names
 from tuner.database import schema
 from tuner.database.engine import Database
 from tuner.errors import DatabaseUnreachableError, visible
@@ -30,13 +30,13 @@ from tuner.study_file.messages import listed
 from tuner.study_json import plain
 from tuner.trials import ParamValue, Study, StudyState, Trial, TrialState
 
-PIPED = 10_000  # columns: a file or another program has no edge to wrap at
-_on_terminal = sys.stdout is not None and sys.stdout.isatty()  # None: it was closed by the shell
-# no emoji: a text that holds `:x:` is shown as it is
+PIPED = 10_000  # columns: files and other programs need no wrapping
+_on_terminal = sys.stdout is not None and sys.stdout.isatty()  # None: the shell closed it
+# no emoji: a text such as `:x:` appears as it is
 out = Console(highlight=False, emoji=False, soft_wrap=True, width=None if _on_terminal else PIPED)
 err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
-AsJson = typer.Option(False, "--json", help="Print JSON for scripts.")
+AsJson = typer.Option(False, "--json", help="Print JSON, for scripts.")
 StudyName = typer.Argument(help="The study's name.", show_default=False, autocompletion=study_names)
 
 STATE_STYLE: Mapping[str, str] = {
@@ -52,43 +52,43 @@ STATE_STYLE: Mapping[str, str] = {
 }
 
 
-def complain(message: str) -> None:
-    """An error, on standard error; one line for each line of the message."""
-    lines = as_called(message).split("\n")
-    err.print("[bold red]error:[/] " + "\n".join(map(shown, lines)))
+def print_error(message: str) -> None:
+    """Print an error on standard error, keeping the message's lines."""
+    lines = spell_commands(message).split("\n")
+    err.print("[bold red]error:[/] " + "\n".join(map(literal, lines)))
 
 
-def as_called(message: str) -> str:
-    """A message that names commands in backquotes, with this program as the user's shell calls it.
+def spell_commands(message: str) -> str:
+    """Spell the commands in a message's backquotes as the user's shell calls this program.
 
-    What lies below the command line knows it as `tuner` alone.
+    The layers below the command line know it only as `tuner`.
     """
     return message.replace("`tuner ", f"`{shell.line(*program())} ")
 
 
-def shown(text: object) -> str:
-    """A text from a user or the database as Rich markup that shows just this text, on one line.
+def literal(text: object) -> str:
+    """Escape a text from users or the database for Rich, on one line.
 
-    Names and messages may hold markup, or escape sequences that would steer the terminal.
+    Names and messages may contain markup, or escape sequences that would control the terminal.
     """
     return escape(visible(str(text)))
 
 
-def typed(name: str, *arguments: str, options: Sequence[str] = ()) -> str:
-    """A command to type, as this shell finds it, as Rich markup."""
-    return f"[bold]{shown(command(name, *arguments, options=options))}[/]"
+def command_markup(name: str, *arguments: str, options: Sequence[str] = ()) -> str:
+    """Return a command line for the user to type, as Rich markup."""
+    return f"[bold]{literal(command_line(name, *arguments, options=options))}[/]"
 
 
-def command(name: str, *arguments: str, options: Sequence[str] = ()) -> str:
-    """A command to type, as this shell finds it."""
+def command_line(name: str, *arguments: str, options: Sequence[str] = ()) -> str:
+    """Return a command line for the user to type, with this program as the shell finds it."""
     return shell.line(*program(), *shell.words(name, *arguments, options=options))
 
 
-def options_of(values: Mapping[str, object]) -> list[str]:
-    """Options as they were given: `--name x`, a flag that is set, one of a list for each of it."""
+def repeat_options(values: Mapping[str, object]) -> list[str]:
+    """Repeat options as they were given: `--name x`, set flags, one per item of a list."""
     words = []
-    for option, given in values.items():
-        for value in given if isinstance(given, list) else [given]:
+    for option, option_value in values.items():
+        for value in option_value if isinstance(option_value, list) else [option_value]:
             if value is True:
                 words.append(option)
             elif value is not None and value is not False:
@@ -96,8 +96,8 @@ def options_of(values: Mapping[str, object]) -> list[str]:
     return words
 
 
-def how_to_work(database: Database, settings: Settings, studies: Sequence[Study]) -> str:
-    """The command of a worker that serves these studies."""
+def worker_command(database: Database, settings: Settings, studies: Sequence[Study]) -> str:
+    """Return the command that starts a worker for these studies."""
     options = [
         word
         for study in studies
@@ -107,22 +107,22 @@ def how_to_work(database: Database, settings: Settings, studies: Sequence[Study]
     allowed = database.is_embedded if settings.allow_code is None else settings.allow_code
     if not allowed and any(study.family in OWN for study in studies):
         options.append("--allow-code")
-    return command("worker", options=options)
+    return command_line("worker", options=options)
 
 
 def program() -> list[str]:
-    """How the user's shell calls this program: `tuner`, or its path where that is not found."""
-    called = Path(sys.argv[0])
-    if called.parts[-2:] == ("tuner", "__main__.py"):
+    """Return how the user's shell calls this program: `tuner`, or its path if not on PATH."""
+    path = Path(sys.argv[0])
+    if path.parts[-2:] == ("tuner", "__main__.py"):
         return [Path(sys.executable).name, "-m", "tuner"]
-    if called.name != "tuner":  # another program has called a command line in its own process
+    if path.name != "tuner":  # another program runs a command line in its own process
         return ["tuner"]
-    found = shutil.which("tuner")
-    return ["tuner"] if found and Path(found).resolve() == called.resolve() else [str(called)]
+    on_path = shutil.which("tuner")
+    return ["tuner"] if on_path and Path(on_path).resolve() == path.resolve() else [str(path)]
 
 
-def user() -> str:
-    """Who has called this program: `ada@host`."""
+def current_user() -> str:
+    """Return who runs this program: `ada@host`."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # in a container, for example
@@ -131,11 +131,8 @@ def user() -> str:
 
 
 @contextmanager
-def opened(patience: float = 0.0) -> Iterator[tuple[Settings, Database]]:
-    """The settings and the open database of this process.
-
-    A server that does not answer yet is waited for, `patience` seconds at most.
-    """
+def open_database(patience: float = 0.0) -> Iterator[tuple[Settings, Database]]:
+    """Open the database of this process's settings; wait up to `patience` seconds for it."""
     chosen = settings()
     logs.configure(chosen.log_level)
     database = _database(chosen, patience)
@@ -147,43 +144,43 @@ def opened(patience: float = 0.0) -> Iterator[tuple[Settings, Database]]:
 
 def _database(chosen: Settings, patience: float) -> Database:
     until = time.monotonic() + patience
-    said = False
+    announced = False
     while True:
         try:
             return schema.open_database(chosen)
         except DatabaseUnreachableError as error:
             if time.monotonic() >= until:
                 raise
-            if not said:
-                err.print(f"[dim]{shown(str(error))}; waiting for it[/]")
-                said = True
+            if not announced:
+                err.print(f"[dim]{literal(str(error))}; waiting[/]")
+                announced = True
         time.sleep(1.0)
 
 
-def running_in_optuna(study: Study, trials: Iterable[Trial]) -> str:
-    """What to know of trials that Optuna runs; empty without any.
+def describe_optuna_trials(study: Study, trials: Iterable[Trial]) -> str:
+    """Warn of trials that Optuna runs; empty if there are none.
 
-    They have no lease, so nobody notices that their process has died.
+    They have no lease, so tuner cannot notice that their process died.
     """
     numbers = [t.number for t in trials if t.state is TrialState.RUNNING and t.ran_in_optuna]
     if not numbers:
         return ""
-    kill = command("kill", study.name, str(numbers[0]))
+    kill = command_line("kill", study.name, str(numbers[0]))
     if len(numbers) == 1:
         return (
-            f"trial {numbers[0]} is being run through Optuna: if its process has died, `{kill}` "
-            "ends it"
+            f"trial {numbers[0]} is being run through Optuna; if its process died, end it with "
+            f"`{kill}`"
         )
     return (
-        f"trials {listed(numbers)} are being run through Optuna: if their process has died, "
-        f"`{kill}` ends the first of them, and so on"
+        f"trials {listed(numbers)} are being run through Optuna; if their process died, end the "
+        f"first with `{kill}`, and so on"
     )
 
 
 def print_json(value: Any) -> None:
-    """Any of our records as JSON on standard output; NaN and infinities become null.
+    """Print a record as JSON on standard output; NaN and infinities become null.
 
-    What cannot be seen is escaped, as JSON allows: a terminal must not be steered by a name.
+    Invisible characters are escaped, as JSON allows: no name may control the terminal.
     """
     encoding = (getattr(sys.stdout, "encoding", None) or "").lower()
     only_ascii = not encoding.startswith("utf")
@@ -196,43 +193,43 @@ def _escaped(line: str) -> str:
 
 
 def number(value: float | None) -> str:
-    """A measured number with four significant digits, as in the figures; `–` for none."""
+    """Format a measured number with four significant digits; `–` for None."""
     return text.number(value)
 
 
 def param(value: ParamValue) -> str:
-    """A parameter's value as a study file would have it, floats shortened; on one line."""
+    """Format a parameter's value as in a study file, floats shortened, on one line."""
     return visible(value) if isinstance(value, str) else text.value(value)
 
 
 def duration(seconds: float | None) -> str:
-    """`48 s`, `3 min 20 s`, `5 h 12 min`, as in the report; `–` for none."""
+    """Format seconds: `48 s`, `3 min 20 s`, `5 h 12 min`; `–` for None."""
     return text.duration(seconds)
 
 
 def moment(value: datetime | None) -> str:
-    """A time in the user's zone."""
+    """Format a time in the user's time zone."""
     return "–" if value is None else value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def state(value: StudyState | TrialState) -> str:
-    """A state in its colour, as Rich markup."""
+    """Format a state in its colour, as Rich markup."""
     return f"[{STATE_STYLE[value]}]{value}[/]"
 
 
 def table(*columns: str, right: frozenset[str] = frozenset()) -> Table:
-    """An empty table in the house style."""
-    made = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    """Return an empty table in the house style."""
+    listing = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    return made
+        listing.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return listing
 
 
 def params_table(params: Mapping[str, ParamValue], *, indent: int = 2) -> Table:
-    """Parameters, one a line."""
-    made = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, indent))
-    made.add_column(style="dim")
-    made.add_column()
+    """Return a table of parameters, one per line."""
+    listing = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, indent))
+    listing.add_column(style="dim")
+    listing.add_column()
     for name, value in params.items():
-        made.add_row(shown(name), escape(param(value)))
-    return made
+        listing.add_row(literal(name), escape(param(value)))
+    return listing

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import typer
 
 from tuner import export, files
-from tuner.cli.output import AsJson, StudyName, opened, out, print_json, shown
+from tuner.cli.output import AsJson, StudyName, literal, open_database, out, print_json
 from tuner.commands import reading
 from tuner.errors import BadInputError
 from tuner.study_file.messages import quoted
@@ -39,7 +39,7 @@ def report(
     # imports Plotly and Optuna, for which few other commands should wait
     from tuner.report import document, inputs
 
-    with opened() as (_, database):
+    with open_database() as (_, database):
         families = inputs.load_experiment(database, name)
         if not families:
             study = inputs.load_study(database, reading.find(database, name))
@@ -51,7 +51,7 @@ def report(
         if as_json:
             print_json({kind: name, "folder": folder, "figures": names})
         else:
-            out.print(f"wrote {', '.join(names)} to [bold]{shown(folder)}[/]")
+            out.print(f"wrote {', '.join(names)} to [bold]{literal(folder)}[/]")
         return
     versions = export.versions()
     page = (
@@ -64,7 +64,7 @@ def report(
     if as_json:
         print_json({kind: name, "report": path})
     else:
-        out.print(f"wrote [bold]{shown(path)}[/]")
+        out.print(f"wrote [bold]{literal(path)}[/]")
 
 
 def _write_pictures(

@@ -1,4 +1,4 @@
-"""How one study stands: `show`."""
+"""The state of one study: `show`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,19 +8,19 @@ from tuner.cli.comparison import comparison_record, print_comparison
 from tuner.cli.output import (
     AsJson,
     StudyName,
+    command_markup,
+    describe_optuna_trials,
     duration,
     err,
+    literal,
     moment,
     number,
-    opened,
+    open_database,
     out,
     params_table,
     print_json,
-    running_in_optuna,
-    shown,
     state,
     table,
-    typed,
 )
 from tuner.commands import experiments, reading, sources
 from tuner.errors import overwritten
@@ -34,53 +34,53 @@ SHOWN_LINES = 5  # of the output of a failed attempt
 SHOWN_FRONT = 30  # trials of the Pareto front
 
 
-def overview_record(one: reading.Overview) -> dict[str, Any]:
-    """A study with its counts for scripts."""
-    return {**study_json.of_study(one.study), "counts": study_json.plain(one.counts)}
+def overview_record(overview: reading.Overview) -> dict[str, Any]:
+    """Return a study and its counts as JSON for scripts."""
+    return {**study_json.of_study(overview.study), "counts": study_json.plain(overview.counts)}
 
 
 def show(name: str = StudyName, as_json: bool = AsJson) -> None:
-    """Show how a study stands: counts, best configuration, search space, failures.
+    """Show how a study is doing: counts, best configuration, search space, failures.
 
-    Of an experiment, how its families compare.
+    For an experiment, compare its families.
     """
-    with opened() as (settings, database):
-        if compared := experiments.compare(database, name):
+    with open_database() as (settings, database):
+        if results := experiments.compare(database, name):
             if as_json:
-                print_json(comparison_record(name, compared))
+                print_json(comparison_record(name, results))
             else:
-                print_comparison(name, compared)
+                print_comparison(name, results)
             return
-        one = reading.load_overview(database, name)
-        study = one.study
+        overview = reading.load_overview(database, name)
+        study = overview.study
         trials = reading.load_trials(database, study)
-        found = choice.select_best(trials, study)
+        best_trial = choice.select_best(trials, study)
         front = pareto_front(trials, study.directions) if len(study.directions) > 1 else []
         failures = reading.load_failures(database, study)
         cached = sources.find_cached_data(settings, study)
     if as_json:
-        best = None if found is None else study_json.of_trial(found)
-        record = {**overview_record(one), "best": best, "failures": failures, "cached": cached}
+        best = None if best_trial is None else study_json.of_trial(best_trial)
+        record = {**overview_record(overview), "best": best, "failures": failures, "cached": cached}
         if len(study.directions) > 1:
             record["pareto_front"] = [study_json.of_trial(trial) for trial in front]
         print_json(record)
         return
-    reason = f" ({shown(study.reason)})" if study.reason else ""
-    out.print(f"[bold]{shown(study.name)}[/]  {state(study.state)}{reason}")
-    facts = table("", "")
-    facts.show_header = False
-    for fact, value in {**_facts(one), **_cached(cached)}.items():
-        facts.add_row(fact, value)
-    out.print(facts)
-    if of_optuna := running_in_optuna(study, trials):
-        err.print(f"[yellow]{shown(of_optuna)}[/]")
-    if found is not None:
-        say_which_objective(study)
+    reason = f" ({literal(study.reason)})" if study.reason else ""
+    out.print(f"[bold]{literal(study.name)}[/]  {state(study.state)}{reason}")
+    listing = table("", "")
+    listing.show_header = False
+    for label, value in {**_properties(overview), **_cache_row(cached)}.items():
+        listing.add_row(label, value)
+    out.print(listing)
+    if of_optuna := describe_optuna_trials(study, trials):
+        err.print(f"[yellow]{literal(of_optuna)}[/]")
+    if best_trial is not None:
+        warn_of_other_objectives(study)
         out.print(
-            f"\n[bold green]best[/] trial {found.number}: {shown(study.metric)} "
-            f"[bold]{number(found.value)}[/]"
+            f"\n[bold green]best[/] trial {best_trial.number}: {literal(study.metric)} "
+            f"[bold]{number(best_trial.value)}[/]"
         )
-        out.print(params_table(found.params))
+        out.print(params_table(best_trial.params))
     if front:
         _print_front(front, study)
     spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
@@ -91,92 +91,91 @@ def show(name: str = StudyName, as_json: bool = AsJson) -> None:
         _print_failures(failures, 1 if spec is None else spec.resources.max_attempts)
 
 
-def _facts(one: reading.Overview) -> dict[str, str]:
-    """What there is to say in a line each; budgets and limits only where the study has them."""
-    study = one.study
-    done = finished(one.counts)
-    facts = {
+def _properties(overview: reading.Overview) -> dict[str, str]:
+    """Return one line per property; budgets and limits only if the study has them."""
+    study = overview.study
+    finished_count = finished(overview.counts)
+    properties = {
         "family": study.family or "made through Optuna",
         "objective": _objectives(study),
-        "trials": f"{done} of {study.max_trials or '∞'}: " + _counts(one.counts),
+        "trials": f"{finished_count} of {study.max_trials or '∞'}: " + _counts(overview.counts),
     }
     if study.max_epochs is not None:
-        facts["epochs"] = f"{study.epochs_issued} of {study.max_epochs} used or reserved"
+        properties["epochs"] = f"{study.epochs_issued} of {study.max_epochs} used or reserved"
     if study.max_seconds is not None:
-        facts["GPU seconds"] = (
+        properties["GPU seconds"] = (
             f"{number(study.seconds_issued)} of {study.max_seconds:g} used or reserved"
         )
     if study.priority:
-        facts["priority"] = str(study.priority)
+        properties["priority"] = str(study.priority)
     if study.max_concurrent is not None:
-        facts["at once"] = f"at most {counted(study.max_concurrent, 'trial')}"
+        properties["at once"] = f"at most {counted(study.max_concurrent, 'trial')}"
     if study.labels:
-        facts["labels"] = ", ".join(f"{k}={v}" for k, v in study.labels.items())
+        properties["labels"] = ", ".join(f"{k}={v}" for k, v in study.labels.items())
     if study.experiment is not None:
-        facts["experiment"] = (
-            f"{shown(study.experiment)}: {typed('show', study.experiment)} compares"
+        properties["experiment"] = (
+            f"{literal(study.experiment)}; compare with {command_markup('show', study.experiment)}"
         )
-    facts["created"] = moment(study.created_at)
+    properties["created"] = moment(study.created_at)
     if study.data_fingerprint:
-        facts["data"] = f"fingerprint {study.data_fingerprint}"
-    return facts
+        properties["data"] = f"fingerprint {study.data_fingerprint}"
+    return properties
 
 
-def _cached(found: sources.CachedData | None) -> dict[str, str]:
-    if found is None:
+def _cache_row(cached: sources.CachedData | None) -> dict[str, str]:
+    if cached is None:
         return {}
-    size, made = f"{found.size / 1e6:.1f} MB", duration(found.seconds)
-    return {
-        "prepared": f"{size} on this machine, made in {made}; {duration(found.saved)} saved since"
-    }
+    size = f"{cached.size / 1e6:.1f} MB on this machine"
+    saved = f"{duration(cached.saved)} saved since"
+    return {"prepared": f"{size}, in {duration(cached.seconds)}; {saved}"}
 
 
 def _print_front(front: Sequence[Trial], study: Study) -> None:
-    names = [shown(name) for name in metric_names(study)]
-    made = table("trial", *names, right=frozenset({"trial", *names}))
+    names = [literal(name) for name in metric_names(study)]
+    listing = table("trial", *names, right=frozenset({"trial", *names}))
     for trial in front[:SHOWN_FRONT]:
-        made.add_row(str(trial.number), *map(number, trial.values or ()))
+        listing.add_row(str(trial.number), *map(number, trial.values or ()))
     size = counted(len(front), "trial")
     out.print(f"\n[bold]Pareto front[/]: {size} that no other trial beats in every objective")
-    out.print(made)
+    out.print(listing)
     if len(front) > SHOWN_FRONT:
-        out.print(f"[dim]{len(front) - SHOWN_FRONT} more; --json has them all[/]")
+        out.print(f"[dim]{len(front) - SHOWN_FRONT} more; `--json` lists all[/]")
 
 
 def _objectives(study: Study) -> str:
     names = metric_names(study)
-    return ", ".join(f"{d} {shown(n)}" for d, n in zip(study.directions, names, strict=False))
+    return ", ".join(f"{d} {literal(n)}" for d, n in zip(study.directions, names, strict=False))
 
 
-def say_which_objective(study: Study) -> None:
-    """A hint that only one of several objectives counts for what is the best."""
+def warn_of_other_objectives(study: Study) -> None:
+    """Warn that only the first of several objectives decides which trial is best."""
     if len(study.directions) > 1:
-        err.print(f"[yellow]of its {len(study.directions)} objectives, the first alone counts[/]")
+        err.print(f"[yellow]best by the first of its {len(study.directions)} objectives[/]")
 
 
 def _counts(counts: Mapping[TrialState, int]) -> str:
     return ", ".join(f"{n} {state(s)}" for s, n in counts.items() if n) or "none yet"
 
 
-def _print_failures(found: Sequence[FailuresByCause], attempts: int) -> None:
-    """A line a cause, and what the latest attempt of each printed last."""
-    again = {
+def _print_failures(failures: Sequence[FailuresByCause], attempts: int) -> None:
+    """Print one line per cause, and the last output of the latest attempt of each."""
+    retries = {
         Cause.OUT_OF_MEMORY: "once more, alone on its device",
         Cause.LOST: f"up to {counted(attempts, 'attempt')}",
         Cause.PREEMPTED: "always",
     }
-    made = table(
-        "cause", "failed", "tried again", "rule", "the latest", right=frozenset({"failed"})
-    )
-    for one in found:
-        said = f"trial {one.number}: {shown(one.message or '?')}"
-        rule = again.get(one.cause, "not tried again")
-        made.add_row(one.cause, str(one.failed), str(one.again), f"[dim]{rule}[/]", said)
+    listing = table("cause", "failed", "retried", "rule", "latest", right=frozenset({"failed"}))
+    for failure in failures:
+        latest = f"trial {failure.number}: {literal(failure.message or '?')}"
+        rule = retries.get(failure.cause, "not retried")
+        listing.add_row(
+            failure.cause, str(failure.failed), str(failure.again), f"[dim]{rule}[/]", latest
+        )
     out.print("\n[bold red]failures[/]")
-    out.print(made)
-    for one in found:
-        lines = overwritten(one.log_tail or "").splitlines()[-SHOWN_LINES:]
-        if lines and one.cause is not Cause.PREEMPTED:
-            out.print(f"\n[dim]the last lines of trial {one.number} ({one.cause}):[/]")
+    out.print(listing)
+    for failure in failures:
+        lines = overwritten(failure.log_tail or "").splitlines()[-SHOWN_LINES:]
+        if lines and failure.cause is not Cause.PREEMPTED:
+            out.print(f"\n[dim]last lines of trial {failure.number} ({failure.cause}):[/]")
             for line in lines:
-                out.print(f"  {shown(line)}")
+                out.print(f"  {literal(line)}")

@@ -1,4 +1,4 @@
-"""Looking at studies: `list`, `show`, `trials`, `best`, `export`, `families`."""
+"""Look at studies: `list`, `show`, `trials`, `best`, `export`, `families`."""
 
 import math
 from pathlib import Path
@@ -9,27 +9,27 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from tuner import export, files, study_json, trial_tables
-from tuner.cli.conclude import default_export, say_notes_of, test_in_words
-from tuner.cli.exchange import As, to_logs, to_optuna
+from tuner.cli.other_tools import As, to_logs, to_optuna
+from tuner.cli.outcome import default_export, describe_test, print_notes
 from tuner.cli.output import (
     PIPED,
     AsJson,
     StudyName,
+    command_markup,
     duration,
     err,
+    literal,
     moment,
     number,
-    opened,
+    open_database,
     out,
     param,
     params_table,
     print_json,
-    shown,
     state,
     table,
-    typed,
 )
-from tuner.cli.show import overview_record, say_which_objective, show
+from tuner.cli.show import overview_record, show, warn_of_other_objectives
 from tuner.commands import exporting, reading
 from tuner.database.engine import Database
 from tuner.errors import BadInputError
@@ -39,8 +39,8 @@ from tuner.trials import Attempt, Study, Trial, TrialState, better, finished
 from tuner.winner import confirmations
 
 SHOWN_TRIALS = 50
-NONE = Trial(0, TrialState.WAITING, {})  # these two only have their columns
-NO_ATTEMPT = Attempt(0, 0, "", None, None, None)
+EMPTY_TRIAL = Trial(0, TrialState.WAITING, {})  # these two stand for their columns
+EMPTY_ATTEMPT = Attempt(0, 0, "", None, None, None)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -58,157 +58,167 @@ def add_to(app: typer.Typer) -> None:
 
 def list_(as_json: bool = AsJson) -> None:
     """List all studies."""
-    with opened() as (_, database):
-        found = reading.load_overviews(database)
+    with open_database() as (_, database):
+        overviews = reading.load_overviews(database)
         if as_json:
-            print_json([overview_record(o) for o in found])
+            print_json([overview_record(o) for o in overviews])
             return
-        if not found:
-            file = "studies/digits-cnn.yaml"  # of the repository; an installation has none
+        if not overviews:
+            file = "studies/digits-cnn.yaml"  # in the repository only
             start = file if Path(file).is_file() else "STUDY.yaml"
-            out.print(f"no studies yet; start with {typed('run', start)}")
+            out.print(f"no studies yet; start with {command_markup('run', start)}")
             return
-        made = table(
+        listing = table(
             "study", "state", "family", "done", "running", "created", right=frozenset({"running"})
         )
-        for one in found:
-            done = finished(one.counts)
-            made.add_row(
-                shown(one.study.name),
-                state(one.study.state),
-                shown(one.study.family or "optuna"),
-                f"{done}/{one.study.max_trials or '∞'}",
-                str(one.counts[TrialState.RUNNING]),
-                moment(one.study.created_at),
+        for overview in overviews:
+            finished_count = finished(overview.counts)
+            listing.add_row(
+                literal(overview.study.name),
+                state(overview.study.state),
+                literal(overview.study.family or "optuna"),
+                f"{finished_count}/{overview.study.max_trials or '∞'}",
+                str(overview.counts[TrialState.RUNNING]),
+                moment(overview.study.created_at),
             )
-        out.print(made)
+        out.print(listing)
 
 
 def trials(
     name: str = StudyName,
-    form: Literal["table", "csv", "json", "jsonl", "parquet"] = typer.Option(
-        "table", "--format", "-f", help="How to print or write them."
+    output_format: Literal["table", "csv", "json", "jsonl", "parquet"] = typer.Option(
+        "table", "--format", "-f", help="Output format."
     ),
-    only: TrialState | None = typer.Option(None, "--state", help="Only trials in this state."),
+    in_state: TrialState | None = typer.Option(None, "--state", help="Only trials in this state."),
     sort: Literal["number", "value"] = typer.Option(
-        "number", "--sort", help="By number, or by value with the best first."
+        "number", "--sort", help="Sort by number, or by value (best first)."
     ),
-    top: int | None = typer.Option(None, "--top", "-n", min=1, help="At most this many."),
-    kind: Literal["trials", "reports", "attempts"] = typer.Option(
-        "trials", "--rows", help="What a row is, in csv, jsonl and parquet."
+    top: int | None = typer.Option(None, "--top", "-n", min=1, help="Print at most this many."),
+    rows: Literal["trials", "reports", "attempts"] = typer.Option(
+        "trials", "--rows", help="One row per trial, report or attempt (csv, jsonl and parquet)."
     ),
-    to: Path | None = typer.Option(None, "--to", help="Write to this file; parquet needs one."),
+    to: Path | None = typer.Option(None, "--to", help="Write to this file; required for parquet."),
     tensorboard: Path | None = typer.Option(
-        None, "--tensorboard", metavar="FOLDER", help="Write TensorBoard's event files instead."
+        None, "--tensorboard", metavar="FOLDER", help="Write TensorBoard event files instead."
     ),
     mlflow: str | None = typer.Option(
-        None, "--mlflow", metavar="URI", help="Log them to this MLflow server instead."
+        None, "--mlflow", metavar="URI", help="Log the trials to this MLflow server instead."
     ),
     as_json: bool = AsJson,
 ) -> None:
     """Print a study's trials, write them to a file, or log them to TensorBoard or MLflow."""
     logs = tensorboard is not None or mlflow is not None
-    if logs and (form != "table" or kind != "trials" or to is not None):
+    if logs and (output_format != "table" or rows != "trials" or to is not None):
         raise BadInputError(
-            "`--tensorboard` and `--mlflow` log trials; `--format`, `--rows` and `--to` are for "
-            "what is printed or written to one file"
+            "`--tensorboard` and `--mlflow` log trials and take no `--format`, `--rows` or `--to`, "
+            "which apply to printed output and files"
         )
     if mlflow == "":
-        raise BadInputError("--mlflow: is empty; name a server, as http://127.0.0.1:5000")
-    form = "json" if as_json else form
-    if kind != "trials" and form in ("table", "json"):
-        raise BadInputError(f"--rows {kind}: needs `--format csv`, `jsonl` or `parquet`")
-    if to is None and form == "parquet":
+        raise BadInputError("--mlflow: must name a server, such as http://127.0.0.1:5000")
+    output_format = "json" if as_json else output_format
+    if rows != "trials" and output_format in ("table", "json"):
+        raise BadInputError(f"--rows {rows}: needs `--format csv`, `jsonl` or `parquet`")
+    if to is None and output_format == "parquet":
         raise BadInputError("--format parquet: cannot be printed; name a file with `--to`")
-    if to is not None and form in ("table", "json"):
+    if to is not None and output_format in ("table", "json"):
         raise BadInputError("--to: needs `--format csv`, `jsonl` or `parquet`")
-    with opened() as (_, database):
+    with open_database() as (_, database):
         study = reading.find(database, name)
-        every = [t for t in reading.load_trials(database, study) if only is None or t.state is only]
+        selected = [
+            t
+            for t in reading.load_trials(database, study)
+            if in_state is None or t.state is in_state
+        ]
         if sort == "value":
-            every.sort(key=lambda t: _order(t, study))
-        chosen = every[:top]
+            selected.sort(key=lambda t: _sort_key(t, study))
+        shown_trials = selected[:top]
         if logs:
             to_logs(
-                *(database, study, chosen),
+                *(database, study, shown_trials),
                 tensorboard=tensorboard,
                 mlflow=mlflow,
                 as_json=as_json,
             )
-        elif form == "json":
-            print_json([study_json.of_trial(t) for t in chosen])
-        elif form == "table":
-            _print_trials(chosen[: top or SHOWN_TRIALS], study, len(every))
+        elif output_format == "json":
+            print_json([study_json.of_trial(t) for t in shown_trials])
+        elif output_format == "table":
+            _print_trials(shown_trials[: top or SHOWN_TRIALS], study, len(selected))
         else:
-            _put_rows(_rows(database, study, chosen, kind), form, to)
+            _write_rows(_rows(database, study, shown_trials, rows), output_format, to)
 
 
 _Rows = tuple[list[trial_tables.Row], list[str]]  # and the names of their columns
 
 
-def _rows(database: Database, study: Study, every: list[Trial], kind: str) -> _Rows:
-    """Without any row, the columns are those that there would be."""
+def _rows(database: Database, study: Study, selected: list[Trial], kind: str) -> _Rows:
+    """Return rows and columns; without rows, the columns that they would have."""
     if kind == "trials":
-        rows = trial_tables.of_trials(study, every)
-        return rows, trial_tables.columns_of(rows or trial_tables.of_trials(study, [NONE]))
+        rows = trial_tables.of_trials(study, selected)
+        return rows, trial_tables.columns_of(rows or trial_tables.of_trials(study, [EMPTY_TRIAL]))
     if kind == "reports":
-        rows = trial_tables.of_reports(study, every)
+        rows = trial_tables.of_reports(study, selected)
         return rows, trial_tables.columns_of(rows) or ["trial", "step", study.metric]
-    numbers = {trial.number for trial in every}
-    found = [a for a in reading.load_attempts(database, study) if a.number in numbers]
-    return trial_tables.of_attempts(found), list(trial_tables.of_attempts([NO_ATTEMPT])[0])
+    numbers = {trial.number for trial in selected}
+    attempts = [a for a in reading.load_attempts(database, study) if a.number in numbers]
+    return trial_tables.of_attempts(attempts), list(trial_tables.of_attempts([EMPTY_ATTEMPT])[0])
 
 
-def _put_rows(found: _Rows, form: str, to: Path | None) -> None:
-    if form == "parquet":
+def _write_rows(rows: _Rows, output_format: str, to: Path | None) -> None:
+    if output_format == "parquet":
         assert to is not None
-        trial_tables.write_parquet(*found, to)
+        trial_tables.write_parquet(*rows, to)
         return
-    text = trial_tables.csv_text(*found) if form == "csv" else trial_tables.json_lines(found[0])
+    text = (
+        trial_tables.csv_text(*rows) if output_format == "csv" else trial_tables.json_lines(rows[0])
+    )
     if to is None:
         typer.echo(text, nl=False)
     else:
         files.write(to, text)
 
 
-def _order(trial: Trial, study: Study) -> float:
+def _sort_key(trial: Trial, study: Study) -> float:
     value = trial.value
     if value is None or math.isnan(value):
         return float("inf")
     return -value if better(study.direction, 1, 0) else value
 
 
-def _param_names(every: list[Trial]) -> list[str]:
-    return list(dict.fromkeys(name for trial in every for name in trial.params))
+def _param_names(selected: list[Trial]) -> list[str]:
+    return list(dict.fromkeys(name for trial in selected for name in trial.params))
 
 
-def _print_trials(every: list[Trial], study: Study, total: int) -> None:
-    """One column a parameter where there is room, all of them in one column where there is not."""
-    names = _param_names(every)
-    why = ["cause", "message"] * any(trial.cause is not None for trial in every)
-    made = _trials_table(study, *why, *map(shown, names))
-    for trial in every:
+def _print_trials(selected: list[Trial], study: Study, total: int) -> None:
+    """Print one column per parameter if they fit, else all parameters in one column."""
+    names = _param_names(selected)
+    failure_columns = ["cause", "message"] * any(trial.cause is not None for trial in selected)
+    listing = _trials_table(study, *failure_columns, *map(literal, names))
+    for trial in selected:
         params = trial.params
-        made.add_row(
+        listing.add_row(
             *_trial_cells(trial, study),
-            *_why_cells(trial)[: len(why)],
-            *(shown(param(params[n])) if n in params else "" for n in names),
+            *_why_cells(trial)[: len(failure_columns)],
+            *(literal(param(params[n])) if n in params else "" for n in names),
         )
     unlimited = out.options.update(max_width=PIPED)
-    if Measurement.get(out, unlimited, made).maximum > out.width:
-        made = _trials_table(study, *why, "parameters")
-        for trial in every:
-            pairs = (f"[dim]{shown(n)}[/] {shown(param(v))}" for n, v in trial.params.items())
-            made.add_row(
-                *_trial_cells(trial, study), *_why_cells(trial)[: len(why)], "  ".join(pairs)
+    if Measurement.get(out, unlimited, listing).maximum > out.width:
+        listing = _trials_table(study, *failure_columns, "parameters")
+        for trial in selected:
+            pairs = (f"[dim]{literal(n)}[/] {literal(param(v))}" for n, v in trial.params.items())
+            listing.add_row(
+                *_trial_cells(trial, study),
+                *_why_cells(trial)[: len(failure_columns)],
+                "  ".join(pairs),
             )
-    out.print(made)
-    if total > len(every):
-        err.print(f"[dim]{total - len(every)} more; --top N or --format csv shows them[/]")
+    out.print(listing)
+    if total > len(selected):
+        err.print(
+            f"[dim]{total - len(selected)} more; use `--top N` or `--format csv` to see them[/]"
+        )
 
 
 def _trials_table(study: Study, *more: str) -> Table:
-    metrics = [shown(name) for name in trial_tables.metric_names(study)]
+    metrics = [literal(name) for name in trial_tables.metric_names(study)]
     right = frozenset({"#", *metrics, "epochs", "time"})
     return table("#", "state", *metrics, "epochs", "time", *more, right=right)
 
@@ -221,33 +231,33 @@ def _trial_cells(trial: Trial, study: Study) -> tuple[str, ...]:
 
 
 def _why_cells(trial: Trial) -> tuple[str, str]:
-    return shown(trial.cause or ""), shown(trial.message or "")
+    return literal(trial.cause or ""), literal(trial.message or "")
 
 
 def best(name: str = StudyName, as_json: bool = AsJson) -> None:
-    """Print the best configuration as YAML (or JSON)."""
-    with opened() as (_, database):
+    """Print the best configuration as YAML or JSON."""
+    with open_database() as (_, database):
         study = reading.find(database, name)
-        found = reading.load_winner(database, study)
-        params = export.all_params(study, found)
-        confirmed = confirmations.read_trial(study, found)
+        winner = reading.load_winner(database, study)
+        params = export.all_params(study, winner)
+        confirmed = confirmations.read_trial(study, winner)
         if as_json:
             print_json(
                 {
                     "study": name,
-                    "trial": found.number,
-                    "value": found.value,
+                    "trial": winner.number,
+                    "value": winner.value,
                     "metric": study.metric,
                     "params": params,
                     **({} if confirmed is None else {"confirmed": confirmed}),
                 }
             )
             return
-        say_which_objective(study)
-        head = f"# {shown(name)}, trial {found.number}: {shown(study.metric)} {number(found.value)}"
+        warn_of_other_objectives(study)
+        value = f"{literal(study.metric)} {number(winner.value)}"
         mean = "" if confirmed is None else f", with fresh seeds {number(confirmed['mean'])}"
-        out.print(f"{head}{mean}")
-        typer.echo(export.yaml_text(params), nl=False)  # YAML escapes what would steer a terminal
+        out.print(f"# {literal(name)}, trial {winner.number}: {value}{mean}")
+        typer.echo(export.yaml_text(params), nl=False)  # YAML escapes control characters
 
 
 Formats = typer.Option(
@@ -259,43 +269,49 @@ Formats = typer.Option(
 
 def export_(
     name: str = StudyName,
-    to: Path | None = typer.Option(None, "--to", help="The folder; by default exports/NAME."),
+    to: Path | None = typer.Option(
+        None, "--to", help="The folder to write (default: exports/NAME)."
+    ),
     force: bool = typer.Option(False, "--force", help="Replace an earlier export."),
     trial: int | None = typer.Option(
-        None, "--trial", min=0, help="This trial instead of the best."
+        None, "--trial", min=0, help="Export this trial instead of the best."
     ),
     top: int | None = typer.Option(
-        None, "--top", "-n", min=1, help="This many of the best, each into its own folder."
+        None, "--top", "-n", min=1, help="Export this many of the best, each to its own folder."
     ),
     formats: list[str] = Formats,
     onnx: bool = typer.Option(
-        False, "--onnx", help="Write the network as ONNX too, checked against torch."
+        False, "--onnx", help="Also write the network as ONNX, checked against torch."
     ),
     look_again: bool = typer.Option(
-        False, "--look-again", help="Read the test part for this trial too; this is recorded."
+        False, "--look-again", help="Read the test part for this trial too; the bundle records it."
     ),
     optuna: str | None = typer.Option(
-        None, "--optuna", metavar="URL", help="Copy the study into an Optuna storage instead."
+        None, "--optuna", metavar="URL", help="Copy the study to an Optuna storage instead."
     ),
     rename: str | None = As,
     as_json: bool = AsJson,
 ) -> None:
-    """Export the best configuration as a bundle: its weights, figures and predict.py.
+    """Export the best configuration as a bundle: its weights, measured values and predict.py.
 
-    Of an experiment, the best of each family.
+    For an experiment, export the best of each family.
     """
-    names_one = any(given is not None for given in (to, trial, top))
-    if optuna is not None and (names_one or force or formats or onnx or look_again):
-        raise BadInputError("`--optuna` copies the study; all other options are for bundles")
+    chooses = any(option is not None for option in (to, trial, top))
+    if optuna is not None and (chooses or force or formats or onnx or look_again):
+        raise BadInputError(
+            "`--optuna` copies the study; of the other options it takes only `--as`"
+        )
     if optuna is None and rename is not None:
-        raise BadInputError("`--as` renames the copy that `--optuna` makes")
+        raise BadInputError("`--as` names the copy that `--optuna` makes; use it with `--optuna`")
     if trial is not None and top is not None:
-        raise BadInputError("`--trial` names one trial, `--top` so many of the best: give one")
-    for form in formats:
-        if form not in export.FORMATS:
-            end = instead(form, export.FORMATS)
-            raise BadInputError(f"--config: there is no form {quoted(form)}{end}")
-    with opened() as (settings, database):
+        raise BadInputError(
+            "`--trial` exports one trial, `--top` several of the best; use only one of them"
+        )
+    for config_format in formats:
+        if config_format not in export.FORMATS:
+            suggestion = instead(config_format, export.FORMATS)
+            raise BadInputError(f"--config: there is no form {quoted(config_format)}{suggestion}")
+    with open_database() as (settings, database):
         if optuna is not None:
             to_optuna(database, name, optuna, rename, as_json)
             return
@@ -303,33 +319,33 @@ def export_(
         if rivals := reading.find_experiment(database, name):
             if trial is not None or top is not None:
                 raise BadInputError(
-                    f"{quoted(name)} is an experiment, of which the best of each family is "
-                    f"exported; `--trial` and `--top` are for one of its studies: "
+                    f"{quoted(name)} is an experiment, so the best of each family is exported; "
+                    f"use `--trial` and `--top` with one of its studies: "
                     f"{listed([quoted(study.name) for study in rivals])}"
                 )
             folder = to or default_export(f"{name}-families")
-            made = exporting.export_each(
+            bundles = exporting.export_each(
                 database, settings, rivals, folder, force=force, request=request
             )
         elif top is not None:
             study = reading.find(database, name)
             folder = to or default_export(f"{name}-top")
-            made = exporting.export_leading(
+            bundles = exporting.export_leading(
                 database, settings, study, top, folder, force=force, request=request
             )
         else:
             study = reading.find(database, name)
             chosen = exporting.choose_trial(database, study, trial)
             folder = to or default_export(name)
-            made = [
+            bundles = [
                 exporting.export_trial(
                     database, settings, study, chosen, folder, force=force, request=request
                 )
             ]
-        for exported in made:
-            _say_exported(exported, as_json)
+        for exported in bundles:
+            _print_export(exported, as_json)
         if as_json:
-            records = [_export_record(exported) for exported in made]
+            records = [_export_record(exported) for exported in bundles]
             print_json(records if rivals or top is not None else records[0])
 
 
@@ -337,16 +353,16 @@ def _export_record(exported: export.Exported) -> dict[str, Any]:
     return {**exported.content, "export": str(exported.folder)}
 
 
-def _say_exported(exported: export.Exported, as_json: bool) -> None:
-    say_notes_of(exported)
+def _print_export(exported: export.Exported, as_json: bool) -> None:
+    print_notes(exported)
     if as_json:
         return
     content = exported.content
     metric = content["metric"]
     out.print(
-        f"exported trial {content['trial']} of {shown(content['study'])} to "
-        f"[bold]{shown(str(exported.folder))}[/]: validation {shown(metric['name'])} "
-        f"{number(metric['validation'])}, {test_in_words(exported)}"
+        f"exported trial {content['trial']} of {literal(content['study'])} to "
+        f"[bold]{literal(str(exported.folder))}[/]: validation {literal(metric['name'])} "
+        f"{number(metric['validation'])}, {describe_test(exported)}"
     )
 
 
@@ -354,15 +370,17 @@ OPEN = "set it in the study file"
 
 
 def families(as_json: bool = AsJson) -> None:
-    """List the model families and what each searches by default."""
+    """List the model families with their metrics, data and default search spaces."""
     cards = [registry.card(name) for name in registry.NAMES]
     if as_json:
         print_json([card.model_dump(mode="json") for card in cards])
         return
     for card in cards:
-        out.print(f"[bold]{card.name}[/]  {shown(card.summary)} [dim]({shown(card.reference)})[/]")
+        out.print(
+            f"[bold]{card.name}[/]  {literal(card.summary)} [dim]({literal(card.reference)})[/]"
+        )
         if card.is_user_code:
-            out.print("  metric, search space and data: your own")
+            out.print("  metric, search space and data: defined by your code")
             continue
         metrics = ", ".join(card.metrics_with_labels or card.metrics)
         if card.metrics_of_numbers:

@@ -1,4 +1,4 @@
-"""`workers`: who works, on what, and how that fares."""
+"""The live workers and their devices: `workers`."""
 
 import typer
 
@@ -6,12 +6,12 @@ from tuner import study_json
 from tuner.cli.output import (
     AsJson,
     err,
+    literal,
     moment,
     number,
-    opened,
+    open_database,
     out,
     print_json,
-    shown,
     table,
 )
 from tuner.database import devices, workers
@@ -26,29 +26,31 @@ def add_to(app: typer.Typer) -> None:
 
 
 def workers_(as_json: bool = AsJson) -> None:
-    """List the live workers with the load of their devices."""
-    with opened() as (_, database), database.transaction() as connection:
+    """List the live workers and the load of their devices."""
+    with open_database() as (_, database), database.transaction() as connection:
         alive = workers.alive(connection)
-        found = devices.latest(connection, [worker.id for worker in alive])
+        samples = devices.latest(connection, [worker.id for worker in alive])
     if as_json:
         print_json(
-            [{**study_json.shallow(worker), "devices": found[worker.id]} for worker in alive]
+            [{**study_json.shallow(worker), "devices": samples[worker.id]} for worker in alive]
         )
         return
     if not alive:
-        err.print("[dim]no worker was seen within the last half minute[/]")
+        err.print("[dim]no worker was seen in the last half minute[/]")
         return
     titles = ("use", "memory", "°C", "W")
-    made = table("worker", "since", "slots", "device", "model", *titles, right=frozenset(titles))
+    listing = table("worker", "since", "slots", "device", "model", *titles, right=frozenset(titles))
     for worker in alive:
-        who = f"{shown(worker.host)}:{worker.pid}", moment(worker.started_at), str(worker.slots)
-        for device in found[worker.id] or [DeviceRecord("–", "", 0)]:
-            made.add_row(*who, shown(device.name), shown(device.model), *_fares(device))
-            who = "", "", ""
-    out.print(made)
+        cells = f"{literal(worker.host)}:{worker.pid}", moment(worker.started_at), str(worker.slots)
+        for device in samples[worker.id] or [DeviceRecord("–", "", 0)]:
+            listing.add_row(
+                *cells, literal(device.name), literal(device.model), *_latest_load(device)
+            )
+            cells = "", "", ""
+    out.print(listing)
 
 
-def _fares(device: DeviceRecord) -> tuple[str, str, str, str]:
+def _latest_load(device: DeviceRecord) -> tuple[str, str, str, str]:
     latest = device.latest
     if latest is None:
         return ("–", "–", "–", "–")

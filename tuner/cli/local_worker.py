@@ -1,11 +1,11 @@
-"""Working on studies in this process: training them, and confirming their winners."""
+"""Work on studies in this process: train them, and confirm their winners."""
 
 from collections.abc import Callable, Sequence
 
 from tuner import shell
 from tuner.cli import interrupts
 from tuner.cli.live import LiveView
-from tuner.cli.output import err, shown
+from tuner.cli.output import err, literal
 from tuner.commands.confirming import Confirmation
 from tuner.database.engine import Database
 from tuner.database.hints import TRIALS, ListeningDatabase
@@ -24,19 +24,21 @@ def work_here(
     studies: Sequence[Study],
     slots: tuple[devices.Slot, ...],
 ) -> None:
-    """Work until none of the studies is active; `Interrupted` where it is asked to stop before."""
-    from tuner.worker.loop import Worker  # with Optuna, which `tuner list` does not wait for
+    """Work until no study is active; raises `Interrupted` if asked to stop before."""
+    from tuner.worker.loop import Worker  # imports Optuna: `tuner list` must not wait
 
     names = [study.name for study in studies]
     local = Worker(database, settings, slots, only=names, until_done=True, allow_code=True)
     watched = ListeningDatabase(database, TRIALS, listen=settings.listen)
     with LiveView(watched, studies, err) as view:
         local.on_drain = lambda: setattr(
-            view, "note", "stopping: running trials go back to the queue (Ctrl-C again: at once)"
+            view,
+            "note",
+            "stopping: running trials go back to the queue (Ctrl-C again: stop at once)",
         )
         interrupts.check()
         local.run()
-        if local.drained:  # what is printed last may fail with the terminal
+        if local.drained:  # printing may fail from here on, with the terminal
             interrupts.note(local.signal)
     interrupts.check()
 
@@ -51,7 +53,7 @@ def confirm_here(
     threads: int | None,
     on_round: Callable[[int, Verdict], None] = lambda *_: None,
 ) -> None:
-    """Confirm a study's winner and keep what that shows; paused by `Interrupted`."""
+    """Confirm a study's winner and store the outcome; `Interrupted` pauses it."""
     contest = Confirmation(database, settings, study, request)
     resources = ResolvedSpec.from_json(study.spec or {}).resources
     slots = devices.slots(
@@ -77,9 +79,9 @@ def confirm_all(
     workers: int | None,
     threads: int | None,
 ) -> None:
-    """Confirm the winner of each study whose file asks for it; paused by `Interrupted`.
+    """Confirm the winner of each study whose file asks for it; `Interrupted` pauses it.
 
-    Once all of them are finished: before, nothing is exported anyway.
+    Does nothing until all studies are finished: before, nothing is exported either.
     """
     if any(study.state is not StudyState.FINISHED for study in studies):
         return
@@ -88,8 +90,8 @@ def confirm_all(
         if request is None:
             continue
         err.print(
-            f"[dim]confirming `{shown(study.name)}`: its best {request.top}, trained again with "
-            f"{request.seeds} fresh seeds each at most[/]"
+            f"[dim]confirming `{literal(study.name)}`: retraining its best {request.top} with up "
+            f"to {request.seeds} fresh seeds each[/]"
         )
         try:
             confirm_here(database, settings, study, request, workers=workers, threads=threads)
@@ -98,5 +100,5 @@ def confirm_all(
         except BadInputError as error:
             export = shell.command("export", study.name)
             raise BadInputError(
-                f"{error}; `{export}` exports what the search has found, unconfirmed"
+                f"{error}; to export the search's best without a confirmation, run `{export}`"
             ) from error

@@ -1,7 +1,7 @@
-"""What is wrong with a command line, in the words of all other errors.
+"""Errors in the command line itself, worded like all other errors.
 
-typer draws a box around messages of its own and of pydantic; here they become one sentence that
-says which option is meant, what would be right and where the help is.
+Typer draws a box around its own and pydantic's messages. Here they become one sentence that names
+the option, says what would be right, and points to the help.
 """
 
 import re
@@ -9,11 +9,11 @@ from typing import Any
 
 import typer
 
-from tuner.cli.output import complain
+from tuner.cli.output import print_error
 
-# ClickException: of click, or of typer's own copy of it; what typer shows of both is this child
-_ANY = typer.BadParameter.__mro__[2]
-_REWRITTEN = (
+# ClickException, of click or of typer's own copy of it
+_CLICK_ERROR = typer.BadParameter.__mro__[2]
+_REWRITES = (
     (r"\.$", ""),
     (r"^Value error, ", ""),
     (r"^Input should be a valid integer\b.*", "must be a whole number"),
@@ -26,16 +26,16 @@ _REWRITTEN = (
 )
 
 
-def is_one(error: Exception) -> bool:
-    """Whether the user has typed something that the command line does not have."""
-    return isinstance(error, _ANY)
+def is_usage_error(error: Exception) -> bool:
+    """Whether the error is in what the user typed."""
+    return isinstance(error, _CLICK_ERROR)
 
 
 def explain(error: Any) -> int:
-    """Say it on standard error; returns the exit code."""
+    """Print the error on standard error, and return the exit code."""
     if type(error).__name__ == "NoArgsIsHelpError":  # it has printed the help already
         return int(error.exit_code)
-    complain(_sentence(error) + _help(error))
+    print_error(_sentence(error) + _help(error))
     return int(error.exit_code)
 
 
@@ -44,13 +44,13 @@ def _sentence(error: Any) -> str:
     if type(error).__name__ == "MissingParameter":
         return f"{where} is missing"
     if where:
-        return f"{where}: {_rewritten(error.message)}"
-    said = _rewritten(error.format_message())
-    return said[:1].lower() + said[1:]
+        return f"{where}: {_rewrite(error.message)}"
+    sentence = _rewrite(error.format_message())
+    return sentence[:1].lower() + sentence[1:]
 
 
 def _where(error: Any) -> str:
-    """The option or argument, as one types it."""
+    """Name the option or argument as users type it."""
     parameter = getattr(error, "param", None)
     if parameter is None:
         return ""
@@ -58,8 +58,8 @@ def _where(error: Any) -> str:
     return max(options, key=len) if options else str(parameter.name).upper()
 
 
-def _rewritten(message: str) -> str:
-    for pattern, replacement in _REWRITTEN:
+def _rewrite(message: str) -> str:
+    for pattern, replacement in _REWRITES:
         message = re.sub(pattern, replacement, message)
     return message
 

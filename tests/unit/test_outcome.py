@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tuner.cli import conclude
+from tuner.cli import outcome
 from tuner.trials import Study, StudyState, TrialState
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -19,18 +19,18 @@ def ended(seconds: float) -> Study:
 
 
 def test_studies_take_from_the_first_launch_to_the_last_end() -> None:
-    assert conclude._seconds([ended(7.5)]) == 7.5
-    assert conclude._seconds([ended(7.5), ended(20), ended(3)]) == 20
-    assert conclude._seconds([ended(7.5), STUDY]) is None
+    assert outcome._seconds([ended(7.5)]) == 7.5
+    assert outcome._seconds([ended(7.5), ended(20), ended(3)]) == 20
+    assert outcome._seconds([ended(7.5), STUDY]) is None
 
 
 def test_what_is_named_where_trials_have_failed() -> None:
     failed = {**COUNTS, TrialState.FAILED: 2}
-    assert conclude._how_to_go_on(STUDY, "tuner run s.yaml --name x", failed) == (
-        "`tuner trials 'my study' --state failed` lists them. Once that is corrected, "
-        "`tuner retry 'my study'` queues failed trials again and `tuner run s.yaml --name x` "
+    assert outcome._how_to_continue(STUDY, "tuner run s.yaml --name x", failed) == (
+        "`tuner trials 'my study' --state failed` lists the failed trials. Once the cause is "
+        "fixed, `tuner retry 'my study'` queues them again and `tuner run s.yaml --name x` "
         "continues"
     )
-    assert conclude._how_to_go_on(STUDY, "tuner run s.yaml", COUNTS) == (
+    assert outcome._how_to_continue(STUDY, "tuner run s.yaml", COUNTS) == (
         "Continue with `tuner run s.yaml`"
     )
