@@ -917,7 +917,7 @@ def test_help_is_grouped(environment: dict[str, str], tmp_path: Path) -> None:
     done = tuner("--help", environment=environment)
     positions = [
         done.stdout.index(f" {title} ")
-        for title in ("Launch and work", "Look", "Steer", "Installation")
+        for title in ("Launch and work", "Inspect and export", "Steer", "Installation")
     ]
     assert positions == sorted(positions)
     wide = tuner("run", "--help", environment={**environment, "COLUMNS": "300"})

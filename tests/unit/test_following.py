@@ -68,8 +68,8 @@ def test_attempts_that_have_ended_meanwhile_are_printed_too(
         folder.mkdir(parents=True)
         (folder / artifacts.LOG_FILE).write_text(f"attempt {attempt}\n")
     ended = Trial(number=0, state=TrialState.COMPLETE, params={}, attempt=3, worker="host:1")
-    monkeypatch.setattr(logs.commands, "trial", lambda *_: ended)
-    monkeypatch.setattr(logs.commands, "find", lambda *_: study)
+    monkeypatch.setattr(logs.reading, "load_trial", lambda *_: ended)
+    monkeypatch.setattr(logs.reading, "find", lambda *_: study)
     first = replace(ended, state=TrialState.RUNNING, attempt=1)
     database: Any = None
     logs._LogFollower(settings, database, study, first).run(None)

@@ -22,7 +22,7 @@ CHUNK = 2**16  # bytes
 
 def add_to(app: typer.Typer) -> None:
     """Add the command of this file."""
-    app.command(rich_help_panel="Look")(logs)
+    app.command(rich_help_panel="Inspect and export")(logs)
 
 
 def logs(

@@ -18,7 +18,7 @@ As = typer.Option(None, "--as", metavar="NAME", help="The copy's name (default: 
 
 def add_to(app: typer.Typer) -> None:
     """Add the command of this file."""
-    app.command("import", rich_help_panel="Look")(import_)
+    app.command("import", rich_help_panel="Inspect and export")(import_)
 
 
 def import_(
@@ -70,9 +70,7 @@ def to_optuna(database: Database, name: str, url: str, rename: str | None, as_js
         return
     out.print(f"exported [bold]{literal(copied.name)}[/] with {_trials(copied.trials)}")
     if copied.were_running:
-        err.print(
-            f"[yellow]{_trials(copied.were_running)} had not ended and are failed in the copy[/]"
-        )
+        err.print(_unfinished(copied.were_running))
     if copied.renumbered:
         err.print("[yellow]the copy's trials are renumbered: Optuna allows no gaps[/]")
 

@@ -17,7 +17,7 @@ REPORTS = Path("reports")
 
 def add_to(app: typer.Typer) -> None:
     """Add the command of this file."""
-    app.command("report", rich_help_panel="Look")(report)
+    app.command("report", rich_help_panel="Inspect and export")(report)
 
 
 def report(

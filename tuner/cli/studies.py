@@ -53,7 +53,7 @@ def add_to(app: typer.Typer) -> None:
         ("export", export_),
         ("families", families),
     ):
-        app.command(name, rich_help_panel="Look")(command)
+        app.command(name, rich_help_panel="Inspect and export")(command)
 
 
 def list_(as_json: bool = AsJson) -> None:

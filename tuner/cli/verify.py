@@ -16,7 +16,7 @@ Bundle = typer.Argument(help="The folder of the export.", show_default=False)
 
 def add_to(app: typer.Typer) -> None:
     """Add the command of this file."""
-    app.command(rich_help_panel="Look")(verify)
+    app.command(rich_help_panel="Inspect and export")(verify)
 
 
 def verify(

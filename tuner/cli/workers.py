@@ -17,7 +17,7 @@ from tuner.cli.output import (
 from tuner.database import devices, workers
 from tuner.database.devices import DeviceRecord
 
-PANEL = "Look"
+PANEL = "Inspect and export"
 
 
 def add_to(app: typer.Typer) -> None:
