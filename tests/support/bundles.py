@@ -2,11 +2,10 @@
 
 import contextlib
 import io
-import json
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,12 @@ from tuner import artifacts, families
 from tuner.data import prepare
 from tuner.data.source_files import locate_packaged
 from tuner.export import BundleOptions, Exported, export
-from tuner.families.bundle import evaluate, retrain
+from tuner.families.bundle import evaluate, requests, retrain
 from tuner.settings import Settings
 from tuner.study_file.load import load
+from tuner.study_file.resolved import ResolvedSpec
 from tuner.study_file.seeds import trial_seed
+from tuner.training.cohort import Cohort, Task
 from tuner.trials import Report, Study, StudyState, Trial, TrialState
 
 NETWORK = "learning_rate: 0.01, batch_size: 32, optimizer: adam, schedule: cosine"
@@ -165,26 +166,30 @@ def make(name: str, folder: Path, *, options: BundleOptions | None = None) -> Ma
         data_fingerprint=prepared.fingerprint,
         id=number,
     )
-    answer = retrain.retrain(
-        {
-            "study": name,
-            "family": family,
-            "params": spec.space.complete(params),
-            "data": spec.data.model_dump(mode="json"),
-            "code": None,
-            "fingerprint": prepared.fingerprint,
-            "metric": spec.objective.metric,
-            "direction": spec.objective.direction,
-            "epochs": 2,
-            "early_stop": None,
-            "precision": "auto",
-            "seed": trial_seed(spec, 0),
-            "threads": 1,
-            "cache": str(settings.data_cache),
-            "folders": [str(artifacts.attempt_folder(settings, number, 0, 1))],
-        }
+    task = Task(
+        number=0,
+        attempt=1,
+        params=spec.space.complete(params),
+        seed=trial_seed(spec, 0),
+        folder=artifacts.attempt_folder(settings, number, 0, 1),
     )
-    value = answer["value"]
+    cohort = Cohort(
+        study=name,
+        family=family,
+        data=spec.data.model_dump(mode="json"),
+        fingerprint=prepared.fingerprint,
+        metric=spec.objective.metric,
+        direction=spec.objective.direction,
+        epochs=2,
+        early_stop=None,
+        precision="auto",
+        device="cpu",
+        threads=1,
+        cache=settings.data_cache,
+        tasks=(task,),
+    )
+    value = retrain.retrain(cohort).value
+    assert value is not None
     trial = Trial(
         number=0,
         state=TrialState.COMPLETE,
@@ -199,27 +204,22 @@ def make(name: str, folder: Path, *, options: BundleOptions | None = None) -> Ma
     return Made(family, bundle, study, trial, settings, exported)
 
 
-def predictions(made: Made, inputs: Path) -> list[dict[str, Any]]:
-    """What the training code predicts, and the file with what it was asked."""
-    claims = made.exported.content
-    spec = made.study.spec or {}
-    answer = evaluate.evaluate(
-        {
-            "family": made.family,
-            "params": claims["params"],
-            "data": spec["data"],
-            "cache": str(made.settings.data_cache),
-            "fingerprint": made.study.data_fingerprint,
-            "metric": made.study.metric,
-            "weights": str(made.folder / artifacts.WEIGHTS_FILE),
-            "threads": 1,
-            "parts": [],
-            "inputs": str(inputs),
-            "sample": 100,
-        }
+def predictions(made: Made, inputs: Path) -> Sequence[Mapping[str, Any]]:
+    """What the training code predicts for examples, which are written to a file."""
+    spec = ResolvedSpec.from_json(made.study.spec or {})
+    assert spec.data is not None
+    request = requests.Evaluate(
+        family=made.family,
+        params=made.exported.content["params"],
+        data=spec.data,
+        fingerprint=made.study.data_fingerprint,
+        cache=made.settings.data_cache,
+        metric=made.study.metric,
+        weights=made.folder / artifacts.WEIGHTS_FILE,
+        parts=[],
+        sample=requests.Sample(rows=100, path=inputs),
     )
-    found: list[dict[str, Any]] = answer["predictions"]
-    return found
+    return evaluate.evaluate(request).predictions
 
 
 def _pinned(spec: Any) -> dict[str, Any]:
@@ -230,19 +230,22 @@ def in_process(
     run: Callable[..., subprocess.CompletedProcess[str]],
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`subprocess.run` that trains and measures in this process, which has imported torch."""
-    functions = {
-        "tuner.families.bundle.evaluate": evaluate.evaluate,
-        "tuner.families.bundle.retrain": retrain.retrain,
+    answers = {
+        "tuner.families.bundle.evaluate": lambda text: evaluate.evaluate(
+            requests.Evaluate.loads(text)
+        ),
+        "tuner.families.bundle.retrain": lambda text: retrain.retrain(
+            requests.Retrain.loads(text).cohort
+        ),
     }
 
     def stand_in(arguments: list[str], **rest: Any) -> subprocess.CompletedProcess[str]:
         if len(arguments) > 1 and str(arguments[-2]).endswith("predict.py"):
             return subprocess.CompletedProcess(arguments, 0, _said(arguments[-2:]), "")
-        function = functions.get(arguments[-1])  # the module of `processes.command`
-        if function is None:
+        answer = answers.get(arguments[-1])  # by the module of `processes.command`
+        if answer is None:
             return run(arguments, **rest)
-        answer = json.dumps(function(json.loads(rest["input"])))
-        return subprocess.CompletedProcess(arguments, 0, answer, "")
+        return subprocess.CompletedProcess(arguments, 0, answer(rest["input"]).dumps(), "")
 
     return stand_in
 

@@ -1,6 +1,5 @@
 """Users' functions in a real executor: whatever they raise, close or leave, it tells its worker."""
 
-import json
 import os
 import resource
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 
 from tuner import processes, testing
 from tuner.artifacts import LOG_FILE
+from tuner.families.bundle.requests import Retrain, Retrained
 from tuner.study_file.code import Code
 from tuner.training.cohort import Cohort, Decision, Task
 from tuner.trials import Cause
@@ -277,27 +277,26 @@ def test_a_limit_that_cannot_be_raised_again_is_noticed(monkeypatch: pytest.Monk
     [
         (
             "threading.Thread(target=time.sleep, args=(1000,)).start(); trial.report(0.5)",
-            {"value": 0.5, "weights": None},
+            Retrained(value=0.5),
         ),
-        ("raise KeyboardInterrupt('\\udc80')", {"problem": r"KeyboardInterrupt: \udc80"}),
+        ("raise KeyboardInterrupt('\\udc80')", Retrained(problem=r"KeyboardInterrupt: \udc80")),
     ],
 )
 def test_a_bundles_function_ends_with_its_answer(
-    tmp_path: Path, folder: Path, body: str, answer: Any
+    tmp_path: Path, folder: Path, body: str, answer: Retrained
 ) -> None:
     code = Code(folder=folder, function="own_code:ends")
     code = code.model_copy(update={"fingerprint": source.fingerprint(code)})
-    request = {
-        "study": "s", "family": "function", "params": {"body": body}, "data": None,
-        "code": code.model_dump(mode="json"), "fingerprint": None, "metric": "loss",
-        "direction": "minimize", "epochs": None, "early_stop": None, "precision": "auto",
-        "seed": 0, "threads": 1, "cache": str(tmp_path), "folders": [str(tmp_path / "1")],
-    }  # fmt: skip
+    task = Task(0, 1, {"body": body}, 0, tmp_path / "1")
+    cohort = Cohort(
+        "s", "function", None, "", "loss", "minimize", 0, None, "auto", "cpu", 1, tmp_path, (task,),
+        code,
+    )  # fmt: skip
     done = subprocess.run(
         processes.command("tuner.families.bundle.retrain"),
-        input=json.dumps(request), capture_output=True, text=True, check=True,
+        input=Retrain(cohort=cohort).dumps(), capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert json.loads(done.stdout) == answer
+    assert Retrained.loads(done.stdout) == answer
 
 
 # Modules by any name

@@ -16,6 +16,7 @@ from tuner.export.flatten import flattened
 from tuner.export.formats import FORMATS
 from tuner.export.result import Evaluation
 from tuner.families import registry
+from tuner.families.bundle.requests import Evaluate
 from tuner.families.card import Card
 from tuner.families.transfer.files import BUNDLED
 from tuner.files import shown
@@ -127,19 +128,20 @@ def _measured(
     looks: bool,
 ) -> Evaluation:
     """Measure the copied weights; puts what predictions need into the folder."""
-    return evaluation.measured(
-        evaluation.evaluate(
-            spec,
-            spec.space.complete(trial.params),
-            aside / artifacts.WEIGHTS_FILE,
-            fingerprint=study.data_fingerprint,
-            cache=settings.data_cache,
-            parts=["validation", "test"] if looks else ["validation"],
-            named=weights,
-            bundle=str(aside),
-            onnx=options.onnx,
-        )
+    assert spec.data is not None
+    request = Evaluate(
+        family=spec.family,
+        params=spec.space.complete(trial.params),
+        data=spec.data,
+        fingerprint=study.data_fingerprint,
+        cache=settings.data_cache,
+        metric=spec.objective.metric,
+        weights=aside / artifacts.WEIGHTS_FILE,
+        parts=["validation", "test"] if looks else ["validation"],
+        bundle=aside,
+        onnx=options.onnx,
     )
+    return evaluation.evaluation_of(evaluation.evaluate(request, named=weights))
 
 
 def _only_test(measured: Evaluation) -> Evaluation:
@@ -179,7 +181,7 @@ def _write(
         "lock.txt": result.lock(),
         **{name: form(params) for name, form in (FORMATS[f] for f in options.formats)},
     }
-    if (predictor := registry.card(spec.family).predictor) is not None:
+    if (predictor := registry.card(spec.family).predictor_module) is not None:
         written[PREDICT] = _predict(spec, predictor)
     for name, text in written.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -188,10 +190,10 @@ def _write(
 
 def _predict(spec: ResolvedSpec, predictor: str) -> str:
     """The bundle's program: imports of tuner are replaced by what they name."""
-    build = predictor in ("texts", "images")
+    build = predictor.endswith((".texts", ".images"))
     needs = {
-        "pretrained": "torch and transformers (timm for its models)",
-        "vectors": "torch and gensim",
+        "tuner.families.transfer.predict": "torch and transformers (timm for its models)",
+        "tuner.families.bundle.predict.vectors": "torch and gensim",
     }
     return (
         f'"""Predicts with the bundle that it lies in; needs {needs.get(predictor, "torch")} alone.'
@@ -199,7 +201,7 @@ def _predict(spec: ResolvedSpec, predictor: str) -> str:
         + flattened(
             "from pathlib import Path\n"
             + (f"from tuner.families.{spec.family} import build\n" if build else "")
-            + f"from tuner.families.bundle.predict.{predictor} import run\n"
+            + f"from {predictor} import run\n"
             'if __name__ == "__main__":\n'
             f"    run({'build, ' if build else ''}Path(__file__).parent)\n"
         )

@@ -14,7 +14,7 @@ import json
 import math
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,11 +26,14 @@ from tuner.errors import BadInputError, ExecutorError, visible
 from tuner.export import evaluation, manifest
 from tuner.export.folder import ONNX_FILE, PREDICT, RESULT, STUDY_FILE
 from tuner.export.result import versions
+from tuner.families.bundle.requests import Evaluate, OnnxComparison, Retrain, Retrained, Sample
 from tuner.files import shown
 from tuner.settings import executor_environment
 from tuner.study_file.load import load
 from tuner.study_file.parameters import FixedParameter
 from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.seeds import trial_seed
+from tuner.training.cohort import Cohort, Task
 
 ATTEMPTS = 3  # of a training, as in a study
 SAMPLE = 200  # rows of the validation part that predictions are compared on
@@ -112,42 +115,46 @@ class _Claimed:
 
     def figures(self, work: Path, *, predict: bool) -> Iterator[Check]:
         """The metric of the weights, and where asked for the predictions of `predict.py`."""
-        inputs = work / "inputs.csv"
-        more: dict[str, Any] = {"inputs": str(inputs), "sample": SAMPLE} if predict else {}
+        assert self.spec.data is not None
         served = self.bundle / ONNX_FILE
         if served.exists():
             _needs_onnxruntime(self.bundle)
-            more["compared"] = str(served)
+        inputs = work / "inputs.csv"
         answer = evaluation.evaluate(
-            self.spec,
-            self._params,
-            self.bundle / WEIGHTS_FILE,
-            fingerprint=self._fingerprint,
-            cache=work / "cache",
-            parts=["validation"],
-            **more,
+            Evaluate(
+                family=self.spec.family,
+                params=self._params,
+                data=self.spec.data,
+                fingerprint=self._fingerprint,
+                cache=work / "cache",
+                metric=self.spec.objective.metric,
+                weights=self.bundle / WEIGHTS_FILE,
+                parts=["validation"],
+                served=served if served.exists() else None,
+                sample=Sample(rows=SAMPLE, path=inputs) if predict else None,
+            )
         )
         claimed = self._metric["validation_from_weights"]
-        found = answer["measured"]["validation"][self.spec.objective.metric]
+        found = answer.measured["validation"][self.spec.objective.metric]
         passed = math.isclose(claimed, found, rel_tol=FIGURES, abs_tol=FIGURES)
         yield Check("figures", passed, claimed, found, "of the exported weights, measured again")
-        if served.exists():
-            yield self._onnx(answer["onnx"])
+        if answer.comparison is not None:
+            yield self._onnx(answer.comparison)
         if predict:
-            yield self._predictions(inputs, answer["predictions"])
+            yield self._predictions(inputs, answer.predictions)
 
-    def _onnx(self, found: dict[str, Any]) -> Check:
+    def _onnx(self, comparison: OnnxComparison) -> Check:
         """Whether `model.onnx` gives what torch gives."""
-        claimed, difference = self._onnx_difference, found["largest_difference"]
+        claimed, difference = self._onnx_difference, comparison.largest_difference
         detail = (
-            f"onnxruntime and torch say the same of all {found['examples']} validation examples"
+            f"onnxruntime and torch say the same of all {comparison.examples} validation examples"
             if difference <= TOLERANCE
             else f"onnxruntime and torch differ by more than {TOLERANCE:g}"
         )
         detail += "; the largest difference:"
         return Check("onnx", difference <= TOLERANCE, claimed, difference, detail)
 
-    def _predictions(self, inputs: Path, expected: list[dict[str, Any]]) -> Check:
+    def _predictions(self, inputs: Path, expected: Sequence[Mapping[str, Any]]) -> Check:
         process = subprocess.run(
             processes.script(self.bundle.absolute() / PREDICT, str(inputs)),
             capture_output=True,
@@ -171,9 +178,10 @@ class _Claimed:
                 update={"code": self.spec.code.model_copy(update={"fingerprint": self._code})}
             )
         answer = self._trained(work)
-        if "problem" in answer:
-            return Check("training", False, self._value, None, visible(answer["problem"]))
-        found = answer["value"]
+        if answer.problem is not None:
+            return Check("training", False, self._value, None, visible(answer.problem))
+        found = answer.value
+        assert found is not None
         check = Check(
             "training", found == self._value, self._value, found, "equal, to the last digit"
         )
@@ -210,43 +218,54 @@ class _Claimed:
             reasons.append("several threads sum up in any order")
         return ", ".join(reasons) or None
 
-    def _trained(self, work: Path) -> dict[str, Any]:
-        spec = self.spec
-        request = {
-            "study": self._study,
-            "family": spec.family,
-            "params": self._params,
-            "data": None if spec.data is None else spec.data.model_dump(mode="json"),
-            "code": None if spec.code is None else spec.code.model_dump(mode="json"),
-            "fingerprint": self._fingerprint,
-            "metric": spec.objective.metric,
-            "direction": spec.objective.direction,
-            "epochs": spec.budget.epochs,
-            "early_stop": spec.training.early_stop,
-            "precision": spec.training.precision,
-            "seed": spec.training.seed,
-            "threads": spec.resources.threads or 1,
-            "cache": str(work / "cache"),
-        }
-        folders: list[str] = []
+    def _trained(self, work: Path) -> Retrained:
+        folders: list[Path] = []
         while True:
-            folders.append(str(work / f"attempt-{len(folders) + 1}"))
+            cohort = self._cohort(work, work / f"attempt-{len(folders) + 1}", folders)
             process = subprocess.run(
                 processes.command("tuner.families.bundle.retrain"),
-                input=json.dumps({**request, "folders": folders}),
+                input=Retrain(cohort=cohort).dumps(),
                 capture_output=True,
                 text=True,
                 errors="replace",
-                env=executor_environment(request["threads"], None),
+                env=executor_environment(cohort.threads, None),
                 check=False,
             )
             if process.returncode == 0:
-                answer: dict[str, Any] = json.loads(process.stdout)
-                return answer
+                return Retrained.loads(process.stdout)
+            folders.append(cohort.tasks[0].folder)
             if len(folders) >= ATTEMPTS:  # code may end its process and go on from a checkpoint
                 lines = process.stderr.strip().splitlines()
                 ended = f"its process ended with code {process.returncode}"
                 raise ExecutorError(f"{shown(self.bundle)}: {lines[-1] if lines else ended}")
+
+    def _cohort(self, work: Path, folder: Path, earlier: Sequence[Path]) -> Cohort:
+        """The one trial, to be trained in this folder after attempts in earlier ones."""
+        spec = self.spec
+        task = Task(
+            number=0,
+            attempt=len(earlier) + 1,
+            params=self._params,
+            seed=trial_seed(spec, 0),
+            folder=folder,
+            earlier=tuple(reversed(earlier)),
+        )
+        return Cohort(
+            study=self._study,
+            family=spec.family,
+            data=None if spec.data is None else spec.data.model_dump(mode="json"),
+            fingerprint=self._fingerprint or "",
+            metric=spec.objective.metric,
+            direction=spec.objective.direction,
+            epochs=spec.budget.epochs or 0,
+            early_stop=spec.training.early_stop,
+            precision=spec.training.precision,
+            device="cpu",
+            threads=spec.resources.threads or 1,
+            cache=work / "cache",
+            tasks=(task,),
+            code=spec.code,
+        )
 
 
 def _needs_onnxruntime(bundle: Path) -> None:
@@ -257,7 +276,7 @@ def _needs_onnxruntime(bundle: Path) -> None:
         )
 
 
-def alike(found: dict[str, Any], expected: dict[str, Any]) -> bool:
+def alike(found: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
     """Whether two predictions say the same; classes that are equally likely may change places."""
     if "nearest" in expected:
         return found["words"] == expected["words"] and _close(

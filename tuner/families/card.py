@@ -39,7 +39,8 @@ class Card(BaseModel):
     )
     predictor: str | None = Field(
         default=None,
-        description="The module of `families/bundle/predict` that predicts with its bundles.",
+        description="The module that predicts with its bundles: of `families/bundle/predict`, or "
+        "by its whole import path.",
     )
     no_onnx: str | None = Field(
         default=None, description="Why its bundles hold no `model.onnx`, as a clause; else none."
@@ -153,6 +154,13 @@ class Card(BaseModel):
             for name, parameter in self.search.items()
             if isinstance(parameter, FixedParameter) and parameter.value is None
         )
+
+    @property
+    def predictor_module(self) -> str | None:
+        """Import path of the module that the bundles' `predict.py` is made of."""
+        if self.predictor is None or "." in self.predictor:
+            return self.predictor
+        return f"tuner.families.bundle.predict.{self.predictor}"
 
     @property
     def module(self) -> str:

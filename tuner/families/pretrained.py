@@ -26,13 +26,12 @@ from tuner.families.code import Networks
 from tuner.families.transfer import encoder as encoders
 from tuner.families.transfer import features, files
 from tuner.families.transfer.encoder import EVALUATION_BATCH, Encoder
+from tuner.families.transfer.head import LORA_SCALE, build_head
 from tuner.study_file.messages import quoted
 from tuner.training import resident
 from tuner.training.cohort import Cohort
 from tuner.training.network import Batches
 from tuner.trials import ParamValue
-
-LORA_SCALE = 2  # lora_alpha / rank
 
 
 class Classifier(nn.Module):
@@ -144,7 +143,7 @@ def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
     folder = files.folder(p["checkpoint"])
     if p["fine_tuning"] == "frozen":
         seen = torch.tensor(features.features(p, data, torch.device("cpu")).part("train").inputs)
-        return FrozenClassifier(seen, _build_head(p, seen.shape[1], data.outputs), folder)
+        return FrozenClassifier(seen, build_head(p, seen.shape[1], data.outputs), folder)
     encoder = encoders.load(folder, data.kind, p["pooling"])
     if data.kind == "images":
         assert isinstance(encoder, encoders.ImageEncoder)
@@ -155,7 +154,7 @@ def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
                 f"{encoder.channels}"
             )
     _unfreeze(encoder, p)
-    return Classifier(encoder, _build_head(p, encoder.width, data.outputs), folder)
+    return Classifier(encoder, build_head(p, encoder.width, data.outputs), folder)
 
 
 def load(
@@ -216,18 +215,6 @@ def _unfreeze(encoder: Encoder, p: Mapping[str, Any]) -> None:
             fan_in_fan_out=any(isinstance(module, Conv1D) for module in encoder.modules()),
         )
         peft.inject_adapter_in_model(config, encoder.model)
-
-
-def _build_head(p: Mapping[str, Any], width: int, classes: int) -> nn.Module:
-    if p["head"] == "linear":
-        return nn.Sequential(nn.Dropout(p["dropout"]), nn.Linear(width, classes))
-    return nn.Sequential(
-        nn.Dropout(p["dropout"]),
-        nn.Linear(width, p["hidden"]),
-        nn.GELU(),
-        nn.Dropout(p["dropout"]),
-        nn.Linear(p["hidden"], classes),
-    )
 
 
 CODE = Networks(build, load=load, export=export, upstream=features.cost, check=check)

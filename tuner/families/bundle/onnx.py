@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import onnxruntime
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from tuner.data import PreparedData
 from tuner.errors import TunerError
 from tuner.families.bundle.inputs import PART
+from tuner.families.bundle.requests import OnnxComparison, OnnxFile
 from tuner.families.code import Networks
 from tuner.training.network import Batches
 from tuner.trials import ParamValue
@@ -40,8 +40,8 @@ def write(
     data: PreparedData,
     weights: Path,
     folder: Path,
-) -> dict[str, Any]:
-    """Write the file into the folder; what it takes, and how far it is from torch.
+) -> OnnxFile:
+    """Write the file into the folder; return what it takes, and how far it is from torch.
 
     TunerError if that is more than `TOLERANCE`.
     """
@@ -57,14 +57,14 @@ def write(
             f"as ONNX the network says something else: its {model.output} differ by "
             f"{difference:.2g}{model.unit}"
         )
-    return {
-        "opset": OPSET,
-        "inputs": inputs,
-        "output": model.output,
-        "examples": len(part),
-        "largest_difference": difference,
-        "onnxruntime": onnxruntime.__version__,
-    }
+    return OnnxFile(
+        opset=OPSET,
+        inputs=inputs,
+        output=model.output,
+        examples=len(part),
+        largest_difference=difference,
+        onnxruntime=onnxruntime.__version__,
+    )
 
 
 def compare(
@@ -73,7 +73,7 @@ def compare(
     data: PreparedData,
     weights: Path,
     path: Path,
-) -> dict[str, Any]:
+) -> OnnxComparison:
     """How far a file is from torch with the same weights, on the whole validation part.
 
     TunerError if onnxruntime cannot run it.
@@ -85,7 +85,7 @@ def compare(
     except Exception as error:  # of onnxruntime: a class for each of its codes, of no common kind
         reason = (str(error).strip().splitlines() or ["?"])[0]
         raise TunerError(f"{FILE} cannot be run ({reason})") from error
-    return {"examples": len(part), "largest_difference": difference}
+    return OnnxComparison(examples=len(part), largest_difference=difference)
 
 
 class _Served(nn.Module):

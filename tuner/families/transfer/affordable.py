@@ -17,6 +17,7 @@ import psutil
 from tuner import files, processes
 from tuner.data.prepared import PreparedData
 from tuner.errors import Issue, SpecError
+from tuner.families.bundle.requests import Cost, Profile
 from tuner.families.transfer import files as checkpoints
 from tuner.settings import executor_environment, visible_cuda_devices
 from tuner.study_file.messages import written
@@ -138,22 +139,24 @@ def _measured(spec: ResolvedSpec, data: PreparedData, name: str, ways: Sequence[
     assert spec.data is not None
     params = {key: at(parameter, 0.0) for key, parameter in spec.space.parameters.items()}
     params["batch_size"] = max(map(int, _numbers(spec.space.parameters["batch_size"])))
-    request = {
-        "family": spec.family,
-        "data": spec.data.model_dump(mode="json"),
-        "params": {**params, "checkpoint": name},
-        "ways": list(ways),
-        "device": spec.resources.device,
-        "threads": spec.resources.threads or 1,
-        "limit": _limit(spec),
-    }
-    identity = [request, checkpoints.digest(checkpoints.folder(name)).hex(), data.folder.name]
+    request = Profile(
+        family=spec.family,
+        data=spec.data,
+        params={**params, "checkpoint": name},
+        ways=ways,
+        device=spec.resources.device,
+        threads=spec.resources.threads or 1,
+        limit=_limit(spec),
+        cache=data.folder.parent,
+    )
+    content = request.model_dump(mode="json", exclude={"cache"})
+    identity = [content, checkpoints.digest(checkpoints.folder(name)).hex(), data.folder.name]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     path = data.folder.parent / "costs" / f"{digest}.json"
     try:
         return {way: (cost[0], cost[1]) for way, cost in json.loads(path.read_bytes()).items()}
     except (OSError, ValueError, AttributeError, IndexError, TypeError):
-        found = _measure({**request, "cache": str(data.folder.parent)})
+        found = _measure(request)
     files.write(path, json.dumps(found))
     return found
 
@@ -166,20 +169,20 @@ def _numbers(parameter: Searched) -> Sequence[Any]:
     )
 
 
-def _measure(request: Mapping[str, Any]) -> _Costs:
-    """A line of JSON a way, until all are measured or one needs more memory than there is."""
+def _measure(request: Profile) -> _Costs:
+    """A line of JSON per way, until all are measured or one needs more memory than there is."""
     visible = visible_cuda_devices()
     process = subprocess.run(
         processes.command("tuner.families.transfer.profile"),
-        input=json.dumps(request),
+        input=request.dumps(),
         capture_output=True,
         text=True,
         errors="replace",
-        env=executor_environment(request["threads"], "0" if visible is None else ",".join(visible)),
+        env=executor_environment(request.threads, "0" if visible is None else ",".join(visible)),
         check=False,
     )
     if process.returncode == SpecError.exit_code:  # what the user can change
         last = (process.stderr.strip().splitlines() or ["?"])[-1]
         raise SpecError(issues=[Issue(("search", "checkpoint"), last)])
-    found = [json.loads(line) for line in process.stdout.splitlines()]
-    return {line["way"]: (line["memory"], line["seconds"]) for line in found}
+    costs = map(Cost.loads, process.stdout.splitlines())
+    return {cost.way: (cost.memory, cost.seconds) for cost in costs}

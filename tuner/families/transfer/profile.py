@@ -6,7 +6,6 @@ each; on a CPU it may not allocate more than the limit.
 """
 
 import contextlib
-import json
 import resource
 import sys
 import time
@@ -20,9 +19,9 @@ import torch
 from tuner.data import PartName, PreparedData, prepare
 from tuner.errors import TunerError
 from tuner.families import registry
+from tuner.families.bundle.requests import Cost, Profile
 from tuner.families.code import Networks, load
 from tuner.families.transfer import encoder, features, files
-from tuner.study_file.data import DataSpec
 from tuner.training import resident
 from tuner.training.cohort import Cohort, Task
 from tuner.training.device import warm_up
@@ -33,18 +32,18 @@ STEPS = 2  # of training that are timed, after as many that are not
 _MIB = 2**20
 
 
-def measure(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Way, peak MiB and seconds an epoch; ends early where memory does not suffice."""
-    data = prepare(DataSpec.model_validate(request["data"]), Path(request["cache"]))
-    has_gpu = torch.cuda.is_available() and request["device"] != "cpu"
+def measure(request: Profile) -> Iterator[Cost]:
+    """Measure the ways one by one; ends early where memory does not suffice."""
+    data = prepare(request.data, request.cache)
+    has_gpu = torch.cuda.is_available() and request.device != "cpu"
     device = torch.device("cuda" if has_gpu else "cpu")
     warm_up(str(device))
-    torch.set_num_threads(request["threads"])
+    torch.set_num_threads(request.threads)
     if not has_gpu:
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (int(request["limit"] * _MIB), most))
-    for way in request["ways"]:
-        params = {**request["params"], "fine_tuning": way}
+        resource.setrlimit(resource.RLIMIT_DATA, (int(request.limit * _MIB), most))
+    for way in request.ways:
+        params = {**request.params, "fine_tuning": way}
         try:
             seconds = (_frozen if way == "frozen" else _trained)(request, params, data, device)
         except (torch.OutOfMemoryError, MemoryError):
@@ -53,11 +52,11 @@ def measure(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             if "can't allocate memory" in str(error):
                 return
             raise
-        yield {"way": way, "memory": peak_memory(device), "seconds": seconds}
+        yield Cost(way=way, memory=peak_memory(device), seconds=seconds)
 
 
 def _frozen(
-    _: Mapping[str, Any], params: Mapping[str, Any], data: PreparedData, device: torch.device
+    _: Profile, params: Mapping[str, Any], data: PreparedData, device: torch.device
 ) -> float:
     """Features are computed once, so that an epoch takes next to nothing."""
     model = encoder.load(files.folder(params["checkpoint"]), data.kind, params["pooling"])
@@ -67,10 +66,10 @@ def _frozen(
 
 
 def _trained(
-    request: Mapping[str, Any], params: Mapping[str, Any], data: PreparedData, device: torch.device
+    request: Profile, params: Mapping[str, Any], data: PreparedData, device: torch.device
 ) -> float:
     """Seconds of an epoch, with its evaluation."""
-    code = load(registry.card(request["family"]))
+    code = load(registry.card(request.family))
     assert isinstance(code, Networks)
     load_part = code.load or load_resident
     rows = min(STEPS * params["batch_size"], data.sizes["train"])
@@ -86,8 +85,8 @@ def _trained(
     task = Task(number=0, attempt=1, params=params, seed=0, folder=Path())
     cohort = Cohort(
         study="",
-        family=request["family"],
-        data=request["data"],
+        family=request.family,
+        data=request.data.model_dump(mode="json"),
         fingerprint=data.fingerprint,
         metric="",
         direction="maximize",
@@ -95,8 +94,8 @@ def _trained(
         early_stop=None,
         precision="auto",
         device=str(device),
-        threads=request["threads"],
-        cache=Path(request["cache"]),
+        threads=request.threads,
+        cache=request.cache,
         tasks=(task,),
     )
     learner = Network(task, cohort, data, device, code.build, load_few)
@@ -117,12 +116,12 @@ def _few(part: resident.Resident, rows: int) -> resident.Resident:
 
 def main() -> None:
     """Answer the request on standard input; a TunerError is one line on standard error."""
-    request = json.load(sys.stdin)
+    request = Profile.loads(sys.stdin.read())
     out = sys.stdout
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            for line in measure(request):
-                print(json.dumps(line), file=out, flush=True)
+            for cost in measure(request):
+                print(cost.dumps(), file=out, flush=True)
     except TunerError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

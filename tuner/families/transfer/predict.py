@@ -19,8 +19,8 @@ from tuner.families.bundle.predict.common import (
 )
 from tuner.families.bundle.predict.images import serve_images
 from tuner.families.bundle.predict.tables import lines_of
-from tuner.families.pretrained import LORA_SCALE, _build_head
 from tuner.families.transfer.encoder import Encoder, TextEncoder, image_encoder
+from tuner.families.transfer.head import LORA_SCALE, build_head
 
 
 class Classifier(nn.Module):
@@ -61,7 +61,7 @@ def run(folder: Path) -> None:
         encoder = image_encoder(model, pooling, None if size is None else tuple(size))
     else:
         encoder = TextEncoder(model, pooling, reads_forward=content["encoder"]["reads_forward"])
-    head = _build_head(params, encoder.width, count_outputs(content))
+    head = build_head(params, encoder.width, count_outputs(content))
     classifier = Classifier(encoder, head, state)
     _restore(classifier, state, params)
     classifier.eval()
