@@ -3,7 +3,7 @@
 import sys
 
 if __name__ == "__main__" and not sys.flags.safe_path:
-    del sys.path[0]  # the working folder: what lies there is not to be imported in place of ours
+    del sys.path[0]  # the working folder, whose modules must not shadow ours
 
 from tuner.cli import main
 

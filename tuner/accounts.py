@@ -1,7 +1,7 @@
-"""Who may use the dashboard beyond one's own machine: accounts, sessions and tokens.
+"""Accounts, sessions and tokens: who may use the dashboard from other machines.
 
-Passwords are hashed with argon2id (RFC 9106, the parameters of argon2-cffi); sessions and tokens
-are random secrets of which the database holds the digest alone.
+Passwords are hashed with argon2id (RFC 9106, the parameters of argon2-cffi). Sessions and tokens
+are random secrets; the database holds only their digests.
 """
 
 import hashlib
@@ -21,23 +21,23 @@ MIN_PASSWORD = 10  # characters
 MAX_PASSWORD = 1_000
 NAME_LENGTH = 64
 SESSION_SECONDS = 7 * 86_400.0
-TOKEN_PREFIX = "tuner_"  # noqa: S105 - so that a secret that leaked is recognized as ours
+TOKEN_PREFIX = "tuner_"  # noqa: S105 - leaked secrets are recognizable as ours
 
 _hasher = argon2.PasswordHasher()
 _one_at_a_time = threading.Lock()  # a hash takes 64 MiB
-_nobody: list[str] = []  # the hash that a wrong name is compared with
+_decoy: list[str] = []  # the hash that is verified for unknown names
 
 
 class Role(IntEnum):
-    """What somebody may do; each role may do all that those below it may."""
+    """What a user may do; each role includes those below it."""
 
-    VIEWER = 1  # look
+    VIEWER = 1  # see everything
     OPERATOR = 2  # launch, steer and export studies
-    ADMIN = 3  # delete studies, see who did what
+    ADMIN = 3  # delete studies, read the audit log
 
     @classmethod
-    def named(cls, name: str) -> "Role":
-        """The role of that name; AccountError if there is none."""
+    def parse(cls, name: str) -> "Role":
+        """Find the role of that name; AccountError if there is none."""
         try:
             return cls[name.upper()]
         except KeyError:
@@ -49,17 +49,17 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who asks."""
+    """The user that a request comes from."""
 
     name: str
     role: Role
-    secret: str | None = None  # of the session, where there is one
+    secret: str | None = None  # of the session, if it has one
 
 
 def add(database: Database, name: str, password: str, role: Role) -> None:
-    """Add an account; AccountError where name or password cannot be used, or the name is taken."""
+    """Add an account; AccountError if the name is taken, or name or password cannot be used."""
     _check_name(name)
-    hashed = _hashed(password)
+    hashed = _hash(password)
     with database.transaction() as connection:
         accounts.add(connection, name, hashed, str(role))
 
@@ -68,11 +68,11 @@ def change(
     database: Database, name: str, *, password: str | None = None, role: Role | None = None
 ) -> None:
     """Change password or role; a new password ends all sessions and tokens of the account."""
-    hashed = None if password is None else _hashed(password)
+    hashed = None if password is None else _hash(password)
     with database.transaction() as connection:
         account = accounts.find(connection, name)
         if account is None:
-            raise _unknown(name)
+            raise _unknown_account(name)
         if hashed is not None:
             accounts.set_password(connection, account.id, hashed)
         if role is not None:
@@ -84,23 +84,26 @@ def remove(database: Database, name: str) -> None:
     with database.transaction() as connection:
         account = accounts.find(connection, name)
         if account is None:
-            raise _unknown(name)
+            raise _unknown_account(name)
         accounts.remove(connection, account.id)
 
 
 def log_in(database: Database, name: str, password: str) -> str:
-    """The secret of a new session; AccountError, the same and as slow, for any wrong pair."""
+    """Start a session and return its secret.
+
+    AccountError if name or password is wrong; both cases take as long and give the same message.
+    """
     with database.statement() as connection:
         account = accounts.find(connection, name) if _is_storable(name) else None
     with _one_at_a_time:
-        if account is None and not _nobody:
-            _nobody.append(_hasher.hash(secrets.token_hex()))
+        if account is None and not _decoy:
+            _decoy.append(_hasher.hash(secrets.token_hex()))
         try:
-            _hasher.verify(_nobody[0] if account is None else account.password, password)
-            is_right = account is not None
+            _hasher.verify(_decoy[0] if account is None else account.password, password)
+            matches = account is not None
         except (argon2.exceptions.VerifyMismatchError, argon2.exceptions.InvalidHashError):
-            is_right = False
-    if account is None or not is_right:
+            matches = False
+    if account is None or not matches:
         raise AccountError("name or password is wrong")
     secret = secrets.token_urlsafe(32)
     with database.transaction() as connection:
@@ -126,45 +129,50 @@ def log_out(database: Database, secret: str) -> None:
 def create_token(
     database: Database, account_name: str, *, name: str, role: Role | None, days: float
 ) -> str:
-    """A secret for a program that may do what the account may, or less; shown this once."""
+    """Create a token for a program, with the account's role or a lower one; returns its secret.
+
+    The secret is not stored, so it cannot be shown again.
+    """
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
     with database.transaction() as connection:
         account = accounts.find(connection, account_name)
         if account is None:
-            raise _unknown(account_name)
-        own = Role.named(account.role)
-        if role is not None and role > own:
-            raise AccountError(f"{quoted(account_name)} is {own} itself, so no token can be {role}")
+            raise _unknown_account(account_name)
+        account_role = Role.parse(account.role)
+        if role is not None and role > account_role:
+            raise AccountError(
+                f"{quoted(account_name)} is {account_role}, so its tokens cannot be {role}"
+            )
         accounts.grant(
             connection,
             account.id,
             "api",
             name=name,
             digest=_digest(secret),
-            role=str(role or own),
+            role=str(role or account_role),
             seconds=days * 86_400,
         )
     return secret
 
 
-def user_of(database: Database, secret: str) -> tuple[User, accounts.Kind] | None:
-    """Whom a session's or token's secret stands for; None if it is wrong, old or revoked."""
+def find_user(database: Database, secret: str) -> tuple[User, accounts.Kind] | None:
+    """Find the user of a session's or token's secret; None if it is wrong, expired or revoked."""
     with database.statement() as connection:
         holder = accounts.holder(connection, _digest(secret))
     if holder is None:
         return None
-    role = min(Role.named(holder.account_role), Role.named(holder.role))
+    role = min(Role.parse(holder.account_role), Role.parse(holder.role))
     if holder.kind == "session":
-        role = Role.named(holder.account_role)  # raised or lowered since the login
+        role = Role.parse(holder.account_role)  # it may have changed since the login
     return User(holder.name, role, secret), holder.kind
 
 
 def _digest(secret: str) -> str:
-    """A digest without salt is enough: the secret is random, and nobody can try them all."""
+    """Hash without salt, which suffices: secrets are random and too many to try."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
-def _hashed(password: str) -> str:
+def _hash(password: str) -> str:
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
         raise AccountError(f"a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
     with _one_at_a_time:
@@ -183,5 +191,5 @@ def _is_storable(name: str) -> bool:
     return "\0" not in name and name.isprintable()
 
 
-def _unknown(name: str) -> AccountError:
+def _unknown_account(name: str) -> AccountError:
     return AccountError(f"there is no account named {quoted(name)}; `tuner user list` shows them")

@@ -1,4 +1,4 @@
-"""Where an attempt's files lie, and which weights are kept."""
+"""Where the files of an attempt are, and which weights are kept."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 from tuner.trials import beats
 
-if TYPE_CHECKING:  # users' own code imports this file without what settings need
+if TYPE_CHECKING:  # user code imports this file without what settings need
     from tuner.settings import Settings
     from tuner.trials import Direction
 
-KEEP = 5  # best trials a study whose weights one worker keeps
+KEEP = 5  # best trials per study whose weights one worker keeps
 WEIGHTS_FILE = "weights.safetensors"
-VECTORS_FILE = "vectors.txt"  # of an export, beside the weights: in the text format of word2vec
+VECTORS_FILE = "vectors.txt"  # in exports, beside the weights: the text format of word2vec
 CHECKPOINT_SUFFIX = ".checkpoint"
-CHECKPOINT_FOLDER = "checkpoint"  # of users' own code
+CHECKPOINT_FOLDER = "checkpoint"  # of user code
 ARTIFACTS_FOLDER = "artifacts"
 REPORTS_FILE = "reports.jsonl"
 LOG_FILE = "log.txt"
-LOG_BYTES = 8 * 2**20  # of an attempt's log; of a longer one the last half stays
+LOG_BYTES = 8 * 2**20  # of an attempt's log; a longer log keeps its last half
 
 
 def attempt_folder(settings: Settings, study_id: int, number: int, attempt: int) -> Path:
@@ -30,10 +30,9 @@ def attempt_folder(settings: Settings, study_id: int, number: int, attempt: int)
 
 
 def remove_checkpoints(folders: Iterable[Path]) -> None:
-    """Remove a network's checkpoints, damaged ones too, in the folders of a trial's attempts.
+    """Remove a network's checkpoints, including damaged ones, from a trial's attempts' folders.
 
-    And what goes with them: notes of reports, and what was being written, there or by own code,
-    when an attempt was killed.
+    Removes notes of reports as well, and unfinished files of killed attempts, also of user code.
     """
     for folder in folders:
         for pattern in (
@@ -55,22 +54,22 @@ def _remove_any(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def remove_own_files(folders: Iterable[Path]) -> None:
-    """Remove what users' own code has saved in the folders of a trial's attempts."""
+def remove_user_files(folders: Iterable[Path]) -> None:
+    """Remove what user code saved in the folders of a trial's attempts."""
     for folder in folders:
         for name in (CHECKPOINT_FOLDER, ARTIFACTS_FOLDER):
             shutil.rmtree(folder / name, ignore_errors=True)
 
 
 class KeptWeights:
-    """Removes the weights of trials that fell behind: only the best `KEEP` of a study stay.
+    """Removes the weights of all but the best `KEEP` trials of each study.
 
-    Of several objectives the first counts, and whatever no other trial beats stays too. What is not
-    among the best of the trials that one worker has seen is not among the best of all.
+    With several objectives the first one counts, and trials that no other beats stay as well. A
+    worker knows only its own trials: what is not among their best is not among the best of all.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[int, list[tuple[Sequence[float], Path]]] = {}
+        self._best: dict[int, list[tuple[Sequence[float], Path]]] = {}  # by study
 
     def add(
         self,
@@ -79,15 +78,19 @@ class KeptWeights:
         values: Sequence[float],
         folder: Path,
     ) -> None:
-        """Take note of a finished trial; removes the weights that are not needed any more."""
-        known = [*self._kept.get(study_id, []), (values, folder)]
-        known.sort(key=lambda entry: entry[0][0], reverse=directions[0] == "maximize")
-        kept, others = known[:KEEP], known[KEEP:]
+        """Add a finished trial; removes weights that are no longer needed."""
+        trials = [*self._best.get(study_id, []), (values, folder)]
+        trials.sort(key=lambda trial: trial[0][0], reverse=directions[0] == "maximize")
+        best, others = trials[:KEEP], trials[KEEP:]
         if len(directions) > 1:
-            beaten = [any(beats(directions, v, values) for v, _ in known) for values, _ in others]
-            kept += [entry for entry, is_ in zip(others, beaten, strict=True) if not is_]
-        _remove(folder for _, folder in known if all(folder != stays for _, stays in kept))
-        self._kept[study_id] = kept
+            best += [
+                (values, folder)
+                for values, folder in others
+                if not any(beats(directions, other, values) for other, _ in trials)
+            ]
+        folders = {folder for _, folder in best}
+        _remove(folder for _, folder in trials if folder not in folders)
+        self._best[study_id] = best
 
 
 def _remove(folders: Iterable[Path]) -> None:

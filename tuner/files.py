@@ -13,10 +13,10 @@ from pathlib import Path
 
 from tuner.errors import BadInputError, DiskFullError, TunerError, visible
 
-NAME_BYTES = 200  # of a name; file systems allow 255, and what is written aside needs some more
+NAME_BYTES = 200  # file systems allow 255, and temporary names are longer
 HOME_FOLDERS = ("artifacts", "cache", "dashboard", "uploads", "vectors")
 
-# the user has named a place where nothing can be written; what is left is nobody's choice
+# errors of a path that the user chose; others are not the user's mistake
 _PLACE = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST),
     *(errno.ENOTEMPTY, errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EBUSY),
@@ -24,15 +24,15 @@ _PLACE = (
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write a file aside, flush it and rename it into its place.
+    """Write a file beside its path, flush it and rename it into place.
 
-    BadInputError where the path is no place for a file, DiskFullError.
+    BadInputError if no file can be written there; DiskFullError if there is no space.
     """
     data = content.encode() if isinstance(content, str) else content
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = _aside(path)
-        # not tempfile's, which is 0600 whatever the umask says
+        # not through tempfile, whose files are 0600 whatever the umask says
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -46,10 +46,10 @@ def write(path: Path, content: str | bytes) -> None:
 
 
 def make_home(home: Path) -> None:
-    """Make TUNER_HOME, for its user alone; one that is there already stays as it is.
+    """Create TUNER_HOME, private to its user; an existing one stays as it is.
 
-    Root's embedded server runs as another user, who has to pass through the home on the way to its
-    data: what root's home holds is private instead. BadInputError, DiskFullError.
+    Root's embedded server runs as another user, which has to pass through the home to its data, so
+    the folders in root's home are private instead. BadInputError, DiskFullError.
     """
     is_root = os.geteuid() == 0
     with _explained(home):
@@ -62,15 +62,15 @@ def make_home(home: Path) -> None:
 
 @contextmanager
 def whole_folder(path: Path, *, replace: bool) -> Iterator[Path]:
-    """A folder to fill that becomes `path` at the end of the block; on an error nothing appears.
+    """Open a folder that becomes `path` at the end of the block; after an error nothing appears.
 
-    BadInputError if `path` is there already and `replace` is not set, or where it is no place for a
-    folder; DiskFullError.
+    BadInputError if `path` exists and `replace` is not set, or if no folder can be created there;
+    DiskFullError if there is no space.
     """
     with _explained(path):
         if os.path.lexists(path) and not replace:
             raise BadInputError(f"{shown(path)}: exists already")
-        target = path.resolve()  # `.` has no name, and a link shall stay one
+        target = path.resolve()  # `.` has no name, and links must stay links
         if target.exists() and not target.is_dir():
             raise BadInputError(f"{shown(path)}: is a file, a folder is needed")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -110,20 +110,20 @@ def _flush(path: Path) -> None:
 
 
 def _aside(path: Path) -> Path:
-    """A new name beside `path` that nobody can guess."""
+    """A new, unguessable name beside `path`."""
     return path.with_name(f"{_prefix(path)}{secrets.token_hex(8)}")
 
 
 def _prefix(path: Path) -> str:
-    """How the names of what is written beside `path` begin, which may itself be of full length."""
+    """The beginning of temporary names beside `path`, whose own name may have full length."""
     return f".{path.name[:40]}."
 
 
 def safe_name(name: str) -> str:
-    """A text as the name of a single file that is neither hidden nor in another folder.
+    """Turn a text into the name of one file that is neither hidden nor in another folder.
 
-    Studies that were made through Optuna are named anyhow: `../../x`. What had to be changed gets a
-    digest, so that two names never share a file.
+    Studies made through Optuna may have any name, such as `../../x`. A name that had to be changed
+    gets a digest, so that two names never share a file.
     """
     safe = (
         "".join("_" if c in "/\\" or not c.isprintable() else c for c in name)
@@ -138,7 +138,7 @@ def safe_name(name: str) -> str:
 
 
 def shown(path: Path) -> str:
-    """A path as it stands in a message: one line, whatever the file is called."""
+    """A path for messages: one line, whatever the file's name is."""
     return visible(str(path))
 
 

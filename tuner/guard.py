@@ -1,24 +1,25 @@
-"""The guard: starts an executor; when that or the worker ends, it kills all that was started.
+"""The guard: starts an executor, and kills everything below it once it or the worker ends.
 
-    python -I -S guard.py LEASH[:FOLDER] COMMAND…     started by a worker, one an executor
+    python -I -S guard.py LEASH[:FOLDER] COMMAND…     started by a worker, one per executor
 
-An executor, in its turn, has one for the command of a trial (family `command`); what is said here
-of worker and executor is then true of executor and command.
+An executor starts a guard in turn for the command of a trial (family `command`); then read executor
+for worker, and command for executor.
 
 Training code may fork, and what it forks may leave its session and its parent. The signal on a
-parent's death (prctl(2), PR_SET_PDEATHSIG) reaches a worker's own child alone. The guard is the
-"child subreaper" of everything below it: whoever loses his parent becomes a child of the guard, so
-nobody gets out of its sight, and killing its children until there are none leaves nothing behind.
+parent's death (prctl(2), PR_SET_PDEATHSIG) reaches only the worker's direct child. The guard is the
+"child subreaper" of everything below it: every orphan becomes a child of the guard, so killing its
+children until none remain leaves nothing behind.
 
-It learns of the worker's end from LEASH, a socket whose other end the worker alone holds: the
-kernel closes that however the worker ends. A byte on it means the same, but TERMINATE, which is
-passed on as SIGTERM to the executor's process group and leaves it time. The guard ends as the
-executor did, with the same code or signal. A guard that is itself killed takes the executor with
-it, but not what that has started.
+LEASH tells it when the worker ends. It is a socket whose other end only the worker holds; the
+kernel closes that however the worker ends. A byte on it means the same, except TERMINATE, which the
+guard passes on as SIGTERM to the executor's process group, which then has time to end. The guard
+ends like the executor, with the same code or signal. If the guard itself is killed, the executor
+dies with it, but not what the executor started.
 
-FOLDER is for the reports of a command, which may end with its executor: the guard removes it.
+FOLDER is for the reports of a command, which may end together with its executor: the guard removes
+it.
 
-It runs by its path and imports little, for it stays in memory beside every executor.
+The guard runs by its path and imports little, because it stays in memory beside every executor.
 """
 
 import contextlib
@@ -33,10 +34,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 TERMINATE = b"t"
-NOT_EXECUTABLE, NOT_FOUND = 126, 127  # exit codes, as shells have them
-_NOT_STARTED = {  # what the kernel means by it
-    errno.ENOENT: " (it is gone, or what loads it is not here)",
-    errno.ENOEXEC: " (it is no program for this machine)",
+NOT_EXECUTABLE, NOT_FOUND = 126, 127  # exit codes, as in shells
+_NOT_STARTED = {  # what the kernel's errors mean here
+    errno.ENOENT: " (it is gone, or its interpreter or loader is missing)",
+    errno.ENOEXEC: " (it is not a program for this machine)",
 }
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -51,7 +52,7 @@ def main(leash: int, folder: str, command: list[str]) -> None:
     woken, waker = socket.socketpair()
     waker.setblocking(False)
     signal.set_wakeup_fd(waker.fileno())
-    # with handlers, for what is ignored stays ignored in the executor
+    # handlers instead of SIG_IGN, which the executor would inherit
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
 
@@ -83,13 +84,13 @@ def _start(command: list[str]) -> int:
     pid = os.fork()
     if pid == 0:
         os.setsid()
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, other programs must not
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it; other programs must not
         if _LINUX:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() != guard:  # it died before we asked
+            if os.getppid() != guard:  # it died before prctl
                 os._exit(1)
         try:
-            os.execv(command[0], command)  # noqa: S606 - no shell is wanted
+            os.execv(command[0], command)  # noqa: S606 - without a shell, on purpose
         except OSError as error:
             why = _NOT_STARTED.get(error.errno or 0, "")
             message = f"{command[0]} cannot be started: {error.strerror}{why}\n"
@@ -99,17 +100,18 @@ def _start(command: list[str]) -> int:
 
 
 def _reap(executor: int) -> int | None:
-    """Bury the dead; the executor's status if it is among them."""
-    found = None
+    """Reap ended children; returns the executor's status if it is among them."""
+    executor_status = None
     with contextlib.suppress(ChildProcessError):
-        while (dead := os.waitpid(-1, os.WNOHANG))[0]:
-            if dead[0] == executor:
-                found = dead[1]
-    return found
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            pid, status = ended
+            if pid == executor:
+                executor_status = status
+    return executor_status
 
 
 def _kill_all(executor: int, status: int | None) -> int:
-    """Kill and bury until no child is left; returns the executor's status."""
+    """Kill and reap until no child remains; returns the executor's status."""
     while True:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(executor, signal.SIGKILL)
@@ -117,21 +119,22 @@ def _kill_all(executor: int, status: int | None) -> int:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(child, signal.SIGKILL)
         try:
-            dead, how = os.waitpid(-1, 0)
+            pid, child_status = os.waitpid(-1, 0)
         except ChildProcessError:
             return signal.SIGKILL if status is None else status
-        if dead == executor:
-            status = how
+        if pid == executor:
+            status = child_status
 
 
 def _children() -> Iterator[int]:
-    """Children of this process. Whoever is orphaned while we look is one at the next look."""
+    """List children of this process; one orphaned meanwhile appears at the next call."""
     me = os.getpid()
     for entry in Path("/proc").iterdir() if _LINUX else ():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):  # it has ended
-                said = (entry / "stat").read_bytes().rpartition(b")")[2]  # a name may hold anything
-                if int(said.split()[1]) == me:
+                # behind the name, which may hold anything
+                fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
+                if int(fields[1]) == me:
                     yield int(entry.name)
 
 
@@ -145,7 +148,7 @@ def _remove(folder: Path) -> None:
 def _end_by(number: int) -> None:
     import resource
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the executor has left its core
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the executor has dumped its core already
     with contextlib.suppress(OSError):  # SIGKILL has no handler to reset
         signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

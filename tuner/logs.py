@@ -1,4 +1,4 @@
-"""Logging: one format, with the study, trial and worker on every line that belongs to one."""
+"""Logging: one format, with study, trial and worker on every line that concerns them."""
 
 import logging
 import sys
@@ -14,19 +14,19 @@ _is_own = False
 
 
 def own_process() -> None:
-    """Keep to ourselves what libraries warn of: this process is tuner's, not a user's program.
+    """Silence warnings of libraries: this process is tuner's, not a user's program.
 
-    `python -W` and PYTHONWARNINGS bring it back. To be called before the search is imported, which
-    silences Optuna then.
+    `python -W` and PYTHONWARNINGS bring them back. Call it before the search is imported, which
+    then silences Optuna.
     """
-    global _is_own  # noqa: PLW0603 - of the process
+    global _is_own  # noqa: PLW0603 - it belongs to the process
     _is_own = True
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
 
 
 def is_own_process() -> bool:
-    """Whether this process is tuner's own; else its settings are its user's."""
+    """Whether this process is tuner's own; else it is a user's program."""
     return _is_own
 
 
@@ -38,7 +38,7 @@ class _ContextFilter(logging.Filter):
 
 @contextmanager
 def log_context(**ids: object) -> Iterator[None]:
-    """Put `study=… trial=… worker=…` in front of every message logged inside the block."""
+    """Prefix every message logged in the block with `study=… trial=… worker=…`."""
     text = _context.get() + "".join(f"{key}={value} " for key, value in ids.items())
     token = _context.set(text)
     try:

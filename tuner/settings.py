@@ -27,7 +27,7 @@ def _absolute(path: Path) -> Path:
     try:
         return path.expanduser().absolute()
     except RuntimeError:
-        raise ValueError("begins with a user who has no home folder") from None
+        raise ValueError("starts with a user that has no home folder") from None
 
 
 def _level(name: str) -> str:
@@ -37,14 +37,14 @@ def _level(name: str) -> str:
 
 
 class Settings(BaseSettings):
-    """What the environment decides."""
+    """The settings of a process, from its environment."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         frozen=True,
         extra="ignore",
         allow_inf_nan=False,
-        hide_input_in_errors=True,  # the URL holds a password
+        hide_input_in_errors=True,  # the URL may hold a password
     )
 
     database_url: SecretStr | None = Field(
@@ -59,8 +59,8 @@ class Settings(BaseSettings):
     cache_gb: float = Field(
         default=20.0,
         ge=0,
-        description="GB of prepared data that are kept; what nobody has used for longest goes "
-        "first, never what is in use.",
+        description="GB of prepared data to keep; the least recently used goes first, but nothing "
+        "that is in use.",
     )
     database_linger: float = Field(
         default=5.0,
@@ -80,30 +80,30 @@ class Settings(BaseSettings):
     )
     allow_code: bool | None = Field(
         default=None,
-        description="Whether `tuner worker` runs studies that bring their own code; unset: only "
-        "those of the embedded server, to which this user alone can write.",
+        description="Whether `tuner worker` runs studies with user code; unset: only those of the "
+        "embedded server, to which only this user can write.",
     )
     drain_grace: float = Field(
         default=20.0,
         ge=0,
         le=86_400,
-        description="How long running trials may take to finish or to write a checkpoint when they "
-        "are to stop.",
+        description="Seconds that running trials may take to finish or to write a checkpoint when "
+        "they are told to stop.",
     )
     data_folders: str | None = Field(
         default=None,
         description="Folders, separated by `:`, whose files accounts of the dashboard may name as "
-        "data; besides them they have what they upload.",
+        "data, besides their uploads.",
     )
     uploads_gb: float = Field(
         default=1.0,
         ge=0,
-        description="GB that may be uploaded to the dashboard in all.",
+        description="GB of all uploads to the dashboard together.",
     )
     hub_models: str | None = Field(
         default=None,
-        description="Models of the Hugging Face hub, separated by blanks or commas, that accounts "
-        "of the dashboard other than admins may name; `*` stands for anything, as in "
+        description="Models of the Hugging Face hub, separated by spaces or commas, that accounts "
+        "of the dashboard other than admins may name; `*` matches anything, as in "
         "`sentence-transformers/*`. Unset: none.",
     )
     log_level: Annotated[str, AfterValidator(_level)] = Field(
@@ -112,60 +112,60 @@ class Settings(BaseSettings):
 
     @property
     def data_cache(self) -> Path:
-        """Folder of prepared data sets, one sub-folder a fingerprint."""
+        """Folder of prepared data sets, one sub-folder per fingerprint."""
         return self.home / "cache"
 
     @property
     def readable_folders(self) -> tuple[Path, ...]:
-        """Whose files accounts of the dashboard may name as data."""
+        """Folders whose files accounts of the dashboard may name as data."""
         return tuple(Path(folder) for folder in (self.data_folders or "").split(":") if folder)
 
     @property
     def allowed_models(self) -> tuple[str, ...]:
-        """Patterns of the models that accounts of the dashboard may have downloaded."""
+        """Patterns of the models that accounts of the dashboard may use."""
         return tuple((self.hub_models or "").replace(",", " ").split())
 
     @property
     def cache_bytes(self) -> int:
-        """Bytes of prepared data that are kept."""
+        """Bytes of prepared data to keep."""
         return int(self.cache_gb * 1e9)
 
     @property
     def uploads_bytes(self) -> int:
-        """Bytes that may be uploaded in all."""
+        """Bytes of all uploads together."""
         return int(self.uploads_gb * 1e9)
 
     @property
     def vectors(self) -> Path:
-        """Folder of word vectors that studies have taken from others, one sub-folder a study."""
+        """Folder of word vectors that studies took from others, one sub-folder per source."""
         return self.home / "vectors"
 
     @property
     def uploads(self) -> Path:
-        """Folder of small data sets that were uploaded, one sub-folder a content."""
+        """Folder of uploaded data sets, one sub-folder per content."""
         return self.home / "uploads"
 
     @property
     def artifacts(self) -> Path:
-        """Folder of checkpoints and weights, one sub-folder a study."""
+        """Folder of checkpoints and weights, one sub-folder per study."""
         return self.home / "artifacts"
 
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """The settings of this process, read once; BadInputError with a line a wrong variable."""
+    """Read the settings of this process, once; BadInputError with one line per wrong variable."""
     try:
         return Settings()
     except ValidationError as error:
-        wrong = error.errors(include_url=False)
-    # outside of the handler: the error's own text would be kept with the exception
-    raise BadInputError("\n".join(map(_sentence, wrong)))
+        details = error.errors(include_url=False)
+    # outside the handler: else the exception would keep the error's own text, with the values
+    raise BadInputError("\n".join(map(_sentence, details)))
 
 
-def _sentence(wrong: ErrorDetails) -> str:
-    """What is wrong with one variable; never shows a value that may hold a password."""
-    name = str(wrong["loc"][0])
-    kind, context = wrong["type"], wrong.get("ctx", {})
+def _sentence(details: ErrorDetails) -> str:
+    """Say what is wrong with one variable, without a value that may hold a password."""
+    name = str(details["loc"][0])
+    kind, context = details["type"], details.get("ctx", {})
     sentence = {
         "bool_parsing": "must be true or false",
         "float_parsing": "must be a number",
@@ -173,33 +173,33 @@ def _sentence(wrong: ErrorDetails) -> str:
         "greater_than_equal": f"must be at least {context.get('ge', 0):g}",
         "less_than_equal": f"must be at most {context.get('le', 0):g}",
         "value_error": str(context.get("error")),
-    }.get(kind, wrong["msg"])
-    shown = "" if name == "database_url" else f", is `{visible(str(wrong['input']))}`"
-    return f"{PREFIX}{name.upper()}: {sentence}{shown}"
+    }.get(kind, details["msg"])
+    value = "" if name == "database_url" else f", is `{visible(str(details['input']))}`"
+    return f"{PREFIX}{name.upper()}: {sentence}{value}"
 
 
 def visible_cuda_devices() -> tuple[str, ...] | None:
-    """What CUDA_VISIBLE_DEVICES names; None where it is not set."""
+    """The devices that CUDA_VISIBLE_DEVICES names; None if it is not set."""
     value = os.environ.get("CUDA_VISIBLE_DEVICES")
     return None if value is None else tuple(filter(None, map(str.strip, value.split(","))))
 
 
 def current_environment() -> dict[str, str]:
-    """The environment of this process, to be restored after users' code."""
+    """Copy the environment of this process, to restore it after user code."""
     return dict(os.environ)
 
 
 def restore_environment(before: Mapping[str, str]) -> None:
-    """Undo what has changed since."""
+    """Undo all changes since then."""
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
     os.environ.update(before)
 
 
 def python_environment() -> dict[str, str]:
-    """The environment of Python processes of tuner's: no module is found in the working folder.
+    """The environment of tuner's Python processes, without the working folder in PYTHONPATH.
 
-    That is what an empty entry of PYTHONPATH means, as `PYTHONPATH=$PYTHONPATH:src` often has one.
+    An empty entry stands for it, and `PYTHONPATH=$PYTHONPATH:src` often has one.
     """
     environment = dict(os.environ)
     folders = list(filter(None, environment.pop("PYTHONPATH", "").split(os.pathsep)))
@@ -207,8 +207,8 @@ def python_environment() -> dict[str, str]:
 
 
 def executor_environment(threads: int, cuda_device: str | None) -> dict[str, str]:
-    """The environment of an executor: the users' code must not find the database's password."""
-    secret = (PREFIX, "PGPASS")  # libpq reads PGPASSWORD where the URL has none
+    """The environment of an executor, in which user code finds no password of the database."""
+    secret = (PREFIX, "PGPASS")  # libpq reads PGPASSWORD if the URL has none
     environment = {
         k: v for k, v in python_environment().items() if not k.upper().startswith(secret)
     }
@@ -218,19 +218,19 @@ def executor_environment(threads: int, cuda_device: str | None) -> dict[str, str
 
 
 def prepare_mlflow() -> None:
-    """How MLflow's client behaves here, unless the user says otherwise; before it is imported."""
+    """Set how MLflow's client behaves, unless the user did; call it before importing MLflow."""
     for name, value in (
         ("MLFLOW_DISABLE_TELEMETRY", "true"),
-        ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"),  # its own 7 take minutes
-        ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"),  # which is for `--json`
+        ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"),  # the default of 7 takes minutes
+        ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"),  # stdout belongs to `--json`
     ):
         os.environ.setdefault(name, value)
 
 
 def command_environment() -> dict[str, str]:
-    """The environment of users' commands: nothing of tuner's, and this Python's programs first.
+    """The environment of users' commands: no settings of tuner, and this Python's programs first.
 
-    So `python` in a study file is the Python that tuner runs with, and `tuner` is this tuner.
+    So `python` in a study file is the Python that runs tuner, and `tuner` is this tuner.
     """
     environment = {k: v for k, v in os.environ.items() if not k.upper().startswith("TUNER_")}
     programs = str(Path(sys.executable).parent)

@@ -1,4 +1,4 @@
-"""Studies and trials as JSON's own types, for scripts and the REST API alike."""
+"""Studies and trials as plain JSON types, for scripts and the REST API."""
 
 import math
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from uuid import UUID
 from tuner.errors import visible
 from tuner.trials import Study, Trial
 
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # how they begin
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # first characters of spreadsheet formulas
 
 
 def plain(value: Any) -> Any:
-    """Records, times and paths as JSON's own types; NaN and infinities become null.
+    """Convert records, times and paths to JSON types; NaN and infinities become null.
 
-    Half of a surrogate pair in a name becomes an escape, for the REST API's encoder refuses it.
+    Lone surrogates in names become escapes: the REST API's encoder refuses them.
     """
     if is_dataclass(value) and not isinstance(value, type):
         return plain(shallow(value))
@@ -40,24 +40,24 @@ def plain(value: Any) -> Any:
 
 
 def shallow(record: Any) -> dict[str, Any]:
-    """A dataclass's fields, without copying what they hold."""
+    """The fields of a dataclass, without copying their values."""
     return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
 def of_trial(trial: Trial) -> dict[str, Any]:
-    """A trial."""
+    """Convert a trial, adding its seconds."""
     return {**shallow(trial), "seconds": trial.seconds}
 
 
 def of_study(study: Study) -> dict[str, Any]:
-    """A study."""
+    """Convert a study."""
     return shallow(study)
 
 
 def cell(value: object) -> object:
-    """A value as a cell of CSV, where a spreadsheet runs no text as a formula.
+    """Convert a value to a CSV cell that no spreadsheet runs as a formula.
 
-    What cannot be seen is escaped, so that a record is a line and no terminal is steered.
+    Invisible characters are escaped, so a record is one line and cannot control a terminal.
     """
     if isinstance(value, str):
         return f"'{visible(value)}" if value[:1] in _FORMULAS else visible(value)

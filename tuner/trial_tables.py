@@ -15,21 +15,21 @@ Row = Mapping[str, Any]
 
 
 def metric_names(study: Study) -> tuple[str, ...]:
-    """One an objective; a study made through Optuna's API may have none."""
-    known = len(study.directions)
+    """One name per objective; placeholders if a study made through Optuna has none."""
+    count = len(study.directions)
     return study.metrics or (
-        ("value",) if known == 1 else tuple(f"value {i}" for i in range(known))
+        ("value",) if count == 1 else tuple(f"value {i}" for i in range(count))
     )
 
 
 def values(trial: Trial, study: Study) -> list[float | None]:
-    """One an objective."""
-    found = list(trial.values or ())[: len(study.directions)]
-    return [*found, *(None for _ in range(len(study.directions) - len(found)))]
+    """One value per objective, None where the trial has none."""
+    reported = list(trial.values or ())[: len(study.directions)]
+    return [*reported, *(None for _ in range(len(study.directions) - len(reported)))]
 
 
 def of_trials(study: Study, trials: Sequence[Trial]) -> list[Row]:
-    """A row a trial: number, state, metrics, epochs, seconds, attempt, cause, parameters."""
+    """One row per trial: number, state, metrics, epochs, seconds, attempt, cause, parameters."""
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
     return [
         {
@@ -48,7 +48,7 @@ def of_trials(study: Study, trials: Sequence[Trial]) -> list[Row]:
 
 
 def of_reports(study: Study, trials: Sequence[Trial]) -> list[Row]:
-    """A row a report: trial, step, the metric and whatever else was measured."""
+    """One row per report: trial, step, the metric and all other metrics."""
     reports = [(trial.number, report) for trial in trials for report in trial.reports]
     names = list(dict.fromkeys(name for _, report in reports for name in report.metrics))
     return [
@@ -63,7 +63,7 @@ def of_reports(study: Study, trials: Sequence[Trial]) -> list[Row]:
 
 
 def of_attempts(attempts: Sequence[Attempt]) -> list[Row]:
-    """A row an attempt: trial, attempt, how it ended, when; times are UTC, as ISO 8601 has them."""
+    """One row per attempt: trial, attempt, outcome, message, times in UTC as ISO 8601."""
     return [
         {
             "trial": attempt.number,
@@ -78,9 +78,9 @@ def of_attempts(attempts: Sequence[Attempt]) -> list[Row]:
 
 
 def csv_text(rows: Sequence[Row], columns: Sequence[str]) -> str:
-    """CSV with a header. Cells that a spreadsheet would run as a formula get an apostrophe.
+    """Write CSV with a header; cells that a spreadsheet would run as a formula get an apostrophe.
 
-    What cannot be seen is escaped, so that a row is a line and no terminal is steered.
+    Invisible characters are escaped, so a row is one line and cannot control a terminal.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -90,13 +90,13 @@ def csv_text(rows: Sequence[Row], columns: Sequence[str]) -> str:
 
 
 def json_lines(rows: Sequence[Row]) -> str:
-    """A JSON object a line; NaN and infinities are null."""
+    """Write one JSON object per line; NaN and infinities become null."""
     lines = (json.dumps(plain(row), ensure_ascii=True) for row in rows)
     return "".join(f"{line}\n" for line in lines)
 
 
 def write_parquet(rows: Sequence[Row], columns: Sequence[str], path: Path) -> None:
-    """A Parquet file, which appears whole; a column of mixed kinds is one of texts."""
+    """Write a Parquet file, which appears whole; columns of mixed types become text."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -107,7 +107,7 @@ def write_parquet(rows: Sequence[Row], columns: Sequence[str], path: Path) -> No
 
 
 def columns_of(rows: Sequence[Row]) -> list[str]:
-    """The names in the order in which they come."""
+    """The names of all columns, in order of appearance."""
     return list(dict.fromkeys(name for row in rows for name in row))
 
 

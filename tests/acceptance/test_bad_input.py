@@ -731,7 +731,7 @@ def test_a_device_that_is_not_there(line: Line, monkeypatch: pytest.MonkeyPatch)
         ("DATABASE_LINGER", "abc", "must be a number, is `abc`"),
         ("LOG_LEVEL", "banana", "must be one of DEBUG, INFO, WARNING, ERROR, is `banana`"),
         ("HOME", "", "must be the path of a folder, is ``"),
-        ("HOME", "~no-such-user/x", "begins with a user who has no home folder"),
+        ("HOME", "~no-such-user/x", "starts with a user that has no home folder"),
     ],
 )
 def test_settings(

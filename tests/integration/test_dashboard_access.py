@@ -172,7 +172,7 @@ def test_strangers_learn_nothing_of_what_is_wrong_behind_it(
 
     with monkeypatch.context() as away:
         away.setattr("tuner.database.health.health", fail)
-        away.setattr("tuner.accounts.user_of", fail)
+        away.setattr("tuner.accounts.find_user", fail)
         for path in ("/healthz", "/studies", "/api/v1/studies"):
             answer = served.client("viewer").get(path)
             assert answer.status_code == 503
@@ -287,11 +287,11 @@ def test_a_token_is_worth_no_more_than_its_account(served: Served) -> None:
         accounts.create_token(served.database, "one viewer", name="t", role=Role.ADMIN, days=1)
     secret = accounts.create_token(served.database, "one admin", name="t", role=None, days=1)
     accounts.change(served.database, "one admin", role=Role.VIEWER)
-    found = accounts.user_of(served.database, secret)
+    found = accounts.find_user(served.database, secret)
     assert found is not None
     assert found[0].role is Role.VIEWER
     accounts.change(served.database, "one admin", password="another long password")
-    assert accounts.user_of(served.database, secret) is None
+    assert accounts.find_user(served.database, secret) is None
 
 
 def test_every_change_is_written_down_with_who_and_what_came_of_it(served: Served) -> None:

@@ -127,7 +127,7 @@ def test_mlflow_has_a_run_a_trial_and_nothing_twice(uri: str) -> None:
 def test_mlflow_has_the_experiment_of_another_study(uri: str) -> None:
     mlflow.write(STUDY, TRIALS[:1], TIMES, uri)
     other = replace(STUDY, created_at=synthetic.START + timedelta(days=1))
-    with pytest.raises(BadInputError, match=r"already, which is not of this study"):
+    with pytest.raises(BadInputError, match=r"already, for another study"):
         mlflow.write(other, TRIALS, TIMES, uri)
 
 
@@ -146,4 +146,4 @@ def test_mlflow_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_the_extra_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loggers, "find_spec", lambda _: None)
     with pytest.raises(BadInputError, match=r"pip install 'tuner\[mlflow\]'"):
-        loggers.need("--mlflow", "mlflow", "mlflow")
+        loggers.check_installed("--mlflow", "mlflow", "mlflow")

@@ -118,8 +118,12 @@ def test_names_that_lead_nowhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "code", "sentence"),
     [
-        (None, guard.NOT_FOUND, "No such file or directory (it is gone, or what loads it is"),
-        (b"\x7fELF" + 100 * b"\0", guard.NOT_EXECUTABLE, "Exec format error (it is no program for"),
+        (None, guard.NOT_FOUND, "No such file or directory (it is gone, or its interpreter"),
+        (
+            b"\x7fELF" + 100 * b"\0",
+            guard.NOT_EXECUTABLE,
+            "Exec format error (it is not a program for",
+        ),
     ],
 )
 def test_what_only_the_kernel_knows_is_a_sentence_too(

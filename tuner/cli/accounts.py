@@ -29,7 +29,7 @@ def add_user(name: str = UserName, role: str = RoleName) -> None:
     """
     from tuner import accounts  # with argon2
 
-    chosen = accounts.Role.named(role)
+    chosen = accounts.Role.parse(role)
     password = _password()
     with open_database() as (_, database):
         accounts.add(database, name, password, chosen)
@@ -49,7 +49,7 @@ def change_user(
 
     if role is None and not password:
         raise AccountError("nothing to change; use `--role` or `--password`")
-    chosen = None if role is None else accounts.Role.named(role)
+    chosen = None if role is None else accounts.Role.parse(role)
     new = _password() if password else None
     with open_database() as (_, database):
         accounts.change(database, name, password=new, role=chosen)
@@ -92,7 +92,7 @@ def create_token(
     """Create a token for an account and print it; it is shown only once."""
     from tuner import accounts
 
-    chosen = None if role is None else accounts.Role.named(role)
+    chosen = None if role is None else accounts.Role.parse(role)
     with open_database() as (_, database):
         secret = accounts.create_token(database, account, name=name, role=chosen, days=days)
     typer.echo(secret)

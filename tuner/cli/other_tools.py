@@ -86,9 +86,9 @@ def to_logs(
 ) -> None:
     """Log trials to TensorBoard files, MLflow or both, and report it."""
     if tensorboard is not None:
-        loggers.need("--tensorboard", "tensorboard", "tensorboard")
+        loggers.check_installed("--tensorboard", "tensorboard", "tensorboard")
     if mlflow is not None:
-        loggers.need("--mlflow", "mlflow", "mlflow")
+        loggers.check_installed("--mlflow", "mlflow", "mlflow")
     times = reading.load_report_times(database, study)
     record: dict[str, object] = {"study": study.name}
     if tensorboard is not None:

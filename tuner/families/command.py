@@ -173,7 +173,7 @@ class _Command:
         killed = code in OUT_OF_MEMORY or failure_line.KILLED in said  # itself, or by its launcher
         why = Cause.OUT_OF_MEMORY if killed else cause_of_line(said)
         hint = "; the kernel does that where memory runs out" if killed else ""
-        ending = f"the command {processes.ending(code)}{hint}"
+        ending = f"the command {processes.describe_exit(code)}{hint}"
         raise FailedError(why, ending + (f": {said}" if said else ""))
 
 

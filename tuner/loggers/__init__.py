@@ -1,10 +1,10 @@
-"""A study's trials in the formats of other tools' logs, from which these tools draw them.
+"""Write a study's trials to the logs of other tools, which draw them.
 
 tensorboard.py   event files
-mlflow.py        an experiment with a run a trial
+mlflow.py        an experiment with one run per trial
 
-Both need an extra, which is imported when it is asked for. Written again, a log is brought up to
-date and holds nothing twice.
+Both need an extra, which is imported on use. Writing a log again brings it up to date; it holds
+nothing twice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ from tuner.errors import BadInputError
 from tuner.trials import ParamValue, Trial, TrialState
 
 Times = Mapping[tuple[int, int], datetime]  # number of a trial, step → when it was reported
-FINAL = "final/"  # before the names of the values that trials have ended with
+FINAL = "final/"  # prefix of the names of trials' final values
 
 
-def need(option: str, package: str, extra: str) -> None:
+def check_installed(option: str, package: str, extra: str) -> None:
     """BadInputError unless the package is installed."""
     if find_spec(package) is None:
         raise BadInputError(
@@ -26,13 +26,13 @@ def need(option: str, package: str, extra: str) -> None:
         )
 
 
-def begun(trials: Sequence[Trial]) -> list[Trial]:
-    """Those of which there is something to log."""
+def select_started(trials: Sequence[Trial]) -> list[Trial]:
+    """The trials that have something to log."""
     return [t for t in trials if t.reports or t.state is not TrialState.WAITING]
 
 
-def measured(trial: Trial, metric: str) -> list[tuple[int, dict[str, float]]]:
-    """Each report: its step and all that was measured, the objective's metric last."""
+def metrics_by_step(trial: Trial, metric: str) -> list[tuple[int, dict[str, float]]]:
+    """The step of each report and all its metrics, the objective's metric last."""
     return [
         (
             report.step,
@@ -43,5 +43,5 @@ def measured(trial: Trial, metric: str) -> list[tuple[int, dict[str, float]]]:
 
 
 def as_text(value: ParamValue) -> str:
-    """A parameter where a tool takes texts alone."""
+    """A parameter for tools that take only text."""
     return "null" if value is None else str(value)

@@ -1,9 +1,9 @@
-"""A study in MLflow: an experiment of its name, a run a trial.
+"""A study in MLflow: an experiment of its name, with one run per trial.
 
-A run has the trial's parameters, each report's metrics by step and time, the values that it ended
-with (`final/…`), and tags: `tuner.trial`, `tuner.state`, `tuner.attempt`, `tuner.cause` and so on,
-and the trial's attributes as `attr.NAME`. By `tuner.trial` a run is found again; what it has
-already is not logged twice, and a run that nothing was added to is passed over.
+A run has the trial's parameters, each report's metrics by step and time, its final values
+(`final/…`), and tags: `tuner.trial`, `tuner.state`, `tuner.attempt`, `tuner.cause` and so on, and
+the trial's attributes as `attr.NAME`. The tag `tuner.trial` identifies a run; nothing is logged
+twice, and runs without news are skipped.
 """
 
 import json
@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from tuner.errors import BadInputError, visible
-from tuner.loggers import FINAL, Times, as_text, begun, measured
+from tuner.loggers import FINAL, Times, as_text, metrics_by_step, select_started
 from tuner.study_file.messages import quoted
 from tuner.study_json import plain
 from tuner.trial_tables import metric_names
@@ -31,52 +31,52 @@ STATUS = {
     TrialState.PRUNED: "KILLED",
     TrialState.FAILED: "FAILED",
 }
-METRICS, PAIRS = 1000, 100  # of a request: metrics; parameters or tags
-PAGE = 1000  # runs
+METRICS, PAIRS = 1000, 100  # per request: metrics; parameters or tags
+PAGE = 1000  # runs per request
 NAME_LENGTH = 250
 
 
 def write(study: Study, trials: Sequence[Trial], times: Times, uri: str) -> int:
-    """Log what is not there yet; the number of trials that were brought up to date.
+    """Log what is missing; returns the number of trials that were brought up to date.
 
-    BadInputError where the server cannot be reached or refuses, or has another study's experiment
-    of this name.
+    BadInputError if the server cannot be reached, refuses, or has an experiment of this name for
+    another study.
     """
     try:
         client = MlflowClient(tracking_uri=uri)
-        experiment = _experiment(client, study)
+        experiment = _find_or_create_experiment(client, study)
         runs = {run.data.tags[TRIAL]: run for run in _runs(client, experiment)}
         logs = (
             _log(client, experiment, runs.get(str(trial.number)), study, trial, times)
-            for trial in begun(trials)
+            for trial in select_started(trials)
         )
         return sum(logs)
-    # the latter ones of a database that MLflow was to open itself
+    # all but the first come from a database that MLflow opens itself
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         reason = (str(error).strip().splitlines() or ["?"])[0]
         raise BadInputError(f"--mlflow: MLflow says: {visible(_without_secret(reason))}") from error
 
 
-def _experiment(client: MlflowClient, study: Study) -> str:
-    """The id of the study's experiment."""
+def _find_or_create_experiment(client: MlflowClient, study: Study) -> str:
+    """Find or create the study's experiment; returns its id."""
     created = str(plain(study.created_at))
-    found = client.get_experiment_by_name(study.name)
-    if found is None:
+    experiment = client.get_experiment_by_name(study.name)
+    if experiment is None:
         return str(client.create_experiment(study.name, tags={CREATED: created}))
-    if found.tags.get(CREATED) != created:
+    if experiment.tags.get(CREATED) != created:
         raise BadInputError(
-            f"--mlflow: there is an experiment {quoted(study.name)} already, which is not of this "
-            "study: rename or delete it there"
+            f"--mlflow: there is an experiment {quoted(study.name)} already, for another study: "
+            "rename or delete it there"
         )
-    if found.lifecycle_stage != "active":
+    if experiment.lifecycle_stage != "active":
         raise BadInputError(
             f"--mlflow: the experiment {quoted(study.name)} was deleted there: restore it first"
         )
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def _runs(client: MlflowClient, experiment: str) -> Iterator[Run]:
-    """The runs of trials, all of them."""
+    """List all runs of trials."""
     token = None
     while True:
         page = client.search_runs([experiment], max_results=PAGE, page_token=token)
@@ -89,7 +89,7 @@ def _runs(client: MlflowClient, experiment: str) -> Iterator[Run]:
 def _log(
     client: MlflowClient, experiment: str, run: Run | None, study: Study, trial: Trial, times: Times
 ) -> bool:
-    """Bring a trial's run up to date; False if it was."""
+    """Bring a trial's run up to date; returns False if it was."""
     mark = f"attempt {trial.attempt}, {trial.state}, {len(trial.reports)} reports"
     if run is not None and run.data.tags.get(LOGGED) == mark:
         return False
@@ -101,10 +101,10 @@ def _log(
             run_name=f"trial {trial.number}",
         )
     name = run.info.run_id
-    there = {
+    logged = {
         (m.key, m.step) for key in run.data.metrics for m in client.get_metric_history(name, key)
     }
-    metrics = [m for m in _metrics(study, trial, times) if (m.key, m.step) not in there]
+    metrics = [m for m in _metrics(study, trial, times) if (m.key, m.step) not in logged]
     params = [Param(_name(key), as_text(value)) for key, value in trial.params.items()]
     tags = _tags(trial)
     for start in range(0, len(metrics), METRICS):
@@ -116,13 +116,13 @@ def _log(
         client.set_terminated(name, STATUS[trial.state], _milliseconds(trial.finished_at))
     else:
         client.update_run(name, status=STATUS[trial.state])
-    client.set_tag(name, LOGGED, mark)  # the last thing: until then the next call goes on
+    client.set_tag(name, LOGGED, mark)  # last: if interrupted before, the next call continues
     return True
 
 
 def _metrics(study: Study, trial: Trial, times: Times) -> Iterator[Metric]:
     step, at = 0, _milliseconds(trial.started_at)
-    for step, values in measured(trial, study.metric):
+    for step, values in metrics_by_step(trial, study.metric):
         at = _milliseconds(times.get((trial.number, step), trial.started_at))
         for name, value in values.items():
             yield Metric(_name(name), value, at, step)
@@ -131,14 +131,14 @@ def _metrics(study: Study, trial: Trial, times: Times) -> Iterator[Metric]:
 
 
 def _tags(trial: Trial) -> list[RunTag]:
-    known = {
+    facts = {
         "state": trial.state,
         "attempt": trial.attempt,
         "worker": trial.worker,
         "cause": trial.cause,
         "message": trial.message,
     }
-    tags = [RunTag(f"tuner.{n}", str(value)) for n, value in known.items() if value is not None]
+    tags = [RunTag(f"tuner.{n}", str(value)) for n, value in facts.items() if value is not None]
     return [
         *tags,
         *(
@@ -151,12 +151,12 @@ def _tags(trial: Trial) -> list[RunTag]:
 
 
 def _without_secret(text: str) -> str:
-    """The text, where URLs may stand in it with a user's password."""
+    """Remove users and passwords from the URLs in a text."""
     return re.sub(r"//[^/\s]*@", "//…@", text)
 
 
 def _name(name: str) -> str:
-    """MLflow takes letters, digits, spaces and a few signs."""
+    """Replace what MLflow refuses: all but letters, digits, spaces and a few signs."""
     return re.sub(r"[^\w\-. ]", "_", name)[:NAME_LENGTH]
 
 

@@ -1,4 +1,4 @@
-"""A study as TensorBoard's event files: a run a trial, and one that says what they have in common.
+"""A study as TensorBoard's event files: one run per trial, and one for what they share.
 
     FOLDER/STUDY/events…               the parameters and metrics, for the hparams plugin
     FOLDER/STUDY/trial-00017/events…   its parameters, every report by step and time, its values
@@ -36,11 +36,11 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from tuner import files
-from tuner.loggers import FINAL, Times, as_text, begun, measured
+from tuner.loggers import FINAL, Times, as_text, metrics_by_step, select_started
 from tuner.trial_tables import metric_names
 from tuner.trials import ParamValue, Study, Trial, TrialState
 
-FORMAT = "brain.Event:2"  # of event files; their first event says it
+FORMAT = "brain.Event:2"  # of event files; stands in their first event
 STATUS = {
     TrialState.WAITING: STATUS_UNKNOWN,
     TrialState.RUNNING: STATUS_RUNNING,
@@ -52,12 +52,14 @@ Kinds = Mapping[str, int]  # parameter → DATA_TYPE_…
 
 
 def write(study: Study, trials: Sequence[Trial], times: Times, folder: Path) -> Path:
-    """Write the files; the study's folder. BadInputError where none can be written."""
+    """Write the files; returns the study's folder. BadInputError if they cannot be written."""
     root = folder / files.safe_name(study.name)
-    logged = begun(trials)
+    logged = select_started(trials)
     kinds = _kinds(logged)
     created = _seconds(study.created_at)
-    files.write(root / _name(created), _records(created, [(created, 0, _experiment(study, kinds))]))
+    files.write(
+        root / _name(created), _records(created, [(created, 0, _describe_experiment(study, kinds))])
+    )
     for trial in logged:
         started = _seconds(trial.started_at or trial.created_at)
         content = _records(started, _events(study, trial, times, kinds, started))
@@ -73,7 +75,7 @@ def _events(
 ) -> Iterable[_Timed]:
     yield started, 0, _session_start(trial, kinds, started)
     step, at = 0, started
-    for step, values in measured(trial, study.metric):
+    for step, values in metrics_by_step(trial, study.metric):
         at = _seconds(times.get((trial.number, step), trial.started_at))
         yield at, step, _scalars(values)
     if trial.finished_at is not None:
@@ -85,8 +87,8 @@ def _events(
     yield at, step, _plugin(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end))
 
 
-def _experiment(study: Study, kinds: Kinds) -> Summary:
-    made = Experiment(
+def _describe_experiment(study: Study, kinds: Kinds) -> Summary:
+    experiment = Experiment(
         name=study.name,
         time_created_secs=_seconds(study.created_at),
         hparam_infos=[HParamInfo(name=name, type=kind) for name, kind in kinds.items()],
@@ -95,7 +97,7 @@ def _experiment(study: Study, kinds: Kinds) -> Summary:
             for name in metric_names(study)
         ],
     )
-    return _plugin(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=made))
+    return _plugin(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment))
 
 
 def _session_start(trial: Trial, kinds: Kinds, started: float) -> Summary:
@@ -111,18 +113,18 @@ def _session_start(trial: Trial, kinds: Kinds, started: float) -> Summary:
 
 
 def _kinds(trials: Sequence[Trial]) -> Kinds:
-    """Each parameter's type; of mixed ones, text."""
-    seen: dict[str, set[type[ParamValue]]] = {}
+    """The type of each parameter; text if its values have several types."""
+    types_by_name: dict[str, set[type[ParamValue]]] = {}
     for trial in trials:
         for name, value in trial.params.items():
-            seen.setdefault(name, set()).add(type(value))
+            types_by_name.setdefault(name, set()).add(type(value))
     return {
         name: DATA_TYPE_BOOL
         if types == {bool}
         else DATA_TYPE_FLOAT64
         if types <= {int, float}
         else DATA_TYPE_STRING
-        for name, types in seen.items()
+        for name, types in types_by_name.items()
     }
 
 
@@ -131,22 +133,22 @@ def _scalars(values: Mapping[str, float]) -> Summary:
 
 
 def _plugin(tag: str, data: HParamsPluginData) -> Summary:
-    described = metadata.create_summary_metadata(data)
-    return Summary(value=[Summary.Value(tag=tag, metadata=described, tensor=metadata.NULL_TENSOR)])
+    summary = metadata.create_summary_metadata(data)
+    return Summary(value=[Summary.Value(tag=tag, metadata=summary, tensor=metadata.NULL_TENSOR)])
 
 
-def _records(began: float, events: Iterable[_Timed]) -> bytes:
+def _records(started: float, events: Iterable[_Timed]) -> bytes:
     """The content of an event file."""
     content = io.BytesIO()
     writer = RecordWriter(content)
-    writer.write(Event(wall_time=began, file_version=FORMAT).SerializeToString())
+    writer.write(Event(wall_time=started, file_version=FORMAT).SerializeToString())
     for at, step, summary in events:
         writer.write(Event(wall_time=at, step=step, summary=summary).SerializeToString())
     return content.getvalue()
 
 
 def _name(created: float) -> str:
-    """TensorBoard takes what has `tfevents` in its name, in the order of the names."""
+    """A name with `tfevents`, by which TensorBoard finds files; it reads them in order of names."""
     return f"events.out.tfevents.{int(created):010d}.tuner"
 
 

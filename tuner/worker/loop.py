@@ -748,7 +748,7 @@ class Worker:
         if is_over:
             artifacts.remove_checkpoints(self._folders(trial))
         if is_over and state is not TrialState.COMPLETE:
-            artifacts.remove_own_files(self._folders(trial))
+            artifacts.remove_user_files(self._folders(trial))
 
     def _requeue(
         self, executor: Executor, trial: ClaimedTrial, cause: Cause, message: str | None

@@ -141,7 +141,7 @@ class Pool:
         if executor not in self.executors:
             return
         self.end(executor)
-        message = f"the executor {processes.ending(executor.process.returncode)}"
+        message = f"the executor {processes.describe_exit(executor.process.returncode)}"
         _log.warning("%s", message)
         self._mourn(executor, message)
         if not executor.ready:

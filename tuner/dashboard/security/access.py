@@ -55,7 +55,7 @@ def identify(request: Request, board: Board) -> User | None:
             return LOCAL
         if not is_bearer:  # accounts have no sessions here
             return None
-    holder = accounts.user_of(board.database, secret)
+    holder = accounts.find_user(board.database, secret)
     kind = "api" if is_bearer else "session"
     return holder[0] if holder is not None and holder[1] == kind else None
 
