@@ -41,7 +41,8 @@ def test_on_a_small_machine_trials_take_turns_once_their_size_is_known(
     def counting(executor: Executor, message: FromWorker) -> None:
         if isinstance(message, Train):
             others = worker._pool.executors
-            together.append(sum(e.study_id is not None and e.waiting is None for e in others))
+            assignments = [e.assignment for e in others if e.assignment is not None]
+            together.append(sum(not assignment.is_waiting for assignment in assignments))
         send(executor, message)
 
     monkeypatch.setattr(Executor, "send", counting)

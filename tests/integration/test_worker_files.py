@@ -33,16 +33,16 @@ def worker(database: Database, tmp_path: Path) -> Worker:
     of = spec()
     study_id = launch(database, of)
     made = Worker(database, Settings(home=tmp_path, listen=False), [])
-    made._searches[study_id] = search(made._database, study_id, of)
+    made._studies.searches[study_id] = search(made._database, study_id, of)
     return made
 
 
 def held(worker: Worker) -> tuple[ClaimedTrial, Path, Path]:
     """A trial with a network's checkpoint and a folder that own code has saved."""
-    (searching,) = worker._searches.values()
+    (searching,) = worker._studies.searches.values()
     claimed = searching.claim(worker.id, LEASE)
     assert claimed is not None
-    folder = worker._folders(claimed)[0]
+    folder = worker._trials.recorder.folders(claimed)[0]
     for name in (CHECKPOINT_FOLDER, ARTIFACTS_FOLDER):
         (folder / name).mkdir(parents=True)
     checkpoint = folder / "epoch-0001.0123456789abcdef.checkpoint"
@@ -71,7 +71,7 @@ def test_files_go_once_the_end_is_stored(
         raise DatabaseUnreachableError
 
     monkeypatch.setattr(worker._database, "statement", unreachable)
-    worker._finish(None, trial, state, **result)  # type: ignore[arg-type] - no lease is lost
+    worker._trials.recorder.finish(None, trial, state, **result)  # type: ignore[arg-type] - no lease is lost
     assert worker._outbox
     assert checkpoint.exists()
     assert own.exists()
@@ -101,30 +101,30 @@ def test_what_a_lost_attempt_reported_late_is_not_missing(
     and before that one looks for a checkpoint.
     """
     ours, theirs = executor
-    (searching,) = worker._searches.values()
+    (searching,) = worker._studies.searches.values()
     first, _, _ = held(worker)
-    worker._train(ours, searching, first)
+    worker._trials.assign(ours, searching, first)
     receive_from_worker(theirs)
-    worker._on_reports(ours, Reported({first.number: Report(1, 0.1)}, 0))
+    worker._trials._on_reports(ours, Reported({first.number: Report(1, 0.1)}, 0))
     assert receive_from_worker(theirs) == Decided({first.number: Decision.GO_ON})
     with worker._database.statement() as connection:
         leases.requeue(connection, first.claim, Cause.LOST)
-    worker._lost(ours, first)
+    worker._trials._leave(ours, first)
     second = searching.claim(worker.id, LEASE)
     assert second is not None
     assert (second.number, second.claim.attempt) == (first.number, 2)
     other = Executor(ours.slot, ours.process, ours.connection, ours.leash, ready=True)
-    worker._train(other, searching, second)
+    worker._trials.assign(other, searching, second)
     receive_from_worker(theirs)
 
-    worker._on_reports(ours, Reported({first.number: Report(2, 0.2)}, 0))
+    worker._trials._on_reports(ours, Reported({first.number: Report(2, 0.2)}, 0))
     assert receive_from_worker(theirs) == Decided({first.number: Decision.STOP})
     # with that answer it saves a checkpoint of step 2, and the second attempt goes on from there
     expected = [(1, 0.1), (2, 0.2)]
     if not last:
-        worker._on_reports(other, Reported({first.number: Report(3, 0.3)}, 0))
+        worker._trials._on_reports(other, Reported({first.number: Report(3, 0.3)}, 0))
         expected.append((3, 0.3))
-    worker._on_finished(other, Finished(first.number, 0.3, {}, 0))
+    worker._trials._on_finished(other, Finished(first.number, 0.3, {}, 0))
     eventually(worker._outbox.deliver)
     with worker._database.statement() as connection:
         (trial,) = feed.load(connection, searching.study.id)
@@ -148,11 +148,11 @@ def test_a_study_of_a_newer_tuner_is_not_served_and_ends_no_worker(
     logging.getLogger("tuner").propagate = True
     for _ in range(3):
         worker._look_at_studies()
-    assert plain in worker._searches
-    assert newer not in worker._searches
+    assert plain in worker._studies.searches
+    assert newer not in worker._studies.searches
     # as a set: where a command line has run in this process, a handler of its own repeats it
     (said,) = {message for message in caplog.messages if "newer is not served" in message}
     assert "does not know sampler.of_tomorrow. Upgrade tuner" in said
-    worker._only = frozenset(["newer"])
+    worker._studies._only = frozenset(["newer"])
     with pytest.raises(SpecError, match="Upgrade tuner"):  # it would wait for it for ever
         worker._look_at_studies()

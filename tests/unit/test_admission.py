@@ -10,6 +10,7 @@ from tuner.study_file.parameters import CategoricalParameter, FloatParameter, In
 from tuner.study_file.study import Resources
 from tuner.worker import devices
 from tuner.worker.admission import CONTEXT, Admission
+from tuner.worker.assignment import Assignment
 from tuner.worker.devices import Slot, host, machine
 from tuner.worker.devices.nvml import Nvml
 from tuner.worker.executors import Executor
@@ -54,26 +55,32 @@ class Bench:
         """Give an executor a trial; whether it may start."""
         params = {"batch_size": batch_size, "optimizer": optimizer, "learning_rate": 0.7}
         trial: Any = SimpleNamespace(params=params)
-        executor.study_id, executor.resources = 1, self.resources
-        executor.bound = self.admission.bound(self.search, trial, executor.slot)
+        train: Any = None  # nothing here sends it
+        executor.assignment = Assignment(
+            1,
+            train,
+            resources=self.resources,
+            bound=self.admission.bound(self.search, trial, executor.slot),
+            is_waiting=False,
+        )
         return self.admission.may_start(executor, self.executors)
 
     def has_room(self, executor: Executor) -> bool:
         return self.admission.has_room(executor, self.resources, self.executors)
 
     def missing(self) -> list[int]:
-        found = self.admission.missing(self.executors, [self.search])
-        return [] if found is None else [found.spare]
+        slot = self.admission.missing(self.executors, [self.search])
+        return [] if slot is None else [slot.spare]
 
 
 @pytest.fixture
 def bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    made = Bench(request.param)
+    bench = Bench(request.param)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(machine, "nvml", lambda: made.nvml)
+    monkeypatch.setattr(machine, "nvml", lambda: bench.nvml)
     monkeypatch.setattr(host, "cores", lambda: 4)
-    made.begin()
-    return made
+    bench.begin()
+    return bench
 
 
 @pytest.mark.parametrize("bench", [ONE], indirect=True)
@@ -103,7 +110,8 @@ def test_auto_learns_before_it_packs(bench: Bench) -> None:
     assert bench.claim(first, 32)
     assert bench.missing() == []  # nothing is known: it runs alone
     bench.learn(32, 10 * GIB)
-    first.bound = None
+    assert first.assignment is not None
+    first.assignment.bound = None
     assert bench.missing() == []  # what it takes itself is not known
     assert bench.claim(first, 32)
     bench.gpu.used = 12 * GIB
@@ -116,12 +124,12 @@ def test_auto_packs_by_bytes(bench: Bench) -> None:
     second = bench.add(bench.slots[1])
     bench.learn(32, 20 * GIB)
     assert bench.claim(first, 32)
-    first.taken = bench.gpu.used = 22 * GIB
+    first.memory_used = bench.gpu.used = 22 * GIB
     assert bench.claim(second, 64)  # bounded by 46 GiB; 54 and the headroom of 4 are there
     bench.gpu.used = 40 * GIB  # somebody else's
     assert not bench.claim(second, 64)
     assert not bench.claim(second, 32, "adam")  # nothing comparable
-    first.study_id = None
+    first.assignment = None
     assert bench.claim(second, 32, "adam")  # alone it may
 
 
@@ -131,11 +139,11 @@ def test_who_waits_is_not_overtaken(bench: Bench) -> None:
     bench.learn(32, 30 * GIB)
     assert bench.claim(first, 32)
     assert not bench.claim(second, 128)
-    waiting: Any = "a message"
-    second.waiting = waiting
+    assert second.assignment is not None
+    second.assignment.is_waiting = True
     assert not bench.has_room(third)
     assert bench.missing() == []
-    first.study_id = None
+    first.assignment = None
     assert bench.admission.may_start(second, bench.executors)
 
 
@@ -145,7 +153,7 @@ def test_a_spare_executor_must_have_room_for_its_context(bench: Bench) -> None:
     bench.learn(32, 10 * GIB)
     bench.claim(first, 32)
     bench.gpu.used = bench.gpu.total - 4 * GIB - 10 * GIB - CONTEXT // 2
-    first.taken = 12 * GIB
+    first.memory_used = 12 * GIB
     assert bench.missing() == []
     bench.gpu.used -= CONTEXT
     assert bench.missing() == [1]
@@ -155,8 +163,8 @@ def test_a_spare_executor_must_have_room_for_its_context(bench: Bench) -> None:
 def test_there_are_no_more_executors_than_cores(bench: Bench) -> None:
     bench.learn(32, GIB // 10)
     bench.claim(bench.executors[0], 32)
-    while found := bench.missing():
-        bench.claim(bench.add(bench.slots[found[0]]), 32)
+    while missing := bench.missing():
+        bench.claim(bench.add(bench.slots[missing[0]]), 32)
     assert len(bench.executors) == 4
 
 
@@ -193,5 +201,5 @@ def test_on_the_cpu_cores_decide_until_memory_is_known_to_be_short(
     bench.learn(32, 2 * GIB)
     assert bench.claim(first, 32)
     assert not bench.claim(second, 32)
-    first.study_id = None
+    first.assignment = None
     assert bench.claim(second, 32)

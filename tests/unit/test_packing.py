@@ -83,7 +83,7 @@ def test_nothing_is_overpacked(wanted: Load, running: list[Load], free: int, use
     left = free
     for load in (wanted, *running):
         assert load.bound is not None
-        left -= max(load.bound, load.taken) - load.taken
+        left -= max(load.bound, load.used) - load.used
     assert left >= HEADROOM * total - 1
 
 
@@ -96,7 +96,7 @@ def test_what_fits_fits_with_less_beside_it_and_more_room(
         assert fits(wanted, running, free=free, total=total)
         assert fits(wanted, [*running, other], free=free + more, total=total)
         assert wanted.bound is not None
-        smaller = Load(wanted.bound // 2, wanted.taken)
+        smaller = Load(wanted.bound // 2, wanted.used)
         assert fits(smaller, [*running, other], free=free, total=total)
 
 

@@ -1,28 +1,27 @@
-"""Executor processes seen from the worker: start, talk, watch, kill with all their children."""
+"""Executor processes as the worker sees them: start, talk, watch, kill with all their children."""
 
 import contextlib
 import os
 import socket
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tuner import processes
 from tuner.artifacts import LOG_FILE
 from tuner.errors import ExecutorError, overwritten
-from tuner.search.claim import ClaimedTrial
 from tuner.settings import executor_environment
-from tuner.study_file.study import Resources
+from tuner.worker.assignment import Assignment
 from tuner.worker.deadlines import Deadline
 from tuner.worker.devices import Slot
 from tuner.worker.devices.packing import Load
-from tuner.worker.messages import FromWorker, Stop, Train, send_to_executor
+from tuner.worker.messages import FromWorker, Stop, send_to_executor
 
-MAX_COHORTS = 1_000  # of one process: what leaks slowly is gone with it
-# bytes that a process may keep over what it kept after its first cohort of a study; on the CPU the
-# resident set, which a heap with holes in it enlarges too
+MAX_COHORTS = 1_000  # per process: what leaks slowly goes with it
+# bytes that a process may hold beyond what it held after its first cohort of a study; on the CPU
+# the resident set, which a fragmented heap enlarges too
 MAX_GROWTH = {"cpu": 2 * 2**30, "cuda": 2**28, "mps": 2**28}
 PROGRAM = "tuner.worker.executor"  # the module that an executor runs
 GUARD_TIMEOUT = 10.0  # seconds to kill what an executor has started
@@ -37,72 +36,63 @@ class Executor:
     slot: Slot
     process: subprocess.Popen[bytes]  # its guard, which ends as it does
     connection: Connection
-    leash: socket.socket  # readable when the guard has ended, and with it all that it guards
+    leash: socket.socket  # readable once the guard has ended, and with it everything it guards
     ready: bool = False
-    held: dict[int, ClaimedTrial] = field(
-        default_factory=dict
-    )  # by number: the cohort's unfinished trials
-    study_id: int | None = None
-    threads: int = 1  # of the cohort
-    folders: dict[int, Path] = field(default_factory=dict)  # by number, of the cohort's attempts
-    earlier: dict[int, list[Path]] = field(default_factory=dict)  # of attempts before: to be read
+    assignment: Assignment | None = None  # what it works on; None: nothing
     cohorts: int = 0  # done
-    is_worn: bool = False  # to be replaced by a fresh one when it is idle
-    resources: Resources = field(default_factory=Resources)  # of the cohort's study
-    others: tuple[str, ...] = ()  # its metrics beside the first
-    waiting: Train | None = None  # what it shall train once there is room on its device
-    alone: bool = False  # the cohort wants the device to itself
-    bound: int | None = None  # bytes of the device's memory that the cohort takes at most
-    taken: int = 0  # bytes of it that the process is known to have
-    base: tuple[int | None, int] = (None, 0)  # study, bytes kept after its first cohort of that
-    stopping: bool = False  # the cohort was told, or will be, to stop without a result
-    told_at: float | None = None  # monotonic clock: when it was
-    stop_at: float | None = None  # monotonic clock: its study's seconds end soon after
+    is_worn: bool = False  # to be replaced by a fresh one once it is idle
+    memory_used: int = 0  # bytes of the device's memory that the process is known to hold
+    base: tuple[int | None, int] = (None, 0)  # study, bytes held after its first cohort of that
     killed: Deadline | None = None  # at which it was killed
 
     @property
     def is_idle(self) -> bool:
         """Whether it can take a cohort."""
-        return self.ready and self.study_id is None
+        return self.ready and self.assignment is None
 
     @property
     def load(self) -> Load:
         """What it takes of its device."""
-        return Load(self.bound, self.taken)
+        bound = None if self.assignment is None else self.assignment.bound
+        return Load(bound, self.memory_used)
 
     def is_new_to(self, study_id: int) -> bool:
-        """Whether it has done no cohort of the study since it was started or did another's.
+        """Whether its first cohort of the study, since it last worked on another, is still to end.
 
-        Its code is not imported then and its data not in memory: the trial pays for a cold start.
+        Until then its code is not imported and its data not in memory: the trial pays for a cold
+        start.
         """
         return self.base[0] != study_id
 
-    def count_cohort(self, study_id: int, held: int) -> None:
-        """Take note of a cohort's end: a process that is old, or keeps ever more, is worn."""
+    def count_cohort(self, study_id: int, memory_used: int) -> None:
+        """Take note of a cohort's end: a process that is old, or holds ever more, is worn."""
         self.cohorts += 1
-        self.taken = held
+        self.memory_used = memory_used
         if self.base[0] != study_id:  # other data
-            self.base = (study_id, held)
-        grown = held - self.base[1] > MAX_GROWTH[self.slot.kind]
-        self.is_worn |= self.cohorts >= MAX_COHORTS or grown
+            self.base = (study_id, memory_used)
+        has_grown = memory_used - self.base[1] > MAX_GROWTH[self.slot.kind]
+        self.is_worn |= self.cohorts >= MAX_COHORTS or has_grown
 
     def tell_to_stop(self, grace: float) -> None:
         """Tell a cohort that is to stop, once; kill one that is still there `grace` seconds later.
 
-        Most hear it as the answer to their next report, before that only users' commands; but
-        users' code need not report at all.
+        Most learn it from the answer to their next report; before that, only users' commands do.
+        But users' code need not report at all.
         """
-        if self.study_id is None or not self.stopping:
-            self.told_at = None
-        elif self.told_at is None:
-            self.told_at = time.monotonic()
+        assignment = self.assignment
+        if assignment is None:
+            return
+        if not assignment.is_stopping:
+            assignment.told_to_stop_at = None
+        elif assignment.told_to_stop_at is None:
+            assignment.told_to_stop_at = time.monotonic()
             self.send(Stop())
-        elif time.monotonic() - self.told_at > grace:
+        elif time.monotonic() - assignment.told_to_stop_at > grace:
             with contextlib.suppress(OSError):
-                self.leash.send(b"\n")  # the guard kills all and ends
+                self.leash.send(b"\n")  # the guard kills everything and ends
 
     def send(self, message: FromWorker) -> None:
-        """Send; does nothing if the process is gone, which its guard tells."""
+        """Send; does nothing if the process is gone, which its guard reports."""
         with contextlib.suppress(OSError):
             send_to_executor(self.connection, message)
 
@@ -118,7 +108,7 @@ class Executor:
 
     def log_tail(self, number: int) -> str | None:
         """The last lines that the trial's attempt printed."""
-        folder = self.folders.get(number)
+        folder = None if self.assignment is None else self.assignment.folders.get(number)
         return None if folder is None else tail(folder / LOG_FILE)
 
 

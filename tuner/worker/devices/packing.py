@@ -78,12 +78,12 @@ class Load:
     """A trial on a device, or one that would like to be. Bytes."""
 
     bound: int | None  # it takes at most; None: unknown
-    taken: int = 0  # its process has taken already, so that it is not free any more
+    used: int = 0  # its process holds already, so they are not free any more
 
     @property
     def to_come(self) -> int:
         """What it may take yet."""
-        return max(0, (self.bound or 0) - self.taken)
+        return max(0, (self.bound or 0) - self.used)
 
 
 def fits(wanted: Load, running: Sequence[Load], *, free: int, total: int) -> bool:

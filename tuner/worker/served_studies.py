@@ -1,0 +1,150 @@
+"""The studies that a worker serves: which are active, whose turn it is, when one is over.
+
+One `Search` per active study that this worker may serve. It is made when the study appears, made
+anew when its limits change, and dropped when the study is not active any more.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+
+from tuner.database import devices, serving, studies
+from tuner.database.engine import Connected, Database
+from tuner.database.serving import ActiveStudy
+from tuner.errors import StudyNotFoundError
+from tuner.search.claim import Search
+from tuner.study_file.code import OWN
+from tuner.trials import StudyState
+from tuner.worker.admission import Admission
+from tuner.worker.consent import Consent
+from tuner.worker.timers import Timers
+
+
+class ServedStudies:
+    """Owned by the worker's loop; running trials look their study's search up here."""
+
+    def __init__(
+        self,
+        database: Database,
+        timers: Timers,
+        *,
+        only: Collection[str],
+        labels: Mapping[str, str],
+        lease: float,
+        consent: Consent,
+    ) -> None:
+        """Serve the studies named in `only`, all if it is empty, that ask for these `labels`."""
+        self.searches: dict[int, Search] = {}  # by study id: of active studies
+        self.none_is_active = False  # as far as the last look says
+        self.need_torch = True  # whether one of them, or one that may come, trains with torch
+        self.failing: set[int] = set()  # studies of which trials have failed just now
+        self.last_claim_was_empty = True
+        self._database = database
+        self._timers = timers
+        self._only = frozenset(only)
+        self._labels = labels
+        self._lease = lease
+        self._consent = consent
+
+    # Which there are
+
+    def find_active(self, connection: Connected) -> dict[int, ActiveStudy]:
+        """Read the active studies that this worker may serve, by id."""
+        return {
+            study.id: study
+            for study in serving.active(connection, labels=self._labels)
+            if (not self._only or study.name in self._only) and self._consent.allows(study)
+        }
+
+    def update(self, active: Mapping[int, ActiveStudy], stop_trials: Callable[[int], None]) -> None:
+        """Serve exactly these studies; `stop_trials` of those that somebody has stopped."""
+        for study_id in self.searches.keys() - active.keys():
+            if not self._end(study_id):
+                stop_trials(study_id)
+        for study_id, study in active.items():
+            search = self.searches.get(study_id)
+            if search is None or search.study.revision != study.revision:
+                self._begin(study_id)
+        self.none_is_active = not active
+        self.need_torch = not active or any(s.family not in OWN for s in active.values())
+
+    def _begin(self, study_id: int) -> None:
+        """Serve a study that is new here or whose limits have changed."""
+        with self._database.statement() as connection:
+            try:
+                study = studies.by_id(connection, study_id)
+            except StudyNotFoundError:  # deleted just now
+                return
+        spec = self._consent.read_spec(study, is_required=study.name in self._only)
+        if spec is not None and self._consent.has_code(study, spec.code):
+            self.searches[study_id] = Search(self._database, study, spec)
+            self._timers.run_now("claim", "peaks")
+
+    def _end(self, study_id: int) -> bool:
+        """Stop serving a study; whether it finished on its own, so its trials may run on."""
+        with self._database.statement() as connection:
+            try:
+                has_finished = studies.by_id(connection, study_id).state is StudyState.FINISHED
+            except StudyNotFoundError:
+                has_finished = False
+        del self.searches[study_id]  # not before: without an answer this is tried again
+        return has_finished
+
+    # Whose turn it is
+
+    def in_turn(self) -> list[int]:
+        """The studies that may have a trial to give, the next one first.
+
+        One statement however many there are: a worker without work asks once per poll. None at all
+        for a single study that gave a trial just now.
+        """
+        ids = list(self.searches)
+        if not ids or (len(ids) == 1 and not self.last_claim_was_empty):
+            return ids
+        with self._database.statement() as connection:
+            return serving.in_turn(connection, ids, labels=self._labels, lease=self._lease)
+
+    # When one is over
+
+    def finish_done(self) -> None:
+        """Finish the studies that are over."""
+        if not self.searches:
+            return
+        reasons = {id_: search.reason_to_end() for id_, search in self.searches.items()}
+        with self._database.statement() as connection:
+            finished = serving.finish_if_done(
+                connection,
+                [id_ for id_, reason in reasons.items() if reason is None],
+                lease=self._lease,
+            )
+            for study_id, reason in reasons.items():
+                if reason is not None and studies.set_state(
+                    connection,
+                    study_id,
+                    StudyState.FINISHED,
+                    allowed=[StudyState.ACTIVE],
+                    reason=reason,
+                ):
+                    finished.append(study_id)
+            for study_id, search in self.searches.items():
+                used_up = search.used_up
+                if used_up is not None and serving.finish_if_idle(connection, study_id, used_up):
+                    finished.append(study_id)
+        if finished:
+            self._timers.run_now("studies")
+
+    def pause_failing(self) -> None:
+        """Pause those of the failing studies whose last trials all failed from one cause."""
+        with self._database.statement() as connection:
+            if serving.pause_if_failing(connection, list(self.failing)):
+                self._timers.run_now("studies")
+        self.failing.clear()
+
+    # What their trials need
+
+    def learn_peaks(self, admission: Admission) -> None:
+        """Tell `admission` what memory the trials of all workers have taken."""
+        for study_id, search in self.searches.items():
+            with self._database.statement() as connection:
+                peaks = devices.peaks(connection, study_id)
+            search.refresh_if_old()
+            for number, params in search.params(list(peaks)).items():
+                admission.learn(search, params, *peaks[number])
