@@ -1,11 +1,11 @@
-"""Deadlines of executors, kept by a thread: whoever is past one is killed with all that it started.
+"""Deadlines of executors, kept by a thread: past one, an executor is killed with its children.
 
-The worker's loop may be waiting for a database that does not answer just when a lease is about to
-end. And a worker that was stopped (SIGSTOP, a suspended machine) and is woken does this first. The
-clock is the monotonic one, so nobody can set it.
+A thread, because the worker's loop may be waiting for a database that does not answer just when a
+lease is about to end. And when a worker that was stopped (SIGSTOP, a suspended machine) wakes up,
+this happens first. The clock is the monotonic one, which nobody can set.
 
-It does *not* reach an executor while the worker itself is stopped; that trains on to its next
-report, which nobody takes, and waits there.
+It does *not* reach an executor while the worker itself is stopped: the executor trains on to its
+next report, which nobody reads, and waits there.
 """
 
 import contextlib
@@ -25,15 +25,15 @@ class Limit(Enum):
     """What ends at a deadline."""
 
     LEASE = auto()
-    SECONDS = auto()  # that the study's budget has reserved for the attempt
+    SECONDS = auto()  # those that the study's budget has reserved for the attempt
     ATTEMPT = auto()
     SILENCE = auto()
-    LOST = auto()  # the time to leave a trial that is somebody else's by now
+    LOST = auto()  # the time to leave a trial that another worker has by now
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """When an executor is killed, and what is recorded of its trials then."""
+    """When an executor is killed, and what is then recorded of its trials."""
 
     at: float  # monotonic clock
     cause: Cause
@@ -41,10 +41,10 @@ class Deadline:
 
 
 class Deadlines:
-    """Of executors, by their leash; a context manager, in which the thread runs."""
+    """The deadlines of executors, by leash; the thread runs within this context manager."""
 
     def __init__(self) -> None:
-        self._of: dict[socket.socket, dict[Limit, Deadline]] = {}
+        self._deadlines: dict[socket.socket, dict[Limit, Deadline]] = {}
         self._killed: dict[socket.socket, Deadline] = {}
         self._wakes_at = math.inf
         self._closed = False
@@ -64,35 +64,37 @@ class Deadlines:
     def set(self, leash: socket.socket, limit: Limit, deadline: Deadline) -> None:
         """Set or move one of an executor's deadlines."""
         with self._changed:
-            self._of.setdefault(leash, {})[limit] = deadline
+            self._deadlines.setdefault(leash, {})[limit] = deadline
             if deadline.at < self._wakes_at:
                 self._changed.notify()
 
     def clear(self, leash: socket.socket) -> None:
         """Drop the deadlines of an executor: its cohort has ended."""
         with self._changed:
-            self._of.pop(leash, None)
+            self._deadlines.pop(leash, None)
 
     def forget(self, leash: socket.socket) -> Deadline | None:
-        """Leave an executor alone for good; the deadline at which it was killed, if it was."""
+        """Drop an executor for good; returns the deadline at which it was killed, if it was."""
         with self._changed:
-            self._of.pop(leash, None)
+            self._deadlines.pop(leash, None)
             return self._killed.pop(leash, None)
 
     def _watch(self) -> None:
         with self._changed:
             while not self._closed:
                 now = time.monotonic()
-                for leash, its in list(self._of.items()):
-                    first = min(its.values(), key=lambda deadline: deadline.at)
+                for leash, by_limit in list(self._deadlines.items()):
+                    first = min(by_limit.values(), key=lambda deadline: deadline.at)
                     if first.at <= now:
                         self._kill(leash, first)
-                every = (deadline.at for its in self._of.values() for deadline in its.values())
-                self._wakes_at = min(every, default=math.inf)
+                self._wakes_at = min(
+                    (d.at for by_limit in self._deadlines.values() for d in by_limit.values()),
+                    default=math.inf,
+                )
                 self._changed.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
 
     def _kill(self, leash: socket.socket, deadline: Deadline) -> None:
-        del self._of[leash]
+        del self._deadlines[leash]
         self._killed[leash] = deadline
         with contextlib.suppress(OSError):  # it has ended just now
             leash.send(KILL)

@@ -1,7 +1,7 @@
 """The conversation between a worker and an executor: JSON over a socket pair.
 
-JSON, never pickle: the executor runs the users' code, and the worker believes nothing that it sends
-beyond the shape checked here.
+JSON, never pickle: the executor runs users' code, and the worker trusts nothing it sends beyond
+the shape that is checked here.
 
     worker → executor                      executor → worker
                                            Ready            warm, waits for work
@@ -38,7 +38,7 @@ class Train:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The answer to `Reported`, one decision a trial."""
+    """The answer to `Reported`: one decision per trial."""
 
     decisions: Mapping[int, Decision]
     kind: Literal["decided"] = "decided"
@@ -46,7 +46,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End the cohort without a result, if one runs: no report need be waited for."""
+    """End the cohort, if one runs, without a result and without waiting for its next report."""
 
     kind: Literal["stop"] = "stop"
 
@@ -60,7 +60,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """The installed torch cannot train on the slot's device; no other executor there will."""
+    """The installed torch cannot train on the slot's device; no other executor can either."""
 
     message: str
     kind: Literal["unusable"] = "unusable"
@@ -68,10 +68,10 @@ class Unusable:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """One report of each trial of the cohort that is still being trained, by number."""
+    """One report per trial of the cohort that is still being trained, by number."""
 
     reports: Mapping[int, Report]
-    peak: int = 0  # bytes of the device's memory that the process has taken at most so far
+    peak: int = 0  # the most bytes of the device's memory that the process has held so far
     kind: Literal["reported"] = "reported"
 
 
@@ -81,7 +81,7 @@ class Finished:
 
     number: int
     value: float
-    measured: Mapping[str, float]  # what else, at the same epoch, and what the trial costs
+    measured: Mapping[str, float]  # other metrics of the same epoch, and what the trial costs
     peak: int = 0  # bytes, as in `Reported`
     kind: Literal["finished"] = "finished"
 
@@ -108,8 +108,8 @@ class Failed:
 class Done:
     """The cohort is over."""
 
-    held: int = 0  # bytes of the device's memory that the process keeps, its caches emptied
-    worn: bool = False  # the process is not what it was: no other cohort shall be trained in it
+    held: int = 0  # bytes of the device's memory that the process holds with empty caches
+    worn: bool = False  # whether the process has changed so that it must train no other cohort
     kind: Literal["done"] = "done"
 
 
@@ -155,4 +155,4 @@ def receive_from_executor(connection: Connection) -> FromExecutor:
     try:
         return _from_executor.validate_json(connection.recv_bytes(MAX_BYTES))
     except ValidationError as error:
-        raise ExecutorError(f"the executor sent something else than a message: {error}") from None
+        raise ExecutorError(f"the executor sent something that is no message: {error}") from None

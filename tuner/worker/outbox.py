@@ -1,14 +1,14 @@
-"""Writes, kept while the database is away, delivered once it is back; a trial's in their order.
+"""Writes, kept while the database is away and delivered once it is back, in order per trial.
 
 Reports that follow each other within `PERIOD` go together, and the last ones go with their trial's
-end: a quick trial costs a statement a tenth of a second instead of one an epoch.
+end: a quick trial costs one statement per tenth of a second instead of one per epoch.
 
-In memory only: if the worker dies as well, its trials' leases end and another attempt runs, whose
-worker finds in the journal what was not delivered.
+In memory only: if the worker dies as well, its trials' leases end, and the worker of the next
+attempt finds in the journal what was not delivered.
 
-A report is acknowledged before it is on the server's disk, and a crash of the server right after
-can forget it. So reports are kept for a while, and repeated over a new connection: the same report
-twice is stored once, and is refused once the trial has ended, for then it was flushed.
+A report is acknowledged before it is on the server's disk, and a crash right after can lose it. So
+reports are kept for a while and repeated over a new connection. A report that arrives twice is
+stored once; after its trial's end, which flushed it, it is refused.
 """
 
 import logging
@@ -26,8 +26,8 @@ from tuner.errors import DatabaseUnreachableError, LeaseLostError
 from tuner.trials import Report
 
 PERIOD = 0.1  # seconds between two deliveries of reports
-SHARE = 0.1  # of a worker's time that they may take; then they are fewer, with more in each
-LONGEST = 1.0  # seconds that a report waits at most while the database answers
+SHARE = 0.1  # of a worker's time that they may take; beyond it they become fewer and larger
+LONGEST = 1.0  # seconds that a report may wait while the database answers
 FIRST_BACKOFF = 0.2  # seconds
 LAST_BACKOFF = 5.0
 
@@ -35,14 +35,14 @@ _log = logging.getLogger(__name__)
 
 
 class WriteReports(Protocol):
-    """A single statement that stores reports among what else it writes."""
+    """A single statement that stores reports with whatever else it writes."""
 
     def __call__(self, connection: Connected, /, *, reports: Sequence[Report]) -> object:
         """Run it; `reports` are in the order in which they were made."""
 
 
-def _nothing() -> None:
-    """Whoever need not know."""
+def _ignore() -> None:
+    """The callback of writes whose outcome does not matter."""
 
 
 @dataclass(slots=True, eq=False)
@@ -54,19 +54,19 @@ class _Entry:
     due: float = 0.0  # monotonic clock
     reports: list[Report] = field(default_factory=list)
     is_report: bool = False
-    is_asynchronous: bool = False  # a crash of the server may forget it
+    is_asynchronous: bool = False  # a crash of the server may lose it
 
 
 class Outbox:
-    """A queue of single-statement writes; each tells what became of it once that is known."""
+    """A queue of single-statement writes, each with callbacks for its outcome."""
 
     def __init__(self, database: ListeningDatabase, keep: float) -> None:
-        """Reports are kept for `keep` seconds, in which the end of a connection is noticed."""
+        """Keep reports for `keep` seconds, within which the end of a connection is noticed."""
         self._database = database
         self._keep = keep
         self._writes: deque[_Entry] = deque()
-        self._waiting: dict[int, _Entry] = {}  # the reports among them, by their trial's id
-        # asynchronous ones and when they were delivered, monotonic clock
+        self._waiting: dict[int, _Entry] = {}  # those that hold reports, by trial id
+        # the asynchronous ones, with the time of their delivery (monotonic clock)
         self._delivered: deque[tuple[float, _Entry]] = deque()
         self._next_report = -math.inf  # monotonic clock: not before
         self._connections = database.connections
@@ -77,7 +77,7 @@ class Outbox:
         return bool(self._writes)
 
     def pause(self) -> float:
-        """Seconds until something is to be delivered; infinite where nothing waits."""
+        """Seconds until something is due; infinite if nothing waits."""
         due = min((entry.due for entry in self._writes), default=math.inf)
         return max(0.0, max(due, self._not_before) - time.monotonic())
 
@@ -86,14 +86,20 @@ class Outbox:
         trial: int,
         write: Write,
         on_lost: Callable[[], None],
-        on_done: Callable[[], None] = _nothing,
+        on_done: Callable[[], None] = _ignore,
         *,
         is_asynchronous: bool = False,
     ) -> None:
         """Queue a write about the trial with this id and try to deliver it, after its reports.
 
-        `on_lost` hears if it was refused, `on_done` if it is stored. `is_asynchronous`: it is
-        acknowledged before it is on the server's disk, so it must be such that may run twice.
+        Args:
+            trial: the trial's id.
+            write: a single statement.
+            on_lost: called if the write is refused: the lease is lost.
+            on_done: called once the write is stored.
+            is_asynchronous: whether it is acknowledged before it is on the server's disk; such a
+                write may run twice.
+
         """
         before = self._waiting.pop(trial, None)
         if before is not None:
@@ -110,9 +116,9 @@ class Outbox:
         report: Report,
         write: WriteReports,
         on_lost: Callable[[], None],
-        on_done: Callable[[], None] = _nothing,
+        on_done: Callable[[], None] = _ignore,
     ) -> None:
-        """Queue a report of the trial with this id, beside those that wait already."""
+        """Queue a report of the trial with this id, with those that wait already."""
         entry = self._waiting.get(trial)
         if entry is None:
             entry = _Entry(
@@ -130,9 +136,9 @@ class Outbox:
         trial: int,
         write: WriteReports,
         on_lost: Callable[[], None],
-        on_done: Callable[[], None] = _nothing,
+        on_done: Callable[[], None] = _ignore,
     ) -> None:
-        """Queue the end of the trial with this id, with its reports that wait."""
+        """Queue the end of the trial with this id, with its waiting reports."""
         entry = _Entry(trial, write, on_lost, on_done)
         before = self._waiting.pop(trial, None)
         if before is not None:
@@ -145,7 +151,7 @@ class Outbox:
         self.deliver()
 
     def deliver(self) -> bool:
-        """Try to deliver what is due; whether nothing waits any more."""
+        """Try to deliver what is due; returns whether nothing waits any more."""
         self._repeat_if_connected_anew()
         while (entry := self._first_due()) is not None:
             began = time.monotonic()
@@ -153,11 +159,11 @@ class Outbox:
                 with self._database.statement() as connection:
                     if self._repeat_if_connected_anew():
                         continue
-                    told = entry.on_done
+                    callback = entry.on_done
                     entry.write(connection, reports=entry.reports)
             except LeaseLostError as error:
-                told = entry.on_lost
-                if told is not _nothing:  # what is repeated may be known to have ended
+                callback = entry.on_lost
+                if callback is not _ignore:  # a repeated report may belong to an ended trial
                     _log.warning("%s", error)
             except DatabaseUnreachableError as error:
                 _log.warning("%s; %d writes wait", error, len(self._writes))
@@ -165,7 +171,7 @@ class Outbox:
                 self._backoff = min(2 * self._backoff, LAST_BACKOFF)
                 return False
             self._note_delivered(entry, began)
-            told()  # it may put something itself
+            callback()  # it may queue something itself
         return not self._writes
 
     def _first_due(self) -> _Entry | None:
@@ -189,12 +195,12 @@ class Outbox:
             self._delivered.popleft()
 
     def _repeat_if_connected_anew(self) -> bool:
-        """Queue again what was reported over a connection that is gone; whether there was one."""
+        """Queue what was reported over a connection that is gone again; whether one is gone."""
         if self._connections == self._database.connections:
             return False
         self._connections = self._database.connections
         repeated = [
-            replace(entry, on_lost=_nothing, on_done=_nothing, due=0.0)
+            replace(entry, on_lost=_ignore, on_done=_ignore, due=0.0)
             for _, entry in self._delivered
         ]
         self._delivered.clear()

@@ -24,26 +24,26 @@ _log = logging.getLogger(__name__)
 
 
 class Pool:
-    """The executors that are alive; a dead one is replaced unless the pool is closing."""
+    """The executors that are alive; a dead one is replaced, unless the pool is closing."""
 
     def __init__(
         self,
         on_message: Callable[[Executor, FromExecutor], None],
         on_death: Callable[[Executor, str], None],
     ) -> None:
-        """`on_death` is told how the executor ended, before another takes its place."""
+        """`on_death` is called with how the executor ended, before another takes its place."""
         self.executors: list[Executor] = []
         self.closing = False
         self.deadlines = Deadlines()
         self.warm = True  # whether new executors import torch before there is work for them
-        self._handle = on_message
-        self._mourn = on_death
+        self._message_handler = on_message
+        self._death_handler = on_death
         self._selector = selectors.DefaultSelector()
         self._failed_starts = 0
-        self.signal: int | None = None  # that has asked the worker to stop
+        self.signal: int | None = None  # the one that asked the worker to stop
 
     def start(self, slot: Slot) -> None:
-        """Start an executor; ExecutorError if that is not possible."""
+        """Start an executor; ExecutorError if it cannot be started."""
         executor = executors.start(slot, warm=self.warm)
         self.executors.append(executor)
         self._selector.register(
@@ -54,14 +54,14 @@ class Pool:
         )
 
     def replace(self, executor: Executor) -> None:
-        """Put a fresh executor in the place of one that is idle."""
+        """Replace an idle executor by a fresh one."""
         self.end(executor)
         self.start(executor.slot)
 
     def wait(self, seconds: float, also: int | None = None) -> None:
-        """Wait for something to happen, at most so long, and deal with it.
+        """Wait up to so many seconds for messages, deaths and signals, and handle them.
 
-        `also` is a file descriptor that ends the wait when it is readable. ExecutorError when
+        `also` is a file descriptor that ends the wait once it is readable. ExecutorError if
         executors cannot use their device or keep dying before they are ready.
         """
         if also is not None:
@@ -73,15 +73,16 @@ class Pool:
             key.data()
 
     def kill(self) -> None:
-        """Kill every executor with all that it started; they stay in `executors`."""
+        """Kill every executor and its children; they stay in `executors`."""
         for executor in self.executors:
             self._kill(executor)
 
     @contextlib.contextmanager
     def signals(self, on_signal: Callable[[], None]) -> Iterator[None]:
-        """SIGTERM, SIGINT and SIGHUP end `wait` at once and call this; closes the selector.
+        """Have SIGTERM, SIGINT and SIGHUP end `wait` at once and call `on_signal`.
 
-        `signal` is the first of them. One that is ignored, as `nohup` has SIGHUP, stays so.
+        `signal` is the first of them. A signal that is ignored, as SIGHUP is under `nohup`, stays
+        ignored. Closes the selector in the end.
         """
         reader, writer = socket.socketpair()
         reader.setblocking(False)
@@ -109,7 +110,7 @@ class Pool:
             writer.close()
 
     def end(self, executor: Executor) -> None:
-        """End an executor with all that it started."""
+        """End an executor and its children."""
         self.executors.remove(executor)
         self._selector.unregister(executor.connection)
         self._selector.unregister(executor.leash)
@@ -135,7 +136,7 @@ class Pool:
             if isinstance(message, Ready):
                 executor.ready = True
                 self._failed_starts = 0
-            self._handle(executor, message)
+            self._message_handler(executor, message)
 
     def _on_death(self, executor: Executor) -> None:
         if executor not in self.executors:
@@ -143,7 +144,7 @@ class Pool:
         self.end(executor)
         message = f"the executor {processes.describe_exit(executor.process.returncode)}"
         _log.warning("%s", message)
-        self._mourn(executor, message)
+        self._death_handler(executor, message)
         if not executor.ready:
             self._failed_starts += 1
             if self._failed_starts > MAX_RESTARTS:

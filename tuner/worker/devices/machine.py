@@ -21,8 +21,8 @@ class Device:
 
     name: str  # cpu, mps, cuda:3 or, a MIG instance, cuda:3.0
     model: str  # for people
-    memory: int  # bytes in all
-    gpu: Gpu | None = None  # NVIDIA's
+    memory: int  # bytes, in total
+    gpu: Gpu | None = None  # only NVIDIA's
 
     @property
     def kind(self) -> str:
@@ -36,7 +36,7 @@ class Slot:
 
     device: str  # a torch device: cpu, mps, or cuda:0 as the executor sees its only GPU
     threads: int
-    visible: str | None = None  # what CUDA_VISIBLE_DEVICES shall be: the GPU's UUID
+    visible: str | None = None  # the value for CUDA_VISIBLE_DEVICES: the GPU's UUID
     name: str = "cpu"  # the device's
     spare: int = 0  # above 0: used only while a study wants several trials on the device
 
@@ -67,7 +67,7 @@ def find(choice: str) -> tuple[Device, ...]:
                 "the device cuda is asked for, but there is no NVIDIA GPU to be used" + hidden
             )
     if choice in ("auto", "mps"):
-        # torch, which alone knows whether it can use it, is asked by the executor
+        # whether torch can use it, only torch knows: the executor asks it
         if (sys.platform, platform.machine()) == ("darwin", "arm64"):
             return (Device("mps", host.model(), host.memory()),)
         if choice == "mps":
@@ -78,10 +78,13 @@ def find(choice: str) -> tuple[Device, ...]:
 def slots(
     devices: Sequence[Device], executors: int | None = None, threads: int | None = None
 ) -> tuple[Slot, ...]:
-    """One slot a GPU and spare ones, or the cores divided among CPU executors.
+    """Return one slot per GPU and spare ones, or the cores divided among CPU executors.
 
-    `executors` and `threads` (of each) are None for what is there; a number of executors is meant
-    exactly, so that nothing is spare.
+    Args:
+        devices: what to train on, all of one kind.
+        executors: exactly how many slots; None for as many as fit, and spare ones.
+        threads: CPU threads per slot; None for an equal share of the cores.
+
     """
     cores = host.cores()
     if devices[0].kind == "cpu":
@@ -103,7 +106,7 @@ def _slot(device: Device, threads: int) -> Slot:
 
 
 def memory(slot: Slot) -> tuple[int, int]:
-    """Bytes of memory that are free on the slot's device, and that it has in all."""
+    """Return the bytes of memory that are free on the slot's device, and all that it has."""
     if slot.visible is None:
         return host.free_memory(), host.memory()
     gpu = nvml().by_uuid(slot.visible)

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs through NVML, the driver's own library: which there are, and how they fare.
+"""NVIDIA GPUs through NVML, the driver's own library: which there are, and how they are doing.
 
 https://docs.nvidia.com/deploy/nvml-api. Nothing here makes a CUDA context. Without a driver there
 are no GPUs, and no error. A GPU in MIG mode is as many devices as it has instances.
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pynvml
 
-NOTHING = ("-1", "NoDevFiles")  # how CUDA_VISIBLE_DEVICES says that there shall be none
+NOTHING = ("-1", "NoDevFiles")  # values of CUDA_VISIBLE_DEVICES that hide all GPUs
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -21,10 +21,10 @@ _T = TypeVar("_T")
 class Gpu:
     """A GPU, or an instance of one in MIG mode."""
 
-    name: str  # cuda:3, or cuda:3.0 for its first MIG instance; numbered as by nvidia-smi
+    name: str  # cuda:3, or cuda:3.0 for its first MIG instance; numbered as nvidia-smi does
     uuid: str  # GPU-… or MIG-…, as CUDA_VISIBLE_DEVICES takes it
     model: str  # for people: NVIDIA H100 80GB HBM3
-    memory: int  # bytes in all
+    memory: int  # bytes, in total
     parent: str  # the GPU's own uuid, also of an instance
     handle: Any = field(compare=False, repr=False)
     board: Any = field(compare=False, repr=False)  # the GPU's handle, also of an instance
@@ -32,7 +32,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class GpuReading:
-    """How a GPU fares at one moment; None where the driver does not say."""
+    """How a GPU is doing at one moment; None where the driver does not say."""
 
     utilization: float | None  # 0 to 1, of the time since the driver's last sample
     used: int | None  # bytes
@@ -42,26 +42,26 @@ class GpuReading:
 
 
 class Nvml:
-    """NVML, opened once a process; `library` is the module pynvml or one that speaks like it."""
+    """NVML, opened once per process; `library` is pynvml, or a module with the same interface."""
 
     def __init__(self, library: Any = pynvml) -> None:
         self._library = library
-        self._known: dict[str, Gpu] = {}  # by UUID
+        self._by_uuid: dict[str, Gpu] = {}  # by UUID
         self._is_open = self._ask(library.nvmlInit, absent=False) is not False
 
     def gpus(self, visible: Sequence[str] | None) -> tuple[Gpu, ...]:
-        """The GPUs that may be used, in the order of `visible`.
+        """Find the GPUs that may be used, in the order of `visible`.
 
-        `visible` is what CUDA_VISIBLE_DEVICES names: numbers as nvidia-smi has them, or
-        beginnings of UUIDs. As in CUDA, what follows an entry that names nothing is not visible.
+        `visible` holds the entries of CUDA_VISIBLE_DEVICES: numbers as nvidia-smi shows them, or
+        prefixes of UUIDs. As in CUDA, entries after one that names no GPU do not count.
         """
-        there = tuple(self._all()) if self._is_open else ()
-        self._known = {gpu.uuid: gpu for gpu in there}
+        present = tuple(self._all()) if self._is_open else ()
+        self._by_uuid = {gpu.uuid: gpu for gpu in present}
         if visible is None:
-            return there
+            return present
         chosen: dict[str, Gpu] = {}
         for entry in visible:
-            named = [gpu for gpu in there if _names(entry, gpu)]
+            named = [gpu for gpu in present if _names(entry, gpu)]
             if not named:
                 if entry not in NOTHING:
                     _log.warning("CUDA_VISIBLE_DEVICES: there is no GPU `%s`", entry)
@@ -70,13 +70,13 @@ class Nvml:
         return tuple(chosen.values())
 
     def by_uuid(self, uuid: str) -> Gpu | None:
-        """The GPU of that whole UUID, as it was found first; None if there is none."""
-        if uuid not in self._known:
+        """Return the GPU of that full UUID; None if there is none."""
+        if uuid not in self._by_uuid:
             self.gpus(None)
-        return self._known.get(uuid)
+        return self._by_uuid.get(uuid)
 
     def measure(self, gpu: Gpu) -> GpuReading:
-        """How the GPU fares now."""
+        """Measure how the GPU is doing now."""
         library = self._library
         memory = self._ask(library.nvmlDeviceGetMemoryInfo, gpu.handle)
         rates = self._ask(library.nvmlDeviceGetUtilizationRates, gpu.handle)
@@ -104,7 +104,7 @@ class Nvml:
                 continue
             for place in range(self._ask(library.nvmlDeviceGetMaxMigDeviceCount, board) or 0):
                 instance = self._ask(library.nvmlDeviceGetMigDeviceHandleByIndex, board, place)
-                if instance is not None:  # not all places are taken
+                if instance is not None:  # the place is free
                     yield self._gpu(f"{name}.{place}", uuid, instance, board)
 
     def _gpu(self, name: str, parent: str, handle: Any, board: Any) -> Gpu:
@@ -121,11 +121,11 @@ class Nvml:
         )
 
     def _text(self, question: Callable[..., Any], handle: Any) -> str:
-        said = self._ask(question, handle)
-        return said.decode() if isinstance(said, bytes) else str(said or "")
+        answer = self._ask(question, handle)
+        return answer.decode() if isinstance(answer, bytes) else str(answer or "")
 
     def _ask(self, question: Callable[..., _T], *arguments: Any, absent: Any = None) -> Any:
-        """NVML's answer, or `absent` where there is no driver or the device does not know."""
+        """Return NVML's answer; `absent` without a driver, or if the device does not know."""
         try:
             return question(*arguments)
         except self._library.NVMLError as error:

@@ -1,4 +1,4 @@
-"""How this machine's devices fare: what a worker stores of them now and then."""
+"""How this machine's devices are doing: samples that a worker stores now and then."""
 
 from collections.abc import Iterator, Sequence
 
@@ -19,18 +19,21 @@ class Sampler:
             if slot.visible is not None and (gpu := nvml().by_uuid(slot.visible)) is not None
         }
         self._others = list(dict.fromkeys([s.name for s in slots if s.visible is None] + ["cpu"]))
-        psutil.cpu_percent()  # what it says next is of the time from here
+        psutil.cpu_percent()  # the next call measures from here
 
     def devices(self) -> list[DeviceRecord]:
-        """What there is."""
+        """Return the devices."""
         gpus = [DeviceRecord(name, gpu.model, gpu.memory) for name, gpu in self._gpus.items()]
         return gpus + [DeviceRecord(name, host.model(), host.memory()) for name in self._others]
 
     def samples(self) -> Iterator[tuple[str, Sample]]:
-        """How each fares; the CPU's utilization is that since the last call."""
+        """Sample each device; the CPU's utilization is that since the last call."""
         for name, gpu in self._gpus.items():
-            found = nvml().measure(gpu)
-            yield name, Sample(found.utilization, found.used, found.temperature, found.power)
+            reading = nvml().measure(gpu)
+            yield (
+                name,
+                Sample(reading.utilization, reading.used, reading.temperature, reading.power),
+            )
         for name in self._others:
             used = host.memory() - host.free_memory()
             busy = psutil.cpu_percent() / 100 if name == "cpu" else None
