@@ -1,7 +1,7 @@
 """Accounts of the dashboard, and what stands for one: sessions of browsers, tokens of programs.
 
-A session and a token are secrets of 256 random bits, of which the digest alone is stored: whoever
-reads the database cannot use them. Both expire, and are gone when they are revoked.
+Sessions and tokens are secrets of 256 random bits. Only their digest is stored, so reading the
+database does not reveal them. Both expire, and both can be revoked.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ _GRANT = text("""
             clock_timestamp() + :seconds * interval '1 second')
     RETURNING id
 """)
-# What is used again and again need not be written each time.
+# A token that is used again and again need not be written each time.
 _HOLDER = text("""
     WITH used AS (
         UPDATE tuner.tokens SET used_at = clock_timestamp()
@@ -65,7 +65,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A program's token as listed; its secret is known to its holder alone."""
+    """A program's token as listed; only its holder knows its secret."""
 
     id: int
     account: str
@@ -78,11 +78,11 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Whom a session or token stands for."""
+    """The account that a session or token stands for."""
 
     name: str
     account_role: str
-    role: str  # what the token was given at most
+    role: str  # the most that the token allows
     kind: Kind
 
 
@@ -101,13 +101,13 @@ def add(connection: Connection, name: str, password: str, role: str) -> int:
 
 
 def find(connection: Connection, name: str) -> Account | None:
-    """The account of that name."""
+    """Find the account of that name; None if there is none."""
     row = connection.execute(_FIND, {"name": name}).one_or_none()
     return None if row is None else _account(row)
 
 
 def list_all(connection: Connection) -> list[Account]:
-    """All accounts by name."""
+    """List all accounts, by name."""
     return [_account(row) for row in connection.execute(_LIST_ALL)]
 
 
@@ -137,7 +137,7 @@ def grant(
     role: str,
     seconds: float,
 ) -> int:
-    """Store the digest of a new secret that stands for the account for so long; returns its id."""
+    """Store the digest of a new secret, valid for so many seconds; returns its id."""
     arguments = {
         "account": account_id,
         "kind": kind,
@@ -150,23 +150,23 @@ def grant(
 
 
 def holder(connection: Connection, digest: str) -> Holder | None:
-    """Whom the secret of this digest stands for; None once it has expired or was revoked."""
+    """Find the account behind a secret's digest; None once that has expired or was revoked."""
     row = connection.execute(_HOLDER, {"digest": digest}).one_or_none()
     return None if row is None else Holder(row.name, row.account_role, row.role, row.kind)
 
 
 def revoke(connection: Connection, digest: str) -> None:
-    """End the session or token of this digest."""
+    """Revoke the session or token with this digest."""
     connection.execute(_REVOKE, {"digest": digest})
 
 
 def revoke_token(connection: Connection, token_id: int) -> bool:
-    """End a program's token; False if there is none of that id."""
+    """Revoke a program's token; False if there is none with that id."""
     return connection.execute(_REVOKE_NAMED, {"id": token_id}).one_or_none() is not None
 
 
 def tokens(connection: Connection) -> list[Token]:
-    """The programs' tokens, the oldest first."""
+    """List the programs' tokens, the oldest first."""
     return [Token(*row) for row in connection.execute(_TOKENS)]
 
 

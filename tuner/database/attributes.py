@@ -1,7 +1,8 @@
 """Attributes as stored: a JSONB object from key to the value's JSON *as text*.
 
-JSONB refuses NaN, infinities and NUL characters, which Optuna's users may store; as text they pass,
-one `||` sets an attribute without reading the others, and Optuna's own layout is a plain view.
+JSONB refuses NaN, infinities and NUL characters, which Optuna's users may store; as text they are
+accepted, one `||` sets an attribute without reading the others, and Optuna's own layout is a plain
+view.
 """
 
 import json
@@ -23,26 +24,26 @@ CONSTRAINED = f"""
 
 
 def has_constraints(stored: str) -> bool:
-    """Whether there are any in the text of the JSONB object."""
+    """Whether the text of the JSONB object holds any constraint."""
     return f'"{CONSTRAINT}' in stored
 
 
 def encode(attrs: Mapping[str, Any]) -> str:
-    """The text of the JSONB object."""
+    """Encode attributes as the text of the JSONB object."""
     return json.dumps({key: json.dumps(value) for key, value in attrs.items()})
 
 
 def decode(stored: Mapping[str, str]) -> dict[str, Any]:
-    """The attributes of a JSONB object as the driver returns it."""
+    """Decode the attributes of a JSONB object as the driver returns it."""
     return {key: json.loads(value) for key, value in stored.items()}
 
 
 def violate_constraints(stored: Mapping[str, str]) -> bool:
-    """Whether one of Optuna's constraints among a trial's attributes is above 0 or no number."""
+    """Whether a trial's attributes hold a constraint of Optuna's that is above 0 or NaN."""
     for key, value in stored.items():
         if key.startswith(CONSTRAINT):
-            given = json.loads(value)
-            if isinstance(given, int | float) and not given <= 0:
+            constraint = json.loads(value)
+            if isinstance(constraint, int | float) and not constraint <= 0:
                 return True
     return False
 

@@ -1,4 +1,4 @@
-"""The audit log: who has asked the dashboard for which change, when, and what came of it."""
+"""The audit log: who asked the dashboard for which change, when, and with what outcome."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,7 +35,7 @@ class Entry:
     at: datetime
     actor: str
     action: str  # POST /studies/3/pause
-    status: int  # HTTP's: 2xx and 3xx, it was done
+    status: int  # HTTP's: with 2xx and 3xx it was done
     detail: str
 
 
@@ -51,18 +51,18 @@ def write(connection: Connection, *, actor: str, action: str, status: int, detai
 
 
 def remove_old(connection: Connection, *, days: int) -> None:
-    """Remove the entries that are older."""
+    """Remove the entries that are older than so many days."""
     connection.execute(_REMOVE_OLD, {"days": days})
 
 
 def page(connection: Connection, *, before: int | None = None, limit: int = 100) -> list[Entry]:
-    """The latest entries, or those before the one of an id."""
+    """List the latest entries, or those before the one with an id."""
     rows = connection.execute(_PAGE, {"before": before, "limit": limit})
     return [Entry(*row) for row in rows]
 
 
 def of_study(connection: Connection, study_id: int, *, limit: int = 50) -> list[Entry]:
-    """The latest changes of a study that were made."""
+    """List the latest changes of a study that were made."""
     pattern = f"/studies/{study_id}(/|$)"
     return [
         Entry(*row) for row in connection.execute(_OF_STUDY, {"pattern": pattern, "limit": limit})

@@ -1,6 +1,6 @@
-"""Workers' devices: which there are, how they fare, and what trials have taken of their memory.
+"""Workers' devices: which there are, how they are doing, and what memory trials have taken.
 
-Samples are for looking at: they are coarse, and gone after a day.
+Samples are for people to look at: they are coarse, and removed after a day.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 KEPT_HOURS = 24  # of samples
-RECENT = 1_000  # finished trials of a study that are looked at
+RECENT = 1_000  # of a study's finished trials, whose peaks are read
 
 _REGISTER = text("""
     INSERT INTO tuner.devices (worker_id, name, model, memory)
@@ -44,7 +44,7 @@ _LATEST = text("""
     WHERE d.worker_id = ANY(:workers) ORDER BY d.worker_id, d.name
 """)
 
-# A point a bucket, so that an hour and a day cost a page the same.
+# One point per bucket, so that an hour and a day cost a page the same.
 _HISTORY = text("""
     SELECT worker_id, device,
            CAST(extract(epoch FROM at) AS double precision) - CAST(:since AS double precision) AS x,
@@ -73,7 +73,7 @@ _PEAKS = text("""
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How a device fares at one moment; None where nobody can say."""
+    """How a device is doing at one moment; None where that is unknown."""
 
     utilization: float | None = None  # 0 to 1
     memory_used: int | None = None  # bytes
@@ -88,12 +88,12 @@ class DeviceRecord:
 
     name: str  # cpu, cuda:3
     model: str
-    memory: int  # bytes in all
+    memory: int  # bytes, in total
     latest: Sample | None = None
 
 
 def register(connection: Connection, worker_id: UUID, devices: Sequence[DeviceRecord]) -> None:
-    """Make a worker's devices known."""
+    """Register a worker's devices."""
     connection.execute(
         _REGISTER,
         {
@@ -106,7 +106,7 @@ def register(connection: Connection, worker_id: UUID, devices: Sequence[DeviceRe
 
 
 def store(connection: Connection, worker_id: UUID, samples: Iterable[tuple[str, Sample]]) -> None:
-    """Store a sample each of some of the worker's devices, by their names."""
+    """Store samples of the worker's devices, one per device, with their names."""
     named = list(samples)
     connection.execute(
         _SAMPLE,
@@ -122,24 +122,24 @@ def store(connection: Connection, worker_id: UUID, samples: Iterable[tuple[str, 
 
 
 def forget(connection: Connection) -> int:
-    """Remove the samples of all workers that are too old; returns how many."""
+    """Remove samples of all workers that are too old; returns how many."""
     return connection.execute(_FORGET, {"hours": KEPT_HOURS}).rowcount
 
 
 def latest(connection: Connection, workers: Sequence[UUID]) -> dict[UUID, list[DeviceRecord]]:
-    """The devices of these workers, each with its latest sample."""
-    found: dict[UUID, list[DeviceRecord]] = {worker: [] for worker in workers}
+    """List the devices of these workers, each with its latest sample."""
+    by_worker: dict[UUID, list[DeviceRecord]] = {worker: [] for worker in workers}
     for row in connection.execute(_LATEST, {"workers": list(workers)}):
         sample = Sample(row.utilization, row.memory_used, row.temperature, row.power, row.at)
-        found[row.worker_id].append(
+        by_worker[row.worker_id].append(
             DeviceRecord(row.name, row.model, row.memory, sample if row.at else None)
         )
-    return found
+    return by_worker
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceHistory:
-    """How a device fared over some time; x in seconds since its beginning."""
+    """How a device was doing over some time: points of (seconds since the start, value)."""
 
     utilization: list[tuple[float, float]]  # 0 to 1
     memory: list[tuple[float, float]]  # bytes
@@ -154,23 +154,28 @@ def history(
     until: float,
     points: int = 60,
 ) -> dict[tuple[UUID, str], DeviceHistory]:
-    """Worker and device → how it fared between two times (seconds since 1970), in few points."""
-    found: dict[tuple[UUID, str], DeviceHistory] = {}
+    """Return how devices were doing: (worker, device) → few points between two times.
+
+    `since` and `until` are in seconds since 1970.
+    """
+    histories: dict[tuple[UUID, str], DeviceHistory] = {}
     arguments = {"workers": list(workers), "since": since, "until": until, "points": points}
     for row in connection.execute(_HISTORY, arguments):
-        course = found.setdefault((row.worker_id, row.device), DeviceHistory([], [], []))
+        device_history = histories.setdefault(
+            (row.worker_id, row.device), DeviceHistory([], [], [])
+        )
         for points_, value in (
-            (course.utilization, row.utilization),
-            (course.memory, row.memory_used),
-            (course.temperature, row.temperature),
+            (device_history.utilization, row.utilization),
+            (device_history.memory, row.memory_used),
+            (device_history.temperature, row.temperature),
         ):
             if value is not None:
                 points_.append((row.x, float(value)))
-    return found
+    return histories
 
 
 def peaks(connection: Connection, study_id: int) -> dict[int, tuple[str, int]]:
-    """Number → device and bytes of memory that the trial has taken at most; recent trials only."""
+    """Return the peak memory of recent trials: number → device, bytes."""
     rows = connection.execute(_PEAKS, {"study": study_id, "limit": RECENT})
     # attributes are stored as JSON texts
     return {row.number: ((row.device or "").strip('"'), row.peak) for row in rows}

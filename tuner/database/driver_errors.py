@@ -1,8 +1,8 @@
-"""What PostgreSQL's errors mean to a user, by their SQLSTATE; all of them, in one place.
+"""What PostgreSQL's errors mean to a user, by SQLSTATE, all in one place.
 
-Errors where waiting helps become `DatabaseUnreachableError`: a worker goes on training, keeps what
-it reports and delivers it later, as it does while the server is away. What the server will refuse
-again becomes `BadInputError` with the way out. No sentence holds SQL or a parameter's value.
+An error that may pass becomes a `DatabaseUnreachableError`: a worker goes on training, keeps what
+it reports and delivers it later, as it does while the server is away. One that will come again
+becomes a `BadInputError` with the way out. No message holds SQL or a parameter's value.
 """
 
 import re
@@ -24,10 +24,10 @@ from tuner.errors import (
 
 SCHEMA = "tuner"
 
-# after these, the server on the other end may be another one: the next attempt connects anew
+# after these the server on the other end may be another one: the next attempt reconnects
 CONNECT_ANEW = ("25006",)
 
-# an error while connecting has no SQLSTATE; in other languages than English it counts as away
+# an error while connecting has no SQLSTATE; in a language other than English it counts as away
 _REFUSED = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|not permitted to log in"
     r'|(database|role) ".*" does not exist|permission denied for database'
@@ -40,7 +40,7 @@ _DENIED = re.compile(r"(?:permission denied for|must be owner of) (\w+) \"?([^\"
 def translated(url: URL, *, is_patient: bool = False) -> Iterator[None]:
     """Turn the driver's errors into tuner's.
 
-    `is_patient`: also a refused login counts as away, for a password that is being changed.
+    `is_patient`: a refused login counts as away too, for a password may be changed meanwhile.
     """
     try:
         yield
@@ -51,60 +51,62 @@ def translated(url: URL, *, is_patient: bool = False) -> Iterator[None]:
 
 
 def sqlstate(error: BaseException) -> str:
-    """The five characters of an error of the driver, SQLAlchemy's or its own; else nothing."""
+    """Return the SQLSTATE of an error of the driver or of SQLAlchemy; empty if it has none."""
     return getattr(getattr(error, "orig", error), "pgcode", None) or ""
 
 
 def _translate(
     url: URL, error: BaseException | None, is_gone: bool, is_patient: bool
 ) -> TunerError:
-    code, where, said = getattr(error, "pgcode", None) or "", address(url), _first_line(error)
-    for prefix, make in _KNOWN:
+    code, where, message = getattr(error, "pgcode", None) or "", address(url), _first_line(error)
+    for prefix, make in _BY_PREFIX:
         if code.startswith(prefix):
-            return make(url, said)
+            return make(url, message)
     if is_gone or (isinstance(error, psycopg2.OperationalError) and not code):
-        if code.startswith("28") or (not code and _REFUSED.search(said)):
-            if is_patient and "startup parameter" not in said:
-                return DatabaseUnreachableError(f"PostgreSQL at {where} refuses the login: {said}")
-            return _refused(url, said)
-        return DatabaseUnreachableError(f"PostgreSQL at {where} does not answer: {said}")
+        if code.startswith("28") or (not code and _REFUSED.search(message)):
+            if is_patient and "startup parameter" not in message:
+                return DatabaseUnreachableError(
+                    f"PostgreSQL at {where} refuses the login: {message}"
+                )
+            return _refused(url, message)
+        return DatabaseUnreachableError(f"PostgreSQL at {where} does not answer: {message}")
     suffix = f" (SQLSTATE {code})" if code else ""
-    return DatabaseError(f"PostgreSQL at {where} reports an error: {said}{suffix}")
+    return DatabaseError(f"PostgreSQL at {where} reports an error: {message}{suffix}")
 
 
-def _refused(url: URL, said: str) -> TunerError:
+def _refused(url: URL, message: str) -> TunerError:
     cure = "see TUNER_DATABASE_URL"
-    if "startup parameter" in said:
+    if "startup parameter" in message:
         cure = "a PgBouncer needs `ignore_startup_parameters = options`"
-    elif "permission denied for database" in said:
+    elif "permission denied for database" in message:
         cure = f"GRANT CONNECT ON DATABASE {url.database} TO {url.username}"
     return DatabaseRefusesError(
-        f"PostgreSQL at {address(url)} refuses the connection: {said}; {cure}"
+        f"PostgreSQL at {address(url)} refuses the connection: {message}; {cure}"
     )
 
 
-def _away(url: URL, said: str) -> TunerError:
-    return DatabaseUnreachableError(f"PostgreSQL at {address(url)} does not answer: {said}")
+def _away(url: URL, message: str) -> TunerError:
+    return DatabaseUnreachableError(f"PostgreSQL at {address(url)} does not answer: {message}")
 
 
-def _read_only(url: URL, said: str) -> TunerError:
+def _read_only(url: URL, message: str) -> TunerError:
     return DatabaseUnreachableError(
-        f"PostgreSQL at {address(url)} takes no writes now ({said}): it is a standby or a failover "
-        "is under way; name the primary server in TUNER_DATABASE_URL"
+        f"PostgreSQL at {address(url)} takes no writes now ({message}): it is a standby or a "
+        "failover is under way; name the primary server in TUNER_DATABASE_URL"
     )
 
 
-def _cancelled(url: URL, said: str) -> TunerError:
+def _cancelled(url: URL, message: str) -> TunerError:
     return DatabaseUnreachableError(
-        f"PostgreSQL at {address(url)} has ended a statement ({said}); if that happens often, "
+        f"PostgreSQL at {address(url)} has ended a statement ({message}); if that happens often, "
         f"raise the limit: ALTER ROLE {url.username} SET statement_timeout = '60s'"
     )
 
 
-def _locked(url: URL, said: str) -> TunerError:
+def _locked(url: URL, message: str) -> TunerError:
     return DatabaseUnreachableError(
-        f"PostgreSQL at {address(url)} has not got a lock in time ({said}); if that happens often, "
-        f"raise the limit: ALTER ROLE {url.username} SET lock_timeout = '60s'"
+        f"PostgreSQL at {address(url)} has not got a lock in time ({message}); if that happens "
+        f"often, raise the limit: ALTER ROLE {url.username} SET lock_timeout = '60s'"
     )
 
 
@@ -112,20 +114,20 @@ def _full(url: URL, _: str) -> TunerError:
     return DatabaseFullError(f"PostgreSQL at {address(url)} has no disk space left")
 
 
-def _lacks_resources(url: URL, said: str) -> TunerError:
-    return DatabaseUnreachableError(f"PostgreSQL at {address(url)} lacks resources: {said}")
+def _lacks_resources(url: URL, message: str) -> TunerError:
+    return DatabaseUnreachableError(f"PostgreSQL at {address(url)} lacks resources: {message}")
 
 
-def _denied(url: URL, said: str) -> TunerError:
-    """What may not be done, and the grant that allows it."""
-    match = _DENIED.search(said)
+def _denied(url: URL, message: str) -> TunerError:
+    """Return what the role may not do, and the grant that would allow it."""
+    match = _DENIED.search(message)
     kind, name = (match[1], match[2]) if match else ("", "")
     role = url.username
     if kind == "database":
         grant = f"GRANT CREATE ON DATABASE {name} TO {role}"
     elif kind == "schema":
         grant = f"GRANT USAGE, CREATE ON SCHEMA {name} TO {role}"
-    elif "must be owner" in said:
+    elif "must be owner" in message:
         grant = f"REASSIGN OWNED to {role}, or run `tuner db upgrade` as the owner of {name}"
     else:
         grant = (
@@ -133,22 +135,22 @@ def _denied(url: URL, said: str) -> TunerError:
             f"(and USAGE ON ALL SEQUENCES)"
         )
     return BadInputError(
-        f"PostgreSQL at {address(url)} does not allow the role {role} to do that: {said}; a "
+        f"PostgreSQL at {address(url)} does not allow the role {role} to do that: {message}; a "
         f"superuser can allow it: {grant}"
     )
 
 
-# the first prefix that fits
-_KNOWN: tuple[tuple[str, Callable[[URL, str], TunerError]], ...] = (
+# the first prefix that matches counts
+_BY_PREFIX: tuple[tuple[str, Callable[[URL, str], TunerError]], ...] = (
     ("25006", _read_only),
     ("57014", _cancelled),
     ("55P03", _locked),
     ("57P", _away),  # shutting down, crashed, starting
-    ("25P03", _away),  # idle for longer than the server allows, and so is the next
+    ("25P03", _away),  # idle for longer than the server allows, as is the next
     ("25P04", _away),
     ("08", _away),
     ("40", _away),  # a deadlock's victim, among others
-    ("58", _away),  # its disk or system fails
+    ("58", _away),  # its disk or its system fails
     ("53100", _full),
     ("53300", _away),  # too many connections
     ("53", _lacks_resources),
@@ -157,7 +159,7 @@ _KNOWN: tuple[tuple[str, Callable[[URL, str], TunerError]], ...] = (
 
 
 def address(url: URL) -> str:
-    """Where the server is, without user and password."""
+    """Return where the server is, without user and password."""
     host = url.query.get("host") or url.host or "localhost"
     return f"{host}:{url.port or 5432}/{url.database or url.username or ''}"
 

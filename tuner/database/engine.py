@@ -1,7 +1,7 @@
-"""Connections: one `Database` a process, made from the settings; only the edge commits.
+"""Connections: one `Database` per process, made from the settings; only the edge commits.
 
 Every connection runs in UTC, notices a dead network within seconds and names its process in
-`pg_stat_activity`. Errors of the driver come out as tuner's (`driver_errors.py`).
+`pg_stat_activity`. The driver's errors come out as tuner's (`driver_errors.py`).
 """
 
 import json
@@ -29,16 +29,16 @@ from tuner.settings import Settings
 
 CONNECT_TIMEOUT = 10  # seconds
 TCP_USER_TIMEOUT = 5_000  # milliseconds without an acknowledgement until a connection is dead
-RESTED = 60.0  # seconds after which a connection is asked whether it lives before it is used
+RESTED = 60.0  # seconds of rest after which a connection is tested before it is used
 
-Connected = Connection  # for signatures of those who may not know SQLAlchemy
-Write = Callable[[Connection], object]  # a single statement, to be run when the database is there
+Connected = Connection  # for signatures of modules that may not import SQLAlchemy
+Write = Callable[[Connection], object]  # a single statement, run once the database is there
 
 _MASK = "***"
 
 
 class Database:
-    """A pool of connections to one PostgreSQL server; holds the embedded one up if it is that."""
+    """A pool of connections to one PostgreSQL server; holds the embedded server, if it is that."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Database:
     ) -> None:
         self.url = url
         self.is_patient = False
-        """Whether a refused login counts as a server that is away: it has let this process in."""
+        """Whether a refused login counts as a server that is away, for it has let us in before."""
         self._hold = hold
         self.engine = _engine(url, pool_size=pool_size, max_overflow=max_overflow)
 
@@ -61,15 +61,15 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """One transaction: commits at the end of the block, rolls back on an exception."""
+        """Open a transaction: commits at the end of the block, rolls back on an exception."""
         with self._translated(), self.engine.begin() as connection, _replaced(connection):
             yield connection
 
     @contextmanager
     def statement(self) -> Iterator[Connection]:
-        """A connection in which each statement is its own transaction (one round trip)."""
+        """Open a connection in which each statement is its own transaction (one round trip)."""
         with self._translated(), self.engine.connect() as connection, _replaced(connection):
-            # SQLAlchemy's way to AUTOCOMMIT sends a statement before and another one after
+            # SQLAlchemy's own AUTOCOMMIT sends a statement before and another one after
             driver = connection.connection.driver_connection
             assert driver is not None
             driver.autocommit = True
@@ -83,7 +83,7 @@ class Database:
         return translated(self.url, is_patient=self.is_patient)
 
     def close(self) -> None:
-        """Close the pool and leave the embedded server."""
+        """Close the pool and release the embedded server."""
         self.engine.dispose()
         if self._hold is not None:
             self._hold.release()
@@ -92,7 +92,7 @@ class Database:
 
 @contextmanager
 def _replaced(connection: Connection) -> Iterator[None]:
-    """Connect anew after what another server might do: a primary may have become a standby."""
+    """Drop the connection after errors that another server may not have: it may be a standby."""
     try:
         yield
     except DBAPIError as error:
@@ -102,17 +102,17 @@ def _replaced(connection: Connection) -> Iterator[None]:
 
 
 def connect(settings: Settings) -> Database:
-    """The database that the settings name; starts the embedded server where they name none."""
+    """Connect to the database in the settings; starts the embedded server if they name none."""
     if settings.database_url is None:
         hold = embedded.hold(settings.home, linger=settings.database_linger)
         return Database(make_url(hold.url), hold)
-    with suppress(TunerError):  # whatever needs the home says so
+    with suppress(TunerError):  # whatever needs the home reports it
         files.make_home(settings.home)
     return Database(parse_url(settings.database_url.get_secret_value()))
 
 
 def parse_url(text: str) -> URL:
-    """A PostgreSQL URL in SQLAlchemy's or libpq's spelling; refuses every other server."""
+    """Parse a PostgreSQL URL in SQLAlchemy's or libpq's spelling; refuses other servers."""
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):  # ValueError: the port is not a number
@@ -134,24 +134,24 @@ def _engine(url: URL, *, pool_size: int, max_overflow: int) -> Engine:
         pool_size=pool_size,
         max_overflow=max_overflow,
         json_serializer=_json_text,
-        use_native_hstore=False,  # none is stored, and asking for its type costs a round trip
+        use_native_hstore=False,  # none is stored, and looking its type up costs a round trip
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT,
             "tcp_user_timeout": TCP_USER_TIMEOUT,
             "application_name": f"tuner {Path(sys.argv[0] or 'python').name} {os.getpid()}",
-            # a role named as our schema would look there first, and find our `trials` for Optuna's
+            # for a role named like our schema, `trials` would be ours instead of Optuna's
             "options": "-c TimeZone=UTC -c search_path=public",
         },
     )
     event.listen(engine, "connect", partial(_check_encoding, url))
-    event.listen(engine, "checkin", _rests)
-    event.listen(engine, "checkout", _alive)
+    event.listen(engine, "checkin", _note_checkin)
+    event.listen(engine, "checkout", _check_alive)
     return engine
 
 
 def _check_encoding(url: URL, driver: Any, _: object) -> None:
-    """BadInputError where the database cannot hold all that trials and users write."""
-    encoding = driver.get_parameter_status("server_encoding")  # told at the connection's start
+    """BadInputError if the database cannot hold every text that trials and users write."""
+    encoding = driver.get_parameter_status("server_encoding")  # sent when the connection starts
     if encoding not in ("UTF8", None):
         raise BadInputError(
             f"the database {address(url)} is encoded in {encoding}, tuner needs UTF8: make another "
@@ -159,22 +159,22 @@ def _check_encoding(url: URL, driver: Any, _: object) -> None:
         )
 
 
-def _rests(_: Any, record: Any) -> None:
+def _note_checkin(_: Any, record: Any) -> None:
     record.info["rests"] = time.monotonic()
 
 
-def _alive(connection: Any, record: Any, _: Any) -> None:
+def _check_alive(connection: Any, record: Any, _: Any) -> None:
     """Replace a dead connection before it is used, without a round trip for the usual one.
 
-    A server that ends says so or closes the socket: there is something to read where nobody asked
-    for anything. Only then, or after a long rest (a firewall may have forgotten the connection),
-    is the server asked. Connections that die later fail in use, as they would after a ping.
+    A server that ends says so or closes the socket: there is something to read though nothing was
+    asked. Only then, or after a long rest (a firewall may have forgotten the connection), is the
+    server asked. Connections that die later fail in use, as they would after a ping.
     """
     try:
         poll = select.poll()
         poll.register(connection.fileno(), select.POLLIN)
         if poll.poll(0):
-            connection.poll()  # a hint, perhaps; what is left then is the end
+            connection.poll()  # a hint, perhaps; if there still is something, it is the end
         rested = time.monotonic() - record.info.get("rests", time.monotonic())
         if rested < RESTED and not poll.poll(0):
             return
@@ -190,7 +190,7 @@ def _json_text(value: Any) -> str:
 
 
 def masked(url: URL) -> str:
-    """The URL as text without any secret: libpq takes passwords among its options as well."""
+    """Return the URL as text without secrets: libpq takes passwords as options, too."""
     query = {key: _MASK if "password" in key.lower() else value for key, value in url.query.items()}
-    shown = url.set(query=query).render_as_string(hide_password=True)
-    return shown.replace(quote_plus(_MASK), _MASK)
+    text = url.set(query=query).render_as_string(hide_password=True)
+    return text.replace(quote_plus(_MASK), _MASK)

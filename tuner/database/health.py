@@ -1,4 +1,4 @@
-"""What the server says of itself, for `tuner db status` and `tuner doctor`."""
+"""What the server reports about itself, for `tuner db status` and `tuner doctor`."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ _HEALTH = text("""
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """A database as it stands."""
+    """The state of a database."""
 
     server: str  # PostgreSQL's version
     connections: int  # to this database, this one included
@@ -22,6 +22,6 @@ class Health:
 
 
 def health(connection: Connection) -> Health:
-    """Ask the server."""
+    """Read the database's state."""
     row = connection.execute(_HEALTH).one()
     return Health(server=row.server, connections=row.connections, bytes=row.bytes)

@@ -1,10 +1,10 @@
-"""Hints that something changed: whoever waits for it looks at once instead of a while later.
+"""Hints that something changed: a process that waits for it looks at once instead of later.
 
-Sent with NOTIFY. A transaction with one holds a lock of the whole database while it commits. So
-what is rare is hinted at by the statement that does it (`pg_notify` in `studies` and `trials`), and
-what is frequent by transactions of their own, one for many changes, which wait for no disk. A hint
-can get lost, with its connection or in a pooler that shares connections between transactions: who
-listens looks now and then all the same.
+Sent with NOTIFY. A transaction that sends one locks the whole database while it commits. So for
+rare changes the statement itself sends the hint (`pg_notify` in `studies`, `trials` and others);
+for frequent ones a transaction of its own does, one for many changes, which waits for no disk. A
+hint can get lost with its connection, or in a pooler that shares connections between transactions:
+listeners look now and then all the same.
 """
 
 from collections.abc import Iterable
@@ -24,28 +24,29 @@ _SEND = text("""
 
 
 def send(connection: Connection, channel: str, studies: Iterable[int]) -> None:
-    """Tell whoever listens that something about these studies has changed."""
+    """Tell all listeners that something about these studies has changed."""
     connection.execute(_SEND, {"channel": channel, "studies": list(studies)})
 
 
 class ListeningDatabase(Database):
-    """A database for one thread: its only connection also hears the hints of a channel."""
+    """A database for one thread, whose only connection also receives a channel's hints."""
 
     def __init__(self, beside: Database, channel: str, *, listen: bool) -> None:
-        """`beside` stays open for as long as this one; its idle connections are closed.
+        """Open a connection of its own to the server of `beside`.
 
-        Without `listen` nothing is ever heard.
+        `beside` must stay open as long as this one; its idle connections are closed. Without
+        `listen` no hint is ever received.
         """
         super().__init__(beside.url, pool_size=1, max_overflow=0)
         beside.engine.dispose()
         self.connections = 0
-        """How many it has made. After another one, the server may have crashed."""
+        """How many were made. Before a further one, the server may have crashed."""
         self._channel = channel
         self._listens = listen
-        self._driver: Any = None  # psycopg2's connection that listens
-        event.listen(self.engine, "connect", self._connected)
+        self._driver: Any = None  # psycopg2's connection, while it listens
+        event.listen(self.engine, "connect", self._on_connect)
 
-    def _connected(self, driver: Any, _: object) -> None:
+    def _on_connect(self, driver: Any, _: object) -> None:
         self.connections += 1
         if self._listens:
             with driver.cursor() as cursor:
@@ -54,20 +55,20 @@ class ListeningDatabase(Database):
             self._driver = driver
 
     def fileno(self) -> int | None:
-        """What becomes readable with a hint; None while no connection listens."""
+        """The descriptor that becomes readable with a hint; None while no connection listens."""
         if self._driver is None or self._driver.closed:  # a statement may have noticed the end
             return None
         return int(self._driver.fileno())
 
     def read_hints(self) -> set[int]:
-        """The ids of the studies that hints named since the last call. Reads what is there only."""
+        """Read the ids of the studies that hints have named since the last call; never waits."""
         if self._driver is None:
             return set()
         try:
             self._driver.poll()
-        except psycopg2.Error:  # dead: the next statement connects anew
+        except psycopg2.Error:  # dead: the next statement reconnects
             self._driver = None
             return set()
-        found = {int(hint.payload) for hint in self._driver.notifies}
+        study_ids = {int(hint.payload) for hint in self._driver.notifies}
         self._driver.notifies.clear()
-        return found
+        return study_ids

@@ -1,7 +1,7 @@
-"""Leases: renewing them, ending them without a result, requeueing whose worker is gone.
+"""Leases: renewing them, requeueing trials without a result, reaping those whose worker is gone.
 
-Functions take a connection and never commit. All that is here is one statement; each locks trials
-before their study, as every statement that needs both does.
+Functions take a connection and never commit. Each is a single statement, which locks trials before
+their study, as every statement that needs both does.
 """
 
 from collections.abc import Sequence
@@ -14,37 +14,37 @@ from tuner.database.claims import Claim, fence
 from tuner.database.storable_text import replace_unstorable
 from tuner.trials import Cause, TrialState
 
-# Of a study that counts device seconds, a trial's are reserved ahead, as far as its lease reaches.
-# What is left when it is less than all want is divided among them.
+# If a study counts device seconds, a trial's are reserved as far ahead as its lease reaches. When
+# fewer are left than all trials need, these are divided among them.
 _RENEW = text("""
     WITH mine AS MATERIALIZED (
         SELECT t.id, t.study_id, c.now,
-               greatest(0, :lease - extract(epoch FROM t.paid_until - c.now)) AS wanted
+               greatest(0, :lease - extract(epoch FROM t.paid_until - c.now)) AS needed
         FROM tuner.trials t, (SELECT clock_timestamp() AS now) c
         WHERE t.id = ANY(:ids) AND t.worker_id = :worker AND t.state = 'running'
         ORDER BY t.id FOR UPDATE OF t
     ), due AS (
-        SELECT study_id, sum(wanted) AS wanted FROM mine WHERE wanted > 0 GROUP BY study_id
+        SELECT study_id, sum(needed) AS needed FROM mine WHERE needed > 0 GROUP BY study_id
     ), room AS (
         SELECT s.id, CASE WHEN s.max_seconds IS NULL THEN 1
-                     ELSE least(1, (s.max_seconds - s.seconds_issued) / d.wanted) END AS share,
-               d.wanted
+                     ELSE least(1, (s.max_seconds - s.seconds_issued) / d.needed) END AS fraction,
+               d.needed
         FROM tuner.studies s JOIN due d ON d.study_id = s.id
         ORDER BY s.id FOR UPDATE OF s
     ), reserved AS (
         UPDATE tuner.studies s
-        SET seconds_issued = least(s.max_seconds, s.seconds_issued + r.share * r.wanted)
+        SET seconds_issued = least(s.max_seconds, s.seconds_issued + r.fraction * r.needed)
         FROM room r WHERE s.id = r.id
     )
     UPDATE tuner.trials t
     SET lease_until = m.now + :lease * interval '1 second',
-        paid_until = t.paid_until + m.wanted * coalesce(r.share, 0) * interval '1 second'
+        paid_until = t.paid_until + m.needed * coalesce(r.fraction, 0) * interval '1 second'
     FROM mine m LEFT JOIN room r ON r.id = m.study_id
     WHERE t.id = m.id
     RETURNING t.id, t.attempt, extract(epoch FROM t.paid_until - m.now) AS paid
 """)
 
-# How often an attempt may end so before its trial fails; interruptions do not count.
+# How often an attempt may end in this way before its trial fails; interruptions do not count.
 _LIMITS = """
     CASE CAST(:cause AS text)
         WHEN 'lost' THEN coalesce(CAST(s.spec -> 'resources' ->> 'max_attempts' AS integer), 3)
@@ -114,7 +114,7 @@ def _interrupt(which: str) -> str:
 _REAP = text(_interrupt("t.lease_until < clock_timestamp()"))
 _REQUEUE = text(_interrupt("t.id = :id AND t.attempt = :attempt AND t.worker_id = :worker"))
 _KILL = text(_interrupt("t.study_id = :study AND t.number = :number"))
-# one that was enqueued and never claimed has taken nothing of a budget
+# a trial that was enqueued and never claimed has taken nothing of a budget
 _CANCEL = text("""
     UPDATE tuner.trials
     SET state = 'failed', cause = :cause, message = :message, finished_at = clock_timestamp(),
@@ -130,7 +130,7 @@ def renew(
     """Renew the leases of this worker's trials.
 
     Returns those that it still holds: id → attempt, and the seconds that are reserved for it from
-    now on, None where its study does not count them. Less than `lease` seconds: the rest is used.
+    now on (None: its study does not count them). If these are fewer than `lease`, no more are left.
     """
     rows = connection.execute(_RENEW, {"ids": list(ids), "worker": worker_id, "lease": lease})
     return {r.id: (r.attempt, None if r.paid is None else float(r.paid)) for r in rows}
@@ -144,9 +144,9 @@ def requeue(
     message: str | None = None,
     log_tail: str | None = None,
 ) -> TrialState | None:
-    """Put a held trial back to the queue with its number, parameters and reports.
+    """Put a claimed trial back in the queue with its number, parameters and reports.
 
-    Returns its new state, FAILED if it ended so too often; None if it was not held any more.
+    Returns its new state, FAILED if it ended this way too often; None if the worker had lost it.
     """
     row = connection.execute(
         _REQUEUE,
@@ -161,7 +161,7 @@ def requeue(
 
 
 def reap(connection: Connection) -> list[tuple[int, int, TrialState]]:
-    """Requeue (or fail) every trial whose lease has ended; returns study id, number, new state."""
+    """Requeue or fail every trial whose lease has ended; returns study id, number, new state."""
     rows = connection.execute(
         _REAP,
         {"cause": Cause.LOST, "message": "its worker stopped renewing the lease", "log_tail": None},
@@ -172,7 +172,7 @@ def reap(connection: Connection) -> list[tuple[int, int, TrialState]]:
 def kill(connection: Connection, study_id: int, number: int, *, message: str) -> bool:
     """Fail a trial that runs, or that was enqueued and never ran; its worker then leaves it.
 
-    False if it is neither, or if its worker is writing to it just now.
+    False if it is neither, or if its worker is writing to it right now.
     """
     arguments = {
         "study": study_id,

@@ -1,4 +1,4 @@
-"""What people write about a study: one text, the latest writer's."""
+"""Notes on studies: one text per study, that of the latest writer."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +24,7 @@ _REWRITE = text("""
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A study's note; revision 0: nobody has written one."""
+    """A study's note; revision 0 if nobody has written one."""
 
     text: str = ""
     author: str | None = None
@@ -33,13 +33,13 @@ class Note:
 
 
 def read(connection: Connection, study_id: int) -> Note:
-    """The study's note."""
+    """Read the study's note."""
     row = connection.execute(_READ, {"study": study_id}).one_or_none()
     return Note() if row is None else Note(*row)
 
 
 def write(connection: Connection, study_id: int, note: str, *, author: str, revision: int) -> bool:
-    """Replace the note that was read as `revision`; False if somebody else has written since."""
+    """Replace the note that was read as `revision`; False if it has been changed since."""
     statement = _REWRITE if revision else _WRITE
     arguments = {
         "study": study_id,

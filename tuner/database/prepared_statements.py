@@ -1,8 +1,8 @@
-"""Statements that the server parses and plans once a connection: half of a short one's cost.
+"""Statements that the server parses and plans once per connection: half the cost of a short one.
 
-A pooler between us and the server may give each statement another of its connections. So a
-statement's name follows from its text: one that another client has prepared is the same one, and
-where it is missing it is prepared and executed again, which is safe, for nothing had happened.
+A pooler between us and the server may run each statement on another of its connections. So a
+statement's name follows from its text: one that another client prepared is the same, and one that
+is missing is prepared and executed again. That is safe, for nothing had happened.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ from sqlalchemy.exc import DBAPIError
 from tuner.database.driver_errors import sqlstate
 
 _PARAMETER = re.compile(r":([a-z_]+)")
-_KNOWN = "prepared"  # in a connection's `info`: the names of what it has prepared
+_PREPARED = "prepared"  # in a connection's `info`: the names of what it has prepared
 _MISSING, _DUPLICATE = "26000", "42P05"
 
 
 class PreparedStatement:
-    """A statement with `:named` parameters, whose types follow from where they stand."""
+    """A statement with `:named` parameters, whose types follow from their context."""
 
     def __init__(self, statement: str) -> None:
         self._plain = text(statement)
@@ -33,24 +33,24 @@ class PreparedStatement:
         self._execute = f"EXECUTE {self._name}({', '.join(f'%({name})s' for name in names)})"
 
     def run(self, connection: Connection, arguments: Mapping[str, Any]) -> CursorResult[Any]:
-        """Execute it; as an ordinary statement in a transaction, which an error would end."""
+        """Execute it; in a transaction as an ordinary statement, for an error would end that."""
         driver = connection.connection.driver_connection
         if driver is None or not driver.autocommit:
             return connection.execute(self._plain, arguments)
-        known = connection.info.setdefault(_KNOWN, set())
-        if self._name not in known:
-            self._make(connection)
-            known.add(self._name)
+        prepared = connection.info.setdefault(_PREPARED, set())
+        if self._name not in prepared:
+            self._prepare_on(connection)
+            prepared.add(self._name)
         try:
             return connection.exec_driver_sql(self._execute, dict(arguments))
         except DBAPIError as error:
             if sqlstate(error) != _MISSING:
                 raise
-        self._make(connection)
+        self._prepare_on(connection)
         # behind a pooler the next statement may reach yet another connection
         return connection.execute(self._plain, arguments)
 
-    def _make(self, connection: Connection) -> None:
+    def _prepare_on(self, connection: Connection) -> None:
         try:
             connection.exec_driver_sql(self._prepare)
         except DBAPIError as error:

@@ -1,4 +1,4 @@
-"""Why a study gives no trial, and what would have it go on: the sentences, in one place."""
+"""Why a study gives no trial, and how to continue it: the sentences, in one place."""
 
 from sqlalchemy import Connection
 
@@ -10,7 +10,7 @@ from tuner.trials import Study, StudyState
 
 
 def explain_no_trial(connection: Connection, study: Study, *, lease: float) -> str:
-    """Why a study that was asked for a new trial has none."""
+    """Explain why a study gives no new trial, and what to do."""
     name = quoted(study.name)
     reason = f" ({visible(study.reason)})" if study.reason else ""
     if study.state in (StudyState.PAUSED, StudyState.STOPPED):
@@ -19,17 +19,17 @@ def explain_no_trial(connection: Connection, study: Study, *, lease: float) -> s
     budget = serving.used_up(connection, study.id, lease=lease)
     if study.state is StudyState.FINISHED:
         return f"the study {name} is finished{reason}: {describe_extension(study, budget)}"
-    # what waits may have begun: that is for whoever goes on with it
+    # a waiting trial may have started: then it is for the worker that resumes it
     return explain_given_out(study, budget or "trials")
 
 
 def explain_given_out(study: Study, budget: str, queued: int = 1) -> str:
-    """That a budget gives no trial any more, and what to do; `queued` trials want a unit of it."""
+    """Explain that a budget gives no more trials, and what to do for `queued` further ones."""
     return f"{describe_given_out(study, budget)}: {describe_extension(study, budget, queued)}"
 
 
 def describe_given_out(study: Study, budget: str) -> str:
-    """That a budget gives no trial any more."""
+    """Say that a budget gives no more trials."""
     of = f"of the study {quoted(study.name)}"
     match budget:
         case "trials" if study.max_trials == 1:
@@ -37,8 +37,10 @@ def describe_given_out(study: Study, budget: str) -> str:
         case "trials":
             return f"all {study.max_trials} trials {of} are given out"
         case "total_epochs" if study.epochs_issued < (study.max_epochs or 0):
-            left = (study.max_epochs or 0) - study.epochs_issued
-            return f"the {study.max_epochs} epochs {of} leave {left}, too few for another trial"
+            remaining = (study.max_epochs or 0) - study.epochs_issued
+            return (
+                f"the {study.max_epochs} epochs {of} leave {remaining}, too few for another trial"
+            )
         case "total_epochs":
             epochs = "epoch" if study.max_epochs == 1 else f"{study.max_epochs} epochs"
             return f"the {epochs} {of} {'is' if study.max_epochs == 1 else 'are'} given out"
@@ -53,18 +55,18 @@ def describe_given_out(study: Study, budget: str) -> str:
 
 
 def notes_on_queue(connection: Connection, study: Study) -> list[str]:
-    """A note where configurations are queued that the budget of trials does not reach."""
+    """Return a note if the budget of trials does not cover all queued configurations."""
     needed = study.issued + trials.queued(connection, study.id)
     if study.max_trials is None or needed <= study.max_trials:
         return []
-    left = needed - study.max_trials
+    excess = needed - study.max_trials
     change = shell.command("change", study.name, f"budget.trials={needed}")
-    what = f"{counted(left, 'queued configuration')}: `{change}` includes"
-    return [f"the budget leaves out {what} {'it' if left == 1 else 'all of them'}"]
+    what = f"{counted(excess, 'queued configuration')}: `{change}` includes"
+    return [f"the budget leaves out {what} {'it' if excess == 1 else 'all of them'}"]
 
 
 def describe_extension(study: Study, budget: str | None, queued: int = 1) -> str:
-    """How a study continues whose `budget` is used up; None: something else has ended it."""
+    """Say how to continue a study whose `budget` is used up; None: something else ended it."""
     if budget is None:
         return _describe_lifting(study)
     if budget == "trials":
@@ -75,7 +77,7 @@ def describe_extension(study: Study, budget: str | None, queued: int = 1) -> str
 
 
 def _describe_lifting(study: Study) -> str:
-    """How a study continues that has reached its target, lost its patience or tried its space."""
+    """Say how to continue a study that reached its target or patience, or tried its whole space."""
     limits = (study.spec or {}).get("budget", {})
     ending = [name for name in ("target", "patience") if limits.get(name) is not None]
     if not ending:

@@ -23,10 +23,10 @@ from tuner.trials import Cause, Report, TrialState
 # the one before.
 _STORE_REPORTS = """
     INSERT INTO tuner.reports (trial_id, step, value, metrics)
-    SELECT held.id, new.step, new.value, CAST(new.metrics AS jsonb)
+    SELECT held.id, incoming.step, incoming.value, CAST(incoming.metrics AS jsonb)
     FROM held, unnest(
         CAST(:steps AS bigint[]), CAST(:reported AS double precision[]), CAST(:metrics AS text[])
-    ) AS new(step, value, metrics)
+    ) AS incoming(step, value, metrics)
     ON CONFLICT (trial_id, step) DO UPDATE SET value = excluded.value, metrics = excluded.metrics
     RETURNING trial_id
 """

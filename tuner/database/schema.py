@@ -1,8 +1,8 @@
 """The schema's version: upgrade with Alembic, refuse a database that this tuner does not know.
 
-Every command asks for the version, few upgrade it: Alembic, which takes longer to import than most
-commands take to run, is imported where it is used, and the versions are read from the migrations'
-file names, `NNNN_what.py`.
+Every command reads the version, few upgrade it. Alembic takes longer to import than most commands
+take to run, so it is imported where it is used, and the versions are read from the migrations' file
+names, `NNNN_what.py`.
 """
 
 from __future__ import annotations
@@ -22,40 +22,40 @@ from tuner.settings import Settings
 if TYPE_CHECKING:
     from alembic.config import Config
 
-VERSION_TABLE = "schema_version"  # not Alembic's default name, which Optuna's own tables use
+VERSION_TABLE = "schema_version"  # not Alembic's default: that is Optuna's own table
 VIEWS = "optuna"  # the schema of read-only views in Optuna's layout
 _UPGRADE_LOCK = 7_302_114  # advisory lock: two processes must not upgrade at the same time
 
 
 def migrations_folder() -> Path:
-    """The migrations: inside an installed package, at the top level in a source tree."""
+    """Find the migrations: in an installed package, or at the top level of a source tree."""
     package = Path(str(files("tuner")))
-    inside = package / "migrations"
-    return inside if inside.is_dir() else package.parent / "migrations"
+    installed = package / "migrations"
+    return installed if installed.is_dir() else package.parent / "migrations"
 
 
 def config() -> Config:
-    """Alembic's configuration, without a file."""
+    """Return Alembic's configuration, without a file."""
     from alembic.config import Config
 
-    result = Config()
-    result.set_main_option("script_location", str(migrations_folder()))
-    return result
+    configuration = Config()
+    configuration.set_main_option("script_location", str(migrations_folder()))
+    return configuration
 
 
 def versions() -> list[str]:
-    """Those that this tuner knows, oldest first."""
-    found = migrations_folder().joinpath("versions").glob("*.py")
-    return sorted(path.stem.partition("_")[0] for path in found)
+    """List the versions that this tuner knows, the oldest first."""
+    paths = migrations_folder().joinpath("versions").glob("*.py")
+    return sorted(path.stem.partition("_")[0] for path in paths)
 
 
 def newest() -> str:
-    """The version that this tuner needs."""
+    """Return the version that this tuner needs."""
     return versions()[-1]
 
 
 def current(connection: Connection) -> str | None:
-    """The database's version; None where tuner was never here."""
+    """Read the database's version; None if tuner was never here."""
     is_there = text("SELECT to_regclass(:table) IS NOT NULL")
     if not connection.scalar(is_there, {"table": f"{SCHEMA}.{VERSION_TABLE}"}):
         return None
@@ -66,7 +66,7 @@ def current(connection: Connection) -> str | None:
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
-    """Bring the schema to `revision`; safe when several processes ask at once."""
+    """Upgrade the schema to `revision`; safe if several processes do so at once."""
     with database.transaction() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
         version = current(connection)
@@ -80,7 +80,7 @@ def upgrade(database: Database, revision: str = "head") -> None:
 
 
 def check(database: Database) -> None:
-    """Refuse an older or newer schema; a database where tuner was never is set up at once."""
+    """Refuse an older or newer schema; sets a database up if tuner was never there."""
     with database.transaction() as connection:
         version = current(connection)
     if version == newest():
@@ -96,14 +96,14 @@ def check(database: Database) -> None:
 
 
 def views_url(url: URL) -> URL:
-    """What Optuna and optuna-dashboard take for a storage of their own: they find the views first.
+    """Return a URL that Optuna and optuna-dashboard can open: they find the views first.
 
     Read-only, so that a write is refused before it locks a row.
     """
     options = url.query.get("options", ())
-    given = [options] if isinstance(options, str) else list(options)
+    existing = [options] if isinstance(options, str) else list(options)
     own = [f"-csearch_path={VIEWS}", "-cdefault_transaction_read_only=on"]
-    return url.update_query_dict({"options": " ".join([*given, *own])})
+    return url.update_query_dict({"options": " ".join([*existing, *own])})
 
 
 def _check_known(version: str) -> None:

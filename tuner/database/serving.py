@@ -13,20 +13,20 @@ from tuner.study_file.code import OWN
 from tuner.study_file.study import Budget
 from tuner.trials import NO_LABELS
 
-FIRST_FAILURES = 2  # alike, with which a study of own code begins, are enough to pause it
+FIRST_FAILURES = 2  # so many first trials of user code that fail alike pause the study
 
 _ACTIVE = text("""
     SELECT id, name, family, revision FROM tuner.studies
     WHERE state = 'active' AND spec IS NOT NULL AND labels <@ CAST(:labels AS jsonb) ORDER BY id
 """)
 
-# A claim reserves a lease's seconds, or what is left if that is this much: a tenth of the budget
-# where that is shorter than a lease. Less would be spent on beginning and stopping.
+# A claim reserves a lease's seconds, or what is left if that is enough: a tenth of the budget, if
+# that is shorter than a lease. Fewer would be spent on starting and stopping.
 _SECONDS_LEFT = """
     (s.max_seconds IS NULL
      OR s.max_seconds - s.seconds_issued >= least(:lease, s.max_seconds / 10))
 """
-# Begun trials that wait have their unit of the budget; it is epochs that they may lack.
+# Waiting trials that have started have their unit of the budget; what they may lack is epochs.
 _MAY_GO_ON = """
     EXISTS (
         SELECT FROM tuner.trials t
@@ -36,8 +36,8 @@ _MAY_GO_ON = """
     )
 """
 
-# Who is served next: the higher priority; then who has the fewest trials running, which is how
-# devices are shared; then who has waited longest, for where there is one device alone.
+# Which study is served next: the one with the higher priority; then the one with the fewest running
+# trials, so that studies share devices; then the one that has waited longest, for a single device.
 _IN_TURN = text(f"""
     SELECT s.id FROM tuner.studies s, LATERAL (
         SELECT count(*) AS running FROM tuner.trials t
@@ -53,7 +53,7 @@ _IN_TURN = text(f"""
     ORDER BY s.priority DESC, t.running, s.claimed_at NULLS FIRST, s.id
 """)  # noqa: S608 - constants
 
-# Which budget gives no trial any more, not even one that was interrupted: as a study file names it.
+# Which budget gives no more trials, not even an interrupted one; by its name in study files.
 _USED_UP = f"""
     CASE WHEN (s.issued >= s.max_trials OR s.epochs_issued > s.max_epochs - s.trial_epochs)
               AND NOT {_MAY_GO_ON}
@@ -69,9 +69,9 @@ _WHICH_IS_USED_UP = text(
     f"SELECT {_USED_UP} FROM tuner.studies s WHERE s.id = :id"  # noqa: S608 - constants
 )
 
-# A study is finished when a budget is used up and nothing of it runs. Two workers that finish its
-# last two trials at once may each still see the other's as running; the next claim that gets
-# nothing asks again.
+# A study is finished once a budget is used up and none of its trials runs. Two workers that finish
+# its last two trials at once may each still see the other's as running; the next claim that gets
+# nothing tries again.
 _FINISH_IF_DONE = text(f"""
     UPDATE tuner.studies s
     SET state = 'finished', finished_at = clock_timestamp(), reason = CASE {_USED_UP}
@@ -95,7 +95,7 @@ _FINISH_IF_DONE = text(f"""
     RETURNING id, pg_notify('tuner_work', CAST(id AS text))
 """)  # noqa: S608 - constants
 
-# The same where there is nothing left to try: what waits is tried first.
+# The same if there is nothing left to try: waiting trials are tried first.
 _FINISH_IF_IDLE = text("""
     UPDATE tuner.studies s
     SET state = 'finished', finished_at = clock_timestamp(), reason = :reason
@@ -105,8 +105,8 @@ _FINISH_IF_IDLE = text("""
     RETURNING id, pg_notify('tuner_work', CAST(id AS text))
 """)
 
-# Messages are alike where only numbers and addresses differ. Fewer than `most` are all there are:
-# own code whose first trials fail alike is wrong, whatever the parameters are.
+# Messages are alike if they differ only in numbers and addresses. Fewer trials than `most` are all
+# that there are: user code whose first trials fail alike is wrong, whatever the parameters are.
 _PAUSE_IF_FAILING = text("""
     UPDATE tuner.studies s
     SET state = 'paused', reason = CASE
@@ -141,7 +141,7 @@ _PAUSE_IF_FAILING = text("""
 
 
 class ActiveStudy(NamedTuple):
-    """What a worker asks again and again of a study that it may serve."""
+    """What a worker reads again and again about the studies that it may serve."""
 
     id: int
     name: str
@@ -150,7 +150,7 @@ class ActiveStudy(NamedTuple):
 
 
 def active(connection: Connection, *, labels: Mapping[str, str] = NO_LABELS) -> list[ActiveStudy]:
-    """The studies that workers with these labels serve, the oldest first."""
+    """List the active studies that workers with these labels may serve, the oldest first."""
     rows = connection.execute(_ACTIVE, {"labels": json.dumps(dict(labels))})
     return [ActiveStudy._make(row) for row in rows]
 
@@ -158,7 +158,7 @@ def active(connection: Connection, *, labels: Mapping[str, str] = NO_LABELS) -> 
 def in_turn(
     connection: Connection, ids: Sequence[int], *, labels: Mapping[str, str], lease: float
 ) -> list[int]:
-    """Those of these studies that may have a trial to give, whose turn it is first.
+    """Return those of these studies that may have a trial to give, the next in turn first.
 
     `lease`: the seconds that a claim would reserve.
     """
@@ -167,7 +167,7 @@ def in_turn(
 
 
 def finish_if_done(connection: Connection, ids: Sequence[int], *, lease: float) -> list[int]:
-    """Finish those of the studies of which nothing runs and whose budgets give no trial any more.
+    """Finish those of the studies whose budgets give no more trials and of which none runs.
 
     Returns their ids. `lease`: the seconds that a claim would reserve.
     """
@@ -176,13 +176,13 @@ def finish_if_done(connection: Connection, ids: Sequence[int], *, lease: float) 
 
 
 def finish_if_idle(connection: Connection, study_id: int, reason: str) -> bool:
-    """Finish a study in which there is nothing left to try, unless a trial of it waits or runs."""
+    """Finish a study with nothing left to try, unless one of its trials waits or runs."""
     arguments = {"id": study_id, "reason": reason}
     return connection.execute(_FINISH_IF_IDLE, arguments).one_or_none() is not None
 
 
 def used_up(connection: Connection, study_id: int, *, lease: float) -> str | None:
-    """The budget that gives no trial any more, as `budget.…` names it; None if all of them do.
+    """Return the budget that gives no more trials, by its name in `budget`; None if all do.
 
     `lease`: the seconds that a claim would reserve.
     """
@@ -193,8 +193,8 @@ def used_up(connection: Connection, study_id: int, *, lease: float) -> str | Non
 def pause_if_failing(connection: Connection, ids: Sequence[int]) -> list[int]:
     """Pause those active studies whose last trials all failed from the same cause.
 
-    How many that takes, `budget.max_failures` says; unless that is raised, of own code it takes
-    the first `FIRST_FAILURES` with the same message. Returns the ids.
+    `budget.max_failures` says how many that takes; unless it is raised, for user code it is the
+    first `FIRST_FAILURES` if their messages are alike. Returns the ids.
     """
     arguments = {
         "ids": list(ids),

@@ -1,4 +1,4 @@
-"""Sets of distributions, stored once a study and shared by its trials."""
+"""Sets of distributions, stored once per study and shared by its trials."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from tuner.database.storable_text import replace_unstorable
 
 Distributions = Sequence[tuple[str, dict[str, Any]]]  # name, Optuna's distribution as JSON
 
-# DO UPDATE, not DO NOTHING, so that the row of whoever was faster is returned
+# DO UPDATE, not DO NOTHING: so the row of a faster transaction is returned
 _ENSURE = text("""
     INSERT INTO tuner.spaces (study_id, digest, distributions, names, texts)
     VALUES (:study, :digest, :distributions, CAST(:names AS text[]), CAST(:texts AS text[]))
@@ -30,7 +30,7 @@ class StoredSpace(NamedTuple):
 
 
 def encode(distributions: Distributions) -> StoredSpace:
-    """The columns of a set of distributions."""
+    """Encode a set of distributions as its columns."""
     whole = json.dumps(distributions)
     return StoredSpace(
         digest=hashlib.sha256(whole.encode()).hexdigest(),
@@ -41,6 +41,6 @@ def encode(distributions: Distributions) -> StoredSpace:
 
 
 def ensure(connection: Connection, study_id: int, distributions: Distributions) -> int:
-    """The id of this set of distributions, stored if it is new."""
+    """Return the id of this set of distributions; stores it if it is new."""
     row = connection.execute(_ENSURE, {"study": study_id, **encode(distributions)._asdict()}).one()
     return int(row.id)

@@ -1,4 +1,4 @@
-"""Studies: making them, finding them, and the conditional changes of their state.
+"""Studies: making, finding and deleting them, and the conditional change of their state.
 
 Functions take a connection and never commit; the caller's `transaction()` or `statement()` does.
 """
@@ -110,19 +110,19 @@ def create(
 
 
 def list_all(connection: Connection) -> list[Study]:
-    """All studies, the oldest first."""
+    """List all studies, the oldest first."""
     return [_study(row) for row in connection.execute(_ALL)]
 
 
 def of_experiment(connection: Connection, experiment: str) -> list[Study]:
-    """The studies of an experiment, the oldest first; none where there is no such experiment."""
+    """List the studies of an experiment, the oldest first; none if there is no such one."""
     if not is_storable(experiment):
         return []
     return [_study(row) for row in connection.execute(_OF_EXPERIMENT, {"experiment": experiment})]
 
 
 def by_name(connection: Connection, name: str) -> Study:
-    """The study of that name; StudyNotFoundError, with the nearest name, without one."""
+    """Find the study of that name; StudyNotFoundError, with the nearest name, if there is none."""
     row = None
     if is_storable(name):
         row = connection.execute(_BY_NAME, {"name": name}).one_or_none()
@@ -136,12 +136,12 @@ def by_name(connection: Connection, name: str) -> Study:
 
 
 def names(connection: Connection) -> list[str]:
-    """The names of all studies, the oldest first."""
+    """List the names of all studies, the oldest first."""
     return [row.name for row in connection.execute(_NAMES)]
 
 
 def by_id(connection: Connection, study_id: int) -> Study:
-    """The study of that id; StudyNotFoundError without one."""
+    """Find the study of that id; StudyNotFoundError if there is none."""
     row = connection.execute(_BY_ID, {"id": study_id}).one_or_none()
     if row is None:
         raise StudyNotFoundError(f"there is no study with the id {study_id}")
@@ -156,7 +156,7 @@ def set_state(
     allowed: Sequence[StudyState],
     reason: str | None = None,
 ) -> bool:
-    """Change the state if it is one of `allowed`; False where it was not (somebody was faster)."""
+    """Change the state if it is one of `allowed`; False if it was not: another one was faster."""
     row = connection.execute(
         _SET_STATE,
         {"id": study_id, "state": state, "reason": reason, "allowed": [str(s) for s in allowed]},
@@ -174,7 +174,7 @@ def set_attribute(connection: Connection, study_id: int, column: str, key: str, 
 
 
 def delete(connection: Connection, study_id: int) -> None:
-    """Delete a study with its trials and reports, for good."""
+    """Delete a study with its trials and reports, forever."""
     if connection.execute(_DELETE, {"id": study_id}).one_or_none() is None:
         raise StudyNotFoundError(f"there is no study with the id {study_id}")
 

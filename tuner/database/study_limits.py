@@ -1,4 +1,4 @@
-"""Changing a study's limits while its trials run: one transaction that nobody claims in."""
+"""Changing a study's limits while its trials run: a transaction during which nobody claims."""
 
 import json
 import time
@@ -12,12 +12,12 @@ from tuner.database.driver_errors import sqlstate
 from tuner.errors import StudyNotFoundError
 from tuner.trials import Limits
 
-LOCK_PAUSE = 0.01  # seconds before what somebody else has locked is tried again
+LOCK_PAUSE = 0.01  # seconds before a lock that another transaction has is tried again
 _LOCK_NOT_AVAILABLE = "55P03"
 
-# A change of the limits needs the study, so that nobody claims, and all its open trials. Whoever
-# ends a trial locks that first and the study then; so does this, but trials that are claimed before
-# it has the study it may only try to lock: their workers may be waiting for it.
+# A change of the limits locks the study, so that nobody claims, and all its open trials. Statements
+# that end a trial lock the trial first and then the study. So does this; but trials that were
+# claimed before it had the study it may only try to lock: their workers may be waiting for it.
 _LOCK_OPEN = """
     SELECT FROM tuner.trials WHERE study_id = :id AND state IN ('waiting', 'running')
     ORDER BY id FOR UPDATE
@@ -27,8 +27,8 @@ _LOCKS = [
     text("SELECT FROM tuner.studies WHERE id = :id FOR UPDATE"),
     text(_LOCK_OPEN + " NOWAIT"),
 ]
-# Where epochs or seconds were not counted before, what each trial has had of them is found now; a
-# running one pays what it has used of its lease with the next renewal.
+# If epochs or seconds were not counted before, what each trial has used of them is counted now; a
+# running one pays for what it has used of its lease with the next renewal.
 _COUNT = text("""
     UPDATE tuner.trials t
     SET epochs = CASE
@@ -46,7 +46,7 @@ _COUNT = text("""
            OR (t.state = 'running' AND (t.paid_until IS NULL)
                <> (CAST(:max_seconds AS double precision) IS NULL)))
 """)
-# What is given out already cannot be taken back, so no specification says less.
+# What is given out cannot be taken back, so no specification says less than that.
 _SET_LIMITS = text("""
     UPDATE tuner.studies s
     SET issued = greatest(issued, used.trials),
@@ -88,25 +88,25 @@ _SET_LIMITS = text("""
 def set_limits(
     connection: Connection, study_id: int, limits: Limits, spec: Mapping[str, Any] | None
 ) -> None:
-    """Change the limits, from the next claim on; a budget never falls below what is given out.
+    """Change the limits from the next claim on; a budget never falls below what is given out.
 
-    The stored specification says what the budgets are then. Needs a transaction.
-    StudyNotFoundError without such a study.
+    The stored specification then holds these budgets. Needs a transaction. StudyNotFoundError if
+    there is no such study.
     """
     arguments = {
         "id": study_id,
         "spec": None if spec is None else json.dumps(spec, allow_nan=False),
         **limit_arguments(limits),
     }
-    while not _locked(connection, study_id):
+    while not _lock(connection, study_id):
         time.sleep(LOCK_PAUSE)
     connection.execute(_COUNT, arguments)
     if connection.execute(_SET_LIMITS, arguments).one_or_none() is None:
         raise StudyNotFoundError(f"there is no study with the id {study_id}")
 
 
-def _locked(connection: Connection, study_id: int) -> bool:
-    """Lock a study and its open trials; False, with nothing locked, if somebody was faster."""
+def _lock(connection: Connection, study_id: int) -> bool:
+    """Lock a study and its open trials; False, with nothing locked, if another one was faster."""
     try:
         with connection.begin_nested():
             for lock in _LOCKS:

@@ -1,7 +1,8 @@
 """The tables, in the schema `tuner` so that Optuna's own tables can live in the same database.
 
-One row a trial: what changes with every report is in `reports`, so a trial's row is written when it
-is claimed, when its lease is renewed (a HOT update: `lease_until` is in no index) and when it ends.
+One row per trial. What changes with every report is in `reports`, so a trial's row is written when
+it is claimed, when its lease is renewed (a HOT update: `lease_until` is in no index) and when it
+ends.
 """
 
 from sqlalchemy import (
@@ -50,8 +51,8 @@ def _timestamp() -> DateTime:
 
 NOW = text("clock_timestamp()")
 EMPTY = text("'{}'")
-# Readers ask for rows with `changed` at or above the oldest transaction that was running when they
-# last looked: ids are given at the start of a transaction, and that horizon is below every one
+# Readers select rows with `changed` at or above the oldest transaction that was running when they
+# last read: a transaction gets its id at its start, and this horizon is below every transaction
 # whose commit they could have missed.
 CHANGED = text("pg_current_xact_id()")
 
@@ -71,7 +72,7 @@ studies = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("name", Text, nullable=False, unique=True),
-    Column("experiment", Text),  # NULL: the study stands for itself
+    Column("experiment", Text),  # NULL: the study is part of none
     Column("state", Text, nullable=False, server_default="active"),
     Column("reason", Text),  # why it is paused, stopped or finished
     Column("family", Text),  # NULL: made through Optuna's own API
@@ -82,8 +83,8 @@ studies = Table(
     Column("max_trials", Integer),  # NULL: no limit
     Column("issued", Integer, nullable=False, server_default="0"),  # budget units given out
     Column("next_number", Integer, nullable=False, server_default="0"),
-    Column("deadline", _timestamp()),  # no claim after it
-    Column("trial_epochs", Integer),  # of a trial at most: what a claim reserves
+    Column("deadline", _timestamp()),  # no claim afterwards
+    Column("trial_epochs", Integer),  # the most per trial: what a claim reserves
     Column("max_epochs", BigInteger),  # of all trials; NULL: no limit
     Column("epochs_issued", BigInteger, nullable=False, server_default="0"),
     Column("max_seconds", Double),  # of devices, of all attempts; NULL: no limit
@@ -98,7 +99,7 @@ studies = Table(
     Column("system_attrs", JSONB, nullable=False, server_default=EMPTY),
     Column("created_at", _timestamp(), nullable=False, server_default=NOW),
     Column("finished_at", _timestamp()),
-    Column("launched_by", Text),  # NULL: nobody said
+    Column("launched_by", Text),  # NULL: unknown
     CheckConstraint(_one_of("state", StudyState), name="state"),
     CheckConstraint("max_trials IS NULL OR issued <= max_trials", name="budget"),
     CheckConstraint("max_epochs IS NULL OR epochs_issued <= max_epochs", name="epochs"),
@@ -132,7 +133,7 @@ workers = Table(
     Column("id", UUID, primary_key=True),
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
-    Column("slots", Integer, nullable=False),  # trials at a time
+    Column("slots", Integer, nullable=False),  # trials at once
     Column("devices", ARRAY(Text), nullable=False),
     Column("version", Text, nullable=False),
     Column("labels", JSONB, nullable=False, server_default=EMPTY),
@@ -151,7 +152,7 @@ devices = Table(
     Column("memory", BigInteger, nullable=False),  # bytes
 )
 
-# How devices fared, one row a device and sample; removed after a day.
+# How devices were doing, one row per device and sample; removed after a day.
 device_samples = Table(
     "device_samples",
     metadata,
@@ -180,14 +181,14 @@ trials = Table(
     ),
     Column("number", Integer, nullable=False),
     Column("state", Text, nullable=False),
-    Column("space_id", BigInteger),  # of `spaces`; unchecked, for that would cost an index
+    Column("space_id", BigInteger),  # of `spaces`; no foreign key, for that would cost an index
     # Optuna's internal representation, in the order of the space's distributions
     Column("params", ARRAY(Double), nullable=False, server_default=EMPTY),
     Column("objective_values", ARRAY(Double)),
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("worker_id", UUID),  # no foreign key: a worker's row may be cleared away
     Column("lease_until", _timestamp()),
-    Column("claim_key", UUID),  # asking again with the same key gives the same trial
+    Column("claim_key", UUID),  # claiming again with the same key gives the same trial
     Column("cause", Text),
     Column("message", Text),
     Column("log_tail", Text),
@@ -197,11 +198,11 @@ trials = Table(
     Column("started_at", _timestamp()),
     Column("finished_at", _timestamp()),
     Column("changed", Xid8(), nullable=False, server_default=CHANGED),
-    # charged to the study's epochs: all that it may train while it is open, what it reported once
-    # it has ended; NULL where the study does not count them
+    # charged to the study's epochs: while the trial is open, all that it may train; once it has
+    # ended, those it reported; NULL if the study does not count them
     Column("epochs", Integer),
     Column("seconds", Double, nullable=False, server_default="0"),  # of its attempts that ended
-    # where the study counts seconds: up to when those of the running attempt are reserved
+    # if the study counts seconds: until when those of the running attempt are reserved
     Column("paid_until", _timestamp()),
     UniqueConstraint("study_id", "number"),
     CheckConstraint(_one_of("state", TrialState), name="state"),
@@ -227,12 +228,12 @@ reports = Table(
     Column("trial_id", BigInteger, ForeignKey(trials.c.id, ondelete="CASCADE"), primary_key=True),
     Column("step", BigInteger, primary_key=True),
     Column("value", Double, nullable=False),  # the objective's metric
-    Column("metrics", JSONB),  # what else was measured; NULL where not finite
+    Column("metrics", JSONB),  # other metrics; NULL for values that are not finite
     Column("reported_at", _timestamp(), nullable=False, server_default=NOW),
 )
 
-# Attempts that ended without a result and were followed by another one; a trial's latest attempt
-# is in its own row, so the usual trial, which needs one attempt, costs nothing here.
+# Attempts that ended without a result and were followed by another one. A trial's latest attempt is
+# in its own row, so the usual trial, which needs one attempt, costs nothing here.
 attempts = Table(
     "attempts",
     metadata,
@@ -260,7 +261,7 @@ accounts = Table(
     CheckConstraint(ROLES, name="role"),
 )
 
-# Sessions of browsers and tokens of programs; no row: it was revoked.
+# Sessions of browsers and tokens of programs; a revoked one has no row.
 tokens = Table(
     "tokens",
     metadata,
@@ -274,7 +275,7 @@ tokens = Table(
     Column("kind", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("digest", Text, nullable=False, unique=True),  # SHA-256 of the secret
-    Column("role", Text, nullable=False),  # at most; the account's counts as well
+    Column("role", Text, nullable=False),  # the most; the account's role limits it, too
     Column("created_at", _timestamp(), nullable=False, server_default=NOW),
     Column("expires_at", _timestamp(), nullable=False),
     Column("used_at", _timestamp()),

@@ -1,4 +1,4 @@
-"""Workers: who they are and when they were last seen."""
+"""Workers: which there are, when they were last seen, and what they run."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,14 @@ from sqlalchemy import Connection, Row, text
 
 from tuner.trials import NO_LABELS
 
-SEEN_WITHIN = 30.0  # seconds: who was not seen for so long is not there
+SEEN_WITHIN = 30.0  # seconds; a worker that was not seen for longer counts as gone
 
 _REGISTER = text("""
     INSERT INTO tuner.workers (id, host, pid, slots, devices, version, labels)
     VALUES (:id, :host, :pid, :slots, :devices, :version, CAST(:labels AS jsonb))
     ON CONFLICT (id) DO NOTHING
 """)
-# Idle workers do this again and again: no disk is to wait for it.
+# Idle workers do this again and again: no disk should wait for it.
 _HEARTBEAT = text("""
     WITH asynchronous AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', TRUE))
     UPDATE tuner.workers SET seen_at = clock_timestamp() FROM asynchronous WHERE id = :id
@@ -60,7 +60,7 @@ class WorkerRecord:
     id: UUID
     host: str
     pid: int
-    slots: int  # trials at a time
+    slots: int  # trials at once
     devices: tuple[str, ...]
     version: str
     labels: Mapping[str, str]
@@ -79,7 +79,7 @@ def register(
     version: str,
     labels: Mapping[str, str] = NO_LABELS,
 ) -> None:
-    """Make a worker known."""
+    """Register a worker."""
     connection.execute(
         _REGISTER,
         {
@@ -95,22 +95,22 @@ def register(
 
 
 def record_heartbeat(connection: Connection, worker_id: UUID) -> bool:
-    """Note that a worker is alive; whether somebody has asked it to stop."""
+    """Record that a worker is alive; returns whether somebody has asked it to stop."""
     return bool(connection.execute(_HEARTBEAT, {"id": worker_id}).scalar_one_or_none())
 
 
 def drain(connection: Connection, worker_id: UUID) -> bool:
-    """Ask a worker to stop as a signal does; False if there is none or it has stopped already."""
+    """Ask a worker to stop, as a signal does; False if there is none, or it has stopped."""
     return connection.execute(_DRAIN, {"id": worker_id}).one_or_none() is not None
 
 
 def record_stop(connection: Connection, worker_id: UUID) -> None:
-    """Note that a worker has ended on its own."""
+    """Record that a worker has stopped by itself."""
     connection.execute(_STOP, {"id": worker_id})
 
 
 def alive(connection: Connection, *, within: float = SEEN_WITHIN) -> list[WorkerRecord]:
-    """The workers that were seen in the last `within` seconds."""
+    """List the workers that were seen in the last `within` seconds."""
     rows = connection.execute(_ALIVE, {"within": within})
     return [WorkerRecord(**_columns(row)) for row in rows]
 
@@ -121,16 +121,16 @@ def _columns(row: Row[Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class RecentWorker(WorkerRecord):
-    """A worker that is there, or was lately."""
+    """A worker that is alive, or was recently."""
 
-    stopped_at: datetime | None  # it ended on its own
+    stopped_at: datetime | None  # it stopped by itself
     drain_at: datetime | None  # somebody has asked it to stop
     alive: bool
 
 
 @dataclass(frozen=True, slots=True)
 class RunningTrial:
-    """A trial that a worker holds."""
+    """A trial that runs on a worker."""
 
     study_id: int
     study: str
@@ -142,16 +142,16 @@ class RunningTrial:
 def recent(
     connection: Connection, *, within: float = SEEN_WITHIN, hours: float = 24, limit: int = 500
 ) -> list[RecentWorker]:
-    """The workers that were there in the last hours, those that are there first."""
+    """List the workers of the last hours, living ones first."""
     rows = connection.execute(_RECENT, {"within": within, "hours": hours, "limit": limit})
     return [RecentWorker(**_columns(row)) for row in rows]
 
 
 def running(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, list[RunningTrial]]:
-    """The trials that these workers hold, the oldest first."""
-    found: dict[UUID, list[RunningTrial]] = {id_: [] for id_ in ids}
+    """List the trials that run on these workers, the oldest first."""
+    by_worker: dict[UUID, list[RunningTrial]] = {id_: [] for id_ in ids}
     for row in connection.execute(_RUNNING, {"workers": list(ids)}):
-        found[row.worker_id].append(
+        by_worker[row.worker_id].append(
             RunningTrial(row.study_id, row.name, row.number, row.attempt, row.started_at)
         )
-    return found
+    return by_worker

@@ -368,7 +368,7 @@ class Storage(BaseStorage):
             trials = [t for t in history.trials if states is None or t.state in states]
         return [_copied(trial) for trial in trials] if deepcopy else trials
 
-    def _lock_for_write(self, connection: Connection, trial_id: int) -> writes.Locked:
+    def _lock_for_write(self, connection: Connection, trial_id: int) -> writes.LockedTrial:
         locked = writes.lock(connection, trial_id)
         if locked is None or locked.state.is_finished:
             self._check_open(connection, trial_id)

@@ -17,8 +17,8 @@ from tuner.database.embedded import places, programs
 from tuner.database.embedded.cluster import DATABASE, ROLE
 from tuner.errors import EmbeddedServerError, TunerError
 
-START_TIMEOUT = 120.0  # seconds; making the data folder on a slow disk or a long recovery
-RELEASE_TIMEOUT = 5.0  # seconds; after that the watcher lets go by itself
+START_TIMEOUT = 120.0  # seconds, for a slow disk or a long recovery
+RELEASE_TIMEOUT = 5.0  # seconds; after them the watcher releases its hold by itself
 RETRY = 0.02  # seconds between tries while another supervisor begins or ends
 
 log = logging.getLogger(__name__)
@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 class EmbeddedServer:
     """A hold on the home's server: it stays up, at the same URL, until `release`.
 
-    If the supervisor is killed the server is started again in the background; connections that
-    were open are lost. A forked child holds the server too, until it ends or releases.
+    If the supervisor is killed, the server is started again in the background; open connections
+    are lost. A forked child holds the server too, until it ends or releases it.
     """
 
     def __init__(self, home: Path, linger: float) -> None:
@@ -49,29 +49,29 @@ class EmbeddedServer:
         self._watcher.start()
 
     def release(self) -> None:
-        """Hold the server no longer."""
-        if self._process != os.getpid():  # a forked child: the watcher has stayed with its parent
+        """Stop holding the server."""
+        if self._process != os.getpid():  # a forked child: the watcher stayed with its parent
             self._connection.close()
         elif not self._released:
             self._released = True
             self._wake.close()
-            self._watcher.join(RELEASE_TIMEOUT)  # it may be starting the server just now
+            self._watcher.join(RELEASE_TIMEOUT)  # it may be starting the server right now
 
     def _watch(self) -> None:
         with self._woken:
-            while not self._released and self._lost():
-                log.warning("the embedded server's supervisor has died; it is started again")
+            while not self._released and self._wait_for_loss():
+                log.warning("the embedded server's supervisor died; starting it again")
                 self._connection.close()
                 try:
                     self._connection = _join(self._home, self._linger)
                 except TunerError as error:
                     log.error("%s", error)  # noqa: TRY400 - a sentence for the user
                     break
-            # a thread in recv() would keep a socket open that another thread closes
+            # a socket that another thread closes would stay open during this one's recv()
             self._connection.close()
 
-    def _lost(self) -> bool:
-        """Wait for the hold to end; whether it ended without a word from the supervisor."""
+    def _wait_for_loss(self) -> bool:
+        """Wait for the hold to end; returns whether the supervisor ended it silently."""
         poll = select.poll()
         poll.register(self._connection, select.POLLIN)
         poll.register(self._woken, select.POLLIN)
@@ -87,24 +87,31 @@ class EmbeddedServer:
 
 
 def hold(home: Path, *, linger: float) -> EmbeddedServer:
-    """Join the home's server, started if it is not up.
+    """Join the home's server; starts it if it is not up.
 
-    `linger` is how many seconds it stays after this hold, if no other is left; negative: until
-    `stop`. BadInputError where the home cannot be written, DiskFullError, EmbeddedServerError.
+    Args:
+        home: the folder that holds the server's data.
+        linger: seconds for which the server stays up after the last hold; negative: until `stop`.
+
+    Raises:
+        BadInputError: the home cannot be written.
+        DiskFullError: no space is left on its disk.
+        EmbeddedServerError: the server does not start.
+
     """
     home = home.absolute()
     try:
         return EmbeddedServer(home, linger)
     except OSError as error:
-        raise places.explained(error, home) from error
+        raise places.explain(error, home) from error
 
 
 def is_up(home: Path) -> bool:
-    """Whether the home has a server that can be joined without starting one."""
+    """Whether the home has a server to join without starting one."""
     try:
-        found = places.find(home.absolute())
+        located = places.find(home.absolute())
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            return found is not None and connection.connect_ex(os.fsencode(found.control)) == 0
+            return located is not None and connection.connect_ex(os.fsencode(located.control)) == 0
     except OSError:
         return False
 
@@ -116,23 +123,23 @@ def stop(home: Path, *, force: bool) -> bool:
     """
     home = home.absolute()
     try:
-        found = False
+        was_up = False
         while (connection := _ask(home, stop=force)) is not None:
-            found = True
+            was_up = True
             with connection:
                 message = _receive(connection)
                 if message and "held" in message:
-                    raise EmbeddedServerError(_held_by(message["held"]))
+                    raise EmbeddedServerError(_describe_holders(message["held"]))
                 if message:
                     _receive(connection)  # its end is the supervisor's
                     break
-        return found
+        return was_up
     except OSError as error:
-        raise places.explained(error, home) from error
+        raise places.explain(error, home) from error
 
 
 def _join(home: Path, linger: float) -> socket.socket:
-    """A connection that holds a server which is ready."""
+    """Connect to the supervisor and hold the server; returns once that is ready."""
     deadline = time.monotonic() + START_TIMEOUT
     reason = ""
     while time.monotonic() < deadline:
@@ -157,21 +164,21 @@ def _join(home: Path, linger: float) -> socket.socket:
             return connection
         connection.close()
         if message and "error" in message:
-            raise _told(message)
-        # it ended, or was killed, before it was ready: the next one is asked
+            raise _error_in(message)
+        # it ended, or was killed, before it was ready: ask the next one
     raise EmbeddedServerError(
         f"the embedded server of {home} did not become ready within {START_TIMEOUT:.0f} s{reason}"
     )
 
 
 def _ask(home: Path, **request: object) -> socket.socket | None:
-    """Send the supervisor a request; None where there is no supervisor."""
-    found = places.find(home)
-    if found is None:
+    """Send the supervisor a request; None if there is no supervisor."""
+    located = places.find(home)
+    if located is None:
         return None
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connection.connect(os.fsencode(found.control))
+        connection.connect(os.fsencode(located.control))
         connection.sendall(json.dumps({**request, "pid": os.getpid()}).encode() + b"\n")
     except (FileNotFoundError, ConnectionError):
         connection.close()
@@ -183,11 +190,11 @@ def _ask(home: Path, **request: object) -> socket.socket | None:
 
 
 def _receive(connection: socket.socket) -> dict[str, Any] | None:
-    """The next message; None where the supervisor has ended."""
+    """Receive the next message; None if the supervisor has ended."""
     received = b""
     while not received.endswith(b"\n"):
         try:
-            data = connection.recv(1)  # not the beginning of the message that follows
+            data = connection.recv(1)  # not the start of the next message
         except ConnectionError:
             return None
         if not data:
@@ -198,7 +205,7 @@ def _receive(connection: socket.socket) -> dict[str, Any] | None:
 
 
 def _launch(home: Path) -> bool:
-    """Start a supervisor; False where another one has the home already."""
+    """Start a supervisor; False if another one already has the home."""
     files.make_home(home)
     module = "tuner.database.embedded.daemon"
     process = subprocess.Popen(
@@ -211,35 +218,35 @@ def _launch(home: Path) -> bool:
     )
     assert process.stdout is not None
     with process.stdout as output:
-        # a line, not everything: a child that another thread forks just now has the pipe open too
+        # one line, not everything: a child that another thread forks now keeps the pipe open too
         line = output.readline()
         process.wait()
         try:
             message = json.loads(line)
         except ValueError:
-            said = (line + output.read()).decode(errors="replace").strip().splitlines()
+            lines = (line + output.read()).decode(errors="replace").strip().splitlines()
             raise EmbeddedServerError(
                 "the embedded server's supervisor did not start: "
-                f"{said[-1] if said else f'exit code {process.returncode}'}"
+                f"{lines[-1] if lines else f'exit code {process.returncode}'}"
             ) from None
     if "error" in message:
-        raise _told(message)
+        raise _error_in(message)
     return "busy" not in message
 
 
-def _held_by(others: int) -> str:
-    who = "1 other process uses" if others == 1 else f"{others} other processes use"
-    return f"{who} the embedded server: end them first, or say --force"
+def _describe_holders(others: int) -> str:
+    users = "1 other process uses" if others == 1 else f"{others} other processes use"
+    return f"{users} the embedded server: end them first, or use --force"
 
 
-def _told(message: dict[str, Any]) -> TunerError:
-    """The supervisor's error, in this process."""
+def _error_in(message: dict[str, Any]) -> TunerError:
+    """The error that a message of the supervisor holds."""
     kind: type[TunerError] = getattr(errors, message["error"])
     return kind(message["message"])
 
 
 def _url(home: Path) -> str:
-    found = places.find(home)
-    assert found is not None
-    password = found.password.read_text()
-    return f"postgresql+psycopg2://{ROLE}:{password}@/{DATABASE}?host={quote(str(found.sockets))}"
+    located = places.find(home)
+    assert located is not None
+    password = located.password.read_text()
+    return f"postgresql+psycopg2://{ROLE}:{password}@/{DATABASE}?host={quote(str(located.sockets))}"

@@ -1,8 +1,8 @@
-"""PostgreSQL's data folder and its `postgres` process; used by the supervisor alone.
+"""PostgreSQL's data folder and its `postgres` process; used only by the supervisor.
 
-Whether an earlier server has really gone is asked of the kernel: every process of a server, its
-backends too, inherits a lock on `cluster.lock`. A pid file proves nothing: its number may be
-another program's by now, and backends outlive a postmaster that was killed.
+Whether an earlier server is really gone, the kernel knows: every process of a server, its backends
+too, inherits a lock on `cluster.lock`. A pid file proves nothing: its number may belong to another
+program by now, and backends outlive a postmaster that was killed.
 """
 
 import ctypes
@@ -25,10 +25,10 @@ from tuner.database.embedded.places import Places
 from tuner.errors import DiskFullError, EmbeddedServerError, TunerError
 
 ROLE = DATABASE = "tuner"
-GRACE = 2.0  # seconds that the processes of a crashed server have to leave by themselves
-GONE_TIMEOUT = 20.0  # seconds after which we do not wait for them any longer
+GRACE = 2.0  # seconds in which the processes of a crashed server may end by themselves
+GONE_TIMEOUT = 20.0  # seconds after which we give up waiting for them
 
-# Written into postgresql.conf once, so that a user may change them there. Nothing here weakens
+# Written into postgresql.conf once, so that users can change them there. Nothing here weakens
 # durability: fsync, synchronous_commit and full_page_writes stay on.
 SETTINGS = {
     "shared_buffers": "64MB",
@@ -37,7 +37,7 @@ SETTINGS = {
     "wal_level": "minimal",  # nobody replicates a server that has no network
     "max_wal_senders": "0",
     "max_logical_replication_workers": "0",
-    "io_method": "sync",  # three processes fewer
+    "io_method": "sync",  # saves three processes
     "max_parallel_workers_per_gather": "0",  # a container's /dev/shm is too small for them
     "jit": "off",  # our queries are short
     "search_path": "public",  # not the schema named as the role, which is tuner's own
@@ -49,7 +49,7 @@ HBA = "local all all scram-sha-256\n"
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-_LEVELS = re.compile(r"(?:FATAL|PANIC|ERROR|error): +(?P<said>.+)")
+_LEVELS = re.compile(r"(?:FATAL|PANIC|ERROR|error): +(?P<message>.+)")
 _NO_SPACE = ("No space left on device", "Disk quota exceeded")
 
 
@@ -59,12 +59,12 @@ class Cluster:
     def __init__(self, at: Places, folder: Path) -> None:
         self.places = at
         self._user = places.server_user(at.base)
-        self._programs = programs.reachable(folder, self._user)
+        self._programs = programs.make_reachable(folder, self._user)
 
     def start(self, log: IO[bytes]) -> "subprocess.Popen[bytes]":
-        """Start `postgres`, once no process of an earlier one is left; makes its data if need be.
+        """Start `postgres`, once no process of an earlier one is left; makes its data if needed.
 
-        It ends with the process that calls this, even with SIGKILL.
+        It ends with the process that calls this, even if that is killed.
         """
         lock = self._take_over()
         try:
@@ -97,8 +97,8 @@ class Cluster:
         if self._user:
             places.give(hba, self._user)
         hba.chmod(0o600)
-        for left in at.base.glob(".init-*"):
-            shutil.rmtree(left, ignore_errors=True)
+        for abandoned in at.base.glob(".init-*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
         if not at.data.is_dir():
             if at.password.exists():
                 raise EmbeddedServerError(
@@ -107,13 +107,13 @@ class Cluster:
                 )
             self._initialise(lock)
         if not at.password.exists():
-            # first start; or the file was removed, or we died before it was written
+            # the first start; or the file was removed, or we died before it was written
             password = os.urandom(24).hex()
             self._single_user(at.data, f"ALTER ROLE {ROLE} PASSWORD '{password}'", lock)
             places.replace(at.password, password)
 
     def _initialise(self, lock: int) -> None:
-        """Make the data aside and rename it: what is half made must not be taken for data."""
+        """Make the data aside and rename it, so that half of it is never taken for data."""
         at = self.places
         aside = Path(tempfile.mkdtemp(prefix=".init-", dir=at.base))
         try:
@@ -138,12 +138,12 @@ class Cluster:
             shutil.rmtree(aside, ignore_errors=True)
 
     def _single_user(self, data: Path, statement: str, lock: int) -> None:
-        """Run a statement without a server; it goes through a pipe: an argument is public."""
+        """Run a statement without a server; through a pipe, for arguments are public."""
         self._run(["postgres", "--single", "-D", data, "postgres"], lock, f"{statement}\n")
 
     def _run(self, command: list[str | Path], lock: int, typed: str | None = None) -> None:
         program, *arguments = command
-        done = subprocess.run(
+        process = subprocess.run(
             [self._programs / program, *arguments],
             input=typed,
             stdin=subprocess.DEVNULL if typed is None else None,
@@ -155,12 +155,12 @@ class Cluster:
             **self._as_server(lock),
         )
         # the single-user server goes on after an error and exits with 0
-        if done.returncode != 0 or _LEVELS.search(done.stdout):
-            raise self.failure(done.stdout.splitlines(), f"{program} failed")
+        if process.returncode != 0 or _LEVELS.search(process.stdout):
+            raise self.failure(process.stdout.splitlines(), f"{program} failed")
 
     def _as_server(self, lock: int) -> dict[str, Any]:
-        """How the server's programs are started: whose they are, what they inherit."""
-        how: dict[str, Any] = {
+        """How the server's programs are started: their user, and what they inherit."""
+        options: dict[str, Any] = {
             "cwd": "/",
             "env": {"LC_ALL": "C", "PATH": os.defpath},
             "umask": 0o077,
@@ -170,13 +170,13 @@ class Cluster:
             "preexec_fn": partial(_end_with, os.getpid()),
         }
         if self._user:
-            how |= {"user": self._user.uid, "group": self._user.gid, "extra_groups": []}
-        return how
+            options |= {"user": self._user.uid, "group": self._user.gid, "extra_groups": []}
+        return options
 
     def failure(self, lines: Iterable[str], otherwise: str) -> TunerError:
-        """What PostgreSQL complained of, as one sentence."""
-        said = [line.strip() for line in lines if line.strip()]
-        text = "\n".join(said)
+        """Return what PostgreSQL complained about as an error, in one sentence."""
+        output = [line.strip() for line in lines if line.strip()]
+        text = "\n".join(output)
         if any(words in text for words in _NO_SPACE):
             return DiskFullError(f"{self.places.base}: no space left on the device")
         if "incompatible with server" in text:
@@ -186,14 +186,14 @@ class Cluster:
                 f"PostgreSQL {programs.MAJOR}: name another folder in TUNER_HOME, or dump the data "
                 f"with PostgreSQL {made_by} and load it here"
             )
-        complaints = [match["said"] for line in said if (match := _LEVELS.search(line))]
-        reason = (complaints or said or [otherwise])[-1]
+        complaints = [match["message"] for line in output if (match := _LEVELS.search(line))]
+        reason = (complaints or output or [otherwise])[-1]
         return EmbeddedServerError(
             f"the embedded PostgreSQL server did not start: {reason} (see {self.places.log})"
         )
 
     def _take_over(self) -> int:
-        """The open lock of the server's processes; ends what an earlier server has left behind."""
+        """Lock the cluster, ending what an earlier server left behind; returns the open lock."""
         path = self.places.base / "cluster.lock"
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -215,7 +215,7 @@ class Cluster:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Take the exclusive lock of an open file, if nobody has it."""
+    """Take the exclusive lock of an open file, unless another process has it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -227,22 +227,22 @@ def _end_with(parent: int) -> None:
     """In the child: SIGQUIT, PostgreSQL's immediate shutdown, as soon as the parent has ended."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
-        if os.getppid() != parent:  # it ended before we asked
+        if os.getppid() != parent:  # it ended before that
             os._exit(1)
 
 
 def _kill_holders(lock: int) -> None:
-    """Kill the processes that inherited the lock: backends too busy to notice that all is over."""
-    wanted = os.fstat(lock)
+    """Kill the processes that inherited the lock: backends too busy to notice the end."""
+    lock_stat = os.fstat(lock)
     for pid in _processes():
         if pid == os.getpid():
             continue
         try:
-            process = os.pidfd_open(pid)  # before the look, so that the look is at this process
+            process = os.pidfd_open(pid)  # first: so its files below are those of this process
         except OSError:
             continue
         try:
-            if any(os.path.samestat(wanted, found) for found in _open_files(pid)):
+            if any(os.path.samestat(lock_stat, open_stat) for open_stat in _open_files(pid)):
                 signal.pidfd_send_signal(process, signal.SIGKILL)
         except OSError:
             continue
@@ -265,21 +265,21 @@ def _open_files(pid: int) -> Iterator[os.stat_result]:
 
 
 def _remove_stale_pid_file(data: Path) -> None:
-    """Where the pid in it is another program's by now; `postgres` would refuse to start.
+    """Remove a pid file whose pid is another program's by now: `postgres` would not start.
 
-    Nobody of ours is left when this is called; a server that somebody started by hand works in the
-    data folder, and its file stays.
+    None of our processes is left when this is called. A server that somebody started by hand works
+    in the data folder, and its file stays.
     """
     path = data / "postmaster.pid"
     try:
         pid = int(path.read_text().split()[0])
         works_here = Path(f"/proc/{pid}/cwd").samefile(data)
     except (OSError, ValueError, IndexError):
-        return  # no file, no such process or not of our user: `postgres` copes with those
+        return  # no file, no such process, or another user's: `postgres` copes with those
     if not works_here:
         path.unlink(missing_ok=True)
 
 
 def _quoted(folder: Path) -> str:
-    """One folder in PostgreSQL's comma-separated list of them."""
+    """Quote a folder for PostgreSQL's comma-separated list of folders."""
     return '"' + str(folder).replace('"', '""') + '"'

@@ -1,9 +1,8 @@
 """The supervisor's start: leave the terminal, take the home's lock, listen.
 
-`client.py` runs this isolated, in a few hundredths of a second: it may import nothing that is not
-in the standard library, in this package, `tuner.errors` or `tuner.files`. One JSON line goes to
-standard output: `{"serving": true}`, `{"busy": true}` where another supervisor has the home, or an
-error.
+`client.py` runs this isolated, in a few hundredths of a second: it may only import the standard
+library, this package, `tuner.errors` and `tuner.files`. It writes one JSON line to standard output:
+`{"serving": true}`, `{"busy": true}` if another supervisor has the home, or an error.
 """
 
 import contextlib
@@ -25,7 +24,7 @@ BACKLOG = 128  # holders that wait while the data folder is made
 
 
 def main() -> None:
-    """Supervise the home until nobody holds its server."""
+    """Supervise the home's server until nobody holds it."""
     home, programs = map(Path, sys.argv[1:])
     if os.fork():
         os._exit(0)  # nobody has to reap us: we belong to init from here on
@@ -34,7 +33,7 @@ def main() -> None:
     try:
         supervisor = _take(home, programs)
     except OSError as error:
-        _report(places.explained(error, home))
+        _report(places.explain(error, home))
         return
     except TunerError as error:
         _report(error)
@@ -47,7 +46,7 @@ def main() -> None:
 
 
 def _take(home: Path, programs: Path) -> Supervisor | None:
-    """The home's only supervisor; None where there is one already."""
+    """Become the home's only supervisor; None if there is one already."""
     state, base = places.make_base(home)
     lock = os.open(base / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if not try_lock(lock):
@@ -59,7 +58,7 @@ def _take(home: Path, programs: Path) -> Supervisor | None:
 
 
 def _listen(path: Path) -> socket.socket:
-    path.unlink(missing_ok=True)  # of a supervisor that was killed
+    path.unlink(missing_ok=True)  # left by a supervisor that was killed
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(os.fsencode(path))
     listener.listen(BACKLOG)
@@ -72,8 +71,8 @@ def _report(error: TunerError) -> None:
 
 
 def _answer(**message: Any) -> None:
-    """The one line to who started us; then let go of the terminal."""
-    with contextlib.suppress(OSError):  # they may have been killed meanwhile
+    """Write the one line to the process that started us; then let go of the terminal."""
+    with contextlib.suppress(OSError):  # it may have been killed meanwhile
         os.write(1, json.dumps(message).encode() + b"\n")
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):

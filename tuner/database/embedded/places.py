@@ -1,19 +1,19 @@
 """Where the embedded server's files lie, and who may reach them.
 
     HOME/postgres/            the state folder, of the user who runs tuner
-        password              of PostgreSQL's role `tuner`; only for that user
-        base                  names the base folder, where it is another one
+        password              of PostgreSQL's role `tuner`; readable only by that user
+        base                  names the base folder, if that is another one
     <base>/                   the state folder itself, or /var/lib/tuner/<hash of the home>
         data/                 PostgreSQL's data folder
         hba.conf  server.log  lock  cluster.lock
-        run-folder            names the run folder, where it is another one
+        run-folder            names the run folder, if that is another one
     <run>/                    <base>/run, or a private folder /tmp/tuner-…
         control               the supervisor's socket
         s/                    PostgreSQL's socket
 
-PostgreSQL refuses to run as root. For root it runs as `postgres` or `nobody`, who cannot enter
-/root/.tuner, and opening somebody's parent folders is not ours to do: then the base lies in
-/var/lib/tuner. A socket's path ends at 107 bytes: for a longer one the run folder lies in /tmp.
+PostgreSQL refuses to run as root. For root it runs as `postgres` or `nobody`. These cannot enter
+/root/.tuner, and opening a user's folders is not for us to do: then the base lies in
+/var/lib/tuner. A socket's path may have 107 bytes: if it has more, the run folder lies in /tmp.
 """
 
 import errno
@@ -29,11 +29,11 @@ from tuner.errors import BadInputError, DiskFullError, EmbeddedServerError, Tune
 
 OUTSIDE = Path("/var/lib/tuner")
 SHORT = Path("/tmp")  # noqa: S108 - only for mkdtemp: private from its first moment
-SERVER_USERS = ("postgres", "nobody")  # whom root's server runs as: the first there is
-PORT = 5432  # only a part of the socket's name: there is no TCP
+SERVER_USERS = ("postgres", "nobody")  # the first one that exists runs root's server
+PORT = 5432  # only part of the socket's name: there is no TCP
 MAX_SOCKET_PATH = 107  # bytes
 
-# the user has named a place where nothing can be written
+# errors of a place where nothing can be written
 _PLACE = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST),
     *(errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP),
@@ -50,7 +50,7 @@ class Places:
 
     @property
     def password(self) -> Path:
-        """File of the role's password."""
+        """The file with the role's password."""
         return self.state / "password"
 
     @property
@@ -60,7 +60,7 @@ class Places:
 
     @property
     def log(self) -> Path:
-        """What PostgreSQL and the supervisor have to say."""
+        """What PostgreSQL and the supervisor log."""
         return self.base / "server.log"
 
     @property
@@ -88,7 +88,7 @@ class ServerUser:
 
 
 def state_folder(home: Path) -> Path:
-    """The state folder of a home; refuses one that belongs to another user."""
+    """Return the state folder of a home; refuses one that belongs to another user."""
     state = home / "postgres"
     try:
         owner = state.lstat().st_uid
@@ -103,9 +103,9 @@ def state_folder(home: Path) -> Path:
 
 
 def find(home: Path) -> Places | None:
-    """The places of a home as they were made; None where no server has run yet."""
+    """Find the places of a home; None if no server has run there yet."""
     state = state_folder(home)
-    base = Path(_read(state / "base") or state)
+    base = Path(_read_path(state / "base") or state)
     run = base / "run"
     if not _fits(run):
         recorded = _recorded_run(base)
@@ -116,10 +116,10 @@ def find(home: Path) -> Places | None:
 
 
 def make_base(home: Path) -> tuple[Path, Path]:
-    """Make the state folder and the base; says the same to all who ask at the same time."""
+    """Make the state folder and the base; the same ones for processes that race."""
     state = state_folder(home)
     state.mkdir(mode=0o700, exist_ok=True)
-    state_folder(home)  # somebody else may have been first
+    state_folder(home)  # another user may have been first
     if os.geteuid() != 0:
         state.chmod(0o700)
         return state, state
@@ -133,10 +133,10 @@ def make_base(home: Path) -> tuple[Path, Path]:
 
 
 def _base_of_root(home: Path, state: Path) -> Path:
-    recorded = _read(state / "base")
+    recorded = _read_path(state / "base")
     if recorded:
         return Path(recorded)
-    # once made it stays, whatever happens to the permissions of the folders above
+    # once made it stays, however the permissions of the folders above change
     if (state / "data").is_dir() or can_enter(home, server_user(state)):
         return state
     name = hashlib.sha256(os.fsencode(os.path.realpath(home))).hexdigest()[:16]
@@ -164,12 +164,12 @@ def make_run(base: Path, user: ServerUser | None) -> Path:
 
 
 def server_user(base: Path) -> ServerUser | None:
-    """Whom the server must run as; None: as the user who runs tuner."""
+    """Return the user that the server must run as; None: the user who runs tuner."""
     if os.geteuid() != 0:
         return None
     try:
-        made = (base / "data").lstat()
-        return ServerUser(made.st_uid, made.st_gid)
+        owner = (base / "data").lstat()
+        return ServerUser(owner.st_uid, owner.st_gid)
     except FileNotFoundError:
         pass
     for name in SERVER_USERS:
@@ -185,32 +185,32 @@ def server_user(base: Path) -> ServerUser | None:
 
 
 def can_enter(folder: Path, user: ServerUser | None) -> bool:
-    """Whether a user who belongs to no other group may enter a folder and all above it."""
+    """Whether the server's user may enter a folder and all folders above it."""
     if user is None:
         return True
     real = Path(os.path.realpath(folder))
     return all(_may_enter(part.stat(), user) for part in (real, *real.parents))
 
 
-def _may_enter(found: os.stat_result, user: ServerUser) -> bool:
-    if found.st_uid == user.uid:
-        return bool(found.st_mode & stat.S_IXUSR)
-    if found.st_gid == user.gid:
-        return bool(found.st_mode & stat.S_IXGRP)
-    return bool(found.st_mode & stat.S_IXOTH)
+def _may_enter(status: os.stat_result, user: ServerUser) -> bool:
+    if status.st_uid == user.uid:
+        return bool(status.st_mode & stat.S_IXUSR)
+    if status.st_gid == user.gid:
+        return bool(status.st_mode & stat.S_IXGRP)
+    return bool(status.st_mode & stat.S_IXOTH)
 
 
 def root_folder(path: Path, mode: int) -> None:
-    """Make a folder of root's own; refuses one that somebody else could have prepared."""
+    """Make a folder that belongs to root; refuses one that another user could have prepared."""
     path.mkdir(mode=mode, exist_ok=True)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022:
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != 0 or status.st_mode & 0o022:
         raise EmbeddedServerError(f"{path} must be a folder that only root can write")
     path.chmod(mode)
 
 
 def give(path: Path, user: ServerUser) -> None:
-    """Make the server's user own a file or folder; never through a link that somebody put there."""
+    """Make the server's user own a file or folder; never follows a symbolic link."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         os.fchown(descriptor, user.uid, user.gid)
@@ -219,7 +219,7 @@ def give(path: Path, user: ServerUser) -> None:
 
 
 def replace(path: Path, content: str) -> None:
-    """Write a small file that only its owner may read; whole or not at all."""
+    """Write a small file that only its owner may read, whole or not at all."""
     descriptor, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -232,8 +232,8 @@ def replace(path: Path, content: str) -> None:
         raise
 
 
-def explained(error: OSError, path: Path) -> TunerError:
-    """An error of the file system as one that the user can act upon."""
+def explain(error: OSError, path: Path) -> TunerError:
+    """Turn an error of the file system into one that tells the user what to do."""
     where = os.fsdecode(error.filename or path)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFullError(f"{where}: no space left on the device")
@@ -242,7 +242,7 @@ def explained(error: OSError, path: Path) -> TunerError:
     return EmbeddedServerError(f"the embedded server cannot be started: {error}")
 
 
-def _read(path: Path) -> str | None:
+def _read_path(path: Path) -> str | None:
     try:
         return os.fsdecode(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -250,30 +250,30 @@ def _read(path: Path) -> str | None:
 
 
 def _fits(run: Path) -> bool:
-    """Whether a socket can have that path and libpq be told of it: a comma separates its hosts."""
+    """Whether a socket can have that path and libpq take it: a comma separates its hosts."""
     path = os.fsencode(run / "s" / f".s.PGSQL.{PORT}")
     return len(path) <= MAX_SOCKET_PATH and str(run).isprintable() and "," not in str(run)
 
 
 def _recorded_run(base: Path) -> Path | None:
-    recorded = _read(base / "run-folder")
+    recorded = _read_path(base / "run-folder")
     if recorded is None:
         return None
     run = Path(recorded)
     try:
-        found = run.lstat()
+        status = run.lstat()
     except FileNotFoundError:
         return None
-    # it may have been cleaned away and its name taken by another user, or the whole home be a copy
-    private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o022
-    if not private or found.st_uid != os.geteuid() or _read(run / "of") != _identity(base):
+    # it may be gone and its name another user's by now, or the whole home may be a copy
+    private = stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o022
+    if not private or status.st_uid != os.geteuid() or _read_path(run / "of") != _identity(base):
         return None
     return run
 
 
 def _identity(folder: Path) -> str:
-    found = folder.stat()
-    return f"{found.st_dev}:{found.st_ino}"
+    status = folder.stat()
+    return f"{status.st_dev}:{status.st_ino}"
 
 
 def _user_name(uid: int) -> str:

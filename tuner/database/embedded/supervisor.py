@@ -1,4 +1,4 @@
-"""The one process a home that runs PostgreSQL, and stops it when nobody holds it any longer.
+"""The one process per home that runs PostgreSQL, and stops it once nobody holds it.
 
 It speaks JSON lines over the socket `control`:
 
@@ -6,8 +6,8 @@ It speaks JSON lines over the socket `control`:
                                              ← {"stopped": true} when somebody stopped the server
     anyone → {"stop": force, "pid": …}       ← {"stopped": true}, or {"held": processes}
 
-A connection that ends without a word means that the supervisor died. If PostgreSQL dies it is
-started again, on the same socket.
+A connection that ends without a message means that the supervisor died. If PostgreSQL dies, it is
+started again on the same socket.
 """
 
 import contextlib
@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tuner.database.embedded.cluster import Cluster
-from tuner.database.embedded.places import Places, explained
+from tuner.database.embedded.places import Places, explain
 from tuner.errors import EmbeddedServerError, TunerError
 
-FIRST_HOLDER = 10.0  # seconds until a server that nobody came to hold is stopped
+FIRST_HOLDER = 10.0  # seconds until a server that nobody holds after its start is stopped
 STOP_TIMEOUT = 30.0  # seconds for a clean shutdown; then PostgreSQL's immediate one
-CONNECTED_POLL = 1.0  # seconds between looks whether programs without a hold are connected
-MAX_CRASHES = 3  # within CRASH_WINDOW; then holders are told and the supervisor ends
+CONNECTED_POLL = 1.0  # seconds between checks for connected programs that do not hold it
+MAX_CRASHES = 3  # within CRASH_WINDOW; then the supervisor tells the holders and ends
 CRASH_WINDOW = 60.0  # seconds
 _READY = b"database system is ready to accept connections"
 LOG_LIMIT = 2**20  # bytes; one older file is kept
@@ -53,21 +53,21 @@ class _Log:
             self._file.write(data)
 
     def say(self, message: str) -> None:
-        """A line of the supervisor's own."""
+        """Log a line of the supervisor itself."""
         now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
         self.write(f"{now} [supervisor] {message}\n".encode(errors="replace"))
 
 
 @dataclass(slots=True, eq=False)
 class _Peer:
-    """Who is connected to `control`."""
+    """A process that is connected to `control`."""
 
     connection: socket.socket
     received: bytes = b""
     pid: int = 0
     linger: float | None = None  # seconds; None: does not hold the server
-    stops: bool = False  # waits for the server to be stopped
-    served: bool = False  # knows that the server is ready
+    stops: bool = False  # it waits for the server to stop
+    served: bool = False  # it knows that the server is ready
 
     def tell(self, **message: Any) -> None:
         with contextlib.suppress(OSError):
@@ -75,7 +75,7 @@ class _Peer:
 
 
 class Supervisor:
-    """PostgreSQL and those who hold it; a single thread, for the lifetime of the process."""
+    """PostgreSQL and its holders; a single thread, for the lifetime of the process."""
 
     def __init__(self, at: Places, programs: Path, listener: socket.socket) -> None:
         self._places = at
@@ -96,15 +96,15 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
         self._signals, self._signals_in = _signals()
-        self._selector.register(self._signals, selectors.EVENT_READ, self._signalled)
+        self._selector.register(self._signals, selectors.EVENT_READ, self._on_signal)
 
     def run(self) -> None:
-        """Serve until nobody needs the server any longer."""
+        """Serve until nobody needs the server."""
         self._start()
         while self._state != "over":
-            for key, _ in self._selector.select(self._patience()):
+            for key, _ in self._selector.select(self._seconds_to_wait()):
                 key.data()
-            self._look_at_the_clock()
+            self._check_time()
         self._log.say("over")
 
     # PostgreSQL
@@ -124,7 +124,7 @@ class Supervisor:
             return
         except OSError as error:
             os.close(ours)
-            self._fail(explained(error, self._places.base))
+            self._fail(explain(error, self._places.base))
             return
         self._output = ours
         self._selector.register(ours, selectors.EVENT_READ, self._read_output)
@@ -144,7 +144,7 @@ class Supervisor:
             if self._state == "starting" and any(_READY in line for line in lines):
                 self._state = "ready"
                 for peer in self._holders():
-                    if not peer.served:  # the others were told before a crash
+                    if not peer.served:  # the others learned it before a crash
                         self._serve(peer)
 
     def _close_output(self) -> None:
@@ -154,15 +154,15 @@ class Supervisor:
             self._output = None
         self._unfinished_line = b""
 
-    def _signalled(self) -> None:
+    def _on_signal(self) -> None:
         received = self._signals.recv(256)
         if any(number in received for number in (signal.SIGTERM, signal.SIGINT)):
             self._terminated = True
             self._stop("the supervisor was told to end")
         if self._process is not None and self._process.poll() is not None:
-            self._ended(self._process.returncode)
+            self._on_end(self._process.returncode)
 
-    def _ended(self, code: int) -> None:
+    def _on_end(self, code: int) -> None:
         self._process = None
         self._read_output()
         self._give_up_at = float("inf")
@@ -178,7 +178,7 @@ class Supervisor:
                 )
             )
         else:
-            self._log.say(f"PostgreSQL ended with exit code {code}; it is started again")
+            self._log.say(f"PostgreSQL ended with exit code {code}; starting it again")
             self._start()
 
     def _crashes_too_often(self) -> bool:
@@ -188,7 +188,7 @@ class Supervisor:
 
     def _stop(self, reason: str) -> None:
         if self._state in ("starting", "ready") and self._process is not None:
-            self._log.say(f"stops PostgreSQL: {reason}")
+            self._log.say(f"stopping PostgreSQL: {reason}")
             self._state = "stopping"
             self._give_up_at = time.monotonic() + STOP_TIMEOUT
             self._process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
@@ -205,22 +205,22 @@ class Supervisor:
         if self._terminated or not self._holders():
             self._finish()
             return
-        # they came while it was stopping
+        # new holders came while it was stopping
         for peer in [peer for peer in self._peers if peer.stops]:
             self._drop(peer)
         self._start()
 
     def _fail(self, error: TunerError) -> None:
-        self._log.say(f"gives up: {error}")
+        self._log.say(f"giving up: {error}")
         self._accept()
         for peer in self._peers:
             peer.tell(error=type(error).__name__, message=str(error))
         self._finish()
 
     def _finish(self) -> None:
-        """Leave no socket behind; who asks from now on starts the next supervisor.
+        """Leave no socket behind: from now on a client starts the next supervisor.
 
-        The other connections end with the process: `stop` waits for that.
+        The other connections end with the process; `stop` waits for that.
         """
         self._state = "over"
         self._places.control.unlink(missing_ok=True)
@@ -235,7 +235,7 @@ class Supervisor:
         while self._state != "over":
             try:
                 connection, _ = self._listener.accept()
-            except OSError:  # nobody is waiting, or they have left already
+            except OSError:  # nobody is waiting, or not any more
                 return
             connection.setblocking(False)
             peer = _Peer(connection)
@@ -243,10 +243,10 @@ class Supervisor:
             self._selector.register(
                 connection, selectors.EVENT_READ, lambda peer=peer: self._receive(peer)
             )
-            self._receive(peer)  # before we decide whether anyone holds the server
+            self._receive(peer)  # before deciding whether anyone holds the server
 
     def _receive(self, peer: _Peer) -> None:
-        if peer not in self._peers:  # dropped since the selector saw it
+        if peer not in self._peers:  # dropped after the selector returned it
             return
         try:
             data = peer.connection.recv(4096)
@@ -264,7 +264,7 @@ class Supervisor:
             if "hold" in message:
                 self._hold(peer, message["hold"])
             else:
-                self._asked_to_stop(peer, force=message["stop"])
+                self._on_stop_request(peer, force=message["stop"])
 
     def _hold(self, peer: _Peer, linger: float) -> None:
         peer.linger = linger
@@ -286,7 +286,7 @@ class Supervisor:
         self._selector.unregister(peer.connection)
         peer.connection.close()
 
-    def _asked_to_stop(self, peer: _Peer, *, force: bool) -> None:
+    def _on_stop_request(self, peer: _Peer, *, force: bool) -> None:
         others = {holder.pid for holder in self._holders()} - {peer.pid}
         if others and not force:
             peer.tell(held=len(others))
@@ -297,17 +297,17 @@ class Supervisor:
 
     # time
 
-    def _patience(self) -> float | None:
+    def _seconds_to_wait(self) -> float | None:
         moments = [self._give_up_at]
         if self._state == "ready" and not self._holders():
             moments.append(self._stay_until)
         nearest = min(moments)
         return None if nearest == float("inf") else max(0.0, nearest - time.monotonic())
 
-    def _look_at_the_clock(self) -> None:
+    def _check_time(self) -> None:
         now = time.monotonic()
         if self._state == "ready" and not self._holders() and now >= self._stay_until:
-            if connected(self._places.socket):
+            if has_connections(self._places.socket):
                 self._stay_until = now + CONNECTED_POLL
             else:
                 self._stop("nobody holds it any longer")
@@ -317,7 +317,7 @@ class Supervisor:
 
 
 def _signals() -> tuple[socket.socket, socket.socket]:
-    """Signals as bytes to read, so that the loop waits for everything in one place."""
+    """Turn signals into bytes to read, so that the loop waits for everything in one place."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)
@@ -328,12 +328,12 @@ def _signals() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
-def connected(path: Path) -> bool:
-    """Whether a program is connected to PostgreSQL: psql has the URL, but no hold."""
-    wanted = os.fsencode(path)
+def has_connections(path: Path) -> bool:
+    """Whether a program is connected to PostgreSQL; psql, for one, has the URL but no hold."""
+    encoded = os.fsencode(path)
     try:
         table = Path("/proc/net/unix").read_bytes().splitlines()
     except OSError:
         return False  # not Linux
     rows = (line.split(maxsplit=7) for line in table)
-    return any(len(row) == 8 and row[7] == wanted and row[5] == b"03" for row in rows)
+    return any(len(row) == 8 and row[7] == encoded and row[5] == b"03" for row in rows)

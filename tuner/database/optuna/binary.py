@@ -1,8 +1,8 @@
 """Rows as COPY reads them in its binary format.
 
-The text of a float costs both sides more than all the rest of a trial.
-https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-BINARY; what a type's bytes are, its
-`…_recv` function says.
+As text, floats would cost both sides more than all the rest of a trial. The format:
+https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-BINARY; the bytes of a type are those
+that its `…_recv` function reads.
 """
 
 import io
@@ -25,7 +25,7 @@ _START = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # no flags, no extension
 _END = struct.pack(">h", -1)
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_FLOAT, _TEXT = 701, 25  # ids of types, as arrays name what they hold
+_FLOAT, _TEXT = 701, 25  # ids of types, by which arrays name their elements
 
 _count = struct.Struct(">h").pack
 _size = struct.Struct(">i").pack
@@ -34,48 +34,48 @@ _int8 = struct.Struct(">iq").pack
 
 
 def copy(connection: Connection, statement: str, rows: bytes) -> None:
-    """Send rows, each a `row`, with a statement `COPY … FROM STDIN (FORMAT binary)`."""
+    """Send rows, made by `row`, with a statement `COPY … FROM STDIN (FORMAT binary)`."""
     cursor = cast(psycopg2.extensions.cursor, connection.connection.cursor())
     whole = _START + rows + _END
     with cursor:
-        # in one piece: after each, a thread that makes rows would keep the interpreter a while
+        # in one piece: after each, a thread that makes rows would keep the interpreter for a while
         cursor.copy_expert(statement, io.BytesIO(whole), size=len(whole) + 1)
 
 
 def row(*fields: Field) -> bytes:
-    """A row of these fields."""
+    """Encode a row of these fields."""
     return _count(len(fields)) + b"".join(fields)
 
 
 def int4(value: int) -> Field:
-    """A value of PostgreSQL's `integer`."""
+    """Encode an `integer`."""
     return _int4(4, value)
 
 
 def int8(value: int) -> Field:
-    """A value of `bigint`."""
+    """Encode a `bigint`."""
     return _int8(8, value)
 
 
 def text(value: str) -> Field:
-    """A text."""
+    """Encode a text."""
     encoded = value.encode()
     return _size(len(encoded)) + encoded
 
 
 def jsonb(value: str) -> Field:
-    """An object of JSON, given as its text."""
+    """Encode a `jsonb` object from its text."""
     encoded = value.encode()
     return _size(len(encoded) + 1) + b"\1" + encoded
 
 
 def moment(value: datetime) -> Field:
-    """A moment (`timestamptz`), to the microsecond."""
+    """Encode a `timestamptz`, to the microsecond."""
     return _int8(8, (value - _EPOCH) // _MICROSECOND)
 
 
 def floats(values: Sequence[float]) -> Field:
-    """An array of `double precision`."""
+    """Encode an array of `double precision`."""
     if not values:
         return _array(_FLOAT, 0, b"")
     width = len(values)
@@ -89,7 +89,7 @@ def _floats(width: int) -> struct.Struct:
 
 
 def texts(values: Iterable[str]) -> Field:
-    """An array of texts."""
+    """Encode an array of texts."""
     fields = [text(value) for value in values]
     return _array(_TEXT, len(fields), b"".join(fields))
 
@@ -115,7 +115,7 @@ _REPORT = np.dtype(
 
 
 def reports(trials: Sequence[int], steps: Sequence[int], values: Sequence[float]) -> bytes:
-    """Rows of the columns `trial_id`, `step` and `value`, all at once: there are many."""
+    """Encode rows of `trial_id`, `step` and `value`, all at once: there are many."""
     rows = np.empty(len(trials), _REPORT)
     rows["fields"] = 3
     for name, column in (("trial_id", trials), ("step", steps), ("value", values)):

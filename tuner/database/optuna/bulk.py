@@ -20,7 +20,7 @@ from tuner.database.spaces import StoredSpace
 from tuner.errors import BadInputError
 from tuner.trials import Cause, TrialState
 
-BATCH = 10_000  # trials a COPY, so that memory holds no more
+BATCH = 10_000  # trials per COPY, which bounds the memory
 
 _CLOCK = text("SELECT clock_timestamp()")
 _IDS = {
@@ -30,8 +30,8 @@ _IDS = {
     )
     for table in ("trials", "spaces")
 }
-# Half of the server's work would be to look up the trial of each report. Study and trials were
-# made in this very transaction: they are there, and nobody else can see or delete them.
+# Half of the server's work would be looking up the trial of each report. Study and trials were made
+# in this very transaction: they exist, and nobody else can see or delete them.
 _MAY_TRUST = text("SELECT current_setting('is_superuser') = 'on'")
 _TRUST = text("SET LOCAL session_replication_role = 'replica'")
 _CHECK = text("SET LOCAL session_replication_role = 'origin'")
@@ -51,11 +51,11 @@ _COPY_REPORTS = "COPY tuner.reports (trial_id, step, value) FROM STDIN (FORMAT b
 
 
 class NewTrial(NamedTuple):
-    """A trial to be stored as it is given, without a lease."""
+    """A trial to be stored as it is, without a lease."""
 
     number: int
     state: TrialState
-    space: StoredSpace | None  # one object for all trials that share it: it is stored once
+    space: StoredSpace | None  # the same object for all trials that share it: stored once
     params: Sequence[float]  # Optuna's internal representation, in the space's order
     values: Sequence[float] | None
     reports: Mapping[int, float]
@@ -68,7 +68,7 @@ class NewTrial(NamedTuple):
 
 
 def clock(connection: Connection) -> datetime:
-    """The database's time, in UTC."""
+    """Read the database's time, in UTC."""
     now: datetime = connection.execute(_CLOCK).scalar_one()
     return now
 
@@ -78,9 +78,9 @@ def insert(
 ) -> None:
     """Store `count` trials of a study that this transaction has made.
 
-    BadInputError where a trial holds what PostgreSQL cannot. A thread makes the rows of a batch
-    while the server takes in the one before. A superuser, as the embedded server's role is,
-    may spare the server the check of foreign keys.
+    BadInputError if a trial holds something that PostgreSQL cannot. A thread makes the rows of a
+    batch while the server stores the one before. A superuser, as the embedded server's role is, can
+    spare the server the check of foreign keys.
     """
     spaces: dict[str, int] = {}  # digest → id
     ids = iter(_ids(connection, "trials", count))
@@ -115,7 +115,7 @@ def insert(
 
 
 class _Batch(NamedTuple):
-    """What COPY reads of some trials; their spaces' ids are only known while they are stored."""
+    """What COPY reads of some trials; the ids of their spaces come when they are stored."""
 
     ids: list[int]
     digests: list[str | None]  # of the spaces
@@ -131,34 +131,34 @@ def _batches(trials: Iterator[NewTrial], ids: Iterator[int]) -> Iterator[_Batch]
 
 
 def _batch(trials: Iterator[NewTrial], ids: Iterator[int]) -> _Batch:
-    made = _Batch([], [], {}, [], b"", 0)
+    batch = _Batch([], [], {}, [], b"", 0)
     owners: list[int] = []
     steps: list[int] = []
     values: list[float] = []
     top = 0
     for trial in islice(trials, BATCH):
         id_ = next(ids)
-        made.ids.append(id_)
+        batch.ids.append(id_)
         space = trial.space
-        made.digests.append(None if space is None else space.digest)
+        batch.digests.append(None if space is None else space.digest)
         if space is not None:
-            made.spaces[space.digest] = space
-        made.trials.append(_fields(trial))
+            batch.spaces[space.digest] = space
+        batch.trials.append(_fields(trial))
         owners.extend([id_] * len(trial.reports))
         steps.extend(trial.reports)
         values.extend(trial.reports.values())
         top = max(top, trial.number + 1)
-    return made._replace(reports=binary.reports(owners, steps, values), top=top)
+    return batch._replace(reports=binary.reports(owners, steps, values), top=top)
 
 
 def _store_spaces(
-    connection: Connection, study_id: int, found: Mapping[str, StoredSpace], known: dict[str, int]
+    connection: Connection, study_id: int, spaces: Mapping[str, StoredSpace], ids: dict[str, int]
 ) -> None:
-    new = {digest: space for digest, space in found.items() if digest not in known}
-    known.update(zip(new, _ids(connection, "spaces", len(new)), strict=True))
+    new = {digest: space for digest, space in spaces.items() if digest not in ids}
+    ids.update(zip(new, _ids(connection, "spaces", len(new)), strict=True))
     rows = (
         binary.row(
-            binary.int8(known[digest]),
+            binary.int8(ids[digest]),
             binary.int8(study_id),
             binary.text(digest),
             binary.text(space.distributions),

@@ -1,4 +1,4 @@
-"""Databases that are not tuner's: where Optuna's own storages keep their studies."""
+"""Databases that are not tuner's, in which Optuna's own storages keep studies."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from tuner.database.engine import masked
 from tuner.errors import BadInputError
 
-DriverError = DBAPIError  # what the drivers' errors come out as
+DriverError = DBAPIError  # what every driver's error becomes
 
 
 def url(text: str, *, must_exist: bool = False) -> str:
-    """The URL with a driver that is installed; BadInputError where it names no database.
+    """Return the URL with an installed driver; BadInputError if it names no database.
 
-    `must_exist` refuses an SQLite file that is not there: SQLite would make it, empty.
+    `must_exist` refuses an SQLite file that does not exist: SQLite would make an empty one.
     """
     try:
         parsed = make_url(text)
@@ -38,14 +38,14 @@ def url(text: str, *, must_exist: bool = False) -> str:
 
 
 def message(error: BaseException) -> str:
-    """The first line of what a driver says, below what SQLAlchemy and Optuna make of it."""
+    """Return the first line of a driver's own message, without what SQLAlchemy and Optuna add."""
     inner = error.__cause__ if isinstance(error.__cause__, DBAPIError) else error
     text = str(inner.orig if isinstance(inner, DBAPIError) else inner).strip()
     return text.splitlines()[0] if text else type(error).__name__
 
 
 def mask(text: str) -> str:
-    """A URL without its password, for messages."""
+    """Return a URL without its password, for messages."""
     return masked(make_url(text))
 
 

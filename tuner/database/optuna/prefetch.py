@@ -1,4 +1,4 @@
-"""Work done while something else is waited for."""
+"""Making the next item while one is used."""
 
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,9 +8,9 @@ T = TypeVar("T")
 
 
 def prefetch(items: Iterator[T]) -> Generator[T, None, None]:
-    """The same items, none of which is None: a thread makes the next one while one is used.
+    """Yield the items, none of them None; a thread makes the next one while one is used.
 
-    Where not all are used, close it: what the thread has begun is waited for.
+    If you do not use all items, close the generator: it waits for what the thread has begun.
     """
     with ThreadPoolExecutor(max_workers=1) as pool:
         following = pool.submit(next, items, None)

@@ -1,12 +1,12 @@
 """Single writes of trials without a lease: what Optuna's own API does from a notebook.
 
-Workers never use these: they write with a lease and a fence (`trials.py`). Functions take a
-connection and never commit. The usual write is one statement that matches an open trial alone and
-says whether it did; what has to read before it writes locks the trial's row.
+Workers never use these: they write with a lease and a fence (`claims.py`). Functions take a
+connection and never commit. Most writes are one statement that matches only an open trial and says
+whether it did; what has to read before it writes locks the trial's row.
 
-A trial that starts here reserves of its study's budgets in the same statement, as a claim does.
-Device seconds are the exception: they are reserved with a lease, which these trials do not have, so
-theirs are counted when they end.
+A trial that starts here reserves from its study's budgets in the same statement, as a claim does.
+Device seconds are the exception: they are reserved with a lease, which these trials lack, so theirs
+are counted when they end.
 """
 
 import json
@@ -21,7 +21,7 @@ from tuner.database import attributes, spaces
 from tuner.database.spaces import Distributions
 from tuner.trials import TrialState
 
-# What a trial that starts here needs of its study; `units` is of the budget of trials.
+# What a trial that starts here needs from its study.
 _HAS_ROOM = """
     s.state = 'active'
     AND (s.deadline IS NULL OR clock_timestamp() < s.deadline)
@@ -29,8 +29,8 @@ _HAS_ROOM = """
     AND (s.max_seconds IS NULL OR s.seconds_issued < s.max_seconds)
 """
 
-# One that waits takes its unit when it starts; one that was measured elsewhere runs nowhere, so it
-# takes nothing but its unit, whatever the study's state is.
+# A waiting trial takes its unit when it starts. One that was measured elsewhere runs nowhere, so it
+# only takes its unit, whatever the study's state is.
 _CREATE = text(f"""
     WITH numbered AS (
         UPDATE tuner.studies s
@@ -76,7 +76,7 @@ _SET_PARAMS = text("""
     WHERE id = :id
 """)
 
-# Known to the caller: what the trial has so far. It may be another process's trial as well.
+# The caller knows what the trial has so far. It may be another process's trial, too.
 _ADD_PARAM = text("""
     WITH asynchronous AS MATERIALIZED (
         SELECT set_config('synchronous_commit', 'off', TRUE)
@@ -122,9 +122,9 @@ _REQUEUE = text("""
     RETURNING id
 """)
 
-# Steps are counted from 0 by some and from 1 by others. A trial that a worker holds has paid ahead.
-# Parameters and reports were not flushed when they came, so a crash of the server may have
-# forgotten the last ones: those that the caller knows of are stored with the end.
+# Some count steps from 0, others from 1. A worker's trial has paid ahead. Parameters and reports
+# were not flushed when they came, so a crash of the server may have lost the last ones: those that
+# the caller knows of are stored with the end.
 _END = text("""
     WITH open AS (
         SELECT id, state, coalesce(paid_until, started_at) AS paid_until FROM tuner.trials
@@ -152,13 +152,13 @@ _END = text("""
             THEN coalesce(extract(epoch FROM c.now - o.paid_until), 0) ELSE 0 END AS due
     ), reported AS (
         INSERT INTO tuner.reports (trial_id, step, value)
-        SELECT e.id, made.step, made.value
+        SELECT e.id, incoming.step, incoming.value
         FROM ended e, unnest(
             CAST(:steps AS bigint[]), CAST(:reported AS double precision[])
-        ) AS made(step, value)
+        ) AS incoming(step, value)
         WHERE NOT EXISTS (
             SELECT FROM tuner.reports r
-            WHERE r.trial_id = e.id AND r.step = made.step AND r.value = made.value
+            WHERE r.trial_id = e.id AND r.step = incoming.step AND r.value = incoming.value
         )
         ON CONFLICT (trial_id, step) DO UPDATE SET value = excluded.value
     ), settled AS (
@@ -193,7 +193,7 @@ _SET_ATTRIBUTE = {
     """),
 }
 
-# The lock waits for whoever ends the trial just now: readers would miss a report that comes later.
+# The lock waits for a transaction that ends the trial: readers would miss a report after that.
 _REPORT = text("""
     WITH asynchronous AS MATERIALIZED (
         SELECT set_config('synchronous_commit', 'off', TRUE)
@@ -213,7 +213,7 @@ _STATE = text("SELECT state FROM tuner.trials WHERE id = :id")
 NO_REPORTS: Mapping[int, float] = MappingProxyType({})
 
 
-class Locked(NamedTuple):
+class LockedTrial(NamedTuple):
     """A trial whose row this transaction has locked."""
 
     id: int
@@ -238,10 +238,10 @@ def create(
     finished_at: datetime | None = None,
     starts_now: bool = False,
 ) -> int | None:
-    """Add a trial as it is given; returns its id.
+    """Add a trial as it is; returns its id.
 
-    None if there is no such study or it gives no trial: any but one that waits takes a unit of the
-    budget, and one that runs starts only where a claim would find something.
+    None if there is no such study or it gives no trial: every trial but a waiting one takes a unit
+    of the budget, and a running one only starts if a claim would get something.
     """
     row = connection.execute(
         _CREATE,
@@ -270,12 +270,12 @@ def create(
     return int(row.id)
 
 
-def lock(connection: Connection, trial_id: int) -> Locked | None:
+def lock(connection: Connection, trial_id: int) -> LockedTrial | None:
     """Lock a trial's row until the end of the transaction; None if there is none."""
     row = connection.execute(_LOCK, {"id": trial_id}).one_or_none()
     if row is None:
         return None
-    return Locked(
+    return LockedTrial(
         id=row.id,
         study_id=row.study_id,
         state=TrialState(row.state),
@@ -285,15 +285,18 @@ def lock(connection: Connection, trial_id: int) -> Locked | None:
 
 
 def study_distributions(connection: Connection, study_id: int) -> dict[str, dict[str, Any]]:
-    """Every parameter that any trial of the study has had, with one of its distributions."""
-    found: dict[str, dict[str, Any]] = {}
+    """Read every parameter that any trial of the study had, with one of its distributions."""
+    by_name: dict[str, dict[str, Any]] = {}
     for row in connection.execute(_STUDY_SPACES, {"study": study_id}):
-        found.update(json.loads(row.distributions))
-    return found
+        by_name.update(json.loads(row.distributions))
+    return by_name
 
 
 def set_params(
-    connection: Connection, locked: Locked, distributions: Distributions, params: Sequence[float]
+    connection: Connection,
+    locked: LockedTrial,
+    distributions: Distributions,
+    params: Sequence[float],
 ) -> int:
     """Replace the parameters of a locked trial; returns the id of their space."""
     space = spaces.ensure(connection, locked.study_id, distributions)
@@ -309,7 +312,7 @@ def add_param(
     space: int,
     params: Sequence[float],
 ) -> bool:
-    """Set all parameters of an open trial, if its space and values are `known` so far.
+    """Set all parameters of an open trial, if its space and values are still the `known` ones.
 
     Not flushed: the trial's end flushes it.
     """
@@ -324,17 +327,17 @@ def add_param(
 
 
 def start(connection: Connection, trial_id: int) -> bool:
-    """Take a trial that waits; False if it does not, or if its study gives none now."""
+    """Start a waiting trial; False if it does not wait, or if its study gives none now."""
     return connection.execute(_START, {"id": trial_id}).one_or_none() is not None
 
 
 def requeue(connection: Connection, trial_id: int) -> bool:
-    """Have an open trial wait; False if it is not open."""
+    """Put an open trial back in the queue; False if it is not open."""
     return connection.execute(_REQUEUE, {"id": trial_id}).one_or_none() is not None
 
 
-class Ended(NamedTuple):
-    """A trial that has ended, in a study that may have nothing more to give."""
+class EndedTrial(NamedTuple):
+    """A trial that has ended, and whether its study may have no more to give."""
 
     study_id: int
     may_be_done: bool
@@ -349,10 +352,10 @@ def end(
     space: int | None = None,
     params: Sequence[float] = (),
     reports: Mapping[int, float] = NO_REPORTS,
-) -> Ended | None:
+) -> EndedTrial | None:
     """End an open trial and give back what it did not use; None if it is not open.
 
-    `space`, `params` and `reports` are what the trial is known to have by now.
+    `space`, `params` and `reports` are what the caller knows the trial to have.
     """
     arguments = {
         "id": trial_id,
@@ -365,7 +368,7 @@ def end(
         "reached": max((len(reports), *reports)),
     }
     row = connection.execute(_END, arguments).one_or_none()
-    return None if row is None else Ended(row.study_id, bool(row.may_be_done))
+    return None if row is None else EndedTrial(row.study_id, bool(row.may_be_done))
 
 
 def set_attribute(connection: Connection, trial_id: int, column: str, key: str, value: Any) -> bool:
@@ -381,6 +384,6 @@ def report(connection: Connection, trial_id: int, step: int, value: float) -> bo
 
 
 def state_of(connection: Connection, trial_id: int) -> TrialState | None:
-    """The state of a trial; None if there is none."""
-    found = connection.execute(_STATE, {"id": trial_id}).scalar_one_or_none()
-    return None if found is None else TrialState(found)
+    """Read the state of a trial; None if there is no such trial."""
+    state = connection.execute(_STATE, {"id": trial_id}).scalar_one_or_none()
+    return None if state is None else TrialState(state)

@@ -73,7 +73,7 @@ _REPORT_TIMES = text("""
 
 @dataclass(frozen=True, slots=True)
 class LoggedAttempt:
-    """One attempt of a trial."""
+    """One attempt of a trial, with its log and worker."""
 
     number: int  # of the trial
     attempt: int
@@ -87,21 +87,21 @@ class LoggedAttempt:
 
     @property
     def seconds(self) -> float | None:
-        """How long it took."""
+        """How long it took; None while it runs."""
         if self.started_at is None or self.ended_at is None:
             return None
         return (self.ended_at - self.started_at).total_seconds()
 
 
 def of_trial(connection: Connection, trial_id: int) -> list[LoggedAttempt]:
-    """The attempts of a trial, the first one first."""
+    """List the attempts of a trial, the first one first."""
     return _attempts(connection.execute(_OF_TRIAL, {"trial": trial_id}).all())
 
 
 def without_result(
     connection: Connection, study_id: int, *, limit: int = 50, offset: int = 0
 ) -> list[LoggedAttempt]:
-    """The attempts of a study that ended without a result, the latest first."""
+    """List the attempts of a study that ended without a result, the latest first."""
     arguments = {"study": study_id, "limit": limit, "offset": offset}
     return _attempts(connection.execute(_WITHOUT_RESULT, arguments).all())
 

@@ -1,8 +1,8 @@
-"""Trials that are new or have changed, in columns: what a worker reads of all the others' work.
+"""Trials that are new or have changed, in columns: what a worker reads of all others' work.
 
-As `Feed`, whose rows are for views: each poll returns only what changed since the one before, told
-by snapshots. Of many workers each reads what all of them do, so what a trial costs a reader counts
-more than anything else; in columns it is a fourth of what it is in rows.
+Like `Feed`, whose rows are for views: each poll returns only what changed since the last one, by
+their snapshots. With many workers each reads what all of them do, so the cost of reading a trial
+counts more than anything else; in columns it is a fourth of that in rows.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ from tuner.trials import TrialState
 
 @cache
 def _poll(which: str, write: str) -> TextClause:
-    """The statement of a poll; `write` is a WITH clause whose `written` has a row if it hit."""
+    """Return the statement of a poll; `write`: a WITH clause whose `written` has its row."""
     return text(f"""
         {write}
         SELECT {SNAPSHOT}, {"EXISTS (SELECT FROM written)" if write else "FALSE"} AS written,
@@ -53,12 +53,12 @@ def _poll(which: str, write: str) -> TextClause:
 
 
 class Batch(NamedTuple):
-    """Trials that share the state and the space, by number."""
+    """Trials of one state and one space, by number."""
 
     trials: Columns
     reports: Reports
     attempts: Integers
-    since: Integers  # the step after which a trial's reports are here; -1: all of them are
+    since: Integers  # the step after which a trial's reports are included; -1: all are
 
 
 class Changes:
@@ -73,7 +73,7 @@ class Changes:
         self._running: dict[int, int] = {}  # id → the step after which its reports are new
 
     def poll(self, connection: Connection) -> list[Batch]:
-        """The trials that are new or have changed or reported; at first all of them.
+        """Read the trials that are new, have changed or have reported; at first all of them.
 
         StudyNotFoundError if the study was deleted.
         """
@@ -82,10 +82,14 @@ class Changes:
     def poll_after(
         self, connection: Connection, write: str, arguments: Mapping[str, Any]
     ) -> tuple[bool, list[Batch]]:
-        """Write and poll in one round trip: whether the write hit a row, and what `poll` returns.
+        """Write and poll in one round trip.
 
-        `write` is a WITH clause whose part `written` returns the row. What it changes is not among
-        the trials: they are read as they were when the statement began.
+        `write` is a WITH clause whose part `written` returns the row it matched. Its own changes
+        are not among the trials: these are read as they were when the statement started.
+
+        Returns:
+            Whether the write matched a row, and what `poll` returns.
+
         """
         snapshot, which, begun = self._snapshot, NEW, list[Batch]()
         if snapshot is None:
@@ -102,25 +106,25 @@ class Changes:
                 **arguments,
             },
         ).all()
-        seen, written = Snapshot.of(rows[0], self.study_id), rows[0].written
-        if snapshot.era != seen.era:
+        latest, has_written = Snapshot.of(rows[0], self.study_id), rows[0].written
+        if snapshot.era != latest.era:
             self._snapshot, self._running = None, {}
-            return written, self.poll(connection)
+            return has_written, self.poll(connection)
         batches = [_batch(row) for row in rows if row.state is not None]
         self._learn_spaces(connection, [batch.trials for batch in batches])
-        self._snapshot = seen
+        self._snapshot = latest
         for batch in batches:
             self._note_running(batch)
-        return written, begun + batches
+        return has_written, begun + batches
 
     def _begin(self, connection: Connection) -> tuple[Snapshot, list[Batch]]:
-        """All finished trials, whose reports one scan brings; the first poll skips them."""
-        snapshot, found = columns.finished(
+        """Read all finished trials, with their reports in one scan; the first poll skips them."""
+        snapshot, finished = columns.finished(
             connection, self.study_id, with_attributes=self._with_attributes
         )
-        self._learn_spaces(connection, found)
+        self._learn_spaces(connection, finished)
         reports = columns.NO_REPORTS
-        if self._with_reports and found:
+        if self._with_reports and finished:
             reports = columns.reports(connection, self.study_id)
         return snapshot, [
             Batch(
@@ -129,7 +133,7 @@ class Changes:
                 attempts=np.ones_like(trials.numbers),
                 since=np.full_like(trials.numbers, -1),
             )
-            for trials in found
+            for trials in finished
         ]
 
     def _note_running(self, batch: Batch) -> None:
@@ -140,17 +144,17 @@ class Changes:
             return
         spans, steps = batch.reports.spans(batch.trials.numbers), batch.reports.steps.tolist()
         for id_, attempt, (a, b) in zip(ids, batch.attempts.tolist(), spans, strict=True):
-            # a later attempt may report a step again, and so may who has no lease
+            # a later attempt may report a step again, and so may a trial without a lease
             self._running[id_] = steps[b - 1] if b > a and attempt == 1 else -1
 
-    def _learn_spaces(self, connection: Connection, found: list[Columns]) -> None:
-        self.spaces |= unknown_spaces(connection, {t.space_id for t in found}, self.spaces)
+    def _learn_spaces(self, connection: Connection, batches: list[Columns]) -> None:
+        self.spaces |= unknown_spaces(connection, {t.space_id for t in batches}, self.spaces)
 
 
 def _batch(row: Any) -> Batch:
-    trials, order = columns.unpacked(row)
+    trials, order = columns.unpack(row)
     counts = columns.plain(row.counts, ">i4").astype(np.int64)
-    reports = columns.unpacked_reports(
+    reports = columns.unpack_reports(
         np.repeat(columns.plain(row.numbers, ">i4"), counts), row.steps, row.values
     )
     return Batch(

@@ -1,7 +1,7 @@
-"""All finished trials of a study at once, in columns: what a fresh reader of a long study needs.
+"""All finished trials of a study at once, in columns: what a new reader of a long study needs.
 
 Rows cost a driver about 20 µs each, 100,000 of them two seconds. Here the server packs each column
-into one value with the types' binary formats, and NumPy reads it as an array. A `Feed` goes on from
+into one value in the types' binary formats, and NumPy reads it as an array. A `Feed` continues from
 the snapshot that the columns were read with.
 """
 
@@ -19,12 +19,12 @@ from tuner.database.readers.feed import SNAPSHOT, Snapshot
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-NOBODY = bytes(16)  # the worker of a trial that none had
+NOBODY = bytes(16)  # stands for the worker of a trial that no worker had
 NEVER = np.iinfo(np.int64).min  # a time that is not known
-_EPOCH = 946_684_800_000_000  # 2000-01-01, from which PostgreSQL counts, in µs since 1970
+_EPOCH = 946_684_800_000_000  # 2000-01-01, where PostgreSQL's times start, in µs since 1970
 _ARRAY_HEADER = 20  # bytes of a one-dimensional array's binary format, before its elements
 
-# What `unpacked` reads of trials in groups of one state, one space and equally many values.
+# What `unpack` reads: trials in groups of one state, one space and equally many values.
 PACKED = """
     state, space_id, cardinality(params) AS width,
     state = 'failed' AND cause = 'out_of_memory' AS infeasible,
@@ -42,7 +42,7 @@ PACKED = """
         FILTER (WHERE system_attrs <> '{}') AS text) END AS system_attrs
 """
 GROUPS = "1, 2, 3, 4, 5, 6"
-NO_TIME = bytes(8)  # stands for a time that is not known: nothing ran in the first µs of 2000
+NO_TIME = bytes(8)  # stands for an unknown time: nothing ran in the first µs of 2000
 _FINISHED = text(f"""
     SELECT {SNAPSHOT}, packed.*
     FROM (VALUES (1)) AS always
@@ -75,20 +75,22 @@ _REPORTS = text("""
 
 
 class Details(NamedTuple):
-    """What people want to see of trials and samplers do not need, in the order of the numbers."""
+    """What people want to see of trials but samplers do not need, in the numbers' order."""
 
     cause: str | None
     created: Integers  # µs since 1970
     attempts: Integers
-    workers: list[bytes]  # 16 bytes each, `NOBODY` where none had it
-    constraints: Mapping[str, dict[str, str]]  # system attributes of those that have any, by number
+    workers: list[bytes]  # 16 bytes each; `NOBODY` if no worker had the trial
+    constraints: Mapping[
+        str, dict[str, str]
+    ]  # by number: system attributes of trials that have any
 
 
 class Columns(NamedTuple):
-    """Trials that share the state and the space, by number."""
+    """Trials of one state and one space, by number."""
 
     state: str
-    infeasible: bool  # failed, for no device has the memory for them
+    infeasible: bool  # failed because no device has enough memory for them
     space_id: int | None
     ids: Integers
     numbers: Integers
@@ -96,7 +98,7 @@ class Columns(NamedTuple):
     values: Floats | None  # (trials, objectives)
     started: Integers  # µs since 1970, or NEVER
     finished: Integers
-    user_attrs: Mapping[str, dict[str, str]]  # by number as text; trials that have none are not in
+    user_attrs: Mapping[str, dict[str, str]]  # by number, as text; without trials that have none
     system_attrs: Mapping[str, dict[str, str]]
     details: Details | None = None
 
@@ -109,12 +111,12 @@ class Reports(NamedTuple):
     values: Floats
 
     def of(self, numbers: Integers) -> "Reports":
-        """Those of the trials with these numbers."""
+        """Select the reports of the trials with these numbers."""
         chosen = np.isin(self.numbers, numbers)
         return Reports(self.numbers[chosen], self.steps[chosen], self.values[chosen])
 
     def spans(self, numbers: Integers) -> list[tuple[int, int]]:
-        """Where the reports of each of these trials begin and end."""
+        """Return where the reports of each of these trials start and end."""
         first = np.searchsorted(self.numbers, numbers, "left").tolist()
         return list(
             zip(first, np.searchsorted(self.numbers, numbers, "right").tolist(), strict=True)
@@ -127,9 +129,9 @@ NO_REPORTS = Reports(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
 def finished(
     connection: Connection, study_id: int, *, with_attributes: bool, with_details: bool = False
 ) -> tuple[Snapshot, list[Columns]]:
-    """All finished trials of a study, and the snapshot that they were read with.
+    """Read all finished trials of a study, and the snapshot that they were read with.
 
-    StudyNotFoundError without such a study.
+    StudyNotFoundError if there is no such study.
     """
     rows = connection.execute(
         _FINISHED,
@@ -145,38 +147,38 @@ def finished(
 
 
 def reports(connection: Connection, study_id: int) -> Reports:
-    """All reports of a study's finished trials; of those that `finished` gave at least."""
+    """Read all reports of a study's finished trials, at least those that `finished` returned."""
     return _reports(connection.execute(_REPORTS, {"study": study_id}).one())
 
 
 def reports_of(connection: Connection, study_id: int, numbers: Sequence[int]) -> Reports:
-    """All reports of the trials with these numbers, in whatever state they are."""
+    """Read all reports of the trials with these numbers, whatever their state."""
     arguments = {"study": study_id, "numbers": list(numbers)}
     return _reports(connection.execute(_REPORTS_OF, arguments).one())
 
 
 def _reports(row: Any) -> Reports:
-    return unpacked_reports(plain(row.numbers, ">i4"), row.steps, row.values)
+    return unpack_reports(plain(row.numbers, ">i4"), row.steps, row.values)
 
 
-def unpacked_reports(numbers: NDArray[Any], steps: Any, values: Any) -> Reports:
-    """Reports of the trials with these numbers, from what the server packed."""
-    found = plain(steps, ">i8")
-    order = np.lexsort((found, numbers))
+def unpack_reports(numbers: NDArray[Any], steps: Any, values: Any) -> Reports:
+    """Unpack the reports of the trials with these numbers."""
+    unsorted = plain(steps, ">i8")
+    order = np.lexsort((unsorted, numbers))
     return Reports(
         numbers[order].astype(np.int64),
-        found[order].astype(np.int64),
+        unsorted[order].astype(np.int64),
         plain(values, ">f8").astype(np.float64)[order],
     )
 
 
 def _finished(row: Any) -> Columns:
-    trials, order = unpacked(row)
+    trials, order = unpack(row)
     return trials if row.created is None else trials._replace(details=_details(row, order))
 
 
-def unpacked(row: Any) -> tuple[Columns, Integers]:
-    """The columns of a row of `PACKED`, and the order in which they had to be put."""
+def unpack(row: Any) -> tuple[Columns, Integers]:
+    """Unpack the columns of a row of `PACKED`; returns the order that sorted them, too."""
     numbers = plain(row.numbers, ">i4").astype(np.int64)
     order = np.argsort(numbers)
     params = _matrix(row.params, row.width, len(numbers))
@@ -209,7 +211,7 @@ def _details(row: Any, order: Integers) -> Details:
 
 
 def plain(packed: Any, dtype: str) -> NDArray[Any]:
-    """The numbers that the server packed."""
+    """Unpack numbers."""
     return np.frombuffer(b"" if packed is None else packed, dtype=dtype)
 
 
@@ -219,7 +221,7 @@ def _times(packed: Any) -> Integers:
 
 
 def _matrix(packed: Any, width: int, rows: int) -> Floats:
-    """One-dimensional arrays of equal length, as `array_send` writes them."""
+    """Unpack one-dimensional arrays of equal length, as `array_send` writes them."""
     if width == 0:
         return np.empty((rows, 0))
     element = np.dtype([("length", ">i4"), ("value", ">f8")])

@@ -1,15 +1,15 @@
-"""Reading trials incrementally: each poll returns only what changed since the one before.
+"""Reading trials incrementally: each poll returns only what changed since the last one.
 
-Commit order is not the order of ids or clocks. A row carries the id of the transaction that last
+Commits do not come in the order of ids or clocks. A row carries the id of the transaction that last
 changed it (`changed`), and a reader remembers the snapshot that it read with: the transactions that
-had not ended then are those from its xmax on and those it lists as in progress. Rows of exactly
-these can be new, so none is missed, none is seen half-written and none is read twice, however long
-some transaction elsewhere in the cluster takes. The snapshot comes with the rows in one statement:
+had not ended then are those from its xmax on and those it lists as in progress. Only their rows can
+be new. So none is missed, none is seen half-written and none is read twice, however long a
+transaction elsewhere in the cluster takes. The snapshot comes with the rows in one statement:
 `pg_current_snapshot()` is the one that the statement itself reads with.
 
-Reports do not touch their trial's row. Of a running trial those after the last known step are read:
-an attempt reports its steps in order. Those of a later attempt, which may begin at an earlier step,
-and of trials without a lease are read from the start.
+Reports do not touch their trial's row. A running trial's reports are read from after the last known
+step, for an attempt reports its steps in order. Reports of a later attempt, which may start at an
+earlier step, and of trials without a lease are read from the start.
 """
 
 import json
@@ -39,16 +39,16 @@ _JOINS = """
         FROM tuner.reports WHERE trial_id = t.id AND step > t.since
     ) r ON TRUE
 """
-# After a crash PostgreSQL gives out again the ids of transactions that were not flushed, as reports
-# are not, and a reader that had seen them would take new rows for known ones. A recovery resets the
-# statistics, so the moment of their reset tells that one took place.
+# After a crash PostgreSQL reuses the ids of transactions that were not flushed, as reports are not,
+# and a reader that had seen them would take new rows for known ones. A recovery resets the
+# statistics, so the time of their reset reveals it.
 SNAPSHOT = """
     CAST(pg_current_snapshot() AS text) AS snapshot,
     CAST(pg_stat_get_bgwriter_stat_reset_time() AS text) AS era,
     EXISTS (SELECT FROM tuner.studies WHERE id = :study) AS exists
 """
 NEW = "(changed >= CAST(:xmax AS xid8) OR changed = ANY(CAST(:in_progress AS xid8[])))"
-_ALL = "TRUE"  # which trials are read: all of the study
+_ALL = "TRUE"  # read all trials of the study
 OPEN_OR_NEW = f"({NEW} OR state IN ('waiting', 'running'))"
 _ONE = text(
     f"""
@@ -62,26 +62,26 @@ _SPACES = text("SELECT id, distributions FROM tuner.spaces WHERE id = ANY(:ids)"
 
 
 def source(which: str) -> str:
-    """What a poll reads: trials, with the step after which their reports are new (`since`).
+    """Return the SQL of what a poll reads: trials and `since`, the last known step of each.
 
-    Those of which `which` holds, and of those that are `:running` the ones that have reported.
+    These are the trials for which `which` holds, and those `:running` ones that have reported.
     """
     return f"""
         SELECT *, CAST(-1 AS bigint) AS since FROM tuner.trials
         WHERE study_id = :study AND {which}
         UNION ALL
-        SELECT t.*, known.since
-        FROM unnest(CAST(:running AS bigint[]), CAST(:since AS bigint[])) AS known(id, since)
-        JOIN tuner.trials t ON t.id = known.id
+        SELECT t.*, last.since
+        FROM unnest(CAST(:running AS bigint[]), CAST(:since AS bigint[])) AS last(id, since)
+        JOIN tuner.trials t ON t.id = last.id
         WHERE NOT {NEW} AND EXISTS (
-            SELECT FROM tuner.reports WHERE trial_id = known.id AND step > known.since
+            SELECT FROM tuner.reports WHERE trial_id = last.id AND step > last.since
         )
     """  # noqa: S608 - constants
 
 
 @cache
 def _poll(which: str) -> TextClause:
-    """The statement of a poll."""
+    """Return the statement of a poll."""
     return text(f"""
         SELECT {SNAPSHOT}, t.since, {_COLUMNS}
         FROM (VALUES (1)) AS always
@@ -115,27 +115,27 @@ class TrialRow(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """What a reader had seen: every transaction below `xmax` but those in progress."""
+    """What a reader has seen: every transaction below `xmax` except those in progress."""
 
     xmax: str
     in_progress: list[str]
-    era: str | None  # when the server last recovered from a crash, roughly
+    era: str | None  # roughly when the server last recovered from a crash
 
     @classmethod
     def parse(cls, snapshot: str, era: str | None) -> "Snapshot":
-        """From PostgreSQL's text, `xmin:xmax:id,id,…`."""
+        """Parse PostgreSQL's text, `xmin:xmax:id,id,…`."""
         _, xmax, in_progress = snapshot.split(":")
         return cls(xmax, in_progress.split(",") if in_progress else [], era)
 
     @classmethod
     def of(cls, row: Any, study_id: int) -> "Snapshot":
-        """The one of a row of `SNAPSHOT`; StudyNotFoundError if there is no such study."""
+        """Take it from a row of `SNAPSHOT`; StudyNotFoundError if there is no such study."""
         if not row.exists:
             raise StudyNotFoundError(f"there is no study with the id {study_id}")
         return cls.parse(row.snapshot, row.era)
 
     def arguments(self, study_id: int, running: Mapping[int, int]) -> dict[str, Any]:
-        """Those of `source`; `running`: id → the step after which its reports are new."""
+        """Return the arguments of `source`; `running`: id → the last known step."""
         return {
             "study": study_id,
             "xmax": self.xmax,
@@ -151,21 +151,21 @@ class Feed:
     def __init__(self, study_id: int, *, metrics: bool = True) -> None:
         self.study_id = study_id
         self.spaces: dict[int, Distributions] = {}
-        self._metrics = metrics  # whether reports bring what else was measured
+        self._metrics = metrics  # whether reports include their other metrics
         self._snapshot: Snapshot | None = None
         self._which = _ALL
         self._running: dict[int, TrialRow] = {}  # by id, with all reports known
 
     def begin(self, snapshot: Snapshot) -> None:
-        """Take all trials that were finished in this snapshot as known: the first poll skips them.
+        """Let the first poll skip all trials that were finished in this snapshot.
 
-        For readers that have them in columns.
+        For readers that have those in columns.
         """
         self._snapshot = snapshot
         self._which = OPEN_OR_NEW
 
     def poll(self, connection: Connection) -> list[TrialRow]:
-        """The trials that changed, and those that run, by number.
+        """Read the trials that changed, and those that run, by number.
 
         StudyNotFoundError if the study was deleted.
         """
@@ -175,64 +175,64 @@ class Feed:
             _poll(self._which),
             {**snapshot.arguments(self.study_id, since), "with_metrics": self._metrics},
         ).all()
-        seen = Snapshot.of(rows[0], self.study_id)
-        if self._snapshot is not None and self._snapshot.era != seen.era:
+        latest = Snapshot.of(rows[0], self.study_id)
+        if self._snapshot is not None and self._snapshot.era != latest.era:
             self._snapshot, self._which, self._running = None, _ALL, {}
             return self.poll(connection)
         changed = [(row.since, TrialRow._make(row[4:])) for row in rows if row.id is not None]
         self.learn_spaces(connection, {row.space_id for _, row in changed})
-        self._snapshot, self._which = seen, NEW
+        self._snapshot, self._which = latest, NEW
         return self._merged(changed)
 
     def _merged(self, changed: list[tuple[int, TrialRow]]) -> list[TrialRow]:
-        """The rows with all reports, and the running trials of which there is nothing new."""
-        result = dict(self._running)
+        """Merge the rows with known reports, and with running trials that have no news."""
+        by_id = dict(self._running)
         for since, row in changed:
-            result[row.id] = row if since < 0 else _joined(self._running[row.id], row)
-        self._running = {r.id: r for r in result.values() if r.state == TrialState.RUNNING}
-        return sorted(result.values(), key=lambda row: row.number)
+            by_id[row.id] = row if since < 0 else _joined(self._running[row.id], row)
+        self._running = {r.id: r for r in by_id.values() if r.state == TrialState.RUNNING}
+        return sorted(by_id.values(), key=lambda row: row.number)
 
     def learn_spaces(self, connection: Connection, ids: set[int | None]) -> None:
-        """Read the distributions of these spaces, where they are not known."""
+        """Read the distributions of those of these spaces that are not known."""
         self.spaces |= unknown_spaces(connection, ids, self.spaces)
 
     def trial(self, row: TrialRow) -> Trial:
-        """The record of a row of this feed."""
+        """Turn a row of this feed into a record."""
         return _record(row, self.spaces[row.space_id] if row.space_id is not None else ())
 
 
 def unknown_spaces(
-    connection: Connection, ids: set[int | None], known: Mapping[int, Distributions]
+    connection: Connection, ids: set[int | None], spaces: Mapping[int, Distributions]
 ) -> dict[int, Distributions]:
-    """The distributions of those of these spaces that are not known, by id."""
-    unknown = ids - known.keys() - {None}
+    """Read the distributions of those of these ids that are not in `spaces`."""
+    unknown = ids - spaces.keys() - {None}
     rows = connection.execute(_SPACES, {"ids": list(unknown)}) if unknown else ()
     return {row.id: json.loads(row.distributions) for row in rows}
 
 
 def load(connection: Connection, study_id: int) -> list[Trial]:
-    """All trials of a study by number."""
+    """Load all trials of a study, by number."""
     feed = Feed(study_id)
     return [feed.trial(row) for row in feed.poll(connection)]
 
 
 def by_number(connection: Connection, study_id: int, number: int) -> Trial | None:
-    """The trial of that number; None if there is none."""
+    """Load the trial of that number; None if there is none."""
     arguments = {"study": study_id, "number": number}
     trial_id = connection.execute(_ID, arguments).scalar_one_or_none()
-    found = None if trial_id is None else load_row(connection, trial_id, metrics=True)
-    return None if found is None else _record(*found)
+    row = None if trial_id is None else load_row(connection, trial_id, metrics=True)
+    return None if row is None else _record(*row)
 
 
 def load_row(
     connection: Connection, trial_id: int, *, metrics: bool = False
 ) -> tuple[TrialRow, Distributions] | None:
-    """The row of a trial with its distributions; None if there is none."""
+    """Load the row of a trial with its distributions; None if there is none."""
     arguments = {"id": trial_id, "with_metrics": metrics}
-    found = connection.execute(_ONE, arguments).one_or_none()
-    if found is None:
+    row = connection.execute(_ONE, arguments).one_or_none()
+    if row is None:
         return None
-    return TrialRow._make(found[1:]), json.loads(found[0]) if found[0] else []
+    return TrialRow._make(row[1:]), json.loads(row[0]) if row[0] else []
 
 
 def _record(row: TrialRow, space: Distributions) -> Trial:
@@ -261,7 +261,7 @@ def _record(row: TrialRow, space: Distributions) -> Trial:
 
 
 def external(distribution: dict[str, Any], value: float) -> ParamValue:
-    """A parameter's value as users see it, from Optuna's internal representation."""
+    """Convert a parameter's value from Optuna's internal representation to the user's."""
     kind = distribution["name"]
     if kind == "CategoricalDistribution":
         choice: ParamValue = distribution["attributes"]["choices"][int(value)]
@@ -270,12 +270,12 @@ def external(distribution: dict[str, Any], value: float) -> ParamValue:
 
 
 def _last_step(row: TrialRow) -> int:
-    """The step after which reports are new; -1 where any may be."""
+    """Return the step after which reports are new; -1 if any may be."""
     return row.steps[-1] if row.steps and row.attempt == 1 else -1
 
 
 def _joined(before: TrialRow, new: TrialRow) -> TrialRow:
-    """A running trial with the reports that were known and those that have come."""
+    """Join a running trial's known reports with new ones."""
     return new._replace(
         steps=(before.steps or []) + (new.steps or []),
         report_values=(before.report_values or []) + (new.report_values or []),

@@ -1,8 +1,8 @@
-"""A study's trials in columns that are kept up to date: what a page of a long study is made from.
+"""A study's trials in columns that are kept up to date, from which pages of long studies are made.
 
-Columns are arrays indexed by a trial's number, so that taking note of a change costs the same in a
-study of any length. Reports stay in the database: pages show those of a few hundred trials at most
-(`columns.reports_of`). Not for several threads: whoever shares it holds a lock.
+Columns are arrays indexed by trial number, so a change costs the same in a study of any length.
+Reports stay in the database: pages show those of a few hundred trials at most
+(`columns.reports_of`). Not thread-safe: threads that share it hold a lock.
 """
 
 import json
@@ -25,7 +25,7 @@ from tuner.trials import Cause, Direction, ParamValue, Trial, TrialState
 
 STATES = tuple(TrialState)
 CAUSES = tuple(Cause)
-NO_TRIAL = -1  # in `state`: a number that no trial has
+NO_TRIAL = -1  # in `state`: no trial has this number
 NO_CODE = -1  # in `cause` and `worker`: none
 
 _WORKERS = text("SELECT id, host || ':' || pid AS name FROM tuner.workers")
@@ -35,16 +35,16 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(slots=True)
 class Parameter:
-    """One parameter's column; categories are indices of `choices`, all others numbers."""
+    """One parameter's column: indices of `choices` if it is categorical, else numbers."""
 
     name: str
     kind: str  # float, int or categorical
     log: bool
-    values: NDArray[np.float64]  # NaN: the trial does not have it
+    values: NDArray[np.float64]  # NaN: the trial lacks it
     choices: list[ParamValue] = field(default_factory=list)
 
     def external(self, value: float) -> ParamValue:
-        """A value as users see it."""
+        """Convert a value to the user's."""
         if self.kind == "categorical":
             return self.choices[int(value)]
         return int(value) if self.kind == "int" else value
@@ -57,16 +57,16 @@ class LiveTrials:
         self.study_id = study_id
         self.directions = tuple(directions)
         self.version = 0  # grows with every change
-        self.size = 0  # above the greatest number
+        self.size = 0  # one more than the largest number
         self.counts = dict.fromkeys(TrialState, 0)
         self.params: dict[str, Parameter] = {}
         self.workers: list[str] = []  # names that `worker` refers to
-        self.running: dict[int, TrialRow] = {}  # by number, with their reports
+        self.running: dict[int, TrialRow] = {}  # by number, with reports
         self._feed = Feed(study_id, metrics=False)
         self._begun = False
         self._worker_names: dict[bytes, str] = {}
         self._worker_codes: dict[str, int] = {}
-        self._choices: dict[int, list[list[int]]] = {}  # by space: index there → index here
+        self._choices: dict[int, list[list[int]]] = {}  # by space: its index of a choice → ours
         self._capacity = 0
         self._arrays: dict[str, NDArray[Any]] = {
             "state": np.empty(0, np.int8),
@@ -80,11 +80,11 @@ class LiveTrials:
         }
         self._values = np.empty((0, len(self.directions)))
 
-    # Columns, one entry a number
+    # Columns, one entry per number
 
     @property
     def state(self) -> NDArray[np.int8]:
-        """Indices of `STATES`; `NO_TRIAL` for numbers that no trial has."""
+        """Indices of `STATES`; `NO_TRIAL` for numbers without a trial."""
         return self._arrays["state"][: self.size]
 
     @property
@@ -94,37 +94,37 @@ class LiveTrials:
 
     @property
     def worker(self) -> NDArray[np.int32]:
-        """Indices of `workers`; `NO_CODE` where none had the trial."""
+        """Indices of `workers`; `NO_CODE` if no worker had the trial."""
         return self._arrays["worker"][: self.size]
 
     @property
     def attempt(self) -> NDArray[np.int32]:
-        """How often each was claimed."""
+        """How often each trial was claimed."""
         return self._arrays["attempt"][: self.size]
 
     @property
     def violated(self) -> NDArray[np.bool_]:
-        """Whether a constraint of the trial is violated."""
+        """Whether the trial violates a constraint."""
         return self._arrays["violated"][: self.size]
 
     @property
     def created(self) -> Integers:
-        """µs since 1970."""
+        """When it was made, in µs since 1970."""
         return self._arrays["created"][: self.size]
 
     @property
     def started(self) -> Integers:
-        """µs since 1970 of the latest attempt; `NEVER` before."""
+        """When the latest attempt started, in µs since 1970; `NEVER` before the first."""
         return self._arrays["started"][: self.size]
 
     @property
     def finished(self) -> Integers:
-        """µs since 1970; `NEVER` while open."""
+        """When it ended, in µs since 1970; `NEVER` while it is open."""
         return self._arrays["finished"][: self.size]
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """(numbers, objectives): results; of pruned and running trials the last report; or NaN."""
+        """Results, (numbers, objectives); of pruned and running trials the last report; or NaN."""
         return self._values[: self.size]
 
     def column(self, name: str) -> NDArray[np.float64]:
@@ -133,54 +133,54 @@ class LiveTrials:
 
     @property
     def complete(self) -> NDArray[np.bool_]:
-        """Complete trials with finite values."""
-        found: NDArray[np.bool_] = self.state == STATES.index(TrialState.COMPLETE)
-        return found & np.isfinite(self.values).all(axis=1)
+        """Whether each trial is complete with finite values."""
+        is_complete: NDArray[np.bool_] = self.state == STATES.index(TrialState.COMPLETE)
+        return is_complete & np.isfinite(self.values).all(axis=1)
 
     @property
     def comparable(self) -> NDArray[np.bool_]:
-        """Complete trials with finite values, and pruned ones."""
-        found: NDArray[np.bool_] = self.state == STATES.index(TrialState.PRUNED)
-        return found | self.complete
+        """Whether each trial is pruned, or complete with finite values."""
+        is_pruned: NDArray[np.bool_] = self.state == STATES.index(TrialState.PRUNED)
+        return is_pruned | self.complete
 
     @property
     def feasible(self) -> NDArray[np.bool_]:
-        """Those of them that violate no constraint, and so can be the best."""
+        """Whether each trial is complete and violates no constraint, so that it can be the best."""
         return self.complete & ~self.violated
 
     # Reading
 
     def refresh(self, connection: Connection) -> list[int]:
-        """Read what changed; the numbers of these trials.
+        """Read what changed; returns the numbers of these trials.
 
         StudyNotFoundError if the study was deleted.
         """
         changed: list[int] = []
         if not self._begun:
             changed += self._begin(connection)
-        fresh = self._fresh(self._feed.poll(connection))
-        for row in fresh:
+        news = self._select_news(self._feed.poll(connection))
+        for row in news:
             self._note(row)
             changed.append(row.number)
         if changed:
             self.version += 1
         return changed
 
-    def _fresh(self, rows: Iterable[TrialRow]) -> list[TrialRow]:
-        """A running trial without news is the same object as before."""
+    def _select_news(self, rows: Iterable[TrialRow]) -> list[TrialRow]:
+        """Leave out running trials without news: these are the same objects as before."""
         return [row for row in rows if self.running.get(row.number) is not row]
 
     def _begin(self, connection: Connection) -> list[int]:
-        snapshot, found = columns.finished(
+        snapshot, parts = columns.finished(
             connection, self.study_id, with_attributes=False, with_details=True
         )
-        self._feed.learn_spaces(connection, {part.space_id for part in found})
+        self._feed.learn_spaces(connection, {part.space_id for part in parts})
         self._feed.begin(snapshot)
         self._begun = True
         self._worker_names = {row.id.bytes: row.name for row in connection.execute(_WORKERS)}
-        for part in found:
+        for part in parts:
             self._load(part)
-        return [number for part in found for number in part.numbers.tolist()]
+        return [number for part in parts for number in part.numbers.tolist()]
 
     def _load(self, part: Columns) -> None:
         details, at = part.details, part.numbers
@@ -224,7 +224,7 @@ class LiveTrials:
             width = min(len(values), self._values.shape[1])
             self._values[number, :width] = values[:width]
         system = json.loads(row.system_attrs) if has_constraints(row.system_attrs) else {}
-        for key, given in (
+        for key, entry in (
             ("state", STATES.index(state)),
             ("cause", NO_CODE if row.cause is None else _cause(row.cause)),
             ("worker", self._code(row.worker)),
@@ -234,7 +234,7 @@ class LiveTrials:
             ("started", _micros(row.started_at)),
             ("finished", _micros(row.finished_at)),
         ):
-            self._arrays[key][number] = given
+            self._arrays[key][number] = entry
         for parameter in self.params.values():
             parameter.values[number] = math.nan
         if row.space_id is not None:
@@ -264,29 +264,29 @@ class LiveTrials:
             parameter.values = np.concatenate([parameter.values, np.full(more, math.nan)])
 
     def _space(self, space_id: int) -> list[Parameter]:
-        """The parameters of a space, in its order; learns how its categories are counted here."""
-        stored: Distributions = self._feed.spaces[space_id]
-        found = [self._parameter(name, distribution) for name, distribution in stored]
+        """Return a space's parameters, in its order; learns how its choices are indexed here."""
+        distributions: Distributions = self._feed.spaces[space_id]
+        parameters = [self._parameter(name, distribution) for name, distribution in distributions]
         if space_id not in self._choices:
             self._choices[space_id] = [
                 [_index(parameter.choices, c) for c in distribution["attributes"]["choices"]]
                 if parameter.kind == "categorical"
                 else []
-                for parameter, (_, distribution) in zip(found, stored, strict=True)
+                for parameter, (_, distribution) in zip(parameters, distributions, strict=True)
             ]
-        return found
+        return parameters
 
     def _parameter(self, name: str, distribution: Mapping[str, Any]) -> Parameter:
-        found = self.params.get(name)
-        if found is None:
+        parameter = self.params.get(name)
+        if parameter is None:
             kind = distribution["name"].removesuffix("Distribution").lower()
             log = bool(distribution["attributes"].get("log"))
-            found = Parameter(name, kind, log, np.full(self._capacity, math.nan))
-            self.params[name] = found
-        return found
+            parameter = Parameter(name, kind, log, np.full(self._capacity, math.nan))
+            self.params[name] = parameter
+        return parameter
 
     def _name_of(self, worker: bytes) -> str | None:
-        """None where no worker had it, or its row was cleared away."""
+        """Return a worker's name; None if there was none, or its row is gone."""
         return self._worker_names.get(worker)
 
     def _code(self, name: str | None) -> int:
@@ -300,13 +300,13 @@ class LiveTrials:
     # Records
 
     def trials(self, numbers: Iterable[int]) -> list[Trial]:
-        """The records of these trials without reports, messages and attributes, in this order."""
+        """Make records of these trials, in this order, without reports, messages and attributes."""
         at = np.fromiter(numbers, dtype=np.int64)
         params: list[dict[str, ParamValue]] = [{} for _ in at]
         for name, parameter in self.params.items():
-            for made, value in zip(params, parameter.values[at].tolist(), strict=True):
+            for by_name, value in zip(params, parameter.values[at].tolist(), strict=True):
                 if value == value:  # noqa: PLR0124 - not NaN
-                    made[name] = parameter.external(value)
+                    by_name[name] = parameter.external(value)
         columns = {key: array[at].tolist() for key, array in self._arrays.items()}
         values = [tuple(v for v in row if v == v) for row in self._values[at].tolist()]  # noqa: PLR0124
         return [
@@ -328,12 +328,12 @@ class LiveTrials:
 
 
 def moment(micros: int) -> datetime | None:
-    """A time of a column; None for `NEVER`."""
+    """Convert a column's time; None for `NEVER`."""
     return None if micros == NEVER else _ZERO + timedelta(microseconds=int(micros))
 
 
-def _micros(given: datetime | None) -> int:
-    return int(NEVER) if given is None else (given - _ZERO) // _MICROSECOND
+def _micros(moment: datetime | None) -> int:
+    return int(NEVER) if moment is None else (moment - _ZERO) // _MICROSECOND
 
 
 def _cause(name: str) -> int:
@@ -341,9 +341,9 @@ def _cause(name: str) -> int:
 
 
 def _index(choices: list[ParamValue], choice: ParamValue) -> int:
-    """Where a choice stands, added if it is new; 1, 1.0 and True are three."""
-    for i, known in enumerate(choices):
-        if type(known) is type(choice) and known == choice:
+    """Return the index of a choice, added if it is new; 1, 1.0 and True are three."""
+    for i, candidate in enumerate(choices):
+        if type(candidate) is type(choice) and candidate == choice:
             return i
     choices.append(choice)
     return len(choices) - 1

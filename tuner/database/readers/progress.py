@@ -1,8 +1,8 @@
-"""How far all studies are, kept by reading what changed: counts, best values, how fast it goes.
+"""How far all studies are, kept by reading what changed: counts, best values, pace.
 
-A few numbers a trial stay in memory, packed by the server as in `columns`, so that a list of
-studies with a million trials costs a look at what is new. Rows are found as `feed` finds them:
-those that were written by transactions which had not ended when the last look was taken.
+A few numbers per trial stay in memory, packed by the server as in `columns`, so a list of studies
+with a million trials only costs reading what is new. Rows are selected as in `feed`: those that
+were written by transactions which had not ended at the last poll.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ STATES = (
     TrialState.PRUNED,
     TrialState.FAILED,
 )
-RECENT = 200  # trials that ended last, from which the pace follows
+RECENT = 200  # latest trials to end, from which the pace follows
 SPARK = 40  # points of a sparkline
 
 _CHANGED = text(f"""
@@ -57,36 +57,36 @@ class Progress:
     """How far a study is."""
 
     counts: Mapping[TrialState, int]
-    best_number: int | None  # of the best complete trial with a finite value, within constraints
+    best_number: int | None  # of the best feasible trial with a finite value
     best_value: float | None
     spark: tuple[float, ...]  # the best so far, over the trials by number
-    seconds: float  # that trials' latest attempts have taken
-    pace: float | None  # trials that end a second, by the last `RECENT`; None: nothing to go by
+    seconds: float  # taken by the trials' latest attempts
+    pace: float | None  # trials that end per second, by the last `RECENT`; None: too few ended
     last_end: float | None  # seconds since 1970
 
     @property
     def total(self) -> int:
-        """All trials."""
+        """How many trials there are."""
         return sum(self.counts.values())
 
     @property
     def finished(self) -> int:
-        """Trials that have ended, however."""
+        """How many trials have ended, in whichever state."""
         return sum(n for state, n in self.counts.items() if state.is_finished)
 
 
-class _Numbers:
-    """Columns of one study, by number."""
+class _StudyColumns:
+    """Columns of one study, by trial number."""
 
     def __init__(self) -> None:
-        self.states = np.zeros(0, np.int8)  # index into STATES + 1; 0: no such trial is known
+        self.states = np.zeros(0, np.int8)  # index into STATES, plus 1; 0: no such trial
         self.values = np.empty(0)
         self.started = np.empty(0)
         self.finished = np.empty(0)
         self.violated = np.zeros(0, np.bool_)
-        self.made: dict[Direction, Progress] = {}
+        self.cached: dict[Direction, Progress] = {}
 
-    def take(self, row: Any) -> None:
+    def update(self, row: Any) -> None:
         """Take over what changed."""
         numbers = np.frombuffer(row.numbers, ">i4").astype(np.int64)
         self._grow(int(numbers.max()) + 1)
@@ -98,9 +98,9 @@ class _Numbers:
         ):
             column[numbers] = np.frombuffer(packed, ">f8")
         self.violated[numbers] = False
-        for number, given in (row.constrained or {}).items():
-            self.violated[int(number)] = violate_constraints(given)
-        self.made.clear()
+        for number, attributes in (row.constrained or {}).items():
+            self.violated[int(number)] = violate_constraints(attributes)
+        self.cached.clear()
 
     def _grow(self, size: int) -> None:
         more = max(size, len(self.states) * 5 // 4) - len(self.states)
@@ -111,10 +111,10 @@ class _Numbers:
                 setattr(self, name, np.concatenate([getattr(self, name), np.full(more, np.nan)]))
 
     def progress(self, direction: Direction) -> Progress:
-        """What follows from them."""
-        if direction not in self.made:
-            self.made[direction] = self._progress(direction)
-        return self.made[direction]
+        """Sum them up."""
+        if direction not in self.cached:
+            self.cached[direction] = self._progress(direction)
+        return self.cached[direction]
 
     def _progress(self, direction: Direction) -> Progress:
         counted = np.bincount(self.states, minlength=len(STATES) + 1)
@@ -135,7 +135,7 @@ class _Numbers:
         )
 
     def series(self) -> "Series":
-        """Copies of the columns of the trials that there are."""
+        """Copy the columns of the trials that exist."""
         numbers = np.flatnonzero(self.states)
         return Series(
             numbers,
@@ -160,24 +160,26 @@ class Series:
 
     @property
     def complete(self) -> NDArray[np.bool_]:
-        """Which have a result that others are compared with."""
-        found: NDArray[np.bool_] = (self.states == TrialState.COMPLETE) & np.isfinite(self.values)
-        return found
+        """Whether each trial has a finite result."""
+        is_complete: NDArray[np.bool_] = (self.states == TrialState.COMPLETE) & np.isfinite(
+            self.values
+        )
+        return is_complete
 
     @property
     def feasible(self) -> NDArray[np.bool_]:
-        """Those of them that can be the best."""
+        """Whether each trial can be the best."""
         return self.complete & ~self.violated
 
-    def top(self, direction: Direction, how_many: int) -> list[int]:
-        """The numbers of the best complete trials, the earlier of equal ones first."""
+    def top(self, direction: Direction, count: int) -> list[int]:
+        """Return the numbers of the best feasible trials, the earlier of equal ones first."""
         chosen = np.flatnonzero(self.feasible)
         scores = self.values[chosen] * (-1.0 if direction == "maximize" else 1.0)
-        best = chosen[np.argsort(scores, kind="stable")[:how_many]]
+        best = chosen[np.argsort(scores, kind="stable")[:count]]
         return [int(number) for number in self.numbers[best]]
 
 
-_NOTHING = _Numbers()
+_NO_TRIALS = _StudyColumns()
 
 
 class Overviews:
@@ -185,32 +187,32 @@ class Overviews:
 
     def __init__(self) -> None:
         self._snapshot: Snapshot | None = None
-        self._studies: dict[int, _Numbers] = {}
+        self._studies: dict[int, _StudyColumns] = {}
 
     def refresh(self, connection: Connection) -> None:
         """Read what changed."""
         before = self._snapshot or Snapshot("0", [], None)
         arguments = {"xmax": before.xmax, "in_progress": before.in_progress}
         rows = connection.execute(_CHANGED, arguments).all()
-        seen = Snapshot.parse(rows[0].snapshot, rows[0].era)
-        if self._snapshot is not None and self._snapshot.era != seen.era:
+        latest = Snapshot.parse(rows[0].snapshot, rows[0].era)
+        if self._snapshot is not None and self._snapshot.era != latest.era:
             self._snapshot, self._studies = None, {}
             self.refresh(connection)
             return
-        self._snapshot = seen
-        found = {row.id: row for row in rows if row.id is not None}
-        self._studies = {id_: n for id_, n in self._studies.items() if id_ in found}
-        for id_, row in found.items():
+        self._snapshot = latest
+        by_study = {row.id: row for row in rows if row.id is not None}
+        self._studies = {id_: n for id_, n in self._studies.items() if id_ in by_study}
+        for id_, row in by_study.items():
             if row.numbers is not None:
-                self._studies.setdefault(id_, _Numbers()).take(row)
+                self._studies.setdefault(id_, _StudyColumns()).update(row)
 
     def of(self, study_id: int, direction: Direction) -> Progress:
-        """How far a study is; nothing is known of one without trials."""
-        return self._studies.get(study_id, _NOTHING).progress(direction)
+        """Return how far a study is."""
+        return self._studies.get(study_id, _NO_TRIALS).progress(direction)
 
     def series(self, study_id: int) -> Series:
-        """The trials of a study in columns."""
-        return self._studies.get(study_id, _NOTHING).series()
+        """Return the trials of a study in columns."""
+        return self._studies.get(study_id, _NO_TRIALS).series()
 
 
 def _code(state: TrialState) -> int:
@@ -218,14 +220,14 @@ def _code(state: TrialState) -> int:
 
 
 def _spark(so_far: NDArray[np.float64]) -> tuple[float, ...]:
-    known = so_far[np.isfinite(so_far)]
-    if len(known) > SPARK:
-        known = known[np.linspace(0, len(known) - 1, SPARK).astype(int)]
-    return tuple(known.tolist())
+    finite = so_far[np.isfinite(so_far)]
+    if len(finite) > SPARK:
+        finite = finite[np.linspace(0, len(finite) - 1, SPARK).astype(int)]
+    return tuple(finite.tolist())
 
 
 def _pace(ended: NDArray[np.float64]) -> float | None:
-    """By the latest ends alone: early trials, and nights when nothing ran, say little."""
+    """Compute it from the latest ends: early trials, and nights without any, say little."""
     if len(ended) < 3:
         return None
     latest = np.sort(np.partition(ended, -RECENT)[-RECENT:] if len(ended) > RECENT else ended)

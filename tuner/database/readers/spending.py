@@ -1,4 +1,4 @@
-"""What trials have cost, and where, of what workers note as their attributes."""
+"""What trials have cost, and on which device, from the attributes that workers store."""
 
 import json
 from collections.abc import Sequence
@@ -30,17 +30,17 @@ _DEVICES = text("""
 
 @dataclass(frozen=True, slots=True)
 class TrialCosts:
-    """Complete trials, by number."""
+    """The costs of complete trials, by number."""
 
     numbers: NDArray[np.int64]
     values: NDArray[np.float64]  # of the first objective
-    costs: NDArray[np.float64]  # (trials, names); NaN where none was measured
+    costs: NDArray[np.float64]  # (trials, names); NaN if not measured
 
 
 def of_complete(connection: Connection, study_id: int, names: Sequence[str]) -> TrialCosts:
-    """The costs of these names (`trials.COSTS`) of all complete trials of a study.
+    """Read the costs of these names (`trials.COSTS`) of all complete trials of a study.
 
-    Where a trial has not measured how long it trained, how long it ran stands for that.
+    If a trial did not measure how long it trained, how long it ran is used instead.
     """
     rows = connection.execute(_OF_COMPLETE, {"study": study_id, "names": list(names)}).all()
     costs = np.array([[_number(cost) for cost in row.costs] for row in rows], np.float64)
@@ -57,15 +57,15 @@ def of_complete(connection: Connection, study_id: int, names: Sequence[str]) -> 
 
 
 def devices(connection: Connection, study_id: int, numbers: Sequence[int]) -> dict[int, str]:
-    """Number → the device that the trial ran on, where its worker has noted one."""
+    """Read the devices that trials ran on, by number, if their workers stored them."""
     rows = connection.execute(_DEVICES, {"study": study_id, "numbers": list(numbers)})
     return {row.number: str(json.loads(row.device)) for row in rows}
 
 
 def _number(stored: str | None) -> float:
-    """An attribute as a number; NaN where it is none: programs may write what they like."""
+    """Parse an attribute as a number; NaN if it is none: programs may write anything."""
     try:
-        found = json.loads(stored or "null")
+        value = json.loads(stored or "null")
     except ValueError:
         return float("nan")
-    return float(found) if type(found) in (int, float) else float("nan")
+    return float(value) if type(value) in (int, float) else float("nan")
