@@ -88,6 +88,15 @@ def test_every_path_that_is_named_exists(page: Path) -> None:
     assert [path for path in named if not any(ROOT.glob(path))] == []
 
 
+def test_the_readme_shows_every_room_and_module() -> None:
+    tree = (ROOT / "README.md").read_text(encoding="utf-8").partition("```text\ntuner/\n")[2]
+    shown = re.findall(r"^  ([a-z_]+(?:\.py|/)) ", tree, re.MULTILINE)
+    package = ROOT / "tuner"
+    rooms = [f"{init.parent.name}/" for init in package.glob("*/__init__.py")]
+    modules = [file.name for file in package.glob("*.py") if not file.name.startswith("__")]
+    assert sorted(shown) == sorted([*rooms, *modules])
+
+
 def anchors(page: Path) -> set[str]:
     """The headings of a page as GitHub names them."""
     text = CODE.sub("", page.read_text(encoding="utf-8"))
