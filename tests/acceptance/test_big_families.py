@@ -8,7 +8,7 @@ import pytest
 from tests.support import pretrained_models
 from tests.support.commands import ok, repeated_as_exported, tuner
 from tests.support.training import SENTENCES
-from tuner.families import confirm, default_configuration
+from tuner.families import default_configuration, resolve
 from tuner.study_file.load import load
 
 PRETRAINED = """
@@ -80,7 +80,7 @@ def test_sequences_are_tuned_and_repeated(environment: dict[str, str], tmp_path:
     file.write_text(SEQ2SEQ, encoding="utf-8")
     repeated_as_exported(file, "spoken", environment, tmp_path)
     first, second = ok("trials", "spoken", "--json", environment=environment, cwd=tmp_path)
-    begun_with = default_configuration(confirm(load(file)))
+    begun_with = default_configuration(resolve(load(file)))
     assert set(begun_with) >= {"learning_rate", "cell", "dropout"}
     assert first["params"] == first["params"] | begun_with
     assert second["params"]["learning_rate"] != begun_with["learning_rate"]

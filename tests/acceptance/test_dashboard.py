@@ -27,7 +27,6 @@ from tuner.commands import launching, preparing, reading, steering
 from tuner.database import claims, devices, notes, results, studies, workers
 from tuner.database.engine import Database
 from tuner.settings import Settings
-from tuner.study_file.load import load
 from tuner.trials import Cause, Report, Study, TrialState
 
 pytestmark = needs_chromium
@@ -47,8 +46,8 @@ class Served:
 
     def launch(self, name: str, folder: Path, trials: int = 6) -> Study:
         settings = Settings(home=self.home)
-        source = load(quick(folder, name, trials=trials))
-        prepared = preparing.prepare_source(self.database, source, settings)
+        file = quick(folder, name, trials=trials)
+        prepared = preparing.prepare_study(self.database, file, settings)
         return launching.launch(self.database, prepared, by="ada").study
 
 

@@ -6,7 +6,7 @@ from tuner.commands.launching import launch
 from tuner.commands.preparing import PreparedStudy
 from tuner.database.engine import Database
 from tuner.errors import StudyExistsError
-from tuner.families import confirm
+from tuner.families import resolve
 from tuner.study_file.load import loads
 
 HEAD = (
@@ -15,7 +15,7 @@ HEAD = (
 
 
 def prepared(ends: str) -> PreparedStudy:
-    return PreparedStudy(confirm(loads(f"{HEAD}search:\n  n: {{{ends}}}\n")), None, {})
+    return PreparedStudy(resolve(loads(f"{HEAD}search:\n  n: {{{ends}}}\n")), None, {})
 
 
 def test_a_log_range_of_an_earlier_version_goes_on_as_float(database: Database) -> None:

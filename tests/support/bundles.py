@@ -147,7 +147,7 @@ def make(name: str, folder: Path, *, options: BundleOptions | None = None) -> Ma
         f"search: {{{search}}}\nresources: {{device: cpu, threads: 1}}\n",
         encoding="utf-8",
     )
-    spec = families.confirm(load(file))
+    spec = families.resolve(load(file))
     assert spec.data is not None
     settings = Settings(home=folder / "home")
     prepared = prepare(spec.data, settings.data_cache)

@@ -5,7 +5,7 @@ from typing import Any
 
 from tuner.database import studies
 from tuner.database.engine import Database
-from tuner.families import confirm
+from tuner.families import resolve
 from tuner.search.claim import ClaimedTrial, Search
 from tuner.study_file.load import loads
 from tuner.study_file.resolved import ResolvedSpec
@@ -16,7 +16,7 @@ LEASE = 3_600.0  # seconds; longer than any test
 
 def spec(name: str = "search", more: str = "", trials: int = 1_000) -> ResolvedSpec:
     """A study file's meaning; `more` are further lines of it."""
-    return confirm(
+    return resolve(
         loads(f"name: {name}\nfamily: cnn\ndata: digits\nbudget: {{trials: {trials}}}\n{more}")
     )
 

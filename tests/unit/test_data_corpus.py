@@ -12,7 +12,7 @@ from tuner.data import PreparedData, corpus, prepare, source_files, tokenizer, v
 from tuner.data.fingerprint import fingerprint
 from tuner.data.prepared import PARTS
 from tuner.errors import DataError, SpecError
-from tuner.families import check_data, confirm
+from tuner.families import check_data, resolve
 from tuner.study_file.data import DataSpec
 from tuner.study_file.load import loads
 
@@ -200,13 +200,13 @@ def test_too_few_pairs_are_told_at_the_launch(tmp_path: Path) -> None:
                 "objective": {"metric": metric},
             }
         )
-        spec = confirm(loads(text))
+        spec = resolve(loads(text))
         with pytest.raises(DataError, match=f"too few for `{metric}`.*with `{field}`"):
             check_data(spec, prepare(spec.data, tmp_path / "cache"))
 
 
 def test_a_network_refuses_a_corpus(lee: PreparedData) -> None:
-    spec = confirm(loads("name: x\nfamily: rnn\ndata: lee"))
+    spec = resolve(loads("name: x\nfamily: rnn\ndata: lee"))
     with pytest.raises(DataError, match="`rnn` needs text; `data: lee` is a corpus"):
         check_data(spec, lee)
 
@@ -219,7 +219,7 @@ def test_ids_are_four_bytes_and_mapped(lee: PreparedData) -> None:
 
 def test_no_trial_is_pruned_before_its_fifth_epoch() -> None:
     def first_rung(more: str) -> int:
-        return confirm(loads(f"name: x\n{more}")).pruner.min_epochs
+        return resolve(loads(f"name: x\n{more}")).pruner.min_epochs
 
     lee = "family: word2vec\ndata: lee"
     assert first_rung(lee) == 5
@@ -239,7 +239,7 @@ def test_no_trial_is_pruned_before_its_fifth_epoch() -> None:
     ],
 )
 def test_epochs_are_searched_up_to_the_budget(more: str, expected: str) -> None:
-    spec = confirm(loads(f"name: x\nfamily: word2vec\ndata: lee\n{more}"))
+    spec = resolve(loads(f"name: x\nfamily: word2vec\ndata: lee\n{more}"))
     assert spec.space.describe()["epochs"] == expected
 
 
@@ -249,7 +249,7 @@ def test_epochs_are_searched_up_to_the_budget(more: str, expected: str) -> None:
 def test_files_that_a_family_passes_over_are_refused(family: str, field: str) -> None:
     text = f"name: x\nfamily: {family}\ndata:\n  path: a.csv\n  {field}: b.txt"
     with pytest.raises(SpecError) as raised:
-        confirm(loads(text, name="s.yaml"))
+        resolve(loads(text, name="s.yaml"))
     assert str(raised.value) == (
         f"s.yaml:5: data.{field}: has no meaning with family `{family}`; remove it"
     )

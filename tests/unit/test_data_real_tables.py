@@ -14,7 +14,7 @@ from tuner.data.fingerprint import fingerprint, prepared_key
 from tuner.data.prepared import PARTS
 from tuner.data.sources import text_files
 from tuner.errors import DataError, SpecError
-from tuner.families import confirm
+from tuner.families import resolve
 from tuner.study_file.data import DataSpec
 from tuner.study_file.load import loads
 
@@ -374,7 +374,7 @@ def test_rare_classes_of_images(tmp_path: Path) -> None:
 def test_numbers_have_no_rare_classes() -> None:
     study = "name: x\nfamily: rnn\nobjective: {metric: rmse}\ndata: {path: a.csv, min_class: 5}\n"
     with pytest.raises(SpecError, match=r"data\.min_class: has no meaning where labels are numb"):
-        confirm(loads(study))
+        resolve(loads(study))
 
 
 # The specification

@@ -12,7 +12,7 @@ CARD = registry.card("seq2seq").first
 
 
 def first(rest: str) -> dict[str, object]:
-    return dict(families.default_configuration(families.confirm(loads(HEAD + rest))))
+    return dict(families.default_configuration(families.resolve(loads(HEAD + rest))))
 
 
 @pytest.mark.parametrize("name", ["seq2seq", "pretrained"])
@@ -53,12 +53,12 @@ def test_what_a_study_does_not_search_is_left_to_it() -> None:
 def test_parameters_go_with_those_that_they_depend_on() -> None:
     study = "name: x\nfamily: pretrained\ndata: {path: x.csv}\nbudget: {trials: 3}\n"
     frozen = "search: {checkpoint: ./m, fine_tuning: [frozen, lora]}\n"
-    found = families.default_configuration(families.confirm(loads(study + frozen)))
+    found = families.default_configuration(families.resolve(loads(study + frozen)))
     assert not {"fine_tuning", "encoder_learning_rate", "layer_decay"} & set(found)
     assert found["optimizer"] == "adamw"
     assert found["weight_decay"] == registry.card("pretrained").first["weight_decay"]
     pinned = "search: {checkpoint: ./m, optimizer: adam}\n"
-    found = families.default_configuration(families.confirm(loads(study + pinned)))
+    found = families.default_configuration(families.resolve(loads(study + pinned)))
     assert "weight_decay" not in found
 
 

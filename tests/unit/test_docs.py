@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from tuner.cli.app import app
 from tuner.commands.experiments import searchable_parameters
-from tuner.families import confirm
+from tuner.families import resolve
 from tuner.settings import Settings
 from tuner.study_file.data import DataSpec, Split
 from tuner.study_file.load import loads_all
@@ -183,4 +183,4 @@ def test_every_example_is_a_valid_study_file() -> None:
     assert examples()
     for text in examples():
         _, sources = loads_all(text, parameters=searchable_parameters)
-        assert all(confirm(source).name for source in sources)
+        assert all(resolve(source).name for source in sources)

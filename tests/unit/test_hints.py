@@ -3,7 +3,7 @@
 import pytest
 
 from tuner.errors import SpecError
-from tuner.families import confirm
+from tuner.families import resolve
 from tuner.study_file.load import loads
 
 HEAD = "name: x\nfamily: cnn\n"
@@ -14,7 +14,7 @@ QUOTES = "write a Windows path in single quotes"
 
 def answer(text: str) -> str:
     with pytest.raises(SpecError) as caught:
-        confirm(loads(text, name="s.yaml"))
+        resolve(loads(text, name="s.yaml"))
     return str(caught.value)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tuner.families import confirm
+from tuner.families import resolve
 from tuner.study_file.load import from_mapping, loads
 from tuner.study_file.parameters import FloatParameter, IntParameter, describe
 
@@ -31,7 +31,7 @@ CNN = "name: x\nfamily: cnn\ndata: digits\n"
     ],
 )
 def test_whole_ends_make_whole_numbers_of_own_code(ends: str, shown: str) -> None:
-    space = confirm(loads(f"{OWN}search:\n  n: {{{ends}}}\n")).space
+    space = resolve(loads(f"{OWN}search:\n  n: {{{ends}}}\n")).space
     assert space.describe() == {"n": shown}
 
 
@@ -44,7 +44,7 @@ def test_python_and_json_tell_16_from_16_point_0() -> None:
             "objective": {"metric": "score", "direction": "maximize"},
             "search": {"n": {"low": low, "high": 256, "log": True}},
         }
-        assert isinstance(confirm(from_mapping(data)).space.parameters["n"], kind)
+        assert isinstance(resolve(from_mapping(data)).space.parameters["n"], kind)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_python_and_json_tell_16_from_16_point_0() -> None:
     ],
 )
 def test_of_a_familys_parameter_the_card_decides(written: str, shown: str) -> None:
-    space = confirm(loads(f"{CNN}search:\n  {written}\n")).space
+    space = resolve(loads(f"{CNN}search:\n  {written}\n")).space
     assert space.describe()[written.partition(":")[0]] == shown
 
 

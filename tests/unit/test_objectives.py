@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.errors import SpecError
-from tuner.families import confirm
+from tuner.families import resolve
 from tuner.study_file.load import loads
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import (
@@ -26,7 +26,7 @@ HEAD = "name: x\nfamily: cnn\ndata: digits\n"
 
 
 def resolved(text: str) -> ResolvedSpec:
-    return confirm(loads(HEAD + text))
+    return resolve(loads(HEAD + text))
 
 
 def test_a_list_of_metrics_is_optimized_together_and_nothing_is_pruned() -> None:
@@ -66,7 +66,7 @@ def test_what_cannot_be(text: str, expected: str) -> None:
 def test_word_vectors_have_no_latency() -> None:
     text = "name: x\nfamily: word2vec\ndata: lee\nobjective: {metric: [gap_accuracy, latency]}\n"
     with pytest.raises(SpecError, match=r"must be one of .*training_seconds, parameters"):
-        confirm(loads(text))
+        resolve(loads(text))
 
 
 @given(

@@ -62,7 +62,7 @@ def test_every_parameter_that_names_a_file_is_on_its_familys_card(name: str) -> 
 
 
 def confirmed(text: str, folder: Path) -> ResolvedSpec:
-    return families.confirm(loads(text, name="study", folder=folder))
+    return families.resolve(loads(text, name="study", folder=folder))
 
 
 def test_all_that_a_study_names_is_found(tmp_path: Path) -> None:

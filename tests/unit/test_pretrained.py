@@ -299,7 +299,7 @@ def test_a_real_encoder_knows_good_from_bad(cache: Path, tmp_path: Path) -> None
 
 
 def confirmed(text: str, folder: Path | None = None) -> ResolvedSpec:
-    return families.confirm(
+    return families.resolve(
         loads(f"name: x\nfamily: pretrained\ndata: {{path: r.csv}}\n{text}", folder=folder)
     )
 

@@ -43,7 +43,7 @@ def test_a_trial_that_no_worker_has_is_of_optuna(trial: Trial, in_optuna: bool) 
 def study_of(folder: Path, text: str) -> Study:
     file = folder / "study.yaml"
     file.write_text(text)
-    spec = families.confirm(load(file))
+    spec = families.resolve(load(file))
     return replace(STUDY, family=spec.family, spec=spec.as_json())
 
 

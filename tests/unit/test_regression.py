@@ -39,7 +39,7 @@ BAG: dict[str, ParamValue] = {
 
 
 def resolved(more: str, *, family: str = "text_cnn", data: str = "{path: a.csv}") -> ResolvedSpec:
-    return families.confirm(loads(f"name: x\nfamily: {family}\ndata: {data}\n{more}"))
+    return families.resolve(loads(f"name: x\nfamily: {family}\ndata: {data}\n{more}"))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.study_texts import TEXTS
 from tuner.export.result import reproducing, yaml_text
-from tuner.families import confirm, registry
+from tuner.families import registry, resolve
 from tuner.search.history import History
 from tuner.search.sampler import Proposer
 from tuner.study_file.load import loads
@@ -29,12 +29,12 @@ def reproduced(spec: ResolvedSpec, params: dict[str, Any], number: int) -> Resol
         max_trials=spec.budget.trials,
     )
     trial = Trial(number=number, state=TrialState.COMPLETE, params=params)
-    return confirm(loads(yaml_text(reproducing(study, spec, trial)), name="reproduce.yaml"))
+    return resolve(loads(yaml_text(reproducing(study, spec, trial)), name="reproduce.yaml"))
 
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_the_configuration_and_the_seed_are_the_trials(name: str) -> None:
-    spec = confirm(loads(TEXTS[name]))
+    spec = resolve(loads(TEXTS[name]))
     rng = random.Random(0)
     for number in range(20):
         params = spec.space.random(rng)

@@ -417,7 +417,7 @@ def test_thirty_draws_of_the_default_space_train(cache: Path, tmp_path: Path) ->
 
 
 def test_bleu_needs_its_package(spelled: PreparedData, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = families.confirm(
+    spec = families.resolve(
         loads("name: x\nfamily: seq2seq\ndata: cmudict\nobjective: {metric: bleu}")
     )
     families.check_data(spec, spelled)

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tuner.errors import SpecError
-from tuner.families import confirm
+from tuner.families import resolve
 from tuner.study_file.arguments import argument_list
 from tuner.study_file.code import Code
 from tuner.study_file.load import loads
@@ -142,7 +142,7 @@ def test_hydra_reads_text_as_text(value: ParamValue, word: str) -> None:
 )
 def test_sentences_about_forms(word: str, sentence: str) -> None:
     with pytest.raises(SpecError) as caught:
-        confirm(loads(f"{HEAD}search: {{lr: {{low: 0, high: 1}}}}\ncommand: [a, '{word}']\n"))
+        resolve(loads(f"{HEAD}search: {{lr: {{low: 0, high: 1}}}}\ncommand: [a, '{word}']\n"))
     assert "command[1]: " in str(caught.value)
     assert sentence in str(caught.value)
 
@@ -150,7 +150,7 @@ def test_sentences_about_forms(word: str, sentence: str) -> None:
 def test_studies_of_an_older_tuner_keep_their_form() -> None:
     """Their `{arguments}` was `--name value` with true, false and null written out."""
     text = f"{HEAD}search: {{lr: {{low: 0, high: 1}}}}\ncommand: [a, '{{arguments}}']\n"
-    spec = confirm(loads(text))
+    spec = resolve(loads(text))
     assert spec.code is not None
     assert argument_list(spec.code.command or (), PARAMS) == [
         "a", *argument_list(("{arguments:options}",), PARAMS),

@@ -1,12 +1,18 @@
 """One file that names several families becomes a study of each, with every line kept."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from tuner import families
+from tuner.commands import experiments
 from tuner.commands.experiments import searchable_parameters
+from tuner.database.engine import Database
 from tuner.errors import SpecError
+from tuner.settings import Settings
 from tuner.study_file.load import Source, load_all
+from tuner.study_file.resolved import ResolvedSpec
 
 HEAD = "name: reviews\ndata: {path: reviews.csv}\n"
 
@@ -92,3 +98,26 @@ def test_mistakes_have_the_lines_of_the_file(tmp_path: Path) -> None:
 def test_families_that_cannot_be_named_so(tmp_path: Path, family: str, expected: str) -> None:
     (found,) = problems(tmp_path, HEAD + f"family: {family}\n")
     assert expected in found
+
+
+def test_a_file_is_resolved_once_on_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.py").write_text("def train(trial):\n    return 1.0\n")
+    file = tmp_path / "x.yaml"
+    file.write_text(
+        "name: x\nfamily: function\nfunction: own:train\nsearch: {x: [1, 2]}\n"
+        "objective: {metric: loss, direction: minimize}\n"
+    )
+    resolved = []
+
+    def resolve(source: Source) -> ResolvedSpec:
+        resolved.append(source.name)
+        return families_resolve(source)
+
+    families_resolve = families.resolve
+    monkeypatch.setattr(families, "resolve", resolve)
+    # user code takes no word vectors from other studies: the database is not read
+    (prepared,) = experiments.prepare(cast(Database, None), file, Settings(home=tmp_path))
+    assert prepared.spec.name == "x"
+    assert resolved == [str(file)]

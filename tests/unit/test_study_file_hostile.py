@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.support import synthetic
 from tests.support.spaces import parameters, spaces
 from tuner.errors import SpecError
-from tuner.families import confirm
+from tuner.families import resolve
 from tuner.study_file.document import scalar
 from tuner.study_file.load import MAX_BYTES, from_mapping, loads
 from tuner.study_file.overrides import parse_assignments
@@ -66,7 +66,7 @@ def read(text: str, **given: Any) -> str | None:
 
     def load() -> None:
         try:
-            confirm(loads(text, name="s.yaml", **given))
+            resolve(loads(text, name="s.yaml", **given))
         except SpecError as error:
             messages.append(str(error))
 
@@ -127,7 +127,7 @@ def test_any_override(path: str, value: str) -> None:
 @given(st.dictionaries(st.sampled_from(KEYS), plain, max_size=6))
 def test_any_plain_values(given_: dict[str, Any]) -> None:
     try:
-        confirm(from_mapping({"name": "x", "family": "cnn", "data": "digits", **given_}))
+        resolve(from_mapping({"name": "x", "family": "cnn", "data": "digits", **given_}))
     except SpecError as error:
         assert is_readable(str(error))
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tuner.errors import SpecError
-from tuner.families import confirm, registry
+from tuner.families import registry, resolve
 from tuner.study_file.limits import outside
 from tuner.study_file.load import loads
 
@@ -13,7 +13,7 @@ DATA = {"images": "digits", "text": "{path: a.csv}", "corpus": "lee", "pairs": "
 def refusal(family: str, search: str) -> str:
     data = DATA[registry.card(family).data[0]]
     with pytest.raises(SpecError) as caught:
-        confirm(loads(f"name: x\nfamily: {family}\ndata: {data}\nsearch:\n  {search}\n"))
+        resolve(loads(f"name: x\nfamily: {family}\ndata: {data}\nsearch:\n  {search}\n"))
     return str(caught.value)
 
 
@@ -40,13 +40,13 @@ def test_impossible_values_are_refused(family: str, search: str, expected: str) 
 
 def test_a_card_has_limits_of_its_own() -> None:
     text = "name: x\nfamily: tfidf\ndata: {path: a.csv}\nsearch: {hidden: 0}\n"
-    assert confirm(loads(text)).space.parameters["hidden"].structural
+    assert resolve(loads(text)).space.parameters["hidden"].structural
 
 
 def test_a_card_knows_choices_that_it_does_not_search() -> None:
     assert "1-1" not in registry.card("tfidf").search["word_ngrams"].choices
     text = "name: x\nfamily: tfidf\ndata: {path: a.csv}\nsearch: {word_ngrams: [1-1, 1-2]}\n"
-    assert confirm(loads(text)).space.parameters["word_ngrams"].choices == ("1-1", "1-2")
+    assert resolve(loads(text)).space.parameters["word_ngrams"].choices == ("1-1", "1-2")
     said = refusal("tfidf", "word_ngrams: 1-4")
     assert "word_ngrams: must be one of 1-2, 1-3, 1-1; is the text `1-4`" in said
 
@@ -56,7 +56,7 @@ def test_own_code_knows_best() -> None:
         "name: x\nfamily: function\nfunction: a:b\nsearch: {dropout: 1.5}\n"
         "objective: {metric: accuracy}\n"
     )
-    assert confirm(loads(text)).space.complete({}) == {"dropout": 1.5}
+    assert resolve(loads(text)).space.complete({}) == {"dropout": 1.5}
 
 
 @pytest.mark.parametrize("name", registry.NAMES)

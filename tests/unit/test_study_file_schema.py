@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 
 from tuner.commands.experiments import searchable_parameters
 from tuner.errors import SpecError
-from tuner.families import confirm
+from tuner.families import resolve
 from tuner.study_file.document import parse
 from tuner.study_file.load import load_all, loads, loads_all
 from tuner.study_file.schema import study_schema
@@ -176,7 +176,7 @@ BAD_OWN = [
 
 def by_loader(text: str) -> bool:
     try:
-        confirm(loads(text))
+        resolve(loads(text))
     except SpecError:
         return False
     return True
@@ -280,7 +280,7 @@ def test_both_agree_on_experiments(families: str, is_good: bool) -> None:
 def test_studies(path: Path) -> None:
     _, sources = load_all(path, parameters=searchable_parameters)
     for source in sources:
-        confirm(source)
+        resolve(source)
 
     assert by_schema(path.read_text(encoding="utf-8"))
 

@@ -6,7 +6,7 @@ import pytest
 
 from tuner.data.prepared import PreparedData
 from tuner.errors import BadInputError, DataError, SpecError
-from tuner.families import check_data, confirm, registry
+from tuner.families import check_data, registry, resolve
 from tuner.study_file.load import load, loads
 
 HEAD = "name: x\nfamily: cnn\ndata: digits\n"  # what follows starts in line 4
@@ -16,7 +16,7 @@ OPTIMIZERS = "sgd, adam, adamw, rmsprop, adagrad"
 def said(text: str, **given: object) -> str:
     """What the user reads about a study file."""
     with pytest.raises(SpecError) as caught:
-        confirm(loads(text, name="s.yaml", **given))  # type: ignore[arg-type]
+        resolve(loads(text, name="s.yaml", **given))  # type: ignore[arg-type]
     assert caught.value.exit_code == 2
     return str(caught.value)
 
@@ -378,11 +378,11 @@ def test_data_of_another_kind(kind: str, family: str, data: str, sentence: str) 
         input_shape=(1, 8, 8),
     )
     with pytest.raises(BadInputError) as caught, source.locating("family"):
-        check_data(confirm(source), prepared)
+        check_data(resolve(source), prepared)
 
     assert str(caught.value) == f"s.yaml:2: family: {sentence}"
 
 
 def test_a_condition_on_a_range_holds_for_one_of_its_values() -> None:
-    spec = confirm(loads(f"{HEAD}search:\n  dropout: {{when: {{depth: [2, 9]}}}}\n"))
+    spec = resolve(loads(f"{HEAD}search:\n  dropout: {{when: {{depth: [2, 9]}}}}\n"))
     assert spec.space.parameters["dropout"].when == {"depth": (2, 9)}

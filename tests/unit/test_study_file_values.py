@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from tests.support.spaces import spaces
 from tuner.errors import SpecError
-from tuner.families import confirm, registry
+from tuner.families import registry, resolve
 from tuner.study_file.change import apply_changes, is_changeable
 from tuner.study_file.load import from_mapping, loads
 from tuner.study_file.overrides import parse_assignments
@@ -22,7 +22,7 @@ HEAD = "name: x\nfamily: cnn\ndata: digits\n"
 
 
 def spec(text: str = "", *overrides: str) -> ResolvedSpec:
-    return confirm(loads(HEAD + text, name="s.yaml", overrides=overrides))
+    return resolve(loads(HEAD + text, name="s.yaml", overrides=overrides))
 
 
 def described(text: str, *overrides: str) -> dict[str, str]:
@@ -42,7 +42,7 @@ def described(text: str, *overrides: str) -> dict[str, str]:
 )
 def test_a_family_knows_more_values_than_it_searches(written: str, shown: str) -> None:
     text = f"name: x\nfamily: seq2seq\ndata: cmudict\nsearch: {{{written}}}\n"
-    space = confirm(loads(text, name="s.yaml")).space
+    space = resolve(loads(text, name="s.yaml")).space
     assert space.describe()[written.split(":", maxsplit=1)[0]] == shown
 
 
@@ -65,8 +65,8 @@ def test_the_file_comes_before_the_family() -> None:
 
 def test_word_vectors_change_the_default_space() -> None:
     text = "name: x\nfamily: text_cnn\ndata: {path: a.csv%s}"
-    without = confirm(loads(text % "")).space.describe()
-    with_vectors = confirm(loads(text % ", vectors: v.txt")).space.describe()
+    without = resolve(loads(text % "")).space.describe()
+    with_vectors = resolve(loads(text % ", vectors: v.txt")).space.describe()
 
     assert without["embeddings"] == "random (fixed)"
     assert with_vectors["embeddings"] == "static, tuned, multichannel"
@@ -347,7 +347,7 @@ def test_a_study_that_an_older_tuner_stored_has_none_and_may_get_one() -> None:
 
 def test_a_large_number_is_what_it_was_after_postgresql_has_written_its_digits() -> None:
     text = "name: s\nfamily: cnn\ndata: digits\nsearch: {learning_rate: 1e30, optimizer: sgd}\n"
-    large = confirm(loads(text))
+    large = resolve(loads(text))
     written = json.dumps(large.as_json())
     assert "1e+30" in written
     digits = json.loads(written.replace("1e+30", str(10**30)))  # as jsonb gives it back

@@ -15,7 +15,7 @@ from tests.support.user_commands import REPORT, Worker, run, shell, start_execut
 from tests.support.waiting import STUCK, eventually
 from tuner.artifacts import LOG_FILE
 from tuner.errors import SpecError, TunerError
-from tuner.families import command, confirm
+from tuner.families import command, resolve
 from tuner.study_file.arguments import argument_list
 from tuner.study_file.code import Code, variable
 from tuner.study_file.load import loads
@@ -334,7 +334,7 @@ HEAD = "name: x\nfamily: command\nobjective: {metric: m, direction: minimize}\n"
 
 def said(command_: str, search: str = "{lr: {low: 0, high: 1}}") -> str:
     with pytest.raises(SpecError) as caught:
-        confirm(loads(f"{HEAD}search: {search}\ncommand: {command_}\n", name="s.yaml"))
+        resolve(loads(f"{HEAD}search: {search}\ncommand: {command_}\n", name="s.yaml"))
     return str(caught.value)
 
 
@@ -368,7 +368,7 @@ def test_sentences_about_names(search: str, sentence: str) -> None:
 
 def test_words_may_be_numbers() -> None:
     text = f"{HEAD}search: {{lr: 1}}\ncommand: [a, --epochs, 3, 0.5, '{{{{lr}}']\n"
-    code = confirm(loads(text.replace("'{{lr}'", "'{{lr}}'"))).code
+    code = resolve(loads(text.replace("'{{lr}'", "'{{lr}}'"))).code
     assert code is not None
     assert code.command == ("a", "--epochs", "3", "0.5", "{{lr}}")
     assert argument_list(code.command, {"lr": 1})[-1] == "{lr}"

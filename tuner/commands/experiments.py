@@ -48,12 +48,12 @@ def prepare(
         experiment, sources = loads_all(
             file, overrides, rename=name, parameters=searchable_parameters
         )
-    specs = collect(partial(families.confirm, source) for source in sources)
+    specs = collect(partial(families.resolve, source) for source in sources)
     if experiment is not None:
         _check_objective(sources[0], specs)
     return [
-        replace(preparing.prepare_source(database, source, settings), experiment=experiment)
-        for source in sources
+        replace(preparing.prepare_resolved(database, source, spec, settings), experiment=experiment)
+        for source, spec in zip(sources, specs, strict=True)
     ]
 
 

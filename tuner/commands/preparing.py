@@ -43,18 +43,22 @@ def prepare_study(
 
     Writes only the data cache and, if the study takes word vectors from another study, their file.
     """
-    return prepare_source(database, load(path, overrides, rename=name), settings)
+    source = load(path, overrides, rename=name)
+    return prepare_resolved(database, source, families.resolve(source), settings)
 
 
-def prepare_source(
+def prepare_resolved(
     database: Database,
     source: Source,
+    spec: ResolvedSpec,
     settings: Settings,
     *,
     prepare: Callable[[DataSpec, Path], PreparedData] = prepare,
 ) -> PreparedStudy:
-    """Prepare a study whose text was read already; `prepare` prepares its data."""
-    spec = families.confirm(source)
+    """Prepare a study that was read and resolved already.
+
+    `source` knows the lines, for messages; `prepare` prepares the study's data.
+    """
     if spec.data is None:
         assert spec.code is not None
         with source.locating():

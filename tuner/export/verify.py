@@ -73,7 +73,7 @@ def verify(
     yield Check("files", True, None, None, f"{count} files are as they were exported")
     try:
         claims: dict[str, Any] = json.loads((bundle / RESULT).read_text(encoding="utf-8"))
-        claimed = _Claimed(bundle, claims, families.confirm(load(bundle / STUDY_FILE, overrides)))
+        claimed = _Claimed(bundle, claims, families.resolve(load(bundle / STUDY_FILE, overrides)))
     except (ValueError, KeyError, TypeError) as error:
         raise BadInputError(f"{shown(bundle)}: its {RESULT} cannot be read ({error})") from None
     if claimed.spec.code is not None and train and not allow_code:

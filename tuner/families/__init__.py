@@ -17,7 +17,8 @@ from tuner.study_file.data import Task
 from tuner.study_file.load import Source
 from tuner.study_file.messages import quoted
 from tuner.study_file.parameters import FixedParameter
-from tuner.study_file.resolve import check_family, fit_possible, resolve
+from tuner.study_file.resolve import check_family, fit_possible
+from tuner.study_file.resolve import resolve as merge
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.study_file.study import StudySpec
 from tuner.trials import ParamValue
@@ -25,13 +26,13 @@ from tuner.trials import ParamValue
 if TYPE_CHECKING:
     from tuner.data.prepared import PreparedData
 
-__all__ = ["check_data", "confirm", "default_configuration"]
+__all__ = ["check_data", "default_configuration", "resolve"]
 
 _WORDS = {"images": "images", "text": "text", "corpus": "a corpus", "pairs": "pairs"}
 _VERBS = {"images": "are", "text": "is", "corpus": "is", "pairs": "are"}
 
 
-def confirm(source: Source) -> ResolvedSpec:
+def resolve(source: Source) -> ResolvedSpec:
     """The study with its family's defaults filled in; SpecError, with lines, if they do not fit."""
     spec = files.located(source.spec, source.folder)
     with source.locating():
@@ -39,7 +40,7 @@ def confirm(source: Source) -> ResolvedSpec:
         card = registry.card(spec.family)
         spec = _with_task(spec, card)
         _check_meaningful(spec, card)
-        resolved = resolve(
+        resolved = merge(
             spec,
             default=card.defaults(spec.data, spec.budget.epochs),
             metrics=card.measured(spec.data) + _others(spec, card),

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from tuner import families, study_json
+from tuner import study_json
 from tuner.commands import changing, launching, reading, steering
 from tuner.dashboard import actions
 from tuner.dashboard.api.models import CONFLICT, NOT_FOUND
@@ -116,9 +116,7 @@ def list_studies(
 @router.post("", status_code=201, dependencies=[operator], responses=CONFLICT)
 def launch(request: Request, board: BoardDep, user: CurrentUser, body: Launch) -> FullStudyRecord:
     """Launch a study for workers; its data is prepared before the response."""
-    source = check.load_source(board, body.yaml)
-    check.check_allowed(board, families.confirm(source), user)
-    prepared = check.prepare(board, source)
+    prepared = check.prepare(board, body.yaml, user)
     study = launching.launch(board.database, prepared, by=user.name).study
     note(request, f"launched {study.name}")
     return _full_record(board, study)

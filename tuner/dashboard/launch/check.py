@@ -39,11 +39,18 @@ def load_source(board: Board, text: str) -> Source:
     return loads(text, name=NAME, folder=folder)
 
 
-def prepare(board: Board, source: Source) -> preparing.PreparedStudy:
-    """Prepare a study for its launch; its files are read in a process with limits."""
-    return preparing.prepare_source(
+def prepare(board: Board, text: str, user: User) -> preparing.PreparedStudy:
+    """Prepare a study for its launch; its files are read in a process with limits.
+
+    SpecError names the lines; HTTPException if the user may not launch this study.
+    """
+    source = load_source(board, text)
+    spec = families.resolve(source)
+    check_allowed(board, spec, user)
+    return preparing.prepare_resolved(
         board.database,
         source,
+        spec,
         board.settings,
         prepare=lambda spec, cache: _prepare_data(board, spec, cache),
     )
@@ -62,7 +69,7 @@ def _prepare_data(board: Board, spec: DataSpec, cache: Path) -> PreparedData:
 def check(board: Board, text: str, user: User) -> Verdict:
     """Check a study file: the command line's messages, or what the study would cost."""
     try:
-        spec = families.confirm(load_source(board, text))
+        spec = families.resolve(load_source(board, text))
         check_allowed(board, spec, user)
         _check_name_is_free(board, spec)
     except (TunerError, HTTPException) as error:

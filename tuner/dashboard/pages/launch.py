@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Form, Query, Request, Response, UploadFile
 from fastapi.responses import RedirectResponse
 
-from tuner import export, families, files
+from tuner import export, files
 from tuner.commands import launching, reading
 from tuner.dashboard.board import Board
 from tuner.dashboard.dependencies import MAX_ID, BoardDep
@@ -86,9 +86,7 @@ def upload(
 def launch(request: Request, board: BoardDep, user: CurrentUser, yaml: Yaml) -> Response:
     """Prepare the data and create the study, ready for workers."""
     try:
-        source = check.load_source(board, yaml)
-        check.check_allowed(board, families.confirm(source), user)
-        prepared = check.prepare(board, source)
+        prepared = check.prepare(board, yaml, user)
         study = launching.launch(board.database, prepared, by=user.name).study
     except (BadInputError, StudyExistsError) as error:
         if not request.headers.get("hx-request"):
