@@ -68,8 +68,8 @@ def served(server: URL, template: str) -> Iterator[Served]:
 
 @pytest.fixture
 def page(browser: Browser, served: Served) -> Iterator[Page]:
-    with opened(browser, served.address) as found:
-        yield found
+    with opened(browser, served.address) as opened_page:
+        yield opened_page
 
 
 def hold(served: Served, study: Study) -> claims.Claim:
@@ -106,9 +106,9 @@ def test_a_study_is_launched_by_form_and_watched_until_it_has_finished(
 
     best = reading.load_best(served.database, reading.find(served.database, "by-form"))
     page.get_by_role("link", name="Export").click()
-    shown = page.locator("#export-text").text_content() or ""
-    said = tuner("best", "by-form", environment={**served.environment, "COLUMNS": "200"}).stdout
-    assert shown.splitlines()[1:] == said.splitlines()[1:]
+    exported = page.locator("#export-text").text_content() or ""
+    printed = tuner("best", "by-form", environment={**served.environment, "COLUMNS": "200"}).stdout
+    assert exported.splitlines()[1:] == printed.splitlines()[1:]
     with page.expect_download() as download:
         page.get_by_role("link", name="Download", exact=True).click()
     assert download.value.suggested_filename == "by-form-best-config.yaml"
@@ -232,10 +232,10 @@ def hostile(served: Served) -> int:
     bench.finish(
         claim, TrialState.FAILED, cause=Cause.USER_ERROR, message=HOSTILE, log_tail=HOSTILE
     )
-    done = bench.claim()
-    bench.do(results.report, done, [Report(1, 0.5, {HOSTILE: 0.5})], lease=60.0)
-    bench.do(results.report, done, [Report(2, 0.6, {HOSTILE: 0.6})], lease=60.0)
-    bench.finish(done, user_attrs={HOSTILE: HOSTILE})
+    complete = bench.claim()
+    bench.do(results.report, complete, [Report(1, 0.5, {HOSTILE: 0.5})], lease=60.0)
+    bench.do(results.report, complete, [Report(2, 0.6, {HOSTILE: 0.6})], lease=60.0)
+    bench.finish(complete, user_attrs={HOSTILE: HOSTILE})
     with served.database.statement() as connection:
         worker = uuid.uuid4()
         workers.register(
@@ -289,8 +289,9 @@ def test_every_page_can_be_used_by_everybody(
         with opened(browser, served.address, color_scheme=scheme, viewport=size) as page:
             for path in paths if scheme == "light" else paths[:9]:
                 page.goto(path)
-                found = Axe().run(page)
-                assert found.violations_count == 0, f"{scheme} {path}\n{found.generate_report()}"
+                report = Axe().run(page)
+                failures = f"{scheme} {path}\n{report.generate_report()}"
+                assert report.violations_count == 0, failures
                 cut = page.evaluate("document.documentElement.scrollWidth - innerWidth")
                 assert cut <= 0, f"{path} is {cut} px wider than {size['width']} px"
 
@@ -305,7 +306,7 @@ def test_a_login_is_asked_for_and_roles_decide_what_is_offered(
         serving(served.database, served.home, login=True) as address,
         opened(browser, address, quiet=True) as page,
     ):
-        for role, offered in (("viewer", 0), ("operator", 2), ("admin", 2)):
+        for role, controls in (("viewer", 0), ("operator", 2), ("admin", 2)):
             page.goto(f"/studies/{study.id}/log")
             assert "/login" in page.url
             page.get_by_label("Name").fill(f"the {role}")
@@ -317,8 +318,8 @@ def test_a_login_is_asked_for_and_roles_decide_what_is_offered(
                 page.get_by_role("button", name="Log in").click()
             page.wait_for_url("**/log")
             buttons = page.get_by_role("button", name=re.compile("^(Pause|Stop)$"))
-            expect(buttons).to_have_count(offered)
-            expect(page.get_by_role("link", name="Launch")).to_have_count(int(offered > 0))
+            expect(buttons).to_have_count(controls)
+            expect(page.get_by_role("link", name="Launch")).to_have_count(int(controls > 0))
             page.get_by_role("button", name="Log out").click()
             page.wait_for_url("**/login")
 
@@ -329,12 +330,12 @@ def test_a_page_that_stays_open_goes_on_after_the_server_was_restarted(
     study = served.launch("restarted", tmp_path)
     with serving(served.database, served.home) as address:
         port = urlsplit(address).port
-        made = browser.new_context(base_url=address)
-        page = made.new_page()
+        context = browser.new_context(base_url=address)
+        page = context.new_page()
         page.goto(address)
         page.goto(f"/studies/{study.id}/log")
         expect(page.locator("#header")).to_contain_text("0 of 6")
     steering.pause(served.database, "restarted")
     with serving(served.database, served.home, port=port):
         expect(page.locator("#header .state .pill")).to_have_text("paused", timeout=1000 * PATIENCE)
-        made.close()
+        context.close()

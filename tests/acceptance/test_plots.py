@@ -54,23 +54,23 @@ def served(server: URL, template: str) -> Iterator[Served]:
 
 @pytest.fixture
 def page(browser: Browser, served: Served) -> Iterator[Page]:
-    with opened(browser, served.address, viewport={"width": 1300, "height": 1000}) as found:
-        yield found
+    with opened(browser, served.address, viewport={"width": 1300, "height": 1000}) as opened_page:
+        yield opened_page
 
 
 def figure(page: Page, name: str) -> Locator:
     """A figure that has been drawn."""
-    found = page.locator(f"[data-figure={name}]")
-    found.scroll_into_view_if_needed()
-    expect(found).to_have_attribute("data-drawn", DRAWN)
-    return found
+    locator = page.locator(f"[data-figure={name}]")
+    locator.scroll_into_view_if_needed()
+    expect(locator).to_have_attribute("data-drawn", DRAWN)
+    return locator
 
 
 def painted(drawing: Locator, colour: str, near: int = 40) -> int:
     """How many pixels are of about this colour."""
     pixels = np.asarray(Image.open(io.BytesIO(drawing.screenshot())).convert("RGB"), dtype=int)
-    wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
-    return int((np.abs(pixels - wanted).sum(axis=2) < near).sum())
+    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+    return int((np.abs(pixels - rgb).sum(axis=2) < near).sum())
 
 
 def test_figures_are_painted_in_the_colours_of_the_scheme(browser: Browser, served: Served) -> None:
@@ -128,8 +128,8 @@ def test_a_first_drawing_lets_the_page_work_and_the_next_one_waits(
 
 def total(page: Page) -> int:
     text = page.locator("[data-table] .count").first.inner_text()
-    found = re.match(r"([\d,]+) trials?", text)
-    return int(found[1].replace(",", "")) if found else -1
+    match = re.match(r"([\d,]+) trials?", text)
+    return int(match[1].replace(",", "")) if match else -1
 
 
 def drag(
@@ -150,22 +150,22 @@ def test_a_brush_filters_the_other_figures_and_the_table(page: Page, served: Ser
     page.goto(f"/studies/{served.study}/analyse")
     count = page.locator("[data-table] .count")
     expect(count).to_have_text(re.compile(r"\d+ trials"))
-    every = total(page)  # complete ones, as the slices
-    assert 0.5 * SIZE < every < 0.7 * SIZE
+    unfiltered = total(page)  # complete ones, as the slices
+    assert 0.5 * SIZE < unfiltered < 0.7 * SIZE
     history = figure(page, "history")
     whole = figure(page, "slices").locator(".points path").count()
     history.scroll_into_view_if_needed()
     drag(page, history.locator(".drawing"), (0.02, 0.02), (0.5, 0.6))
     expect(page.locator(".chip")).to_have_count(2)
-    expect(count).not_to_have_text(f"{every} trials")
+    expect(count).not_to_have_text(f"{unfiltered} trials")
     chosen = total(page)
-    assert 0 < chosen < 0.6 * every
+    assert 0 < chosen < 0.6 * unfiltered
     few = figure(page, "slices").locator(".points path")
     expect(few).not_to_have_count(whole)
     page.reload()  # the address has it
     expect(count).to_have_text(f"{chosen} trials")
     page.get_by_role("button", name="Clear filters").click()
-    expect(count).to_have_text(f"{every} trials")
+    expect(count).to_have_text(f"{unfiltered} trials")
     expect(page.locator(".chip")).to_have_count(0)
 
 
@@ -264,15 +264,15 @@ def test_a_page_left_open_does_not_grow_and_misses_nothing_of_a_restart(
             after = in_use(page)
             assert after[0] - before[0] < 1_500_000, f"{after[0] - before[0]:,} bytes more"
             assert after[1] < 1.5 * before[1], f"{after[1]} nodes instead of {before[1]}"
-            shown = page.locator("[data-figure=history]").get_attribute("data-drawn")
+            version = page.locator("[data-figure=history]").get_attribute("data-drawn")
         expect(page.locator("html[data-silent]")).to_have_count(1)
         number = finished_trial(served.database, served.study)  # while nobody tells
         with running(Server(served.database, Settings(home=served.home), Place(port=port))):
             expect(page.locator("html[data-silent]")).to_have_count(0)
             history = page.locator("[data-figure=history]")
-            expect(history).not_to_have_attribute("data-drawn", shown or "")
-            drawn = history.locator(".drawing").evaluate(
+            expect(history).not_to_have_attribute("data-drawn", version or "")
+            numbers = history.locator(".drawing").evaluate(
                 "(box) => box.calcdata.flat().map((point) => point.x)"
             )
-            assert number in drawn
+            assert number in numbers
             expect(page.locator("#header")).to_contain_text(f"{number + 1}")

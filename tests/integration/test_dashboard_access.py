@@ -94,11 +94,11 @@ def routes(app: Any) -> list[tuple[str, str]]:
         "name": "nothing",
         "figure": "history",
     }
-    found = []
+    requests = []
     for route in iter_route_contexts(app.routes):
         path = re.sub(r"{([^}]*)}", lambda match: values[match[1]], route.path)
-        found += [(method, path) for method in sorted(route.methods - {"HEAD"})]
-    return found
+        requests += [(method, path) for method in sorted(route.methods - {"HEAD"})]
+    return requests
 
 
 def is_refused(answer: Any) -> bool:
@@ -108,9 +108,9 @@ def is_refused(answer: Any) -> bool:
 
 
 def test_every_route_is_open_to_those_who_may_and_to_nobody_else(served: Served) -> None:
-    every = routes(served.app)
-    assert len(every) > 20
-    for method, path in every:
+    requests = routes(served.app)
+    assert len(requests) > 20
+    for method, path in requests:
         if (method, path) in PUBLIC or path.startswith("/static/"):
             continue
         needed = Role.VIEWER
@@ -224,13 +224,15 @@ def test_a_login_leads_to_pages_of_ours_alone(served: Served, next_: str) -> Non
 def test_passwords_cannot_be_guessed_for_long(served: Served) -> None:
     client = served.client(None)
     wrong = {"name": "one admin", "password": "wrong"}
-    said = [client.post("/login", data=wrong) for _ in range(6)]
-    assert [answer.status_code for answer in said] == [401] * 5 + [429]
+    responses = [client.post("/login", data=wrong) for _ in range(6)]
+    assert [answer.status_code for answer in responses] == [401] * 5 + [429]
     right = client.post("/login", data={**wrong, "password": PASSWORD})
     assert right.status_code == 429
     assert "try again in" in right.text
-    others = [client.post("/login", data={**wrong, "name": f"n{n}"}) for n in range(30)]
-    assert [answer.status_code for answer in others] == [401] * 25 + [429] * 5, "the address counts"
+    other_responses = [client.post("/login", data={**wrong, "name": f"n{n}"}) for n in range(30)]
+    assert [answer.status_code for answer in other_responses] == [401] * 25 + [429] * 5, (
+        "the address counts"
+    )
 
 
 def test_limits_end_and_successes_do_not_count() -> None:
@@ -287,9 +289,9 @@ def test_a_token_is_worth_no_more_than_its_account(served: Served) -> None:
         accounts.create_token(served.database, "one viewer", name="t", role=Role.ADMIN, days=1)
     secret = accounts.create_token(served.database, "one admin", name="t", role=None, days=1)
     accounts.change(served.database, "one admin", role=Role.VIEWER)
-    found = accounts.find_user(served.database, secret)
-    assert found is not None
-    assert found[0].role is Role.VIEWER
+    holder = accounts.find_user(served.database, secret)
+    assert holder is not None
+    assert holder[0].role is Role.VIEWER
     accounts.change(served.database, "one admin", password="another long password")
     assert accounts.find_user(served.database, secret) is None
 
@@ -299,9 +301,9 @@ def test_every_change_is_written_down_with_who_and_what_came_of_it(served: Serve
     served.client("viewer").post("/studies/1/retry")
     served.client(None).post("/login", data={"name": "eve", "password": "x"})
     with served.database.statement() as connection:
-        found = audit.page(connection)
-    said = [(entry.actor, entry.action, entry.status, entry.detail) for entry in found]
-    assert said == [
+        entries = audit.page(connection)
+    fields = [(entry.actor, entry.action, entry.status, entry.detail) for entry in entries]
+    assert fields == [
         ("nobody", "POST /login", 401, "as eve"),
         ("one viewer", "POST /studies/1/retry", 403, ""),
         ("one operator", "POST /studies/1/retry", 303, "no trial has failed"),
@@ -310,8 +312,8 @@ def test_every_change_is_written_down_with_who_and_what_came_of_it(served: Serve
 
 def test_large_bodies_are_refused(served: Served) -> None:
     client = served.client("operator")
-    told = client.post("/studies/1/notes", data={"text": "x" * 1_000_001, "revision": 0})
-    assert told.status_code == 413
+    response = client.post("/studies/1/notes", data={"text": "x" * 1_000_001, "revision": 0})
+    assert response.status_code == 413
 
     def untold() -> Iterator[bytes]:
         for _ in range(20):
@@ -333,8 +335,8 @@ def local(database: Database, tmp_path: Path) -> Iterator[Served]:
 
 
 def secret_of(served: Served) -> local_secret.Secret:
-    found: local_secret.Secret = served.app.state.board.access.secret
-    return found
+    secret: local_secret.Secret = served.app.state.board.access.secret
+    return secret
 
 
 def test_who_reaches_the_loopback_is_not_yet_let_in(local: Served) -> None:
@@ -450,11 +452,11 @@ def test_wrong_passwords_from_elsewhere_lock_out_no_browser_that_is_known(served
 def test_others_are_served_while_passwords_are_hashed(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hashing, done = threading.Event(), threading.Event()
+    hashing, may_finish = threading.Event(), threading.Event()
 
     def slow(*_: object) -> str:
         hashing.set()
-        assert done.wait(STUCK)
+        assert may_finish.wait(STUCK)
         raise AccountError("name or password is wrong")
 
     monkeypatch.setattr(accounts, "log_in", slow)
@@ -465,14 +467,14 @@ def test_others_are_served_while_passwords_are_hashed(
         ]
         assert hashing.wait(STUCK)
         assert client.get("/studies").status_code == 200
-        done.set()
+        may_finish.set()
         assert {login.result().status_code for login in logins} <= {401, 503}
 
 
 def test_a_proxy_has_to_pass_on_who_asks_and_how(served: Served) -> None:
     app = create_app(served.app.state.board, hosts=["tuner.example"], is_proxied=True)
     trusting = ProxyHeadersMiddleware(app, trusted_hosts=["testclient"])
-    for behind, headers, said in (
+    for behind, headers, message in (
         (trusting, {}, "must pass on X-Forwarded-For"),
         (app, {"X-Forwarded-For": "192.0.2.7"}, "with `--proxy testclient`"),
         (trusting, {"X-Forwarded-For": "192.0.2.7"}, "must pass on `X-Forwarded-Proto: https`"),
@@ -480,8 +482,8 @@ def test_a_proxy_has_to_pass_on_who_asks_and_how(served: Served) -> None:
     ):
         client = TestClient(behind, base_url="http://tuner.example")
         answer = client.get("/login", headers=headers)
-        assert answer.status_code == (400 if said else 200)
-        assert (said or "Log in") in answer.text
+        assert answer.status_code == (400 if message else 200)
+        assert (message or "Log in") in answer.text
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert client.get("/healthz").status_code == 200
 
@@ -618,8 +620,8 @@ def test_dashboards_behind_two_ports_of_a_host_keep_their_sessions_apart(served:
     client = served.client(None)
     first, second = (f"{HOST}:{port}" for port in (8471, 8472))
     for address in (first, second):
-        given = {"name": "one admin", "password": PASSWORD}
-        assert client.post(f"{address}/login", data=given).status_code == 303
+        credentials = {"name": "one admin", "password": PASSWORD}
+        assert client.post(f"{address}/login", data=credentials).status_code == 303
     assert {cookie.name for cookie in client.cookies.jar} == {
         f"{name}_{port}" for name in ("tuner_session", "tuner_device") for port in (8471, 8472)
     }

@@ -14,6 +14,7 @@ import pytest
 import schemathesis
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
+from schemathesis.specs.openapi.checks import response_schema_conformance
 
 import tuner
 from tests.support.bench import Bench
@@ -46,19 +47,19 @@ def schema(client: TestClient, database: Database) -> schemathesis.BaseSchema:
     bench.do(results.report, claim, [Report(1, 0.5)], lease=60.0)
     bench.finish(claim, TrialState.FAILED, cause=Cause.DIVERGED, message="\x1b[31m<b>NaN</b>")
     bench.claim()
-    found = schemathesis.openapi.from_asgi(
+    document = schemathesis.openapi.from_asgi(
         "/api/v1/openapi.json", client.app, headers=dict(client.headers)
     )
     # whatever is done to the studies, the next example finds them
-    return found.exclude(path_regex="stream|figures|table|csv").exclude(method="DELETE")
+    return document.exclude(path_regex="stream|figures|table|csv").exclude(method="DELETE")
 
 
 def test_whatever_the_description_allows_is_answered(
     client: TestClient, schema: schemathesis.BaseSchema
 ) -> None:
-    every = [found.ok() for found in schema.get_all_operations()]
-    assert len(every) > 10
-    for operation in every:
+    operations = [outcome.ok() for outcome in schema.get_all_operations()]
+    assert len(operations) > 10
+    for operation in operations:
 
         @settings(
             max_examples=10,
@@ -71,6 +72,7 @@ def test_whatever_the_description_allows_is_answered(
         def answered(case: schemathesis.Case) -> None:
             answer = case.call(headers=dict(client.headers))
             assert answer.status_code < 500, f"{case.method} {case.path}: {answer.text}"
+            case.validate_response(answer, checks=(response_schema_conformance,))
 
         answered()
 
@@ -110,9 +112,9 @@ def test_everything_in_the_description_is_described(client: TestClient) -> None:
 
 
 def test_a_study_is_launched_steered_and_deleted(client: TestClient) -> None:
-    told = client.post("/api/v1/studies/check", json={"yaml": STUDY}).json()
-    assert told["problems"] == []
-    assert "in 3 trials of at most 1 epoch" in told["facts"][0]
+    verdict = client.post("/api/v1/studies/check", json={"yaml": STUDY}).json()
+    assert verdict["problems"] == []
+    assert "in 3 trials of at most 1 epoch" in verdict["facts"][0]
     launched = client.post("/api/v1/studies", json={"yaml": STUDY})
     assert launched.status_code == 201, launched.text
     study = launched.json()
@@ -158,10 +160,10 @@ def test_a_study_is_launched_steered_and_deleted(client: TestClient) -> None:
     assert client.get(here).status_code == 404
 
 
-def said(answer: Any) -> str:
-    """What a page that is open is told."""
-    assert answer.status_code == 204, answer.text
-    return unquote(json.loads(answer.headers["hx-trigger"])["tuner:done"]["message"])
+def toast(response: Any) -> str:
+    """The message that an open page shows."""
+    assert response.status_code == 204, response.text
+    return unquote(json.loads(response.headers["hx-trigger"])["tuner:done"]["message"])
 
 
 def test_an_empty_field_of_the_form_takes_a_limit_away(client: TestClient) -> None:
@@ -173,7 +175,7 @@ def test_an_empty_field_of_the_form_takes_a_limit_away(client: TestClient) -> No
         ({}, "nothing changed: these are already its values"),
         ({"max_concurrent": " "}, "resources.max_concurrent: 3 → null"),
     ):
-        assert what in said(client.post(change, data=form, headers=hx)), form
+        assert what in toast(client.post(change, data=form, headers=hx)), form
     refused = client.post(change, data={"trials": ""}, headers=hx)
     assert (refused.status_code, refused.text) == (
         422,
@@ -183,9 +185,9 @@ def test_an_empty_field_of_the_form_takes_a_limit_away(client: TestClient) -> No
 
 
 def test_a_study_of_optuna_is_steered_from_its_page(client: TestClient, database: Database) -> None:
-    made = tuner.create_study(study_name="made", storage=Storage(database), trials=3)
-    asked = made.ask()
-    here, hx = f"/studies/{made._study_id}", {"hx-request": "true"}
+    study = tuner.create_study(study_name="made", storage=Storage(database), trials=3)
+    trial = study.ask()
+    here, hx = f"/studies/{study._study_id}", {"hx-request": "true"}
 
     def controls() -> list[str]:
         return re.findall(r">([A-Z][a-z ]+…?)</button>", client.get(f"{here}/header").text)
@@ -197,27 +199,27 @@ def test_a_study_of_optuna_is_steered_from_its_page(client: TestClient, database
         "Enqueue a configuration…",
         "Delete…",
     ]
-    assert said(client.post(f"{here}/pause", headers=hx)) == (
+    assert toast(client.post(f"{here}/pause", headers=hx)) == (
         "paused made: no new trials start, and running ones continue to their end"
     )
     assert controls()[:2] == ["Resume", "Stop"]
     with pytest.raises(StudyClosedError, match=r"the study `made` is paused"):
-        made.ask()
-    assert said(client.post(f"{here}/resume", headers=hx)) == (
+        study.ask()
+    assert toast(client.post(f"{here}/resume", headers=hx)) == (
         "made is active: its trials run where `study.optimize` is called"
     )
-    for wanted, what in (("5", "3 → 5"), ("", "5 → not set"), ("1", "not set → 1")):
-        answer = client.post(f"{here}/change", data={"trials": wanted}, headers=hx)
-        assert said(answer) == f"budget.trials: {what}"
-    assert "nothing changed" in said(client.post(f"{here}/change", data={}, headers=hx))
+    for budget, change in (("5", "3 → 5"), ("", "5 → not set"), ("1", "not set → 1")):
+        answer = client.post(f"{here}/change", data={"trials": budget}, headers=hx)
+        assert toast(answer) == f"budget.trials: {change}"
+    assert "nothing changed" in toast(client.post(f"{here}/change", data={}, headers=hx))
     page = client.get(f"{here}/overview").text
     dialog = page[page.index('<dialog id="change"') : page.index('<dialog id="enqueue"')]
     assert re.findall(r'<input name="(\w+)".*?value="(.*?)"', dialog) == [("trials", "1")]
-    assert "Run by Optuna" in client.get(f"{here}/trials/{asked.number}").text
+    assert "Run by Optuna" in client.get(f"{here}/trials/{trial.number}").text
 
 
 @pytest.mark.parametrize(
-    ("yaml", "said"),
+    ("yaml", "message"),
     [
         ("name: s\nfamily: cnm\ndata: digits\n", "the study file:2: family: "),
         (
@@ -228,11 +230,11 @@ def test_a_study_of_optuna_is_steered_from_its_page(client: TestClient, database
     ],
 )
 def test_a_study_file_is_refused_in_the_words_of_the_command_line(
-    client: TestClient, yaml: str, said: str
+    client: TestClient, yaml: str, message: str
 ) -> None:
     answer = client.post("/api/v1/studies", json={"yaml": yaml})
     assert answer.status_code == 422
-    assert said in answer.json()["error"]
+    assert message in answer.json()["error"]
 
 
 def test_what_is_no_unicode_is_answered_as_well(client: TestClient, database: Database) -> None:
@@ -297,10 +299,10 @@ def test_the_front_of_several_objectives_is_exported(
     for values in ([0.9, 5.0], [0.8, 1.0], [0.7, 2.0]):
         bench.do(results.finish, bench.claim(), TrialState.COMPLETE, values)
     here = f"/studies/{study}/export/file"
-    said = client.get(here, params={"front": True}).text
-    assert "# accuracy 0.9, seconds 5.0, trial 0 of both" in said
-    assert "trial 1 of both" in said
-    assert "trial 2 of both" not in said
+    export = client.get(here, params={"front": True}).text
+    assert "# accuracy 0.9, seconds 5.0, trial 0 of both" in export
+    assert "trial 1 of both" in export
+    assert "trial 2 of both" not in export
     only = client.get(here, params={"format": "json"})
     assert only.json() == {"x": 0.5}
     assert only.headers["content-disposition"].startswith("attachment")
@@ -351,8 +353,8 @@ def test_bundle_and_report_are_downloaded(
 
 
 def _file_name(answer: Any) -> str:
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"attachment; filename\*=utf-8''(.+)", answer.headers["content-disposition"], re.IGNORECASE
     )
-    assert found is not None
-    return unquote(found[1])
+    assert match is not None
+    return unquote(match[1])

@@ -132,9 +132,9 @@ def test_the_longest_waiting_makes_room(database: Database, tmp_path: Path) -> N
     with serving(database, tmp_path, limits) as server:
         clients = [connected(server) for _ in range(MANY)]
         assert answers(server)  # in the place of one of them
-        kept = 40 - 1
-        assert all(ends(client) for client in clients[:-kept])
-        assert all(is_open(client) for client in clients[-kept:])
+        remaining = 40 - 1
+        assert all(ends(client) for client in clients[:-remaining])
+        assert all(is_open(client) for client in clients[-remaining:])
         close(clients)
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from benchmarks import fill
 from tests.support.figures import finished_trial
 from tests.support.waiting import STUCK, eventually
+from tuner.dashboard.api.models.figures import FigureRecord, TrialTableRecord
 from tuner.dashboard.app import create_app
 from tuner.dashboard.board import Board
 from tuner.dashboard.plots import selection
@@ -56,12 +57,13 @@ def test_every_figure_is_drawn_and_told_apart_by_version_and_filter(
     for name in FIGURES:
         answer = client.get(f"/api/v1/studies/{study}/figures/{name}")
         assert answer.status_code == 200, answer.text
-        found = answer.json()
+        payload = answer.json()
+        FigureRecord.model_validate(payload)  # as the OpenAPI document describes it
         if name == "pareto":
-            assert "one objective" in found["caption"]
+            assert "one objective" in payload["caption"]
             continue
-        assert found["figure"]["data"], name
-        assert found["table"]["rows"], name
+        assert payload["figure"]["data"], name
+        assert payload["table"]["rows"], name
         assert len(answer.content) < 400_000
         again = client.get(
             f"/api/v1/studies/{study}/figures/{name}",
@@ -97,8 +99,8 @@ def test_a_filter_is_exact_and_the_same_for_figure_table_and_csv(
     lines = list(csv.DictReader(io.StringIO(text)))
     assert [int(line["trial"]) for line in lines] == expected
     assert {line["optimizer"] for line in lines} == {"adam", "sgd"}
-    shown = client.get(f"{at}/figures/rank", params=query).json()
-    assert "figure" in shown
+    payload = client.get(f"{at}/figures/rank", params=query).json()
+    assert "figure" in payload
     bad = client.get(f"{at}/table", params={"where": '["nothing", [1, 2]]'})
     assert (bad.status_code, "nothing" in bad.text) == (422, True)
 
@@ -108,11 +110,12 @@ def test_the_table_is_sorted_with_what_is_missing_last(client: TestClient, study
     for descending in (False, True):
         params = {"sort": "value", "descending": descending, "limit": 200, "offset": SIZE - 200}
         rows = client.get(at, params=params).json()["rows"]
-        reached = [row[2] for row in rows]
-        known = [v for v in reached if v is not None]
-        assert reached == [*sorted(known, reverse=descending), *[None] * (200 - len(known))]
-        assert 0 < len(known) < 200
-    names = [c["name"] for c in client.get(at).json()["columns"]]
+        values = [row[2] for row in rows]
+        finite = [v for v in values if v is not None]
+        assert values == [*sorted(finite, reverse=descending), *[None] * (200 - len(finite))]
+        assert 0 < len(finite) < 200
+    table = TrialTableRecord.model_validate(client.get(at).json())
+    names = [column.name for column in table.columns]
     sizes = names.index("params.batch_size")
     rows = client.get(at, params={"sort": "params.batch_size"}).json()["rows"]
     assert {row[sizes] for row in rows} == {32}  # not sorted as words
@@ -121,13 +124,13 @@ def test_the_table_is_sorted_with_what_is_missing_last(client: TestClient, study
 def test_what_matters_survives_thinning(board: Board, study: int) -> None:
     with board.live_studies.locked(study) as (_, live_study):
         live = live_study.trials
-        every = selection.apply(live, Filter())
-        picked = set(selection.thin_out(live, every, 60))
+        everything = selection.apply(live, Filter())
+        picked = set(selection.thin_out(live, everything, 60))
         complete = np.flatnonzero(live.complete)
-        reached = live.values[complete, 0]
-        records = set(complete[selection.records(reached, maximize=True)].tolist())
+        values = live.values[complete, 0]
+        records = set(complete[selection.records(values, maximize=True)].tolist())
         assert len(picked) <= 60
-        assert records | {int(complete[reached.argmin()])} <= picked
+        assert records | {int(complete[values.argmin()])} <= picked
         best = selection.rank(live, live.complete)[:25].tolist()
         top = selection.apply(live, Filter(top=25))
         assert sorted(best) == np.flatnonzero(top).tolist()
@@ -155,8 +158,10 @@ def test_a_commit_is_told_to_open_pages(board: Board, database: Database, study:
         assert hello["versions"][str(study)]
         claimed = finished_trial(database, study)
         eventually(lambda: any(f"[{claimed}," in e and '"complete"' in e for e in events))
-        told = [json.loads(e.split("data: ")[1]) for e in events if e.startswith("event: trials")]
-        last = told[-1]
+        trial_events = [
+            json.loads(e.split("data: ")[1]) for e in events if e.startswith("event: trials")
+        ]
+        last = trial_events[-1]
         assert last["trials"][-1] == [claimed, "complete", 0.75]
         with board.live_studies.locked(study) as (_, live_study):
             assert last["counts"] == {s.value: n for s, n in live_study.trials.counts.items()}
@@ -200,9 +205,9 @@ def test_what_trials_note_of_themselves_is_marked_and_compared(
         )
     here = f"/api/v1/studies/{study}"
     for name in ("history", "slices"):
-        found = client.get(f"{here}/figures/{name}").json()
-        assert "Hollow grey marks violate a constraint." in found["caption"]
-        grey = [t for t in found["figure"]["data"] if t["name"] == theme.INFEASIBLE]
+        payload = client.get(f"{here}/figures/{name}").json()
+        assert "Hollow grey marks violate a constraint." in payload["caption"]
+        grey = [t for t in payload["figure"]["data"] if t["name"] == theme.INFEASIBLE]
         assert grey
         assert {t["marker"]["color"] for t in grey} == {theme.LIGHT.waiting}
     lanes = {row[0] for row in client.get(f"{here}/figures/timeline").json()["table"]["rows"]}
@@ -211,8 +216,8 @@ def test_what_trials_note_of_themselves_is_marked_and_compared(
 
     answer = client.get("/api/v1/compare", params={"studies": [study, study]})
     assert answer.status_code == 200, answer.text
-    [one] = answer.json()["studies"]
-    assert set(one["paid"]) == {"training_seconds", "latency"}  # "many" is no number
+    [compared] = answer.json()["studies"]
+    assert set(compared["paid"]) == {"training_seconds", "latency"}  # "many" is no number
     with database.statement() as connection:
         rows = connection.execute(
             text("""
@@ -227,17 +232,17 @@ def test_what_trials_note_of_themselves_is_marked_and_compared(
         if value > best:
             best = value
             expected.append({"trial": number, "cost": latency, "best": value})
-    assert one["paid"]["latency"] == expected
-    assert one["best"] == best
+    assert compared["paid"]["latency"] == expected
+    assert compared["best"] == best
     leading = client.get(f"{here}/table", params={"top": 9, "sort": "value", "descending": True})
-    assert leading.json()["rows"][0][0] == one["best_trial"]
+    assert leading.json()["rows"][0][0] == compared["best_trial"]
     assert len(leading.json()["rows"]) == 9
-    assert "★" in client.get(f"/studies/{study}/trials/{one['best_trial']}").text
+    assert "★" in client.get(f"/studies/{study}/trials/{compared['best_trial']}").text
     violating = client.get(f"/studies/{study}/trials/{_violating(database, study)}").text
     assert "★" not in violating
     assert "It violates a constraint" in violating
-    for said in ("<dt>latency</dt><dd>", " ms</dd>", "<dt>parameters</dt><dd>many</dd>"):
-        assert said in violating
+    for fragment in ("<dt>latency</dt><dd>", " ms</dd>", "<dt>parameters</dt><dd>many</dd>"):
+        assert fragment in violating
     page = client.get("/compare", params={"studies": study}).text
     assert "Best by latency" in page
     assert "Best by size" not in page

@@ -54,8 +54,8 @@ def test_of_what_is_refused_to_strangers_a_sample_is_written(
     login = client.post("/login", data={"name": "ada", "password": PASSWORD})
     assert login.status_code == 303
     assert client.post("/studies/1/pause").status_code == 404
-    written = [(entry.actor, entry.action, entry.status) for entry in entries(board)[:2]]
-    assert written == [("ada", "POST /studies/1/pause", 404), ("nobody", "POST /login", 303)]
+    fields = [(entry.actor, entry.action, entry.status) for entry in entries(board)[:2]]
+    assert fields == [("ada", "POST /studies/1/pause", 404), ("nobody", "POST /login", 303)]
 
 
 def test_left_out_entries_are_counted() -> None:
@@ -117,6 +117,6 @@ def test_uploads_that_nobody_uses_are_removed(board: Board, client: TestClient) 
             {"spec": json.dumps({"data": {"path": str(paths[b"used"])}}), "id": study},
         )
     remove_old(board)
-    left = {path.read_bytes() for path in board.settings.uploads.rglob("*.csv")}
-    assert left == {b"used", b"young"}
+    remaining = {path.read_bytes() for path in board.settings.uploads.rglob("*.csv")}
+    assert remaining == {b"used", b"young"}
     assert not paths[b"unused"].parent.exists()

@@ -27,7 +27,7 @@ from tuner.settings import Settings
 
 
 @pytest.mark.parametrize(
-    ("place", "alone"),
+    ("place", "is_loopback"),
     [
         (Place(), True),
         (Place(host="localhost"), True),
@@ -39,9 +39,11 @@ from tuner.settings import Settings
         (Place(names=["tuner.example.org"]), False),
     ],
 )
-def test_only_who_is_reached_by_nobody_else_asks_for_no_login(place: Place, alone: bool) -> None:
-    assert place.is_loopback == alone
-    assert place.access.login != alone
+def test_only_who_is_reached_by_nobody_else_asks_for_no_login(
+    place: Place, is_loopback: bool
+) -> None:
+    assert place.is_loopback == is_loopback
+    assert place.access.login != is_loopback
 
 
 def test_beyond_this_machine_it_needs_https_and_somebody_to_log_in(
@@ -95,11 +97,11 @@ def test_its_address_is_printed_again_while_it_serves(
     )
     with first:
         assert first.stdout is not None
-        said = first.stdout.readline()
-        address = said.removeprefix("dashboard at ").strip()
+        line = first.stdout.readline()
+        address = line.removeprefix("dashboard at ").strip()
         assert "/?token=" in address
         again = tuner(*words, environment=environment)
-        assert (again.returncode, again.stdout) == (0, said)
+        assert (again.returncode, again.stdout) == (0, line)
         other = tuner(*words, environment={**environment, "TUNER_HOME": str(tmp_path / "other")})
         assert other.returncode == 2
         assert "cannot listen on" in other.stderr
@@ -135,7 +137,7 @@ def test_another_account_of_the_machine_gets_nowhere(database: Database, home: P
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        asked = subprocess.run(
+        outcome = subprocess.run(
             [python_of_nobody(), "-I", "-c", STRANGER, server.address, str(secret)],
             user=NOBODY,
             group=NOBODY,
@@ -150,7 +152,7 @@ def test_another_account_of_the_machine_gets_nowhere(database: Database, home: P
         server.stop()
         thread.join()
     assert secret.read_text()
-    api, change, metrics, file = asked.stdout.split()
+    api, change, metrics, file = outcome.stdout.split()
     assert (api, metrics, file) == ("401", "401", "private")
     assert "/login" in change
 
@@ -164,25 +166,25 @@ def test_another_account_of_the_machine_gets_nowhere(database: Database, home: P
     ],
 )
 def test_no_secret_of_a_url_is_shown(url: str) -> None:
-    shown = masked(make_url(url))
-    assert "SECRET" not in shown
-    assert "***" in shown
-    assert shown.startswith("postgresql://u")
+    text = masked(make_url(url))
+    assert "SECRET" not in text
+    assert "***" in text
+    assert text.startswith("postgresql://u")
 
 
 def test_accounts_and_tokens_from_the_command_line(environment: dict[str, str]) -> None:
-    def said(*words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    def run(*words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
         return tuner(*words, environment=environment, typed=typed)
 
-    assert said("user", "add", "ada", "--role", "admin", typed="a long enough password\n").stdout
-    again = said("user", "add", "ada", typed="a long enough password\n")
+    assert run("user", "add", "ada", "--role", "admin", typed="a long enough password\n").stdout
+    again = run("user", "add", "ada", typed="a long enough password\n")
     assert (again.returncode, again.stderr) == (
         2,
         "error: there is an account named `ada` already\n",
     )
-    secret = said("token", "create", "ada", "--name", "ci", "--role", "viewer").stdout.strip()
+    secret = run("token", "create", "ada", "--name", "ci", "--role", "viewer").stdout.strip()
     assert secret.startswith("tuner_")
-    (token,) = json.loads(said("token", "list", "--json").stdout)
+    (token,) = json.loads(run("token", "list", "--json").stdout)
     assert (token["account"], token["name"], token["role"]) == ("ada", "ci", "viewer")
     assert secret not in json.dumps(token)
-    assert said("token", "revoke", str(token["id"])).returncode == 0
+    assert run("token", "revoke", str(token["id"])).returncode == 0

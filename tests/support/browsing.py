@@ -54,18 +54,21 @@ def opened(
     browser: Browser, address: str, *, quiet: bool = False, **context: object
 ) -> Iterator[Page]:
     """A page; unless `quiet`, fails at the end if it has complained, as of a violated policy."""
-    made = browser.new_context(base_url=address, **context)  # type: ignore[arg-type]
+    browser_context = browser.new_context(base_url=address, **context)  # type: ignore[arg-type]
     if QUERY in address:
-        made.request.get(address)  # exchanges the secret for the cookie, which the pages have then
-    made.set_default_timeout(1000 * PATIENCE)
-    page = made.new_page()
-    said: list[str] = []
-    page.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
+        # exchanges the secret for the cookie, which the pages send from then on
+        browser_context.request.get(address)
+    browser_context.set_default_timeout(1000 * PATIENCE)
+    page = browser_context.new_page()
+    complaints: list[str] = []
+    page.on(
+        "console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None
+    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page
-    made.close()
+    browser_context.close()
     # what a test tries on purpose is refused: the browser says so, and htmx; without a GPU it tells
     # of every drawing with WebGL that it took long
     refused = ("responded with a status of 4", "Response Status Error Code 4", "GPU stall")
-    unexpected = [line for line in said if not any(part in line for part in refused)]
+    unexpected = [line for line in complaints if not any(part in line for part in refused)]
     assert quiet or not unexpected, "\n".join(unexpected)

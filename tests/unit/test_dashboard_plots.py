@@ -45,12 +45,12 @@ def test_no_condition_ends_in_anything_but_a_sentence(text: str) -> None:
 
 def decoded(packed: dict[str, str]) -> list[float]:
     kind = np.dtype(packed["dtype"]).newbyteorder("<")
-    found: list[float] = np.frombuffer(base64.b64decode(packed["bdata"]), kind).tolist()
-    return found
+    numbers: list[float] = np.frombuffer(base64.b64decode(packed["bdata"]), kind).tolist()
+    return numbers
 
 
 @pytest.mark.parametrize(
-    ("given", "dtype"),
+    ("numbers", "dtype"),
     [
         (list(range(100)), "u1"),
         (list(range(-5, 1_000)), "i2"),
@@ -60,10 +60,10 @@ def decoded(packed: dict[str, str]) -> list[float]:
         ([1e6 + i * 1e-3 for i in range(50)], "f8"),  # 32 bits would put them all in one place
     ],
 )
-def test_numbers_are_packed_as_small_as_they_can_be(given: list[float], dtype: str) -> None:
-    packed = json.loads(encoding.encode({"x": given}))["x"]
+def test_numbers_are_packed_as_small_as_they_can_be(numbers: list[float], dtype: str) -> None:
+    packed = json.loads(encoding.encode({"x": numbers}))["x"]
     assert packed["dtype"] == dtype
-    assert decoded(packed) == pytest.approx(given)
+    assert decoded(packed) == pytest.approx(numbers)
 
 
 def test_gaps_stay_gaps() -> None:
@@ -83,7 +83,7 @@ def test_a_grid_is_packed_as_a_whole() -> None:
     assert json.loads(encoding.encode(rows)) == rows
 
 
-def written(*trials: Trial) -> list[list[str]]:
+def parse_csv(*trials: Trial) -> list[list[str]]:
     names = list(dict.fromkeys(n for t in trials for n in t.params))
     return list(csv.reader(io.StringIO(trial_table.csv_rows(synthetic.study(), trials, names))))
 
@@ -93,7 +93,7 @@ def written(*trials: Trial) -> list[list[str]]:
 )
 def test_no_cell_is_a_formula(text: str) -> None:
     trial = Trial(0, TrialState.COMPLETE, {"p": text, "n": -1.5}, values=(0.5,), worker=text)
-    ((*cells,),) = written(trial)
+    ((*cells,),) = parse_csv(trial)
     assert cells[3] in (text, f"'{text}")
     assert not cells[3].lstrip(" ").startswith(trial_table._FORMULA)
     assert not cells[-2].lstrip(" ").startswith(trial_table._FORMULA)
@@ -102,7 +102,7 @@ def test_no_cell_is_a_formula(text: str) -> None:
 
 def test_odd_text_can_be_written() -> None:
     trial = Trial(0, TrialState.FAILED, {"p": "\ud800\x00"})
-    assert written(trial)
+    assert parse_csv(trial)
 
 
 def test_the_bundle_is_of_the_version_that_makes_the_figures() -> None:
