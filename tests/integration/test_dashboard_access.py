@@ -285,7 +285,7 @@ def test_a_token_stands_for_its_account_until_it_ends(served: Served) -> None:
 
 
 def test_a_token_is_worth_no_more_than_its_account(served: Served) -> None:
-    with pytest.raises(AccountError, match="is viewer itself"):
+    with pytest.raises(AccountError, match="is viewer, so its tokens cannot be admin"):
         accounts.create_token(served.database, "one viewer", name="t", role=Role.ADMIN, days=1)
     secret = accounts.create_token(served.database, "one admin", name="t", role=None, days=1)
     accounts.change(served.database, "one admin", role=Role.VIEWER)
