@@ -109,13 +109,13 @@ def _confirm(
         values = -rng.poisson(errors[:, None], values.shape).astype(float)
     unit = 0.01 if setting.noise == "counts" else 1.0
     costs = 100 * rng.lognormal(sigma=1.0, size=setting.candidates)  # seconds
-    out: set[int] = set()
+    dropped: set[int] = set()
     trainings = 0
     rounds = elimination.rounds(setting.seeds)
     verdict = None
     had = 0
     for seeds in rounds:
-        trainings += (seeds - had) * (setting.candidates - len(out))
+        trainings += (seeds - had) * (setting.candidates - len(dropped))
         had = seeds
         verdict = elimination.judge(
             [
@@ -131,10 +131,10 @@ def _confirm(
             "maximize",
             rounds=len(rounds),
             margin=None if setting.margin is None else setting.margin * unit,
-            out=out,
+            dropped=dropped,
         )
         assert verdict is not None
-        out |= {candidate.number for candidate in verdict.dropped}
+        dropped |= {candidate.number for candidate in verdict.dropped}
     assert verdict is not None
     best = float(means.max())
     return (

@@ -1,8 +1,7 @@
 """The error tree: every error that a user can cause or must act upon.
 
-A class's docstring is the sentence that the user reads when no other is given. The command line
-prints the sentence and exits with the class's `exit_code`; anything that is not a `TunerError` is a
-bug and keeps its traceback.
+A class's docstring is its default message. The command line prints the message and exits with the
+class's `exit_code`; anything that is not a `TunerError` is a bug and keeps its traceback.
 """
 
 from collections.abc import Sequence
@@ -25,11 +24,11 @@ class BadInputError(TunerError):
 
 
 class Issue(NamedTuple):
-    """One problem in a study file: where it is, as keys and list indices, and what it is."""
+    """One problem in a study file: its place, as keys and list indices, and its message."""
 
     loc: tuple[str | int, ...]
     message: str  # continues the sentence `search.lr.low: …`
-    of_key: bool = False  # the last key itself is wrong and the message names it
+    of_key: bool = False  # the last key itself is wrong, and the message names it
 
     def __str__(self) -> str:
         where = dotted(self.loc[:-1] if self.of_key else self.loc)
@@ -37,16 +36,16 @@ class Issue(NamedTuple):
 
 
 def visible(text: str) -> str:
-    r"""The text on one line: `\x1b` for what cannot be seen or would steer a terminal."""
+    r"""Escape invisible and control characters, as in `\x1b`; the text stays on one line."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def overwritten(text: str) -> str:
-    r"""The text as a terminal shows it in the end: of each line what stands behind its last `\r`.
+    r"""Reduce each line to what a terminal finally shows: the part behind its last `\r`.
 
-    Progress bars are written so; what was longer before it is not looked after.
+    Progress bars rewrite a line like that. Longer text that was overwritten in part is dropped.
     """
     lines = text.replace("\r\n", "\n").split("\n")
     return "\n".join(
@@ -55,15 +54,14 @@ def overwritten(text: str) -> str:
 
 
 def dotted(loc: Sequence[str | int]) -> str:
-    """`("enqueue", 0, "lr")` as people read it: `enqueue[0].lr`; always a single line."""
+    """Format `("enqueue", 0, "lr")` as `enqueue[0].lr`, on a single line."""
     text = ""
     for part in loc:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            shown = part if len(part) <= 60 else part[:59] + "…"
-            shown = visible(shown)
-            text += f".{shown}" if text else shown
+            key = visible(part if len(part) <= 60 else part[:59] + "…")
+            text += f".{key}" if text else key
     return text
 
 
@@ -72,7 +70,7 @@ class SpecError(BadInputError):
 
     def __init__(self, message: str | None = None, issues: Sequence[Issue] = ()) -> None:
         super().__init__(message or "\n".join(map(str, issues)) or None)
-        self.issues = tuple(issues)  # what the message says, for whoever knows the lines
+        self.issues = tuple(issues)  # for callers that know their lines
 
 
 class DataError(BadInputError):
@@ -116,7 +114,7 @@ class AccountError(BadInputError):
 
 
 class DatabaseError(TunerError):
-    """The database could not do what was asked."""
+    """The database could not execute a request."""
 
 
 class DatabaseUnreachableError(DatabaseError):
@@ -144,7 +142,7 @@ class EmbeddedServerError(DatabaseError):
 
 
 class LeaseLostError(TunerError):
-    """The trial's lease was lost: another worker or the reaper has taken it."""
+    """The trial's lease was lost: another worker has taken it, or it was requeued."""
 
 
 class ExecutorError(TunerError):

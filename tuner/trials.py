@@ -1,7 +1,7 @@
-"""Frozen records of studies and trials, their states and the legal transitions.
+"""Frozen records of studies and trials, their states and legal transitions.
 
-Everything that reads results (figures, reports, export, the dashboard) works on these records;
-nothing here knows where they are stored.
+Everything that reads results (figures, reports, exports, the dashboard) works on these records.
+They do not depend on how they are stored.
 """
 
 import math
@@ -15,23 +15,23 @@ from typing import Any, Literal
 ParamValue = bool | int | float | str | None
 Direction = Literal["minimize", "maximize"]
 
-# What tuner measures of every trial beside what its family does, each better where it is smaller.
+# What tuner measures of every trial besides its family's metrics; lower is better.
 TRAINING_SECONDS, LATENCY = "training_seconds", "latency"
 PARAMETERS, PEAK_MEMORY = "parameters", "peak_memory"
 COSTS: Mapping[str, str] = MappingProxyType(  # name → unit
     {TRAINING_SECONDS: "s", LATENCY: "ms", PARAMETERS: "", PEAK_MEMORY: "MiB"}
 )
 
-# User attributes of a trial, noted by its worker.
-COLD_START = "cold_start"  # true: its executor's first trial since it took up the study
-SEED = "seed"  # that it was given; without it, its seed follows from the study's and its number
+# User attributes of a trial, set by its worker.
+COLD_START = "cold_start"  # true: its executor's first trial of the study
+SEED = "seed"  # set on enqueueing; else derived from the study's seed and the trial's number
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 class TrialState(StrEnum):
-    """Where a trial stands."""
+    """The state of a trial."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -45,8 +45,8 @@ class TrialState(StrEnum):
         return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
 
 
-def finished(counts: Mapping[TrialState, int]) -> int:
-    """How many of the trials that are counted by state have ended, however."""
+def count_finished(counts: Mapping[TrialState, int]) -> int:
+    """Count the trials that have ended, from the counts by state."""
     return sum(number for state, number in counts.items() if state.is_finished)
 
 
@@ -59,7 +59,7 @@ TRANSITIONS: Mapping[TrialState, frozenset[TrialState]] = MappingProxyType(
         ),
         TrialState.COMPLETE: frozenset(),
         TrialState.PRUNED: frozenset(),
-        # `tuner retry`: the user asks for another attempt
+        # `tuner retry`: the user requests another attempt
         TrialState.FAILED: frozenset({TrialState.WAITING}),
     }
 )
@@ -69,13 +69,13 @@ class StudyState(StrEnum):
     """Whether workers may claim trials of a study."""
 
     ACTIVE = "active"
-    PAUSED = "paused"  # no new claims; running trials go back to the queue
+    PAUSED = "paused"  # no new claims; running trials return to the queue
     STOPPED = "stopped"  # ended by the user
     FINISHED = "finished"  # ended by its budget, target or patience
 
 
 class Cause(StrEnum):
-    """Why an attempt did not end in a result; each cause has its own retry rule."""
+    """Why an attempt ended without a result; each cause has its own retry rule."""
 
     USER_ERROR = "user_error"
     OUT_OF_MEMORY = "out_of_memory"
@@ -88,12 +88,12 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FailuresByCause:
-    """What went wrong in a study from one cause."""
+    """The failures in a study that have one cause."""
 
     cause: Cause
     failed: int  # trials
-    again: int  # attempts that another one followed
-    number: int  # the trial of the latest one, of which the rest speaks
+    again: int  # failed attempts that another attempt followed
+    number: int  # trial of the latest failure, which the following fields describe
     message: str | None
     log_tail: str | None  # the last lines of its output
 
@@ -104,7 +104,7 @@ class Attempt:
 
     number: int  # of the trial
     attempt: int
-    outcome: str  # the cause for which another one followed or the trial failed, else its state
+    outcome: str  # the cause of its failure, else the state of its trial
     message: str | None
     started_at: datetime | None
     ended_at: datetime | None
@@ -112,7 +112,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One report of a trial: the objective and whatever else was measured after `step` epochs."""
+    """One report of a trial: the objective and other metrics after `step` epochs."""
 
     step: int  # epochs done, 1-based
     value: float  # the objective's metric on the validation part
@@ -126,18 +126,18 @@ class Trial:
     number: int
     state: TrialState
     params: Mapping[str, ParamValue]
-    values: tuple[float, ...] | None = None  # one an objective; a pruned trial has its last report
+    values: tuple[float, ...] | None = None  # one per objective; of a pruned trial, its last report
     reports: tuple[Report, ...] = ()
-    attempt: int = 0  # how often it was claimed
+    attempt: int = 0  # number of times it was claimed
     worker: str | None = None  # host:pid of the worker of the latest attempt
     cause: Cause | None = None
-    message: str | None = None  # one sentence of what went wrong
+    message: str | None = None  # one sentence on what went wrong
     log_tail: str | None = None  # the last lines of the failed attempt's output
-    created_at: datetime | None = None  # UTC, the database's clock, as all times here
+    created_at: datetime | None = None  # UTC, by the database's clock, like all times here
     started_at: datetime | None = None  # of the latest attempt
     finished_at: datetime | None = None
     user_attrs: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
-    violates_constraint: bool = False  # one of Optuna's constraints: such a trial is never the best
+    violates_constraint: bool = False  # of Optuna's constraints; such a trial is never the best
     id: int = 0
 
     @property
@@ -147,10 +147,11 @@ class Trial:
 
     @property
     def ran_in_optuna(self) -> bool:
-        """Whether no worker has its latest attempt: Optuna runs it, or has."""
+        """Whether Optuna, not a worker, runs or ran its latest attempt."""
         if self.worker is not None or self.state is TrialState.WAITING:
             return False
-        return self.started_at is not None or self.state is not TrialState.FAILED  # in the queue
+        failed_in_queue = self.started_at is None and self.state is TrialState.FAILED
+        return not failed_in_queue
 
     @property
     def is_feasible(self) -> bool:
@@ -164,7 +165,7 @@ class Trial:
 
     @property
     def seconds(self) -> float | None:
-        """How long the latest attempt took; None while it has not ended."""
+        """Seconds that the latest attempt took; None until it ends."""
         if self.started_at is None or self.finished_at is None:
             return None
         return (self.finished_at - self.started_at).total_seconds()
@@ -172,16 +173,16 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a claim of a study obeys; it may change while the study runs. None: no limit."""
+    """The limits that claims of a study obey; they may change while it runs. None: no limit."""
 
     max_trials: int | None = None
-    hours: float | None = None  # since the launch: no claim after them
-    max_epochs: int | None = None  # of all trials together, as recorded
-    max_seconds: float | None = None  # that all attempts together may hold their devices
-    trial_epochs: int | None = None  # of a trial at most; never changes
-    priority: int = 0  # studies of a higher one come first
-    max_concurrent: int | None = None  # trials that run at once
-    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)  # a worker must have them
+    hours: float | None = None  # since the launch; no claims afterwards
+    max_epochs: int | None = None  # of all trials together
+    max_seconds: float | None = None  # for which all attempts together may hold their devices
+    trial_epochs: int | None = None  # at most per trial; never changes
+    priority: int = 0  # higher comes first
+    max_concurrent: int | None = None  # trials that run at the same time
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)  # that a worker must have
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,25 +192,25 @@ class Study:
     name: str
     state: StudyState
     directions: tuple[Direction, ...]
-    metrics: tuple[str, ...]  # names of the objectives, one a direction
+    metrics: tuple[str, ...]  # names of the objectives, one per direction
     family: str | None  # None: a study made through Optuna's own API
     spec: Mapping[str, Any] | None  # the resolved study file as plain data
     max_trials: int | None  # None: no limit
-    issued: int = 0  # of the trials: given out
+    issued: int = 0  # trials given out
     max_epochs: int | None = None
-    epochs_issued: int = 0  # reported by trials that ended, reserved by those that have not
+    epochs_issued: int = 0  # reported by ended trials, reserved by others
     max_seconds: float | None = None
-    seconds_issued: float = 0.0  # of devices: used, or reserved by trials that run
+    seconds_issued: float = 0.0  # of devices: used, or reserved by running trials
     priority: int = 0
     max_concurrent: int | None = None
     labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
-    revision: int = 0  # grows when specification or limits change
+    revision: int = 0  # increases with each change of specification or limits
     data_fingerprint: str | None = None
     reason: str | None = None  # why it is paused, stopped or finished
     created_at: datetime | None = None
     finished_at: datetime | None = None
     launched_by: str | None = None
-    experiment: str | None = None  # studies of several families on the same data and metric
+    experiment: str | None = None  # name of the experiment it belongs to
     user_attrs: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     system_attrs: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # Optuna's own
     id: int = 0
@@ -233,7 +234,7 @@ def better(direction: Direction, a: float, b: float) -> bool:
 def best_trial(trials: Iterable[Trial], direction: Direction) -> Trial | None:
     """The complete trial with the best finite value, the earliest of equal ones; None if none.
 
-    Here and below those that violate a constraint are left out.
+    Trials that violate a constraint are excluded, here and below.
     """
     best: Trial | None = None
     for trial in trials:
@@ -246,7 +247,7 @@ def best_trial(trials: Iterable[Trial], direction: Direction) -> Trial | None:
 
 
 def latest_failure(trials: Iterable[Trial]) -> Trial | None:
-    """The failed trial that ended last, the later number of several; None if none has failed."""
+    """The failed trial that ended last, of several the one with the higher number; None if none."""
     failed = (trial for trial in trials if trial.state is TrialState.FAILED)
     return max(
         failed,
@@ -256,16 +257,16 @@ def latest_failure(trials: Iterable[Trial]) -> Trial | None:
 
 
 def best_so_far(trials: Iterable[Trial], direction: Direction) -> list[tuple[Trial, float]]:
-    """Complete trials in order of finishing, each with the best value up to and including it."""
+    """Complete trials in order of their ends, each with the best value so far, its own included."""
     complete = [t for t in trials if t.is_feasible and t.value is not None]
     complete.sort(key=lambda t: (t.finished_at.timestamp() if t.finished_at else 0.0, t.number))
-    out: list[tuple[Trial, float]] = []
+    pairs: list[tuple[Trial, float]] = []
     for trial in complete:
         value = trial.value
         assert value is not None
-        best = value if not out or better(direction, value, out[-1][1]) else out[-1][1]
-        out.append((trial, best))
-    return out
+        best = value if not pairs or better(direction, value, pairs[-1][1]) else pairs[-1][1]
+        pairs.append((trial, best))
+    return pairs
 
 
 def beats(directions: Sequence[Direction], a: Sequence[float], b: Sequence[float]) -> bool:
@@ -278,21 +279,23 @@ def beats(directions: Sequence[Direction], a: Sequence[float], b: Sequence[float
 
 
 def unbeaten(points: Sequence[Sequence[float]], directions: Sequence[Direction]) -> list[int]:
-    """Indices of the points that no other beats, by their first objective, the best first.
+    """Indices of the points that no other beats, ordered by the first objective, best first.
 
-    Equal ones are all among them; no value may be NaN.
+    Includes all of several equal points; no value may be NaN.
     """
     signs = [1.0 if direction == "minimize" else -1.0 for direction in directions]
     signed = [[s * v for s, v in zip(signs, point, strict=True)] for point in points]
     front: list[int] = []
-    for i in sorted(range(len(points)), key=signed.__getitem__):  # who beats it stands before it
+    for i in sorted(
+        range(len(points)), key=signed.__getitem__
+    ):  # what beats a point comes before it
         if not any(beats(directions, points[other], points[i]) for other in front):
             front.append(i)
     return front
 
 
 def pareto_front(trials: Iterable[Trial], directions: Sequence[Direction]) -> list[Trial]:
-    """The complete trials that no other beats, by their first objective, the best first."""
+    """The complete trials that no other beats, ordered by the first objective, best first."""
     points = [
         (trial.values, trial)
         for trial in trials

@@ -34,7 +34,7 @@ def test_the_best_mean_wins_and_what_is_open_is_said() -> None:
         "Not told apart from the best mean: trials 2, 6. That does not make them equal; more seeds "
         "would tell.",
         "With 95 % confidence, no candidate is better than trial 4 by more than 0.0124.",
-        "What trial 6 costs is not compared: no training without a cold start was measured.",
+        "The cost of trial 6 is not compared: no training without a cold start was measured.",
     ]
 
 
@@ -92,7 +92,7 @@ def test_where_nothing_bounds_the_others_the_reason_is_said() -> None:
     for bound in (None, float("inf")):  # an earlier version stored infinity
         said = confirmations.sentences(record(same[0], other, bound=bound))
         assert said[-1] == (
-            "By how much another candidate may be better than trial 0 is unknown: too few seeds "
+            "It is unknown by how much another candidate may be better than trial 0: too few seeds "
             "have a value of both (3 are needed), because trainings failed."
         )
 

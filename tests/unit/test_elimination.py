@@ -7,7 +7,7 @@ import pytest
 from benchmarks.confirmation import Setting, simulate
 from tuner.trials import COLD_START, TRAINING_SECONDS, Trial, TrialState
 from tuner.winner.elimination import Candidate, Verdict, judge, rounds
-from tuner.winner.expense import Expense, expense_of, is_cheaper
+from tuner.winner.expense import Expense, is_cheaper, measure_expense
 
 
 def candidate(
@@ -110,7 +110,7 @@ def test_where_seeds_change_nothing_values_are_exact() -> None:
     assert (verdict.winner, verdict.bound) == (equal, 0.0)
     assert verdict.standings == {0: "best mean", 1: "wins", 2: "worse"}
     # a later round still knows the value of what dropped out
-    again = judge([best, equal, lower], "maximize", rounds=2, out={2})
+    again = judge([best, equal, lower], "maximize", rounds=2, dropped={2})
     assert again is not None
     assert again.winner is equal
 
@@ -157,7 +157,7 @@ def test_early_rounds_drop_only_what_is_shown_worse() -> None:
     verdict = judge([candidate(0, 0.90, 0.91, 0.92), close, far], "maximize", rounds=3)
     assert verdict is not None
     assert verdict.dropped == (far,)
-    again = judge([candidate(0, 0.9, 0.9, 0.9, 0.9), close, far], "maximize", rounds=3, out={2})
+    again = judge([candidate(0, 0.9, 0.9, 0.9, 0.9), close, far], "maximize", rounds=3, dropped={2})
     assert again is not None
     assert far in again.dropped
 
@@ -180,17 +180,17 @@ def test_costs_are_compared_without_cold_starts() -> None:
 
     cheap = [trained(0, 30.0, **{COLD_START: True}), trained(1, 2.0), trained(2, 2.2)]
     dear = [trained(3, 8.0), trained(4, 0.5, attempt=2)]  # resumed: measured in part
-    assert expense_of(cheap).seconds == pytest.approx(2.1)
-    assert is_cheaper(expense_of(cheap), expense_of(dear))
-    assert not is_cheaper(expense_of(dear), expense_of(cheap))
-    assert not is_cheaper(expense_of([trained(0, 2.0)]), expense_of([trained(1, 2.1)]))
+    assert measure_expense(cheap).seconds == pytest.approx(2.1)
+    assert is_cheaper(measure_expense(cheap), measure_expense(dear))
+    assert not is_cheaper(measure_expense(dear), measure_expense(cheap))
+    assert not is_cheaper(measure_expense([trained(0, 2.0)]), measure_expense([trained(1, 2.1)]))
     # milliseconds are the machine's, not the configuration's
-    assert not is_cheaper(expense_of([trained(0, 0.01)]), expense_of([trained(1, 0.1)]))
-    cold = expense_of(cheap[:1])
+    assert not is_cheaper(measure_expense([trained(0, 0.01)]), measure_expense([trained(1, 0.1)]))
+    cold = measure_expense(cheap[:1])
     assert cold.seconds is None
-    assert not is_cheaper(cold, expense_of(dear))
-    elsewhere = expense_of([trained(0, 1.0, device="cuda")])
-    assert not is_cheaper(elsewhere, expense_of(dear))
+    assert not is_cheaper(cold, measure_expense(dear))
+    elsewhere = measure_expense([trained(0, 1.0, device="cuda")])
+    assert not is_cheaper(elsewhere, measure_expense(dear))
 
 
 STUDIES = 400  # per setting; `benchmarks.confirmation` draws more, of more settings

@@ -15,7 +15,7 @@ from tuner.figures import text
 from tuner.files import safe_name
 from tuner.settings import settings
 from tuner.study_file.messages import quoted
-from tuner.trials import finished
+from tuner.trials import count_finished
 from tuner.winner import choice
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Experiment:
                 "family": result.study.family,
                 "study": result.study.name,
                 "state": str(result.study.state),
-                "trials": finished(result.overview.counts),
+                "trials": count_finished(result.overview.counts),
                 "best": result.top[0] if result.top else None,
                 "mean of the best": None if result.spread is None else result.spread[0],
                 "deviation": None if result.spread is None else result.spread[1],

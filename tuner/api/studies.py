@@ -16,7 +16,7 @@ from tuner.figures.figure import Sample
 from tuner.files import safe_name
 from tuner.settings import settings
 from tuner.study_file.resolved import ResolvedSpec
-from tuner.trials import ParamValue, StudyState, Trial, finished
+from tuner.trials import ParamValue, StudyState, Trial, count_finished
 from tuner.trials import Study as Record
 from tuner.winner import choice
 
@@ -264,7 +264,7 @@ def progress(record: Record) -> str:
     """Describe how many of a study's trials are done, and how many are in each state."""
     counts = reading.load_overview(database(), record.name).counts
     by_state = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
-    ratio = f"{finished(counts)} of {record.max_trials or '∞'} done"
+    ratio = f"{count_finished(counts)} of {record.max_trials or '∞'} done"
     return f"{ratio} ({by_state})" if by_state else ratio
 
 

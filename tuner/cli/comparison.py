@@ -8,7 +8,7 @@ from tuner.cli.output import duration, literal, number, out, state, table
 from tuner.commands.experiments import TOP, StudyResult
 from tuner.figures import text
 from tuner.study_file.messages import counted
-from tuner.trials import finished
+from tuner.trials import count_finished
 
 
 def print_comparison(experiment: str, results: Sequence[StudyResult]) -> None:
@@ -27,7 +27,7 @@ def print_comparison(experiment: str, results: Sequence[StudyResult]) -> None:
             literal(study.family or ""),
             literal(study.name),
             state(study.state),
-            f"{finished(result.overview.counts)}/{study.max_trials or '∞'}",
+            f"{count_finished(result.overview.counts)}/{study.max_trials or '∞'}",
             number(result.top[0] if result.top else None),
             _spread(result),
             duration(result.seconds),

@@ -31,7 +31,7 @@ from tuner.database.hints import ListeningDatabase
 from tuner.database.readers.feed import Feed
 from tuner.errors import TunerError, visible
 from tuner.study_file.messages import counted
-from tuner.trials import Study, Trial, TrialState, best_so_far, best_trial, finished
+from tuner.trials import Study, Trial, TrialState, best_so_far, best_trial, count_finished
 
 PERIOD = 0.5  # seconds between reads
 LISTENING_PERIOD = 2.0  # seconds between reads while hints announce changes
@@ -159,7 +159,7 @@ class _StudyProgress:
     def line(self, *, named: bool) -> str:
         """Return the progress in one line."""
         counts, best = self._counts(), best_trial(self._trials.values(), self._study.direction)
-        finished_count = finished(counts)
+        finished_count = count_finished(counts)
         text = f"{literal(self._study.name)}: " if named else ""
         limit = self._study.max_trials
         text += (
@@ -191,7 +191,7 @@ class _StudyProgress:
         """Return the progress as a few lines."""
         study, trials = self._study, list(self._trials.values())
         counts = self._counts()
-        finished_count = finished(counts)
+        finished_count = count_finished(counts)
         best = best_trial(trials, study.direction)
         rate = _per_minute(trials)
 

@@ -40,7 +40,7 @@ from tuner.errors import BadInputError, TunerError
 from tuner.study_file.messages import counted, quoted
 from tuner.study_file.overrides import parse_labels
 from tuner.study_file.study import MAX_EXECUTORS, MAX_THREADS
-from tuner.trials import StudyState, TrialState, finished
+from tuner.trials import StudyState, TrialState, count_finished
 from tuner.worker import devices
 
 PATIENCE = 60.0  # seconds that a starting worker waits for the database
@@ -206,7 +206,7 @@ def _pause(database: Database, name: str, rerun: str) -> str:
     running = [t for t in reading.load_trials(database, study) if t.state is TrialState.RUNNING]
     others = sum(not trial.ran_in_optuna for trial in running)
     of_optuna = describe_optuna_trials(study, running)
-    progress = f"{finished(counts)} of {counted(study.max_trials or 0, 'trial')}"
+    progress = f"{count_finished(counts)} of {counted(study.max_trials or 0, 'trial')}"
     is_finished = study.state is StudyState.FINISHED
     return (
         f"`{literal(name)}` [yellow]{study.state}[/] after {progress}"

@@ -27,7 +27,15 @@ from tuner.errors import overwritten
 from tuner.study_file.messages import counted
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trial_tables import metric_names
-from tuner.trials import Cause, FailuresByCause, Study, Trial, TrialState, finished, pareto_front
+from tuner.trials import (
+    Cause,
+    FailuresByCause,
+    Study,
+    Trial,
+    TrialState,
+    count_finished,
+    pareto_front,
+)
 from tuner.winner import choice
 
 SHOWN_LINES = 5  # of the output of a failed attempt
@@ -94,7 +102,7 @@ def show(name: str = StudyName, as_json: bool = AsJson) -> None:
 def _properties(overview: reading.Overview) -> dict[str, str]:
     """Return one line per property; budgets and limits only if the study has them."""
     study = overview.study
-    finished_count = finished(overview.counts)
+    finished_count = count_finished(overview.counts)
     properties = {
         "family": study.family or "made through Optuna",
         "objective": _objectives(study),

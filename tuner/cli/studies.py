@@ -35,7 +35,7 @@ from tuner.database.engine import Database
 from tuner.errors import BadInputError
 from tuner.families import registry
 from tuner.study_file.messages import instead, listed, quoted
-from tuner.trials import Attempt, Study, Trial, TrialState, better, finished
+from tuner.trials import Attempt, Study, Trial, TrialState, better, count_finished
 from tuner.winner import confirmations
 
 SHOWN_TRIALS = 50
@@ -72,7 +72,7 @@ def list_(as_json: bool = AsJson) -> None:
             "study", "state", "family", "done", "running", "created", right=frozenset({"running"})
         )
         for overview in overviews:
-            finished_count = finished(overview.counts)
+            finished_count = count_finished(overview.counts)
             listing.add_row(
                 literal(overview.study.name),
                 state(overview.study.state),

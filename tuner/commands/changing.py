@@ -100,14 +100,14 @@ def _apply(
     """Activate or finish a study after its limits changed."""
     notes = list(notes)
     if study.state is StudyState.FINISHED:
-        why_over = _why_over(connection, study) if may_go_on else study.reason
-        if may_go_on and why_over is None:
+        reason = _explain_end(connection, study) if may_go_on else study.reason
+        if may_go_on and reason is None:
             studies.set_state(
                 connection, study.id, StudyState.ACTIVE, allowed=[StudyState.FINISHED]
             )
         else:
-            notes.append(f"the study stays finished: {visible(why_over or 'it is over')}")
-    elif study.state is StudyState.ACTIVE:  # its last trial may have ended
+            notes.append(f"the study stays finished: {visible(reason or 'it is over')}")
+    elif study.state is StudyState.ACTIVE:  # its budget may be used up now
         lease = settings().lease_seconds
         serving.finish_if_done(connection, [study.id], lease=lease)
     return Launched(
@@ -123,9 +123,9 @@ def reactivate(connection: Connected, study: Study, units: int) -> None:
 
     StudyStateError if its budgets would prevent that: the caller's transaction rolls back.
     """
-    over = _why_over(connection, study)
-    if over is not None and study.state in (StudyState.FINISHED, StudyState.ACTIVE):
-        raise StudyStateError(over)
+    reason = _explain_end(connection, study)
+    if reason is not None and study.state in (StudyState.FINISHED, StudyState.ACTIVE):
+        raise StudyStateError(reason)
     queued = trials.queued(connection, study.id) if units else 0
     if study.max_trials is not None and units and study.issued + queued > study.max_trials:
         raise StudyStateError(refusals.explain_given_out(study, "trials", queued))
@@ -141,7 +141,7 @@ def extend(connection: Connected, study: Study, max_trials: int) -> Study:
     return set_limits(connection, study, spec.model_copy(update={"budget": budget})).study
 
 
-def _why_over(connection: Connected, study: Study) -> str | None:
+def _explain_end(connection: Connected, study: Study) -> str | None:
     """Why workers would run nothing of the study even if it were active; None if they would.
 
     Whether the budget of trials suffices for what is queued is left to the caller.
@@ -158,12 +158,12 @@ def _why_over(connection: Connected, study: Study) -> str | None:
     # imports Optuna, which few commands need
     from tuner.search import cells, ending
 
-    known = feed.load(connection, study.id)
-    reason = ending.reason_among(known, spec.budget, study.direction)
+    all_trials = feed.load(connection, study.id)
+    reason = ending.reason_among(all_trials, spec.budget, study.direction)
     if reason is not None:
         return f"{reason}: {refusals.describe_extension(study, None)}"
-    if spec.sampler.repeat or any(trial.state is TrialState.WAITING for trial in known):
+    if spec.sampler.repeat or any(trial.state is TrialState.WAITING for trial in all_trials):
         return None
-    used_up = cells.used_up_by(known, spec.space)
+    used_up = cells.used_up_by(all_trials, spec.space)
     repeat = shell.command("change", study.name, "sampler.repeat=true")
     return None if used_up is None else f"{used_up}: `{repeat}` repeats them"

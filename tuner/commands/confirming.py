@@ -1,9 +1,9 @@
-"""Confirming the winner of a study: its leading configurations are trained again with fresh seeds.
+"""Confirm the winner of a study: train its leading configurations again with fresh seeds.
 
-A confirmation is a study of its own, `NAME-confirm`: the same family, data and training, of which
-every trial is one of the leading configurations with one of the shared seeds. So any worker trains
-them, an interrupted confirmation goes on, and the sampler of the study never sees them. What it has
-shown is kept with the study, where exports find it.
+A confirmation is a study of its own, `NAME-confirm`, with the same family, data and training. Each
+of its trials is one of the leading configurations with one of the shared seeds. So any worker can
+train them, an interrupted confirmation resumes, and the study's sampler never sees them. The result
+is stored with the study, where exports find it.
 """
 
 import math
@@ -25,10 +25,10 @@ from tuner.trials import Study, StudyState, Trial, TrialState
 from tuner.winner import elimination
 from tuner.winner.confirmations import ATTRIBUTE
 from tuner.winner.elimination import Candidate, Verdict
-from tuner.winner.expense import expense_of, is_cheaper
+from tuner.winner.expense import is_cheaper, measure_expense
 
-# Attribute of a confirming study: its trial → the study's trial and which of the shared seeds.
-# Trials of a former version, which gave each a seed of its own, are not in it.
+# Attribute of a confirmation: its trial → the confirmed study's trial, index of the shared seed.
+# Trials of a former version, which gave each trial a seed of its own, are not in it.
 REPEATS = "tuner:repeats"
 SUFFIX = "-confirm"
 
@@ -39,10 +39,11 @@ class Confirmation:
     def __init__(
         self, database: Database, settings: Settings, study: Study, request: Confirm
     ) -> None:
-        """BadInputError where the study cannot be trained again; NothingToExportError without any.
+        """Find or create the confirmation of a study.
 
-        Of several objectives the candidates are those of the Pareto front that lead in the first
-        one, which alone is judged.
+        With several objectives, the candidates are the trials of the Pareto front that lead in the
+        first one, and only that is judged. BadInputError if the study cannot be trained again;
+        NothingToExportError if it has no complete trial.
         """
         if study.spec is None:
             raise BadInputError(
@@ -60,13 +61,13 @@ class Confirmation:
             )
         self._database = database
         self._settings = settings
-        self._of = study
+        self._study = study
         self._request = request
         several = len(study.directions) > 1
         reading.load_best(database, study)  # raises if there is none
-        self._out: set[int] = set()
-        self.study = _companion(database, study)
-        # asked for fewer candidates than before, it still knows what the others have shown
+        self._dropped: set[int] = set()
+        self.study = _find_or_create_companion(database, study)
+        # includes candidates of earlier, larger requests: their trainings still count
         self._leading = reading.load_leading(
             database,
             study,
@@ -74,17 +75,17 @@ class Confirmation:
             front=several,
             also={number for number, _ in _repeats(self.study).values()},
         )
-        # asked for fewer seeds than before, it judges by all that there are
-        self._seeds = max(request.seeds, self._trained())
+        # a request for fewer seeds than before is judged by all that exist
+        self._seeds = max(request.seeds, self._count_trained_seeds())
         self._rounds = elimination.rounds(self._seeds)
 
     def run(
         self, work: Callable[[Study], bool], on_round: Callable[[int, Verdict], None]
     ) -> Verdict | None:
-        """Have everything trained that is missing, judge and keep it; None where interrupted.
+        """Train what is missing, judge round by round and store the result; None if interrupted.
 
-        `work` trains a study to its end and returns whether the user interrupted it; `on_round`
-        hears of each round. TunerError where the trainings did not come to their end.
+        `work` trains a study to its end and returns whether the user interrupted it; `on_round` is
+        called after each round. TunerError if the trainings did not reach their end.
         """
         verdict: Verdict | None = None
         for seeds in self._rounds:
@@ -101,38 +102,38 @@ class Confirmation:
                 f"no configuration gave two values with {self._seeds} fresh seeds, so nothing is "
                 f"confirmed; `{shell.command('show', self.study.name)}` says what went wrong"
             )
-        self._keep(verdict)
+        self._store(verdict)
         return verdict
 
     def _queue(self, seeds: int) -> bool:
-        """Queue what those that are not out lack of so many trainings; whether any are open."""
-        known = reading.load_trials(self._database, self.study)
+        """Queue missing trainings of remaining candidates; returns whether any are open."""
+        trials = reading.load_trials(self._database, self.study)
         repeats = _repeats(self.study)
-        had = set(repeats.values())
+        queued = set(repeats.values())
         missing = [
             (trial, seed)
             for seed in range(seeds)
             for trial in self._leading
-            if trial.number not in self._out and (trial.number, seed) not in had
+            if trial.number not in self._dropped and (trial.number, seed) not in queued
         ]
-        is_open = bool(missing) or any(not trial.state.is_finished for trial in known)
+        is_open = bool(missing) or any(not trial.state.is_finished for trial in trials)
         if is_open:
-            # a worker would let the study wait for ever for its code, and fail with other data
-            sources.check_sources(self._settings, self._of)
-            self._enqueue(missing, known, repeats)
+            # changed code would make the study wait for ever, changed data make its trials fail
+            sources.check_sources(self._settings, self._study)
+            self._enqueue(missing, trials, repeats)
         self.study = reading.find(self._database, self.study.name)
         return is_open
 
     def _enqueue(
         self,
         missing: Sequence[tuple[Trial, int]],
-        known: Sequence[Trial],
+        existing: Sequence[Trial],
         repeats: Mapping[int, tuple[int, int]],
     ) -> None:
         spec = ResolvedSpec.from_json(self.study.spec or {})
         with self._database.transaction() as connection:
             issued = studies.by_id(connection, self.study.id).issued
-            waiting = sum(t.state is TrialState.WAITING and t.attempt == 0 for t in known)
+            waiting = sum(t.state is TrialState.WAITING and t.attempt == 0 for t in existing)
             budget = spec.budget.model_copy(
                 update={"trials": max(issued + waiting + len(missing), 1)}
             )
@@ -155,7 +156,7 @@ class Confirmation:
             studies.set_state(connection, self.study.id, StudyState.ACTIVE, allowed=ended)
 
     def pause(self) -> None:
-        """Leave nothing active behind, unless workers elsewhere go on with it."""
+        """Pause the confirmation, unless workers elsewhere run trials of it."""
         overview = reading.load_overview(self._database, self.study.name)
         is_idle = not overview.counts[TrialState.RUNNING]
         if overview.study.state is StudyState.ACTIVE and is_idle:
@@ -175,30 +176,30 @@ class Confirmation:
                 f"({study.reason or 'no reason'}); run the command again to go on"
             )
 
-    def _trained(self) -> int:
-        """With how many seeds any of the configurations has been trained."""
-        known = reading.load_trials(self._database, self.study)
+    def _count_trained_seeds(self) -> int:
+        """Count the seeds with which some configuration has been trained."""
+        trials = reading.load_trials(self._database, self.study)
         repeats = _repeats(self.study)
         leading = {trial.number for trial in self._leading}
-        done = [repeats[t.number] for t in known if t.state.is_finished and t.number in repeats]
-        return max((seed + 1 for number, seed in done if number in leading), default=0)
+        ended = [repeats[t.number] for t in trials if t.state.is_finished and t.number in repeats]
+        return max((seed + 1 for number, seed in ended if number in leading), default=0)
 
     def _judge(self, seeds: int) -> Verdict | None:
-        known = reading.load_trials(self._database, self.study)
+        trainings = reading.load_trials(self._database, self.study)
         repeats = _repeats(self.study)
         verdict = elimination.judge(
-            [_candidate(trial, known, repeats, seeds) for trial in self._leading],
-            self._of.direction,
+            [_candidate(trial, trainings, repeats, seeds) for trial in self._leading],
+            self._study.direction,
             rounds=len(self._rounds),
             margin=self._request.margin,
-            out=self._out,
+            dropped=self._dropped,
         )
         if verdict is not None:
-            self._out |= {candidate.number for candidate in verdict.dropped}
+            self._dropped |= {candidate.number for candidate in verdict.dropped}
         return verdict
 
-    def _keep(self, verdict: Verdict) -> None:
-        """Store with the study what the last round has shown, where exports find it."""
+    def _store(self, verdict: Verdict) -> None:
+        """Store the verdict of the last round with the study, where exports find it."""
         record = {
             "at": datetime.now(UTC).date().isoformat(),
             "study": self.study.name,
@@ -214,10 +215,10 @@ class Confirmation:
             ],
         }
         with self._database.transaction() as connection:
-            studies.set_attribute(connection, self._of.id, "user_attrs", ATTRIBUTE, record)
+            studies.set_attribute(connection, self._study.id, "user_attrs", ATTRIBUTE, record)
 
     def _record(self, candidate: Candidate, verdict: Verdict) -> dict[str, Any]:
-        sign = 1.0 if self._of.direction == "maximize" else -1.0
+        sign = 1.0 if self._study.direction == "maximize" else -1.0
         has_values = bool(candidate.by_seed)
         return {
             "number": candidate.number,
@@ -227,17 +228,17 @@ class Confirmation:
             "failed": candidate.failed,
             "seconds": candidate.expense.seconds,
             "mean": candidate.mean if has_values else None,
-            "interval": candidate.interval(self._of.metric),
+            "interval": candidate.interval(self._study.metric),
             "overstated_by": sign * (candidate.searched - candidate.mean) if has_values else None,
             "standing": verdict.standings[candidate.number],
             "cheaper": is_cheaper(candidate.expense, verdict.leader.expense),
         }
 
 
-def _companion(database: Database, study: Study) -> Study:
-    """The study that confirms another one, made where it is not there yet.
+def _find_or_create_companion(database: Database, study: Study) -> Study:
+    """Find or create the study that confirms another one.
 
-    BadInputError where a study of its name is another one.
+    BadInputError if its name is taken by a study that does not.
     """
     spec = ResolvedSpec.from_json(study.spec or {})
     name = f"{study.name[: NAME_LENGTH - len(SUFFIX)]}{SUFFIX}"
@@ -276,17 +277,17 @@ def _companion(database: Database, study: Study) -> Study:
         ResolvedSpec.from_json(existing.spec or {}), confirming, ignore=["budget", "resources"]
     ):
         raise BadInputError(
-            f"a study named {quoted(name)} exists and does not confirm {quoted(study.name)}: "
-            "delete it, or the one that it was made for has changed"
+            f"a study named {quoted(name)} exists and does not confirm {quoted(study.name)} as it "
+            "is now: delete it, then confirm again"
         )
     return existing
 
 
 def _max_failures(spec: ResolvedSpec) -> int:
-    """After how many failures in a row a confirmation pauses.
+    """The number of failures in a row after which a confirmation pauses.
 
-    By default a study of own code pauses as soon as its first two trials fail alike, which no
-    larger limit does. Here the code has worked, and such failures are those of a configuration.
+    With the default limit, a study of user code pauses as soon as its first two trials fail alike;
+    with a larger one it does not. Here the code has worked, so such failures are a configuration's.
     """
     limit = spec.budget.max_failures
     default = type(spec.budget).model_fields["max_failures"].default
@@ -294,18 +295,18 @@ def _max_failures(spec: ResolvedSpec) -> int:
 
 
 def _repeats(study: Study) -> dict[int, tuple[int, int]]:
-    """Trial of the confirming study → the trial that it repeats, and which of the shared seeds."""
+    """Trial of the confirmation → the trial that it repeats, and the index of the shared seed."""
     stored: Mapping[str, Sequence[int]] = study.user_attrs.get(REPEATS, {})
     return {int(number): (of, seed) for number, (of, seed) in stored.items()}
 
 
 def _candidate(
-    trial: Trial, known: Collection[Trial], repeats: Mapping[int, tuple[int, int]], seeds: int
+    trial: Trial, trainings: Collection[Trial], repeats: Mapping[int, tuple[int, int]], seeds: int
 ) -> Candidate:
-    """What the first `seeds` have made of a trial: a round is judged again as it was at first."""
+    """Collect a trial's trainings with the first `seeds`, so rounds are judged as they were."""
     of_trial = {number for number, (of, s) in repeats.items() if of == trial.number and s < seeds}
-    mine = [t for t in known if t.number in of_trial]
-    complete = [t for t in mine if t.state is TrialState.COMPLETE and t.value is not None]
+    repeated = [t for t in trainings if t.number in of_trial]
+    complete = [t for t in repeated if t.state is TrialState.COMPLETE and t.value is not None]
     finite = [t for t in complete if math.isfinite(t.value or 0.0)]
     assert trial.value is not None
     return Candidate(
@@ -313,6 +314,6 @@ def _candidate(
         params=dict(trial.params),
         searched=trial.value,
         by_seed={repeats[t.number][1]: t.value for t in finite if t.value is not None},
-        failed=sum(t.state is TrialState.FAILED for t in mine) + len(complete) - len(finite),
-        expense=expense_of(finite),
+        failed=sum(t.state is TrialState.FAILED for t in repeated) + len(complete) - len(finite),
+        expense=measure_expense(finite),
     )

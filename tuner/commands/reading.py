@@ -57,9 +57,9 @@ def find_all(database: Database, name: str) -> list[Study]:
 def load_overviews(database: Database) -> list[Overview]:
     """Load all studies with their counts of trials, oldest first."""
     with database.statement() as connection:
-        known = studies.list_all(connection)
+        all_studies = studies.list_all(connection)
         counts = trials.counts(connection)
-    return [Overview(study, _by_state(counts.get(study.id, {}))) for study in known]
+    return [Overview(study, _by_state(counts.get(study.id, {}))) for study in all_studies]
 
 
 def load_overview(database: Database, name: str) -> Overview:
@@ -120,25 +120,25 @@ def load_report_times(database: Database, study: Study) -> dict[tuple[int, int],
 
 def load_best(database: Database, study: Study) -> Trial:
     """Load the best complete trial; NothingToExportError if there is none."""
-    known = load_trials(database, study)
-    best = choice.select_best(known, study)
+    trials = load_trials(database, study)
+    best = choice.select_best(trials, study)
     if best is None:
-        by_state = {s: sum(t.state is s for t in known) for s in TrialState}
+        by_state = {s: sum(t.state is s for t in trials) for s in TrialState}
         by_count = ", ".join(f"{n} {s}" for s, n in by_state.items() if n) or "no trials at all"
         finite = " with a finite value" if by_state[TrialState.COMPLETE] else ""
-        if any(t.violates_constraint and t.state is TrialState.COMPLETE for t in known):
+        if any(t.violates_constraint and t.state is TrialState.COMPLETE for t in trials):
             finite += " that violates no constraint"
         raise NothingToExportError(
             f"the study {quoted(study.name)} has no complete trial{finite}, so there is no best "
-            f"one ({by_count}){_describe_latest_failure(known, study)}"
+            f"one ({by_count}){_describe_latest_failure(trials, study)}"
         )
     return best
 
 
-def _describe_latest_failure(known: Sequence[Trial], study: Study) -> str:
+def _describe_latest_failure(trials: Sequence[Trial], study: Study) -> str:
     """End a sentence about a study without a result: what failed last, and what to do."""
-    trial = latest_failure(known)
-    if trial is None or trial.cause is None:  # a study made through Optuna has no causes
+    trial = latest_failure(trials)
+    if trial is None or trial.cause is None:  # studies made through Optuna have no causes
         return ""
     message = visible(trial.message or "without a message")
     return (

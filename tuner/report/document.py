@@ -34,7 +34,7 @@ from tuner.report import findings, plots
 from tuner.report.inputs import ReportInputs
 from tuner.report.plots import Plot
 from tuner.report.templating import script_safe, template_environment
-from tuner.trials import Study, StudyState, Trial, finished
+from tuner.trials import Study, StudyState, Trial, count_finished
 
 STATE_COLOUR: Mapping[StudyState, str] = {
     StudyState.ACTIVE: "running",
@@ -196,7 +196,7 @@ def draw_experiment(studies: Sequence[tuple[StudyResult, ReportInputs]]) -> dict
 
 def _experiment_cards(studies: Sequence[tuple[StudyResult, ReportInputs]]) -> list[Card]:
     result, first = studies[0]
-    trials = sum(finished(study.overview.counts) for study, _ in studies)
+    trials = sum(count_finished(study.overview.counts) for study, _ in studies)
     cards = [
         Card(
             f"Best {first.study.metric}",

@@ -12,7 +12,7 @@ from typing import Any
 from tuner import files, shell
 from tuner.figures import text, values
 from tuner.study_file.samplers import SAMPLERS
-from tuner.trials import Study, Trial, TrialState, better, finished
+from tuner.trials import Study, Trial, TrialState, better, count_finished
 
 TOP = 20  # trials in the table
 SHOWN_NUMBERS = 12  # failed trials per cause whose numbers are listed
@@ -39,7 +39,7 @@ class Counts:
     @property
     def finished(self) -> int:
         """Trials that have ended, in whichever way."""
-        return finished(self.by_state)
+        return count_finished(self.by_state)
 
     @property
     def bar(self) -> list[tuple[TrialState, int, float]]:

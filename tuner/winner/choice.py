@@ -1,4 +1,4 @@
-"""Which trial of a study wins, by its value or by a confirmation."""
+"""Choose the winning trial of a study, by its value or by a confirmation."""
 
 from collections.abc import Collection, Sequence
 
@@ -7,7 +7,7 @@ from tuner.winner import confirmations
 
 
 def select_best(trials: Sequence[Trial], study: Study) -> Trial | None:
-    """The best complete trial; None if there is none.
+    """Select the best complete trial; None if there is none.
 
     With several objectives the first one decides, and the others between trials equal in it.
     """
@@ -24,7 +24,7 @@ def select_leading(
     front: bool = False,
     also: Collection[int] = (),
 ) -> list[Trial]:
-    """The best `top` complete trials of different configurations, best first.
+    """Select the best `top` complete trials of different configurations, best first.
 
     `front`: only trials that no other beats in every objective; `also`: numbers of trials to
     include whatever their rank.
@@ -41,7 +41,7 @@ def select_leading(
 
 
 def select_winner(trials: Sequence[Trial], study: Study) -> Trial | None:
-    """The winner among all trials of a study; None if none is complete."""
+    """Select the winner among all trials of a study; None if none is complete."""
     best = select_best(trials, study)
     if best is None:
         return None
@@ -61,7 +61,7 @@ def winning_number(study: Study, best: Trial) -> int:
 
 
 def select_best_study(ranked: Sequence[tuple[Study, Trial | None]]) -> tuple[Study, bool]:
-    """The study of an experiment with the best winner, and whether fresh seeds decided that.
+    """Select the study with the best winner; returns it and whether fresh seeds decided that.
 
     `ranked` holds the experiment's studies with their best trials, ordered by those trials' values.
     Values decide unless every winner was confirmed: a lucky value would beat a mean. A study

@@ -13,8 +13,8 @@ from tuner.study_file.messages import counted, listed
 from tuner.study_file.study import metric_range
 from tuner.trials import Study, Trial
 
-ATTRIBUTE = "tuner:confirmation"  # of the study
-ENOUGH = 3  # seeds from which differences are judged: two have no spread to speak of
+ATTRIBUTE = "tuner:confirmation"  # of the confirmed study
+ENOUGH = 3  # seeds needed to judge differences: two show too little of the spread
 FORMER = (
     "A former version of tuner made this confirmation. Its trainings had seeds of their own, so "
     "nothing is told apart; the best mean wins. Confirm the study again to compare them."
@@ -22,24 +22,24 @@ FORMER = (
 
 
 def read(study: Study) -> Mapping[str, Any] | None:
-    """What a confirmation of the study has shown, in today's form; None if there is none.
+    """Read what a confirmation of the study has shown, in today's form; None if there is none.
 
-    A study without a specification was made through Optuna or imported: there, an attribute of
-    this name may hold anything and is ignored.
+    Ignored for a study without a specification: it was made through Optuna or imported, and an
+    attribute of this name may hold anything.
     """
     if study.spec is None:
         return None
     record: Mapping[str, Any] | None = study.user_attrs.get(ATTRIBUTE)
     if record is None or "standing" in record["candidates"][0]:
         return record
-    return _upgraded(record, study)
+    return _upgrade(record, study)
 
 
-def _upgraded(record: Mapping[str, Any], study: Study) -> dict[str, Any]:
-    """A former version took what it did not tell apart for equal, and the cheapest of it won."""
+def _upgrade(record: Mapping[str, Any], study: Study) -> dict[str, Any]:
+    """Judge a former version's record anew: there, candidates not told apart counted as equal."""
     sign = 1.0 if study.direction == "maximize" else -1.0
-    left = [c for c in record["candidates"] if c["number"] in record["tied"] and c["values"]]
-    leader = max(left, key=lambda c: (sign * c["mean"], -c["number"]))["number"]
+    tied = [c for c in record["candidates"] if c["number"] in record["tied"] and c["values"]]
+    leader = max(tied, key=lambda c: (sign * c["mean"], -c["number"]))["number"]
     candidates = []
     for candidate in record["candidates"]:
         standing = "wins" if candidate["number"] == leader else "not told apart"
@@ -60,7 +60,7 @@ def _upgraded(record: Mapping[str, Any], study: Study) -> dict[str, Any]:
         "margin": None,
         "margin_given": False,
         "bound": None,
-        "seeds": max(len(c["values"]) for c in left),
+        "seeds": max(len(c["values"]) for c in tied),
         "candidates": candidates,
         "former": True,
     }
@@ -89,14 +89,14 @@ def read_trial(study: Study, trial: Trial) -> dict[str, Any] | None:
 
 
 def numbers(record: Mapping[str, Any], *standings: str) -> list[int]:
-    """The candidates of these standings, or all; the best first."""
+    """The numbers of the candidates with these standings, or of all; best first."""
     return [
         c["number"] for c in record["candidates"] if not standings or c["standing"] in standings
     ]
 
 
 def sentences(record: Mapping[str, Any]) -> list[str]:
-    """What it has shown and what it has not."""
+    """Say what the confirmation has shown and what it has not."""
     winner, best = record["winner"], record["best_mean"]
     if record.get("former"):
         return [f"Trial {winner} wins with the best mean.", FORMER]
@@ -112,41 +112,41 @@ def sentences(record: Mapping[str, Any]) -> list[str]:
     if not record["margin_given"]:
         margin += ", one standard error of the best mean"
     if winner != best:
-        said = [
+        lines = [
             f"Trial {winner} wins: it is cheaper than trial {best}, which has the best mean of "
             f"{seeds}, and is shown not inferior within the margin ({margin})."
         ]
     else:
-        said = [f"Trial {winner} wins with the best mean of {seeds}."]
+        lines = [f"Trial {winner} wins with the best mean of {seeds}."]
         cheaper = [c for c in record["candidates"] if c.get("cheaper")]
         if cheaper:
-            said.append(
+            lines.append(
                 f"{_trials([c['number'] for c in cheaper])} {_be(cheaper)} cheaper, but may be "
                 f"worse than the best mean by more than the margin ({margin})."
             )
     if apart := numbers(record, "not told apart"):
-        said.append(
+        lines.append(
             f"Not told apart from the best mean: {_trials(apart, capital=False)}. That does not "
             "make them equal; more seeds would tell."
         )
     if len(record["candidates"]) > 1:
-        said.append(_bound(record))
+        lines.append(_bound(record))
     if failed:
-        said.append(_left_out(record, failed))
+        lines.append(_left_out(record, failed))
     if unknown := [
         c["number"]
         for c in record["candidates"]
         if c["seconds"] is None and c["standing"] not in ("worse", "failed")
     ]:
-        said.append(
-            f"What {_trials(unknown, capital=False)} cost{'s' if len(unknown) == 1 else ''} is not "
-            "compared: no training without a cold start was measured."
+        lines.append(
+            f"The cost of {_trials(unknown, capital=False)} is not compared: no training without a "
+            "cold start was measured."
         )
-    return said
+    return lines
 
 
 def _bound(record: Mapping[str, Any]) -> str:
-    """By how much another candidate may be better than the winner."""
+    """Say by how much another candidate may be better than the winner."""
     winner, bound = record["winner"], record["bound"]
     remaining = [c for c in record["candidates"] if c["standing"] != "failed"]
     if bound is None or math.isinf(bound):
@@ -156,16 +156,16 @@ def _bound(record: Mapping[str, Any]) -> str:
                 f"it: another candidate may be better than trial {winner}."
             )
         return (
-            f"By how much another candidate may be better than trial {winner} is unknown: too few "
-            f"seeds have a value of both ({ENOUGH} are needed), because trainings failed."
+            f"It is unknown by how much another candidate may be better than trial {winner}: too "
+            f"few seeds have a value of both ({ENOUGH} are needed), because trainings failed."
         )
-    by = f" by more than {_above(bound)}" if bound > 0 else ""
+    by = f" by more than {_round_up(bound)}" if bound > 0 else ""
     which = "no candidate" if remaining == record["candidates"] else "no remaining candidate"
     return f"With 95 % confidence, {which} is better than trial {winner}{by}."
 
 
 def _left_out(record: Mapping[str, Any], failed: Sequence[Mapping[str, Any]]) -> str:
-    """Which candidates failed, and how to give them another attempt."""
+    """Say which candidates failed, and how to try them again."""
     listing = listed(
         [f"trial {c['number']} ({c['failed']} of {len(c['values']) + c['failed']})" for c in failed]
     )
@@ -176,17 +176,17 @@ def _left_out(record: Mapping[str, Any], failed: Sequence[Mapping[str, Any]]) ->
     )
 
 
-def _trials(found: Sequence[int], *, capital: bool = True) -> str:
-    word = "trial" if len(found) == 1 else "trials"
-    return f"{word.capitalize() if capital else word} {listed(list(map(str, found)))}"
+def _trials(numbers: Sequence[int], *, capital: bool = True) -> str:
+    word = "trial" if len(numbers) == 1 else "trials"
+    return f"{word.capitalize() if capital else word} {listed(list(map(str, numbers)))}"
 
 
-def _be(found: Sequence[Any]) -> str:
-    return "is" if len(found) == 1 else "are"
+def _be(candidates: Sequence[Any]) -> str:
+    return "is" if len(candidates) == 1 else "are"
 
 
-def _above(bound: float) -> str:
-    """A bound above 0 with three digits, never rounded down."""
+def _round_up(bound: float) -> str:
+    """Format a positive bound with three digits, rounded up."""
     unit = 10.0 ** (math.floor(math.log10(bound)) - 2)
     return f"{math.ceil(bound / unit) * unit:.3g}"
 
@@ -194,9 +194,9 @@ def _above(bound: float) -> str:
 def within_range(
     interval: tuple[float, float], metric: str, values: Sequence[float]
 ) -> tuple[float, float]:
-    """The part of an interval that is inside the metric's range.
+    """Clip an interval to the metric's range.
 
-    Where a value is outside of it, the name means something else in the user's code.
+    If a value is outside the range, the user's code means another metric by the name: no clipping.
     """
     low, high = metric_range(metric)
     if any(not low <= value <= high for value in values):

@@ -1,26 +1,26 @@
-"""Which of several configurations is the best, judged by trainings with the same fresh seeds.
+"""Which of several configurations is best, judged by trainings with the same fresh seeds.
 
 The best of many noisy results is partly luck (the winner's curse): its value overstates it. So the
-leading configurations are trained again, all with the same seeds, which no choice was made by.
+leading configurations are trained again, all with the same seeds, which influenced no choice.
 
-* The best mean wins. That a test does not tell two configurations apart never makes them equal.
-* A cheaper one replaces it only where it is shown *not inferior*: with 95 % confidence, none of the
-  configurations that are left is better than it by more than the margin.
-* A configuration drops out early only where it is shown worse than the best mean so far, by more
-  than the margin.
+* The best mean wins. Two configurations that a test does not tell apart are not thereby equal.
+* A cheaper one replaces it only if it is shown *not inferior*: with 95 % confidence, none of the
+  remaining configurations is better than it by more than the margin.
+* A configuration drops out early only if it is shown worse than the best mean so far, by more than
+  the margin.
 
 All comparisons are paired over the seeds, one-sided, by Student's t, and share one error rate
 (Bonferroni), so the statement "none of them is better than the winner by more than this" is wrong
 in at most 5 % of confirmations, as far as differences between trainings are normal. It does *not*
-promise that the winner is the best: two configurations that differ by about a standard error cannot
-be ordered by any rule. `benchmarks/confirmation.py` measures both.
+promise that the winner is the best: no rule can order two configurations that differ by about a
+standard error. `benchmarks/confirmation.py` measures both.
 
-Two accuracies of 1.0 with each of three seeds differ without any spread, and Student's t would be
-certain. But what happens in every second training is missing from one of eight such samples. So
-where all differences are the same, they are taken to be others in as many trainings as so few seeds
-cannot exclude, by the typical step between the values of all candidates.
+If two configurations differ equally with each of three seeds, there is no spread and Student's t
+would be certain. But an effect of every second training is missing from one of eight such samples.
+So if all differences are the same, they are assumed to be different in as many trainings as so few
+seeds cannot exclude, by the typical step between the values of all candidates.
 
-Pure functions over values; how trials are run is somebody else's business.
+Pure functions over values: how trials are run does not matter here.
 """
 
 import math
@@ -35,38 +35,38 @@ from tuner.trials import Direction, ParamValue
 from tuner.winner.confirmations import ENOUGH, within_range
 from tuner.winner.expense import UNKNOWN, Expense, is_cheaper
 
-ALPHA = 0.05  # that the stated bound is wrong, all rounds and comparisons together
-EARLY = 0.2  # the share of it that dropping out early has
-LEVEL = 0.95  # of the intervals that are shown
-ROUNDING = 1e-6  # relative: what differs by less is the same number, rounded (float32)
+ALPHA = 0.05  # probability that the stated bound is wrong, over all rounds and comparisons
+EARLY = 0.2  # share of it that is spent on dropping out early
+LEVEL = 0.95  # of the reported intervals
+ROUNDING = 1e-6  # relative: smaller differences come from rounding (float32)
 
 Standing = Literal["wins", "best mean", "not inferior", "not told apart", "worse", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A configuration that led the search, and what fresh seeds have made of it."""
+    """A configuration that led the search, and its trainings with fresh seeds."""
 
-    number: int  # of the trial that found it
+    number: int  # of its trial in the search
     params: Mapping[str, ParamValue]
     searched: float  # its value in the search, by which it was chosen
-    by_seed: Mapping[int, float]  # which of the shared seeds → value
+    by_seed: Mapping[int, float]  # index of the shared seed → value
     failed: int = 0  # trainings that gave no value
     expense: Expense = UNKNOWN
 
     @property
     def values(self) -> tuple[float, ...]:
-        """Of the fresh seeds, in their order."""
+        """The values with fresh seeds, in order of the seeds."""
         return tuple(self.by_seed[seed] for seed in sorted(self.by_seed))
 
     @property
     def mean(self) -> float:
-        """Of the fresh values; NaN without any."""
+        """Mean of the fresh values; NaN without any."""
         return mean(self.values) if self.by_seed else math.nan
 
     @property
     def standard_error(self) -> float:
-        """Of the mean over seeds; needs two values."""
+        """Standard error of that mean; needs two values."""
         return spread(self.values) / math.sqrt(len(self.by_seed))
 
     def interval(self, metric: str) -> tuple[float, float] | None:
@@ -82,17 +82,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a round has shown."""
+    """The verdict of a round."""
 
     winner: Candidate
     leader: Candidate  # the best mean; the winner, unless a cheaper one is not inferior to it
-    ranked: tuple[Candidate, ...]  # those that are left, by their mean
-    dropped: tuple[Candidate, ...]  # shown worse, in this round or earlier, or failed
-    standings: Mapping[int, Standing]  # by number, of all
-    margin: float | None  # within which one is not inferior; None: too few seeds to judge
+    ranked: tuple[Candidate, ...]  # remaining candidates, by their mean
+    dropped: tuple[Candidate, ...]  # failed, or shown worse in this round or earlier
+    standings: Mapping[int, Standing]  # of all candidates, by number
+    margin: float | None  # within which a candidate is not inferior; None: too few seeds
     bound: float | None  # no candidate is better than the winner by more than this (95 %)
-    seeds: int  # that the winner has had
-    overstated_by: float  # by the search, of its best; negative: it was not
+    seeds: int  # with which the winner was trained
+    overstated_by: float  # by how much the search overstated its best; negative: understated
 
 
 def judge(
@@ -101,18 +101,18 @@ def judge(
     *,
     rounds: int,
     margin: float | None = None,
-    out: Collection[int] = (),
+    dropped: Collection[int] = (),
 ) -> Verdict | None:
-    """Who is out, who is told apart, who wins; None where no candidate has two values.
+    """Judge which candidates drop out and which one wins; None if no candidate has two values.
 
-    `rounds` are those planned in all, `margin` is in units of the metric, by default one standard
-    error of the best mean; `out` are the numbers of candidates that earlier rounds have dropped.
-    A candidate of which trainings have failed is out as soon as another one has none.
+    `rounds` is the number planned in all; `margin` is in units of the metric, by default one
+    standard error of the best mean; `dropped` are the numbers of candidates that earlier rounds
+    dropped. A candidate with failed trainings drops out as soon as another one has none.
     """
-    left = [c for c in candidates if c.number not in out and len(c.by_seed) > 1]
-    if not left:
+    eligible = [c for c in candidates if c.number not in dropped and len(c.by_seed) > 1]
+    if not eligible:
         return None
-    sound = [c for c in left if not c.failed] or left
+    sound = [c for c in eligible if not c.failed] or eligible
     sign = 1.0 if direction == "maximize" else -1.0
     comparisons = max(len(candidates) - 1, 1)
     dropping = ALPHA * EARLY / max(rounds - 1, 1) / comparisons
@@ -123,27 +123,27 @@ def judge(
     within: float | None = None
     if len(leader.by_seed) >= ENOUGH:
         within = leader.standard_error if margin is None else margin
-    # who is worse by less may yet win, if it is cheaper
-    kept = [
+    # a candidate that is worse by less may still win by being cheaper
+    remaining = [
         c
         for c in ranked
         if c is leader or within is None or _upper(leader, c, sign, dropping, step) >= -within
     ]
-    bounds = {c.number: _shortfall(c, kept, sign, judging, step) for c in kept}
-    not_inferior = [c for c in kept if within is not None and bounds[c.number] <= within]
+    bounds = {c.number: _shortfall(c, remaining, sign, judging, step) for c in remaining}
+    not_inferior = [c for c in remaining if within is not None and bounds[c.number] <= within]
     winner = leader
-    for candidate in not_inferior:  # of equally cheap ones the better mean, which comes first
+    for candidate in not_inferior:  # of equally cheap ones the first, which has the better mean
         if is_cheaper(candidate.expense, winner.expense):
             winner = candidate
-    worse = [c for c in kept if c is not leader and _upper(leader, c, sign, judging, step) < 0]
+    worse = [c for c in remaining if c is not leader and _upper(leader, c, sign, judging, step) < 0]
     first = max(candidates, key=lambda c: (sign * c.searched, -c.number))
     bound = bounds[winner.number]
     return Verdict(
         winner=winner,
         leader=leader,
-        ranked=tuple(kept),
-        dropped=tuple(c for c in candidates if c not in kept),
-        standings=_standings(candidates, kept, winner, leader, not_inferior, worse),
+        ranked=tuple(remaining),
+        dropped=tuple(c for c in candidates if c not in remaining),
+        standings=_standings(candidates, remaining, winner, leader, not_inferior, worse),
         margin=within,
         bound=bound if within is not None and math.isfinite(bound) else None,
         seeds=len(winner.by_seed),
@@ -153,7 +153,7 @@ def judge(
 
 def _standings(
     candidates: Sequence[Candidate],
-    kept: Collection[Candidate],
+    remaining: Collection[Candidate],
     winner: Candidate,
     leader: Candidate,
     not_inferior: Collection[Candidate],
@@ -165,7 +165,7 @@ def _standings(
             standing: Standing = "wins"
         elif candidate is leader:
             standing = "best mean"
-        elif candidate not in kept:
+        elif candidate not in remaining:
             lacks_values = candidate.failed or len(candidate.by_seed) < 2
             standing = "failed" if lacks_values else "worse"
         elif candidate in not_inferior:
@@ -179,7 +179,7 @@ def _standings(
 def _shortfall(
     candidate: Candidate, others: Sequence[Candidate], sign: float, alpha: float, step: float
 ) -> float:
-    """By how much the best of the others may be better at most."""
+    """The most by which the best of the others may be better."""
     uppers = [
         _upper(candidate, other, sign, alpha, step) for other in others if other is not candidate
     ]
@@ -189,7 +189,7 @@ def _shortfall(
 def _upper(candidate: Candidate, other: Candidate, sign: float, alpha: float, step: float) -> float:
     """The upper confidence limit of how much better the other one is, paired over the seeds.
 
-    It is wrong with the probability `alpha` at most; infinite where nothing limits it.
+    It is wrong with probability `alpha` at most; infinite if there are too few seeds.
     """
     seeds = sorted(candidate.by_seed.keys() & other.by_seed.keys())
     n = len(seeds)
@@ -198,17 +198,17 @@ def _upper(candidate: Candidate, other: Candidate, sign: float, alpha: float, st
     differences = [sign * (other.by_seed[s] - candidate.by_seed[s]) for s in seeds]
     scale = max(abs(candidate.by_seed[s]) for s in seeds)
     if max(differences) - min(differences) <= ROUNDING * scale:
-        # what happens in a larger share of trainings would show in `n` of them
+        # an effect in a larger share of trainings would show in `n` of them
         unseen: float = 1 - alpha ** (1 / n)
         return mean(differences) + unseen * step
     return mean(differences) + quantile(1 - alpha, n - 1) * spread(differences) / math.sqrt(n)
 
 
 def _step(candidates: Collection[Candidate]) -> float:
-    """How far a value typically is from the next other one: of an accuracy, one example or more.
+    """The typical distance between neighbouring values: of an accuracy, one example or more.
 
-    0 where seeds visibly change nothing: each configuration has the value of the search with every
-    seed, and not all have the same. Infinite where all values are the same.
+    0 if seeds change nothing: each configuration repeats its value of the search with every seed,
+    and the configurations differ. Infinite if all values are the same.
     """
     values = sorted({v for c in candidates for v in (c.searched, *c.values)})
     rounding = ROUNDING * max(map(abs, values))
@@ -221,24 +221,24 @@ def _step(candidates: Collection[Candidate]) -> float:
 
 
 def rounds(seeds: int) -> range:
-    """How many trainings each configuration that is left shall have had, round by round."""
+    """The number of trainings per remaining configuration after each round."""
     return range(min(ENOUGH, seeds), seeds + 1)
 
 
 def mean(values: Sequence[float]) -> float:
-    """Their mean; of equal ones exactly these, for what is rounded would be a difference."""
+    """The mean; of equal values exactly that value, as rounding would look like a difference."""
     return values[0] if min(values) == max(values) else fmean(values)
 
 
 def spread(values: Sequence[float]) -> float:
-    """Their standard deviation; `statistics.stdev` takes ten times as long."""
+    """The standard deviation; `statistics.stdev` takes ten times as long."""
     center = mean(values)
     return math.sqrt(math.fsum((value - center) ** 2 for value in values) / (len(values) - 1))
 
 
 @lru_cache(maxsize=1024)
 def quantile(probability: float, freedom: int) -> float:
-    """Student's t that is not exceeded with this probability."""
-    from scipy.stats import t  # a second to import, for this command alone
+    """The quantile of Student's t distribution."""
+    from scipy.stats import t  # takes a second to import
 
     return float(t.ppf(probability, freedom))

@@ -1,8 +1,8 @@
-"""What a training of a configuration costs, without cold starts.
+"""What training a configuration costs, without cold starts.
 
 The first training of a study in an executor pays for imports, the device's context and loading the
-data; an attempt that resumed a checkpoint has measured a part of its training alone. Neither tells
-what the configuration costs. Seconds are comparable on the same device with as many threads only.
+data; an attempt that resumed a checkpoint measured only a part of its training. Neither shows the
+configuration's cost. Seconds are comparable only on the same device with as many threads.
 """
 
 from collections import defaultdict
@@ -12,7 +12,7 @@ from statistics import median
 
 from tuner.trials import COLD_START, TRAINING_SECONDS, Trial
 
-# Costs that differ by less than this factor, or by fewer seconds, are the same
+# Costs that differ by less than this factor, or by fewer seconds, count as equal
 ALIKE = 1.1
 ALIKE_SECONDS = 0.1
 
@@ -21,13 +21,13 @@ Place = tuple[str, int]  # device, threads
 
 @dataclass(frozen=True, slots=True)
 class Expense:
-    """Seconds of a configuration's trainings, by where they ran; of cold ones nothing."""
+    """Seconds of a configuration's trainings, by where they ran, without cold starts."""
 
     by_place: Mapping[Place, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float | None:
-        """The median training, where most of them ran; None where every one was cold."""
+        """Median seconds where most trainings ran; None if all were cold starts."""
         if not self.by_place:
             return None
         return median(
@@ -38,8 +38,8 @@ class Expense:
 UNKNOWN = Expense()
 
 
-def expense_of(trials: Iterable[Trial]) -> Expense:
-    """What these complete trials of one configuration have cost."""
+def measure_expense(trials: Iterable[Trial]) -> Expense:
+    """Measure the expense of these complete trials of one configuration."""
     by_place: dict[Place, list[float]] = defaultdict(list)
     for trial in trials:
         attrs = trial.user_attrs
@@ -51,10 +51,10 @@ def expense_of(trials: Iterable[Trial]) -> Expense:
 
 
 def is_cheaper(a: Expense, b: Expense) -> bool:
-    """Whether `a` is known to cost less than `b`, by more than what counts as alike."""
+    """Whether `a` measurably costs less than `b`."""
     shared = a.by_place.keys() & b.by_place.keys()
     if not shared:
         return False
     place = max(shared, key=lambda p: (min(len(a.by_place[p]), len(b.by_place[p])), p))
-    ours, theirs = median(a.by_place[place]), median(b.by_place[place])
-    return ours * ALIKE < theirs and ours + ALIKE_SECONDS < theirs
+    cost_a, cost_b = median(a.by_place[place]), median(b.by_place[place])
+    return cost_a * ALIKE < cost_b and cost_a + ALIKE_SECONDS < cost_b
