@@ -13,10 +13,11 @@ from pydantic import BaseModel
 
 from tuner.cli.app import app
 from tuner.commands.experiments import searchable_parameters
+from tuner.errors import SpecError
 from tuner.families import resolve
 from tuner.settings import Settings
 from tuner.study_file.data import DataSpec, Split
-from tuner.study_file.load import loads_all
+from tuner.study_file.load import loads, loads_all
 from tuner.study_file.messages import written
 from tuner.study_file.study import Confirm, ParameterSpec, StudySpec
 
@@ -184,3 +185,12 @@ def test_every_example_is_a_valid_study_file() -> None:
     for text in examples():
         _, sources = loads_all(text, parameters=searchable_parameters)
         assert all(resolve(source).name for source in sources)
+
+
+def test_the_error_that_the_page_shows_is_what_the_mistake_gives() -> None:
+    page = (ROOT / "docs" / "study-file.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^reviews\.yaml:\d+: .*$", page, re.MULTILINE)
+    (example,) = (text for text in examples() if "f1_macro" in text)
+    with pytest.raises(SpecError) as error:
+        loads(example.replace("trials:", "trails:"), name="reviews.yaml")
+    assert str(error.value) == shown
