@@ -229,7 +229,7 @@ def test_a_program_that_has_only_the_url_keeps_the_server_while_connected(home: 
     program = connect(url)
     with gone_afterwards(home):
         hold.release()
-        eventually(lambda: not supervisor.connected(find(home).control))
+        eventually(lambda: not supervisor.has_connections(find(home).control))
         assert started(url) == began
         program.close()
 
@@ -652,9 +652,9 @@ def test_programs_in_a_private_folder_are_copied_for_the_server(
     monkeypatch.setattr(places, "OUTSIDE", home / "outside")
     monkeypatch.setattr(places, "can_enter", lambda folder, _: "outside" in str(folder))
     user = places.server_user(home)
-    copied = programs.reachable(programs.find(), user)
+    copied = programs.make_reachable(programs.find(), user)
     assert copied.is_relative_to(home / "outside")
-    assert programs.reachable(programs.find(), user) == copied
+    assert programs.make_reachable(programs.find(), user) == copied
     done = subprocess.run(
         [copied / "initdb", "-D", home / "data", "--no-sync", "-A", "reject", "-U", "x"],
         user=NOBODY,

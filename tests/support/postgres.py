@@ -26,7 +26,7 @@ class Server:
     def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
         """Make its data in an empty folder; `host` is the address that it will listen at."""
         user = places.server_user(folder)  # PostgreSQL refuses to run as root
-        self._programs = programs.reachable(programs.find(), user)
+        self._programs = programs.make_reachable(programs.find(), user)
         self._how: dict[str, Any] = {"cwd": "/", "env": {"LC_ALL": "C", "PATH": os.defpath}}
         secret = folder / "password"
         secret.write_text(PASSWORD)

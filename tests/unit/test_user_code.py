@@ -280,14 +280,14 @@ def test_a_worker_does_not_serve_a_study_of_other_code(
 ) -> None:
     study = Study("mine", StudyState.ACTIVE, ("minimize",), ("loss",), "function", {}, 9)
     own, consent = code(folder, "train"), Consent(allow_code=True)
-    assert consent.finds(study, own)
+    assert consent.has_code(study, own)
     (folder / "own_code.py").write_text(MODULE + "# changed\n")
     logging.getLogger("tuner").propagate = True  # a command line in this process has configured it
-    assert [consent.finds(study, own) for _ in range(3)] == [False] * 3
+    assert [consent.has_code(study, own) for _ in range(3)] == [False] * 3
     (said,) = caplog.messages  # not once a second
     assert said.startswith("mine is not served: the code in ")
     (folder / "own_code.py").unlink()
-    assert not consent.finds(study, own)
+    assert not consent.has_code(study, own)
     assert "cannot be run here: function: there is no module `own_code`" in caplog.messages[-1]
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tuner import artifacts
 from tuner.errors import ExecutorError
-from tuner.processes import ending
+from tuner.processes import describe_exit
 from tuner.settings import executor_environment
 from tuner.training.causes import cause
 from tuner.training.cohort import Cohort, Decision, Task
@@ -128,8 +128,8 @@ def test_causes() -> None:
 
 
 def test_endings_are_words() -> None:
-    assert ending(-9) == "was killed by SIGKILL"
-    assert ending(3) == "exited with code 3"
+    assert describe_exit(-9) == "was killed by SIGKILL"
+    assert describe_exit(3) == "exited with code 3"
 
 
 def test_the_tail_of_a_log_is_bounded(tmp_path: Path) -> None:
