@@ -31,7 +31,7 @@ def ends(pruner: NoPruner, number: int, step: int, value: float) -> bool:
     ("direction", "values", "ended"),
     [
         # of three trials one goes on, of six two
-        ("maximize", [0.5, 0.6, 0.4, 0.7, 0.55, 0.65], [False, False, True, False, True, False]),
+        ("maximize", [0.5, 0.6, 0.4, 0.7, 0.55, 0.65], [False, False, True, False, True, True]),
         ("minimize", [0.5, 0.6, 0.4, 0.7, 0.55, 0.65], [False, True, False, True, True, True]),
         ("maximize", [0.5, 0.5, 0.5, 0.5], [False, False, False, False]),
         ("maximize", [1.0, 0.9, 0.8, 0.7, 0.6, 0.5], [False, True, True, True, True, True]),

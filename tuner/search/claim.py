@@ -71,7 +71,9 @@ class Search:
         self.study = study
         self.spec = spec
         self._database = database
-        self._history = History(study.id, with_reports=spec.pruner.name != "none")
+        self._history = History(
+            study.id, with_reports=spec.pruner.name != "none" or spec.sampler.reads_curves
+        )
         self._proposer = Proposer(
             spec.space, spec.sampler, study.directions, spec.seed, self._history
         )

@@ -7,6 +7,7 @@ are kept sorted, so an answer does not take longer when the study is long.
 
 import math
 from bisect import bisect_right, insort
+from collections import defaultdict
 from collections.abc import Iterable
 from statistics import median
 
@@ -43,8 +44,11 @@ class RungPruner(NoPruner):
     """Asynchronous successive halving, stopping variant (ASHA; Li et al., MLSys 2020).
 
     Rungs lie at min_epochs · reduction^k. A trial that reaches a rung goes on if it is among the
-    best 1/reduction of all trials that have reached it so far, itself included. Code that reports
-    at steps of its own reaches a rung with the first report at or after it.
+    best 1/reduction of all trials that have reached it so far, itself included, and if no more than
+    1/reduction of them have gone on before; the best so far always goes on. Without that cap, the
+    trials of a sampler that learns would nearly all go on, since each is better than the random
+    ones at the start. Code that reports at steps of its own reaches a rung with the first report at
+    or after it.
     """
 
     def __init__(
@@ -57,9 +61,13 @@ class RungPruner(NoPruner):
         self._rungs: dict[int, dict[int, float]] = {}
         self._sorted: dict[int, list[float]] = {}  # the same scores
         self._reached: dict[int, int] = {}  # number → step of the report that reached a rung last
+        self._passed: defaultdict[int, set[int]] = defaultdict(set)  # rung → trials that went on
 
     def observe(self, number: int, step: int, value: float) -> None:
         """Take note of a report: it counts at its rung, and for rungs that were stepped over."""
+        last = self._reached.get(number)
+        if last is not None and step > last:
+            self._passed[self._last_rung(last)].add(number)
         rung = self._min_epochs
         while rung <= step:
             scores = self._rungs.setdefault(rung, {})
@@ -72,6 +80,7 @@ class RungPruner(NoPruner):
     def load(self, reports: Reports, *, complete: bool) -> None:
         """Take note of many finished trials."""
         rung, highest = self._min_epochs, int(reports.steps.max(initial=0))
+        last = dict(zip(reports.numbers.tolist(), reports.steps.tolist(), strict=True))
         while rung <= highest:
             reached = reports.steps >= rung
             numbers, first = np.unique(reports.numbers[reached], return_index=True)
@@ -81,6 +90,12 @@ class RungPruner(NoPruner):
             new = {number: score for number, score in pairs if number not in scores}
             scores.update(new)
             self._sorted[rung] = sorted([*self._sorted.get(rung, ()), *new.values()])
+            decided = reports.steps[reached][first].tolist()  # the step at which each was decided
+            self._passed[rung].update(
+                number
+                for number, step in zip(numbers.tolist(), decided, strict=True)
+                if step < min(last[number], rung * self._reduction)
+            )
             rung *= self._reduction
 
     def should_prune(self, number: int, step: int, value: float) -> bool:
@@ -96,7 +111,12 @@ class RungPruner(NoPruner):
             return True
         in_order = self._sorted[rung]
         better = len(in_order) - bisect_right(in_order, own)
-        return better >= max(1, len(scores) // self._reduction)
+        most = max(1, len(scores) // self._reduction)
+        passed = self._passed[rung]
+        if better >= most or (better and len(passed) >= most):
+            return True
+        passed.add(number)
+        return False
 
     def _last_rung(self, step: int) -> int:
         rung = self._min_epochs

@@ -15,6 +15,7 @@ from optuna.distributions import BaseDistribution
 from tuner.search import draft, samplers
 from tuner.search.cells import Cells, searched
 from tuner.search.history import History
+from tuner.search.observations import Observer
 from tuner.search.sample import Sample
 from tuner.search.tried import Tried
 from tuner.study_file.fit import NotFittingError, fit, in_range
@@ -45,7 +46,10 @@ class Proposer:
         self._tried = Tried(self._distributions)
         self._sample = Sample(history, directions, self._tried)
         history.watch(self._tried)
-        if sampler.learns:  # the others draw without a look at the results
+        self._observer = Observer(list(self._distributions), directions, self._tried)
+        if sampler.reads_curves:
+            history.watch(self._observer)
+        elif sampler.learns:  # the others draw without a look at the results
             history.watch(self._sample)
         self._storage = draft.DraftStorage(history, directions, self._sample)
         self._cells = Cells.of(space, self._distributions, self._tried)
@@ -108,6 +112,20 @@ class Proposer:
         """The distributions of these parameters, in the space's order."""
         return {name: d for name, d in self._distributions.items() if name in params}
 
+    def _is_open(self, params: Mapping[str, ParamValue]) -> bool:
+        """Whether a configuration is neither forbidden nor tried."""
+        return self._tried.key(params) not in self._tried and not self._space.is_forbidden(
+            self.complete(params)
+        )
+
+    def _columns(self, fixed: Mapping[str, ParamValue]) -> dict[int, float]:
+        """Return the columns and internal values of fixed parameters."""
+        return {
+            column: float(d.to_internal_repr(fixed[name]))
+            for column, (name, d) in enumerate(self._distributions.items())
+            if name in fixed
+        }
+
     def _searched(self, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
         return {name: value for name, value in params.items() if name in self._distributions}
 
@@ -135,6 +153,9 @@ class Proposer:
                     space=self._space,
                     distributions=self._distributions,
                     sample=self._sample,
+                    observer=self._observer,
+                    fixed=self._columns(fixed),
+                    is_open=self._is_open,
                     startup_trials=self._startup_trials,
                     study_seed=self._seed,
                     seed=seed,

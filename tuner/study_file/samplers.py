@@ -19,18 +19,20 @@ class SamplerCard:
         title: Its name in reports.
         learns: Whether it draws near good results. Only such a sampler reads the history, draws
             random trials first (`startup_trials`) and starts from a default configuration.
+        reads_curves: Whether it learns from the reports of trials that have no final value.
 
     """
 
     title: str
     learns: bool
+    reads_curves: bool = False
 
 
 SAMPLERS: Mapping[SamplerName, SamplerCard] = MappingProxyType(
     {
         "tpe": SamplerCard("TPE", learns=True),
         "random": SamplerCard("random", learns=False),
-        "gp": SamplerCard("Gaussian process", learns=True),
+        "gp": SamplerCard("Gaussian process", learns=True, reads_curves=True),
         "qmc": SamplerCard("quasi-random", learns=False),
     }
 )

@@ -238,8 +238,9 @@ class Sampler(_Section):
 
     name: SamplerName = Field(
         default="tpe",
-        description="tpe: tree-structured Parzen estimators; gp: a Gaussian process, slow after "
-        "some hundred trials; qmc: a scrambled Sobol sequence; random: independent draws.",
+        description="tpe: tree-structured Parzen estimators; gp: a Gaussian process that learns "
+        "from pruned and running trials too; qmc: a scrambled Sobol sequence; random: "
+        "independent draws.",
     )
     startup_trials: Whole = Field(default=10, ge=0, description="Random trials before the model.")
     default_first: bool = Field(
@@ -257,6 +258,11 @@ class Sampler(_Section):
     def learns(self) -> bool:
         """Whether it learns from earlier trials."""
         return SAMPLERS[self.name].learns
+
+    @property
+    def reads_curves(self) -> bool:
+        """Whether it learns from the reports of trials that have no final value."""
+        return SAMPLERS[self.name].reads_curves
 
     @model_validator(mode="before")
     @classmethod

@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 
+from tuner.search.observations import Observer
 from tuner.search.sample import Sample
 from tuner.study_file.samplers import SamplerName
 from tuner.study_file.space import Space
+from tuner.trials import ParamValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,10 @@ class Draw:
     Args:
         space: The search space of the study.
         distributions: Optuna's distribution of each searched parameter.
-        sample: The trials that the sampler is shown; empty unless it learns.
+        sample: The trials that Optuna's samplers are shown; empty unless the sampler learns.
+        observer: What a model learns from; empty unless the sampler learns.
+        fixed: Column in `distributions` → value, of parameters that are fixed for this trial.
+        is_open: Whether a configuration is neither forbidden nor tried.
         startup_trials: The number of random trials before it learns.
         study_seed: The same for all draws of the study.
         seed: The seed of this draw alone.
@@ -42,6 +47,9 @@ class Draw:
     space: Space
     distributions: Mapping[str, BaseDistribution]
     sample: Sample
+    observer: Observer
+    fixed: Mapping[int, float]
+    is_open: Callable[[Mapping[str, ParamValue]], bool]
     startup_trials: int
     study_seed: int
     seed: int
