@@ -670,7 +670,7 @@ def test_another_winner_of_a_confirmation_has_its_own_first_look(
     assert [(look["trial"], look["chosen_by"]) for look in other["test_looks"]] == [
         (0, "search"), (1, "confirmation"),
     ]  # fmt: skip
-    assert "and this figure is of its own first look" in other["notes"][-1]
+    assert "and this figure is from its own first look" in other["notes"][-1]
     card = (Path("exports") / "small" / "card.md").read_text()
     assert "trial 1 was chosen by the confirmation, which never reads it" in card
     assert "With 95 % confidence, no candidate is better than trial 1 by more than 0.2." in card

@@ -22,7 +22,7 @@ from tuner.search import samplers
 from tuner.search.history import History
 from tuner.search.sample import BEST, NEWEST
 from tuner.search.sampler import Proposer
-from tuner.study_file.code import OWN
+from tuner.study_file.code import USER_CODE_FAMILIES
 from tuner.study_file.parameters import (
     CategoricalParameter,
     FixedParameter,
@@ -290,7 +290,7 @@ def test_any_space_is_searched_within_its_ranges(sampler: str, space: Space, see
         assert not space.is_forbidden(complete)
 
 
-@pytest.mark.parametrize("family", [n for n in registry.NAMES if n not in OWN])
+@pytest.mark.parametrize("family", [n for n in registry.NAMES if n not in USER_CODE_FAMILIES])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_the_families_spaces_are_searched(sampler: str, family: str) -> None:
     space = registry.card(family).space

@@ -25,7 +25,7 @@ from tuner.commands.experiments import StudyResult
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, NothingToExportError
 from tuner.settings import Settings
-from tuner.study_file.code import OWN
+from tuner.study_file.code import USER_CODE_FAMILIES
 from tuner.trials import Study, StudyState, TrialState
 from tuner.winner import choice
 
@@ -137,7 +137,7 @@ def conclude(
             out.print(literal(sentence))
         out.print()
     name = study.name
-    allow_code = ["--allow-code"] * (study.family in OWN)
+    allow_code = ["--allow-code"] * (study.family in USER_CODE_FAMILIES)
     print_next(
         (
             command_line("report", name if result is None else study.experiment or name),

@@ -25,7 +25,7 @@ from tuner.database.engine import Database
 from tuner.errors import DatabaseUnreachableError, visible
 from tuner.figures import text
 from tuner.settings import Settings, settings
-from tuner.study_file.code import OWN
+from tuner.study_file.code import USER_CODE_FAMILIES
 from tuner.study_file.messages import listed
 from tuner.study_json import plain
 from tuner.trials import ParamValue, Study, StudyState, Trial, TrialState
@@ -105,7 +105,7 @@ def worker_command(database: Database, settings: Settings, studies: Sequence[Stu
         for word in ("--label", f"{k}={v}")
     ]
     allowed = database.is_embedded if settings.allow_code is None else settings.allow_code
-    if not allowed and any(study.family in OWN for study in studies):
+    if not allowed and any(study.family in USER_CODE_FAMILIES for study in studies):
         options.append("--allow-code")
     return command_line("worker", options=options)
 

@@ -146,7 +146,7 @@ def _print_notes(prepared: Sequence[preparing.PreparedStudy]) -> None:
         err.print(f"[dim]{literal(note)}[/]")
 
 
-def _print_launch(prepared: preparing.PreparedStudy, launched: changing.Launched) -> None:
+def _print_launch(prepared: preparing.PreparedStudy, launched: changing.LaunchResult) -> None:
     study, code = launched.study, prepared.spec.code
     for change in launched.changes:
         err.print(f"[yellow]changed:[/] {literal(change)}")

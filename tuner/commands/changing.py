@@ -1,4 +1,4 @@
-"""Change the limits and resources of a study that exists; a finished one may go on."""
+"""Change the limits and resources of a study; a finished one may continue."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from tuner.trials import Limits, Study, StudyState, TrialState
 
 
 @dataclass(frozen=True, slots=True)
-class Launched:
+class LaunchResult:
     """A study after it was launched or changed."""
 
     study: Study
@@ -26,7 +26,7 @@ class Launched:
     retried: tuple[int, ...] = ()  # failed trials, queued again because its code was corrected
 
 
-def change(database: Database, name: str, assignments: Sequence[str]) -> Launched:
+def change(database: Database, name: str, assignments: Sequence[str]) -> LaunchResult:
     """Change limits and resources of a study, as in `budget.trials=100`, from the next claim on.
 
     A finished study continues if this gives it a trial. No budget falls below what was given out.
@@ -35,22 +35,22 @@ def change(database: Database, name: str, assignments: Sequence[str]) -> Launche
     with database.transaction() as connection:
         study = studies.by_name(connection, name)
         if not assignments:
-            return Launched(study, created=False)
+            return LaunchResult(study, created=False)
         if study.spec is None:
             return set_trials(connection, study, trials_of(assignments))
         before = ResolvedSpec.from_json(study.spec)
         spec = apply_changes(before, assignments)
         if not differences(before, spec):
-            return Launched(study, created=False)
+            return LaunchResult(study, created=False)
         return set_limits(connection, study, spec)
 
 
 def set_limits(
-    connection: Connected, study: Study, spec: ResolvedSpec, *, may_go_on: bool = False
-) -> Launched:
+    connection: Connected, study: Study, spec: ResolvedSpec, *, may_continue: bool = False
+) -> LaunchResult:
     """Replace a study's specification by one under which its trials mean the same.
 
-    `may_go_on`: whether it has something to try for another reason than the new specification.
+    `may_continue`: whether it has something to try for another reason than the new specification.
     """
     assert study.spec is not None
     before = ResolvedSpec.from_json(study.spec)
@@ -65,14 +65,14 @@ def set_limits(
     ]
     notes += refusals.notes_on_queue(connection, after)
     changes = differences(before, effective)
-    more = may_go_on or extends(before, effective)
-    return _apply(connection, after, changes, notes, may_go_on=more)
+    more = may_continue or extends(before, effective)
+    return _apply(connection, after, changes, notes, may_continue=more)
 
 
-def set_trials(connection: Connected, study: Study, max_trials: int | None) -> Launched:
+def set_trials(connection: Connected, study: Study, max_trials: int | None) -> LaunchResult:
     """Set the number of trials of a study made through Optuna; it has no other budget."""
     if max_trials == study.max_trials:
-        return Launched(study, created=False)
+        return LaunchResult(study, created=False)
     study_limits.set_limits(connection, study.id, Limits(max_trials=max_trials), None)
     after = studies.by_id(connection, study.id)
     notes, changes = [], []
@@ -82,11 +82,11 @@ def set_trials(connection: Connected, study: Study, max_trials: int | None) -> L
     if after.max_trials != study.max_trials:
         old, new = study.max_trials or "not set", after.max_trials or "not set"
         changes.append(f"budget.trials: {old} → {new}")
-    may_go_on = bool(changes) and (
+    may_continue = bool(changes) and (
         study.max_trials is not None
         and (after.max_trials is None or after.max_trials > study.max_trials)
     )
-    return _apply(connection, after, changes, notes, may_go_on=may_go_on)
+    return _apply(connection, after, changes, notes, may_continue=may_continue)
 
 
 def _apply(
@@ -95,13 +95,13 @@ def _apply(
     changes: Sequence[str],
     notes: Sequence[str],
     *,
-    may_go_on: bool,
-) -> Launched:
+    may_continue: bool,
+) -> LaunchResult:
     """Activate or finish a study after its limits changed."""
     notes = list(notes)
     if study.state is StudyState.FINISHED:
-        reason = _explain_end(connection, study) if may_go_on else study.reason
-        if may_go_on and reason is None:
+        reason = _explain_end(connection, study) if may_continue else study.reason
+        if may_continue and reason is None:
             studies.set_state(
                 connection, study.id, StudyState.ACTIVE, allowed=[StudyState.FINISHED]
             )
@@ -110,7 +110,7 @@ def _apply(
     elif study.state is StudyState.ACTIVE:  # its budget may be used up now
         lease = settings().lease_seconds
         serving.finish_if_done(connection, [study.id], lease=lease)
-    return Launched(
+    return LaunchResult(
         studies.by_id(connection, study.id),
         created=False,
         changes=tuple(changes),

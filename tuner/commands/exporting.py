@@ -199,7 +199,7 @@ def _notes_on_state(study: Study, trial: Trial) -> list[str]:
     if asks and record is None:
         notes.append(
             "the study file asks for a confirmation, which has not been made: this is the "
-            f"search's choice; make it with `{shell.command('confirm', study.name)}`"
+            f"search's choice; `{shell.command('confirm', study.name)}` confirms it"
         )
     return notes
 
@@ -222,7 +222,7 @@ def _notes_on_looks(
     if chosen_by == CONFIRMATION and (own is None or own.get("chosen_by") == CONFIRMATION):
         return [
             f"the test part was also read for {listed}; trial {trial.number} was chosen by the "
-            "confirmation, which never reads it, and this figure is of its own first look"
+            "confirmation, which never reads it, and this figure is from its own first look"
         ]
     if may_look or own is not None:
         return [
@@ -232,7 +232,7 @@ def _notes_on_looks(
     again = shell.command(
         "export",
         study.name,
-        # into this folder, for another may hold the export of another trial
+        # into this folder: the default one may hold another trial's export
         options=[
             *("--trial", str(trial.number), "--to", str(folder)),
             *(word for form in request.formats for word in ("--config", form)),

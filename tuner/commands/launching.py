@@ -1,11 +1,11 @@
-"""Launch studies, or continue those that exist and are defined by the same file."""
+"""Launch studies, or continue existing ones that the same file defines."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tuner import families, shell
 from tuner.commands import changing, sources
-from tuner.commands.changing import Launched
+from tuner.commands.changing import LaunchResult
 from tuner.commands.preparing import PreparedStudy
 from tuner.commands.reading import count_by_state
 from tuner.database import studies, trials
@@ -22,7 +22,7 @@ _RESUMABLE = (StudyState.PAUSED, StudyState.STOPPED, StudyState.FINISHED)
 
 def launch(
     database: Database, prepared: PreparedStudy, *, resume: bool = False, by: str | None = None
-) -> Launched:
+) -> LaunchResult:
     """Create the study, ready for workers.
 
     With `resume`, a study of the same file continues; its limits and resources may have changed.
@@ -37,7 +37,7 @@ def launch_all(
     *,
     resume: bool = False,
     by: str | None = None,
-) -> list[Launched]:
+) -> list[LaunchResult]:
     """Launch several studies in one transaction: all of them exist afterwards, or none."""
     with database.transaction() as connection:
         for study in prepared:
@@ -47,7 +47,7 @@ def launch_all(
 
 def _launch(
     connection: Connected, prepared: PreparedStudy, *, resume: bool, by: str | None
-) -> Launched:
+) -> LaunchResult:
     spec = prepared.spec
     try:
         study_id = studies.create(
@@ -69,7 +69,7 @@ def _launch(
         default = families.default_configuration(spec)
         for params in (*spec.enqueue, *([default] if default else [])):
             trials.enqueue(connection, study_id, params)
-        return Launched(studies.by_id(connection, study_id), created=True)
+        return LaunchResult(studies.by_id(connection, study_id), created=True)
     if not resume:
         raise StudyExistsError(
             f"a study named {quoted(spec.name)} exists already ({existing.state}): "
@@ -78,15 +78,15 @@ def _launch(
     spec = _in_stored_form(existing, spec)
     prepared = replace(prepared, spec=spec)
     counts = count_by_state(connection, existing.id)
-    changes = _changes(existing, prepared, counts)
+    changes = _compare_definitions(existing, prepared, counts)
     if existing.state is not StudyState.FINISHED:
         studies.set_state(connection, existing.id, StudyState.ACTIVE, allowed=list(_RESUMABLE))
     if not changes:
-        return Launched(studies.by_id(connection, existing.id), created=False)
+        return LaunchResult(studies.by_id(connection, existing.id), created=False)
     retried = (
         trials.retry(connection, existing.id) if any(map(sources.concerns_code, changes)) else []
     )
-    launched = changing.set_limits(connection, existing, spec, may_go_on=bool(retried))
+    launched = changing.set_limits(connection, existing, spec, may_continue=bool(retried))
     return replace(launched, retried=tuple(retried))
 
 
@@ -133,7 +133,7 @@ def _in_stored_form(existing: Study, spec: ResolvedSpec) -> ResolvedSpec:
     return spec.model_copy(update={"code": spec.code.in_form_of(before)})
 
 
-def _changes(
+def _compare_definitions(
     existing: Study, prepared: PreparedStudy, counts: Mapping[TrialState, int]
 ) -> list[str]:
     """List what differs in limits and resources; StudyExistsError if anything else differs.
@@ -180,6 +180,6 @@ def _refuse_changed_type(before: ResolvedSpec, spec: ResolvedSpec) -> None:
     if names:
         raise StudyExistsError(
             f"a study named {quoted(spec.name)} exists and searches {listed(names)} as float: "
-            "write `type: float` beside the range to go on with it, or choose another name with "
+            "write `type: float` beside the range to continue it, or choose another name with "
             "`--name`"
         )

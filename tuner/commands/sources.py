@@ -10,7 +10,7 @@ from tuner.database import study_limits
 from tuner.database.engine import Connected, Database
 from tuner.errors import BadInputError, SpecError, TunerError
 from tuner.settings import Settings
-from tuner.study_file.code import OWN
+from tuner.study_file.code import USER_CODE_FAMILIES
 from tuner.study_file.messages import quoted
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import Study, StudyState, TrialState
@@ -40,7 +40,7 @@ def check_sources(settings: Settings, study: Study) -> None:
         raise BadInputError(
             f"the study {quoted(study.name)} cannot be trained here: its data has changed since it "
             f"was launched (fingerprint {data.fingerprint}, at launch {study.data_fingerprint}); "
-            "restore the data, or launch the study anew under another name"
+            "restore the data, or launch it as a new study under another name"
         )
 
 
@@ -59,17 +59,17 @@ def check_trainable(
                 f"the study {quoted(name)} was made through Optuna: its trials run where "
                 "`study.optimize` is called"
             )
-        if study.family in OWN and not allow_code:
+        if study.family in USER_CODE_FAMILIES and not allow_code:
             raise BadInputError(
-                f"the study {quoted(name)} runs code of its own, which this worker may not do: "
-                "`--allow-code` allows it"
+                f"the study {quoted(name)} runs user code, which this worker may only do with "
+                "`--allow-code`"
             )
-        if study.state is StudyState.ACTIVE and study.family in OWN:
+        if study.state is StudyState.ACTIVE and study.family in USER_CODE_FAMILIES:
             check_sources(settings, study)
 
 
 def explain_changed_code(study: Study) -> str | None:
-    """Why no worker on this machine runs the study's code, if the code has changed."""
+    """Explain that no worker here runs the study's code, if the code has changed."""
     spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
     if spec is None or spec.code is None:
         return None
@@ -89,7 +89,7 @@ def take_corrected_code(connection: Connected, study: Study) -> None:
 
     Does nothing on a machine without that code.
     """
-    if study.spec is None or study.family not in OWN:
+    if study.spec is None or study.family not in USER_CODE_FAMILIES:
         return
     spec = ResolvedSpec.from_json(study.spec)
     assert spec.code is not None

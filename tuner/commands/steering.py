@@ -125,11 +125,11 @@ def kill(database: Database, name: str, number: int, *, by: str) -> None:
         if trial.state is not TrialState.RUNNING:
             break
         time.sleep(pause)  # its worker was writing to it
-    again = " for another attempt; it can be killed when it runs, or the study be stopped"
+    hint = " for another attempt; kill it when it runs, or stop the study"
     raise StudyStateError(
         f"trial {number} of {quoted(name)} is {trial.state}"
         + (
-            again
+            hint
             if trial.state is TrialState.WAITING
             else "; only running and enqueued trials can be killed"
         )
@@ -177,8 +177,8 @@ def write_note(database: Database, study_id: int, note: str, *, author: str, rev
         studies.by_id(connection, study_id)
         if not notes.write(connection, study_id, note, author=author, revision=revision):
             raise StudyStateError(
-                "somebody else has changed the note meanwhile: copy your text, reload, and bring "
-                "both together"
+                "somebody else has changed the note meanwhile: copy your text, reload, and merge "
+                "both"
             )
 
 

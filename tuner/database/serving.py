@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from tuner.study_file.code import OWN
+from tuner.study_file.code import USER_CODE_FAMILIES
 from tuner.study_file.study import Budget
 from tuner.trials import NO_LABELS
 
@@ -198,7 +198,7 @@ def pause_if_failing(connection: Connection, ids: Sequence[int]) -> list[int]:
     """
     arguments = {
         "ids": list(ids),
-        "own": list(OWN),
+        "own": list(USER_CODE_FAMILIES),
         "default": Budget().max_failures,
         "alike": FIRST_FAILURES,
     }

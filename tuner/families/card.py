@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tuner.study_file.code import OWN
+from tuner.study_file.code import USER_CODE_FAMILIES
 from tuner.study_file.data import CORPORA, DataSpec
 from tuner.study_file.limits import COMMON, Limit
 from tuner.study_file.merge import complete
@@ -106,7 +106,7 @@ class Card(BaseModel):
     @property
     def is_user_code(self) -> bool:
         """Whether the code, the search space and the metric are the study file's own."""
-        return self.name in OWN
+        return self.name in USER_CODE_FAMILIES
 
     def defaults(self, data: DataSpec | None, epochs: int | None) -> Mapping[str, Parameter]:
         """The search space for this data and budget where the study file says nothing else.

@@ -17,7 +17,7 @@ from tuner.study_file.arguments import ARGUMENTS, OPTIONS, SEPARATE, change_form
 from tuner.study_file.messages import a, odd_letters, problem, quoted, written
 from tuner.study_file.values import FilePath
 
-OWN = ("function", "command")  # families whose code is the study file's
+USER_CODE_FAMILIES = ("function", "command")  # families whose code is the study file's
 
 _FUNCTION = re.compile(r"([^\W\d]\w*)(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from tuner.errors import Issue, SpecError, dotted
-from tuner.study_file.code import OWN
+from tuner.study_file.code import USER_CODE_FAMILIES
 from tuner.study_file.document import Loc
 from tuner.study_file.messages import a, instead, quoted
 
@@ -69,7 +69,7 @@ def _sections(section: Any) -> dict[str, Mapping[str, Any]]:
         loc = ("family", *at)
         if not isinstance(family, str):
             problems.append(Issue(loc, f"must be the name of a family, is {a(family)}"))
-        elif family in OWN:
+        elif family in USER_CODE_FAMILIES:
             sentence = f"family {quoted(family)} brings its own data: give it a file of its own"
             problems.append(Issue(loc, sentence))
         elif family in sections:

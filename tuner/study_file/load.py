@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from tuner.errors import DataError, Issue, SpecError, dotted, visible
 from tuner.study_file import overrides as set_values
-from tuner.study_file.code import OWN
+from tuner.study_file.code import USER_CODE_FAMILIES
 from tuner.study_file.document import Loc, NotYamlError, parse
 from tuner.study_file.experiment import Parameters, divide, is_experiment
 from tuner.study_file.messages import a, issues
@@ -187,7 +187,7 @@ def _validate(
     paths: dict[str, Any] = {}
     if spec.data is not None:
         paths["data"] = spec.data.resolved(folder)
-    if spec.family in OWN:
+    if spec.family in USER_CODE_FAMILIES:
         own = (spec.folder or Path()).expanduser()
         paths["folder"] = Path(os.path.abspath(folder / own))  # noqa: PTH100 - not through links
     spec = spec.model_copy(update=paths)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tuner.errors import Issue, SpecError
 from tuner.study_file.arguments import OPTIONS, change_form, wrong_placeholders
-from tuner.study_file.code import OWN, Code, wrong_names
+from tuner.study_file.code import USER_CODE_FAMILIES, Code, wrong_names
 from tuner.study_file.fit import NotFittingError, fit, in_range, numeric
 from tuner.study_file.limits import Limit, outside
 from tuner.study_file.merge import merge
@@ -112,7 +112,7 @@ def _code(
     spec: StudySpec, parameters: Mapping[str, Parameter], problems: list[Issue]
 ) -> Code | None:
     """Return the file's user code and collect its problems; None for other families."""
-    if spec.family not in OWN:
+    if spec.family not in USER_CODE_FAMILIES:
         return None
     if not spec.search:
         sentence = f"is missing; `family: {spec.family}` has no search space but the file's"
@@ -144,7 +144,7 @@ def _parameters(
     """Merge the parameters; one that cannot be merged stays as in the family's default."""
     out: dict[str, Parameter] = dict(default)
     for name, overrides in spec.search.items():
-        if name not in default and spec.family not in OWN:
+        if name not in default and spec.family not in USER_CODE_FAMILIES:
             problems.append(_unknown(name, list(default), "search"))
             continue
         parameter = merge(overrides, default.get(name), also.get(name, ()))

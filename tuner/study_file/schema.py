@@ -7,7 +7,7 @@ values (`low` below `high`), are checked when a study is loaded and resolved.
 import re
 from typing import Any
 
-from tuner.study_file.code import OWN
+from tuner.study_file.code import USER_CODE_FAMILIES
 from tuner.study_file.data import CORPUS_SUFFIXES, PACKAGED, PATHS
 from tuner.study_file.experiment import SECTIONS
 from tuner.study_file.study import StudySpec
@@ -122,11 +122,11 @@ def _own_code(schema: Schema) -> None:
             "then": {"required": [name], "properties": {name: {"not": _NOTHING}}},
             "else": {"properties": {name: _NOTHING}},
         }
-        for name in OWN
+        for name in USER_CODE_FAMILIES
     ]
     schema["allOf"].append(
         {
-            "if": _is("family", *OWN),
+            "if": _is("family", *USER_CODE_FAMILIES),
             "then": {"properties": {"data": _NOTHING}},
             "else": {
                 "required": ["data"],
@@ -149,7 +149,7 @@ def _experiment(schema: Schema) -> None:
             _NOTHING,
         ]
     }
-    name = {"type": "string", "not": {"enum": list(OWN)}}
+    name = {"type": "string", "not": {"enum": list(USER_CODE_FAMILIES)}}
     properties["family"] = {
         "anyOf": [
             {"type": "string"},

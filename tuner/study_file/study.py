@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from tuner.study_file.code import OWN, check_function, words_of
+from tuner.study_file.code import USER_CODE_FAMILIES, check_function, words_of
 from tuner.study_file.data import DataSpec
 from tuner.study_file.messages import problem
 from tuner.study_file.samplers import SAMPLERS, SamplerName
@@ -428,9 +428,13 @@ class StudySpec(_Section):
         if family is None:  # reported already
             return section
         name = str(info.field_name)
-        needed = family == name or (name == "data" and family not in OWN)
+        needed = family == name or (name == "data" and family not in USER_CODE_FAMILIES)
         if section is None and needed:
             raise problem("is missing")
-        if section is not None and not needed and not (name == "folder" and family in OWN):
+        if (
+            section is not None
+            and not needed
+            and not (name == "folder" and family in USER_CODE_FAMILIES)
+        ):
             raise problem(f"has no meaning with `family: {family}`; remove it")
         return section

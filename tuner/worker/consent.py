@@ -10,7 +10,7 @@ import logging
 from tuner.database.serving import ActiveStudy
 from tuner.errors import SpecError, TunerError
 from tuner.logs import log_context
-from tuner.study_file.code import OWN, Code
+from tuner.study_file.code import USER_CODE_FAMILIES, Code
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import Study
 from tuner.user_code import source
@@ -27,7 +27,7 @@ class Consent:
 
     def allows(self, study: ActiveStudy) -> bool:
         """Whether a study of this family may run here at all."""
-        if self._allow_code or study.family not in OWN:
+        if self._allow_code or study.family not in USER_CODE_FAMILIES:
             return True
         self._log_once(
             study, "it runs code of its own; start the worker with --allow-code to allow it"

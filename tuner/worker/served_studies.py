@@ -11,7 +11,7 @@ from tuner.database.engine import Connected, Database
 from tuner.database.serving import ActiveStudy
 from tuner.errors import StudyNotFoundError
 from tuner.search.claim import Search
-from tuner.study_file.code import OWN
+from tuner.study_file.code import USER_CODE_FAMILIES
 from tuner.trials import StudyState
 from tuner.worker.admission import Admission
 from tuner.worker.consent import Consent
@@ -64,7 +64,9 @@ class ServedStudies:
             if search is None or search.study.revision != study.revision:
                 self._begin(study_id)
         self.none_is_active = not active
-        self.need_torch = not active or any(s.family not in OWN for s in active.values())
+        self.need_torch = not active or any(
+            s.family not in USER_CODE_FAMILIES for s in active.values()
+        )
 
     def _begin(self, study_id: int) -> None:
         """Serve a study that is new here or whose limits have changed."""

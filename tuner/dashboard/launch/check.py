@@ -14,7 +14,7 @@ from tuner.data import PreparedData, limited_process
 from tuner.data import prepare as prepare_data
 from tuner.errors import SpecError, TunerError
 from tuner.figures.text import duration
-from tuner.study_file.code import OWN
+from tuner.study_file.code import USER_CODE_FAMILIES
 from tuner.study_file.data import PATHS, DataSpec
 from tuner.study_file.load import Source, loads
 from tuner.study_file.messages import counted, quoted
@@ -82,7 +82,7 @@ def check_allowed(board: Board, spec: ResolvedSpec, user: User) -> None:
     """With accounts, only admins may run their own code or read any file of the machine."""
     if not board.access.login:
         return
-    if spec.family in OWN and user.role < Role.ADMIN:
+    if spec.family in USER_CODE_FAMILIES and user.role < Role.ADMIN:
         raise HTTPException(403, "only admins may launch studies that run their own code")
     if user.role < Role.ADMIN:
         paths.check(spec, board.settings)
