@@ -371,13 +371,13 @@ def test_png_files_are_read_as_pillow_reads_them(mode: str, tmp_path: Path) -> N
         for shape in ((1, 13, 17), (3, 13, 17)):
             with pytest.MonkeyPatch.context() as patch:
                 theirs = images._read_image(path, shape)
-                patch.setattr(images, "_with_pillow", lambda *_: None)
+                patch.setattr(images, "_read_with_pillow", lambda *_: None)
                 mine = images._read_image(path, shape)
             assert torch.equal(mine, theirs), (mode, shape)
 
 
 def test_what_is_no_image_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "_with_pillow", lambda *_: None)
+    monkeypatch.setattr(images, "_read_with_pillow", lambda *_: None)
     path = tmp_path / "x.png"
     path.write_bytes(b"GIF89a")
     header = b"\x89PNG\r\n\x1a\n"
