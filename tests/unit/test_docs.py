@@ -1,6 +1,7 @@
 """The documentation is complete: what a user can say is written down, and no link leads nowhere."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 DESK = ("CONTRIBUTING.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "SECURITY.md")
 LINKED = [*PAGES, *(ROOT / name for name in DESK)]
+WRAPPED = [page for page in LINKED if page.name != "CHANGELOG.md"]  # its lines are merged
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
 PATH = re.compile(r"`((?:tuner|tests|studies|benchmarks|migrations|tools)/[\w./*-]+)`")
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -87,6 +89,37 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 def test_every_path_that_is_named_exists(page: Path) -> None:
     named = re.findall(PATH, CODE.sub("", page.read_text(encoding="utf-8")))
     assert [path for path in named if not any(ROOT.glob(path))] == []
+
+
+def prose(page: Path) -> Iterator[str]:
+    """The lines that can be wrapped: no code, tables, headings or pictures."""
+    for line in CODE.sub("", page.read_text(encoding="utf-8")).splitlines():
+        if not line.startswith(("|", "#", "![")) and " " in line.strip():
+            yield line
+
+
+@pytest.mark.parametrize("page", WRAPPED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_prose_wraps_at_100_characters(page: Path) -> None:
+    assert [line for line in prose(page) if len(line) > 100] == []
+
+
+def test_the_architecture_names_modules_that_exist_and_the_layers_of_the_contracts() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (layers,) = (
+        contract["layers"]
+        for contract in contracts["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers"
+    )
+    shown = page.partition("## Layers")[2].partition("```text\n")[2].partition("```")[0]
+    assert shown.splitlines() == layers
+    named = set(re.findall(r"`([a-z_]+/[\w./*-]*|[a-z_]+\.py)`", CODE.sub("", page)))
+    outside = ("tests", "tools", "templates", "static", "study", "predict.py")
+    inside = {path for path in named if path.split("/")[0] not in outside}
+    assert len(inside) > 50
+    assert [path for path in inside if not any((ROOT / "tuner").glob(path))] == []
+    drawn = re.findall(r"[└┌] ([a-z_]+/\w+\.py)", page)
+    assert [path for path in drawn if not (ROOT / "tuner" / path).exists()] == []
 
 
 def test_the_readme_shows_every_room_and_module() -> None:
