@@ -12,6 +12,17 @@ def tree(tmp_path: Path) -> Path:
     return copy(tmp_path)
 
 
+def test_a_family_is_two_files_and_a_line(tree: Path) -> None:
+    touched = follow("Add a family", tree)
+    assert touched == [
+        "tuner/families/mlp.yaml",
+        "tuner/families/mlp.py",
+        "tuner/families/registry.py",
+    ]
+    files = ("tests/unit/test_families.py", "tests/unit/test_families_code.py")
+    assert passed(tree, *files, "-k", "mlp") >= 3
+
+
 def test_a_sampler_is_two_files(tree: Path) -> None:
     touched = follow("Add a sampler", tree)
     assert touched == [
