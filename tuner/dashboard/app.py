@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -193,7 +194,8 @@ def _status(error: Exception) -> int:
 
 def _message(error: Exception) -> str:
     if isinstance(error, HTTPException):
-        return str(error.detail)
+        is_unrouted = error.status_code == 404 and error.detail == HTTPStatus.NOT_FOUND.phrase
+        return "there is nothing at this address" if is_unrouted else str(error.detail)
     if isinstance(error, RequestValidationError):
         return "\n".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
     return str(error)

@@ -83,7 +83,7 @@ def _charts(rows: Sequence[ComparedStudy]) -> list[Chart]:
         draw_chart(
             "Distribution",
             {row.summary.study.name: _distribution(row) for row in rows},
-            x_title="value; the curve is the share of complete trials at or below it",
+            x_title="value; share of the complete trials at or below it",
             share=True,
             real_x=True,
         ),
