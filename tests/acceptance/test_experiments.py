@@ -70,7 +70,7 @@ def test_families_are_tuned_compared_and_the_best_is_exported(
     shown = ok("show", "reviews", **run)
     assert "2 families, maximize accuracy" in shown
     assert shown.index(studies[0]["name"]) < shown.index(studies[1]["name"])
-    assert "show reviews compares" in ok("show", "reviews-bow", **run)
+    assert "show reviews" in ok("show", "reviews-bow", **run)
 
     again = tuner("run", str(file), "--set", "family.tfidf.budget.trials=4", **run)
     assert again.returncode == 0, again.stderr
@@ -81,7 +81,7 @@ def test_families_are_tuned_compared_and_the_best_is_exported(
     for arguments, expected in (
         (("enqueue", "reviews", "hidden=0"), "it is an experiment: name one of"),
         (("export", "reviews", "--force"), "holds more than an export"),
-        (("export", "reviews", "--top", "2"), "of which the best of each family is exported"),
+        (("export", "reviews", "--top", "2"), "so the best of each family is exported"),
         (("pause", "reviews"), "is finished"),
         (("launch", str(file)), "exists already"),
         (("launch", str(file), "--set", "family=bow"), "an experiment is named `reviews`"),

@@ -100,7 +100,7 @@ def test_a_function_is_tuned_exported_and_repeated(
     }
     assert best["code"]["function"] == "own_code:train"
     assert best["kept"] == ["checkpoint", "artifacts"]
-    assert "as your code reported it" in tuner("export", "own", "--to", "x", **run).stdout
+    assert "as reported by your code" in tuner("export", "own", "--to", "x", **run).stdout
     elsewhere = {**environment, "TUNER_HOME": str(tmp_path / "elsewhere")}
     without = tuner("export", "own", "--to", "y", environment=elsewhere, cwd=tmp_path)
     assert without.returncode == 0

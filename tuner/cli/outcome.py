@@ -216,7 +216,8 @@ def conclude_experiment(
             )
         raise typer.Exit(1)
     if not as_json:
-        out.print(f"all families took {duration(_seconds([result.study for result in results]))}\n")
+        took = duration(_seconds([result.study for result in results]))
+        out.print(f"all families together took {took}\n")
     for result in results[1:]:
         if result.best is None:
             _print_why_none(database, result.study)
