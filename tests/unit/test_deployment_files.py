@@ -1,4 +1,4 @@
-"""docker-compose.yml and Dockerfile, without Docker: their schema, and what we promise of them."""
+"""docker-compose.yml and Dockerfile, without Docker: their schema, and what they promise."""
 
 import copy
 import json
@@ -23,7 +23,7 @@ LOOPBACK = ("127.0.0.1", "::1")
 
 
 def validate(file: Path) -> subprocess.CompletedProcess[str]:
-    """Check a file against the schema of compose files that check-jsonschema brings."""
+    """Check a file against the schema of compose files in check-jsonschema."""
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
     return subprocess.run([*command, file], capture_output=True, text=True, check=False)
 
@@ -41,11 +41,11 @@ def test_the_schema_refuses_a_spelling_mistake(tmp_path: Path) -> None:
     assert validate(file).returncode == 1
 
 
-# What is wrong with a compose file; each promise is also shown a file that breaks it.
+# Violations of promises; each check is also run on a file that breaks its promise.
 
 
 def published(compose: Any) -> Iterator[str]:
-    """Ports that are reached from other machines."""
+    """Ports that other machines can reach."""
     for name, service in compose["services"].items():
         if service.get("network_mode") == "host":
             yield f"{name}: network_mode"
@@ -56,7 +56,7 @@ def published(compose: Any) -> Iterator[str]:
 
 
 def inline_secrets(compose: Any) -> Iterator[str]:
-    """Passwords that stand in the file instead of `.env`."""
+    """Passwords in the file instead of in `.env`."""
     for name, service in compose["services"].items():
         for variable, value in service.get("environment", {}).items():
             in_url = re.search(r"://[^:/@]*:([^@]*)@", str(value))
@@ -66,7 +66,7 @@ def inline_secrets(compose: Any) -> Iterator[str]:
 
 
 def privileged(compose: Any) -> Iterator[str]:
-    """Services that are more on the host than an ordinary user."""
+    """Services with more rights on the host than an ordinary user."""
     for name, service in compose["services"].items():
         if service.get("privileged") or "cap_add" in service or "user" in service:
             yield name
@@ -74,8 +74,8 @@ def privileged(compose: Any) -> Iterator[str]:
             yield name
 
 
-def hasty(compose: Any) -> Iterator[str]:
-    """Services that may start before the database answers and has its tables."""
+def premature(compose: Any) -> Iterator[str]:
+    """Services that may start before the database answers or has its tables."""
     services = compose["services"]
     if "healthcheck" not in services["database"]:
         yield "database"
@@ -84,8 +84,8 @@ def hasty(compose: Any) -> Iterator[str]:
         if name == "migration":
             ready = waits_for == {"database": {"condition": "service_healthy"}}
         else:
-            wanted = {"condition": "service_completed_successfully"}
-            ready = name == "database" or waits_for.get("migration") == wanted
+            condition = {"condition": "service_completed_successfully"}
+            ready = name == "database" or waits_for.get("migration") == condition
         if not ready:
             yield name
 
@@ -111,8 +111,8 @@ def breaking(*path: str, value: Any) -> Any:
                                   value="postgresql://tuner:x@database/tuner")),
         (privileged, breaking("worker", "user", value="root")),
         (privileged, breaking("gpu-worker", "privileged", value=True)),
-        (hasty, breaking("worker", "depends_on", value={"database": {}})),
-        (hasty, breaking("migration", "depends_on", value=["database"])),
+        (premature, breaking("worker", "depends_on", value={"database": {}})),
+        (premature, breaking("migration", "depends_on", value=["database"])),
     ],
 )  # fmt: skip
 def test_promises(problems: Callable[[Any], Iterator[str]], broken: Any) -> None:
@@ -178,6 +178,6 @@ def test_what_the_image_copies_is_enough_to_build_it(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (wheel,) = (tmp_path / "wheels").glob("tuner-*.whl")
-    held = zipfile.ZipFile(wheel).namelist()
-    assert "tuner/cli/app.py" in held
-    assert any(name.startswith("tuner/migrations/versions/0001") for name in held)
+    contents = zipfile.ZipFile(wheel).namelist()
+    assert "tuner/cli/app.py" in contents
+    assert any(name.startswith("tuner/migrations/versions/0001") for name in contents)

@@ -1,4 +1,4 @@
-"""The documentation is complete: what a user can say is written down, and no link leads nowhere."""
+"""The documentation is complete and true: it has every command, option, setting and field."""
 
 import re
 import tomllib
@@ -38,42 +38,42 @@ def documentation() -> str:
 
 
 def commands() -> dict[str, Any]:
-    """Every command as one types it: `tuner run`, `tuner db upgrade`."""
-    found: dict[str, Any] = {}
+    """Every command by its full name: `tuner run`, `tuner db upgrade`."""
+    by_name: dict[str, Any] = {}
 
-    def walk(command: Any, words: str) -> None:
+    def walk(command: Any, name: str) -> None:
         if not hasattr(command, "commands"):
-            found[words] = command
+            by_name[name] = command
             return
-        for name, inner in command.commands.items():
-            walk(inner, f"{words} {name}")
+        for word, inner in command.commands.items():
+            walk(inner, f"{name} {word}")
 
     walk(typer.main.get_command(app), "tuner")
-    return found
+    return by_name
 
 
-def is_said(pattern: str) -> bool:
+def is_documented(pattern: str) -> bool:
     return re.search(pattern, documentation()) is not None
 
 
 @pytest.mark.parametrize("command", list(commands()))
 def test_every_command_is_documented(command: str) -> None:
-    assert is_said(rf"\b{command}\b"), f"no page mentions `{command}`"
+    assert is_documented(rf"\b{command}\b"), f"no page mentions `{command}`"
 
 
 @pytest.mark.parametrize("name", list(Settings.model_fields))
 def test_every_setting_is_documented(name: str) -> None:
     variable = f"TUNER_{name.upper()}"
-    assert is_said(f"`{variable}"), f"no page explains {variable}"
+    assert is_documented(f"`{variable}"), f"no page explains {variable}"
 
 
 @pytest.mark.parametrize("name", list(StudySpec.model_fields))
 def test_every_section_of_study_files_is_documented(name: str) -> None:
-    assert is_said(rf"`{name}[`.:]"), f"no page explains `{name}`"
+    assert is_documented(rf"`{name}[`.:]"), f"no page explains `{name}`"
 
 
 @pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_relative_link_leads_somewhere(page: Path) -> None:
+def test_every_relative_link_has_a_target(page: Path) -> None:
     broken = []
     for target in LINK.findall(CODE.sub("", page.read_text(encoding="utf-8"))):
         if re.match(r"[a-z]+:", target):
@@ -139,7 +139,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def rows(page: str) -> dict[str, list[str]]:
-    """The tables of a page: the first cell of a row, without its backquotes → the other cells."""
+    """The tables of a page: the first cell of a row, without its backquotes, → the other cells."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `")]
     return {first.strip("`"): rest for first, *rest in lines}
@@ -165,27 +165,29 @@ def fields(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, Any]
 
 
 def test_the_page_of_study_files_has_every_field_with_its_default() -> None:
-    said = {name: cells[1] for name, cells in rows("study-file.md").items()}
-    assert said == dict(fields(StudySpec))
+    documented = {name: cells[1] for name, cells in rows("study-file.md").items()}
+    assert documented == dict(fields(StudySpec))
 
 
 def test_the_page_of_settings_has_every_default() -> None:
-    said = {name: cells[0] for name, cells in rows("settings.md").items() if name[:6] == "TUNER_"}
+    documented = {
+        name: cells[0] for name, cells in rows("settings.md").items() if name[:6] == "TUNER_"
+    }
     expected = {
         f"TUNER_{name.upper()}": "not set"
         if field.default is None
         else f"`{written(field.default)}`"
         for name, field in Settings.model_fields.items()
     }
-    assert said == expected
+    assert documented == expected
 
 
 def options() -> list[tuple[str, str]]:
     """Every command with each of its options."""
     return [
-        (command, option)
-        for command, its in commands().items()
-        for parameter in its.params
+        (name, option)
+        for name, command in commands().items()
+        for parameter in command.params
         for option in parameter.opts
         if option.startswith("--") and option != "--help"
     ]
@@ -207,7 +209,7 @@ def test_the_table_of_commands_is_complete() -> None:
 
 
 def examples() -> list[str]:
-    """The study files that stand in the documentation whole."""
+    """The complete study files in the documentation."""
     pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     blocks = re.findall(r"^```yaml\n(.*?)^```", pages, re.MULTILINE | re.DOTALL)
     return [block for block in blocks if re.search("^name:", block, re.MULTILINE)]
