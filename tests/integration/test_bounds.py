@@ -71,8 +71,8 @@ def test_the_largest_values_are_stored_and_shown(
     environment: dict[str, str], database: Database, file: Path
 ) -> None:
     largest = options({field: value for field, (value, _) in BOUNDS.items()})
-    done = tuner_here(("launch", str(file), *largest), environment)
-    assert done.returncode == 0, done.stderr
+    completed = tuner_here(("launch", str(file), *largest), environment)
+    assert completed.returncode == 0, completed.stderr
     (overview,) = reading.load_overviews(database)
     study = overview.study
     assert (study.max_trials, study.name) == (1_000_000, "ж" * 100)
@@ -82,8 +82,8 @@ def test_the_largest_values_are_stored_and_shown(
     small = ("launch", str(file), "--name", "small", "--set", "budget.epochs=1")
     assert tuner_here(small, environment).returncode == 0
     for field in CHANGED:
-        done = tuner_here(("change", "small", f"{field}={BOUNDS[field][0]}"), environment)
-        assert done.returncode == 0, (field, done.stderr)
+        completed = tuner_here(("change", "small", f"{field}={BOUNDS[field][0]}"), environment)
+        assert completed.returncode == 0, (field, completed.stderr)
 
 
 def test_one_beyond_is_a_sentence_that_names_the_field(
@@ -97,16 +97,16 @@ def test_one_beyond_is_a_sentence_that_names_the_field(
             if field in CHANGED:
                 commandlines.append(("change", "small", f"{field}={value}"))
             for commandline in commandlines:
-                done = tuner_here(commandline, environment)
-                assert done.returncode == 2, (commandline, done.stdout)
-                assert len(done.stderr.splitlines()) == 1, done.stderr
-                assert field in done.stderr
-                assert len(done.stderr) < 400
+                completed = tuner_here(commandline, environment)
+                assert completed.returncode == 2, (commandline, completed.stdout)
+                assert len(completed.stderr.splitlines()) == 1, completed.stderr
+                assert field in completed.stderr
+                assert len(completed.stderr) < 400
     file.write_text(STUDY + f"seed: {DIGITS}\n")
-    done = tuner_here(("launch", str(file)), environment)
-    assert done.returncode == 2
-    assert "own.yaml:8: the number `999" in done.stderr
-    assert [one.study for one in reading.load_overviews(database)] == [before]
+    completed = tuner_here(("launch", str(file)), environment)
+    assert completed.returncode == 2
+    assert "own.yaml:8: the number `999" in completed.stderr
+    assert [overview.study for overview in reading.load_overviews(database)] == [before]
 
 
 def test_the_dashboard_and_python_take_no_more(

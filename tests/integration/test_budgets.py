@@ -245,9 +245,9 @@ def test_a_study_without_seconds_ends_though_a_trial_waits(database: Database) -
 
 def test_a_budget_that_comes_late_counts_what_was_before(database: Database) -> None:
     bench = Bench(database, trial_epochs=EPOCHS)
-    done, running, waiting = bench.claim(), bench.claim(), bench.claim()
-    report(bench, done, 4)
-    bench.finish(done, TrialState.PRUNED)
+    finished, running, waiting = bench.claim(), bench.claim(), bench.claim()
+    report(bench, finished, 4)
+    bench.finish(finished, TrialState.PRUNED)
     report(bench, running, 2)
     bench.do(leases.requeue, waiting, Cause.PREEMPTED)
     ago(bench, running, 4000.0)

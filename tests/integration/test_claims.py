@@ -30,7 +30,7 @@ def test_eight_workers_claim_exactly_the_budget(database: Database) -> None:
         return numbers
 
     with ThreadPoolExecutor(8) as pool:
-        numbers = [n for found in pool.map(work, range(8)) for n in found]
+        numbers = [n for of_worker in pool.map(work, range(8)) for n in of_worker]
     assert sorted(numbers) == list(range(40))
     assert bench.study().issued == 40
     assert {t.state for t in bench.trials()} == {TrialState.COMPLETE}
@@ -87,8 +87,12 @@ def test_a_claim_whose_answer_was_lost_is_found_again(database: Database) -> Non
     bench = Bench(database, max_trials=3)
     worker, key = uuid.uuid4(), uuid.uuid4()
     claim = bench.claim(worker=worker, key=key)
-    found = bench.do(claims.find_claim, bench.id, worker_id=worker, key=key)
-    assert (found.id, found.number, found.attempt) == (claim.id, claim.number, claim.attempt)
+    repeated = bench.do(claims.find_claim, bench.id, worker_id=worker, key=key)
+    assert (repeated.id, repeated.number, repeated.attempt) == (
+        claim.id,
+        claim.number,
+        claim.attempt,
+    )
     assert bench.do(claims.find_claim, bench.id, worker_id=worker, key=uuid.uuid4()) is None
 
 

@@ -19,15 +19,15 @@ from tuner.settings import Settings
 SECRET = "s3cr3t-word"
 
 
-def shown(url: URL) -> str:
+def with_password(url: URL) -> str:
     return url.render_as_string(hide_password=False)
 
 
 def refuse(environment: dict[str, str], url: str) -> str:
     """What `tuner db status` says about a URL: one sentence on standard error, exit code 2."""
-    done = tuner("db", "status", environment={**environment, "TUNER_DATABASE_URL": url})
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    (line,) = done.stderr.splitlines()
+    completed = tuner("db", "status", environment={**environment, "TUNER_DATABASE_URL": url})
+    assert (completed.returncode, completed.stdout) == (2, ""), completed.stderr
+    (line,) = completed.stderr.splitlines()
     assert line.startswith("error: ")
     assert SECRET not in line
     return line.removeprefix("error: ")
@@ -36,9 +36,9 @@ def refuse(environment: dict[str, str], url: str) -> str:
 @pytest.fixture
 def nobody_listens() -> Iterator[int]:
     """A TCP port that is taken and refuses connections."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield taken.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        yield listener.getsockname()[1]
 
 
 def test_no_server_there(environment: dict[str, str], nobody_listens: int) -> None:
@@ -66,7 +66,7 @@ def test_a_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_wrong_password(environment: dict[str, str], database_url: URL) -> None:
-    line = refuse(environment, shown(database_url.set(password=SECRET)))
+    line = refuse(environment, with_password(database_url.set(password=SECRET)))
     assert "refuses the connection: password authentication failed for user" in line
     assert line.endswith("; see TUNER_DATABASE_URL")
 
@@ -74,12 +74,12 @@ def test_a_wrong_password(environment: dict[str, str], database_url: URL) -> Non
 def test_no_password(environment: dict[str, str], database_url: URL) -> None:
     # libpq would look into ~/.pgpass
     environment["PGPASSFILE"] = "/no/such/file"
-    line = refuse(environment, shown(database_url._replace(password=None)))
+    line = refuse(environment, with_password(database_url._replace(password=None)))
     assert "refuses the connection: fe_sendauth: no password supplied" in line
 
 
 def test_a_database_that_does_not_exist(environment: dict[str, str], server: URL) -> None:
-    line = refuse(environment, shown(server.set(database="no_such_one")))
+    line = refuse(environment, with_password(server.set(database="no_such_one")))
     assert 'refuses the connection: database "no_such_one" does not exist' in line
 
 
@@ -109,7 +109,7 @@ def test_another_kind_of_server(environment: dict[str, str], other: str) -> None
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
 def test_spellings_of_a_url(scheme: str) -> None:
     url = parse_url(f"{scheme}://u:{SECRET}@h:5433/x?sslmode=verify-full")
-    assert shown(url) == f"postgresql+psycopg2://u:{SECRET}@h:5433/x?sslmode=verify-full"
+    assert with_password(url) == f"postgresql+psycopg2://u:{SECRET}@h:5433/x?sslmode=verify-full"
 
 
 def test_a_parse_error_keeps_the_password_to_itself() -> None:
@@ -130,14 +130,14 @@ def test_connections_are_in_utc_and_named(database: Database) -> None:
 
 def test_a_newer_schema(environment: dict[str, str], database_url: URL) -> None:
     admin(database_url, "UPDATE tuner.schema_version SET version_num = '9999'")
-    line = refuse(environment, shown(database_url))
+    line = refuse(environment, with_password(database_url))
     assert line == (
         f"the database's schema is version 9999, which this tuner ({schema.newest()}) does not "
         "know: it was made by a newer tuner; install that one or name another database"
     )
-    done = tuner("db", "upgrade", environment=environment)
-    assert done.returncode == 2
-    assert "made by a newer tuner" in done.stderr
+    completed = tuner("db", "upgrade", environment=environment)
+    assert completed.returncode == 2
+    assert "made by a newer tuner" in completed.stderr
 
 
 def test_a_database_where_tuner_never_was_is_set_up_at_once(empty_url: URL) -> None:

@@ -146,9 +146,9 @@ class Machine(RuleBasedStateMachine):
         key = uuid.uuid4()
         claim = self.bench.try_claim(worker=worker, key=key)
         if not answered:
-            found = self.bench.do(claims.find_claim, self.bench.id, worker_id=worker, key=key)
-            assert (found is None) == (claim is None)
-            claim = found
+            repeated = self.bench.do(claims.find_claim, self.bench.id, worker_id=worker, key=key)
+            assert (repeated is None) == (claim is None)
+            claim = repeated
         expected = self.next_trial()
         if expected is None:
             assert claim is None
@@ -266,12 +266,12 @@ class Machine(RuleBasedStateMachine):
         concurrent=st.none() | st.integers(1, 4),
     )
     def change(self, more_trials: int, epochs: int | None, concurrent: int | None) -> None:
-        wanted = Limits(
+        limits = Limits(
             max_trials=4 + more_trials, max_epochs=epochs, max_seconds=1e6, trial_epochs=EPOCHS,
             max_concurrent=concurrent,
         )  # fmt: skip
         with self.database.transaction() as connection:
-            study_limits.set_limits(connection, self.bench.id, wanted, SPEC)
+            study_limits.set_limits(connection, self.bench.id, limits, SPEC)
         for trial in self.model.values():
             if epochs is None:
                 trial.charged = None

@@ -59,17 +59,17 @@ class Load:
         return trainer
 
     def _claim(self, trainer: Trainer) -> ClaimedTrial | None:
-        found: list[ClaimedTrial | None] = []
+        claimed: list[ClaimedTrial | None] = []
 
         def answered() -> bool:
             try:
-                found.append(trainer.claim())
+                claimed.append(trainer.claim())
             except DatabaseUnreachableError:
                 return False
             return True
 
         eventually(answered)
-        return found[0]
+        return claimed[0]
 
     def _finish(
         self,
@@ -140,7 +140,7 @@ def test_a_kill_of_postgresql_under_load_loses_no_told_trial(home: Path) -> None
     assert ask(database, reset) != era
     for trainer in trainers:
         trainer.search.refresh()
-        known = {t.number: t.values for t in trainer.search._history.trials if t.values}
-        assert known == {number: [value] for number, value in complete.items()}
+        values = {t.number: t.values for t in trainer.search._history.trials if t.values}
+        assert values == {number: [value] for number, value in complete.items()}
     database.close()
     hold.release()

@@ -147,9 +147,9 @@ DAMAGED = {
 def check_refused(
     environment: dict[str, str], database: Database, source: str, message: str
 ) -> None:
-    done = tuner_here(("import", "--from", source), environment)
-    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
-    (line,) = done.stderr.splitlines()
+    completed = tuner_here(("import", "--from", source), environment)
+    assert completed.returncode == 2, (completed.returncode, completed.stdout, completed.stderr)
+    (line,) = completed.stderr.splitlines()
     assert len(line) < 500
     assert any(part in line for part in message.split("|")), line
     assert rows(database) == {"studies": 0, "spaces": 0, "trials": 0, "reports": 0}
@@ -285,7 +285,7 @@ def addresses(client: TestClient, study_id: int, numbers: list[int]) -> list[str
         "action": ["pause"],
         "name": ["nothing"],
     }
-    asked = []
+    urls = []
     for route in iter_route_contexts(client.app.routes):
         names = re.findall(r"{([^}]*)}", route.path)
         if "GET" in route.methods and "study_id:int" in names and "stream" not in route.path:
@@ -293,8 +293,8 @@ def addresses(client: TestClient, study_id: int, numbers: list[int]) -> list[str
                 path = route.path
                 for name, value in zip(names, choice, strict=True):
                     path = path.replace(f"{{{name}}}", str(value))
-                asked.append(path)
-    return asked
+                urls.append(path)
+    return urls
 
 
 @pytest.mark.parametrize("kind", ODD)
@@ -302,8 +302,8 @@ def test_what_is_odd_can_be_shown(
     environment: dict[str, str], database: Database, copy: Path, tmp_path: Path, kind: str
 ) -> None:
     spoil(copy, *ODD[kind])
-    done = tuner_here(("import", "--from", sqlite_url(copy)), environment)
-    assert done.returncode == 0, done.stderr
+    completed = tuner_here(("import", "--from", sqlite_url(copy)), environment)
+    assert completed.returncode == 0, completed.stderr
     (overview,) = reading.load_overviews(database)
     study = overview.study
     for command in (
@@ -313,18 +313,18 @@ def test_what_is_odd_can_be_shown(
         ("best", study.name),
         ("report", study.name, "--to", str(tmp_path / "report.html")),
     ):
-        shown = tuner_here(command, environment)
+        output = tuner_here(command, environment)
         has_best = kind != "no trials"
         allowed = (0,) if has_best or command[0] in ("show", "trials") else (0, 1, 2)
-        assert shown.returncode in allowed, (command, shown.stderr)
-        assert "Traceback" not in shown.stderr
+        assert output.returncode in allowed, (command, output.stderr)
+        assert "Traceback" not in output.stderr
     board = Board(database, Settings(home=tmp_path / "home"))
     app = create_app(board, hosts=("localhost",))
     client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
     client.headers |= board.access.secret.header
     numbers = [t.number for t in reading.load_trials(database, study)] or [0]
-    asked = addresses(client, study.id, numbers)
-    assert len(asked) > 20
-    statuses = {address: client.get(address).status_code for address in asked}
+    urls = addresses(client, study.id, numbers)
+    assert len(urls) > 20
+    statuses = {address: client.get(address).status_code for address in urls}
     assert {address: status for address, status in statuses.items() if status >= 500} == {}
     assert sum(status == 200 for status in statuses.values()) > 15

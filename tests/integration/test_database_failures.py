@@ -23,7 +23,7 @@ ROLE, PASSWORD = "guest_of_tests", "pass-word"
 
 
 @pytest.mark.parametrize(
-    ("code", "kind", "said"),
+    ("code", "kind", "expected"),
     [
         ("08006", DatabaseUnreachableError, "does not answer"),
         ("57P01", DatabaseUnreachableError, "does not answer"),
@@ -45,14 +45,14 @@ ROLE, PASSWORD = "guest_of_tests", "pass-word"
     ],
 )
 def test_every_error_is_a_sentence_without_sql(
-    database: Database, code: str, kind: type[TunerError], said: str
+    database: Database, code: str, kind: type[TunerError], expected: str
 ) -> None:
     for begin in (database.statement, database.transaction):
         with pytest.raises(TunerError) as raised, begin() as connection:
             connection.execute(text(RAISE.format(code).replace(":", r"\:")))
         assert type(raised.value) is kind
         sentence = str(raised.value)
-        assert said in sentence
+        assert expected in sentence
         assert "DO $$" not in sentence
         assert "sqlalche" not in sentence
     with database.statement() as connection:  # and goes on
@@ -67,18 +67,18 @@ def guest(server: URL) -> Iterator[URL]:
     admin(server, f"DROP OWNED BY {ROLE}", f"DROP ROLE {ROLE}")
 
 
-def said(url: URL, environment: dict[str, str], *words: str) -> str:
+def last_line(url: URL, environment: dict[str, str], *words: str) -> str:
     """The sentence of a command that is refused."""
-    done = tuner(
+    completed = tuner(
         *words,
         environment={
             **environment,
             "TUNER_DATABASE_URL": url.render_as_string(hide_password=False),
         },
     )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert PASSWORD not in done.stderr
-    (line,) = done.stderr.splitlines()
+    assert (completed.returncode, completed.stdout) == (2, "")
+    assert PASSWORD not in completed.stderr
+    (line,) = completed.stderr.splitlines()
     return line
 
 
@@ -87,7 +87,7 @@ def test_a_missing_privilege_names_its_grant_which_helps(
 ) -> None:
     empty = guest.set(database=empty_url.database)
     for command in (("db", "upgrade"), ("list",)):
-        line = said(empty, environment, *command)
+        line = last_line(empty, environment, *command)
         (grant,) = re.findall(r"GRANT .*$", line)
         assert grant == f"GRANT CREATE ON DATABASE {empty_url.database} TO {ROLE}"
     admin(server, grant)
@@ -96,11 +96,11 @@ def test_a_missing_privilege_names_its_grant_which_helps(
     admin(empty_url, f"DROP OWNED BY {ROLE}")
     with cloned(server, template) as url:
         theirs = guest.set(database=url.database)
-        line = said(theirs, environment, "list")
+        line = last_line(theirs, environment, "list")
         assert "permission denied for schema tuner" in line
         assert line.endswith(f"GRANT USAGE, CREATE ON SCHEMA tuner TO {ROLE}")
         admin(url, f"GRANT USAGE, CREATE ON SCHEMA tuner TO {ROLE}")
-        line = said(theirs, environment, "list")
+        line = last_line(theirs, environment, "list")
         assert "permission denied for table" in line
         grant = line[line.index("GRANT SELECT") :].partition(" (and")[0]
         admin(url, grant, f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA tuner TO {ROLE}")
@@ -135,7 +135,7 @@ def test_a_database_in_another_encoding_is_refused(
     )
     try:
         for command in (("db", "upgrade"), ("list",), ("worker", "--until-done")):
-            line = said(server.set(database=name), environment, *command)
+            line = last_line(server.set(database=name), environment, *command)
             assert f"is encoded in {encoding}, tuner needs UTF8" in line
     finally:
         admin(server, f"DROP DATABASE {name} WITH (FORCE)")

@@ -21,13 +21,13 @@ CPU = DeviceRecord("cpu", "a processor", 16 * GIB)
 
 @pytest.fixture
 def worker(database: Database) -> uuid.UUID:
-    made = uuid.uuid4()
+    worker_id = uuid.uuid4()
     with database.transaction() as connection:
         workers.register(
-            connection, made, host="h", pid=7, slots=1, devices=["cuda:0"], version="0"
+            connection, worker_id, host="h", pid=7, slots=1, devices=["cuda:0"], version="0"
         )
-        devices.register(connection, made, [CPU, GPU])
-    return made
+        devices.register(connection, worker_id, [CPU, GPU])
+    return worker_id
 
 
 def count(database: Database) -> int:
@@ -74,11 +74,11 @@ def test_a_machines_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu, cpu = sampler.devices()
     assert (gpu.name, gpu.memory) == ("cuda:3", 80 * GIB)
     assert (cpu.name, cpu.memory) == ("cpu", host.memory())
-    found = dict(sampler.samples())
-    assert found["cuda:3"] == Sample(0.8, GIB, 66.0, 350.0)
-    assert found["cpu"].utilization is not None
-    assert 0.0 <= found["cpu"].utilization <= 1.0
-    assert 0 < (found["cpu"].memory_used or 0) < host.memory()
+    samples = dict(sampler.samples())
+    assert samples["cuda:3"] == Sample(0.8, GIB, 66.0, 350.0)
+    assert samples["cpu"].utilization is not None
+    assert 0.0 <= samples["cpu"].utilization <= 1.0
+    assert 0 < (samples["cpu"].memory_used or 0) < host.memory()
 
 
 def test_workers_on_the_command_line(
@@ -86,14 +86,14 @@ def test_workers_on_the_command_line(
 ) -> None:
     with database.statement() as connection:
         devices.store(connection, worker, [("cuda:0", Sample(0.5, 2 * GIB, 61.0, 312.5))])
-    shown = tuner("workers", environment=environment)
-    assert shown.returncode == 0, shown.stderr
-    gpu = next(line for line in shown.stdout.splitlines() if "cuda:0" in line)
-    for said in ("NVIDIA H100 80GB HBM3", "50%", "2.0 of 80 GiB", "61", "312.5"):
-        assert said in gpu
-    (one,) = json.loads(tuner("workers", "--json", environment=environment).stdout)
-    assert (one["host"], one["pid"]) == ("h", 7)
-    assert one["devices"][1]["latest"]["power"] == 312.5
+    completed = tuner("workers", environment=environment)
+    assert completed.returncode == 0, completed.stderr
+    gpu = next(line for line in completed.stdout.splitlines() if "cuda:0" in line)
+    for cell in ("NVIDIA H100 80GB HBM3", "50%", "2.0 of 80 GiB", "61", "312.5"):
+        assert cell in gpu
+    (record,) = json.loads(tuner("workers", "--json", environment=environment).stdout)
+    assert (record["host"], record["pid"]) == ("h", 7)
+    assert record["devices"][1]["latest"]["power"] == 312.5
     with database.statement() as connection:
         workers.record_stop(connection, worker)
     nobody = tuner("workers", environment=environment)

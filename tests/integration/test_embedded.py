@@ -42,7 +42,7 @@ hold.release()
 
 
 @pytest.fixture(scope="session")
-def made() -> Iterator[Path]:
+def home_with_data() -> Iterator[Path]:
     """A home with a data folder, to copy: making one is the slowest part of most tests."""
     home = new_home()
     embedded.hold(home, linger=0).release()
@@ -59,9 +59,9 @@ def fresh(home: Path) -> Path:
 
 
 @pytest.fixture
-def home(home: Path, made: Path) -> Path:
+def home(home: Path, home_with_data: Path) -> Path:
     """A home in which a server has run."""
-    subprocess.run(["cp", "-a", made / "postgres", home], check=True)
+    subprocess.run(["cp", "-a", home_with_data / "postgres", home], check=True)
     return home
 
 
@@ -92,12 +92,12 @@ class Holder:
 
 @contextmanager
 def holder(home: Path, linger: float = 0.0, script: str = HOLDER) -> Iterator[Holder]:
-    held = Holder(home, linger, script)
+    started_holder = Holder(home, linger, script)
     try:
-        yield held
+        yield started_holder
     finally:
         with suppress(ValueError):  # it was told to leave in the test
-            held.leave()
+            started_holder.leave()
 
 
 def connect(url: str) -> "psycopg2.extensions.connection":
@@ -138,9 +138,9 @@ def restarted(url: str, since: object) -> bool:
 
 
 def find(home: Path) -> places.Places:
-    found = places.find(home)
-    assert found is not None
-    return found
+    located = places.find(home)
+    assert located is not None
+    return located
 
 
 def postmaster(home: Path) -> psutil.Process:
@@ -169,7 +169,7 @@ def gone_afterwards(home: Path) -> Iterator[None]:
 
 def test_a_fresh_home_gets_a_server_in_utc_and_utf8_that_keeps_its_promises(fresh: Path) -> None:
     hold = embedded.hold(fresh, linger=0)
-    wanted = {
+    expected = {
         "TimeZone": "UTC",
         "server_encoding": "UTF8",
         "fsync": "on",
@@ -179,7 +179,7 @@ def test_a_fresh_home_gets_a_server_in_utc_and_utf8_that_keeps_its_promises(fres
         "listen_addresses": "",
         "jit": "off",
     }
-    assert {name: ask(hold.url, f"SHOW {name}") for name in wanted} == wanted
+    assert {name: ask(hold.url, f"SHOW {name}") for name in expected} == expected
     locale = "SELECT datlocale FROM pg_database WHERE datname = current_database()"
     assert ask(hold.url, locale) == "C.UTF-8"
     hold.release()
@@ -293,10 +293,10 @@ def test_six_threads_start_one_server(fresh: Path) -> None:
 
 def test_six_processes_start_one_server(fresh: Path) -> None:
     holders = [Holder(fresh) for _ in range(6)]
-    assert len({started(held.url) for held in holders}) == 1
+    assert len({started(holder.url) for holder in holders}) == 1
     with gone_afterwards(fresh):
-        for held in holders:
-            held.leave()
+        for holder in holders:
+            holder.leave()
 
 
 def test_joining_a_server_that_is_stopping(home: Path) -> None:
@@ -562,8 +562,8 @@ def run_as_nobody(script: str, home: Path, public: Path) -> "subprocess.Complete
 @as_root
 def test_an_ordinary_user(fresh: Path, public: Path) -> None:
     os.chown(fresh, NOBODY, NOBODY)
-    done = run_as_nobody(AS_NOBODY, fresh, public)
-    assert done.stdout.split() == [str(NOBODY), "tuner", str(NOBODY)], done.stderr
+    completed = run_as_nobody(AS_NOBODY, fresh, public)
+    assert completed.stdout.split() == [str(NOBODY), "tuner", str(NOBODY)], completed.stderr
     # root does not meddle with another user's
     with pytest.raises(BadInputError, match="belongs to nobody"):
         embedded.hold(fresh, linger=0)
@@ -572,9 +572,12 @@ def test_an_ordinary_user(fresh: Path, public: Path) -> None:
 
 @as_root
 def test_an_ordinary_user_in_somebody_elses_folder(fresh: Path, public: Path) -> None:
-    done = run_as_nobody(AS_NOBODY, fresh, public)
-    assert done.returncode == 1
-    assert f"BadInputError: {fresh}/postgres: cannot be written (Permission denied)" in done.stderr
+    completed = run_as_nobody(AS_NOBODY, fresh, public)
+    assert completed.returncode == 1
+    assert (
+        f"BadInputError: {fresh}/postgres: cannot be written (Permission denied)"
+        in completed.stderr
+    )
 
 
 @as_root
@@ -602,7 +605,7 @@ def test_others_read_nothing_in_roots_home(fresh: Path) -> None:
             paths.append(new / name)
             files.write(new / name, "x")
         command = ["cat", *map(str, paths)]
-        done = subprocess.run(
+        completed = subprocess.run(
             command,
             user=OTHER,
             group=OTHER,
@@ -612,8 +615,8 @@ def test_others_read_nothing_in_roots_home(fresh: Path) -> None:
             text=True,
             check=False,
         )
-        assert done.stdout == ""
-        assert done.stderr.count("Permission denied") == len(paths)
+        assert completed.stdout == ""
+        assert completed.stderr.count("Permission denied") == len(paths)
     finally:
         hold.release()
         remove_home(new)
@@ -655,7 +658,7 @@ def test_programs_in_a_private_folder_are_copied_for_the_server(
     copied = programs.make_reachable(programs.find(), user)
     assert copied.is_relative_to(home / "outside")
     assert programs.make_reachable(programs.find(), user) == copied
-    done = subprocess.run(
+    completed = subprocess.run(
         [copied / "initdb", "-D", home / "data", "--no-sync", "-A", "reject", "-U", "x"],
         user=NOBODY,
         cwd="/",
@@ -663,7 +666,7 @@ def test_programs_in_a_private_folder_are_copied_for_the_server(
         text=True,
         check=False,
     )
-    assert "could not create directory" in done.stderr  # it has found everything else
+    assert "could not create directory" in completed.stderr  # it has found everything else
 
 
 # sentences
@@ -743,10 +746,10 @@ def test_the_supervisor_imports_only_the_standard_library() -> None:
         f"import sys; sys.path.append({str(ROOT)!r}); import tuner.database.embedded.daemon; "
         "print(*{name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names)"
     )
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True
     )
-    assert set(done.stdout.split()) <= {"tuner", "__main__"}
+    assert set(completed.stdout.split()) <= {"tuner", "__main__"}
 
 
 def test_the_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def target(tmp_path: Path) -> Iterator[RDBStorage]:
 
 
 def names(database: Database) -> list[str]:
-    return [one.study.name for one in reading.load_overviews(database)]
+    return [overview.study.name for overview in reading.load_overviews(database)]
 
 
 def there(database: Database, storage: RDBStorage, **options: str) -> list[Copied]:
@@ -139,14 +139,14 @@ def test_long_and_nested_attributes_and_constraints(
 ) -> None:
     attrs = {"long": "ж\\\t\n\"'" * 10_000, "nested": {"a": [{"b": [None, {"c": math.nan}]}]}}
     system = {"constraints:a": 0.5, "constraints": [0.5, -1.0], "zero": "\0", "half": "\ud800"}
-    one = trial(user_attrs=attrs, system_attrs=system)
-    first = make(source, "attributes", one)
+    only = trial(user_attrs=attrs, system_attrs=system)
+    first = make(source, "attributes", only)
     there(database, source)
     (stored,) = reading.load_trials(database, reading.find(database, "attributes"))
     assert json.dumps(stored.user_attrs) == json.dumps(attrs)
     third = back(database, "attributes", target)
     assert study_facts(target, third) == study_facts(source, first)
-    assert target.get_all_trials(third)[0].constraints == one.constraints
+    assert target.get_all_trials(third)[0].constraints == only.constraints
 
 
 @pytest.fixture(params=["America/New_York", "Asia/Kolkata"])
@@ -177,7 +177,7 @@ def test_the_hour_that_comes_twice_is_told_apart(
 ) -> None:
     twice = datetime(2026, 11, 1, 1, 30)
     times = [{"datetime_start": twice.replace(fold=fold)} for fold in (0, 1)]
-    make(source, "twice", *(trial(**one, datetime_complete=None) for one in times))
+    make(source, "twice", *(trial(**fields, datetime_complete=None) for fields in times))
     there(database, source)
     stored = reading.load_trials(database, reading.find(database, "twice"))
     assert [t.started_at for t in stored] == [
@@ -227,14 +227,14 @@ def test_trials_of_other_studies_lie_between(
     studies = [make(source, f"study-{which}") for which in range(1 + others)]
     for i in range(10):
         for which, study in enumerate(studies):
-            one = trial(
+            only = trial(
                 params={"x": i / 10, f"y{i % 2}": which / 10},
                 distributions={"x": X, f"y{i % 2}": X},
                 intermediate_values={0: float(which), i: float(i)},
                 user_attrs={"which": which, "i": i},
                 system_attrs={"of": which},
             )
-            source.create_new_trial(study, one)
+            source.create_new_trial(study, only)
     ours = Storage(database)
     there(database, source)
     for which, study in enumerate(studies):
@@ -255,12 +255,12 @@ def test_what_ran_fails_in_the_copy_and_can_be_tried_again(
     (copied,) = there(database, source)
     assert copied.were_running == 1
     study = reading.find(database, "interrupted")
-    done, failed, waiting = reading.load_trials(database, study)
+    complete, failed, waiting = reading.load_trials(database, study)
     assert (failed.state, failed.cause) == (TrialState.FAILED, Cause.LOST)
     assert failed.message == "it was running when the study was copied"
     assert failed.finished_at is not None
     assert (dict(failed.params), failed.reports[0].value) == ({"x": 0.5}, 0.25)
-    assert (done.state, waiting.state) == (TrialState.COMPLETE, TrialState.WAITING)
+    assert (complete.state, waiting.state) == (TrialState.COMPLETE, TrialState.WAITING)
     # the reason goes on to the next copy and comes back from there
     exported = export_study(database, study, target.url)
     assert exported.were_running == 0  # it ran at an earlier copy
@@ -273,8 +273,8 @@ def test_what_ran_fails_in_the_copy_and_can_be_tried_again(
     # queued again, Optuna hands it out with its parameters
     assert steering.retry(database, "interrupted") == [1]
     ours = optuna.load_study(study_name="interrupted", storage=Storage(database))
-    asked = ours.ask()
-    assert (asked.number, asked.suggest_float("x", 0, 1)) == (1, 0.5)
+    retried = ours.ask()
+    assert (retried.number, retried.suggest_float("x", 0, 1)) == (1, 0.5)
 
 
 def test_what_runs_here_fails_in_the_export(database: Database, target: RDBStorage) -> None:
@@ -344,9 +344,11 @@ def test_from_the_command_line(
     database: Database, environment: dict[str, str], source: RDBStorage, tmp_path: Path
 ) -> None:
     make(source, "a", trial(), trial(OptunaState.RUNNING))
-    done = tuner("import", "--from", source.url, environment=environment)
-    assert (done.returncode, done.stdout) == (0, "imported a with 2 trials\n"), done.stderr
-    assert "1 trial had not ended" in done.stderr
+    completed = tuner("import", "--from", source.url, environment=environment)
+    assert (completed.returncode, completed.stdout) == (0, "imported a with 2 trials\n"), (
+        completed.stderr
+    )
+    assert "1 trial had not ended" in completed.stderr
     again = tuner("import", "--from", source.url, environment=environment)
     assert (again.returncode, len(again.stderr.splitlines())) == (2, 1)
     assert "a study named `a` exists already" in again.stderr
@@ -366,7 +368,7 @@ def test_from_the_command_line(
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "sentence"),
     [
         ("sqlite:///missing.db", "there is no file missing.db"),
         ("sqlite:///empty.db", "is no Optuna storage or does not answer: no such table"),
@@ -377,13 +379,13 @@ def test_from_the_command_line(
     ],
 )
 def test_a_source_that_cannot_be_read(
-    environment: dict[str, str], tmp_path: Path, url: str, said: str
+    environment: dict[str, str], tmp_path: Path, url: str, sentence: str
 ) -> None:
     (tmp_path / "empty.db").touch()
-    done = tuner("import", "--from", url, environment=environment, cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    (line,) = done.stderr.splitlines()
-    assert said in line
+    completed = tuner("import", "--from", url, environment=environment, cwd=tmp_path)
+    assert completed.returncode == 2, completed.stderr
+    (line,) = completed.stderr.splitlines()
+    assert sentence in line
     assert "s3cret" not in line
     assert set(os.listdir(tmp_path)) - {"home"} == {"empty.db"}
 

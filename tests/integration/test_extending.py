@@ -18,16 +18,16 @@ from tuner.search.storage import Storage
 from tuner.trials import StudyState, TrialState
 
 
-def launched(database: Database, done: int, **budget: Any) -> searching.Trainer:
+def launched(database: Database, finished: int, **budget: Any) -> searching.Trainer:
     """A study of which so many trials have failed, the last of them or all but with 0.5."""
     spec = searching.spec("s", trials=3)
     spec = spec.model_copy(update={"budget": spec.budget.model_copy(update=budget)})
     study_id = searching.launch(database, spec)
     trainer = searching.Trainer(database, searching.search(database, study_id, spec))
-    for number in range(done):
-        held = trainer.claim()
-        assert held is not None
-        trainer.finish(held, TrialState.COMPLETE if number else TrialState.FAILED)
+    for number in range(finished):
+        trial = trainer.claim()
+        assert trial is not None
+        trainer.finish(trial, TrialState.COMPLETE if number else TrialState.FAILED)
     finish(database)
     return trainer
 
@@ -54,9 +54,9 @@ def now(database: Database) -> tuple[StudyState, int | None, Any]:
 
 def test_a_smaller_budget_does_not_reopen_a_finished_study(database: Database) -> None:
     launched(database, 3)
-    done = changing.change(database, "s", ["budget.trials=2"])
-    assert done.changes == ()
-    assert done.notes == (
+    result = changing.change(database, "s", ["budget.trials=2"])
+    assert result.changes == ()
+    assert result.notes == (
         "budget.trials cannot be 2: 3 given out already",
         "the study stays finished: all 3 trials are done",
     )
@@ -67,29 +67,29 @@ def test_a_budget_below_what_is_given_out_becomes_that_and_ends_the_study(
     database: Database,
 ) -> None:
     launched(database, 2, trials=9)
-    done = changing.change(database, "s", ["budget.trials=1"])
-    assert done.changes == ("budget.trials: 9 → 2",)
-    assert done.notes == ("budget.trials cannot be 1: 2 given out already",)
+    result = changing.change(database, "s", ["budget.trials=1"])
+    assert result.changes == ("budget.trials: 9 → 2",)
+    assert result.notes == ("budget.trials cannot be 1: 2 given out already",)
     assert now(database) == (StudyState.FINISHED, 2, 2)
 
 
 def test_what_gives_no_trial_does_not_reopen(database: Database) -> None:
     launched(database, 3)
-    done = changing.change(database, "s", ["resources.priority=3"])
-    assert done.changes == ("resources.priority: 0 → 3",)
-    assert done.notes == ("the study stays finished: all 3 trials are done",)
-    done = changing.change(database, "s", ["budget.hours=5"])
+    result = changing.change(database, "s", ["resources.priority=3"])
+    assert result.changes == ("resources.priority: 0 → 3",)
+    assert result.notes == ("the study stays finished: all 3 trials are done",)
+    result = changing.change(database, "s", ["budget.hours=5"])
     assert now(database) == (StudyState.FINISHED, 3, 3)
-    done = changing.change(database, "s", ["budget.trials=4"])
-    assert (done.changes, done.notes) == (("budget.trials: 3 → 4",), ())
+    result = changing.change(database, "s", ["budget.trials=4"])
+    assert (result.changes, result.notes) == (("budget.trials: 3 → 4",), ())
     assert now(database) == (StudyState.ACTIVE, 4, 4)
 
 
 def test_more_trials_do_not_reopen_a_study_that_has_reached_its_target(database: Database) -> None:
     launched(database, 2, target=0.4)
     finish(database, reason="trial 1 reached the target 0.4 with 0.5")
-    done = changing.change(database, "s", ["budget.trials=9"])
-    assert done.notes == (
+    result = changing.change(database, "s", ["budget.trials=9"])
+    assert result.notes == (
         "the study stays finished: trial 1 reached the target 0.4 with 0.5: remove that limit with "
         "`tuner change s budget.target=null` to continue",
     )
@@ -130,10 +130,10 @@ def test_what_would_never_be_tried_is_not_queued(database: Database) -> None:
     assert now(database) == (StudyState.ACTIVE, 4, 4)
     with pytest.raises(StudyStateError, match=r"budget\.trials=5`$"):
         steering.enqueue(database, "s", {})
-    held = trainer.claim()
-    assert held is not None
-    assert held.number == 3
-    trainer.finish(held)
+    trial = trainer.claim()
+    assert trial is not None
+    assert trial.number == 3
+    trainer.finish(trial)
     finish(database)
     assert reading.find(database, "s").reason == "all 4 trials are done"
 
@@ -169,11 +169,11 @@ def test_a_retried_trial_needs_no_unit_whatever_else_is_queued(database: Databas
     assert now(database) == (StudyState.FINISHED, 2, 2)
     assert steering.retry(database, "s") == [0]
     assert now(database)[0] is StudyState.ACTIVE
-    held = trainer.claim()
-    assert held is not None
-    assert held.number == 0
+    trial = trainer.claim()
+    assert trial is not None
+    assert trial.number == 0
     assert trainer.claim() is None  # what was enqueued has no unit
-    trainer.finish(held)
+    trainer.finish(trial)
     finish(database)
     assert now(database)[0] is StudyState.FINISHED
 
@@ -182,13 +182,13 @@ def test_a_smaller_budget_says_what_it_leaves_in_the_queue(database: Database) -
     launched(database, 1)
     for _ in range(2):
         steering.enqueue(database, "s", {})
-    left = "the budget leaves out {}: `tuner change s budget.trials=3` includes {}"
-    done = changing.change(database, "s", ["budget.trials=2"])
-    assert done.notes == (left.format("1 queued configuration", "it"),)
-    done = changing.change(database, "s", ["budget.trials=1"])
-    assert done.notes == (left.format("2 queued configurations", "all of them"),)
-    done = changing.change(database, "s", ["budget.trials=3"])
-    assert (done.study.state, done.notes) == (StudyState.ACTIVE, ())
+    note = "the budget leaves out {}: `tuner change s budget.trials=3` includes {}"
+    result = changing.change(database, "s", ["budget.trials=2"])
+    assert result.notes == (note.format("1 queued configuration", "it"),)
+    result = changing.change(database, "s", ["budget.trials=1"])
+    assert result.notes == (note.format("2 queued configurations", "all of them"),)
+    result = changing.change(database, "s", ["budget.trials=3"])
+    assert (result.study.state, result.notes) == (StudyState.ACTIVE, ())
 
 
 def test_what_has_ended_a_study_is_named_with_the_setting_that_lifts_it(database: Database) -> None:
@@ -250,9 +250,9 @@ def test_a_finished_study_is_not_resumed_but_extended(database: Database) -> Non
 def test_a_study_of_optuna_has_a_budget_of_trials_alone(database: Database) -> None:
     study = tuner.create_study(study_name="s", storage=Storage(database))
     study.optimize(lambda trial: trial.number, n_trials=2)
-    done = changing.change(database, "s", ["budget.trials=1"])
-    assert done.changes == ("budget.trials: not set → 2",)
-    assert done.notes == ("budget.trials cannot be 1: 2 given out already",)
+    result = changing.change(database, "s", ["budget.trials=1"])
+    assert result.changes == ("budget.trials: not set → 2",)
+    assert result.notes == ("budget.trials cannot be 1: 2 given out already",)
     assert now(database) == (StudyState.FINISHED, 2, None)
     assert steering.enqueue(database, "s", {"x": 1}, extend=True) == 2
     assert now(database) == (StudyState.ACTIVE, 3, None)

@@ -51,10 +51,10 @@ class Ran:
     def load(self, finished: Columns, space: object, reports: Reports) -> None:
         if finished.state == TrialState.COMPLETE:
             for number in finished.numbers.tolist():
-                made = reports.of(finished.numbers[finished.numbers == number])
+                own = reports.of(finished.numbers[finished.numbers == number])
                 self.count[number] += 1
                 self.reports[number] = list(
-                    zip(made.steps.tolist(), made.values.tolist(), strict=True)
+                    zip(own.steps.tolist(), own.values.tolist(), strict=True)
                 )
 
     def note(self, record: Record) -> None:
@@ -71,7 +71,7 @@ def test_a_readers_view_is_the_table_however_commits_interleave(
     ended: list[Counter[int]] = [Counter() for _ in readers]
     history, ran = History(bench.id, with_attributes=True), Ran()
     history.watch(ran)
-    done = threading.Event()
+    finished = threading.Event()
 
     def write(worker: int) -> None:
         rng = random.Random(f"{seed} {worker}")
@@ -86,11 +86,11 @@ def test_a_readers_view_is_the_table_however_commits_interleave(
                 count[row.number] += 1
 
     def read(index: int) -> None:
-        while not done.is_set():
+        while not finished.is_set():
             look(readers[index], views[index], ended[index])
 
     def read_columns() -> None:
-        while not done.is_set():
+        while not finished.is_set():
             with database.statement() as connection:
                 history.refresh(connection)
             assert history.trials is not None  # all of them, kept from now on
@@ -99,10 +99,10 @@ def test_a_readers_view_is_the_table_however_commits_interleave(
         reading = [pool.submit(read, index) for index in range(len(readers))]
         reading.append(pool.submit(read_columns))
         try:
-            for written in [pool.submit(write, n) for n in range(WRITERS)]:
-                written.result()
+            for future in [pool.submit(write, n) for n in range(WRITERS)]:
+                future.result()
         finally:
-            done.set()
+            finished.set()
         for was_read in reading:
             was_read.result()
     with database.statement() as connection:

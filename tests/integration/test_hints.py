@@ -154,8 +154,8 @@ def test_an_idle_worker_is_woken_by_a_launch(
     monkeypatch.setattr(loop, "LISTENING_POLL", 1e6)
     monkeypatch.setattr(loop, "POLL", 1e6 if listen else 0.1)
     prepared = preparing.prepare_study(database, quick(tmp_path, trials=3, epochs=1), settings)
-    told = ListeningDatabase(database, hints.TRIALS, listen=True)
-    touch(told)
+    listener = ListeningDatabase(database, hints.TRIALS, listen=True)
+    touch(listener)
 
     def launch_then_stop() -> None:
         mine = Database(database.url)
@@ -173,8 +173,8 @@ def test_an_idle_worker_is_woken_by_a_launch(
     thread.join()
     study = reading.find(database, "quick")
     assert study.state is StudyState.FINISHED
-    assert hears(told) == {study.id}
-    told.close()
+    assert hears(listener) == {study.id}
+    listener.close()
 
 
 def is_there(database: Database) -> bool:

@@ -22,7 +22,7 @@ TOO_MUCH = 3e-3  # of the learning rate, in the middle of its range; as if it to
 
 def run(trainer: Trainer, database: Database, trials: int) -> list[bool]:
     """Claim so many trials; whether each was infeasible."""
-    found = []
+    claimed = []
     for _ in range(trials):
         trial = trainer.claim()
         assert trial is not None
@@ -38,8 +38,8 @@ def run(trainer: Trainer, database: Database, trials: int) -> list[bool]:
             assert trial.claim.exclusive
         if not infeasible:
             trainer.finish(trial, values=[0.5])
-        found.append(infeasible)
-    return found
+        claimed.append(infeasible)
+    return claimed
 
 
 @pytest.mark.parametrize("reload", [False, True], ids=["as they come", "in columns"])
@@ -63,14 +63,14 @@ def test_a_trial_that_is_tried_again_is_feasible_until_it_fails_again(database: 
         with database.statement() as connection:
             assert leases.requeue(connection, trial.claim, Cause.OUT_OF_MEMORY) is state
     storage = Storage(database)
-    shown = storage.get_trial(trial.claim.id)
-    assert shown.constraints == {"memory": 1.0}
+    stored = storage.get_trial(trial.claim.id)
+    assert stored.constraints == {"memory": 1.0}
     with database.statement() as connection:
         name = studies.by_id(connection, study_id).name
-        seen = connection.execute(
+        in_views = connection.execute(
             text("SELECT value_json FROM optuna.trial_system_attributes WHERE key = 'constraints'")
         ).scalars()
-        assert list(seen) == ["[1.0]"]
+        assert list(in_views) == ["[1.0]"]
 
     assert steering.retry(database, name) == [0]
     assert storage.get_trial(trial.claim.id).constraints == {}

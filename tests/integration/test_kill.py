@@ -77,14 +77,16 @@ def test_killed_trials_do_not_pause_their_study(database: Database) -> None:
 
 
 def test_a_worker_is_told_to_drain_once_somebody_asks(database: Database) -> None:
-    one = uuid.uuid4()
+    worker_id = uuid.uuid4()
     with database.statement() as connection:
-        workers.register(connection, one, host="h", pid=1, slots=1, devices=["cpu"], version="0")
-        assert not workers.record_heartbeat(connection, one)
-    steering.drain(database, one)
+        workers.register(
+            connection, worker_id, host="h", pid=1, slots=1, devices=["cpu"], version="0"
+        )
+        assert not workers.record_heartbeat(connection, worker_id)
+    steering.drain(database, worker_id)
     with database.statement() as connection:
-        assert workers.record_heartbeat(connection, one)
-        workers.record_stop(connection, one)
-    for gone in (one, uuid.uuid4()):
+        assert workers.record_heartbeat(connection, worker_id)
+        workers.record_stop(connection, worker_id)
+    for gone in (worker_id, uuid.uuid4()):
         with pytest.raises(WorkerNotFoundError):
             steering.drain(database, gone)

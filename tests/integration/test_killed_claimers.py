@@ -94,7 +94,7 @@ def test_budgets_are_exact_however_many_workers_are_killed(database: Database) -
     assert len(ended) == TRIALS or epochs > MAX_EPOCHS - EPOCHS
     assert abs(study.seconds_issued - seconds) < 1e-3
     with database.statement() as connection:
-        left = connection.execute(
+        row = connection.execute(
             text("SELECT count(*) FROM tuner.trials WHERE lease_until > now()")
         )
-        assert left.scalar_one() == 0
+        assert row.scalar_one() == 0

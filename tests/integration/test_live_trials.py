@@ -24,7 +24,7 @@ def refreshed(database: Database, live: LiveTrials) -> LiveTrials:
 def stored(database: Database, study_id: int) -> list[Trial]:
     """The records as columns have them: without what columns leave in the database."""
     with database.statement() as connection:
-        found = feed.load(connection, study_id)
+        trials = feed.load(connection, study_id)
     return [
         replace(
             t,
@@ -36,11 +36,11 @@ def stored(database: Database, study_id: int) -> list[Trial]:
             values=t.values
             or ((t.reports[-1].value,) if t.reports and t.state is not TrialState.FAILED else None),
         )
-        for t in found
+        for t in trials
     ]
 
 
-def held(live: LiveTrials) -> list[Trial]:
+def records(live: LiveTrials) -> list[Trial]:
     return [replace(t, user_attrs={}) for t in live.trials(range(live.size))]
 
 
@@ -55,8 +55,8 @@ def test_columns_follow_every_change(database: Database) -> None:
         assert early.version > before
     late = refreshed(database, LiveTrials(bench.id, ["maximize"]))
     expected = stored(database, bench.id)
-    assert held(early) == expected
-    assert held(late) == expected
+    assert records(early) == expected
+    assert records(late) == expected
     states = [t.state for t in expected]
     for live in (early, late):
         assert live.counts == {state: states.count(state) for state in TrialState}
@@ -86,12 +86,12 @@ def conditional(database: Database) -> optuna.Study:
 def test_parameters_keep_their_kinds(database: Database, conditional: optuna.Study) -> None:
     study_id = Storage(database).get_study_id_from_name("c")
     live = refreshed(database, LiveTrials(study_id, ["minimize"]))
-    assert held(live) == stored(database, study_id)
+    assert records(live) == stored(database, study_id)
     assert live.params["rate"].log
-    assert {type(t.params["kind"]) for t in held(live)} <= {str, type(None), bool, int}
+    assert {type(t.params["kind"]) for t in records(live)} <= {str, type(None), bool, int}
     assert np.flatnonzero(live.violated).tolist() == [6, 9]
     assert live.complete.sum() == 12
-    assert [t.number for t in held(live) if t.violates_constraint] == [6, 9]
+    assert [t.number for t in records(live) if t.violates_constraint] == [6, 9]
     with database.statement() as connection:
         reports = columns.reports_of(connection, study_id, [3, 5])
     assert reports.numbers.tolist() == [3, 5]

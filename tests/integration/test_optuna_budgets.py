@@ -75,7 +75,7 @@ def test_workers_and_optuna_share_a_budget(database: Database) -> None:
     worker = searching.Trainer(database, searching.search(database, study._study_id, spec))
     first = worker.claim()
     assert first is not None
-    asked = study.ask()
+    trial = study.ask()
     second = worker.claim()
     assert second is not None
     assert worker.claim() is None
@@ -84,7 +84,7 @@ def test_workers_and_optuna_share_a_budget(database: Database) -> None:
     worker.finish(first)
     worker.finish(second)
     assert stored(database, "launched").state is StudyState.ACTIVE  # one still runs
-    study.tell(asked, 0.5)
+    study.tell(trial, 0.5)
     assert stored(database, "launched").reason == "all 3 trials are done"
 
 
@@ -226,15 +226,15 @@ def test_a_trial_that_is_tried_again_is_the_same_one(database: Database) -> None
 
 def test_a_trial_that_is_added_takes_a_unit_in_any_state(database: Database) -> None:
     study = create(database, trials=2)
-    known = optuna.trial.create_trial(value=1.0)
-    study.add_trial(known)
+    complete = optuna.trial.create_trial(value=1.0)
+    study.add_trial(complete)
     steering.pause(database, "notebook")
-    study.add_trial(known)  # it runs nowhere
+    study.add_trial(complete)  # it runs nowhere
     with pytest.raises(StudyClosedError, match="is paused"):
-        study.add_trial(known)
+        study.add_trial(complete)
     steering.resume(database, "notebook")
     with pytest.raises(StudyClosedError, match=r"all 2 trials are done.*budget\.trials=3"):
-        study.add_trial(known)
+        study.add_trial(complete)
     assert len(study.trials) == 2
 
 

@@ -49,23 +49,23 @@ def writable(database_url: URL) -> Iterator[Any]:
     engine.dispose()
 
 
-def objective(asked: optuna.Trial) -> float:
-    x = asked.suggest_float("x", -1, 1)
-    n = asked.suggest_int("n", 1, 8, log=True)
-    asked.suggest_categorical("c", [None, True, 1, 2.5, "é", float("nan")])
-    asked.set_constraint("b", x - 1)
-    asked.set_constraint("a", -1.0)
-    asked.set_user_attr("nested", {"a": [1, math.inf]})
+def objective(trial: optuna.Trial) -> float:
+    x = trial.suggest_float("x", -1, 1)
+    n = trial.suggest_int("n", 1, 8, log=True)
+    trial.suggest_categorical("c", [None, True, 1, 2.5, "é", float("nan")])
+    trial.set_constraint("b", x - 1)
+    trial.set_constraint("a", -1.0)
+    trial.set_user_attr("nested", {"a": [1, math.inf]})
     for step, value in enumerate((x, math.nan, math.inf, -math.inf)):
-        asked.report(value, step)
-    if asked.number % 5 == 4:
+        trial.report(value, step)
+    if trial.number % 5 == 4:
         raise optuna.TrialPruned
-    return math.inf if asked.number == 3 else x * n
+    return math.inf if trial.number == 3 else x * n
 
 
-def without_mirror(one: optuna.trial.FrozenTrial) -> dict[str, Any]:
-    one.system_attrs.pop("constraints", None)
-    return facts(one)
+def without_mirror(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+    trial.system_attrs.pop("constraints", None)
+    return facts(trial)
 
 
 def test_an_unmodified_optuna_sees_what_our_storage_does(database: Database, views: str) -> None:
@@ -73,29 +73,29 @@ def test_an_unmodified_optuna_sees_what_our_storage_does(database: Database, vie
     ours.optimize(objective, n_trials=20)
     ours.enqueue_trial({"x": 0.5})
     ours.set_user_attr("note", ["a", math.nan])
-    seen = optuna.load_study(study_name="ж/1", storage=views)
-    assert [without_mirror(t) for t in seen.trials] == [facts(t) for t in ours.trials]
-    assert repr(seen.user_attrs) == repr(ours.user_attrs)
-    assert seen.directions == ours.directions
-    assert seen.best_trial.number == ours.best_trial.number == 3
-    assert optuna.importance.get_param_importances(seen) == optuna.importance.get_param_importances(
-        ours
-    )
-    assert len(seen.trials_dataframe()) == 21
+    loaded = optuna.load_study(study_name="ж/1", storage=views)
+    assert [without_mirror(t) for t in loaded.trials] == [facts(t) for t in ours.trials]
+    assert repr(loaded.user_attrs) == repr(ours.user_attrs)
+    assert loaded.directions == ours.directions
+    assert loaded.best_trial.number == ours.best_trial.number == 3
+    assert optuna.importance.get_param_importances(
+        loaded
+    ) == optuna.importance.get_param_importances(ours)
+    assert len(loaded.trials_dataframe()) == 21
 
 
 def test_a_study_that_workers_are_writing(database: Database, views: str) -> None:
     bench = Bench(database, metrics=["accuracy"])
     worker = uuid.uuid4()
-    done, lost, running = (bench.claim(worker=worker, x=x) for x in (0.25, 0.5, 0.75))
-    seen = optuna.load_study(study_name="bench", storage=views)
-    assert {t.state for t in seen.trials} == {OptunaState.RUNNING}
+    complete, lost, running = (bench.claim(worker=worker, x=x) for x in (0.25, 0.5, 0.75))
+    loaded = optuna.load_study(study_name="bench", storage=views)
+    assert {t.state for t in loaded.trials} == {OptunaState.RUNNING}
     for step in (1, 2):
-        for claim in (done, running):
+        for claim in (complete, running):
             bench.do(results.report, claim, [Report(step, step / 10)], lease=60.0)
-    bench.finish(done)
+    bench.finish(complete)
     bench.do(results.finish, lost, TrialState.FAILED, cause=Cause.DIVERGED, message="x is NaN")
-    first, second, third = seen.trials
+    first, second, third = loaded.trials
     assert (first.state, first.value, first.params) == (OptunaState.COMPLETE, 0.5, {"x": 0.25})
     assert first.duration is not None
     assert (second.state, second.system_attrs) == (
@@ -104,8 +104,8 @@ def test_a_study_that_workers_are_writing(database: Database, views: str) -> Non
     )
     assert (third.state, third.intermediate_values) == (OptunaState.RUNNING, {1: 0.1, 2: 0.2})
     assert third.datetime_complete is None
-    assert seen.best_trial.number == 0
-    assert seen.metric_names == ["accuracy"]
+    assert loaded.best_trial.number == 0
+    assert loaded.metric_names == ["accuracy"]
     assert [s.study_name for s in optuna.get_all_study_summaries(storage=views)] == ["bench"]
 
 
@@ -117,13 +117,13 @@ def test_ends_of_what_the_columns_hold(database: Database, views: str) -> None:
     choices = (float("nan"), "\0", "\ud800", True, 1)
     names = ["a\\b", 'q"{},', "\t\n", "ж😀", "NULL", ""]
     for index in range(len(choices)):
-        one = ours.create_new_trial(study_id)
+        trial_id = ours.create_new_trial(study_id)
         for name in names:
-            ours.set_trial_param(one, name, index, CategoricalDistribution(choices))
+            ours.set_trial_param(trial_id, name, index, CategoricalDistribution(choices))
         values = [math.inf, -math.inf, *[float(index)] * 98]
-        ours.set_trial_state_values(one, OptunaState.COMPLETE, values)
-    seen = optuna.load_study(study_name="ends", storage=views).trials
-    assert [facts(t) for t in seen] == [facts(t) for t in ours.get_all_trials(study_id)]
+        ours.set_trial_state_values(trial_id, OptunaState.COMPLETE, values)
+    loaded = optuna.load_study(study_name="ends", storage=views).trials
+    assert [facts(t) for t in loaded] == [facts(t) for t in ours.get_all_trials(study_id)]
     # PostgreSQL's text has no NUL: the views alone show another character
     nul = ours.create_new_study(directions[:1], "nul")
     ours.create_new_trial(nul, trial(params={"\0": 1}, distributions={"\0": NUL}))
@@ -136,13 +136,13 @@ NUL = optuna.distributions.IntDistribution(0, 2)
 
 def test_the_views_are_what_optuna_expects_to_find(database: Database, writable: Any) -> None:
     """Every table and column of Optuna's models, and a version that it takes for its own."""
-    found = inspect(writable)
+    inspector = inspect(writable)
     for table in models.BaseModel.metadata.tables.values():
-        there = {column["name"]: column["type"] for column in found.get_columns(table.name)}
+        there = {column["name"]: column["type"] for column in inspector.get_columns(table.name)}
         assert {c.name for c in table.columns} <= there.keys(), table.name
         for column in table.columns:
-            wanted = getattr(column.type, "enums", None)
-            assert getattr(there[column.name], "enums", None) == wanted, column
+            enums = getattr(column.type, "enums", None)
+            assert getattr(there[column.name], "enums", None) == enums, column
     with writable.connect() as connection:
         version = connection.execute(text("SELECT schema_version FROM version_info")).scalar_one()
     assert version == models.SCHEMA_VERSION
@@ -205,8 +205,8 @@ def test_a_role_that_may_only_look(database: Database, database_url: URL) -> Non
         admin(database_url, *named)
         Bench(database).claim()
         url = schema.views_url(database_url.set(username=role, password="secret"))
-        shown = url.render_as_string(hide_password=False)
-        assert len(optuna.load_study(study_name="bench", storage=shown).trials) == 1
+        address = url.render_as_string(hide_password=False)
+        assert len(optuna.load_study(study_name="bench", storage=address).trials) == 1
         engine = create_engine(url)
         with pytest.raises(DBAPIError, match="permission denied"), engine.connect() as connection:
             connection.execute(text("SELECT * FROM tuner.workers"))
@@ -286,15 +286,15 @@ def test_optuna_dashboard_shows_live_studies(database: Database, dashboard: str)
     (first, second) = get(f"{dashboard}/api/studies")["study_summaries"]
     assert (first["study_name"], second["study_name"]) == ("bench", "constrained")
     assert first["directions"] == ["maximize"]
-    shown = get(f"{dashboard}/api/studies/{first['study_id']}")
-    (one,) = shown["trials"]
-    assert (one["state"], one["trial_id"]) == ("Running", running.id)
-    assert one["params"][0]["param_external_value"] == "0.25"
-    assert one["intermediate_values"] == [{"step": 1, "value": "nan"}]
-    shown = get(f"{dashboard}/api/studies/{second['study_id']}")
+    content = get(f"{dashboard}/api/studies/{first['study_id']}")
+    (shown_trial,) = content["trials"]
+    assert (shown_trial["state"], shown_trial["trial_id"]) == ("Running", running.id)
+    assert shown_trial["params"][0]["param_external_value"] == "0.25"
+    assert shown_trial["intermediate_values"] == [{"step": 1, "value": "nan"}]
+    content = get(f"{dashboard}/api/studies/{second['study_id']}")
     x = constrained.trials[0].params["x"]
-    assert shown["trials"][0]["constraints"] == [-1.0, x - 1]  # in the order of their names
-    assert len(shown["trials"]) == 3
+    assert content["trials"][0]["constraints"] == [-1.0, x - 1]  # in the order of their names
+    assert len(content["trials"]) == 3
     # what has changed since shows with the next poll
     bench.finish(running)
 
@@ -310,5 +310,5 @@ def test_the_url_for_optuna(environment: dict[str, str], database: Database) -> 
     bench.claim()
     hidden = tuner("db", "url", "--optuna", environment=environment)
     assert ":***@" in hidden.stdout or ":" not in hidden.stdout.partition("://")[2].split("@")[0]
-    shown = tuner("db", "url", "--optuna", "--show-password", environment=environment)
-    assert len(optuna.load_study(study_name="bench", storage=shown.stdout.strip()).trials) == 1
+    completed = tuner("db", "url", "--optuna", "--show-password", environment=environment)
+    assert len(optuna.load_study(study_name="bench", storage=completed.stdout.strip()).trials) == 1

@@ -13,7 +13,7 @@ INSIDE = {"tuner": "tuner", "migrations": "tuner/migrations", "studies": "tuner/
 
 
 def python(*arguments: str, cwd: Path, **environment: str) -> str:
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
         env={**os.environ, **environment},
@@ -21,8 +21,8 @@ def python(*arguments: str, cwd: Path, **environment: str) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -33,26 +33,26 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # no isolation: an isolated build would fetch hatchling, which the developers have
     offline = ("--no-deps", "--no-index", "--no-build-isolation")
     python("-m", "pip", "wheel", str(archive), *offline, "-w", str(folder), cwd=folder)
-    (made,) = folder.glob("*.whl")
-    return made
+    (built,) = folder.glob("*.whl")
+    return built
 
 
 def sources() -> list[str]:
     """What a wheel must hold, by its name there."""
     return [
-        f"{inside}/{path.relative_to(ROOT / folder).as_posix()}"
-        for folder, inside in INSIDE.items()
+        f"{package}/{path.relative_to(ROOT / folder).as_posix()}"
+        for folder, package in INSIDE.items()
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     ]
 
 
 def test_the_wheel_holds_every_source_file(wheel: Path) -> None:
-    held = zipfile.ZipFile(wheel).namelist()
-    assert sorted(set(sources()) - set(held)) == []
+    names = zipfile.ZipFile(wheel).namelist()
+    assert sorted(set(sources()) - set(names)) == []
     for needed in ("tuner/py.typed", "tuner/families/cnn.yaml", "tuner/studies/digits-cnn.yaml"):
-        assert needed in held
-    assert any(name.startswith("tuner/migrations/versions/0001_") for name in held)
+        assert needed in names
+    assert any(name.startswith("tuner/migrations/versions/0001_") for name in names)
 
 
 def test_an_installed_copy_finds_its_own_migrations(wheel: Path, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_an_installed_copy_finds_its_own_migrations(wheel: Path, tmp_path: Path)
     into = ("--no-deps", "--no-index", "--target", str(target))
     python("-m", "pip", "install", str(wheel), *into, cwd=tmp_path)
     code = "from tuner.database import schema; print(schema.migrations_folder(), schema.newest())"
-    found = python("-c", code, cwd=tmp_path, PYTHONPATH=str(target))
-    assert found.startswith(f"{target / 'tuner' / 'migrations'} 0")
+    completed = python("-c", code, cwd=tmp_path, PYTHONPATH=str(target))
+    assert completed.startswith(f"{target / 'tuner' / 'migrations'} 0")
     version = python("-m", "tuner", "--version", cwd=tmp_path, PYTHONPATH=str(target))
     assert version.startswith("tuner ")

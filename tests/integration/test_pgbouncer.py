@@ -83,7 +83,7 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def shown(url: URL) -> str:
+def with_password(url: URL) -> str:
     return url.render_as_string(hide_password=False)
 
 
@@ -92,18 +92,18 @@ def test_a_study_runs_through_it(
     pooled: Start, environment: dict[str, str], database: Database, tmp_path: Path, listen: str
 ) -> None:
     """Also where nobody has said that hints do not arrive there."""
-    environment["TUNER_DATABASE_URL"] = shown(pooled(IGNORED))
+    environment["TUNER_DATABASE_URL"] = with_password(pooled(IGNORED))
     environment["TUNER_LISTEN"] = listen
-    done = tuner(
+    completed = tuner(
         "run", str(quick(tmp_path, trials=8)), "-w", "2", environment=environment, cwd=tmp_path
     )
-    assert done.returncode == 0, done.stderr
+    assert completed.returncode == 0, completed.stderr
     study = reading.find(database, "quick")
     assert (study.state, study.issued) == (StudyState.FINISHED, 8)
-    found = reading.load_trials(database, study)
-    assert [t.number for t in found] == list(range(8))
-    assert all(t.state.is_finished and t.reports for t in found)
-    assert all(t.started_at and t.finished_at and t.started_at < t.finished_at for t in found)
+    trials = reading.load_trials(database, study)
+    assert [t.number for t in trials] == list(range(8))
+    assert all(t.state.is_finished and t.reports for t in trials)
+    assert all(t.started_at and t.finished_at and t.started_at < t.finished_at for t in trials)
 
 
 def test_workers_share_its_connections(pooled: Start, database: Database) -> None:
@@ -130,8 +130,8 @@ def test_workers_share_its_connections(pooled: Start, database: Database) -> Non
     for thread in threads:
         thread.join()
     assert sum(own, Counter()) == Counter(range(60))
-    found = reading.load_trials(database, reading.find(database, of.name))
-    assert all([r.step for r in t.reports] == [1, 2, 3] for t in found)
+    trials = reading.load_trials(database, reading.find(database, of.name))
+    assert all([r.step for r in t.reports] == [1, 2, 3] for t in trials)
 
 
 def test_a_statement_that_another_connection_has_prepared(
@@ -165,9 +165,9 @@ def test_a_statement_that_another_connection_has_prepared(
 
 def test_what_it_must_let_pass_is_said(pooled: Start, environment: dict[str, str]) -> None:
     url = pooled("")
-    environment["TUNER_DATABASE_URL"] = shown(url)
-    done = tuner("list", environment=environment)
-    assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.splitlines()
+    environment["TUNER_DATABASE_URL"] = with_password(url)
+    completed = tuner("list", environment=environment)
+    assert (completed.returncode, completed.stdout) == (2, "")
+    (line,) = completed.stderr.splitlines()
     assert "unsupported startup parameter" in line
     assert line.endswith("a PgBouncer needs `ignore_startup_parameters = options`")

@@ -37,15 +37,15 @@ def test_what_is_kept_follows_every_change(database: Database) -> None:
             case 3:
                 bench.do(trials.retry, bench.id)
         if rng.random() < 0.3:
-            for one in benches:
-                found = refreshed(database, overviews, one.id)
-                every = one.trials()
-                counted = Counter(trial.state for trial in every)
-                assert {s: n for s, n in found.counts.items() if n} == counted
-                done = [t for t in every if t.state is TrialState.COMPLETE]
-                assert found.best_value == max((t.value for t in done), default=None)  # type: ignore[type-var]
-                assert found.seconds == pytest.approx(
-                    sum(t.seconds or 0.0 for t in every), abs=1e-4
+            for study_bench in benches:
+                progress = refreshed(database, overviews, study_bench.id)
+                stored = study_bench.trials()
+                counted = Counter(trial.state for trial in stored)
+                assert {s: n for s, n in progress.counts.items() if n} == counted
+                complete = [t for t in stored if t.state is TrialState.COMPLETE]
+                assert progress.best_value == max((t.value for t in complete), default=None)  # type: ignore[type-var]
+                assert progress.seconds == pytest.approx(
+                    sum(t.seconds or 0.0 for t in stored), abs=1e-4
                 )
 
 
@@ -66,8 +66,8 @@ def test_a_value_that_is_not_finite_is_never_the_best(database: Database) -> Non
     bench = Bench(database)
     for value in (float("nan"), 0.5, float("inf")):
         bench.do(results.finish, bench.claim(), TrialState.COMPLETE, [value])
-    found = refreshed(database, Overviews(), bench.id)
-    assert (found.best_number, found.best_value) == (1, 0.5)
+    progress = refreshed(database, Overviews(), bench.id)
+    assert (progress.best_number, progress.best_value) == (1, 0.5)
 
 
 def test_a_deleted_study_is_forgotten(database: Database) -> None:

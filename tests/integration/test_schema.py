@@ -111,11 +111,11 @@ def test_the_migrations_make_what_the_tables_say(database: Database, empty: Data
     with empty.transaction() as connection:
         connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
         metadata.create_all(connection)
-        wanted = structure(connection)
+        expected = structure(connection)
     with database.transaction() as connection:
-        made = structure(connection)
-    for query, rows in wanted.items():
-        assert made[query] == rows
+        migrated = structure(connection)
+    for query, rows in expected.items():
+        assert migrated[query] == rows
 
 
 def test_upgrading_leaves_other_schemas_alone(empty: Database) -> None:
@@ -157,8 +157,8 @@ def test_many_upgrade_at_once(empty_url: URL) -> None:
 def test_upgrade_from_the_command_line(environment: dict[str, str], empty_url: URL) -> None:
     environment["TUNER_DATABASE_URL"] = empty_url.render_as_string(hide_password=False)
     for _ in range(2):
-        done = tuner("db", "upgrade", environment=environment)
-        assert done.stdout == f"the schema is version {schema.newest()}\n", done.stderr
+        completed = tuner("db", "upgrade", environment=environment)
+        assert completed.stdout == f"the schema is version {schema.newest()}\n", completed.stderr
 
 
 @pytest.fixture

@@ -97,9 +97,9 @@ def test_what_runs_or_waits_is_no_end(database: Database) -> None:
     assert second.claim() is None
     assert end(database, second).state is StudyState.ACTIVE
     assert all(trials)
-    for one, of in zip(trials[:2], (first, second), strict=True):
-        assert one is not None
-        of.finish(one)
+    for trial, of in zip(trials[:2], (first, second), strict=True):
+        assert trial is not None
+        of.finish(trial)
     assert trials[2] is not None
     with database.statement() as connection:
         leases.requeue(connection, trials[2].claim, Cause.PREEMPTED)
@@ -173,8 +173,10 @@ def test_a_study_that_its_space_ends_next_does_not_blame_the_budget_that_ended_i
         assert trial is not None
         trainer.finish(trial)
     assert end(database, trainer).reason == "all 3 trials are done"
-    done = changing.change(database, "s", ["budget.trials=20"])
-    assert done.notes[0].startswith(f"the study stays finished: {REASON}: `tuner change s sampler")
+    result = changing.change(database, "s", ["budget.trials=20"])
+    assert result.notes[0].startswith(
+        f"the study stays finished: {REASON}: `tuner change s sampler"
+    )
 
 
 def test_a_used_up_space_is_reopened_by_repeats_alone(database: Database) -> None:
@@ -184,16 +186,16 @@ def test_a_used_up_space_is_reopened_by_repeats_alone(database: Database) -> Non
         assert trial is not None
         trainer.finish(trial)
     end(database, trainer)
-    done = changing.change(database, "s", ["budget.trials=20"])
+    result = changing.change(database, "s", ["budget.trials=20"])
     repeat = "`tuner change s sampler.repeat=true` repeats them"
-    assert done.notes == (f"the study stays finished: {REASON}: {repeat}",)
+    assert result.notes == (f"the study stays finished: {REASON}: {repeat}",)
     with pytest.raises(
         StudyStateError, match=r": `tuner change s sampler\.repeat=true` repeats them$"
     ):
         steering.resume(database, "s")
-    done = changing.change(database, "s", ["sampler.repeat=true"])
-    assert (done.changes, done.notes) == (("sampler.repeat: false → true",), ())
-    assert done.study.state is StudyState.ACTIVE
+    result = changing.change(database, "s", ["sampler.repeat=true"])
+    assert (result.changes, result.notes) == (("sampler.repeat: false → true",), ())
+    assert result.study.state is StudyState.ACTIVE
 
 
 @pytest.mark.parametrize(
@@ -226,11 +228,11 @@ def test_pins_steps_conditions_and_what_is_forbidden_leave_so_many(
     of = spec()
     space = Space.model_validate({"parameters": parameters, "forbidden": forbidden})
     (trainer,) = launch(database, of.model_copy(update={"space": space}))
-    taken = []
+    claimed = []
     while (trial := trainer.claim()) is not None:
-        taken.append(tuple(trial.params.items()))
+        claimed.append(tuple(trial.params.items()))
         trainer.finish(trial)
-    assert len(taken) == len(set(taken)) == count
+    assert len(claimed) == len(set(claimed)) == count
     reason = end(database, trainer).reason
     tried = "the only configuration" if count == 1 else f"all {count} configurations"
     assert reason == f"{tried} of its space {'was' if count == 1 else 'were'} tried"

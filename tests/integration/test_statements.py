@@ -22,21 +22,21 @@ _WRITES = re.compile(r"\b(INSERT|UPDATE|DELETE)\b")
 @contextmanager
 def sent(database: Database) -> Iterator[list[str]]:
     """Every statement that the block sends, those that the driver adds among them."""
-    found: list[str] = []
+    statements: list[str] = []
 
     def statement(connection: Any, _: object, statement: str, *__: object) -> None:
         if not driver(connection).autocommit and is_idle(connection):
-            found.append("BEGIN")
-        found.append(statement)
+            statements.append("BEGIN")
+        statements.append(statement)
 
     def end(connection: Any) -> None:
         if not is_idle(connection):  # else the driver has nothing to send
-            found.append("COMMIT or ROLLBACK")
+            statements.append("COMMIT or ROLLBACK")
 
     listeners = {"before_cursor_execute": statement, "commit": end, "rollback": end}
     for name, listener in listeners.items():
         event.listen(database.engine, name, listener)
-    yield found
+    yield statements
     for name, listener in listeners.items():
         event.remove(database.engine, name, listener)
 
@@ -105,31 +105,31 @@ def test_reports_are_flushed_where_a_crash_would_not_be_noticed(
     executed = [s for s in statements if not s.startswith("PREPARE")]
     assert flushed(executed, prepared) == (2 if flush else 0)
     with database.statement() as connection:
-        (trial,) = feed.load(connection, trainer.search.study.id)
-    assert [(r.step, r.value) for r in trial.reports] == [(1, 0.5), (2, 0.6)]
+        (stored,) = feed.load(connection, trainer.search.study.id)
+    assert [(r.step, r.value) for r in stored.reports] == [(1, 0.5), (2, 0.6)]
 
 
 def test_what_others_did_is_read_along(database: Database) -> None:
     of = spec(more="sampler: random")
     study_id = launch(database, of)
-    one, other = (Trainer(database, search(database, study_id, of)) for _ in range(2))
-    one.search.refresh()
+    trainer, other = (Trainer(database, search(database, study_id, of)) for _ in range(2))
+    trainer.search.refresh()
     theirs = other.claim()
     assert theirs is not None
     other.report(theirs, 1, 0.25)
     other.finish(theirs)
-    one.search._known_at = float("-inf")
-    mine = one.claim()
+    trainer.search._known_at = float("-inf")
+    mine = trainer.claim()
     assert mine is not None
-    one.search._known_at = float("-inf")
+    trainer.search._known_at = float("-inf")
     with sent(database) as statements:
-        one.report(mine, 1, 0.5)
+        trainer.report(mine, 1, 0.5)
     # besides, once, the distributions of a space that is new
     assert [s for s in statements if "tuner.spaces" not in s] == statements[:1]
-    known = one.search._history.get(theirs.number)
-    assert known is not None
-    assert (known.state.name, known.values) == ("COMPLETE", [0.5])
-    assert known.intermediate_values == {1: 0.25}
+    read_along = trainer.search._history.get(theirs.number)
+    assert read_along is not None
+    assert (read_along.state.name, read_along.values) == ("COMPLETE", [0.5])
+    assert read_along.intermediate_values == {1: 0.25}
 
 
 def test_a_connection_that_died_at_rest_is_replaced(database: Database) -> None:
@@ -164,9 +164,9 @@ def test_two_workers_at_once_draw_from_their_own_numbers(database: Database) -> 
     for trainer in trainers:
         trainer.search.refresh()
     trials = [trainer.claim() for trainer in trainers]  # both expected the number 0
-    alone = search(database, study_id, of)
+    lone_search = search(database, study_id, of)
     assert [h.number for h in trials if h is not None] == [0, 1]
     for h in trials:
         assert h is not None
-        drawn = alone._proposer.propose(h.number)
-        assert alone._proposer.complete(drawn) == h.params
+        params = lone_search._proposer.propose(h.number)
+        assert lone_search._proposer.complete(params) == h.params

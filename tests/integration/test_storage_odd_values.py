@@ -44,9 +44,9 @@ def test_values_come_back_bit_by_bit(storage: Storage, elsewhere: Storage, value
     for step, reported in enumerate((value, math.nan)):
         storage.set_trial_intermediate_value(trial_id, step, reported)
     storage.set_trial_state_values(trial_id, OptunaState.COMPLETE, [value])
-    (read,) = elsewhere.get_all_trials(study_id)
-    assert repr(read.values) == repr([value])
-    assert repr(read.intermediate_values) == repr({0: value, 1: math.nan})
+    (loaded,) = elsewhere.get_all_trials(study_id)
+    assert repr(loaded.values) == repr([value])
+    assert repr(loaded.intermediate_values) == repr({0: value, 1: math.nan})
 
 
 @pytest.mark.parametrize("worst", [math.inf, -math.inf])
@@ -82,12 +82,12 @@ def test_attributes_come_back_as_json_has_them(
         storage.set_study_system_attr(study_id, key, value)
         storage.set_trial_user_attr(trial_id, key, value)
         storage.set_trial_system_attr(trial_id, key, value)
-    read = elsewhere.get_trial(trial_id)
+    loaded = elsewhere.get_trial(trial_id)
     for attrs in (
         elsewhere.get_study_user_attrs(study_id),
         elsewhere.get_study_system_attrs(study_id),
-        read.user_attrs,
-        read.system_attrs,
+        loaded.user_attrs,
+        loaded.system_attrs,
     ):
         assert len(attrs) == 5
         assert {json.dumps(v) for v in attrs.values()} == {json.dumps(value)}
@@ -109,9 +109,9 @@ def test_choices_of_every_type(storage: Storage, elsewhere: Storage) -> None:
     for index in range(len(choices)):
         trial_id = storage.create_new_trial(study_id)
         storage.set_trial_param(trial_id, "ж %(x)s :y", index, distribution)
-    read = elsewhere.get_all_trials(study_id)
-    assert repr([t.params["ж %(x)s :y"] for t in read]) == repr(list(choices))
-    assert all(t.distributions == {"ж %(x)s :y": distribution} for t in read)
+    loaded = elsewhere.get_all_trials(study_id)
+    assert repr([t.params["ж %(x)s :y"] for t in loaded]) == repr(list(choices))
+    assert all(t.distributions == {"ж %(x)s :y": distribution} for t in loaded)
 
 
 @pytest.mark.parametrize("name", ["", " ", "ж😀", "a" * 600, "%(x)s :y {z}", "'; --", "a\nb"])
@@ -146,9 +146,9 @@ def test_any_study(storage: Storage, elsewhere: Storage, study: Any) -> None:
     directions, _, trials = study
     name = f"any {len(storage.get_all_studies())}"
     study_id = make(storage, name, *trials, directions=directions)
-    read = [facts(t) for t in elsewhere.get_all_trials(study_id)]
-    wanted = [facts(t) | {"number": number} for number, t in enumerate(trials)]
-    assert list(map(unsigned, read)) == list(map(unsigned, wanted))
+    loaded = [facts(t) for t in elsewhere.get_all_trials(study_id)]
+    expected = [facts(t) | {"number": number} for number, t in enumerate(trials)]
+    assert list(map(unsigned, loaded)) == list(map(unsigned, expected))
 
 
 def unsigned(of: dict[str, Any]) -> dict[str, Any]:
@@ -192,6 +192,6 @@ def test_what_a_crash_of_the_server_has_forgotten_is_there_at_the_end(
         )
         connection.exec_driver_sql("DELETE FROM tuner.reports WHERE step > 1")
     study.tell(mine, 0.5)
-    found = optuna.load_study(study_name=study.study_name, storage=elsewhere).trials[1]
-    assert (found.state, found.value, found.params) == (OptunaState.COMPLETE, 0.5, expected)
-    assert found.intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3}
+    loaded = optuna.load_study(study_name=study.study_name, storage=elsewhere).trials[1]
+    assert (loaded.state, loaded.value, loaded.params) == (OptunaState.COMPLETE, 0.5, expected)
+    assert loaded.intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3}

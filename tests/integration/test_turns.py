@@ -120,10 +120,10 @@ def test_an_idle_worker_asks_the_same_few_questions_however_many_studies_there_a
 
     launch(database, spec("not ours", more="resources: {labels: {gpu: none}}"))
     make_busy("one")
-    alone = idle()
+    single = idle()
     for number in range(5):
         make_busy(f"busy-{number}")
-    assert idle() == alone <= 5
+    assert idle() == single <= 5
 
 
 # Changing a study

@@ -32,12 +32,12 @@ from tuner.worker.messages import Decided, Finished, Reported, receive_from_work
 def worker(database: Database, tmp_path: Path) -> Worker:
     of = spec()
     study_id = launch(database, of)
-    made = Worker(database, Settings(home=tmp_path, listen=False), [])
-    made._studies.searches[study_id] = search(made._database, study_id, of)
-    return made
+    created = Worker(database, Settings(home=tmp_path, listen=False), [])
+    created._studies.searches[study_id] = search(created._database, study_id, of)
+    return created
 
 
-def held(worker: Worker) -> tuple[ClaimedTrial, Path, Path]:
+def claim_trial(worker: Worker) -> tuple[ClaimedTrial, Path, Path]:
     """A trial with a network's checkpoint and a folder that own code has saved."""
     (searching,) = worker._studies.searches.values()
     claimed = searching.claim(worker.id, LEASE)
@@ -51,7 +51,7 @@ def held(worker: Worker) -> tuple[ClaimedTrial, Path, Path]:
 
 
 @pytest.mark.parametrize(
-    ("state", "cause", "left"),
+    ("state", "cause", "remains"),
     [
         (TrialState.COMPLETE, None, (False, True)),  # what own code has saved is its result
         (TrialState.PRUNED, None, (False, False)),
@@ -61,9 +61,9 @@ def held(worker: Worker) -> tuple[ClaimedTrial, Path, Path]:
 )
 def test_files_go_once_the_end_is_stored(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, state: TrialState, cause: Cause | None,
-    left: tuple[bool, bool],
+    remains: tuple[bool, bool],
 ) -> None:  # fmt: skip
-    trial, checkpoint, own = held(worker)
+    trial, checkpoint, own = claim_trial(worker)
     statement = worker._database.statement
     result: dict[str, Any] = {"cause": cause} if cause else {"values": [0.5]}
 
@@ -77,7 +77,7 @@ def test_files_go_once_the_end_is_stored(
     assert own.exists()
     monkeypatch.setattr(worker._database, "statement", statement)
     eventually(worker._outbox.deliver)
-    assert (checkpoint.exists(), own.exists()) == left
+    assert (checkpoint.exists(), own.exists()) == remains
     worker._database.close()
 
 
@@ -102,7 +102,7 @@ def test_what_a_lost_attempt_reported_late_is_not_missing(
     """
     ours, theirs = executor
     (searching,) = worker._studies.searches.values()
-    first, _, _ = held(worker)
+    first, _, _ = claim_trial(worker)
     worker._trials.assign(ours, searching, first)
     receive_from_worker(theirs)
     worker._trials._on_reports(ours, Reported({first.number: Report(1, 0.1)}, 0))
@@ -151,8 +151,8 @@ def test_a_study_of_a_newer_tuner_is_not_served_and_ends_no_worker(
     assert plain in worker._studies.searches
     assert newer not in worker._studies.searches
     # as a set: where a command line has run in this process, a handler of its own repeats it
-    (said,) = {message for message in caplog.messages if "newer is not served" in message}
-    assert "does not know sampler.of_tomorrow. Upgrade tuner" in said
+    (warning,) = {message for message in caplog.messages if "newer is not served" in message}
+    assert "does not know sampler.of_tomorrow. Upgrade tuner" in warning
     worker._studies._only = frozenset(["newer"])
     with pytest.raises(SpecError, match="Upgrade tuner"):  # it would wait for it for ever
         worker._look_at_studies()
