@@ -132,9 +132,9 @@ def test_code_that_always_fails_says_why_and_goes_on_when_it_is_corrected(
     (tmp_path / "s.yaml").write_text(CORRECTED.format(module="wrong"))
     run = {"environment": environment, "cwd": tmp_path}
 
-    done = tuner("run", "s.yaml", **run)
-    assert done.returncode == 1
-    last = done.stderr.splitlines()[-1]
+    completed = tuner("run", "s.yaml", **run)
+    assert completed.returncode == 1
+    last = completed.stderr.splitlines()[-1]
     assert last.startswith("paused: its first 2 trials failed alike (user_error), the last: Type")
     assert " -m tuner retry 'my study'` queues" in last
     assert " -m tuner run s.yaml` continues" in last
@@ -144,24 +144,26 @@ def test_code_that_always_fails_says_why_and_goes_on_when_it_is_corrected(
 
     # without a correction nothing is better; then the budget is at its end
     assert tuner("retry", "my study", **run).stderr.startswith("the study is paused; ")
-    done = tuner("run", "s.yaml", "--json", "--set", "budget.trials=2", **run)
-    assert done.returncode == 1
-    answer = json.loads(done.stdout)
+    completed = tuner("run", "s.yaml", "--json", "--set", "budget.trials=2", **run)
+    assert completed.returncode == 1
+    answer = json.loads(completed.stdout)
     assert (answer["best"], answer["export"]) == (None, None)
     assert answer["failures"][0]["cause"] == "user_error"
     assert "TypeError: no layer 1" in answer["message"]
     assert "tuner retry 'my study'`" in answer["message"]
-    assert answer["message"] in done.stderr.splitlines()[-1]
+    assert answer["message"] in completed.stderr.splitlines()[-1]
 
     module.write_text(RIGHT)
-    done = tuner("run", "s.yaml", "--set", "budget.trials=2", **run)
-    assert done.returncode == 0, done.stderr
-    assert "its code changed: retrying 2 failed trials" in done.stderr
+    completed = tuner("run", "s.yaml", "--set", "budget.trials=2", **run)
+    assert completed.returncode == 0, completed.stderr
+    assert "its code changed: retrying 2 failed trials" in completed.stderr
     states = [t.state for t in reading.load_trials(database, reading.find(database, "my study"))]
     assert states == [TrialState.COMPLETE] * 2
 
     # what is printed in the end works as it is printed
-    lines = [line.split("   ")[0].strip() for line in done.stdout.split("next:")[1].splitlines()]
+    lines = [
+        line.split("   ")[0].strip() for line in completed.stdout.split("next:")[1].splitlines()
+    ]
     pasted = " && ".join(line for line in lines if line).replace(
         "python -m", f"{sys.executable} -m"
     )
@@ -187,14 +189,17 @@ def test_retry_and_resume_take_code_that_was_corrected(
     assert reading.find(database, "my study").state is StudyState.PAUSED
 
     module.write_text(RIGHT)
-    said = tuner("retry", "my study", **run)
-    assert said.stdout == "queued again: 0, 1\n"
+    completed = tuner("retry", "my study", **run)
+    assert completed.stdout == "queued again: 0, 1\n"
     assert (
-        said.stderr == "the study is paused; continue it with python -m tuner resume 'my study'\n"
+        completed.stderr
+        == "the study is paused; continue it with python -m tuner resume 'my study'\n"
     )
-    said = tuner("resume", "my study", **run)
-    assert (said.returncode, said.stderr) == (0, "")
-    assert said.stdout == "active; workers continue it (tuner worker --allow-code starts one)\n"
+    completed = tuner("resume", "my study", **run)
+    assert (completed.returncode, completed.stderr) == (0, "")
+    assert (
+        completed.stdout == "active; workers continue it (tuner worker --allow-code starts one)\n"
+    )
     with worker(environment, tmp_path, "--until-done") as process:
         process.wait(STUCK)
     study = reading.find(database, "my study")
@@ -204,9 +209,9 @@ def test_retry_and_resume_take_code_that_was_corrected(
     module.write_text(WRONG)  # now there are results of other code
     changing.change(database, "my study", ["budget.trials=9"])
     steering.pause(database, "my study")
-    said = tuner("resume", "my study", **run)
-    assert said.returncode == 0
-    assert "has changed since the study was launched" in said.stderr
+    completed = tuner("resume", "my study", **run)
+    assert completed.returncode == 0
+    assert "has changed since the study was launched" in completed.stderr
 
 
 TWICE = """
@@ -239,8 +244,8 @@ def test_a_log_is_followed_over_attempts(environment: dict[str, str], tmp_path: 
     assert following.returncode == 0
     assert out == "100 % of attempt 1\n100 % of attempt 2\nit goes on\n"
     assert err.splitlines()[-1] == "attempt 2"
-    said = tuner("logs", "my study", "0", "--attempt", "1", **run)
-    assert said.stdout == "100 % of attempt 1"
+    completed = tuner("logs", "my study", "0", "--attempt", "1", **run)
+    assert completed.stdout == "100 % of attempt 1"
 
 
 def test_every_cause_has_its_count_its_rule_and_its_last_lines(
@@ -251,8 +256,8 @@ def test_every_cause_has_its_count_its_rule_and_its_last_lines(
         resources="timeout_seconds: 4, silence_seconds: 2",
     )  # fmt: skip
     run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
-    done = tuner("run", str(file), **run)
-    assert done.returncode == 0, done.stderr
+    completed = tuner("run", str(file), **run)
+    assert completed.returncode == 0, completed.stderr
     ended = trials(database)
     assert [(t.state, t.cause, t.attempt) for t in ended] == [
         (TrialState.FAILED, Cause.USER_ERROR, 1),
@@ -265,8 +270,8 @@ def test_every_cause_has_its_count_its_rule_and_its_last_lines(
     assert ended[3].message == "there was no report for 2 s (resources.silence_seconds)"
     assert ended[4].message == "it took longer than 4 s (resources.timeout_seconds)"
     assert "this is silent" in (ended[3].log_tail or "")
-    shown = json.loads(tuner("show", "ends", "--json", **run).stdout)["failures"]
-    assert {f["cause"]: (f["failed"], f["again"]) for f in shown} == {
+    failures = json.loads(tuner("show", "ends", "--json", **run).stdout)["failures"]
+    assert {f["cause"]: (f["failed"], f["again"]) for f in failures} == {
         "timeout": (2, 0),
         "user_error": (1, 0),
         "out_of_memory": (1, 1),
@@ -282,8 +287,10 @@ def test_a_trial_that_ran_out_of_memory_is_tried_again_with_nothing_beside_it(
     environment: dict[str, str], database: Database, tmp_path: Path
 ) -> None:
     file = write(tmp_path, "memory", "slow", "slow", "slow", workers=2)
-    done = tuner("run", str(file), "--set", "pruner=none", environment=environment, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    completed = tuner(
+        "run", str(file), "--set", "pruner=none", environment=environment, cwd=tmp_path
+    )
+    assert completed.returncode == 0, completed.stderr
     ended = trials(database)
     memory = ended[0]
     assert (memory.state, memory.attempt) == (TrialState.FAILED, 2)
@@ -307,8 +314,8 @@ def test_too_many_failures_in_a_row_pause_the_study_whatever_their_cause(
     file = write(
         tmp_path, kind, kind, kind, kind, budget="max_failures: 2", resources="silence_seconds: 1"
     )
-    done = tuner("run", str(file), environment=environment, cwd=tmp_path)
-    assert done.returncode == 1
+    completed = tuner("run", str(file), environment=environment, cwd=tmp_path)
+    assert completed.returncode == 1
     study = reading.find(database, "ends")
     assert study.state is StudyState.PAUSED
     assert f"2 trials in a row failed ({cause}), the last: " in (study.reason or "")
@@ -337,10 +344,12 @@ def test_a_worker_that_drains_lets_its_trial_write_a_checkpoint(
         assert running.wait(STUCK) == 0
     trial = trials(database)[0]
     assert (trial.state, trial.attempt) == (TrialState.WAITING, 1)
-    seen = len(trial.reports)
+    reported = len(trial.reports)
     with worker(environment, tmp_path):
-        eventually(lambda: len(trials(database)[0].reports) > seen)
-        assert [r.step for r in trials(database)[0].reports][:seen] == list(range(1, seen + 1))
+        eventually(lambda: len(trials(database)[0].reports) > reported)
+        assert [r.step for r in trials(database)[0].reports][:reported] == list(
+            range(1, reported + 1)
+        )
 
 
 @pytest.mark.parametrize("signals", [1, 2])
@@ -410,8 +419,8 @@ def test_the_studys_gpu_seconds_stop_what_runs_and_more_of_them_let_it_go_on(
     environment = {**environment, "TUNER_LEASE_SECONDS": "1.5"}
     file = write(tmp_path, "endless", "endless", workers=2, budget="gpu_seconds: 4")
     run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
-    done = tuner("run", str(file), **run)
-    assert done.returncode == 1  # there is no complete trial to export
+    completed = tuner("run", str(file), **run)
+    assert completed.returncode == 1  # there is no complete trial to export
     study = reading.find(database, "ends")
     assert study.state is StudyState.FINISHED
     assert (study.reason or "").startswith("its 4 GPU seconds are used up")

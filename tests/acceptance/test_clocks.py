@@ -18,11 +18,11 @@ FAKETIME = shutil.which("faketime")
 def clock(offset: str) -> dict[str, str]:
     """The environment of a program that sees another date."""
     assert FAKETIME is not None
-    told = subprocess.run(
+    completed = subprocess.run(
         [FAKETIME, "-f", "+0s", "printenv", "LD_PRELOAD"],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
-    return {"LD_PRELOAD": told.stdout.strip(), "FAKETIME": offset}
+    return {"LD_PRELOAD": completed.stdout.strip(), "FAKETIME": offset}
 
 
 @pytest.fixture

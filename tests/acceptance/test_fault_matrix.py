@@ -127,7 +127,7 @@ ALLOWED = f"RESET ALL; ALTER ROLE {GUEST} PASSWORD '{PASSWORD}' LOGIN CONNECTION
 
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_a_server_that_refuses_for_a_while(lab: Lab, server: Server, refusal: str) -> None:
-    forbidden, said = REFUSALS[refusal]
+    forbidden, message = REFUSALS[refusal]
     url = make_url(lab.environment["TUNER_DATABASE_URL"]).set(username=GUEST)
     server.execute(f"CREATE ROLE {GUEST} LOGIN PASSWORD '{PASSWORD}' IN ROLE tuner")
     try:
@@ -138,7 +138,7 @@ def test_a_server_that_refuses_for_a_while(lab: Lab, server: Server, refusal: st
         server.execute(f"ALTER ROLE {GUEST} {forbidden}", END)
         lab.go_on("epoch")
         log = lab.folder / "workers.log"
-        eventually(lambda: said in log.read_text())
+        eventually(lambda: message in log.read_text())
         server.execute(f"ALTER ROLE {GUEST} {ALLOWED}", END)
         lab.check("epoch")
         lab.close()

@@ -147,15 +147,15 @@ def marked(environment: dict[str, str]) -> Iterator[dict[str, str]]:
 
 def carrying(mark: str) -> list[psutil.Process]:
     """The processes whose environment has the mark."""
-    found = []
+    processes = []
     for process in psutil.process_iter():
         try:
             environment = process.environ()
         except psutil.Error:
             continue
         if environment.get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-            found.append(process)
-    return found
+            processes.append(process)
+    return processes
 
 
 def write(folder: Path, module: str, trials: int) -> Path:
@@ -180,8 +180,8 @@ def test_what_a_trial_does_to_its_process_harms_no_other(
     marked: dict[str, str], database: Database, tmp_path: Path
 ) -> None:
     file = write(tmp_path, MISBEHAVING, trials=9)
-    done = tuner("run", str(file), environment=marked, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    completed = tuner("run", str(file), environment=marked, cwd=tmp_path)
+    assert completed.returncode == 0, completed.stderr
     study, trials = outcome(database)
     assert (study.state, study.issued) == (StudyState.FINISHED, 9)
     assert [t.number for t in trials] == list(range(9))
@@ -194,9 +194,9 @@ def test_what_a_trial_does_to_its_process_harms_no_other(
         assert ends[number] == (TrialState.COMPLETE, None, None)
         assert [r.step for r in trials[number].reports] == [1, 2, 3]
     assert temporary(Path(marked["TUNER_HOME"])) == []
-    shown = tuner("logs", "faults", "2", environment=marked)
-    assert shown.returncode == 0
-    assert "\x1b]" not in shown.stdout
+    logs = tuner("logs", "faults", "2", environment=marked)
+    assert logs.returncode == 0
+    assert "\x1b]" not in logs.stdout
 
 
 @on_linux
@@ -220,8 +220,8 @@ def test_code_that_is_deaf_to_signals_ends_with_its_worker(
     finally:
         worker.kill()
         worker.wait()
-    done = tuner("run", str(file), environment=marked, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    completed = tuner("run", str(file), environment=marked, cwd=tmp_path)
+    assert completed.returncode == 0, completed.stderr
     study, trials = outcome(database)
     assert (study.state, study.issued) == (StudyState.FINISHED, 2)
     assert [t.state for t in trials] == [TrialState.COMPLETE] * 2
@@ -246,8 +246,8 @@ def test_a_full_disk_fails_the_trial_that_fills_it_and_leaves_nothing_half_writt
 ) -> None:
     file = write(tmp_path, FILLING, trials=4)
     run: dict[str, Any] = {"environment": marked, "cwd": tmp_path}
-    done = tuner("run", str(file), **run)
-    assert done.returncode == 0, done.stderr
+    completed = tuner("run", str(file), **run)
+    assert completed.returncode == 0, completed.stderr
     study, trials = outcome(database)
     assert (study.state, study.issued) == (StudyState.FINISHED, 4)
     complete = TrialState.COMPLETE

@@ -66,10 +66,10 @@ def state_of(database: Database, name: str) -> StudyState | None:
         return None
 
 
-def last_line(done: subprocess.CompletedProcess[str]) -> str:
-    assert "Traceback" not in done.stderr, done.stderr
-    assert "Exception ignored" not in done.stderr, done.stderr
-    return done.stderr.splitlines()[-1]
+def last_line(completed: subprocess.CompletedProcess[str]) -> str:
+    assert "Traceback" not in completed.stderr, completed.stderr
+    assert "Exception ignored" not in completed.stderr, completed.stderr
+    return completed.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_before_the_launch_nothing_is_there(
     point: str,
 ) -> None:
     struck = striking(environment, tmp_path / "strike", point, number)
-    done = tuner("run", str(file), environment=struck, cwd=tmp_path)
-    assert last_line(done) == "error: interrupted"
-    assert done.returncode == 128 + number
+    completed = tuner("run", str(file), environment=struck, cwd=tmp_path)
+    assert last_line(completed) == "error: interrupted"
+    assert completed.returncode == 128 + number
     assert state_of(database, "own") is None
 
 
@@ -118,9 +118,9 @@ def test_from_the_launch_on_the_study_is_paused(
 ) -> None:
     (tmp_path / "hold").touch()
     struck = striking(environment, tmp_path / "strike", point, *numbers)
-    done = tuner("run", str(file), environment=struck, cwd=tmp_path)
-    assert "`own` paused after 0 of 2 trials. Continue with " in last_line(done)
-    assert done.returncode == 128 + numbers[0]
+    completed = tuner("run", str(file), environment=struck, cwd=tmp_path)
+    assert "`own` paused after 0 of 2 trials. Continue with " in last_line(completed)
+    assert completed.returncode == 128 + numbers[0]
     assert state_of(database, "own") is StudyState.PAUSED
     trials = reading.load_trials(database, reading.find(database, "own"))
     assert {trial.state for trial in trials} <= {TrialState.WAITING}
@@ -132,9 +132,9 @@ def test_a_confirmation_is_paused_and_a_closed_reader_is_no_traceback(
     file.write_text(STUDY + CONFIRM)
     point = "tuner.commands.confirming:Confirmation._queue:after"
     struck = striking(environment, tmp_path / "strike", point, SIGTERM)
-    done = tuner("run", str(file), environment=struck, cwd=tmp_path)
-    assert last_line(done).startswith("confirmation paused. Continue with ")
-    assert done.returncode == 128 + SIGTERM
+    completed = tuner("run", str(file), environment=struck, cwd=tmp_path)
+    assert last_line(completed).startswith("confirmation paused. Continue with ")
+    assert completed.returncode == 128 + SIGTERM
     assert state_of(database, "own") is StudyState.FINISHED
     assert state_of(database, "own-confirm") is StudyState.PAUSED
 
@@ -154,14 +154,14 @@ def test_a_confirmation_is_paused_and_a_closed_reader_is_no_traceback(
     (tmp_path / "hold").unlink()
     point = "tuner.export.manifest:write:before"
     struck = striking(environment, tmp_path / "strike", point, SIGHUP)
-    done = tuner("run", str(file), environment=struck, cwd=tmp_path)
+    completed = tuner("run", str(file), environment=struck, cwd=tmp_path)
     assert "`own` finished after 2 of 2 trials; the steps after it were interrupted" in last_line(
-        done
+        completed
     )
-    assert done.returncode == 128 + SIGHUP
+    assert completed.returncode == 128 + SIGHUP
     assert list((tmp_path / "exports").iterdir()) == []
-    done = tuner("run", str(file), environment=environment, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    completed = tuner("run", str(file), environment=environment, cwd=tmp_path)
+    assert completed.returncode == 0, completed.stderr
     assert (tmp_path / "exports" / "own" / "result.json").exists()
 
 
@@ -185,8 +185,8 @@ def test_a_closed_terminal_pauses_and_running_again_goes_on(
     assert "`own` paused after 0 of 2 trials. Continue with " in error.splitlines()[-1]
     assert state_of(database, "own") is StudyState.PAUSED
     (tmp_path / "hold").unlink()
-    done = tuner("run", str(file), "--json", environment=environment, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    completed = tuner("run", str(file), "--json", environment=environment, cwd=tmp_path)
+    assert completed.returncode == 0, completed.stderr
     assert state_of(database, "own") is StudyState.FINISHED
 
 
@@ -197,12 +197,12 @@ def test_weights_that_are_measured_and_a_second_ctrl_c(
     file = quick(tmp_path, "digits", trials=1, epochs=1)
     point = "tuner.export.evaluation:evaluate:before"
     struck = striking(environment, tmp_path / "strike", point, SIGINT, SIGINT)
-    done = tuner("run", str(file), environment=struck, cwd=tmp_path)
-    assert done.returncode == 128 + SIGINT
-    assert "Traceback" not in done.stderr
+    completed = tuner("run", str(file), environment=struck, cwd=tmp_path)
+    assert completed.returncode == 128 + SIGINT
+    assert "Traceback" not in completed.stderr
     assert state_of(database, "digits") is StudyState.FINISHED
-    done = tuner("run", str(file), environment=environment, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    completed = tuner("run", str(file), environment=environment, cwd=tmp_path)
+    assert completed.returncode == 0, completed.stderr
     assert [folder.name for folder in (tmp_path / "exports").glob("[!.]*")] == ["digits"]
 
 
@@ -210,11 +210,11 @@ def test_while_the_embedded_server_starts(
     environment: dict[str, str], home: Path, file: Path, tmp_path: Path
 ) -> None:
     del environment["TUNER_DATABASE_URL"]
-    alone = {**environment, "TUNER_HOME": str(home)}
+    in_own_home = {**environment, "TUNER_HOME": str(home)}
     point = "tuner.database.embedded.client:_receive:before"
-    struck = striking(alone, tmp_path / "strike", point, SIGTERM)
-    done = tuner("run", str(file), environment=struck, cwd=tmp_path)
-    assert last_line(done) == "error: interrupted"
-    assert done.returncode == 128 + SIGTERM
-    done = tuner("list", environment=alone)
-    assert (done.returncode, "own" in done.stdout) == (0, False), done.stderr
+    struck = striking(in_own_home, tmp_path / "strike", point, SIGTERM)
+    completed = tuner("run", str(file), environment=struck, cwd=tmp_path)
+    assert last_line(completed) == "error: interrupted"
+    assert completed.returncode == 128 + SIGTERM
+    completed = tuner("list", environment=in_own_home)
+    assert (completed.returncode, "own" in completed.stdout) == (0, False), completed.stderr

@@ -48,24 +48,24 @@ class Machine:
 @contextmanager
 def machine() -> Iterator[Machine]:
     try:
-        made = Machine()
+        created = Machine()
     except subprocess.CalledProcessError as error:
         pytest.skip(f"no network namespaces here: {error.stderr.decode().strip()}")
     try:
-        yield made
+        yield created
     finally:
-        made.remove()
+        created.remove()
 
 
 @pytest.mark.skipif(IP is None, reason="iproute2 is not installed")
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_worker_that_is_cut_off_loses_its_trial_and_takes_new_ones(tmp_path: Path) -> None:
     assert IP is not None
-    with ExitStack() as made:
-        there = made.enter_context(machine())
-        server = made.enter_context(separate_server(there.address))
+    with ExitStack() as stack:
+        there = stack.enter_context(machine())
+        server = stack.enter_context(separate_server(there.address))
         lab = Lab(server, "partition", tmp_path)
-        made.callback(lab.kill)
+        stack.callback(lab.kill)
         lab.start_worker(IP, "netns", "exec", there.name)
         lab.launch("epoch")
         _, number = lab.reached("epoch")

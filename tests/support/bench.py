@@ -87,8 +87,8 @@ class Bench:
         self.do(results.finish, claim, state, values, **more)
 
     def trials(self) -> list[Trial]:
-        found: list[Trial] = self.do(feed.load, self.id)
-        return found
+        loaded: list[Trial] = self.do(feed.load, self.id)
+        return loaded
 
     def study(self) -> Any:
         return self.do(studies.by_id, self.id)

@@ -124,22 +124,22 @@ class Lab:
 
     def executors(self, worker: int) -> list[psutil.Process]:
         """A worker's executors."""
-        found: list[psutil.Process] = psutil.Process(worker).children(recursive=True)
-        self._seen.update(found)  # guards, and what user code has started, too
-        return [p for p in found if "tuner.worker.executor" in _command(p)]
+        children: list[psutil.Process] = psutil.Process(worker).children(recursive=True)
+        self._seen.update(children)  # guards, and what user code has started, too
+        return [p for p in children if "tuner.worker.executor" in _command(p)]
 
     def worker_of(self, executor: int) -> psutil.Process:
         """The worker whose executor it is."""
         ours = {worker.pid for worker in self.workers}
-        (found,) = (p for p in psutil.Process(executor).parents() if p.pid in ours)
-        return found
+        (owner,) = (p for p in psutil.Process(executor).parents() if p.pid in ours)
+        return owner
 
     def launch(self, moment: str) -> None:
         """Launch a study whose first trial to come to that moment waits there."""
         file = self.folder / f"{moment}.yaml"
         file.write_text(STUDY.format(moment=moment, trials=TRIALS, epochs=EPOCHS))
-        done = tuner("launch", str(file), environment=self.environment)
-        assert done.returncode == 0, done.stderr
+        completed = tuner("launch", str(file), environment=self.environment)
+        assert completed.returncode == 0, completed.stderr
 
     def reached(self, moment: str) -> tuple[int, int]:
         """Wait for that trial: the process that runs it, and its number."""
@@ -211,12 +211,12 @@ class Lab:
 
     def _ledger(self, moment: str) -> tuple[Counter[tuple[int, int]], Counter[tuple[int, int]]]:
         """(number, attempt) → how often it started and ended, as the code itself saw it."""
-        found: dict[str, Counter[tuple[int, int]]] = {"start": Counter(), "end": Counter()}
+        counters: dict[str, Counter[tuple[int, int]]] = {"start": Counter(), "end": Counter()}
         for line in (self.folder / "ledger").read_text().splitlines():
             word, of, number, attempt = line.split()
             if of == moment:
-                found[word][int(number), int(attempt)] += 1
-        return found["start"], found["end"]
+                counters[word][int(number), int(attempt)] += 1
+        return counters["start"], counters["end"]
 
     def close(self) -> None:
         """Stop the workers: in order, and nothing of them is left, neither process nor file."""

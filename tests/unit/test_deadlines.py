@@ -28,7 +28,7 @@ def leash() -> Iterator[Leash]:
         end.close()
 
 
-one = pytest.fixture(leash, name="one")
+first = pytest.fixture(leash, name="first")
 other = pytest.fixture(leash, name="other")
 
 
@@ -42,43 +42,45 @@ def is_killed(leash: Leash, within: float = 0.0) -> bool:
     return bool(poll.poll(1000 * within))
 
 
-def test_the_first_deadline_counts(deadlines: Deadlines, one: Leash) -> None:
-    deadlines.set(one[0], Limit.LEASE, deadline(3_600.0, Cause.PREEMPTED))
-    deadlines.set(one[0], Limit.SILENCE, deadline(0.05))
-    assert is_killed(one, within=STUCK)
-    killed = deadlines.forget(one[0])
+def test_the_first_deadline_counts(deadlines: Deadlines, first: Leash) -> None:
+    deadlines.set(first[0], Limit.LEASE, deadline(3_600.0, Cause.PREEMPTED))
+    deadlines.set(first[0], Limit.SILENCE, deadline(0.05))
+    assert is_killed(first, within=STUCK)
+    killed = deadlines.forget(first[0])
     assert killed is not None
     assert (killed.cause, killed.message) == (Cause.TIMEOUT, "after 0.05 s")
-    assert deadlines.forget(one[0]) is None
+    assert deadlines.forget(first[0]) is None
 
 
 def test_what_moved_on_or_was_cleared_kills_nobody(
-    deadlines: Deadlines, one: Leash, other: Leash
+    deadlines: Deadlines, first: Leash, other: Leash
 ) -> None:
     with deadlines._changed:  # nothing happens between these, however busy the machine is
-        deadlines.set(one[0], Limit.ATTEMPT, deadline(0.1))
-        deadlines.clear(one[0])
-        deadlines.set(one[0], Limit.LEASE, deadline(0.1))
-        deadlines.set(one[0], Limit.LEASE, deadline(3_600.0))
+        deadlines.set(first[0], Limit.ATTEMPT, deadline(0.1))
+        deadlines.clear(first[0])
+        deadlines.set(first[0], Limit.LEASE, deadline(0.1))
+        deadlines.set(first[0], Limit.LEASE, deadline(3_600.0))
     deadlines.set(other[0], Limit.LEASE, deadline(0.3))  # later than all that was moved
     assert is_killed(other, within=STUCK)
-    assert not is_killed(one)
-    assert deadlines.forget(one[0]) is None
+    assert not is_killed(first)
+    assert deadlines.forget(first[0]) is None
 
 
-def test_whoever_is_forgotten_is_left_alone(deadlines: Deadlines, one: Leash, other: Leash) -> None:
+def test_whoever_is_forgotten_is_left_alone(
+    deadlines: Deadlines, first: Leash, other: Leash
+) -> None:
     with deadlines._changed:
-        deadlines.set(one[0], Limit.LEASE, deadline(0.1))
-        deadlines.forget(one[0])
+        deadlines.set(first[0], Limit.LEASE, deadline(0.1))
+        deadlines.forget(first[0])
     deadlines.set(other[0], Limit.LEASE, deadline(0.2))
     assert is_killed(other, within=STUCK)
-    assert not is_killed(one)
+    assert not is_killed(first)
 
 
 def test_an_executor_that_has_ended_meanwhile_harms_nobody(
-    deadlines: Deadlines, one: Leash, other: Leash
+    deadlines: Deadlines, first: Leash, other: Leash
 ) -> None:
-    one[1].close()
-    deadlines.set(one[0], Limit.LEASE, deadline(0.0))
+    first[1].close()
+    deadlines.set(first[0], Limit.LEASE, deadline(0.0))
     deadlines.set(other[0], Limit.LEASE, deadline(0.1))
     assert is_killed(other, within=STUCK)

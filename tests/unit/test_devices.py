@@ -75,16 +75,16 @@ def test_a_gpu_that_fell_off_the_bus_is_left_out() -> None:
 def test_how_a_gpu_fares() -> None:
     driver = FakeDriver([FakeGpu("GPU-a", used=20 * GIB, busy=37, heat=61, milliwatts=312_500)])
     nvml = Nvml(driver)
-    found = nvml.measure(nvml.gpus(None)[0])
-    assert (found.utilization, found.used, found.free) == (0.37, 20 * GIB, 60 * GIB)
-    assert (found.temperature, found.power) == (61.0, 312.5)
+    reading = nvml.measure(nvml.gpus(None)[0])
+    assert (reading.utilization, reading.used, reading.free) == (0.37, 20 * GIB, 60 * GIB)
+    assert (reading.temperature, reading.power) == (61.0, 312.5)
 
 
 def test_what_an_instance_cannot_say_is_unknown_and_what_its_board_can_is_known() -> None:
     nvml = Nvml(FakeDriver(WITH_MIG))
-    found = nvml.measure(nvml.gpus(None)[0])
-    assert found.utilization is None
-    assert (found.used, found.temperature, found.power) == (GIB, 40.0, 70.0)
+    reading = nvml.measure(nvml.gpus(None)[0])
+    assert reading.utilization is None
+    assert (reading.used, reading.temperature, reading.power) == (GIB, 40.0, 70.0)
 
 
 @pytest.fixture
@@ -141,9 +141,9 @@ def test_a_torch_that_cannot_use_the_device_says_so(device: str) -> None:
     """The executor's part, in a process as it has: flushing denormals would break other tests."""
     code = f"from tuner.training.device import warm_up; print(warm_up({device!r}), warm_up('cpu'))"
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    said = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
-    assert said.startswith("torch 2.")
-    assert said.endswith(
+    output = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+    assert output.startswith("torch 2.")
+    assert output.endswith(
         "work on the CPU (`--device cpu`, in a study file `resources: {device: cpu}`) None\n"
     )
 

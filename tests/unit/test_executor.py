@@ -159,12 +159,12 @@ def train(executor: Executor, folder: Path, function: str, **params: Any) -> lis
 def test_whatever_a_function_raises_is_its_error(
     executor: Executor, folder: Path, body: str, message: str
 ) -> None:
-    failed, done = train(executor, folder, "own_code:ends", body=body)
+    failed, end = train(executor, folder, "own_code:ends", body=body)
     assert isinstance(failed, Failed)
     assert failed.cause is Cause.USER_ERROR
     assert failed.message.startswith(message)
     assert len(failed.message) <= 2_000
-    assert done == Done(done.held, worn=True)  # type: ignore[union-attr]
+    assert end == Done(end.held, worn=True)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -184,11 +184,11 @@ def test_leaving_at_the_import_is_a_users_error(
     executor: Executor, tmp_path: Path, text: str, message: str
 ) -> None:
     (tmp_path / "leaving.py").write_text(f"{text}\ndef train(trial):\n    return 1.0\n")
-    failed, done = train(executor, tmp_path, "leaving:train")
+    failed, end = train(executor, tmp_path, "leaving:train")
     assert isinstance(failed, Failed)
     assert (failed.cause, failed.message[: len(message)]) == (Cause.USER_ERROR, message)
-    assert isinstance(done, Done)
-    assert done.worn
+    assert isinstance(end, Done)
+    assert end.worn
 
 
 def test_a_module_has_its_path_as_its_only_argument(executor: Executor, tmp_path: Path) -> None:
@@ -221,10 +221,10 @@ def test_a_function_has_its_modules_path_as_its_only_argument(
 def test_a_forked_child_does_not_speak_for_its_parent(
     executor: Executor, folder: Path, body: str, code: int
 ) -> None:
-    finished, done = train(executor, folder, "own_code:child_ends", body=body)
+    finished, end = train(executor, folder, "own_code:child_ends", body=body)
     assert isinstance(finished, Finished)
     assert finished.value == code
-    assert done == Done(done.held, worn=False)  # type: ignore[union-attr]
+    assert end == Done(end.held, worn=False)  # type: ignore[union-attr]
     if "report" in body:
         log = (folder / "attempt" / LOG_FILE).read_text()
         assert "only the process in which the function was called can report" in log
@@ -241,9 +241,9 @@ def test_a_thread_that_is_left_reports_nothing_of_the_next_trial(
     executor: Executor, folder: Path, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
-    finished, done = train(executor, folder, "own_code:leaves_a_thread", go=str(go))
+    finished, end = train(executor, folder, "own_code:leaves_a_thread", go=str(go))
     assert isinstance(finished, Finished)
-    assert done == Done(done.held, worn=True)  # type: ignore[union-attr]
+    assert end == Done(end.held, worn=True)  # type: ignore[union-attr]
     go.touch()
     finished, _ = train(executor, folder, "own_code:leaves_a_thread", go=str(go))
     assert isinstance(finished, Finished)
@@ -252,9 +252,9 @@ def test_a_thread_that_is_left_reports_nothing_of_the_next_trial(
 
 def test_what_a_function_changes_of_its_process_is_undone(executor: Executor, folder: Path) -> None:
     for _ in range(2):
-        finished, done = train(executor, folder, "own_code:changes_its_process")
+        finished, end = train(executor, folder, "own_code:changes_its_process")
         assert isinstance(finished, Finished), finished
-        assert done == Done(done.held, worn=False)  # type: ignore[union-attr]
+        assert end == Done(end.held, worn=False)  # type: ignore[union-attr]
 
 
 def test_a_limit_that_cannot_be_raised_again_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,11 +292,11 @@ def test_a_bundles_function_ends_with_its_answer(
         "s", "function", None, "", "loss", "minimize", 0, None, "auto", "cpu", 1, tmp_path, (task,),
         code,
     )  # fmt: skip
-    done = subprocess.run(
+    completed = subprocess.run(
         processes.command("tuner.families.bundle.retrain"),
         input=Retrain(cohort=cohort).dumps(), capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert Retrained.loads(done.stdout) == answer
+    assert Retrained.loads(completed.stdout) == answer
 
 
 # Modules by any name

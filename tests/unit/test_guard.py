@@ -64,9 +64,9 @@ def family(
         try:
             yield process, leash, started
         finally:
-            for left in started:
+            for started_process in started:
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    left.kill()
+                    started_process.kill()
 
 
 def assert_gone(processes: list[psutil.Process]) -> None:

@@ -15,88 +15,90 @@ shapes = st.fixed_dictionaries(
     {"batch_size": sizes, "width": sizes, "optimizer": st.sampled_from(["sgd", "adam"])}
 )
 loads = st.builds(Load, st.none() | peaks, st.integers(0, 100 * GIB))
-known = st.builds(Load, peaks, st.integers(0, 100 * GIB))
+bounded = st.builds(Load, peaks, st.integers(0, 100 * GIB))
 
 
-def learned(*seen: tuple[Mapping[str, ParamValue], int]) -> Peaks:
+def learned(*tried: tuple[Mapping[str, ParamValue], int]) -> Peaks:
     result = Peaks()
-    for shape, peak in seen:
+    for shape, peak in tried:
         result.learn(shape, peak)
     return result
 
 
 @given(st.lists(st.tuples(shapes, peaks), min_size=1))
 def test_the_bound_of_a_shape_that_was_tried_is_above_all_that_it_took(
-    seen: list[tuple[Mapping[str, ParamValue], int]],
+    tried: list[tuple[Mapping[str, ParamValue], int]],
 ) -> None:
-    found = learned(*seen)
-    for shape, peak in seen:
-        bound = found.bound(shape)
+    learned_peaks = learned(*tried)
+    for shape, peak in tried:
+        bound = learned_peaks.bound(shape)
         assert bound is not None
         assert bound >= peak
 
 
-@given(seen=shapes, peak=peaks, batch=sizes, width=sizes)
-@example(seen={"batch_size": 980, "width": 108, "optimizer": "sgd"}, peak=1, batch=1101, width=150)
+@given(tried=shapes, peak=peaks, batch=sizes, width=sizes)
+@example(tried={"batch_size": 980, "width": 108, "optimizer": "sgd"}, peak=1, batch=1101, width=150)
 def test_bounds_hold_for_what_grows_with_batch_and_squared_width(
-    seen: dict[str, ParamValue], peak: int, batch: int, width: int
+    tried: dict[str, ParamValue], peak: int, batch: int, width: int
 ) -> None:
-    wanted = {**seen, "batch_size": batch, "width": width}
-    bound = learned((seen, peak)).bound(wanted)
+    new = {**tried, "batch_size": batch, "width": width}
+    bound = learned((tried, peak)).bound(new)
     assert bound is not None
-    before_batch, before_width = int(seen["batch_size"]), int(seen["width"])  # type: ignore[arg-type]
+    before_batch, before_width = int(tried["batch_size"]), int(tried["width"])  # type: ignore[arg-type]
     # a model of which one part is constant, one grows with the batch, one with the square
     grown = peak * max(1, batch / before_batch) * max(1, (width / before_width) ** 2)
     assert bound >= grown * 0.999
 
 
-@given(seen=st.lists(st.tuples(shapes, peaks), min_size=1), wanted=shapes, more=sizes)
+@given(tried=st.lists(st.tuples(shapes, peaks), min_size=1), new=shapes, more=sizes)
 def test_a_larger_batch_is_never_bounded_by_less(
-    seen: list[tuple[Mapping[str, ParamValue], int]], wanted: dict[str, ParamValue], more: int
+    tried: list[tuple[Mapping[str, ParamValue], int]], new: dict[str, ParamValue], more: int
 ) -> None:
-    found = learned(*((s, p) for s, p in seen if s["batch_size"] != wanted["batch_size"]))
-    larger = {**wanted, "batch_size": int(wanted["batch_size"]) + more}  # type: ignore[arg-type]
-    small, large = found.bound(wanted), found.bound(larger)
-    exact = any(s == larger for s, _ in seen)
+    learned_peaks = learned(*((s, p) for s, p in tried if s["batch_size"] != new["batch_size"]))
+    larger = {**new, "batch_size": int(new["batch_size"]) + more}  # type: ignore[arg-type]
+    small, large = learned_peaks.bound(new), learned_peaks.bound(larger)
+    exact = any(s == larger for s, _ in tried)
     assert exact or small is None or (large is not None and large >= small)
 
 
 def test_nothing_follows_for_another_optimizer_or_other_parameters() -> None:
-    seen = learned(({"batch_size": 32, "optimizer": "sgd"}, GIB))
-    assert seen.bound({"batch_size": 32, "optimizer": "adam"}) is None
-    assert seen.bound({"batch_size": 32}) is None
-    assert seen.bound({"batch_size": 64, "optimizer": "sgd"}) == round(2 * GIB * MARGIN)
+    tried = learned(({"batch_size": 32, "optimizer": "sgd"}, GIB))
+    assert tried.bound({"batch_size": 32, "optimizer": "adam"}) is None
+    assert tried.bound({"batch_size": 32}) is None
+    assert tried.bound({"batch_size": 64, "optimizer": "sgd"}) == round(2 * GIB * MARGIN)
     assert Peaks().bound({"batch_size": 32}) is None
 
 
 def test_the_nearest_shape_decides() -> None:
-    seen = learned(({"batch_size": 8, "width": 10}, GIB), ({"batch_size": 8, "width": 40}, 2 * GIB))
-    assert seen.bound({"batch_size": 8, "width": 44}) == round(2 * GIB * 1.21 * MARGIN)
+    tried = learned(
+        ({"batch_size": 8, "width": 10}, GIB), ({"batch_size": 8, "width": 40}, 2 * GIB)
+    )
+    assert tried.bound({"batch_size": 8, "width": 44}) == round(2 * GIB * 1.21 * MARGIN)
 
 
-@given(wanted=loads, running=st.lists(loads, max_size=5), free=peaks, used=st.integers(0, GIB))
-def test_nothing_is_overpacked(wanted: Load, running: list[Load], free: int, used: int) -> None:
+@given(new=loads, running=st.lists(loads, max_size=5), free=peaks, used=st.integers(0, GIB))
+def test_nothing_is_overpacked(new: Load, running: list[Load], free: int, used: int) -> None:
     """If each takes at most what was predicted, the headroom stays free."""
     total = free + used
-    if not running or not fits(wanted, running, free=free, total=total):
+    if not running or not fits(new, running, free=free, total=total):
         return
-    left = free
-    for load in (wanted, *running):
+    remaining = free
+    for load in (new, *running):
         assert load.bound is not None
-        left -= max(load.bound, load.used) - load.used
-    assert left >= HEADROOM * total - 1
+        remaining -= max(load.bound, load.used) - load.used
+    assert remaining >= HEADROOM * total - 1
 
 
-@given(wanted=known, running=st.lists(known, min_size=1), other=loads, free=peaks, more=peaks)
+@given(new=bounded, running=st.lists(bounded, min_size=1), other=loads, free=peaks, more=peaks)
 def test_what_fits_fits_with_less_beside_it_and_more_room(
-    wanted: Load, running: list[Load], other: Load, free: int, more: int
+    new: Load, running: list[Load], other: Load, free: int, more: int
 ) -> None:
     total = 200 * GIB
-    if fits(wanted, [*running, other], free=free, total=total):
-        assert fits(wanted, running, free=free, total=total)
-        assert fits(wanted, [*running, other], free=free + more, total=total)
-        assert wanted.bound is not None
-        smaller = Load(wanted.bound // 2, wanted.used)
+    if fits(new, [*running, other], free=free, total=total):
+        assert fits(new, running, free=free, total=total)
+        assert fits(new, [*running, other], free=free + more, total=total)
+        assert new.bound is not None
+        smaller = Load(new.bound // 2, new.used)
         assert fits(smaller, [*running, other], free=free, total=total)
 
 

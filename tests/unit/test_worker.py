@@ -100,26 +100,26 @@ def test_executors_do_not_get_the_password(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 def test_only_the_best_weights_stay(direction: str, tmp_path: Path) -> None:
-    kept = artifacts.KeptWeights()
+    keeper = artifacts.KeptWeights()
     for value in (3, 9, 1, 7, 5, 8, 2):
         folder = tmp_path / str(value)
         folder.mkdir()
         (folder / artifacts.WEIGHTS_FILE).touch()
-        kept.add(1, [direction], [float(value)], folder)  # type: ignore[list-item]
-    left = sorted(int(p.parent.name) for p in tmp_path.glob("*/weights.safetensors"))
-    assert left == ([3, 5, 7, 8, 9] if direction == "maximize" else [1, 2, 3, 5, 7])
+        keeper.add(1, [direction], [float(value)], folder)  # type: ignore[list-item]
+    remaining = sorted(int(p.parent.name) for p in tmp_path.glob("*/weights.safetensors"))
+    assert remaining == ([3, 5, 7, 8, 9] if direction == "maximize" else [1, 2, 3, 5, 7])
 
 
 def test_weights_that_no_other_trial_beats_stay_too(tmp_path: Path) -> None:
-    kept = artifacts.KeptWeights()
+    keeper = artifacts.KeptWeights()
     #                 worse in the first, better in the second; and one that is worse in both
     for value, cost in ((9, 9), (8, 9), (7, 9), (6, 9), (5, 9), (4, 9), (3, 2), (2, 3), (1, 1)):
         folder = tmp_path / str(value)
         folder.mkdir()
         (folder / artifacts.WEIGHTS_FILE).touch()
-        kept.add(1, ["maximize", "minimize"], [float(value), float(cost)], folder)
-    left = sorted(int(p.parent.name) for p in tmp_path.glob("*/weights.safetensors"))
-    assert left == [1, 3, 5, 6, 7, 8, 9]
+        keeper.add(1, ["maximize", "minimize"], [float(value), float(cost)], folder)
+    remaining = sorted(int(p.parent.name) for p in tmp_path.glob("*/weights.safetensors"))
+    assert remaining == [1, 3, 5, 6, 7, 8, 9]
 
 
 def test_causes() -> None:
@@ -182,9 +182,9 @@ def test_an_executor_is_worn_when_it_keeps_more_than_after_the_first_cohort(
     idle: executors.Executor,
 ) -> None:
     limit = executors.MAX_GROWTH["cpu"]
-    for study, held, is_worn in ((1, 10, False), (2, limit, False), (2, 2 * limit, False),
+    for study, memory_used, is_worn in ((1, 10, False), (2, limit, False), (2, 2 * limit, False),
                                  (2, 2 * limit + 1, True)):  # fmt: skip
-        idle.count_cohort(study, held)  # another study has other data
+        idle.count_cohort(study, memory_used)  # another study has other data
         assert idle.is_worn is is_worn
 
 
@@ -250,15 +250,15 @@ def test_an_executor_starts_from_a_process_with_many_descriptors(
 ) -> None:
     """Its guard and its socket keep the numbers that they have in the worker."""
     (tmp_path / "code.py").write_text(MANY_REPORTS)
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", MANY_DESCRIPTORS, str(tmp_path), *code],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.stdout.splitlines() == [
+    assert completed.stdout.splitlines() == [
         "reported 1 0.5", "reported 2 1.0", "finished 1.0", f"ended {-signal.SIGKILL}"
-    ], done.stderr  # fmt: skip
+    ], completed.stderr  # fmt: skip
 
 
 def test_what_attempts_have_reported_is_noted(tmp_path: Path) -> None:
