@@ -1,8 +1,8 @@
 """Optuna's own layout as read-only views, in the schema `optuna`.
 
-What follows the models of optuna 5 (`optuna/storages/_rdb/models.py`): names, types, enumerations
+They follow the models of optuna 5 (`optuna/storages/_rdb/models.py`): names, types, enumerations,
 and keys that are unique in each view. A later migration that changes a column which a view reads
-drops the view before and makes it again.
+has to drop the view first and make it again.
 
 Revision: 0002
 Follows: 0001
@@ -48,7 +48,7 @@ VIEWS = {
         FROM tuner.studies s,
              jsonb_each_text(s.user_attrs) WITH ORDINALITY AS a(key, value, position)
     """,
-    # the objectives' names are where `Study.set_metric_names` would have put them
+    # the objectives' names are where `Study.set_metric_names` puts them
     "study_system_attributes": """
         SELECT (s.id << 16) | a.position AS study_system_attribute_id, s.id AS study_id, a.key,
                a.value AS value_json
@@ -73,9 +73,9 @@ VIEWS = {
         FROM tuner.trials t,
              jsonb_each_text(t.user_attrs) WITH ORDINALITY AS a(key, value, position)
     """,
-    # Besides what is stored: the constraints as optuna-dashboard 0.21 and Optuna before 5 read
-    # them, as one list, and why a trial failed. No more than 65,532 attributes, so that the keys of
-    # what is made up stay free.
+    # Besides what is stored: the constraints as one list, as optuna-dashboard 0.21 and Optuna
+    # before 5 read them, and why a trial failed. At most 65,532 attributes, so that the keys of
+    # these added ones stay free.
     "trial_system_attributes": """
         SELECT (t.id << 16) | a.position AS trial_system_attribute_id, t.id AS trial_id, a.key,
                a.value AS value_json
@@ -120,12 +120,12 @@ VIEWS = {
                    AS intermediate_value_type
         FROM tuner.reports
     """,
-    # empty: Optuna fails a running trial whose heartbeat is old, and ours have leases instead
+    # empty: Optuna fails running trials with old heartbeats; ours have leases instead
     "trial_heartbeats": """
         SELECT id AS trial_heartbeat_id, id AS trial_id, CAST(NULL AS timestamp) AS heartbeat
         FROM tuner.trials WHERE FALSE
     """,
-    # what RDBStorage wants to read before anything else
+    # what RDBStorage reads before anything else
     "version_info": """
         SELECT 1 AS version_info_id, 12 AS schema_version,
                CAST('5.0.0' AS varchar(256)) AS library_version

@@ -1,4 +1,4 @@
-"""Workers' devices, and how they fared.
+"""Workers' devices, and samples of how they are doing.
 
 Revision: 0003
 Follows: 0002

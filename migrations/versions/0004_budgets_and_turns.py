@@ -1,4 +1,4 @@
-"""Budgets of epochs and device seconds, and what decides whose turn it is.
+"""Budgets of epochs and device seconds, and what decides which study is next.
 
 Revision: 0004
 Follows: 0003
@@ -47,7 +47,7 @@ CHECKS = {
     "studies_epochs_check": "max_epochs IS NULL OR epochs_issued <= max_epochs",
     "studies_seconds_check": "max_seconds IS NULL OR seconds_issued <= max_seconds",
 }
-# epochs of a trial at most stood in the specification alone
+# the most epochs per trial were only in the specification
 FILL = """
     UPDATE tuner.studies
     SET trial_epochs = CAST(spec -> 'budget' ->> 'epochs' AS integer)

@@ -1,4 +1,4 @@
-"""The experiment that a study belongs to: studies of several families on the same data.
+"""The experiment that a study is part of: studies of several families on the same data.
 
 Revision: 0006
 Follows: 0005

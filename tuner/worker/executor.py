@@ -1,9 +1,9 @@
 """The executor: the process that trains, started with `FD DEVICE [--warm]`.
 
-It is warm: with `--warm` torch is imported before the first cohort comes, and data stays in memory
-from one cohort to the next. It knows nothing of databases; it talks to its worker over the socket
-FD, and its guard ends it with the worker. It does *not* guard the machine against the user's code,
-which runs in here.
+It is warm: with `--warm` torch is imported before the first cohort arrives, and data stays in
+memory from one cohort to the next. It knows nothing of databases. It talks to its worker over the
+socket FD, and its guard ends it with the worker. It does *not* protect the machine from users'
+code, which runs in here.
 """
 
 import contextlib
@@ -58,7 +58,7 @@ class _Context:
         _shorten(self._log)
         send_to_worker(self._connection, Reported(reports, self._peak()))
         while not isinstance(answer := receive_from_worker(self._connection), Decided):
-            assert isinstance(answer, Stop)  # the answer says so too
+            assert isinstance(answer, Stop)  # the answer says the same
         return answer.decisions
 
     def finish(
@@ -75,19 +75,19 @@ class _Context:
 
 
 def main() -> None:
-    """Be the executor that this process's arguments describe."""
+    """Run the executor that this process's arguments describe."""
     serve(int(sys.argv[1]), sys.argv[2], warm="--warm" in sys.argv)
 
 
 def serve(descriptor: int, device: str, *, warm: bool) -> None:
     """Serve cohorts until the worker closes the socket."""
     if sys.platform == "linux":
-        # what training code starts and leaves is found among this process's children, and killed
+        # processes that training code leaves behind become children of this one, and are killed
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    # a terminal's Ctrl-C is the worker's business: it decides what becomes of the trial
+    # a terminal's Ctrl-C is for the worker, which decides what becomes of the trial
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(descriptor)
-    # the first trial shall not wait for torch
+    # so that the first trial need not wait for torch
     problem = _warm_up(device) if warm else None
     meter = Meter(device)
     try:
@@ -103,20 +103,20 @@ def serve(descriptor: int, device: str, *, warm: bool) -> None:
 
 
 def _train(connection: Connection, cohort: Cohort, peak: Callable[[], int]) -> bool:
-    """Train and tell the worker how it ended; whether this process is worn by that."""
+    """Train and tell the worker how it ended; returns whether this process is worn by it."""
     folder = cohort.tasks[0].folder
     log = folder / LOG_FILE
-    is_worn = False  # by a failure: half a module may be imported, locks be held, limits be lowered
-    with _captured(log):
+    is_worn = False  # a failure may leave modules half imported, locks held or limits lowered
+    with _capture_output(log):
         try:
             card = registry.card(cohort.family)
             if card.is_user_code:
                 code = load_user_code(card)
                 is_worn = code.in_executor
-                # the memory of a process of its own is not this process's
+                # a command's memory is that of its own process
                 context = _Context(connection, log, peak if code.in_executor else _unknown)
                 return code.run(cohort, context)
-            data = _data(cohort)
+            data = _prepare_data(cohort)
             _uncover_installed()
             if (problem := _warm_up(cohort.device)) is not None:
                 raise TunerError(problem)
@@ -125,10 +125,10 @@ def _train(connection: Connection, cohort: Cohort, peak: Callable[[], int]) -> b
         except WorkerGoneError:
             raise
         except TunerError as error:
-            with contextlib.suppress(Exception):  # own code may have closed or replaced it
+            with contextlib.suppress(Exception):  # user code may have closed or replaced it
                 print(error, file=sys.stderr)
-            why = error.cause if isinstance(error, FailedError) else Cause.USER_ERROR
-            send_to_worker(connection, Failed(why, storable(str(error))))
+            failure = error.cause if isinstance(error, FailedError) else Cause.USER_ERROR
+            send_to_worker(connection, Failed(failure, storable(str(error))))
         except BaseException as error:  # users' code may raise anything
             print_traceback(error)
             send_to_worker(connection, Failed(cause(error), sentence(error)))
@@ -136,7 +136,7 @@ def _train(connection: Connection, cohort: Cohort, peak: Callable[[], int]) -> b
 
 
 def _uncover_installed() -> None:
-    """Let no module of users' code that ran here stand for an installed one."""
+    """Forget modules of users' code that ran here and have the names of installed ones."""
     if (modules := sys.modules.get("tuner.user_code.modules")) is not None:
         modules.uncover_installed()
 
@@ -147,12 +147,12 @@ def _unknown() -> int:
 
 @lru_cache(maxsize=1)  # an executor has one device
 def _warm_up(device: str) -> str | None:
-    """Import torch and set this process up for training; why it cannot train, or None."""
+    """Import torch and set this process up for training; returns why it cannot train, or None."""
     problem: str | None = importlib.import_module("tuner.training.device").warm_up(device)
     return problem
 
 
-def _data(cohort: Cohort) -> PreparedData:
+def _prepare_data(cohort: Cohort) -> PreparedData:
     data = prepare(DataSpec.model_validate(cohort.data), cohort.cache)
     if data.fingerprint != cohort.fingerprint:
         raise TunerError(
@@ -163,16 +163,16 @@ def _data(cohort: Cohort) -> PreparedData:
 
 
 @contextmanager
-def _captured(path: Path) -> Iterator[None]:
-    """Send standard output and error, of native code too, to a file."""
+def _capture_output(path: Path) -> Iterator[None]:
+    """Redirect standard output and error to a file, those of native code too."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = os.dup(1), os.dup(2)
+    originals = os.dup(1), os.dup(2)
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         for stream in (1, 2):
             os.dup2(log, stream)
-        # the last trial's code may have closed or replaced its own; by lines: who is killed has no
-        # time to flush, and `tuner logs --follow` shows what there is
+        # the last trial's code may have closed or replaced its own; buffered by lines: a killed
+        # process has no time to flush, and `tuner logs --follow` shows what is there
         sys.stdout, sys.stderr = (
             os.fdopen(stream, "w", buffering=1, errors="backslashreplace", closefd=False)
             for stream in (1, 2)
@@ -182,20 +182,20 @@ def _captured(path: Path) -> Iterator[None]:
         for text in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):  # the code may have put anything there
                 text.flush()
-        for stream, original in zip((1, 2), kept, strict=True):
+        for stream, original in zip((1, 2), originals, strict=True):
             os.dup2(original, stream)
             os.close(original)
         os.close(log)
 
 
 def _shorten(path: Path) -> None:
-    """Keep the last half of a log that has grown too long."""
+    """Shorten a log that has grown too long to its last part."""
     size = path.stat().st_size
     if size <= LOG_BYTES:
         return
     with path.open("r+b") as log:
         log.seek(size - LOG_BYTES // 2)
-        end = log.read(LOG_BYTES // 2)
+        tail = log.read(LOG_BYTES // 2)
         log.truncate(0)
         log.seek(0)
-        log.write(b"[... earlier output was dropped]\n" + end.partition(b"\n")[2])
+        log.write(b"[... earlier output was dropped]\n" + tail.partition(b"\n")[2])
