@@ -39,7 +39,7 @@ def client(board: Board) -> Iterator[TestClient]:
     yield TestClient(create_app(board), base_url="http://localhost", follow_redirects=False)
 
 
-def entries(board: Board) -> list[audit.Entry]:
+def entries(board: Board) -> list[audit.AuditEntry]:
     with board.database.statement() as connection:
         return audit.page(connection, limit=1_000)
 

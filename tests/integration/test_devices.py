@@ -9,11 +9,11 @@ from sqlalchemy import text
 from tests.support.commands import tuner
 from tests.support.nvidia import GIB, FakeDriver, FakeGpu
 from tuner.database import devices, workers
-from tuner.database.devices import DeviceRecord, Sample
+from tuner.database.devices import DeviceRecord, DeviceSample
 from tuner.database.engine import Database
 from tuner.worker.devices import Slot, host, machine
 from tuner.worker.devices.nvml import Nvml
-from tuner.worker.devices.sampling import Sampler
+from tuner.worker.devices.sampling import DeviceSampler
 
 GPU = DeviceRecord("cuda:0", "NVIDIA H100 80GB HBM3", 80 * GIB)
 CPU = DeviceRecord("cpu", "a processor", 16 * GIB)
@@ -40,8 +40,10 @@ def test_the_latest_sample_of_each_device_is_shown(database: Database, worker: u
     unknown = uuid.uuid4()
     with database.statement() as connection:
         assert devices.latest(connection, [worker, unknown]) == {worker: [CPU, GPU], unknown: []}
-        devices.store(connection, worker, [("cuda:0", Sample(0.25, GIB, 50.0, 100.0))])
-        devices.store(connection, worker, [("cuda:0", Sample(0.5, 2 * GIB)), ("cpu", Sample(1.0))])
+        devices.store(connection, worker, [("cuda:0", DeviceSample(0.25, GIB, 50.0, 100.0))])
+        devices.store(
+            connection, worker, [("cuda:0", DeviceSample(0.5, 2 * GIB)), ("cpu", DeviceSample(1.0))]
+        )
         cpu, gpu = devices.latest(connection, [worker])[worker]
     assert gpu.latest is not None
     assert (gpu.latest.utilization, gpu.latest.memory_used) == (0.5, 2 * GIB)
@@ -55,9 +57,9 @@ def test_samples_go_after_a_day_and_with_their_worker(
     database: Database, worker: uuid.UUID
 ) -> None:
     with database.statement() as connection:
-        devices.store(connection, worker, [("cpu", Sample(0.5))])
+        devices.store(connection, worker, [("cpu", DeviceSample(0.5))])
         connection.execute(text("UPDATE tuner.device_samples SET at = at - interval '23 hours'"))
-        devices.store(connection, worker, [("cpu", Sample(0.6))])
+        devices.store(connection, worker, [("cpu", DeviceSample(0.6))])
         assert devices.forget(connection) == 0
         connection.execute(text("UPDATE tuner.device_samples SET at = at - interval '2 hours'"))
         assert devices.forget(connection) == 1
@@ -70,12 +72,14 @@ def test_a_machines_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     nvml = Nvml(FakeDriver([FakeGpu("GPU-a", used=GIB, busy=80, heat=66, milliwatts=350_000)]))
     monkeypatch.setattr(machine, "nvml", lambda: nvml)
     monkeypatch.setattr("tuner.worker.devices.sampling.nvml", lambda: nvml)
-    sampler = Sampler([Slot("cuda:0", 1, "GPU-a", "cuda:3"), Slot("cuda:0", 1, "GPU-a", "cuda:3")])
+    sampler = DeviceSampler(
+        [Slot("cuda:0", 1, "GPU-a", "cuda:3"), Slot("cuda:0", 1, "GPU-a", "cuda:3")]
+    )
     gpu, cpu = sampler.devices()
     assert (gpu.name, gpu.memory) == ("cuda:3", 80 * GIB)
     assert (cpu.name, cpu.memory) == ("cpu", host.memory())
     samples = dict(sampler.samples())
-    assert samples["cuda:3"] == Sample(0.8, GIB, 66.0, 350.0)
+    assert samples["cuda:3"] == DeviceSample(0.8, GIB, 66.0, 350.0)
     assert samples["cpu"].utilization is not None
     assert 0.0 <= samples["cpu"].utilization <= 1.0
     assert 0 < (samples["cpu"].memory_used or 0) < host.memory()
@@ -85,7 +89,7 @@ def test_workers_on_the_command_line(
     database: Database, worker: uuid.UUID, environment: dict[str, str]
 ) -> None:
     with database.statement() as connection:
-        devices.store(connection, worker, [("cuda:0", Sample(0.5, 2 * GIB, 61.0, 312.5))])
+        devices.store(connection, worker, [("cuda:0", DeviceSample(0.5, 2 * GIB, 61.0, 312.5))])
     completed = tuner("workers", environment=environment)
     assert completed.returncode == 0, completed.stderr
     gpu = next(line for line in completed.stdout.splitlines() if "cuda:0" in line)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.waiting import STUCK
 from tuner.trials import Cause
-from tuner.worker.deadlines import Deadline, Deadlines, Limit
+from tuner.worker.deadlines import Deadline, Deadlines, TimeLimit
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def is_killed(leash: Leash, within: float = 0.0) -> bool:
 
 
 def test_the_first_deadline_counts(deadlines: Deadlines, first: Leash) -> None:
-    deadlines.set(first[0], Limit.LEASE, deadline(3_600.0, Cause.PREEMPTED))
-    deadlines.set(first[0], Limit.SILENCE, deadline(0.05))
+    deadlines.set(first[0], TimeLimit.LEASE, deadline(3_600.0, Cause.PREEMPTED))
+    deadlines.set(first[0], TimeLimit.SILENCE, deadline(0.05))
     assert is_killed(first, within=STUCK)
     killed = deadlines.forget(first[0])
     assert killed is not None
@@ -56,11 +56,11 @@ def test_what_moved_on_or_was_cleared_kills_nobody(
     deadlines: Deadlines, first: Leash, other: Leash
 ) -> None:
     with deadlines._changed:  # nothing happens between these, however busy the machine is
-        deadlines.set(first[0], Limit.ATTEMPT, deadline(0.1))
+        deadlines.set(first[0], TimeLimit.ATTEMPT, deadline(0.1))
         deadlines.clear(first[0])
-        deadlines.set(first[0], Limit.LEASE, deadline(0.1))
-        deadlines.set(first[0], Limit.LEASE, deadline(3_600.0))
-    deadlines.set(other[0], Limit.LEASE, deadline(0.3))  # later than all that was moved
+        deadlines.set(first[0], TimeLimit.LEASE, deadline(0.1))
+        deadlines.set(first[0], TimeLimit.LEASE, deadline(3_600.0))
+    deadlines.set(other[0], TimeLimit.LEASE, deadline(0.3))  # later than all that was moved
     assert is_killed(other, within=STUCK)
     assert not is_killed(first)
     assert deadlines.forget(first[0]) is None
@@ -70,9 +70,9 @@ def test_whoever_is_forgotten_is_left_alone(
     deadlines: Deadlines, first: Leash, other: Leash
 ) -> None:
     with deadlines._changed:
-        deadlines.set(first[0], Limit.LEASE, deadline(0.1))
+        deadlines.set(first[0], TimeLimit.LEASE, deadline(0.1))
         deadlines.forget(first[0])
-    deadlines.set(other[0], Limit.LEASE, deadline(0.2))
+    deadlines.set(other[0], TimeLimit.LEASE, deadline(0.2))
     assert is_killed(other, within=STUCK)
     assert not is_killed(first)
 
@@ -81,6 +81,6 @@ def test_an_executor_that_has_ended_meanwhile_harms_nobody(
     deadlines: Deadlines, first: Leash, other: Leash
 ) -> None:
     first[1].close()
-    deadlines.set(first[0], Limit.LEASE, deadline(0.0))
-    deadlines.set(other[0], Limit.LEASE, deadline(0.1))
+    deadlines.set(first[0], TimeLimit.LEASE, deadline(0.0))
+    deadlines.set(other[0], TimeLimit.LEASE, deadline(0.1))
     assert is_killed(other, within=STUCK)

@@ -28,7 +28,7 @@ _REMOVE_OLD = text("DELETE FROM tuner.audit WHERE at < now() - make_interval(day
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AuditEntry:
     """One attempt to change something."""
 
     id: int
@@ -55,15 +55,18 @@ def remove_old(connection: Connection, *, days: int) -> None:
     connection.execute(_REMOVE_OLD, {"days": days})
 
 
-def page(connection: Connection, *, before: int | None = None, limit: int = 100) -> list[Entry]:
+def page(
+    connection: Connection, *, before: int | None = None, limit: int = 100
+) -> list[AuditEntry]:
     """List the latest entries, or those before the one with an id."""
     rows = connection.execute(_PAGE, {"before": before, "limit": limit})
-    return [Entry(*row) for row in rows]
+    return [AuditEntry(*row) for row in rows]
 
 
-def of_study(connection: Connection, study_id: int, *, limit: int = 50) -> list[Entry]:
+def of_study(connection: Connection, study_id: int, *, limit: int = 50) -> list[AuditEntry]:
     """List the latest changes of a study that were made."""
     pattern = f"/studies/{study_id}(/|$)"
     return [
-        Entry(*row) for row in connection.execute(_OF_STUDY, {"pattern": pattern, "limit": limit})
+        AuditEntry(*row)
+        for row in connection.execute(_OF_STUDY, {"pattern": pattern, "limit": limit})
     ]

@@ -72,7 +72,7 @@ _PEAKS = text("""
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class DeviceSample:
     """How a device is doing at one moment; None where that is unknown."""
 
     utilization: float | None = None  # 0 to 1
@@ -89,7 +89,7 @@ class DeviceRecord:
     name: str  # cpu, cuda:3
     model: str
     memory: int  # bytes, in total
-    latest: Sample | None = None
+    latest: DeviceSample | None = None
 
 
 def register(connection: Connection, worker_id: UUID, devices: Sequence[DeviceRecord]) -> None:
@@ -105,7 +105,9 @@ def register(connection: Connection, worker_id: UUID, devices: Sequence[DeviceRe
     )
 
 
-def store(connection: Connection, worker_id: UUID, samples: Iterable[tuple[str, Sample]]) -> None:
+def store(
+    connection: Connection, worker_id: UUID, samples: Iterable[tuple[str, DeviceSample]]
+) -> None:
     """Store samples of the worker's devices, one per device, with their names."""
     named = list(samples)
     connection.execute(
@@ -130,7 +132,7 @@ def latest(connection: Connection, workers: Sequence[UUID]) -> dict[UUID, list[D
     """List the devices of these workers, each with its latest sample."""
     by_worker: dict[UUID, list[DeviceRecord]] = {worker: [] for worker in workers}
     for row in connection.execute(_LATEST, {"workers": list(workers)}):
-        sample = Sample(row.utilization, row.memory_used, row.temperature, row.power, row.at)
+        sample = DeviceSample(row.utilization, row.memory_used, row.temperature, row.power, row.at)
         by_worker[row.worker_id].append(
             DeviceRecord(row.name, row.model, row.memory, sample if row.at else None)
         )

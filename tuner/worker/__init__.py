@@ -12,7 +12,7 @@ pool.py            the executors that are alive, and what wakes the loop
 executors.py       an executor process as its worker sees it
 assignment.py      what an executor works on
 admission.py       which trials may run together on a device
-limits.py          what an executor may take: sets its deadlines
+time_limits.py     how long an executor may take: sets its deadlines
 deadlines.py       kills executors that are past one, from a thread
 consent.py         whether a study's own code runs here
 devices/           the machine's devices, what trials take of them and how they are doing

@@ -21,7 +21,7 @@ from tuner.trials import Cause
 KILL = b"\n"  # on the leash of an executor's guard
 
 
-class Limit(Enum):
+class TimeLimit(Enum):
     """What ends at a deadline."""
 
     LEASE = auto()
@@ -44,7 +44,7 @@ class Deadlines:
     """The deadlines of executors, by leash; the thread runs within this context manager."""
 
     def __init__(self) -> None:
-        self._deadlines: dict[socket.socket, dict[Limit, Deadline]] = {}
+        self._deadlines: dict[socket.socket, dict[TimeLimit, Deadline]] = {}
         self._killed: dict[socket.socket, Deadline] = {}
         self._wakes_at = math.inf
         self._closed = False
@@ -61,7 +61,7 @@ class Deadlines:
             self._changed.notify()
         self._thread.join()
 
-    def set(self, leash: socket.socket, limit: Limit, deadline: Deadline) -> None:
+    def set(self, leash: socket.socket, limit: TimeLimit, deadline: Deadline) -> None:
         """Set or move one of an executor's deadlines."""
         with self._changed:
             self._deadlines.setdefault(leash, {})[limit] = deadline

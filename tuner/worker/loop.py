@@ -26,7 +26,7 @@ from tuner.trials import NO_LABELS, TrialState
 from tuner.worker.admission import Admission
 from tuner.worker.consent import Consent
 from tuner.worker.devices import Slot
-from tuner.worker.devices.sampling import Sampler
+from tuner.worker.devices.sampling import DeviceSampler
 from tuner.worker.executors import Executor
 from tuner.worker.running_trials import RunningTrials
 from tuner.worker.served_studies import ServedStudies
@@ -80,7 +80,7 @@ class Worker:
         self._stop_by: float | None = None  # draining: when executors are killed
         self._timers = Timers()
         self._admission = Admission(slots)
-        self._sampler = Sampler(slots)
+        self._sampler = DeviceSampler(slots)
         self._studies = ServedStudies(
             self._database,
             self._timers,

@@ -46,7 +46,7 @@ def _ignore() -> None:
 
 
 @dataclass(slots=True, eq=False)
-class _Entry:
+class _QueuedWrite:
     trial: int  # its id
     write: WriteReports
     on_lost: Callable[[], None]
@@ -64,10 +64,10 @@ class Outbox:
         """Keep reports for `keep` seconds, within which the end of a connection is noticed."""
         self._database = database
         self._keep = keep
-        self._writes: deque[_Entry] = deque()
-        self._waiting: dict[int, _Entry] = {}  # those that hold reports, by trial id
+        self._writes: deque[_QueuedWrite] = deque()
+        self._waiting: dict[int, _QueuedWrite] = {}  # those that hold reports, by trial id
         # the asynchronous ones, with the time of their delivery (monotonic clock)
-        self._delivered: deque[tuple[float, _Entry]] = deque()
+        self._delivered: deque[tuple[float, _QueuedWrite]] = deque()
         self._next_report = -math.inf  # monotonic clock: not before
         self._connections = database.connections
         self._backoff = FIRST_BACKOFF
@@ -108,7 +108,9 @@ class Outbox:
         def without_reports(connection: Connected, /, *, reports: Sequence[Report]) -> object:
             return write(connection)
 
-        self._add(_Entry(trial, without_reports, on_lost, on_done, is_asynchronous=is_asynchronous))
+        self._add(
+            _QueuedWrite(trial, without_reports, on_lost, on_done, is_asynchronous=is_asynchronous)
+        )
 
     def report(
         self,
@@ -121,7 +123,7 @@ class Outbox:
         """Queue a report of the trial with this id, with those that wait already."""
         entry = self._waiting.get(trial)
         if entry is None:
-            entry = _Entry(
+            entry = _QueuedWrite(
                 *(trial, write, on_lost, on_done, self._next_report),
                 is_report=True,
                 is_asynchronous=True,
@@ -139,14 +141,14 @@ class Outbox:
         on_done: Callable[[], None] = _ignore,
     ) -> None:
         """Queue the end of the trial with this id, with its waiting reports."""
-        entry = _Entry(trial, write, on_lost, on_done)
+        entry = _QueuedWrite(trial, write, on_lost, on_done)
         before = self._waiting.pop(trial, None)
         if before is not None:
             self._writes.remove(before)
             entry.reports = before.reports
         self._add(entry)
 
-    def _add(self, entry: _Entry) -> None:
+    def _add(self, entry: _QueuedWrite) -> None:
         self._writes.append(entry)
         self.deliver()
 
@@ -174,13 +176,13 @@ class Outbox:
             callback()  # it may queue something itself
         return not self._writes
 
-    def _first_due(self) -> _Entry | None:
+    def _first_due(self) -> _QueuedWrite | None:
         now = time.monotonic()
         if now < self._not_before:
             return None
         return next((entry for entry in self._writes if entry.due <= now), None)
 
-    def _note_delivered(self, entry: _Entry, began: float) -> None:
+    def _note_delivered(self, entry: _QueuedWrite, began: float) -> None:
         self._writes.remove(entry)
         self._backoff = FIRST_BACKOFF
         if not entry.is_asynchronous:

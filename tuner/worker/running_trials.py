@@ -25,7 +25,6 @@ from tuner.worker import journal
 from tuner.worker.admission import Admission
 from tuner.worker.assignment import Assignment
 from tuner.worker.executors import Executor
-from tuner.worker.limits import Limits
 from tuner.worker.messages import (
     Decided,
     Diverged,
@@ -40,6 +39,7 @@ from tuner.worker.messages import (
 from tuner.worker.pool import Pool
 from tuner.worker.recording import Recorder
 from tuner.worker.served_studies import ServedStudies
+from tuner.worker.time_limits import TimeLimits
 from tuner.worker.timers import Timers
 
 _log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class RunningTrials:
         self._admission = admission
         self._timers = timers
         self._weights = artifacts.KeptWeights()
-        self._limits = Limits(self.pool.deadlines, settings.lease_seconds)
+        self._limits = TimeLimits(self.pool.deadlines, settings.lease_seconds)
 
     # Begin
 

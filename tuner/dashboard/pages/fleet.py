@@ -86,7 +86,7 @@ def fleet(request: Request, board: BoardDep) -> Response:
 
 def _device(record: DeviceRecord, history: DeviceHistory | None) -> Device:
     history = history or DeviceHistory([], [], [])
-    sample = record.latest or devices.Sample()
+    sample = record.latest or devices.DeviceSample()
     gauges = []
     if sample.utilization is not None:
         utilization = f"{sample.utilization:.0%}"

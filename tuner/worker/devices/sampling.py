@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import psutil
 
-from tuner.database.devices import DeviceRecord, Sample
+from tuner.database.devices import DeviceRecord, DeviceSample
 from tuner.worker.devices import host
 from tuner.worker.devices.machine import Slot, nvml
 
 
-class Sampler:
+class DeviceSampler:
     """The devices of a worker's slots, and the CPU, which feeds them all."""
 
     def __init__(self, slots: Sequence[Slot]) -> None:
@@ -26,15 +26,15 @@ class Sampler:
         gpus = [DeviceRecord(name, gpu.model, gpu.memory) for name, gpu in self._gpus.items()]
         return gpus + [DeviceRecord(name, host.model(), host.memory()) for name in self._others]
 
-    def samples(self) -> Iterator[tuple[str, Sample]]:
+    def samples(self) -> Iterator[tuple[str, DeviceSample]]:
         """Sample each device; the CPU's utilization is that since the last call."""
         for name, gpu in self._gpus.items():
             reading = nvml().measure(gpu)
             yield (
                 name,
-                Sample(reading.utilization, reading.used, reading.temperature, reading.power),
+                DeviceSample(reading.utilization, reading.used, reading.temperature, reading.power),
             )
         for name in self._others:
             used = host.memory() - host.free_memory()
             busy = psutil.cpu_percent() / 100 if name == "cpu" else None
-            yield name, Sample(busy, max(0, used))
+            yield name, DeviceSample(busy, max(0, used))
