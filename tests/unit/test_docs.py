@@ -87,7 +87,9 @@ def test_every_relative_link_has_a_target(page: Path) -> None:
 
 @pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_path_that_is_named_exists(page: Path) -> None:
-    named = re.findall(PATH, CODE.sub("", page.read_text(encoding="utf-8")))
+    text = CODE.sub("", page.read_text(encoding="utf-8"))
+    tests = [f"tests/*/{name}" for name in re.findall(r"`(test_\w+\.py)`", text)]
+    named = [*re.findall(PATH, text), *tests]
     assert [path for path in named if not any(ROOT.glob(path))] == []
 
 
