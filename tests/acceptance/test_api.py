@@ -124,7 +124,7 @@ def test_a_run_of_which_all_trials_fail_raises_what_failed(here: Path) -> None:
 def test_several_families_are_an_experiment(here: Path) -> None:
     rows = [f"{word} {number},{word}" for number in range(20) for word in ("good", "bad")]
     (here / "reviews.csv").write_text("text,label\n" + "\n".join(rows))
-    given: dict[str, Any] = {
+    definition: dict[str, Any] = {
         "name": "words",
         "family": {"tfidf": None, "bow": {"budget": {"trials": 1}}},
         "data": {"path": "reviews.csv"},
@@ -132,14 +132,18 @@ def test_several_families_are_an_experiment(here: Path) -> None:
         "search": {"hidden": 0},
         "resources": {"workers": 1, "device": "cpu", "threads": 1},
     }
-    made = tuner.run(given)
-    assert repr(made) == repr(tuner.experiment("words"))
-    assert {f: len(s.all_trials) for f, s in made.studies.items()} == {"tfidf": 2, "bow": 1}
-    assert list(made.trials["family"]) == ["tfidf", "tfidf", "bow"]
-    assert list(made.comparison["trials"].sort_values()) == [1, 2]
-    assert made.best.value == made.comparison["best"][0] == made.comparison["best"].max()
-    assert "words-bow" in made._repr_html_()
-    exported = made.export()
+    experiment = tuner.run(definition)
+    assert repr(experiment) == repr(tuner.experiment("words"))
+    assert {f: len(s.all_trials) for f, s in experiment.studies.items()} == {"tfidf": 2, "bow": 1}
+    assert list(experiment.trials["family"]) == ["tfidf", "tfidf", "bow"]
+    assert list(experiment.comparison["trials"].sort_values()) == [1, 2]
+    assert (
+        experiment.best.value
+        == experiment.comparison["best"][0]
+        == experiment.comparison["best"].max()
+    )
+    assert "words-bow" in experiment._repr_html_()
+    exported = experiment.export()
     assert [e.folder for e in exported] == [
         Path("exports/words-families/tfidf"), Path("exports/words-families/bow"),
     ]  # fmt: skip
@@ -153,18 +157,18 @@ def test_several_families_are_an_experiment(here: Path) -> None:
 def test_a_notebook_sees_it_live_and_names_run_nothing(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[str] = []
-    handle = SimpleNamespace(update=lambda study: seen.append(study._repr_html_()))
+    views: list[str] = []
+    handle = SimpleNamespace(update=lambda study: views.append(study._repr_html_()))
     modules = {"IPython": ModuleType("IPython"), "IPython.display": ModuleType("display")}
     modules["IPython"].get_ipython = object  # type: ignore[attr-defined]
     modules["IPython.display"].display = lambda *_, **__: handle  # type: ignore[attr-defined]
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     tuner.run({**STUDY, "name": "<i>x<i>"}, overrides=["budget.trials=2"])
-    assert "2 of 2 done" in seen[-1]
-    assert "best loss" in seen[-1]
-    assert "&lt;i&gt;x&lt;i&gt;" in seen[-1]
-    assert "<i>" not in seen[-1]
+    assert "2 of 2 done" in views[-1]
+    assert "best loss" in views[-1]
+    assert "&lt;i&gt;x&lt;i&gt;" in views[-1]
+    assert "<i>" not in views[-1]
 
 
 def test_mistakes_are_errors_with_a_sentence(here: Path) -> None:
@@ -204,10 +208,10 @@ def test_the_notebook_of_the_documentation_runs_and_shows_what_it_says(here: Pat
         body = ast.parse("".join(cell["source"])).body
         last = body.pop() if isinstance(body[-1], ast.Expr) else None
         exec(compile(ast.Module(body, []), str(path), "exec"), space)
-        found = None if last is None else eval(compile(ast.unparse(last), str(path), "eval"), space)
+        value = None if last is None else eval(compile(ast.unparse(last), str(path), "eval"), space)
         for output in cell["outputs"]:
             if output["output_type"] == "execute_result":
-                assert repr(found) == "".join(output["data"]["text/plain"])
+                assert repr(value) == "".join(output["data"]["text/plain"])
                 compared += 1
     assert compared == 3
 

@@ -81,9 +81,9 @@ def test_the_truly_better_configuration_wins_and_is_exported(
     finished: dict[str, Any], database: Database, tmp_path: Path
 ) -> None:
     before = reading.load_trials(database, reading.find(database, "luck"))
-    found = answer("confirm", "luck", "--seeds", "3", **finished)
-    assert (found["winner"], found["best_mean"]) == (1, 1)
-    by_number = {candidate["number"]: candidate for candidate in found["candidates"]}
+    record = answer("confirm", "luck", "--seeds", "3", **finished)
+    assert (record["winner"], record["best_mean"]) == (1, 1)
+    by_number = {candidate["number"]: candidate for candidate in record["candidates"]}
     assert [by_number[n]["standing"] for n in range(3)] == ["worse", "wins", "worse"]
     assert by_number[0]["overstated_by"] == pytest.approx(0.19, abs=0.02)
     assert by_number[1]["interval"][0] < 0.9 < by_number[1]["interval"][1]
@@ -113,14 +113,14 @@ def test_the_truly_better_configuration_wins_and_is_exported(
     assert repeat["seed"] in fresh[repeat["params"]["kind"]]
 
     # asked for more seeds it goes on with those it has
-    said = tuner("confirm", "luck", "--seeds", "4", **finished).stdout
-    kept = confirmations.read(reading.find(database, "luck"))
-    assert kept is not None
-    values = {candidate["number"]: candidate["values"] for candidate in kept["candidates"]}
+    output = tuner("confirm", "luck", "--seeds", "4", **finished).stdout
+    stored = confirmations.read(reading.find(database, "luck"))
+    assert stored is not None
+    values = {candidate["number"]: candidate["values"] for candidate in stored["candidates"]}
     assert values[1][:3] == by_number[1]["values"]
     assert len(values[1]) == 4
-    assert "Trial 1 wins with the best mean of 4 fresh seeds." in said
-    overstated = re.search(r"The search overstated its best accuracy by (0\.\d+)", said)
+    assert "Trial 1 wins with the best mean of 4 fresh seeds." in output
+    overstated = re.search(r"The search overstated its best accuracy by (0\.\d+)", output)
     assert overstated is not None
     assert float(overstated[1]) == pytest.approx(0.19, abs=0.02)
 
@@ -147,8 +147,8 @@ def test_a_study_file_that_asks_for_it_is_confirmed_before_the_export(
     assert not (tmp_path / "exports").exists()
     assert reading.find(database, "luck").state is StudyState.FINISHED
     assert reading.find(database, "luck-confirm").state is StudyState.PAUSED
-    kept = tuner("export", "luck", "--to", "kept", **here)  # what is there can be used
-    assert "asks for a confirmation, which has not been made" in kept.stderr
+    export = tuner("export", "luck", "--to", "kept", **here)  # what is there can be used
+    assert "asks for a confirmation, which has not been made" in export.stderr
 
     (tmp_path / "hold").unlink()
     best = answer("run", str(file), **here)["best"]
@@ -171,9 +171,9 @@ def test_a_study_file_that_asks_for_it_is_confirmed_before_the_export(
 
 def test_what_cannot_be_confirmed(finished: dict[str, Any], tmp_path: Path) -> None:
     def refused(*words: str) -> str:
-        done = tuner("confirm", *words, **finished)
-        assert done.returncode == 2
-        return done.stderr
+        process = tuner("confirm", *words, **finished)
+        assert process.returncode == 2
+        return process.stderr
 
     assert "`lukc`" in refused("lukc")
     assert "--seeds: must be at least 2" in refused("luck", "--seeds", "1")
@@ -186,9 +186,9 @@ def test_what_cannot_be_confirmed(finished: dict[str, Any], tmp_path: Path) -> N
     )
     assert "has changed since the study was launched" in error
     (tmp_path / "luck.yaml").write_text(STUDY + "confirm: {seeds: 2}\n")
-    done = tuner("run", "luck.yaml", **finished)
-    assert done.returncode == 2
-    assert "code.fingerprint" in done.stderr
+    ended = tuner("run", "luck.yaml", **finished)
+    assert ended.returncode == 2
+    assert "code.fingerprint" in ended.stderr
     code.write_text(MODULE)
     other = tmp_path / "other.yaml"
     other.write_text(STUDY.replace("name: luck", "name: luck-confirm"))
@@ -199,6 +199,6 @@ def test_what_cannot_be_confirmed(finished: dict[str, Any], tmp_path: Path) -> N
     # nor does a worker idle for ever that shall serve just that
     code.write_text(MODULE + "# changed\n")
     words = ("--study", "luck-confirm", "--until-done", "--allow-code")
-    done = tuner("worker", *words, **finished)
-    assert done.returncode == 2
-    assert "`luck-confirm` cannot be trained here: the code in " in done.stderr
+    ended = tuner("worker", *words, **finished)
+    assert ended.returncode == 2
+    assert "`luck-confirm` cannot be trained here: the code in " in ended.stderr

@@ -177,7 +177,7 @@ def test_failures_in_a_row_from_one_cause_pause_the_study(database: Database) ->
         ("function", 5, ["", "the same", "the same"], False),  # the first one is complete
     ],
 )
-def test_own_code_whose_first_trials_fail_alike_pauses(
+def test_user_code_whose_first_trials_fail_alike_pauses(
     database: Database, family: str, max_failures: int, messages: list[str], paused: bool
 ) -> None:
     bench = Bench(database, family=family, max_failures=max_failures, max_trials=20)

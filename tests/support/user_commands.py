@@ -84,14 +84,14 @@ def run(
 
 @contextlib.contextmanager
 def captured(log: Path) -> Any:
-    kept = os.dup(1), os.dup(2)
+    originals = os.dup(1), os.dup(2)
     with log.open("ab") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
         try:
             yield
         finally:
-            for stream, original in zip((1, 2), kept, strict=True):
+            for stream, original in zip((1, 2), originals, strict=True):
                 os.dup2(original, stream)
                 os.close(original)
 

@@ -14,12 +14,12 @@ def candidate(number: int, standing: str, **more: Any) -> dict[str, Any]:
 
 def record(*candidates: dict[str, Any], **more: Any) -> dict[str, Any]:
     best = candidates[0]["number"]
-    found = {"winner": best, "best_mean": best, "seeds": 5, "margin": 0.004, "bound": 0.01231}
-    return {**found, "margin_given": False, "candidates": list(candidates), **more}
+    fields = {"winner": best, "best_mean": best, "seeds": 5, "margin": 0.004, "bound": 0.01231}
+    return {**fields, "margin_given": False, "candidates": list(candidates), **more}
 
 
 def test_the_best_mean_wins_and_what_is_open_is_said() -> None:
-    said = confirmations.sentences(
+    sentences = confirmations.sentences(
         record(
             candidate(4, "wins"),
             candidate(2, "not told apart", cheaper=True),
@@ -27,7 +27,7 @@ def test_the_best_mean_wins_and_what_is_open_is_said() -> None:
             candidate(9, "worse"),
         )
     )
-    assert said == [
+    assert sentences == [
         "Trial 4 wins with the best mean of 5 fresh seeds.",
         "Trial 2 is cheaper, but may be worse than the best mean by more than the margin (0.004, "
         "one standard error of the best mean).",
@@ -39,7 +39,7 @@ def test_the_best_mean_wins_and_what_is_open_is_said() -> None:
 
 
 def test_a_cheaper_one_that_wins_names_the_margin() -> None:
-    said = confirmations.sentences(
+    sentences = confirmations.sentences(
         record(
             candidate(4, "best mean"),
             candidate(2, "wins", cheaper=True),
@@ -48,20 +48,20 @@ def test_a_cheaper_one_that_wins_names_the_margin() -> None:
             margin=0.02,
         )
     )
-    assert said[0] == (
+    assert sentences[0] == (
         "Trial 2 wins: it is cheaper than trial 4, which has the best mean of 5 fresh seeds, and "
         "is shown not inferior within the margin (0.02)."
     )
-    assert said[1].endswith("no candidate is better than trial 2 by more than 0.0124.")
+    assert sentences[1].endswith("no candidate is better than trial 2 by more than 0.0124.")
 
 
 def test_too_few_seeds_tell_nothing_apart() -> None:
-    said = confirmations.sentences(
+    sentences = confirmations.sentences(
         record(
             candidate(1, "wins"), candidate(0, "not told apart"), margin=None, bound=None, seeds=2
         )
     )
-    assert said == [
+    assert sentences == [
         "Trial 1 wins with the best mean of 2 fresh seeds.",
         "Nothing is told apart: that takes 3 seeds or more.",
     ]
@@ -69,29 +69,29 @@ def test_too_few_seeds_tell_nothing_apart() -> None:
 
 def test_who_failed_is_named_with_how_to_go_on() -> None:
     failed = candidate(7, "failed", values=[0.9, 0.91], failed=3)
-    said = confirmations.sentences(
+    sentences = confirmations.sentences(
         record(candidate(4, "wins"), candidate(2, "worse"), failed, study="s-confirm")
     )
-    assert said[1:] == [
+    assert sentences[1:] == [
         "With 95 % confidence, no remaining candidate is better than trial 4 by more than 0.0124.",
         "Left out because trainings failed: trial 7 (3 of 5). To try them again, run `tuner retry "
         "s-confirm` and confirm again.",
     ]
     few = record(candidate(4, "wins"), failed, study="s-confirm", margin=None, bound=None, seeds=2)
-    assert confirmations.sentences(few)[2] == said[2]
+    assert confirmations.sentences(few)[2] == sentences[2]
 
 
 def test_where_nothing_bounds_the_others_the_reason_is_said() -> None:
     same = [candidate(n, "wins" if n == 0 else "not told apart", values=[1.0] * 5) for n in (0, 1)]
-    said = confirmations.sentences(record(*same, margin=0.0, bound=None))
-    assert said[-1] == (
+    sentences = confirmations.sentences(record(*same, margin=0.0, bound=None))
+    assert sentences[-1] == (
         "All trainings gave the same value, which does not show how much seeds can change it: "
         "another candidate may be better than trial 0."
     )
     other = candidate(1, "not told apart", values=[0.9, 0.8])
     for bound in (None, float("inf")):  # an earlier version stored infinity
-        said = confirmations.sentences(record(same[0], other, bound=bound))
-        assert said[-1] == (
+        sentences = confirmations.sentences(record(same[0], other, bound=bound))
+        assert sentences[-1] == (
             "It is unknown by how much another candidate may be better than trial 0: too few seeds "
             "have a value of both (3 are needed), because trainings failed."
         )
@@ -102,10 +102,10 @@ def test_where_nothing_bounds_the_others_the_reason_is_said() -> None:
     [(0.01231, " by more than 0.0124."), (12.301, " by more than 12.4."), (0.0, " than trial 0.")],
 )
 def test_a_bound_is_never_rounded_down(bound: float, end: str) -> None:
-    found = confirmations.sentences(
+    sentences = confirmations.sentences(
         record(candidate(0, "wins"), candidate(1, "worse"), bound=bound)
     )
-    assert found[-1].endswith(end)
+    assert sentences[-1].endswith(end)
 
 
 def test_what_a_former_version_has_stored_is_judged_anew() -> None:
@@ -134,12 +134,12 @@ def test_what_a_former_version_has_stored_is_judged_anew() -> None:
         ],
     }
     study = synthetic.study(user_attrs={confirmations.ATTRIBUTE: stored})
-    found = confirmations.read(study)
-    assert found is not None
-    assert (found["winner"], found["best_mean"]) == (0, 0)
-    by_number = {c["number"]: c for c in found["candidates"]}
+    record = confirmations.read(study)
+    assert record is not None
+    assert (record["winner"], record["best_mean"]) == (0, 0)
+    by_number = {c["number"]: c for c in record["candidates"]}
     assert [by_number[n]["standing"] for n in range(3)] == ["wins", "not told apart", "worse"]
     assert by_number[1]["interval"] == [0.0, 1.0]
     assert by_number[2]["interval"] is None
-    assert confirmations.sentences(found)[1] == confirmations.FORMER
+    assert confirmations.sentences(record)[1] == confirmations.FORMER
     assert confirmations.read(synthetic.study()) is None

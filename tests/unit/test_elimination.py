@@ -169,14 +169,16 @@ def test_failed_trainings_count_against_a_configuration() -> None:
     assert verdict.winner is sound
     assert verdict.standings[0] == "failed"
     assert judge([candidate(0, 0.9), candidate(1)], "maximize", rounds=1) is None
-    alone = judged(candidate(0, 0.9, 0.9, 0.9))
-    assert (alone.winner.number, alone.bound) == (0, 0.0)
+    single = judged(candidate(0, 0.9, 0.9, 0.9))
+    assert (single.winner.number, single.bound) == (0, 0.0)
 
 
 def test_costs_are_compared_without_cold_starts() -> None:
     def trained(number: int, seconds: float, attempt: int = 1, **attrs: object) -> Trial:
-        found = {TRAINING_SECONDS: seconds, "device": "cpu", "threads": 2, **attrs}
-        return Trial(number, TrialState.COMPLETE, {}, (0.9,), attempt=attempt, user_attrs=found)
+        user_attrs = {TRAINING_SECONDS: seconds, "device": "cpu", "threads": 2, **attrs}
+        return Trial(
+            number, TrialState.COMPLETE, {}, (0.9,), attempt=attempt, user_attrs=user_attrs
+        )
 
     cheap = [trained(0, 30.0, **{COLD_START: True}), trained(1, 2.0), trained(2, 2.2)]
     dear = [trained(3, 8.0), trained(4, 0.5, attempt=2)]  # resumed: measured in part

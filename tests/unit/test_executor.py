@@ -113,7 +113,7 @@ def executor() -> Iterator[Executor]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("own")
-    (folder / "own_code.py").write_text(MODULE)
+    (folder / "user_code.py").write_text(MODULE)
     return folder
 
 
@@ -159,7 +159,7 @@ def train(executor: Executor, folder: Path, function: str, **params: Any) -> lis
 def test_whatever_a_function_raises_is_its_error(
     executor: Executor, folder: Path, body: str, message: str
 ) -> None:
-    failed, end = train(executor, folder, "own_code:ends", body=body)
+    failed, end = train(executor, folder, "user_code:ends", body=body)
     assert isinstance(failed, Failed)
     assert failed.cause is Cause.USER_ERROR
     assert failed.message.startswith(message)
@@ -205,7 +205,7 @@ def test_a_module_has_its_path_as_its_only_argument(executor: Executor, tmp_path
 def test_a_function_has_its_modules_path_as_its_only_argument(
     executor: Executor, folder: Path
 ) -> None:
-    assert isinstance(train(executor, folder, "own_code:is_called_with")[0], Finished)
+    assert isinstance(train(executor, folder, "user_code:is_called_with")[0], Finished)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_a_function_has_its_modules_path_as_its_only_argument(
 def test_a_forked_child_does_not_speak_for_its_parent(
     executor: Executor, folder: Path, body: str, code: int
 ) -> None:
-    finished, end = train(executor, folder, "own_code:child_ends", body=body)
+    finished, end = train(executor, folder, "user_code:child_ends", body=body)
     assert isinstance(finished, Finished)
     assert finished.value == code
     assert end == Done(end.held, worn=False)  # type: ignore[union-attr]
@@ -231,7 +231,7 @@ def test_a_forked_child_does_not_speak_for_its_parent(
 
 
 def test_threads_report_at_the_same_time(executor: Executor, folder: Path) -> None:
-    *reported, finished, _ = train(executor, folder, "own_code:threads_report")
+    *reported, finished, _ = train(executor, folder, "user_code:threads_report")
     steps = [message.reports[NUMBER].step for message in reported if isinstance(message, Reported)]
     assert steps == list(range(1, 101))
     assert isinstance(finished, Finished)
@@ -241,18 +241,18 @@ def test_a_thread_that_is_left_reports_nothing_of_the_next_trial(
     executor: Executor, folder: Path, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
-    finished, end = train(executor, folder, "own_code:leaves_a_thread", go=str(go))
+    finished, end = train(executor, folder, "user_code:leaves_a_thread", go=str(go))
     assert isinstance(finished, Finished)
     assert end == Done(end.held, worn=True)  # type: ignore[union-attr]
     go.touch()
-    finished, _ = train(executor, folder, "own_code:leaves_a_thread", go=str(go))
+    finished, _ = train(executor, folder, "user_code:leaves_a_thread", go=str(go))
     assert isinstance(finished, Finished)
     assert finished.value == 2.0
 
 
 def test_what_a_function_changes_of_its_process_is_undone(executor: Executor, folder: Path) -> None:
     for _ in range(2):
-        finished, end = train(executor, folder, "own_code:changes_its_process")
+        finished, end = train(executor, folder, "user_code:changes_its_process")
         assert isinstance(finished, Finished), finished
         assert end == Done(end.held, worn=False)  # type: ignore[union-attr]
 
@@ -285,7 +285,7 @@ def test_a_limit_that_cannot_be_raised_again_is_noticed(monkeypatch: pytest.Monk
 def test_a_bundles_function_ends_with_its_answer(
     tmp_path: Path, folder: Path, body: str, answer: Retrained
 ) -> None:
-    code = Code(folder=folder, function="own_code:ends")
+    code = Code(folder=folder, function="user_code:ends")
     code = code.model_copy(update={"fingerprint": source.fingerprint(code)})
     task = Task(0, 1, {"body": body}, 0, tmp_path / "1")
     cohort = Cohort(

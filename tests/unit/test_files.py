@@ -33,8 +33,8 @@ def test_any_name_is_a_file_in_its_folder(name: str) -> None:
 @given(st.text(), st.text())
 @example("a/b", "a_b")
 @example("a/b", "a\\b")
-def test_two_names_are_two_files(one: str, other: str) -> None:
-    assert (files.safe_name(one) == files.safe_name(other)) == (one == other)
+def test_two_names_are_two_files(name: str, other: str) -> None:
+    assert (files.safe_name(name) == files.safe_name(other)) == (name == other)
 
 
 @pytest.mark.parametrize("name", ["digits-cnn", "müde", "日本", "a b", "v1.2", "[x]", "a:b"])

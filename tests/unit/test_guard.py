@@ -41,7 +41,7 @@ if os.fork() == 0:
         note("daemon")
     os._exit(0)
 if len(sys.argv) > 2:
-    while len(os.listdir(folder)) < 3:
+    while sum(not name.endswith(".new") for name in os.listdir(folder)) < 3:
         time.sleep(0.01)
     exec(sys.argv[2])
 note("executor")

@@ -13,7 +13,7 @@ CNN = "name: x\nfamily: cnn\ndata: digits\n"
 
 
 @pytest.mark.parametrize(
-    ("ends", "shown"),
+    ("ends", "description"),
     [
         ("low: 16, high: 256, log: true", "16 … 256 (int, log)"),
         ("low: 16, high: 256", "16 … 256 (int)"),
@@ -30,9 +30,9 @@ CNN = "name: x\nfamily: cnn\ndata: digits\n"
         ("type: int, low: 16.0, high: 1.0e3", "16 … 1000 (int)"),
     ],
 )
-def test_whole_ends_make_whole_numbers_of_own_code(ends: str, shown: str) -> None:
+def test_whole_ends_make_whole_numbers_of_user_code(ends: str, description: str) -> None:
     space = resolve(loads(f"{OWN}search:\n  n: {{{ends}}}\n")).space
-    assert space.describe() == {"n": shown}
+    assert space.describe() == {"n": description}
 
 
 def test_python_and_json_tell_16_from_16_point_0() -> None:
@@ -48,7 +48,7 @@ def test_python_and_json_tell_16_from_16_point_0() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "shown"),
+    ("parameter", "description"),
     [
         ("learning_rate: {low: 1, high: 10, log: true}", "1 … 10 (float, log)"),
         ("learning_rate: {low: 1e0, high: 1e1}", "1 … 10 (float, log)"),
@@ -56,9 +56,9 @@ def test_python_and_json_tell_16_from_16_point_0() -> None:
         ("dense: {low: 64, high: 1e3}", "64 … 1000 (int, log)"),
     ],
 )
-def test_of_a_familys_parameter_the_card_decides(written: str, shown: str) -> None:
-    space = resolve(loads(f"{CNN}search:\n  {written}\n")).space
-    assert space.describe()[written.partition(":")[0]] == shown
+def test_of_a_familys_parameter_the_card_decides(parameter: str, description: str) -> None:
+    space = resolve(loads(f"{CNN}search:\n  {parameter}\n")).space
+    assert space.describe()[parameter.partition(":")[0]] == description
 
 
 def test_large_ends_are_shown_whole() -> None:

@@ -36,7 +36,7 @@ TIMES = {
 }
 
 
-def written(folder: Path) -> dict[Path, bytes]:
+def read_files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -47,16 +47,16 @@ def hparams(run: EventAccumulator, tag: str) -> bytes:
 
 def test_tensorboard_reads_every_report(tmp_path: Path) -> None:
     root = tensorboard.write(STUDY, TRIALS, TIMES, tmp_path)
-    first = written(tmp_path)
+    first = read_files(tmp_path)
     assert len(first) == 1 + 5  # nothing of the one that has not begun
     for trial in TRIALS[:5]:
         run = EventAccumulator(str(root / f"trial-{trial.number:05d}")).Reload()
-        found = [(e.step, e.value, e.wall_time) for e in run.Scalars("accuracy")]
+        scalars = [(e.step, e.value, e.wall_time) for e in run.Scalars("accuracy")]
         expected = [
             (r.step, pytest.approx(r.value), TIMES[trial.number, r.step].timestamp())
             for r in trial.reports
         ]
-        assert found == expected
+        assert scalars == expected
         started = metadata.parse_session_start_info_plugin_data(
             hparams(run, metadata.SESSION_START_INFO_TAG)
         ).hparams
@@ -65,8 +65,8 @@ def test_tensorboard_reads_every_report(tmp_path: Path) -> None:
         if trial.value is not None:
             (final,) = run.Scalars("final/accuracy")
             assert final.value == pytest.approx(trial.value)
-    one = EventAccumulator(str(root / "trial-00000")).Reload()
-    assert [e.value for e in one.Scalars("loss")] == pytest.approx(
+    accumulator = EventAccumulator(str(root / "trial-00000")).Reload()
+    assert [e.value for e in accumulator.Scalars("loss")] == pytest.approx(
         [1.0, 1 / 2, 1 / 3][: len(FIRST.reports)]
     )
     common = metadata.parse_experiment_plugin_data(
@@ -75,7 +75,7 @@ def test_tensorboard_reads_every_report(tmp_path: Path) -> None:
     assert {"learning_rate", "nested/name"} <= {info.name for info in common.hparam_infos}
     assert [info.name.tag for info in common.metric_infos] == ["final/accuracy"]
     tensorboard.write(STUDY, TRIALS, TIMES, tmp_path)
-    assert written(tmp_path) == first
+    assert read_files(tmp_path) == first
 
 
 @pytest.fixture(scope="module")
@@ -97,16 +97,16 @@ def test_mlflow_has_a_run_a_trial_and_nothing_twice(uri: str) -> None:
         finished_at=synthetic.START + timedelta(hours=1),
     )
     times = {**TIMES, (4, at): synthetic.START + timedelta(minutes=50)}
-    every = [*TRIALS[:4], ended]
-    assert mlflow.write(STUDY, every, times, uri) == 1
-    assert mlflow.write(STUDY, every, times, uri) == 0
+    trials = [*TRIALS[:4], ended]
+    assert mlflow.write(STUDY, trials, times, uri) == 1
+    assert mlflow.write(STUDY, trials, times, uri) == 0
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(STUDY.name)
     runs = {
         run.data.tags["tuner.trial"]: run for run in client.search_runs([experiment.experiment_id])
     }
     assert len(runs) == 5
-    for trial in every:
+    for trial in trials:
         run = runs[str(trial.number)]
         history: list[Any] = client.get_metric_history(run.info.run_id, "accuracy")
         assert [(m.step, m.value, m.timestamp) for m in history] == [
@@ -138,9 +138,11 @@ def test_a_folder_where_no_database_can_be() -> None:
 
 def test_mlflow_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(BadInputError, match=r"^--mlflow: MLflow says: .*127\.0\.0\.1.*\Z") as said:
+    with pytest.raises(
+        BadInputError, match=r"^--mlflow: MLflow says: .*127\.0\.0\.1.*\Z"
+    ) as raised:
         mlflow.write(STUDY, TRIALS, TIMES, "http://ada:s3@cr3t@127.0.0.1:9")
-    assert "cr3t" not in str(said.value)
+    assert "cr3t" not in str(raised.value)
 
 
 def test_without_the_extra_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,11 +39,11 @@ optuna.create_study(study_name="mine")
 
 
 def standard_error(code: str, *options: str) -> str:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, *options, "-c", code], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    return done.stderr
+    assert process.returncode == 0, process.stderr
+    return process.stderr
 
 
 def test_nothing_of_optuna_reaches_the_terminal() -> None:
@@ -55,8 +55,8 @@ def test_who_asks_for_warnings_gets_them() -> None:
 
 
 def test_a_users_program_keeps_its_own_settings() -> None:
-    said = standard_error(USERS)
-    assert "A new study created in memory with name: mine" in said
-    assert "a ExperimentalWarning" in said
-    assert "a FutureWarning" in said
-    assert "a UserWarning" in said
+    output = standard_error(USERS)
+    assert "A new study created in memory with name: mine" in output
+    assert "a ExperimentalWarning" in output
+    assert "a FutureWarning" in output
+    assert "a UserWarning" in output

@@ -47,7 +47,7 @@ def study_of(folder: Path, text: str) -> Study:
     return replace(STUDY, family=spec.family, spec=spec.as_json())
 
 
-def test_own_code_is_exported_without_files_of_the_trial(tmp_path: Path) -> None:
+def test_user_code_is_exported_without_files_of_the_trial(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text("def train(trial):\n    return trial.params['x']\n")
     study = study_of(
         tmp_path,

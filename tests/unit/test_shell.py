@@ -15,10 +15,10 @@ WORDS = (
 @pytest.mark.parametrize("word", WORDS)
 def test_bash_reads_the_word(word: str) -> None:
     script = f"printf '%s\\0' {shell.quote(word)}"
-    done = subprocess.run(
+    process = subprocess.run(
         ["bash", "-c", script], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}
     )
-    assert done.stdout.decode() == word + "\0"
+    assert process.stdout.decode() == word + "\0"
     assert shell.quote(word).isprintable()
 
 

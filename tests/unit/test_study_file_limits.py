@@ -51,7 +51,7 @@ def test_a_card_knows_choices_that_it_does_not_search() -> None:
     assert "word_ngrams: must be one of 1-2, 1-3, 1-1; is the text `1-4`" in said
 
 
-def test_own_code_knows_best() -> None:
+def test_user_code_knows_best() -> None:
     text = (
         "name: x\nfamily: function\nfunction: a:b\nsearch: {dropout: 1.5}\n"
         "objective: {metric: accuracy}\n"

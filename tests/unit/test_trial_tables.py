@@ -48,11 +48,11 @@ def test_parquet_keeps_kinds(tmp_path: Path) -> None:
     rows = trial_tables.of_trials(STUDY, TRIALS)
     path = tmp_path / "x.parquet"
     trial_tables.write_parquet(rows, trial_tables.columns_of(rows), path)
-    found = parquet.read_table(path).to_pylist()
-    assert found[0]["param.lr"] == 0.1
-    assert found[1]["param.lr"] == 1.0
-    assert [row["param.mixed"] for row in found] == ["1", "a"]
-    assert [row["param.flag"] for row in found] == [True, None]
-    assert found[0]["accuracy"] == 0.5
+    read_back = parquet.read_table(path).to_pylist()
+    assert read_back[0]["param.lr"] == 0.1
+    assert read_back[1]["param.lr"] == 1.0
+    assert [row["param.mixed"] for row in read_back] == ["1", "a"]
+    assert [row["param.flag"] for row in read_back] == [True, None]
+    assert read_back[0]["accuracy"] == 0.5
     trial_tables.write_parquet([], ["number"], path)
     assert parquet.read_table(path).num_rows == 0

@@ -79,14 +79,14 @@ NUMBER = 3
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with a user's module."""
-    (tmp_path / "own_code.py").write_text(MODULE)
+    (tmp_path / "user_code.py").write_text(MODULE)
     (tmp_path / "helper.py").write_text("def twice(x):\n    return 2 * x\n")
     return tmp_path
 
 
 def code(folder: Path, name: str) -> Code:
-    made = Code(folder=folder, function=f"own_code:{name}")
-    return made.model_copy(update={"fingerprint": source.fingerprint(made)})
+    user_code = Code(folder=folder, function=f"user_code:{name}")
+    return user_code.model_copy(update={"fingerprint": source.fingerprint(user_code)})
 
 
 def call(own: Code, context: Recorder | None = None, *, epochs: int = 0, **params: Any) -> Recorder:
@@ -162,7 +162,7 @@ def test_a_function_that_was_stopped_has_no_result(
         ("ends_by", {"code": 0}, "the code has ended without reporting anything"),
         ("returns", {"expression": "{}"}, "what the function returns must be a number, is a dict"),
         ("returns", {"expression": "'0.5'"}, "must be a number, is '0.5'; return the metric, or"),
-        ("NUMBER", {}, "`own_code:NUMBER` is no function"),
+        ("NUMBER", {}, "`user_code:NUMBER` is no function"),
     ],
 )
 def test_failures_are_told(
@@ -190,7 +190,7 @@ def test_changed_code_is_refused_and_new_code_is_imported(folder: Path) -> None:
     before = code(folder, "train")
     assert call(before, x=1.0).finished == {7: (2.0, None)}
     (folder / "helper.py").write_text("def twice(x):\n    return 2 * x + 1\n")
-    module = folder / "own_code.py"
+    module = folder / "user_code.py"
     module.write_text(MODULE + "# changed\n")
     after = code(folder, "train")
     assert call(after, x=1.0).finished == {7: (3.0, None)}
@@ -207,33 +207,33 @@ def test_the_fingerprint_covers_a_package(tmp_path: Path) -> None:
     for name in ("__init__.py", "a.py", "inner/b.py"):
         (package / name).write_text("def f(): ...\n")
     own = Code(folder=tmp_path, function="pack.a:f")
-    found = {source.fingerprint(own)}
+    fingerprints = {source.fingerprint(own)}
     (package / "inner" / "b.py").write_text("def f(): pass\n")
-    found.add(source.fingerprint(own))
+    fingerprints.add(source.fingerprint(own))
     (tmp_path / "other.py").write_text("def f(): pass\n")
-    found.add(source.fingerprint(own))
-    assert len(found) == 2
+    fingerprints.add(source.fingerprint(own))
+    assert len(fingerprints) == 2
 
 
 @pytest.mark.parametrize(
     ("text", "function", "sentence"),
     [
-        ("x = 1", "trian", "`own_code` defines no `trian`; it defines x"),
+        ("x = 1", "trian", "`user_code` defines no `trian`; it defines x"),
         ("def train(): ...", "trian", "defines no `trian`; did you mean `train`?"),
-        ("def f(:\n", "f", "own_code.py:1: invalid syntax"),
+        ("def f(:\n", "f", "user_code.py:1: invalid syntax"),
     ],
 )
 def test_functions_that_are_not_there(
     tmp_path: Path, text: str, function: str, sentence: str
 ) -> None:
-    (tmp_path / "own_code.py").write_text(text)
+    (tmp_path / "user_code.py").write_text(text)
     with pytest.raises(SpecError) as caught:
-        source.fingerprint(Code(folder=tmp_path, function=f"own_code:{function}"))
+        source.fingerprint(Code(folder=tmp_path, function=f"user_code:{function}"))
     assert sentence in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("given", "hint"),
+    ("value", "hint"),
     [
         ("train.py:train", "; did you mean `train:train`?"),
         ("./src/train.py", "; did you mean `src.train:train`?"),
@@ -243,11 +243,11 @@ def test_functions_that_are_not_there(
         ("a:b:c", ""),
     ],
 )
-def test_functions_are_written_as_python_imports_them(given: str, hint: str) -> None:
+def test_functions_are_written_as_python_imports_them(value: str, hint: str) -> None:
     head = "name: x\nfamily: function\nobjective: {metric: accuracy}\nsearch: {x: 1}\n"
     with pytest.raises(SpecError) as caught:
-        loads(f"{head}function: {given}\n", name="s.yaml")
-    sentence = f"must be written as `module:function`, is the text `{given}`{hint}"
+        loads(f"{head}function: {value}\n", name="s.yaml")
+    sentence = f"must be written as `module:function`, is the text `{value}`{hint}"
     assert str(caught.value) == f"s.yaml:5: function: {sentence}"
 
 
@@ -281,14 +281,14 @@ def test_a_worker_does_not_serve_a_study_of_other_code(
     study = Study("mine", StudyState.ACTIVE, ("minimize",), ("loss",), "function", {}, 9)
     own, consent = code(folder, "train"), Consent(allow_code=True)
     assert consent.has_code(study, own)
-    (folder / "own_code.py").write_text(MODULE + "# changed\n")
+    (folder / "user_code.py").write_text(MODULE + "# changed\n")
     logging.getLogger("tuner").propagate = True  # a command line in this process has configured it
     assert [consent.has_code(study, own) for _ in range(3)] == [False] * 3
-    (said,) = caplog.messages  # not once a second
-    assert said.startswith("mine is not served: the code in ")
-    (folder / "own_code.py").unlink()
+    (message,) = caplog.messages  # not once a second
+    assert message.startswith("mine is not served: the code in ")
+    (folder / "user_code.py").unlink()
     assert not consent.has_code(study, own)
-    assert "cannot be run here: function: there is no module `own_code`" in caplog.messages[-1]
+    assert "cannot be run here: function: there is no module `user_code`" in caplog.messages[-1]
 
 
 # Trials and what they report
@@ -389,8 +389,8 @@ def test_checkpoints_appear_whole_and_the_newest_counts(tmp_path: Path) -> None:
 # What is loaded
 
 
-def test_own_code_loads_neither_torch_nor_pydantic() -> None:
-    done = subprocess.run(
+def test_user_code_loads_neither_torch_nor_pydantic() -> None:
+    process = subprocess.run(
         [
             sys.executable,
             "-c",
@@ -400,7 +400,7 @@ def test_own_code_loads_neither_torch_nor_pydantic() -> None:
         text=True,
         check=True,
     )
-    assert not {"torch", "numpy", "pydantic", "optuna"} & set(done.stdout.split())
+    assert not {"torch", "numpy", "pydantic", "optuna"} & set(process.stdout.split())
 
 
 @pytest.mark.parametrize(

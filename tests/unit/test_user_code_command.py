@@ -47,18 +47,24 @@ def test_a_command_gets_its_parameters_in_three_ways(tmp_path: Path) -> None:
         params={**params, "none": None}, epochs=9,
     )  # fmt: skip
     words = (tmp_path / "words").read_text().splitlines()
-    every = ["--lr=1.2345678901234568e-05", "--a.b-c=x y", "--flag"]
-    assert words == ["1.2345678901234568e-05", "m=x y,{}", *every, "null"]
+    options = ["--lr=1.2345678901234568e-05", "--a.b-c=x y", "--flag"]
+    assert words == ["1.2345678901234568e-05", "m=x y,{}", *options, "null"]
     assert json.loads((tmp_path / "params").read_text()) == {**params, "none": None}
-    told = dict(line.split("=", 1) for line in (tmp_path / "environment").read_text().splitlines())
-    assert {k: v for k, v in told.items() if k.startswith("TUNER_PARAM_")} == {
+    variables = dict(
+        line.split("=", 1) for line in (tmp_path / "environment").read_text().splitlines()
+    )
+    assert {k: v for k, v in variables.items() if k.startswith("TUNER_PARAM_")} == {
         "TUNER_PARAM_LR": "1.2345678901234568e-05",
         "TUNER_PARAM_A_B_C": "x y",
         "TUNER_PARAM_FLAG": "true",
         "TUNER_PARAM_NONE": "null",
     }
-    assert (told["TUNER_SEED"], told["TUNER_EPOCHS"], told["OMP_NUM_THREADS"]) == ("3", "9", "2")
-    assert told["PATH"].startswith(str(Path(sys.executable).parent))
+    assert (variables["TUNER_SEED"], variables["TUNER_EPOCHS"], variables["OMP_NUM_THREADS"]) == (
+        "3",
+        "9",
+        "2",
+    )
+    assert variables["PATH"].startswith(str(Path(sys.executable).parent))
 
 
 def test_a_command_finds_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,8 +85,8 @@ def test_a_report_without_an_end_of_line_and_without_a_step_counts(tmp_path: Pat
         """printf '\\n{"value": 2}\\n\\n{"value": 1, "metrics": {"a": 3}}' >&$TUNER_REPORT_FD"""
     )
     context = shell(tmp_path, script)
-    found = [(r.step, r.value, dict(r.metrics)) for r in context.reports[7]]
-    assert found == [(1, 2, {}), (2, 1, {"a": 3})]
+    reports = [(r.step, r.value, dict(r.metrics)) for r in context.reports[7]]
+    assert reports == [(1, 2, {}), (2, 1, {"a": 3})]
 
 
 def test_python_programs_use_the_same_trial(tmp_path: Path) -> None:
@@ -124,8 +130,8 @@ def test_the_next_attempt_finds_what_was_left(tmp_path: Path) -> None:
 def test_tuner_report_from_a_shell(tmp_path: Path) -> None:
     script = "for n in 1 2 3 4 5; do tuner report $n 0.$n loss=1e3 || break; done; echo ended $?"
     context = shell(tmp_path, script, epochs=3)
-    found = [(r.step, r.value, dict(r.metrics)) for r in context.reports[7]]
-    assert found == [(n, n / 10, {"loss": 1000.0}) for n in (1, 2, 3)]
+    reports = [(r.step, r.value, dict(r.metrics)) for r in context.reports[7]]
+    assert reports == [(n, n / 10, {"loss": 1000.0}) for n in (1, 2, 3)]
     assert context.finished == {7: (0.1, None)}
 
 
@@ -142,22 +148,24 @@ def test_tuner_report_from_a_shell(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_uses_of_tuner_report(arguments: list[str], sentence: str) -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "tuner", "report", *arguments],
         env={**os.environ, client.REPORTS: "77", client.ANSWERS: "78"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"error: {sentence}")
+    assert (process.returncode, process.stdout) == (2, "")
+    assert process.stderr.startswith(f"error: {sentence}")
 
 
 def test_tuner_report_loads_next_to_nothing() -> None:
     code = "import sys; sys.argv = ['tuner', 'report']; import tuner.cli; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     heavy = {"typer", "pydantic", "sqlalchemy", "optuna", "numpy", "tempfile", "tuner.settings"}
-    assert not heavy & set(done.stdout.split())
+    assert not heavy & set(process.stdout.split())
 
 
 # How it ends
@@ -332,14 +340,14 @@ def test_nothing_survives_an_executor_that_is_killed(tmp_path: Path) -> None:
 HEAD = "name: x\nfamily: command\nobjective: {metric: m, direction: minimize}\n"
 
 
-def said(command_: str, search: str = "{lr: {low: 0, high: 1}}") -> str:
+def complaint(command_: str, search: str = "{lr: {low: 0, high: 1}}") -> str:
     with pytest.raises(SpecError) as caught:
         resolve(loads(f"{HEAD}search: {search}\ncommand: {command_}\n", name="s.yaml"))
     return str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("value", "sentence"),
     [
         ("python train.py", "command: must be a list of words as in `[python, train.py, --lr, "),
         ("[]", "command: must have at least one word, the program"),
@@ -350,8 +358,8 @@ def said(command_: str, search: str = "{lr: {low: 0, high: 1}}") -> str:
         ("[a, 'x{arguments}']", "command[1]: `{arguments}` must be a word by itself"),
     ],
 )
-def test_sentences_about_commands(given: str, sentence: str) -> None:
-    assert said(given).startswith(f"s.yaml:5: {sentence}")
+def test_sentences_about_commands(value: str, sentence: str) -> None:
+    assert complaint(value).startswith(f"s.yaml:5: {sentence}")
 
 
 @pytest.mark.parametrize(
@@ -363,7 +371,7 @@ def test_sentences_about_commands(given: str, sentence: str) -> None:
     ],
 )
 def test_sentences_about_names(search: str, sentence: str) -> None:
-    assert said("[a]", search).startswith(f"s.yaml:4: {sentence}")
+    assert complaint("[a]", search).startswith(f"s.yaml:4: {sentence}")
 
 
 def test_words_may_be_numbers() -> None:

@@ -32,7 +32,7 @@ def study_schema() -> Schema:
     schema: Schema = _with_limits(StudySpec.model_json_schema())
     definitions = schema["$defs"]
     _data(definitions["DataSpec"])
-    _own_code(schema)
+    _user_code(schema)
     _parameter(definitions["ParameterSpec"])
     _values_as_lists(schema["properties"]["forbidden"]["items"])
     schema["properties"]["forbidden"]["items"]["minProperties"] = 1
@@ -112,7 +112,7 @@ def _any_case(suffix: str) -> str:
     return "".join(f"[{c}{c.upper()}]" if c.isalpha() else re.escape(c) for c in suffix)
 
 
-def _own_code(schema: Schema) -> None:
+def _user_code(schema: Schema) -> None:
     """Families of user code have it instead of data."""
     properties = schema["properties"]
     properties["command"]["anyOf"][0] |= {"minItems": 1, "items": {"type": ["string", "number"]}}

@@ -30,7 +30,7 @@ from tuner.worker.devices import Slot
 STUDY = """
 name: own
 family: function
-function: own_code:train
+function: user_code:train
 objective: {metric: loss, direction: minimize}
 search:
   x: {low: 0.0, high: 5.0}
@@ -64,7 +64,7 @@ def train(trial):
 
 
 def write(folder: Path, module: str = MODULE, study: str = STUDY) -> Path:
-    (folder / "own_code.py").write_text(module)
+    (folder / "user_code.py").write_text(module)
     path = folder / "own.yaml"
     path.write_text(study)
     return path
@@ -98,7 +98,7 @@ def test_a_function_is_tuned_exported_and_repeated(
         "validation": min(t["values"][0] for t in trials if t["state"] == "complete"),
         "epoch": 9,
     }
-    assert best["code"]["function"] == "own_code:train"
+    assert best["code"]["function"] == "user_code:train"
     assert best["kept"] == ["checkpoint", "artifacts"]
     assert "as reported by your code" in tuner("export", "own", "--to", "x", **run).stdout
     elsewhere = {**environment, "TUNER_HOME": str(tmp_path / "elsewhere")}
@@ -144,9 +144,9 @@ def test_failures_have_causes_and_the_study_ends(
 ) -> None:
     run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
     file = write(tmp_path, f"def train(trial):\n    {body}\n")
-    done = tuner("run", str(file), "--set", "budget.trials=2", **run)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
+    process = tuner("run", str(file), "--set", "budget.trials=2", **run)
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
     trial = answer("trials", "own", **run)[0]
     assert trial["cause"] == cause
     assert message in trial["message"]
@@ -158,15 +158,15 @@ def test_failures_have_causes_and_the_study_ends(
 def test_a_mistake_can_be_corrected(environment: dict[str, str], tmp_path: Path) -> None:
     run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
     file = write(tmp_path, "def train(trial):\n    return trail.params['x']\n")
-    done = tuner("run", str(file), **run)
-    assert done.returncode == 1
-    assert "2 trials in a row failed (user_error)" in done.stderr
+    process = tuner("run", str(file), **run)
+    assert process.returncode == 1
+    assert "2 trials in a row failed (user_error)" in process.stderr
     write(tmp_path, "def train(trial):\n    return trial.params['x']\n")
     result = answer("run", str(file), **run)
     assert (result["counts"]["complete"], result["counts"]["failed"]) == (6, 0)
 
 
-def test_a_worker_on_a_shared_server_runs_own_code_only_if_told(
+def test_a_worker_on_a_shared_server_runs_user_code_only_if_told(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
@@ -227,7 +227,7 @@ def test_a_study_of_an_older_tuner_goes_on_with_its_options(
     program = "import sys, tuner\nprint(sys.argv[1:])\ntuner.current_trial().report(1)\n"
     (tmp_path / "program.py").write_text(program)
     study = STUDY.replace(
-        "family: function\nfunction: own_code:train",
+        "family: function\nfunction: user_code:train",
         'family: command\ncommand: [python, program.py, "{arguments}"]',
     )
     study = study.replace("x: {low: 0.0, high: 5.0}", "x: [true]").replace("[a, b]", "[-1]")
@@ -253,7 +253,7 @@ def test_a_paused_command_saves_and_goes_on(
         "tuner report 1 5; touch started; sleep 1000 & wait\n"
     )
     study = STUDY.replace(
-        "family: function\nfunction: own_code:train", "family: command\ncommand: [bash, slow.sh]"
+        "family: function\nfunction: user_code:train", "family: command\ncommand: [bash, slow.sh]"
     )
     (tmp_path / "own.yaml").write_text(study.replace("trials: 6", "trials: 1"))
     command = [sys.executable, "-m", "tuner", "run", "own.yaml", "--json"]
@@ -338,7 +338,7 @@ def test_tutorials_are_tuned_on_real_digits(
     assert len(accuracies) == 2  # the parameters have arrived
 
 
-def test_own_code_reports_what_is_optimized_beside_its_metric(
+def test_user_code_reports_what_is_optimized_beside_its_metric(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     body = (
@@ -363,14 +363,14 @@ def test_own_code_reports_what_is_optimized_beside_its_metric(
     assert "has no cost, which is to be optimized too" in trials[2]["message"]
 
     # the front is confirmed by the first objective; the companion has all of them
-    found = answer("confirm", "own", "--top", "2", "--seeds", "2", **run)
-    shown = answer("show", "own", **run)
-    front = {trial["number"] for trial in shown["pareto_front"]}
-    assert {c["number"] for c in found["candidates"]} <= front
-    assert found["winner"] in front
+    record = answer("confirm", "own", "--top", "2", "--seeds", "2", **run)
+    record_of_study = answer("show", "own", **run)
+    front = {trial["number"] for trial in record_of_study["pareto_front"]}
+    assert {c["number"] for c in record["candidates"]} <= front
+    assert record["winner"] in front
     again = answer("trials", "own-confirm", **run)
     assert all(len(trial["values"]) == 3 for trial in again)
-    assert answer("best", "own", **run)["trial"] == found["winner"]
+    assert answer("best", "own", **run)["trial"] == record["winner"]
 
 
 def test_a_study_of_a_small_space_ends_when_it_is_used_up(
@@ -381,8 +381,8 @@ def test_a_study_of_a_small_space_ends_when_it_is_used_up(
     study = study.replace("workers: 1", "workers: 2").replace("trials: 6", "trials: 8")
     module = "def train(trial):\n    trial.report(1.0, 1)\n"
     answer("run", str(write(tmp_path, module, study)), **run)
-    shown = answer("show", "own", **run)
-    assert shown["reason"] == "all 3 configurations of its space were tried"
+    record = answer("show", "own", **run)
+    assert record["reason"] == "all 3 configurations of its space were tried"
     trials = answer("trials", "own", **run)
     assert sorted(trial["params"]["kind"] for trial in trials) == ["a", "b", "c"]
     answer("change", "own", "sampler.repeat=true", **run)
