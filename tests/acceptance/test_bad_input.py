@@ -76,15 +76,15 @@ HOSTILE = (
 )
 
 
-class Said(NamedTuple):
-    """What a command line has answered."""
+class CommandResult(NamedTuple):
+    """What a command returned and printed."""
 
     code: int
     out: str
     err: str
 
 
-Line = Callable[..., Said]
+Line = Callable[..., CommandResult]
 
 
 @pytest.fixture
@@ -102,18 +102,18 @@ def line(
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
 
-    def run(*words: str) -> Said:
-        done = tuner_here(words, dict(os.environ))
-        return Said(done.returncode, done.stdout, done.stderr)
+    def run(*words: str) -> CommandResult:
+        process = tuner_here(words, dict(os.environ))
+        return CommandResult(process.returncode, process.stdout, process.stderr)
 
     return run
 
 
-def refused(said: Said, code: int = 2) -> str:
-    """The sentence, after everything that holds of all of them."""
-    assert (said.code, said.out) == (code, ""), said
-    sentence = said.err.removeprefix("error: ").rstrip("\n")
-    assert said.err.startswith("error: "), said
+def error_of(result: CommandResult, code: int = 2) -> str:
+    """Return the error sentence, after checking what holds for every error."""
+    assert (result.code, result.out) == (code, ""), result
+    sentence = result.err.removeprefix("error: ").rstrip("\n")
+    assert result.err.startswith("error: "), result
     assert sentence.isprintable()  # one line, no control characters
     assert "Traceback" not in sentence
     return sentence
@@ -124,7 +124,7 @@ def files() -> set[str]:
     return {path.as_posix() for path in Path().rglob("*")}
 
 
-def written(text: str = STUDY, name: str = "s.yaml") -> str:
+def write_study(text: str = STUDY, name: str = "s.yaml") -> str:
     Path(name).write_text(text, encoding="utf-8")
     return name
 
@@ -157,12 +157,12 @@ def add_trial(database: Database, name: str, learning_rate: float = 0.01, **tria
 
 
 @pytest.fixture
-def small(line: Line, database: Database) -> Said:
+def small(line: Line, database: Database) -> CommandResult:
     """The study `small` with one complete trial, launched."""
-    said = line("launch", written())
-    assert said.code == 0, said.err
+    result = line("launch", write_study())
+    assert result.code == 0, result.err
     add_trial(database, "small", value=0.5)
-    return said
+    return result
 
 
 # Commands that are named
@@ -171,14 +171,14 @@ def small(line: Line, database: Database) -> Said:
 def pasted(command: str) -> list[str]:
     """The words behind `tuner` of a printed command as bash reads them."""
     printer = "tuner() { printf '%s\\0' \"$@\"; }; "
-    done = subprocess.run(
+    process = subprocess.run(
         ["bash", "-c", printer + command],
         env={"LC_ALL": "C.UTF-8"},
         capture_output=True,
         text=True,
         check=True,
     )
-    return done.stdout.split("\0")[:-1]
+    return process.stdout.split("\0")[:-1]
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, "my study", "it's $(x) `y`", "-n"])
@@ -191,36 +191,36 @@ def test_hints_name_the_study_so_that_bash_reads_it(
     def state() -> StudyState:
         return reading.find(database, name).state
 
-    said = line("pause", "--", name)
-    resume = said.out.removeprefix("paused; continue with ").removesuffix("\n")
+    result = line("pause", "--", name)
+    resume = result.out.removeprefix("paused; continue with ").removesuffix("\n")
     assert state() is StudyState.PAUSED
-    said = line("retry", "--", name)
-    assert said.err == f"the study is paused; continue it with {resume}\n"
+    result = line("retry", "--", name)
+    assert result.err == f"the study is paused; continue it with {resume}\n"
     assert reading.load_trial(database, study, 0).state is TrialState.WAITING
-    said = line(*pasted(resume))
-    assert said.out == "active; its trials run where `study.optimize` is called\n", said
+    result = line(*pasted(resume))
+    assert result.out == "active; its trials run where `study.optimize` is called\n", result
     assert state() is StudyState.ACTIVE
-    said = line("kill", "--", name, "0")
-    retry = said.out.removeprefix("killed trial 0; ").removesuffix(" queues it again\n")
+    result = line("kill", "--", name, "0")
+    retry = result.out.removeprefix("killed trial 0; ").removesuffix(" queues it again\n")
     assert line(*pasted(retry)).out == "queued again: 0\n"
 
 
 def test_hints_of_a_launch_and_a_stop(
-    line: Line, small: Said, weights: Path, monkeypatch: pytest.MonkeyPatch
+    line: Line, small: CommandResult, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Names, labels, exports that are there already."""
     monkeypatch.setattr("tuner.export.evaluation.evaluate", measured)
     labelled = STUDY.replace("small", "with label") + "resources: {labels: {gpu: h200}}\n"
-    said = line("launch", written(labelled, "l.yaml"))
-    assert said.code == 0, said.err
-    worker, show = (row.split("   ")[0].strip() for row in said.out.splitlines()[2:])
+    result = line("launch", write_study(labelled, "l.yaml"))
+    assert result.code == 0, result.err
+    worker, show = (row.split("   ")[0].strip() for row in result.out.splitlines()[2:])
     assert pasted(worker) == ["worker", "--label", "gpu=h200"]
     assert line(*pasted(show)).code == 0
     assert line("stop", "with label").out == "stopped\n"  # there is nothing to export
 
     for options in ([], ["--force"]):  # the second time there is an export
-        said = line("stop", "small")
-        export = said.out.removeprefix("stopped; ").removesuffix(" exports the best so far\n")
+        result = line("stop", "small")
+        export = result.out.removeprefix("stopped; ").removesuffix(" exports the best so far\n")
         assert pasted(export) == ["export", "small", *options]
         assert line(*pasted(export)).code == 0
         line("resume", "small")
@@ -242,21 +242,21 @@ def test_hints_of_a_launch_and_a_stop(
     ],
 )
 def test_study_files(line: Line, text: str, expected: str) -> None:
-    file = written(text)
-    assert expected in refused(line("launch", file))
+    file = write_study(text)
+    assert expected in error_of(line("launch", file))
     assert json.loads(line("list", "--json").out) == []
 
 
 def test_a_study_file_that_is_none(line: Line) -> None:
-    assert refused(line("launch", "no.yaml")) == "no.yaml: there is no such file"
-    assert refused(line("run", ".")) == ".: is a folder, not a study file"
-    assert refused(line("run", "a\x1b[31m")) == r"a\x1b[31m: there is no such file"
+    assert error_of(line("launch", "no.yaml")) == "no.yaml: there is no such file"
+    assert error_of(line("run", ".")) == ".: is a folder, not a study file"
+    assert error_of(line("run", "a\x1b[31m")) == r"a\x1b[31m: there is no such file"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_study_file_that_may_not_be_read(line: Line) -> None:
-    Path(written()).chmod(0)
-    assert refused(line("run", "s.yaml")) == "s.yaml: cannot be read: permission denied"
+    Path(write_study()).chmod(0)
+    assert error_of(line("run", "s.yaml")) == "s.yaml: cannot be read: permission denied"
 
 
 GOOD_ROWS = "".join(f"{'good' if n % 2 else 'bad'} thing {n},{n % 2}\n" for n in range(60))
@@ -276,21 +276,21 @@ GOOD_ROWS = "".join(f"{'good' if n % 2 else 'bad'} thing {n},{n % 2}\n" for n in
 def test_data_files(line: Line, content: bytes | None, expected: str) -> None:
     if content is not None:
         Path("data.csv").write_bytes(content)
-    file = written("name: a\nfamily: text_cnn\ndata: {path: data.csv}\n")
-    sentence = refused(line("launch", file))
+    file = write_study("name: a\nfamily: text_cnn\ndata: {path: data.csv}\n")
+    sentence = error_of(line("launch", file))
     assert sentence.startswith("s.yaml:3: data")
     assert "data.csv" in sentence
     assert expected in sentence
 
 
 def test_a_home_that_cannot_be_written(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TUNER_HOME", str(Path(written()).absolute()))
-    sentence = refused(line("launch", "s.yaml"))
+    monkeypatch.setenv("TUNER_HOME", str(Path(write_study()).absolute()))
+    sentence = error_of(line("launch", "s.yaml"))
     assert sentence.endswith(
         "s.yaml/cache: cannot be written (Not a directory); TUNER_HOME can name another folder"
     )
-    found = json.loads(line("doctor", "--json").out)
-    assert {check["name"]: check["verdict"] for check in found}["disk"] == "wrong"
+    checks = json.loads(line("doctor", "--json").out)
+    assert {check["name"]: check["verdict"] for check in checks}["disk"] == "wrong"
 
 
 # Names
@@ -308,7 +308,7 @@ def test_a_home_that_cannot_be_written(line: Line, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_names_that_a_study_cannot_have(line: Line, name: str, expected: str) -> None:
-    assert refused(line("launch", written(), "--name", name)) == f"--name: name: {expected}"
+    assert error_of(line("launch", write_study(), "--name", name)) == f"--name: name: {expected}"
 
 
 @pytest.mark.parametrize(
@@ -321,17 +321,17 @@ def test_names_that_a_study_cannot_have(line: Line, name: str, expected: str) ->
 )
 def test_names_that_no_study_has(line: Line, words: list[str]) -> None:
     for name in ("a/b", "n\nl", "\x1b[31m", "\0", "\udcff", "z" * 300):
-        sentence = refused(line(*words, name))
+        sentence = error_of(line(*words, name))
         assert sentence.startswith("there is no study named `")
         assert sentence.endswith("; `tuner list` shows them")
         assert len(sentence) < 120
     assert files() == set()
 
 
-def test_the_nearest_name_is_suggested(line: Line, small: Said) -> None:
-    sentence = refused(line("show", "smal"))
+def test_the_nearest_name_is_suggested(line: Line, small: CommandResult) -> None:
+    sentence = error_of(line("show", "smal"))
     assert sentence == "there is no study named `smal`; did you mean `small`?"
-    sentence = refused(line("enqueue", "smal", "learning_rate=0.01"))
+    sentence = error_of(line("enqueue", "smal", "learning_rate=0.01"))
     assert sentence.endswith("did you mean `small`?")
 
 
@@ -349,22 +349,22 @@ def test_names_from_optuna_break_out_of_nothing(
             },
         )
     )
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+    visible_name = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
     for words in (
         *(["list"], ["list", "--json"], ["show", "--", name], ["show", "--json", "--", name]),
         *(["trials", "--", name], ["trials", "-f", "csv", "--", name]),
         *(["best", "--", name], ["best", "--json", "--", name]),
     ):
-        said = line(*words)
-        assert said.code == 0, said
-        assert all(c.isprintable() or c == "\n" for c in said.out), words
-        assert "[red]" in said.out or words[0] == "list"
+        result = line(*words)
+        assert result.code == 0, result
+        assert all(c.isprintable() or c == "\n" for c in result.out), words
+        assert "[red]" in result.out or words[0] == "list"
         if "--json" in words[:2]:
-            json.loads(said.out)
+            json.loads(result.out)
         elif words[0] in ("list", "show"):
-            assert shown in said.out
-    assert "was made through Optuna" in refused(line("export", "--", name))
-    assert "was made through Optuna" in refused(line("worker", f"--study={name}"))
+            assert visible_name in result.out
+    assert "was made through Optuna" in error_of(line("export", "--", name))
+    assert "was made through Optuna" in error_of(line("worker", f"--study={name}"))
 
     report = line("report", "--json", "--", name)
     (page,) = Path("reports").iterdir()
@@ -379,24 +379,24 @@ def test_names_from_optuna_break_out_of_nothing(
 # Studies that are there
 
 
-def test_launching_what_is_there(line: Line, small: Said, database: Database) -> None:
-    sentence = refused(line("launch", "s.yaml"))
+def test_launching_what_is_there(line: Line, small: CommandResult, database: Database) -> None:
+    sentence = error_of(line("launch", "s.yaml"))
     assert "a study named `small` exists already (active)" in sentence
     assert "`tuner run` with its file" in sentence
     assert "`--name`" in sentence
     line("pause", "small")
-    assert "`tuner resume small`" in refused(line("launch", "s.yaml"))
-    sentence = refused(line("run", "s.yaml", "--set", "search.depth=2"))
+    assert "`tuner resume small`" in error_of(line("launch", "s.yaml"))
+    sentence = error_of(line("run", "s.yaml", "--set", "search.depth=2"))
     assert "exists with another definition (search.depth.value: 1 → 2)" in sentence
     in_optuna(database, "theirs")
-    assert "was made through Optuna" in refused(line("run", "s.yaml", "--name", "theirs"))
+    assert "was made through Optuna" in error_of(line("run", "s.yaml", "--name", "theirs"))
     assert reading.find(database, "small").state is StudyState.PAUSED
 
 
 def test_an_export_that_is_in_the_way_is_found_before_training(line: Line) -> None:
     Path("exports/small").mkdir(parents=True)
     Path("exports/small/thesis.txt").write_text("all of it")
-    sentence = refused(line("run", written()))
+    sentence = error_of(line("run", write_study()))
     assert sentence.startswith("exports/small: exists already and is not an export of this study")
     assert json.loads(line("list", "--json").out) == []
 
@@ -413,11 +413,11 @@ def test_an_export_that_is_in_the_way_is_found_before_training(line: Line) -> No
 def test_no_best_trial(
     line: Line, database: Database, name: str, trial: dict[str, Any] | None, counted: str
 ) -> None:
-    assert line("launch", written(), "--name", name).code == 0
+    assert line("launch", write_study(), "--name", name).code == 0
     if trial is not None:
         add_trial(database, name, **trial)
     for command in ("best", "export"):
-        sentence = refused(line(command, name))
+        sentence = error_of(line(command, name))
         assert sentence.startswith(f"the study `{name}` has no complete trial")
         assert counted in sentence
     assert not Path("exports").exists()
@@ -425,45 +425,47 @@ def test_no_best_trial(
     assert json.loads(line("show", name, "--json").out)["best"] is None
 
 
-def test_configurations_that_cannot_be_queued(line: Line, small: Said, database: Database) -> None:
-    for given, expected in (
+def test_configurations_that_cannot_be_queued(
+    line: Line, small: CommandResult, database: Database
+) -> None:
+    for assignment, expected in (
         ("lerning_rate=1", "unknown parameter `lerning_rate`; did you mean `learning_rate`?"),
         ("learning_rate=5", "learning_rate: must be between 0.001 and 0.1, is 5"),
         ("learning_rate=abc", "learning_rate: must be a number, is the text `abc`"),
         ("learning_rate", "`learning_rate`: must be a name, `=` and a value"),
         ("learning_rate=[1]", "`learning_rate=[1]`: must be a single value, is a list"),
     ):
-        assert expected in refused(line("enqueue", "small", given))
-    assert refused(line("enqueue", "small")).startswith("PARAMS is missing")
+        assert expected in error_of(line("enqueue", "small", assignment))
+    assert error_of(line("enqueue", "small")).startswith("PARAMS is missing")
     assert len(reading.load_trials(database, reading.find(database, "small"))) == 1
 
 
-def test_states_that_do_not_allow_it(line: Line, small: Said, database: Database) -> None:
-    assert "trial 0 of `small` is complete; only failed" in refused(line("retry", "small", "0"))
+def test_states_that_do_not_allow_it(line: Line, small: CommandResult, database: Database) -> None:
+    assert "trial 0 of `small` is complete; only failed" in error_of(line("retry", "small", "0"))
     for number in ("7", "99999999999999999999"):
-        assert f"has no trial {number}" in refused(line("retry", "small", number))
-    assert "TRIAL: must be a whole number" in refused(line("retry", "small", "x"))
+        assert f"has no trial {number}" in error_of(line("retry", "small", number))
+    assert "TRIAL: must be a whole number" in error_of(line("retry", "small", "x"))
     assert line("retry", "small").out == "there are no failed trials\n"
-    assert "is active; stop it first: `tuner stop small`" in refused(
+    assert "is active; stop it first: `tuner stop small`" in error_of(
         line("delete", "small", "--yes")
     )
     assert line("stop", "small").code == 0
-    assert "only active studies can be paused" in refused(line("pause", "small"))
+    assert "only active studies can be paused" in error_of(line("pause", "small"))
     assert line("stop", "small").code == 0  # asking twice is no error
     assert reading.find(database, "small").state is StudyState.STOPPED
 
 
 def test_delete_wants_the_name(
-    line: Line, small: Said, database: Database, monkeypatch: pytest.MonkeyPatch
+    line: Line, small: CommandResult, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line("stop", "small")
     for answer in ("", "Small", "y"):
         monkeypatch.setattr("typer.prompt", lambda *_, answer=answer, **__: answer)
-        said = line("delete", "small")
-        assert said.code == 2
-        assert "nothing was deleted" in said.err
+        result = line("delete", "small")
+        assert result.code == 2
+        assert "nothing was deleted" in result.err
     in_optuna(database, "")
-    assert "cannot be typed" in refused(line("delete", "--", ""))
+    assert "cannot be typed" in error_of(line("delete", "--", ""))
     assert len(json.loads(line("list", "--json").out)) == 2
     monkeypatch.setattr("typer.prompt", lambda *_, **__: "small")
     assert line("delete", "small").out == "deleted small with 1 trial\n"
@@ -475,7 +477,7 @@ def test_delete_wants_the_name(
 
 
 @pytest.fixture
-def weights(small: Said, database: Database, environment: dict[str, str]) -> Path:
+def weights(small: CommandResult, database: Database, environment: dict[str, str]) -> Path:
     """Where the weights of the complete trial should be; something that is none lies there."""
     study = reading.find(database, "small")
     (trial,) = reading.load_trials(database, study)
@@ -494,10 +496,10 @@ def measured(*_: object, parts: list[str], **__: object) -> dict[str, Any]:
 
 def test_weights_that_are_gone_or_damaged(line: Line, weights: Path) -> None:
     before = files()
-    sentence = refused(line("export", "small"), code=1)
+    sentence = error_of(line("export", "small"), code=1)
     assert sentence.startswith(f"{weights}: these weights cannot be measured: the file is damaged")
     weights.unlink()
-    sentence = refused(line("export", "small"))
+    sentence = error_of(line("export", "small"))
     assert sentence.startswith(f"the weights of trial 0 are not in {weights.parent}")
     assert {f for f in files() if f != "exports"} == before
 
@@ -510,7 +512,7 @@ def test_places_where_no_export_can_be(
     Path("mine").mkdir()
     Path("mine/thesis.txt").write_text("all of it")
     before = files()
-    assert "exports/small: exists already" in refused(line("export", "small"))
+    assert "exports/small: exists already" in error_of(line("export", "small"))
     for words, expected in (
         (["--to", "s.yaml"], "s.yaml: exists already"),
         (["--to", "s.yaml", "--force"], "s.yaml: is a file, a folder is needed"),
@@ -519,8 +521,8 @@ def test_places_where_no_export_can_be(
         (["--to", "mine", "--force"], "mine: holds more than an export and is not replaced"),
         (["--to", ".", "--force"], ".: holds more than an export and is not replaced"),
     ):
-        assert expected in refused(line("export", "small", *words)), words
-    assert "mine: cannot be written (Is a directory)" in refused(
+        assert expected in error_of(line("export", "small", *words)), words
+    assert "mine: cannot be written (Is a directory)" in error_of(
         line("report", "small", "--to", "mine")
     )
     assert files() == before
@@ -552,8 +554,8 @@ def test_a_disk_that_fails_leaves_nothing(
     Path("exports").mkdir()
     Path("reports").mkdir()
     before = files()
-    assert refused(line("export", "small"), code) == f"exports/small: {expected}"
-    assert refused(line("report", "small"), code) == f"reports/small.html: {expected}"
+    assert error_of(line("export", "small"), code) == f"exports/small: {expected}"
+    assert error_of(line("report", "small"), code) == f"reports/small.html: {expected}"
     assert files() == before
 
 
@@ -571,9 +573,9 @@ def test_what_an_export_cannot_be(
         (["--config", "jason"], "--config: there is no form `jason`; did you mean `json`?"),
         (["--optuna", "sqlite:///x", "--trial", "0"], "`--optuna` copies the study; of the other"),
     ):
-        assert refused(line("export", "small", *words)).startswith(expected), words
-    assert "s.yaml: cannot be read" in refused(line("verify", "s.yaml"))
-    assert refused(line("verify", "nowhere")).startswith("nowhere: there is no such folder")
+        assert error_of(line("export", "small", *words)).startswith(expected), words
+    assert "s.yaml: cannot be read" in error_of(line("verify", "s.yaml"))
+    assert error_of(line("verify", "nowhere")).startswith("nowhere: there is no such folder")
     assert not Path("exports").exists()
 
 
@@ -589,9 +591,9 @@ def test_the_test_part_is_read_for_one_trial_and_another_look_is_recorded(
     second.parent.rename(second.parent.with_name(f"1.{database_rows[1].attempt}"))
 
     def export(*words: str) -> dict[str, Any]:
-        said = line("export", "small", "--force", "--json", *words)
-        assert said.code == 0, said.err
-        return json.loads(said.out)
+        result = line("export", "small", "--force", "--json", *words)
+        assert result.code == 0, result.err
+        return json.loads(result.out)
 
     def looks() -> list[int]:
         attributes = reading.find(database, "small").user_attrs
@@ -619,10 +621,10 @@ def test_the_test_part_is_read_for_one_trial_and_another_look_is_recorded(
     assert looks() == [0, 1]
     assert [look["chosen_by"] for look in forced["test_looks"]] == ["search", "user"]
     both = export("--top", "2", "--to", "both")
-    assert [one["trial"] for one in both] == [0, 1]
+    assert [record["trial"] for record in both] == [0, 1]
     assert {path.name for path in Path("both").iterdir()} == {"trial-0", "trial-1"}
     again = line("export", "small", "--top", "2", "--to", "both")
-    assert refused(again).startswith("both: exists already")
+    assert error_of(again).startswith("both: exists already")
 
 
 def test_another_winner_of_a_confirmation_has_its_own_first_look(
@@ -712,15 +714,15 @@ def test_another_winner_of_a_confirmation_has_its_own_first_look(
     ids=" ".join,
 )
 def test_words_that_are_not_understood(line: Line, words: list[str], expected: str) -> None:
-    written()
-    assert refused(line(*words)).startswith(expected)
+    write_study()
+    assert error_of(line(*words)).startswith(expected)
 
 
 def test_a_device_that_is_not_there(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    assert "there is no NVIDIA GPU" in refused(line("worker", "--device", "cuda"))
-    assert "this is no Mac with Apple's GPU" in refused(line("worker", "--device", "mps"))
+    assert "there is no NVIDIA GPU" in error_of(line("worker", "--device", "cuda"))
+    assert "this is no Mac with Apple's GPU" in error_of(line("worker", "--device", "mps"))
 
 
 @pytest.mark.parametrize(
@@ -739,13 +741,13 @@ def test_settings(
 ) -> None:
     monkeypatch.setenv(f"TUNER_{variable}", value)
     monkeypatch.setenv("TUNER_DATABASE_URL", "postgresql://u:s3cr3t@nowhere.invalid/x")
-    sentence = refused(line("list"))
+    sentence = error_of(line("list"))
     assert sentence.startswith(f"TUNER_{variable}: {expected}")
     assert "s3cr3t" not in sentence
 
 
 def test_json_is_one_value(
-    line: Line, small: Said, weights: Path, monkeypatch: pytest.MonkeyPatch
+    line: Line, small: CommandResult, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tuner.export.evaluation.evaluate", measured)
     for words in (
@@ -768,13 +770,13 @@ def test_json_is_one_value(
         "stop small --json",
         "delete small --yes --json",
     ):
-        said = line(*words.split())
-        assert said.code == 0, said
-        json.loads(said.out)
+        result = line(*words.split())
+        assert result.code == 0, result
+        json.loads(result.out)
 
 
 def test_completing_the_names_of_studies(
-    line: Line, small: Said, database: Database, monkeypatch: pytest.MonkeyPatch
+    line: Line, small: CommandResult, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("smooth", "n\nl", "other"):
         in_optuna(database, name)
@@ -828,31 +830,33 @@ def test_where_the_output_goes(
     tmp_path: Path,
     command: str,
     code: int,
-    said: str,
+    stderr: str,
 ) -> None:
     in_optuna(database, "müde")
-    done = shell(command, environment, tmp_path)
-    assert (done.returncode, done.stderr) == (code, said)
-    left = [path for path in tmp_path.rglob("*") if path.is_file() and "home" not in path.parts]
-    assert left == []
+    process = shell(command, environment, tmp_path)
+    assert (process.returncode, process.stderr) == (code, stderr)
+    leftovers = [
+        path for path in tmp_path.rglob("*") if path.is_file() and "home" not in path.parts
+    ]
+    assert leftovers == []
 
 
 def test_the_shell_completes(environment: dict[str, str], database: Database) -> None:
     in_optuna(database, "smooth")
-    asked = {
+    completion_request = {
         "_TUNER_COMPLETE": "complete_bash",
         "COMP_WORDS": "tuner show s",
         "COMP_CWORD": "2",
     }
     code = "import sys; sys.argv[0] = 'tuner'; from tuner.cli import main; main()"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code],
-        env={**environment, **asked},
+        env={**environment, **completion_request},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.stdout, done.stderr) == ("smooth\n", "")
+    assert (process.stdout, process.stderr) == ("smooth\n", "")
 
 
 def test_an_export_that_is_terminated_leaves_nothing(
@@ -890,11 +894,11 @@ def test_a_run_that_others_stop(
         eventually(trains)
         steering.pause(database, "slow")
         assert process.stderr is not None
-        said = process.stderr.read()
+        stderr = process.stderr.read()
         assert process.wait(STUCK) == 1
-    assert "paused: paused by the user" in said
-    assert "--state failed" not in said  # nothing has failed
-    _, hint = said.split(". Continue with `")
+    assert "paused: paused by the user" in stderr
+    assert "--state failed" not in stderr  # nothing has failed
+    _, hint = stderr.split(". Continue with `")
     assert hint == f"python -m tuner run {file} --workers 1`\n"
 
     # running it again takes it up; SIGTERM is answered as Ctrl-C
@@ -904,9 +908,9 @@ def test_a_run_that_others_stop(
         eventually(trains)
         process.send_signal(signal.SIGTERM)
         assert process.stderr is not None
-        said = process.stderr.read()
+        stderr = process.stderr.read()
         assert process.wait(STUCK) == 128 + signal.SIGTERM
-    assert "Continue with" in said
+    assert "Continue with" in stderr
     study = reading.find(database, "slow")
     assert study.state is StudyState.PAUSED
     assert {t.state for t in reading.load_trials(database, study)} == {TrialState.WAITING}
@@ -914,9 +918,9 @@ def test_a_run_that_others_stop(
 
 
 def test_help_is_grouped(environment: dict[str, str], tmp_path: Path) -> None:
-    done = tuner("--help", environment=environment)
+    process = tuner("--help", environment=environment)
     positions = [
-        done.stdout.index(f" {title} ")
+        process.stdout.index(f" {title} ")
         for title in ("Launch and work", "Inspect and export", "Steer", "Installation")
     ]
     assert positions == sorted(positions)
@@ -928,12 +932,12 @@ def test_help_is_grouped(environment: dict[str, str], tmp_path: Path) -> None:
     home.mkdir()
     # it looks for a shell among its parents
     below = ["bash", "-c", '"$@"; exit $?', "bash", sys.executable, "-m", "tuner"]
-    done = subprocess.run(
+    process = subprocess.run(
         [*below, "--install-completion"],
         env={**environment, "HOME": str(home)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (process.returncode, process.stderr) == (0, "")
     assert list(home.rglob("tuner.sh"))

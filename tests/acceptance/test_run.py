@@ -53,10 +53,12 @@ def test_from_a_study_file_to_a_verified_export(
     rows = list(csv.DictReader(io.StringIO(ok("trials", "first", "-f", "csv", **run))))
     assert [int(row["number"]) for row in rows] == list(range(8))
     assert {row["param.optimizer"] for row in rows} <= {"adam", "adamw"}
-    said = ok("trials", "first", "-f", "jsonl", "--rows", "attempts", **run)
-    attempts = [json.loads(line) for line in said.splitlines()]
-    assert [(one["trial"], one["attempt"]) for one in attempts] == [(n, 1) for n in range(8)]
-    assert {one["outcome"] for one in attempts} <= {"complete", "pruned"}
+    lines = ok("trials", "first", "-f", "jsonl", "--rows", "attempts", **run)
+    attempts = [json.loads(line) for line in lines.splitlines()]
+    assert [(attempt["trial"], attempt["attempt"]) for attempt in attempts] == [
+        (n, 1) for n in range(8)
+    ]
+    assert {attempt["outcome"] for attempt in attempts} <= {"complete", "pruned"}
     assert "learning_rate" in ok("trials", "first", "--top", "3", "--sort", "value", **run)
     assert yaml.safe_load(ok("best", "first", **run)) == best["params"]
     assert ok("best", "first", "--json", **run)["params"] == best["params"]
@@ -110,10 +112,10 @@ def test_ctrl_c_pauses_and_running_again_resumes(
         eventually(lambda: _reports(database, "slow") >= 2)
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
-        said = process.stderr.read()
+        stderr = process.stderr.read()
         assert process.wait(STUCK) == 130
-    assert f" -m tuner run {file}" in said.splitlines()[-1]  # how to go on, after all the rest
-    assert "Traceback" not in said
+    assert f" -m tuner run {file}" in stderr.splitlines()[-1]  # how to go on, after all the rest
+    assert "Traceback" not in stderr
     study = reading.find(database, "slow")
     assert study.state is StudyState.PAUSED
     trial = reading.load_trials(database, study)[0]
@@ -121,11 +123,11 @@ def test_ctrl_c_pauses_and_running_again_resumes(
     assert len(trial.reports) >= 2
 
     # with a smaller budget it ends soon; the interrupted trial keeps its number
-    done = tuner(
+    rerun = tuner(
         "run", str(file), "--set", "budget.trials=1", "--set", "budget.target=0.1",
         environment=environment, cwd=tmp_path,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert rerun.returncode == 0, rerun.stderr
     trials = reading.load_trials(database, study)
     assert [(t.number, t.state, t.attempt) for t in trials] == [(0, TrialState.COMPLETE, 2)]
 
@@ -148,8 +150,8 @@ def test_two_runs_of_one_study_share_it(
         for _ in range(2)
     ]
     for process in both:
-        _, said = process.communicate(timeout=STUCK)
-        assert process.returncode == 0, said
+        _, stderr = process.communicate(timeout=STUCK)
+        assert process.returncode == 0, stderr
     study = reading.find(database, "shared")
     trials = reading.load_trials(database, study)
     assert [t.number for t in trials] == list(range(14))
@@ -167,15 +169,15 @@ def test_a_target_ends_the_study_early(environment: dict[str, str], tmp_path: Pa
 
 def test_diverging_trials_pause_the_study(environment: dict[str, str], tmp_path: Path) -> None:
     file = quick(tmp_path, trials=30)
-    done = tuner(
+    process = tuner(
         "run", str(file), "--set", "search.learning_rate=1e30", "--set", "search.optimizer=sgd",
         "--set", "budget.max_failures=3", "--workers", "1",
         environment=environment, cwd=tmp_path,
     )  # fmt: skip
-    assert done.returncode == 1
-    assert "3 trials in a row failed (diverged)" in done.stderr
-    shown = ok("show", "quick", environment=environment, cwd=tmp_path)
-    assert "the training loss became" in shown
+    assert process.returncode == 1
+    assert "3 trials in a row failed (diverged)" in process.stderr
+    overview = ok("show", "quick", environment=environment, cwd=tmp_path)
+    assert "the training loss became" in overview
 
 
 def test_changed_data_is_noticed(environment: dict[str, str], tmp_path: Path) -> None:
@@ -190,8 +192,8 @@ def test_changed_data_is_noticed(environment: dict[str, str], tmp_path: Path) ->
     run = {"environment": environment, "cwd": tmp_path}
     ok("launch", str(file), **run)
     table.write_text("text,label\n" + "\n".join(rows[:40]))
-    done = tuner("worker", "--until-done", "--workers", "1", **run)
-    assert done.returncode == 0, done.stderr
+    process = tuner("worker", "--until-done", "--workers", "1", **run)
+    assert process.returncode == 0, process.stderr
     trials = ok("trials", "reviews", "--json", **run)
     assert {t["cause"] for t in trials} == {"user_error"}
     assert "the data has changed since the study was launched" in trials[0]["message"]

@@ -73,7 +73,7 @@ def study(
     **changes: Any,
 ) -> Study:
     """A study of the digits' CNN."""
-    made = Study(
+    defaults = Study(
         name=name,
         state=state,
         directions=(direction,),
@@ -109,7 +109,7 @@ def study(
         created_at=START,
         finished_at=START + timedelta(minutes=26) if state is StudyState.FINISHED else None,
     )
-    return replace(made, **changes)
+    return replace(defaults, **changes)
 
 
 def trials(
@@ -124,7 +124,7 @@ def trials(
 ) -> list[Trial]:
     """So many trials; the last `running` of them are still running."""
     rng = random.Random(seed)
-    made: list[Trial] = []
+    history: list[Trial] = []
     at_rung: dict[int, list[float]] = {}
     clock = START
     for number in range(how_many):
@@ -135,11 +135,11 @@ def trials(
         state = TrialState.COMPLETE
         for step in range(1, epochs + 1):
             value = quality - (quality - 0.12) * math.exp(-speed * step) + rng.gauss(0, 0.003)
-            shown = min(max(value, 0.05), 0.999)
+            accuracy = min(max(value, 0.05), 0.999)
             reports.append(
-                Report(step, shown if direction == "maximize" else -math.log(shown) * 1.7)
+                Report(step, accuracy if direction == "maximize" else -math.log(accuracy) * 1.7)
             )
-            if prune and step in (1, 3, 9) and _is_worse(at_rung.setdefault(step, []), shown):
+            if prune and step in (1, 3, 9) and _is_worse(at_rung.setdefault(step, []), accuracy):
                 state = TrialState.PRUNED
                 break
         seconds = 1.9 * len(reports) + rng.random()
@@ -157,7 +157,7 @@ def trials(
             best = max if direction == "maximize" else min
             complete = state is TrialState.COMPLETE
             values = (best(r.value for r in reports) if complete else reports[-1].value,)
-        made.append(
+        history.append(
             Trial(
                 number=number,
                 state=state,
@@ -174,7 +174,7 @@ def trials(
                 id=number + 1,
             )
         )
-    return made
+    return history
 
 
 def attempts(trials: Sequence[Trial]) -> list[Attempt]:
@@ -189,8 +189,8 @@ def _params(rng: random.Random, focus: float) -> dict[str, ParamValue]:
     """Log-uniform around an optimum that is approached with `focus` from 0 to 1."""
 
     def near(optimum: float, low: float, high: float) -> float:
-        drawn = rng.uniform(low, high)
-        return drawn + (optimum - drawn) * focus * rng.random()
+        uniform = rng.uniform(low, high)
+        return uniform + (optimum - uniform) * focus * rng.random()
 
     optimizer = rng.choice(["sgd", "adam", "adamw"] + ["adamw"] * round(6 * focus))
     params: dict[str, ParamValue] = {
@@ -215,10 +215,10 @@ def _quality(params: dict[str, ParamValue]) -> float:
     return max(0.99 - loss, 0.1)
 
 
-def _is_worse(seen: list[float], value: float) -> bool:
+def _is_worse(at_rung: list[float], value: float) -> bool:
     """Whether a value is among the worse two thirds of those seen at this rung."""
-    seen.append(value)
-    return len(seen) > 5 and sum(v > value for v in seen) > len(seen) * 0.5
+    at_rung.append(value)
+    return len(at_rung) > 5 and sum(v > value for v in at_rung) > len(at_rung) * 0.5
 
 
 def calls(action: Callable[[], object]) -> int:

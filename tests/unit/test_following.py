@@ -15,7 +15,7 @@ from tuner.trials import Study, StudyState, Trial, TrialState
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         ("a\nb\n", "a\nb\n"),
         ("10 %\r20 %\r100 %\ndone\n", "100 %\ndone\n"),
@@ -25,8 +25,8 @@ from tuner.trials import Study, StudyState, Trial, TrialState
         ("\r\n\r\r", "\n"),
     ],
 )
-def test_of_a_progress_bar_its_end_stays(text: str, shown: str) -> None:
-    assert overwritten(text) == shown
+def test_of_a_progress_bar_its_end_stays(text: str, expected: str) -> None:
+    assert overwritten(text) == expected
 
 
 def test_a_line_is_printed_when_it_is_whole() -> None:

@@ -28,7 +28,7 @@ def trial(number: int, state: TrialState, value: float | None = None) -> Trial:
 
 
 @pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> Any:
+def render(monkeypatch: pytest.MonkeyPatch) -> Any:
     class Clock(datetime):
         @classmethod
         def now(cls, tz: object = None) -> "Clock":
@@ -48,15 +48,15 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Any:
     return show
 
 
-def test_an_empty_study(shown: Any) -> None:
-    text = shown(STUDY)
+def test_an_empty_study(render: Any) -> None:
+    text = render(STUDY)
     assert "digits [red]" in text
     assert "0/10" in text
     assert "starting" in text
 
 
-def test_a_running_study(shown: Any) -> None:
-    text = shown(
+def test_a_running_study(render: Any) -> None:
+    text = render(
         STUDY,
         trial(0, TrialState.COMPLETE, 0.5),
         trial(1, TrialState.COMPLETE, 0.9),
@@ -74,8 +74,8 @@ def test_a_running_study(shown: Any) -> None:
     assert "history  ▁█  best so far  ▁█" in text
 
 
-def test_a_study_without_a_limit(shown: Any) -> None:
-    text = shown(replace(STUDY, max_trials=None), trial(0, TrialState.COMPLETE, 0.5))
+def test_a_study_without_a_limit(render: Any) -> None:
+    text = render(replace(STUDY, max_trials=None), trial(0, TrialState.COMPLETE, 0.5))
     assert "1/∞" in text
     assert "left" not in text
 

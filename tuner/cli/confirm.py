@@ -83,8 +83,8 @@ def confirm(
 
         def on_round(seeds_used: int, verdict: Verdict) -> None:
             if not as_json:
-                left = counted(len(verdict.ranked), "candidate")
-                err.print(f"[dim]{counted(seeds_used, 'seed')} each: {left} left[/]")
+                remaining = counted(len(verdict.ranked), "candidate")
+                err.print(f"[dim]{counted(seeds_used, 'seed')} each: {remaining} left[/]")
 
         try:
             confirm_here(

@@ -76,25 +76,25 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-def value(given: ParamValue) -> str:
+def value(param: ParamValue) -> str:
     """Format a parameter's value as in a study file, floats shortened."""
-    if given is None:
+    if param is None:
         return "null"
-    if isinstance(given, bool):
-        return "true" if given else "false"
-    if isinstance(given, float):
-        return number(given)
-    return clean(str(given))
+    if isinstance(param, bool):
+        return "true" if param else "false"
+    if isinstance(param, float):
+        return number(param)
+    return clean(str(param))
 
 
-def params(given: Mapping[str, ParamValue], separator: str = "<br>") -> str:
+def params(values: Mapping[str, ParamValue], separator: str = "<br>") -> str:
     """Format parameters as lines of a hover text, escaped."""
     lines = [
         f"{escape(name, 32)}: {escape(value(v), 32)}"
-        for name, v in list(given.items())[:HOVER_PARAMS]
+        for name, v in list(values.items())[:HOVER_PARAMS]
     ]
-    if len(given) > HOVER_PARAMS:
-        lines.append(f"and {len(given) - HOVER_PARAMS} more")
+    if len(values) > HOVER_PARAMS:
+        lines.append(f"and {len(values) - HOVER_PARAMS} more")
     return separator.join(lines)
 
 
