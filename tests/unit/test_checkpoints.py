@@ -130,17 +130,17 @@ def test_a_damaged_checkpoint_is_put_aside_and_the_one_before_used(
     kept[-1].write_bytes(
         {"cut": content[:-100], "changed": content[:-1] + changed, "emptied": b""}[damage]
     )
-    found = checkpoints.latest([tmp_path / "0"])
+    found = checkpoints.load_latest([tmp_path / "0"])
     assert found is not None
     assert found.epoch == 3
     assert (tmp_path / "0" / f"{kept[-1].name}.corrupt").exists()
 
 
 def test_without_a_whole_checkpoint_a_trial_starts_again(tmp_path: Path) -> None:
-    assert checkpoints.latest([tmp_path, tmp_path / "missing"]) is None
+    assert checkpoints.load_latest([tmp_path, tmp_path / "missing"]) is None
     (tmp_path / f"epoch-0001.{'0' * 16}.checkpoint").write_bytes(b"nonsense")
     (tmp_path / "epoch-0002.checkpoint").write_bytes(b"not one of ours")
-    assert checkpoints.latest([tmp_path]) is None
+    assert checkpoints.load_latest([tmp_path]) is None
 
 
 def test_a_full_disk_costs_the_checkpoint_and_not_the_trial(

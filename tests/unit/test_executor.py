@@ -144,7 +144,7 @@ def train(executor: Executor, folder: Path, function: str, **params: Any) -> lis
         ("raise ExceptionGroup('two', [ValueError(), OSError()])", "ExceptionGroup: two (2 sub-"),
         ("raise ValueError('a\\udc80b\\0c')", r"ValueError: a\udc80b\x00c"),
         ("raise ValueError('x' * 10**7)", "ValueError: xxx"),
-        ("raise Silent", "Silent: (its text is not known: __str__ raised RuntimeError)"),
+        ("raise Silent", "Silent: (its text is unknown: __str__ raised RuntimeError)"),
         ("input()", "EOFError: EOF when reading a line"),
         ("raise ConnectionResetError('by peer')", "ConnectionResetError: by peer"),
         ("raise BrokenPipeError('at own pipe')", "BrokenPipeError: at own pipe"),

@@ -204,7 +204,7 @@ def test_metrics_of_numbers_are_those_of_scikit_learn(seed: int) -> None:
 def test_the_interval_of_an_rmse_is_that_of_a_deviation() -> None:
     errors = torch.tensor(np.random.default_rng(0).normal(size=400))
     rmse = metrics.regression(errors, torch.zeros(400), 3.0)["rmse"]
-    low, high = metrics.interval_of_numbers(errors, torch.zeros(400), "rmse", 3.0)
+    low, high = metrics.regression_interval(errors, torch.zeros(400), "rmse", 3.0)
     half = 1.96 * rmse / (2 * 400) ** 0.5  # where errors are normal
     assert (low, high) == pytest.approx((rmse - half, rmse + half), abs=half / 5)
 

@@ -1,7 +1,7 @@
-"""What a worker hands to an executor: a cohort of trials, and what comes back.
+"""The conversation between a worker and an executor: a cohort of trials, and its reports.
 
-Torch-free: the worker's parent process imports this. Everything here is plain data that travels as
-JSON; the training loop speaks of a list of trials even where it holds one.
+Imports no torch, since the worker's own process imports this. Everything here is plain data that
+travels as JSON. The training loop takes a list of trials even if it holds only one.
 """
 
 from collections.abc import Mapping
@@ -23,21 +23,21 @@ class Task:
     attempt: int
     params: Mapping[str, ParamValue]
     seed: int  # initialization, shuffling and dropout of this trial
-    folder: Path  # of this attempt: weights, checkpoints, log; made by whoever writes first
-    earlier: tuple[Path, ...] = ()  # folders of the attempts before it, the latest first
+    folder: Path  # of this attempt: weights, checkpoints, log; created by the first writer
+    earlier: tuple[Path, ...] = ()  # folders of earlier attempts, the latest first
 
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """1..K trials that are trained together by one executor on one device."""
+    """One or more trials that one executor trains together on one device."""
 
     study: str
     family: str
-    data: Mapping[str, Any] | None  # `DataSpec` as plain data, paths absolute; own code has none
+    data: Mapping[str, Any] | None  # `DataSpec` as plain data, paths absolute; None for user code
     fingerprint: str  # of the data at launch; training on other data is refused
     metric: str
     direction: Direction
-    epochs: int  # of a trial at most; 0: its own code knows
+    epochs: int  # per trial at most; 0: user code decides
     early_stop: int | None  # epochs without improvement
     precision: str  # auto, float32 or bfloat16
     device: str  # a torch device: cpu, cuda:0
@@ -46,12 +46,12 @@ class Cohort:
     tasks: tuple[Task, ...]
     code: Code | None = None  # of families `function` and `command`
     checkpoints: Mapping[str, str] = field(default_factory=dict)  # → SHA-256 at the launch
-    others: tuple[str, ...] = ()  # metrics that are optimized beside the first
+    others: tuple[str, ...] = ()  # further metrics that are optimized
 
     def epochs_of(self, task: Task) -> int:
-        """How long a trial is trained: as its family's parameter `epochs` says, if it has one."""
-        asked = task.params.get("epochs")
-        return self.epochs if asked is None else min(self.epochs, int(asked))
+        """Return a trial's number of epochs: its parameter `epochs`, if its family has that."""
+        epochs = task.params.get("epochs")
+        return self.epochs if epochs is None else min(self.epochs, int(epochs))
 
 
 class Decision(StrEnum):
@@ -59,43 +59,43 @@ class Decision(StrEnum):
 
     GO_ON = "go_on"
     PRUNE = "prune"  # the pruner ends the trial; its result counts as pruned
-    STOP = "stop"  # the study was paused or the lease lost: end without a result
+    STOP = "stop"  # the study was paused, or the lease was lost: end without a result
 
 
 class Context(Protocol):
     """The executor's side of the conversation with its worker."""
 
     def report(self, reports: Mapping[int, Report]) -> Mapping[int, Decision]:
-        """Send one report a trial (by number); returns what each shall do next."""
+        """Send one report per trial (by number); returns what each must do next."""
         ...
 
     def finish(
         self, number: int, value: float, weights: Path | None, measured: Mapping[str, float]
     ) -> None:
-        """A trial trained to its end: `value` is the objective at the epoch of `weights`.
+        """Finish a trial: `value` is the objective at the epoch of `weights`.
 
-        `measured` is what else was measured there, and what the trial costs (`trials.COSTS`).
+        `measured` holds the other metrics of that epoch, and the trial's costs (`trials.COSTS`).
         """
         ...
 
     def diverged(self, number: int, message: str) -> None:
-        """A trial's loss or metric became NaN or infinite."""
+        """End a trial whose loss or metric became NaN or infinite."""
         ...
 
     def asked_to_stop(self) -> bool:
-        """Whether the cohort shall end without a result; to be asked while nothing is reported."""
+        """Whether the cohort must end without a result; to be polled while nothing is reported."""
         ...
 
 
 class WorkerGoneError(BaseException):
-    """The worker has gone while a context spoke with it.
+    """The worker has gone away in the middle of the conversation.
 
-    It is not one of the errors that users' code raises or catches, as EOFError is.
+    A BaseException, so that users' code does not catch it by accident.
     """
 
 
 class FailedError(TunerError):
-    """The cohort cannot go on, for a known cause."""
+    """The cohort cannot continue, for a known cause."""
 
     def __init__(self, cause: Cause, message: str) -> None:
         super().__init__(message)

@@ -1,14 +1,14 @@
-"""The device that this process trains on: confirmed and warmed up once, at its start."""
+"""The device that this process trains on: checked and warmed up once, at its start."""
 
 import torch
 
 
 def warm_up(device: str) -> str | None:
-    """Set this process up for training on a torch device; None, or why that is not possible.
+    """Set this process up for training on a device; returns why that is impossible, or None.
 
-    For processes that do nothing else: it makes the device's context.
+    Only for processes that train: this creates the device's context.
     """
-    torch.set_flush_denormal(True)  # denormal numbers cost CPUs a hundred times as much
+    torch.set_flush_denormal(True)  # denormal numbers are a hundred times slower on CPUs
     kind = torch.device(device).type
     advice = "work on the CPU (`--device cpu`, in a study file `resources: {device: cpu}`)"
     if kind == "cuda" and not torch.backends.cuda.is_built():

@@ -1,4 +1,4 @@
-"""What a network costs to keep and to use, measured on the device that trains it."""
+"""The costs of keeping and using a network, measured on the device that trains it."""
 
 import statistics
 import time
@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-WARM, TIMED = 3, 10  # examples that are answered before time is taken, and while it is
+WARM, TIMED = 3, 10  # examples before the timing starts, and during it
 
 
 def parameters(model: nn.Module) -> int:
-    """Numbers that the model holds to answer with, whether they were trained or not."""
+    """Count the model's parameters, trained or not."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -20,9 +20,9 @@ def parameters(model: nn.Module) -> int:
 def latency(
     model: nn.Module, answer: Callable[[Any], object], examples: Iterable[Any], device: torch.device
 ) -> float:
-    """Milliseconds that an answer to one example takes, from inputs that are on the device.
+    """Measure the milliseconds of an answer to one example whose inputs are on the device.
 
-    The median over the examples, without the first `WARM` of them.
+    Returns the median over the examples, without the first `WARM` ones.
     """
     model.eval()
     seconds = []

@@ -1,8 +1,8 @@
 """The one training loop of all families.
 
-It trains a cohort: a list of trials that take turns an epoch at a time and report together. Each
-has its own model, optimizer, order of the data and random state, so its result does not depend on
-who else is in the cohort.
+It trains a cohort: a list of trials that take turns epoch by epoch and report together. Each has
+its own model, optimizer, data order and random state, so its result does not depend on the other
+trials of the cohort.
 """
 
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def train(
 
 
 def run(cohort: Cohort, context: Context, learner: Callable[[Task], Learner]) -> None:
-    """Train every trial of the cohort to its end, or until its context says otherwise."""
+    """Train every trial of the cohort to its end, or until the context says otherwise."""
     running = []
     for task in cohort.tasks:
         member = Member(task, cohort, learner(task))
@@ -69,8 +69,8 @@ def run(cohort: Cohort, context: Context, learner: Callable[[Task], Learner]) ->
         for member in list(running):
             decision = decisions.get(member.number, Decision.STOP)
             if decision is Decision.GO_ON:
-                member.save_now_and_then()
+                member.save_if_due()
                 continue
             if decision is Decision.STOP:
-                member.save()  # its next attempt goes on from here
+                member.save()  # the next attempt continues from here
             running.remove(member)

@@ -1,7 +1,6 @@
-"""One trial of a cohort: its epochs, the best of them, its checkpoints, its end.
+"""One trial of a cohort: its epochs, the best of them, its checkpoints and its end.
 
-What it trains is a `Learner`: a network (`training.network`) or another model that learns in
-epochs.
+It trains a `Learner`: a network (`training.network`) or another model that learns in epochs.
 """
 
 import logging
@@ -21,40 +20,40 @@ from tuner.training import checkpoints, weights
 from tuner.training.cohort import Cohort, Context, Task
 from tuner.trials import TRAINING_SECONDS, Report, better
 
-CHECKPOINT_PERIOD = 5.0  # seconds of training that a killed trial loses at most, and an epoch
+CHECKPOINT_PERIOD = 5.0  # seconds; a killed trial loses at most this and an epoch of training
 _MIB = 2**20
 
 _log = logging.getLogger(__name__)
 
 
 class DivergedError(Exception):
-    """What a trial measures became NaN or infinite; the message says what."""
+    """A trial's loss or metric became NaN or infinite; the message says which."""
 
 
 class Learner(Protocol):
-    """What a trial trains."""
+    """The model that a trial trains."""
 
     def epoch(self) -> Mapping[str, float]:
-        """Train one epoch; returns what was measured, the objective's metric among it.
+        """Train one epoch; returns metrics, the objective's among them.
 
-        DivergedError where measuring has no sense any more.
+        Raises DivergedError if they became meaningless.
         """
         ...
 
     def costs(self) -> Mapping[str, float]:
-        """What it costs to keep and to use, of `trials.COSTS`; asked once, after an epoch."""
+        """Return the costs of keeping and using the model (`trials.COSTS`); called once."""
         ...
 
     def weights(self) -> Mapping[str, Tensor]:
-        """What an export needs of the epoch just done; later epochs may change these tensors."""
+        """Return what an export needs; later epochs may change these tensors in place."""
         ...
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What the next epoch depends on: tensors by name, and the rest in JSON's own types."""
+        """Return what the next epoch depends on: tensors by name, and the rest in JSON types."""
         ...
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Take on the state that `state` has returned, of a learner with the same parameters."""
+        """Restore what `state` has returned, for a learner with the same parameters."""
         ...
 
 
@@ -67,17 +66,17 @@ class Member:
         self._cohort = cohort
         self._learner = learner
         self._epochs = cohort.epochs_of(task)
-        self._epoch = 0  # epochs done
-        self._saved = time.monotonic()
+        self._epoch = 0  # epochs that are finished
+        self._saved_at = time.monotonic()
         self._best: float | None = None
         self._best_weights: dict[str, Tensor] = {}
         self._best_measured: Mapping[str, float] = {}
         self._since_best = 0
-        self._seconds = 0.0  # of training and of measuring the validation part, in all attempts
+        self._seconds = 0.0  # of training and validation, in all attempts
         self._costs: Mapping[str, float] | None = None
 
     def epoch(self) -> Report:
-        """Train one epoch and measure it; DivergedError with a sentence."""
+        """Train one epoch and report it; DivergedError with a sentence for the user."""
         epoch = self._epoch + 1
         started = time.monotonic()
         try:
@@ -89,13 +88,13 @@ class Member:
         if not math.isfinite(value):
             raise DivergedError(f"{self._cohort.metric} became {value} in epoch {epoch}")
         self._epoch = epoch
-        self._remember(value, measured)
+        self._keep_if_best(value, measured)
         memory = peak_memory(torch.device(self._cohort.device))
-        others = {"peak_memory_mib": memory, **self._cost()}
-        return Report(step=epoch, value=value, metrics={**measured, **others})
+        costs = {"peak_memory_mib": memory, **self._measure_costs()}
+        return Report(step=epoch, value=value, metrics={**measured, **costs})
 
     def finish_if_done(self, context: Context) -> bool:
-        """At its end, write the weights of the best epoch and say how good they were."""
+        """After the last epoch, write the weights of the best one and finish the trial."""
         patience = self._cohort.early_stop
         is_stuck = patience is not None and self._since_best >= patience
         if self._epoch < self._epochs and not is_stuck:
@@ -103,23 +102,24 @@ class Member:
         assert self._best is not None
         path = self._task.folder / WEIGHTS_FILE
         weights.save(self._best_weights, path)
-        context.finish(self.number, self._best, path, {**self._best_measured, **self._cost()})
+        measured = {**self._best_measured, **self._measure_costs()}
+        context.finish(self.number, self._best, path, measured)
         return True
 
-    def _cost(self) -> dict[str, float]:
+    def _measure_costs(self) -> dict[str, float]:
         if self._costs is None:
             self._costs = self._learner.costs()
         return {**self._costs, TRAINING_SECONDS: self._seconds}
 
-    def save_now_and_then(self) -> None:
-        """Save if the last time is long enough ago: a small model's epoch is shorter than that."""
-        if time.monotonic() - self._saved >= CHECKPOINT_PERIOD:
+    def save_if_due(self) -> None:
+        """Save if the last checkpoint is old enough; a small model's epochs are shorter."""
+        if time.monotonic() - self._saved_at >= CHECKPOINT_PERIOD:
             self.save()
 
     def save(self) -> None:
-        """Write a checkpoint of the epoch just done."""
+        """Write a checkpoint of the last epoch."""
         tensors, values = self._learner.state()
-        best = dict(checkpoints.named("best", self._best_weights))
+        best = checkpoints.with_prefix("best", self._best_weights)
         checkpoint = checkpoints.Checkpoint(
             self._epoch,
             {**tensors, **best},
@@ -134,26 +134,27 @@ class Member:
         try:
             checkpoints.save(self._task.folder, checkpoint)
         except DiskFullError as error:  # the trial itself needs no space until its end
-            _log.warning("%s: training goes on without this checkpoint", error)
-        self._saved = time.monotonic()
+            _log.warning("%s: training continues without this checkpoint", error)
+        self._saved_at = time.monotonic()
 
     def resume(self) -> None:
-        """Go on from the latest checkpoint of an earlier attempt, if there is one."""
-        found = checkpoints.latest((self._task.folder, *self._task.earlier))
-        if found is None:
+        """Continue from the latest checkpoint of an earlier attempt, if there is one."""
+        checkpoint = checkpoints.load_latest((self._task.folder, *self._task.earlier))
+        if checkpoint is None:
             return
-        self._learner.restore(found.tensors, found.values)
+        tensors, values = checkpoint.tensors, checkpoint.values
+        self._learner.restore(tensors, values)
         device = torch.device(self._cohort.device)
         self._best_weights = {
             name: tensor.to(device)
-            for name, tensor in checkpoints.under("best", found.tensors).items()
+            for name, tensor in checkpoints.without_prefix("best", tensors).items()
         }
-        self._epoch = found.epoch
-        self._best, self._since_best = found.values["best"], found.values["since_best"]
-        self._best_measured = found.values.get("best_measured", {})  # an older tuner wrote none
-        self._seconds = found.values.get("seconds", 0.0)
+        self._epoch = checkpoint.epoch
+        self._best, self._since_best = values["best"], values["since_best"]
+        self._best_measured = values.get("best_measured", {})  # missing in former versions
+        self._seconds = values.get("seconds", 0.0)
 
-    def _remember(self, value: float, measured: Mapping[str, float]) -> None:
+    def _keep_if_best(self, value: float, measured: Mapping[str, float]) -> None:
         """Keep a copy of the weights if this epoch is the best so far."""
         if self._best is not None and not better(self._cohort.direction, value, self._best):
             self._since_best += 1
@@ -167,8 +168,8 @@ class Member:
 
 
 def peak_memory(device: torch.device) -> float:
-    """MiB: on a GPU of this process's tensors, on the CPU of the whole process."""
+    """Return the peak memory in MiB: on a GPU of the tensors, on the CPU of the whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / _MIB
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, others KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MIB

@@ -18,7 +18,7 @@ from tuner.training.cohort import Cohort, Task
 from tuner.training.member import DivergedError
 from tuner.trials import LATENCY, PARAMETERS, ParamValue
 
-EVALUATION_BATCH = 1024  # rows; evaluation holds no gradients
+EVALUATION_BATCH = 1024  # rows; large, since evaluation needs no gradients
 
 Build = Callable[[Mapping[str, ParamValue], PreparedData], nn.Module]
 
@@ -28,17 +28,17 @@ class Batches(Protocol):
 
     @property
     def labels(self) -> Tensor:
-        """int64 [N], or float32 [N] where they are numbers, on the device."""
+        """Classes int64 [N], numbers float32 [N], or token ids int64 [N, longest]."""
         ...
 
     def __len__(self) -> int: ...
 
     def batches(self, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """Indices in a random order, `size` at a time."""
+        """Yield indices in random order, `size` at a time."""
         ...
 
     def batch(self, indices: Tensor) -> tuple[Any, Tensor]:
-        """What the model is called with, and the labels, of these rows."""
+        """Return the model's inputs and the labels of the rows at `indices`."""
         ...
 
 
@@ -55,14 +55,14 @@ class Scores(Protocol):
 
 
 class Objective(Protocol):
-    """What a network is trained for, and how it is scores."""
+    """What a network is trained for, and how it is scored."""
 
     def answer(self, model: nn.Module, inputs: Any) -> object:
         """Return the model's answer to a batch in the form that its users need."""
         ...
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss of a batch, to be lowered."""
+        """Return the mean loss of a batch, which training minimizes."""
         ...
 
     def score(self, model: nn.Module, part: Batches, autocast: "Autocast" = nullcontext) -> Scores:
@@ -87,14 +87,14 @@ Upstream = Callable[[Mapping[str, ParamValue], PreparedData, torch.device], Mapp
 def load_resident(
     _: Mapping[str, ParamValue], data: PreparedData, name: PartName, device: torch.device
 ) -> Batches:
-    """The part as it was prepared, whatever the trial's parameters are."""
+    """Load a part as it was prepared, for any parameters of a trial."""
     return resident.load(data, name, device)
 
 
 def nothing_upstream(
     _: Mapping[str, ParamValue], data: PreparedData, device: torch.device
 ) -> Mapping[str, float]:
-    """The network reads the examples themselves."""
+    """Report no costs: the network reads the examples themselves."""
     return {}
 
 
@@ -106,7 +106,7 @@ def supervision(
 
 
 class Classification:
-    """One class of several."""
+    """Predict one of several classes."""
 
     def __init__(
         self, params: Mapping[str, ParamValue], data: PreparedData, device: torch.device
@@ -116,11 +116,11 @@ class Classification:
         self._weights = _class_weights(params, data, device)
 
     def answer(self, model: nn.Module, inputs: Any) -> object:
-        """Logits [N, classes]."""
+        """Return logits [N, classes]."""
         return model(inputs)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of logits [N, classes] and labels [N]."""
+        """Return the cross-entropy of logits [N, classes] and labels [N]."""
         return functional.cross_entropy(
             outputs.float(), labels, weight=self._weights, label_smoothing=self._smoothing
         )
@@ -132,17 +132,17 @@ class Classification:
         return ClassScores(predict(model, part, autocast), part.labels)
 
     def loss_in(self, measured: Mapping[str, float]) -> float:
-        """Cross-entropy, without weights and smoothing."""
+        """Return the cross-entropy, without class weights and label smoothing."""
         return measured["log_loss"]
 
     def predictions(self, model: nn.Module, part: Batches, rows: int) -> list[dict[str, Any]]:
-        """The likeliest class of each example, and the probability of each class."""
+        """Return the most likely class of each example, and the probability of each class."""
         return [
             {
-                "prediction": self._classes[max(range(len(odds)), key=odds.__getitem__)],
-                "probabilities": dict(zip(self._classes, odds, strict=True)),
+                "prediction": self._classes[max(range(len(row)), key=row.__getitem__)],
+                "probabilities": dict(zip(self._classes, row, strict=True)),
             }
-            for odds in predict(model, part)[:rows].softmax(dim=1).tolist()
+            for row in predict(model, part)[:rows].softmax(dim=1).tolist()
         ]
 
 
@@ -154,16 +154,16 @@ class ClassScores:
     labels: Tensor
 
     def metrics(self) -> dict[str, float]:
-        """Metrics of classification."""
+        """Compute the metrics of classification."""
         return metrics.classification(self.logits, self.labels)
 
     def interval(self, name: str) -> list[float]:
-        """The 95 % interval of one of them."""
+        """Compute the 95 % interval of one of them."""
         return metrics.interval(self.logits, self.labels, name)
 
 
 class Regression:
-    """A number, which is learned in standard deviations from its mean."""
+    """Predict a number, learned in standard deviations from the mean."""
 
     def __init__(
         self, params: Mapping[str, ParamValue], data: PreparedData, device: torch.device
@@ -172,11 +172,11 @@ class Regression:
         self._mean, self._spread = data.scale
 
     def answer(self, model: nn.Module, inputs: Any) -> object:
-        """Numbers [N, 1]."""
+        """Return numbers [N, 1]."""
         return model(inputs)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """The mean squared error, in squared standard deviations."""
+        """Return the mean squared error, in squared standard deviations."""
         return functional.mse_loss(outputs.float().squeeze(1), labels)
 
     def score(
@@ -187,11 +187,11 @@ class Regression:
         return NumberScores(outputs, part.labels, self._spread)
 
     def loss_in(self, measured: Mapping[str, float]) -> float:
-        """The mean squared error, in squared standard deviations."""
+        """Return the mean squared error, in squared standard deviations."""
         return (measured["rmse"] / self._spread) ** 2
 
     def predictions(self, model: nn.Module, part: Batches, rows: int) -> list[dict[str, Any]]:
-        """Each number in the labels' own unit, and their standard deviation."""
+        """Return numbers in the labels' own unit, and the labels' standard deviation."""
         outputs = predict(model, part)[:rows].squeeze(1).double()
         numbers = (self._mean + self._spread * outputs).tolist()
         return [{"prediction": number, "spread": self._spread} for number in numbers]
@@ -206,18 +206,18 @@ class NumberScores:
     spread: float  # standard deviation of the labels, in their own unit
 
     def metrics(self) -> dict[str, float]:
-        """Metrics of regression, in the labels' own unit."""
+        """Compute the metrics of regression, in the labels' own unit."""
         return metrics.regression(self.outputs, self.labels, self.spread)
 
     def interval(self, name: str) -> list[float]:
-        """The 95 % interval of one of them."""
-        return metrics.interval_of_numbers(self.outputs, self.labels, name, self.spread)
+        """Compute the 95 % interval of one of them."""
+        return metrics.regression_interval(self.outputs, self.labels, name, self.spread)
 
 
 def _class_weights(
     params: Mapping[str, ParamValue], data: PreparedData, device: torch.device
 ) -> Tensor | None:
-    """float32 [classes] so that every class counts the same in the loss; None if not asked for."""
+    """Weights float32 [classes] that give every class the same share of the loss, or None."""
     if params.get("class_weights") != "balanced":
         return None
     counts = torch.tensor([data.class_counts[name] for name in data.classes], device=device)
@@ -230,10 +230,10 @@ def predict(
     part: Batches,
     autocast: Autocast = nullcontext,
 ) -> Tensor:
-    """What the model says about a part, float32 [N, …] in its order: logits [N, classes].
+    """Apply a model to a part; returns its outputs float32 [N, …] in the part's order.
 
-    Texts of similar lengths are asked together, so that little of them is padding. A model with an
-    `evaluation_batch` of its own gets so many rows at a time.
+    Texts of similar length form a batch, so that little of it is padding. The model's
+    `evaluation_batch`, if it has one, sets the number of rows per batch.
     """
     model.eval()
     size = getattr(model, "evaluation_batch", EVALUATION_BATCH)
@@ -260,7 +260,7 @@ class Network:
         objective: MakeObjective = supervision,
         upstream: Upstream = nothing_upstream,
     ) -> None:
-        """`upstream` says what it costs to make the network's inputs of an example."""
+        """Build the network; `upstream` returns the costs of making its inputs from an example."""
         self._epochs = cohort.epochs_of(task)
         self._precision = cohort.precision
         self._device = device
@@ -285,7 +285,7 @@ class Network:
         self._step = 0
 
     def epoch(self) -> dict[str, float]:
-        """Train one epoch and measure the validation part; DivergedError if the loss diverged."""
+        """Train one epoch and measure the validation part; DivergedError if the loss diverges."""
         started = time.perf_counter()
         with self._randomness():
             train_loss = self._train_epoch(self._train_part)
@@ -302,7 +302,7 @@ class Network:
         }
 
     def costs(self) -> dict[str, float]:
-        """Parameters, and the latency of validation examples one by one."""
+        """Return the number of parameters, and the latency of single validation examples."""
         part = self._validation_part
         rows = torch.linspace(0, len(part) - 1, footprint.WARM + footprint.TIMED).long()
         examples = (part.batch(row.to(part.labels.device))[0] for row in rows.split(1))
@@ -311,48 +311,48 @@ class Network:
             with self._autocast():
                 self._objective.answer(self._model, inputs)
 
-        before = self._upstream()
+        upstream = self._upstream()
         milliseconds = footprint.latency(self._model, answer, examples, self._device)
         return {
-            PARAMETERS: footprint.parameters(self._model) + before.get(PARAMETERS, 0.0),
-            LATENCY: milliseconds + before.get(LATENCY, 0.0),
+            PARAMETERS: footprint.parameters(self._model) + upstream.get(PARAMETERS, 0.0),
+            LATENCY: milliseconds + upstream.get(LATENCY, 0.0),
         }
 
     def weights(self) -> Mapping[str, Tensor]:
-        """The network's own tensors."""
+        """Return the network's tensors."""
         state: dict[str, Tensor] = self._model.state_dict()
         return state
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Network, optimizer, random states and the order of the data."""
-        optimizer_tensors, optimizer_rest = checkpoints.optimizer_state(self._optimizer)
+        """Return the state of network, optimizer, random generators and data order."""
+        optimizer_tensors, optimizer_values = checkpoints.optimizer_state(self._optimizer)
         tensors = {
-            **dict(checkpoints.named("model", self._model.state_dict())),
-            **dict(checkpoints.named("optimizer", optimizer_tensors)),
-            **dict(checkpoints.named("random", self._random_states)),
+            **checkpoints.with_prefix("model", self._model.state_dict()),
+            **checkpoints.with_prefix("optimizer", optimizer_tensors),
+            **checkpoints.with_prefix("random", self._random_states),
             "shuffling": self._shuffling.get_state(),
         }
-        return tensors, {"step": self._step, "optimizer": optimizer_rest}
+        return tensors, {"step": self._step, "optimizer": optimizer_values}
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Take on a state."""
-        self._model.load_state_dict(checkpoints.under("model", tensors))
+        """Restore what `state` has returned."""
+        self._model.load_state_dict(checkpoints.without_prefix("model", tensors))
         checkpoints.restore_optimizer(
-            self._optimizer, checkpoints.under("optimizer", tensors), values["optimizer"]
+            self._optimizer, checkpoints.without_prefix("optimizer", tensors), values["optimizer"]
         )
-        self._random_states = checkpoints.under("random", tensors)
+        self._random_states = checkpoints.without_prefix("random", tensors)
         self._shuffling.set_state(tensors["shuffling"])
         self._step = values["step"]
 
     def _train_epoch(self, part: Batches) -> float:
-        """One pass over the part; returns the mean loss of an example."""
+        """Pass over the part once; returns the mean loss per example."""
         self._model.train()
         size, total = self._batch_size, len(part)
         steps = math.ceil(total / size)
         loss_sum = torch.zeros((), device=self._device)
         for indices in part.batches(size, self._shuffling):
             if len(indices) == 1 and total > 1:
-                continue  # batch normalization has no variance of one example
+                continue  # batch normalization needs the variance of several examples
             self._set_learning_rate(steps * self._epochs)
             inputs, labels = part.batch(indices)
             with self._autocast():
@@ -365,7 +365,7 @@ class Network:
             self._optimizer.step()
             if (constrain := getattr(self._model, "constrain", None)) is not None:
                 constrain()
-            # on the device: reading it would wait for the step at every batch
+            # summed on the device: reading it would wait for every step
             loss_sum += loss.detach() * len(indices)
         return float(loss_sum) / total
 
@@ -378,15 +378,14 @@ class Network:
         self._step += 1
 
     def _autocast(self) -> torch.autocast | nullcontext[None]:
-        wanted = self._precision
-        gains = self._device.type == "cuda" and torch.cuda.is_bf16_supported()
-        if wanted == "bfloat16" or (wanted == "auto" and gains):
+        is_faster = self._device.type == "cuda" and torch.cuda.is_bf16_supported()
+        if self._precision == "bfloat16" or (self._precision == "auto" and is_faster):
             return torch.autocast(self._device.type, torch.bfloat16)
         return nullcontext()
 
     @contextmanager
     def _randomness(self) -> Iterator[None]:
-        """Initialization and dropout draw from the trial's own random state inside the block."""
+        """Use the trial's own random state for initialization and dropout inside the block."""
         if self._random_states:
             checkpoints.restore_random_states(self._random_states, self._device)
         yield

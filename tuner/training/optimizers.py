@@ -24,7 +24,7 @@ def _rmsprop(groups: list[dict[str, Any]], params: Mapping[str, Any]) -> Optimiz
     return torch.optim.RMSprop(groups, lr=params["learning_rate"], foreach=True)
 
 
-# fused: one kernel for all parameters, on the CPU as on GPUs; RMSprop has none
+# fused: one kernel for all parameters, on CPUs and GPUs; RMSprop has none
 OPTIMIZERS: Mapping[str, Make] = {
     "sgd": _sgd,
     "adam": lambda groups, p: torch.optim.Adam(groups, lr=p["learning_rate"], fused=True),
@@ -35,15 +35,15 @@ OPTIMIZERS: Mapping[str, Make] = {
 
 
 def make(model: nn.Module, params: Mapping[str, ParamValue]) -> Optimizer:
-    """The optimizer that `params` ask for.
+    """Make the optimizer that a trial's parameters describe.
 
-    Reads `optimizer`, `learning_rate`, `weight_decay`, `momentum` and `nesterov`. Weight decay is
-    for matrices and filters alone: on biases and normalization it only hurts (Goyal et al., 2017).
-    A model whose parts learn at rates of their own has a method `learning_rates`: parameter → rate.
+    Reads `optimizer`, `learning_rate`, `weight_decay`, `momentum` and `nesterov`. Weight decay
+    applies only to matrices and filters, as it hurts biases and normalization (Goyal et al., 2017).
+    A model's method `learning_rates`, if it has one, returns parameter → learning rate.
     """
     decay = float(params.get("weight_decay") or 0.0)
-    own = getattr(model, "learning_rates", None)
-    rates: Mapping[str, float] = {} if own is None else own(params)
+    learning_rates = getattr(model, "learning_rates", None)
+    rates: Mapping[str, float] = {} if learning_rates is None else learning_rates(params)
     groups: dict[tuple[float, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:

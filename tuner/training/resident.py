@@ -1,8 +1,8 @@
-"""Parts of a data set where the trials need them: on the device, loaded once a process.
+"""Parts of a data set on the device, loaded once per process.
 
-A small data set is read, normalized and moved to the device once, and every trial of this executor
-uses the same tensors; there is no DataLoader. A part too large for that stays a memory-mapped file,
-of which each batch is gathered, moved and normalized on its way.
+A small part is read, normalized and moved to the device once, and all trials of this executor use
+the same tensors; there is no DataLoader. A part too large for that stays a memory-mapped file, and
+each batch is gathered, moved and normalized when it is used.
 """
 
 from collections.abc import Iterator
@@ -17,49 +17,47 @@ from torch import Tensor
 from tuner.data.prepared import PartName, PreparedData
 
 SHARE = 0.25  # of the device's free memory that one part may take
-BUCKET = 32  # batches of texts that are sorted by length together
+BUCKET = 32  # batches whose texts are sorted by length together
 
 _loaded: dict[tuple[Path, PartName, str], "Resident"] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """One part. Inputs: images [N, C, H, W], text token ids [N, max_length], features [N, width].
+    """One part of the data."""
 
-    Labels: int64 [N], or float32 [N] where they are numbers.
-    """
-
-    inputs: Tensor
-    labels: Tensor
+    inputs: Tensor  # images [N, C, H, W], token ids [N, longest] or features [N, width]
+    labels: Tensor  # classes int64 [N], numbers float32 [N], or token ids int64 [N, longest]
     device: torch.device
-    mean: Tensor | None = None  # [C, 1, 1]; None where `inputs` need no normalizing any more
-    std: Tensor | None = None
-    lengths: Tensor | None = None  # texts: tokens of each, int64 [N] in memory
+    mean: Tensor | None = None  # [C, 1, 1]; None if `inputs` are normalized already
+    std: Tensor | None = None  # [C, 1, 1]
+    lengths: Tensor | None = None  # texts: number of tokens of each, int64 [N] in main memory
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def batches(self, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """The rows in a random order, `size` at a time, each a tensor of indices for `batch`."""
-        return shuffled(len(self), size, generator, self.lengths, self.labels.device)
+        """Yield indices in random order, `size` at a time."""
+        return shuffle(len(self), size, generator, self.lengths, self.labels.device)
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs (images as normalized float32) and labels of these rows, on the device."""
+        """Return inputs (images as normalized float32) and labels at `indices`, on the device."""
         inputs = self.inputs[indices].to(self.device, non_blocking=True)
         if self.mean is not None and self.std is not None:
             inputs = (inputs.float() - self.mean) / self.std
         elif self.lengths is not None and self.device.type == "cpu":
-            inputs = inputs[:, : int(self.lengths[indices].max())]  # on a GPU this would wait
+            inputs = inputs[:, : int(self.lengths[indices].max())]  # a GPU would have to wait here
         return inputs, self.labels[indices].to(self.device, non_blocking=True)
 
 
-def shuffled(
+def shuffle(
     total: int, size: int, generator: torch.Generator, lengths: Tensor | None, device: torch.device
 ) -> Iterator[Tensor]:
-    """Batches of indices in a random order.
+    """Yield batches of indices in random order.
 
-    With `lengths`, those of a batch are similar, so that little of it is padding: a random order is
-    cut into runs of `BUCKET` batches, each run sorted by length, and the batches shuffled.
+    With `lengths`, examples of a batch have similar lengths, so that little of it is padding: a
+    random order is cut into runs of `BUCKET` batches, each run is sorted by length, and the batches
+    are shuffled.
     """
     order = torch.randperm(total, generator=generator)
     starts = torch.arange(0, total, size)
@@ -73,11 +71,11 @@ def shuffled(
 
 
 def load(data: PreparedData, name: PartName, device: torch.device) -> Resident:
-    """The part on the device; the same object for every call of this process."""
+    """Load a part onto the device; every call of this process returns the same object."""
     key = (data.folder, name, str(device))
     if key not in _loaded:
         for other in [k for k in _loaded if k[0] != data.folder]:
-            del _loaded[other]  # one data set at a time: executors serve several studies
+            del _loaded[other]  # one data set at a time, since executors serve several studies
         _loaded[key] = _load(data, name, device)
     return _loaded[key]
 
@@ -86,8 +84,8 @@ def _load(data: PreparedData, name: PartName, device: torch.device) -> Resident:
     part = data.part(name)
     labels = torch.from_numpy(np.array(part.labels))
     is_image = data.kind == "images"
-    needed = part.inputs.size * (4 if is_image else part.inputs.itemsize)
-    fits = needed <= SHARE * _free(device)
+    size = part.inputs.size * (4 if is_image else part.inputs.itemsize)  # bytes
+    fits = size <= SHARE * _free_memory(device)
     if fits:
         inputs, labels = torch.from_numpy(np.array(part.inputs)).to(device), labels.to(device)
     else:
@@ -97,7 +95,7 @@ def _load(data: PreparedData, name: PartName, device: torch.device) -> Resident:
     if not is_image:
         lengths = torch.from_numpy((np.asarray(part.inputs) != 0).sum(axis=1))
         return Resident(inputs, labels, device, lengths=lengths)
-    mean, std = _channels(data.mean, device), _channels(data.std, device)
+    mean, std = _per_channel(data.mean, device), _per_channel(data.std, device)
     if not fits:
         return Resident(inputs, labels, device, mean, std)
     inputs = (inputs.float() - mean) / std
@@ -106,11 +104,11 @@ def _load(data: PreparedData, name: PartName, device: torch.device) -> Resident:
     return Resident(inputs, labels, device)
 
 
-def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
     return torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)
 
 
-def _free(device: torch.device) -> int:
+def _free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)

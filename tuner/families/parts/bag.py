@@ -48,7 +48,7 @@ class Terms:
 
     def batches(self, size: int, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield indices in random order, texts of similar length together."""
-        return resident.shuffled(len(self), size, generator, self.lengths, self.labels.device)
+        return resident.shuffle(len(self), size, generator, self.lengths, self.labels.device)
 
     def batch(self, indices: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """Return ids and weights, and the labels, of the rows at `indices`."""
