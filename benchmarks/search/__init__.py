@@ -1,0 +1,1 @@
+"""Search quality, by simulation over tables of learning curves."""
