@@ -1,4 +1,4 @@
-"""Users' own code, tuned from the command line: ends, causes, permission, export."""
+"""User code, tuned from the command line: ends, causes, permission, export."""
 
 import difflib
 import json

@@ -151,7 +151,7 @@ def test_a_failed_training_puts_a_configuration_out_until_it_is_tried_again(home
 def test_two_failures_alike_do_not_pause_a_confirmation(
     database: Database, tmp_path: Path, budget: str, expected: int
 ) -> None:
-    """They pause a study of own code up to the default; here the code has worked."""
+    """They pause a study of user code up to the default; here the code has worked."""
     text = STUDY.replace("trials: 3, epochs: 1", f"trials: 3, epochs: 1{budget}")
     home = Home(database, tmp_path, text)
     assert home.confirm(seeds=3) == 1

@@ -38,7 +38,7 @@ def worker(database: Database, tmp_path: Path) -> Worker:
 
 
 def claim_trial(worker: Worker) -> tuple[ClaimedTrial, Path, Path]:
-    """A trial with a network's checkpoint and a folder that own code has saved."""
+    """A trial with a network's checkpoint and a folder that user code saved."""
     (searching,) = worker._studies.searches.values()
     claimed = searching.claim(worker.id, LEASE)
     assert claimed is not None
@@ -53,7 +53,7 @@ def claim_trial(worker: Worker) -> tuple[ClaimedTrial, Path, Path]:
 @pytest.mark.parametrize(
     ("state", "cause", "remains"),
     [
-        (TrialState.COMPLETE, None, (False, True)),  # what own code has saved is its result
+        (TrialState.COMPLETE, None, (False, True)),  # what user code saved is its result
         (TrialState.PRUNED, None, (False, False)),
         (TrialState.FAILED, Cause.DIVERGED, (False, False)),
         (TrialState.FAILED, Cause.TIMEOUT, (True, True)),  # `tuner retry` goes on from there

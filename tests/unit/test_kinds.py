@@ -1,4 +1,4 @@
-"""Which ranges of own code are whole numbers, and how a space says so."""
+"""Which ranges of user code are whole numbers, and how a space says so."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What users' own code is given: trials, checkpoints, its files; and what it may report."""
+"""What user code receives: trials, checkpoints, its files; and what it may report."""
 
 import json
 import logging

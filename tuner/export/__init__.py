@@ -9,7 +9,7 @@ model.onnx             on request: the network for ONNX runtimes
 predict.py             predicts with these files and torch alone; needs no tuner
 vectors.txt            of word vectors, the same as gensim and others read them
 encoder/               of pretrained models, the checkpoint
-checkpoint/, artifacts/   of users' own code instead: what it has saved last, and kept
+checkpoint/, artifacts/   of user code instead: its last checkpoint and its artifacts
 card.md                all of that for people
 lock.txt               every package that was installed
 manifest.json          the SHA-256 of each of these files

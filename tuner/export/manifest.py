@@ -15,7 +15,7 @@ from tuner.errors import BadInputError, visible
 from tuner.files import shown
 
 NAME = "manifest.json"
-OWN_FILES = (f"{ARTIFACTS_FOLDER}/", f"{CHECKPOINT_FOLDER}/")  # what users' own code has left
+USER_FILES = (f"{ARTIFACTS_FOLDER}/", f"{CHECKPOINT_FOLDER}/")  # what user code saved
 _LARGEST = 64 << 20  # bytes of the manifest: hundreds of thousands of files
 FORMAT = 1  # raise it when older tuners could not read what this one writes
 
@@ -63,7 +63,7 @@ def check(folder: Path) -> None:
     """BadInputError unless the folder holds exactly what its manifest says, to the last byte."""
     expected = {} if (folder / NAME).is_symlink() else read(folder)
     there = set(_names(folder))
-    links = sorted(n for n in there if (folder / n).is_symlink() and not n.startswith(OWN_FILES))
+    links = sorted(n for n in there if (folder / n).is_symlink() and not n.startswith(USER_FILES))
     if links or (folder / NAME).is_symlink():
         raise BadInputError(
             f"{shown(folder)}: {links[0] if links else NAME} is a symbolic link; a bundle holds "
@@ -114,7 +114,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _digest(path: Path) -> str:
-    if path.is_symlink():  # of users' own files: where it leads is not of the bundle
+    if path.is_symlink():  # a user's file: the target is not part of the bundle
         return hashlib.sha256(os.fsencode(path.readlink())).hexdigest()
     with _opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -35,7 +35,7 @@ class Evaluation:
 def content(
     study: Study, spec: ResolvedSpec, trial: Trial, measured: Evaluation | None
 ) -> dict[str, Any]:
-    """What result.json says; nothing was measured of users' own code."""
+    """The content of result.json; user code has no measurements."""
     params = spec.space.complete(trial.params)
     best_step = next((r.step for r in trial.reports if r.value == trial.value), None)
     test = {} if measured is None else measured.metrics.get("test", {})

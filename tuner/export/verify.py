@@ -62,7 +62,7 @@ def verify(
 ) -> Iterator[Check]:
     """The checks, each as soon as it is made.
 
-    Training users' own code and predicting run programs that the bundle names or holds:
+    Training user code and predicting run programs that the bundle names or contains:
     `allow_code` allows the one, `predict` asks for the other.
 
     `overrides` change the study file, as where the data has moved to. BadInputError where the
@@ -87,7 +87,7 @@ def verify(
             yield from claimed.figures(folder, predict=predict)
         elif predict:
             raise BadInputError(
-                f"{shown(bundle)}: holds your own code, which tuner cannot ask for predictions"
+                f"{shown(bundle)}: contains user code, which tuner cannot ask for predictions"
             )
         if train:
             yield claimed.training(folder)

@@ -32,7 +32,7 @@ class Card(BaseModel):
     reference: str = Field(description="The paper or documentation that it follows.")
     data: tuple[Literal["images", "text", "corpus", "pairs"], ...] = Field(
         default=(),
-        description="Kinds of data that it learns from; none: the study's own code reads its own.",
+        description="Kinds of data that it learns from; none for user code, which reads its own.",
     )
     vectors: bool = Field(
         default=False, description="Its weights are word vectors, which other studies can use."
@@ -46,7 +46,8 @@ class Card(BaseModel):
         default=None, description="Why its bundles hold no `model.onnx`, as a clause; else none."
     )
     metrics: tuple[str, ...] = Field(
-        default=(), description="The first is the default; own code has none but the study's."
+        default=(),
+        description="The first is the default; empty for user code, whose study names its metric.",
     )
     metrics_with_labels: tuple[str, ...] = Field(
         default=(), description="In place of `metrics`, where the data has labels."
@@ -138,7 +139,7 @@ class Card(BaseModel):
 
     @property
     def hard_limits(self) -> Mapping[str, Limit]:
-        """What its parameters can be at all; of own code, nobody knows."""
+        """The limits of its parameters; unknown for user code."""
         return {} if self.is_user_code else {**COMMON, **self.limits}
 
     @property

@@ -296,7 +296,7 @@ def load(card: Card) -> Code:
 
 
 def load_user_code(card: Card) -> UserCode:
-    """Import the code of a family that runs a study's own code; this imports no torch."""
+    """Import the code of a family that runs user code; this imports no torch."""
     code = _declared(card)
     if not isinstance(code, UserCode):
         raise _undeclared(card, "`CODE = UserCode(run, in_executor=…)`")

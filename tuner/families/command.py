@@ -1,4 +1,4 @@
-"""The family of users' own command lines, in any language: each trial is a process of its own.
+"""The family of users' command lines, in any language: each trial is a process of its own.
 
 Parameters go to the command as words, as environment variables and as a JSON file; reports come as
 lines of JSON on a descriptor or a socket (`user_code/client.py` is the other end). What it prints

@@ -1,4 +1,4 @@
-"""The family of users' own Python functions, which run in the warm executor.
+"""The family of users' Python functions, which run in the warm executor.
 
 Modules of the study's folder are imported once (`user_code/modules.py`) and stay for the next trial
 of the same study. A function runs in the executor's own process: what it prints goes to the trial's

@@ -46,7 +46,7 @@ def _text(error: BaseException) -> str:
     name = type(error).__name__
     try:
         text = str(error).strip()
-    except BaseException as problem:  # of users' own classes
+    except BaseException as problem:  # of users' classes
         text = f"(its text is unknown: __str__ raised {type(problem).__name__})"
     return f"{name}: {text}" if text else name
 

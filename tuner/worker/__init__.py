@@ -14,7 +14,7 @@ assignment.py      what an executor works on
 admission.py       which trials may run together on a device
 time_limits.py     how long an executor may take: sets its deadlines
 deadlines.py       kills executors that are past one, from a thread
-consent.py         whether a study's own code runs here
+consent.py         whether a study's user code runs here
 devices/           the machine's devices, what trials take of them and how they are doing
 
 messages.py        the conversation between worker and executor

@@ -66,7 +66,7 @@ class Worker:
             only: names of the studies to serve; empty for all active ones.
             labels: what this worker has; a study may ask for some.
             until_done: whether `run` returns once none of the studies is active.
-            allow_code: whether to serve studies that bring their own code.
+            allow_code: whether to serve studies that bring user code.
 
         """
         self.id = uuid.uuid4()

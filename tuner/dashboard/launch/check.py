@@ -79,11 +79,11 @@ def check(board: Board, text: str, user: User) -> Verdict:
 
 
 def check_allowed(board: Board, spec: ResolvedSpec, user: User) -> None:
-    """With accounts, only admins may run their own code or read any file of the machine."""
+    """With accounts, only admins may run user code or read any file of the machine."""
     if not board.access.login:
         return
     if spec.family in USER_CODE_FAMILIES and user.role < Role.ADMIN:
-        raise HTTPException(403, "only admins may launch studies that run their own code")
+        raise HTTPException(403, "only admins may launch studies that run user code")
     if user.role < Role.ADMIN:
         paths.check(spec, board.settings)
 

@@ -1,4 +1,4 @@
-"""How a trial of users' own code ends: by its reports, the answers to them and what it returns."""
+"""How a trial of user code ends: by its reports, the answers to them and its return value."""
 
 import math
 import threading
