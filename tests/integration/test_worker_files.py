@@ -21,7 +21,7 @@ from tuner.errors import DatabaseUnreachableError, SpecError
 from tuner.search.claim import ClaimedTrial
 from tuner.settings import Settings
 from tuner.training.cohort import Decision
-from tuner.trials import Cause, Report, TrialState
+from tuner.trials import Cause, Report, StudyState, TrialState
 from tuner.worker.devices import Slot
 from tuner.worker.executors import Executor
 from tuner.worker.loop import Worker
@@ -130,6 +130,50 @@ def test_what_a_lost_attempt_reported_late_is_not_missing(
         (trial,) = feed.load(connection, searching.study.id)
     assert (trial.state, trial.attempt) == (TrialState.COMPLETE, 2)
     assert [(r.step, r.value) for r in trial.reports] == expected
+    worker._database.close()
+
+
+def test_a_study_that_is_stopped_while_the_database_is_away_stops_its_trials_later(
+    worker: Worker, executor: tuple[Executor, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, _ = executor
+    (searching,) = worker._studies.searches.values()
+    worker._pool.executors.append(ours)
+    worker._trials.assign(ours, searching, claim_trial(worker)[0])
+    assert ours.assignment is not None
+    with worker._database.statement() as connection:
+        studies.set_state(
+            connection, searching.study.id, StudyState.STOPPED, allowed=[StudyState.ACTIVE]
+        )
+
+    def unreachable(*_: object) -> None:
+        raise DatabaseUnreachableError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(studies, "by_id", unreachable)
+        with pytest.raises(DatabaseUnreachableError):
+            worker._look_at_studies()
+    assert not ours.assignment.is_stopping  # it may have finished on its own
+    worker._look_at_studies()
+    assert ours.assignment.is_stopping
+    assert worker._studies.searches == {}
+    worker._database.close()
+
+
+def test_a_trial_that_is_claimed_while_the_worker_is_told_to_stop_goes_back_unstarted(
+    worker: Worker, executor: tuple[Executor, Any]
+) -> None:
+    ours, theirs = executor
+    (searching,) = worker._studies.searches.values()
+    trial, _, _ = claim_trial(worker)
+    worker.drain()  # by a signal, after the claim
+    worker._trials.assign(ours, searching, trial)
+    assert ours.assignment is None
+    assert not theirs.poll()
+    eventually(worker._outbox.deliver)
+    with worker._database.statement() as connection:
+        (stored,) = feed.load(connection, searching.study.id)
+    assert (stored.state, stored.attempt) == (TrialState.WAITING, 1)
     worker._database.close()
 
 

@@ -1,16 +1,19 @@
 """What an executor works on, from the claim until its cohort has ended."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tuner.search.claim import ClaimedTrial
+from tuner.search.claim import ClaimedTrial, Search
+from tuner.study_file.seeds import trial_seed
 from tuner.study_file.study import Resources
+from tuner.training.cohort import Cohort, Task
 from tuner.worker.messages import Train
 
 
 @dataclass
 class Assignment:
-    """A cohort of one study's trials; `RunningTrials` makes it and alone changes it."""
+    """A cohort of one study's trials; only `RunningTrials` changes it."""
 
     study_id: int
     train: Train  # sent once there is room on the device
@@ -26,3 +29,66 @@ class Assignment:
     is_stopping: bool = False  # it was told, or will be, to end without a result
     told_to_stop_at: float | None = None  # monotonic clock
     stop_at: float | None = None  # monotonic clock: the study's seconds end soon after
+
+
+def make_assignment(
+    search: Search,
+    trial: ClaimedTrial,
+    *,
+    device: str,
+    threads: int,
+    cache: Path,
+    folders: Sequence[Path],
+    bound: int | None,
+) -> Assignment:
+    """Make the assignment of a claimed trial.
+
+    Args:
+        search: of the trial's study.
+        trial: the cohort's only one.
+        device: the torch device, as the executor sees it.
+        threads: CPU threads of the executor.
+        cache: the folder of prepared data.
+        folders: of the trial's attempts, the latest first.
+        bound: the most bytes of the device's memory that the trial takes, if that is known.
+
+    """
+    spec, claim, (folder, *earlier) = search.spec, trial.claim, folders
+    task = Task(
+        number=trial.number,
+        attempt=claim.attempt,
+        params=trial.params,
+        seed=trial_seed(spec, trial.number) if claim.seed is None else claim.seed,
+        folder=folder,
+        earlier=tuple(earlier),
+    )
+    cohort = Cohort(
+        study=search.study.name,
+        family=spec.family,
+        data=None if spec.data is None else spec.data.model_dump(mode="json"),
+        fingerprint=search.study.data_fingerprint or "",
+        metric=spec.objective.metric,
+        direction=search.study.direction,
+        epochs=spec.budget.epochs or 0,
+        early_stop=spec.training.early_stop,
+        precision=spec.training.precision,
+        device=device,
+        threads=threads,
+        cache=cache,
+        tasks=(task,),
+        code=spec.code,
+        checkpoints=spec.checkpoints,
+        others=spec.objective.metrics[1:],
+    )
+    return Assignment(
+        study_id=search.study.id,
+        train=Train(cohort),
+        resources=spec.resources,
+        trials={trial.number: trial},
+        folders={trial.number: folder},
+        earlier={trial.number: earlier},
+        other_metrics=spec.objective.metrics[1:],
+        threads=threads,
+        bound=bound,
+        is_exclusive=claim.exclusive,
+    )

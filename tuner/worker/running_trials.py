@@ -18,12 +18,11 @@ from tuner.database.hints import ListeningDatabase
 from tuner.logs import log_context
 from tuner.search.claim import ClaimedTrial, Search
 from tuner.settings import Settings
-from tuner.study_file.seeds import trial_seed
-from tuner.training.cohort import Cohort, Decision, Task
+from tuner.training.cohort import Decision
 from tuner.trials import COLD_START, COSTS, PEAK_MEMORY, SEED, Cause, Report, TrialState
 from tuner.worker import journal
 from tuner.worker.admission import Admission
-from tuner.worker.assignment import Assignment
+from tuner.worker.assignment import Assignment, make_assignment
 from tuner.worker.executors import Executor
 from tuner.worker.messages import (
     Decided,
@@ -34,7 +33,6 @@ from tuner.worker.messages import (
     FromExecutor,
     Ready,
     Reported,
-    Train,
 )
 from tuner.worker.pool import Pool
 from tuner.worker.recording import Recorder
@@ -73,52 +71,20 @@ class RunningTrials:
 
     def assign(self, executor: Executor, search: Search, trial: ClaimedTrial) -> None:
         """Give an idle executor a trial; it starts now, or once its device has room."""
-        spec, study, claim = search.spec, search.study, trial.claim
-        self.recorder.changed.add(study.id)
-        folder, *earlier = self.recorder.folders(trial)
-        threads = spec.resources.threads or self._admission.threads(executor, self.pool.executors)
-        cohort = Cohort(
-            study=study.name,
-            family=spec.family,
-            data=None if spec.data is None else spec.data.model_dump(mode="json"),
-            fingerprint=study.data_fingerprint or "",
-            metric=spec.objective.metric,
-            direction=study.direction,
-            epochs=spec.budget.epochs or 0,
-            early_stop=spec.training.early_stop,
-            precision=spec.training.precision,
+        self.recorder.changed.add(search.study.id)
+        threads = self._admission.threads(executor, self.pool.executors)
+        executor.assignment = make_assignment(
+            search,
+            trial,
             device=executor.slot.device,
-            threads=threads,
+            threads=search.spec.resources.threads or threads,
             cache=self._settings.data_cache,
-            tasks=(
-                Task(
-                    number=trial.number,
-                    attempt=claim.attempt,
-                    params=trial.params,
-                    seed=trial_seed(spec, trial.number) if claim.seed is None else claim.seed,
-                    folder=folder,
-                    earlier=tuple(earlier),
-                ),
-            ),
-            code=spec.code,
-            checkpoints=spec.checkpoints,
-            others=spec.objective.metrics[1:],
-        )
-        executor.assignment = Assignment(
-            study_id=study.id,
-            train=Train(cohort),
-            resources=spec.resources,
-            trials={trial.number: trial},
-            folders={trial.number: folder},
-            earlier={trial.number: earlier},
-            other_metrics=spec.objective.metrics[1:],
-            threads=threads,
+            folders=self.recorder.folders(trial),
             bound=self._admission.bound(search, trial, executor.slot),
-            is_exclusive=claim.exclusive,
         )
         # read after it is assigned: a signal in between marks what is assigned by then
         executor.assignment.is_stopping |= self.is_draining
-        self._limits.hold(executor, trial.sent_at, claim.paid)
+        self._limits.hold(executor, trial.sent_at, trial.claim.paid)
         self._start_if_it_fits(executor)
 
     def start_waiting(self) -> None:
