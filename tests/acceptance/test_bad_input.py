@@ -809,7 +809,7 @@ def shell(command: str, environment: dict[str, str], cwd: Path) -> subprocess.Co
 
 
 @pytest.mark.parametrize(
-    ("command", "code", "said"),
+    ("command", "code", "stderr"),
     [
         ("tuner list --json | true", 1, ""),
         ("tuner list > /dev/full", 1, "error: standard output: no space left on the device\n"),

@@ -26,11 +26,11 @@ from tuner.database.engine import Database
 from tuner.errors import BadInputError, NothingToExportError
 from tuner.settings import Settings
 from tuner.study_file.code import USER_CODE_FAMILIES
-from tuner.trials import Study, StudyState, TrialState
+from tuner.trials import Study, StudyState, Trial, TrialState
 from tuner.winner import choice
 
 EXPORTS = Path("exports")
-OWN_FIGURE = "as reported by your code; tuner holds out no test part for it"
+USER_CODE_VALUE = "as reported by your code; tuner holds out no test part for it"
 
 
 def default_export(study: str) -> Path:
@@ -40,21 +40,21 @@ def default_export(study: str) -> Path:
 
 def check_export_folder(folder: Path, studies: Collection[str]) -> None:
     """Raise BadInputError if the folder is anything but an earlier export of these studies."""
-    if folder.exists() and not _is_export_of_one(folder, studies):
+    if folder.exists() and not _is_export_of_any(folder, studies):
         raise BadInputError(
             f"{files.shown(folder)}: exists already and is not an export of this study; name "
             "another folder with `--to`"
         )
 
 
-def rivals(database: Database, experiment: str | None) -> list[str]:
+def experiment_members(database: Database, experiment: str | None) -> list[str]:
     """Return the names of an experiment's studies: an earlier export may be of any of them."""
     if experiment is None:
         return []
     return [study.name for study in reading.find_experiment(database, experiment)]
 
 
-def _is_export_of_one(folder: Path, studies: Collection[str]) -> bool:
+def _is_export_of_any(folder: Path, studies: Collection[str]) -> bool:
     return any(export.is_export_of(folder, study) for study in studies)
 
 
@@ -98,12 +98,11 @@ def conclude(
             _print_failure(database, study, sentence, **others)
         print_error(sentence)
         raise typer.Exit(1) from None
-    members = {study.name, *rivals(database, study.experiment)}
+    members = {study.name, *experiment_members(database, study.experiment)}
     check_export_folder(folder, members)
-    force = _is_export_of_one(folder, members)
+    force = _is_export_of_any(folder, members)
     exported = exporting.export_trial(database, settings, study, best, folder, force=force)
     print_notes(exported)
-    metric = exported.content["metric"]
     if as_json:
         print_json(
             {
@@ -119,23 +118,7 @@ def conclude(
     if result is not None:  # the families took turns
         took = f"its trials took {duration(result.seconds)}"
     out.print(f"  {took}\n")
-    title = "confirmed" if metric.get("confirmed", {}).get("won") else "best"
-    out.print(f"[bold green]{title} configuration[/] (trial {best.number})")
-    out.print(params_table(exported.content["params"], indent=2))
-    out.print()
-    if "validation_from_weights" in metric:
-        out.print(f"  validation {metric['name']}  [bold]{number(metric['validation'])}[/]")
-        if "test" in metric:
-            out.print(f"  test {metric['name']}        [bold]{number(metric['test'])}[/]")
-    else:
-        out.print(
-            f"  {literal(metric['name'])} [bold]{number(metric['validation'])}[/], {OWN_FIGURE}"
-        )
-    out.print(f"  exported to{' ' * 12}[bold]{literal(str(folder))}[/]\n")
-    if "confirmed" in metric:
-        for sentence in metric["confirmed"]["shown"]:
-            out.print(literal(sentence))
-        out.print()
+    _print_best(exported.content, best, folder)
     name = study.name
     allow_code = ["--allow-code"] * (study.family in USER_CODE_FAMILIES)
     print_next(
@@ -149,6 +132,27 @@ def conclude(
             "check the export: retrain it and compare",
         ),
     )
+
+
+def _print_best(content: Mapping[str, Any], best: Trial, folder: Path) -> None:
+    """Print the exported configuration and its values."""
+    metric = content["metric"]
+    title = "confirmed" if metric.get("confirmed", {}).get("won") else "best"
+    out.print(f"[bold green]{title} configuration[/] (trial {best.number})")
+    out.print(params_table(content["params"], indent=2))
+    out.print()
+    if "validation_from_weights" in metric:
+        out.print(f"  validation {metric['name']}  [bold]{number(metric['validation'])}[/]")
+        if "test" in metric:
+            out.print(f"  test {metric['name']}        [bold]{number(metric['test'])}[/]")
+    else:
+        value = f"{literal(metric['name'])} [bold]{number(metric['validation'])}[/]"
+        out.print(f"  {value}, {USER_CODE_VALUE}")
+    out.print(f"  exported to{' ' * 12}[bold]{literal(str(folder))}[/]\n")
+    if "confirmed" in metric:
+        for sentence in metric["confirmed"]["shown"]:
+            out.print(literal(sentence))
+        out.print()
 
 
 def _seconds(studies: Sequence[Study]) -> float | None:
@@ -255,7 +259,7 @@ def describe_test(exported: export.Exported) -> str:
     metric = exported.content["metric"]
     if "test" in metric:
         return f"test {number(metric['test'])}"
-    return "test not read" if "validation_from_weights" in metric else OWN_FIGURE
+    return "test not read" if "validation_from_weights" in metric else USER_CODE_VALUE
 
 
 def print_next(*lines: tuple[str, str]) -> None:

@@ -135,14 +135,14 @@ def open_database(patience: float = 0.0) -> Iterator[tuple[Settings, Database]]:
     """Open the database of this process's settings; wait up to `patience` seconds for it."""
     chosen = settings()
     logs.configure(chosen.log_level)
-    database = _database(chosen, patience)
+    database = _wait_for_database(chosen, patience)
     try:
         yield chosen, database
     finally:
         database.close()
 
 
-def _database(chosen: Settings, patience: float) -> Database:
+def _wait_for_database(chosen: Settings, patience: float) -> Database:
     until = time.monotonic() + patience
     announced = False
     while True:

@@ -16,8 +16,8 @@ from tuner.cli.outcome import (
     conclude,
     conclude_experiment,
     default_export,
+    experiment_members,
     print_next,
-    rivals,
 )
 from tuner.cli.output import (
     AsJson,
@@ -99,9 +99,8 @@ def run(
         "--dashboard": dashboard,
         "--json": as_json,
     }
-    rerun = command_line(
-        "run", str(file), options=repeat_options(options)
-    )  # without the options, it would be another study
+    # without the options, it would be another study
+    rerun = command_line("run", str(file), options=repeat_options(options))
     with open_database() as (settings, database):
         prepared = experiments.prepare(database, file, settings, overrides=overrides, name=name)
         experiment, resources = prepared[0].experiment, prepared[0].spec.resources
@@ -109,7 +108,7 @@ def run(
         names = [study.spec.name for study in prepared]
         folder = to or default_export(experiment or names[0])
         # before, not after hours of training
-        check_export_folder(folder, {*names, *rivals(database, experiment)})
+        check_export_folder(folder, {*names, *experiment_members(database, experiment)})
         with pause_on_interrupt(database, names, rerun):
             with interrupts.deferred():
                 launched = launching.launch_all(database, prepared, resume=True, by=current_user())

@@ -30,7 +30,7 @@ from tuner.study_file.overrides import parse_assignments
 from tuner.trials import Study, StudyState, TrialState
 
 _COMPLETE = TrialState.COMPLETE
-Named = typer.Argument(
+StudyOrExperimentName = typer.Argument(
     help="The study's or experiment's name.",
     show_default=False,
     autocompletion=completion.study_names,
@@ -154,13 +154,13 @@ def kill(
             )
 
 
-def pause(name: str = Named, as_json: bool = AsJson) -> None:
+def pause(name: str = StudyOrExperimentName, as_json: bool = AsJson) -> None:
     """Pause a study: no new trial starts, and running ones go back to the queue."""
     how = f"paused; continue with {command_markup('resume', name)}"
     _steer(name, steering.pause, lambda *_: how, as_json=as_json)
 
 
-def resume(name: str = Named, as_json: bool = AsJson) -> None:
+def resume(name: str = StudyOrExperimentName, as_json: bool = AsJson) -> None:
     """Resume a paused or stopped study."""
 
     def how(database: Database, settings: Settings, study: Study) -> str:
@@ -170,7 +170,7 @@ def resume(name: str = Named, as_json: bool = AsJson) -> None:
     _steer(name, steering.resume, how, as_json=as_json)
 
 
-def stop(name: str = Named, as_json: bool = AsJson) -> None:
+def stop(name: str = StudyOrExperimentName, as_json: bool = AsJson) -> None:
     """Stop a study before its budget is used up."""
 
     def how(database: Database, _: Settings, study: Study) -> str:
@@ -217,7 +217,7 @@ def _record(name: str, studies: Sequence[Study], records: list[dict[str, Any]]) 
 
 
 def delete(
-    name: str = Named,
+    name: str = StudyOrExperimentName,
     yes: bool = typer.Option(False, "--yes", help="Do not ask for confirmation."),
     as_json: bool = AsJson,
 ) -> None:
@@ -229,7 +229,7 @@ def delete(
             for study in studies
         }
         if not yes:
-            _ask(name, sum(totals.values()))
+            _confirm_deletion(name, sum(totals.values()))
         steering.delete(database, settings, *totals)
         if as_json:
             deleted = [
@@ -242,7 +242,7 @@ def delete(
             out.print(f"deleted {literal(study_name)} with {counted(total, 'trial')}")
 
 
-def _ask(name: str, total: int) -> None:
+def _confirm_deletion(name: str, total: int) -> None:
     """Raise BadInputError unless the user types the study's name."""
     if not name.isprintable() or name != name.strip() or not name:
         raise BadInputError(
