@@ -29,7 +29,7 @@ def write(path: Path, content: str | bytes) -> None:
     BadInputError if no file can be written there; DiskFullError if there is no space.
     """
     data = content.encode() if isinstance(content, str) else content
-    with _explained(path):
+    with _translate_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = _aside(path)
         # not through tempfile, whose files are 0600 whatever the umask says
@@ -52,7 +52,7 @@ def make_home(home: Path) -> None:
     the folders in root's home are private instead. BadInputError, DiskFullError.
     """
     is_root = os.geteuid() == 0
-    with _explained(home):
+    with _translate_errors(home):
         home.parent.mkdir(parents=True, exist_ok=True)
         home.mkdir(mode=0o711 if is_root else 0o700, exist_ok=True)
         if is_root and stat.S_IMODE(home.stat().st_mode) == 0o711:
@@ -67,7 +67,7 @@ def whole_folder(path: Path, *, replace: bool) -> Iterator[Path]:
     BadInputError if `path` exists and `replace` is not set, or if no folder can be created there;
     DiskFullError if there is no space.
     """
-    with _explained(path):
+    with _translate_errors(path):
         if os.path.lexists(path) and not replace:
             raise BadInputError(f"{shown(path)}: exists already")
         target = path.resolve()  # `.` has no name, and links must stay links
@@ -143,7 +143,7 @@ def shown(path: Path) -> str:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _translate_errors(path: Path) -> Iterator[None]:
     if "\0" in str(path):
         raise BadInputError(f"{shown(path)}: is not the name of a file")
     try:

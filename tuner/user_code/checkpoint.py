@@ -38,7 +38,7 @@ class Checkpoint:
         It stays until the next one is saved. Read it, but do not write to it.
         """
         for folder in (self._folder, *self._earlier):
-            if saved := _saved(folder):
+            if saved := _complete_checkpoints(folder):
                 return saved[-1]
         return None
 
@@ -54,7 +54,7 @@ class Checkpoint:
         Raises:
             DiskFullError: There is no space left.
         """
-        before = _saved(self._folder)
+        before = _complete_checkpoints(self._folder)
         number = int(before[-1].name) + 1 if before else 1
         with files.whole_folder(self._folder / f"{number:06d}", replace=False) as folder:
             yield folder
@@ -62,7 +62,7 @@ class Checkpoint:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _saved(folder: Path) -> list[Path]:
+def _complete_checkpoints(folder: Path) -> list[Path]:
     """Complete checkpoints, oldest first; unfinished ones have other names."""
     return sorted(
         (p for p in folder.glob("[0-9]*") if p.name.isdecimal()), key=lambda p: int(p.name)
