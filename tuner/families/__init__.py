@@ -34,7 +34,7 @@ _VERBS = {"images": "are", "text": "is", "corpus": "is", "pairs": "are"}
 
 def resolve(source: Source) -> ResolvedSpec:
     """The study with its family's defaults filled in; SpecError, with lines, if they do not fit."""
-    spec = files.located(source.spec, source.folder)
+    spec = files.with_absolute_checkpoints(source.spec, source.folder)
     with source.locating():
         check_family(spec, registry.NAMES)
         card = registry.card(spec.family)

@@ -2,11 +2,11 @@
 
     inputs → pretrained encoder → one vector (cls or mean) → linear layer or MLP → classes
 
-Of the encoder, nothing is trained (frozen: its features are computed once and cached), its last
-layers (partial), small matrices beside its own (lora; Hu et al., ICLR 2022), or everything (full).
-The head learns at `learning_rate`, the encoder at `encoder_learning_rate`, which falls by
-`layer_decay` from each layer to the one before it (Howard & Ruder, ACL 2018). Weights hold what was
-trained alone, and the digest of the checkpoint that it belongs to.
+The encoder is kept (frozen: its features are computed once and cached), or training changes its
+last layers (partial), small matrices beside its own (lora; Hu et al., ICLR 2022), or all of it
+(full). The head learns at `learning_rate`, the encoder at `encoder_learning_rate`, which falls by
+`layer_decay` from each layer to the one before it (Howard & Ruder, ACL 2018). Weights hold only
+what was trained, and the digest of the checkpoint that they belong to.
 """
 
 import shutil
@@ -35,26 +35,27 @@ from tuner.trials import ParamValue
 
 
 class Classifier(nn.Module):
-    """Inputs of the encoder → logits [N, classes]."""
+    """A pretrained encoder with a new head: the encoder's inputs → logits [N, classes]."""
 
     base: Tensor
 
     def __init__(self, encoder: Encoder, head: nn.Module, folder: Path) -> None:
-        """`folder` holds the checkpoint that the encoder was loaded from."""
+        """Wrap an encoder that was loaded from the checkpoint in `folder`."""
         super().__init__()
         self._folder = folder
         self.encoder = encoder
         self.head = head
-        self.register_buffer("base", _base(folder))
+        self.register_buffer("base", _digest(folder))
         self.evaluation_batch = EVALUATION_BATCH
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits of a batch."""
-        logits: Tensor = self.head(self.encoder(inputs))
+        """Return the logits of a batch."""
+        features = self.encoder(inputs)  # [N, width]
+        logits: Tensor = self.head(features)
         return logits
 
     def train(self, mode: bool = True) -> "Classifier":
-        """Parts that are not trained stay as in evaluation: no dropout, no moving statistics."""
+        """Keep frozen parts in evaluation mode: no dropout, no changing statistics."""
         super().train(mode)
         if mode:
             for module in self.encoder.modules():
@@ -64,7 +65,7 @@ class Classifier(nn.Module):
         return self
 
     def learning_rates(self, params: Mapping[str, Any]) -> dict[str, float]:
-        """The encoder's parameters → their learning rate; the head's is the usual one."""
+        """Return the learning rate of each encoder parameter; the head uses `learning_rate`."""
         decay = float(params.get("layer_decay") or 1.0)
         depths = self.encoder.depths()
         top = self.encoder.depth
@@ -74,21 +75,21 @@ class Classifier(nn.Module):
         }
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """What is trained alone: parameters, and the statistics of layers that are trained."""
-        whole: dict[str, Any] = super().state_dict(*args, **kwargs)
-        trained = self._trained()
-        return {name: tensor for name, tensor in whole.items() if name in trained}
+        """Return only trained parameters, and the statistics of the layers they are in."""
+        state: dict[str, Any] = super().state_dict(*args, **kwargs)
+        names = self._trained_names()
+        return {name: tensor for name, tensor in state.items() if name in names}
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """What is trained; DataError if it was trained beside another checkpoint."""
+        """Load what `state_dict` returned; DataError if the checkpoint was another one."""
         _check_base(self._folder, state_dict)
-        if strict and state_dict.keys() != self._trained():
+        if strict and state_dict.keys() != self._trained_names():
             raise RuntimeError("the file holds the tensors of another model")
         return super().load_state_dict(state_dict, strict=False, assign=assign)
 
-    def _trained(self) -> set[str]:
+    def _trained_names(self) -> set[str]:
         names = {name for name, p in self.named_parameters() if p.requires_grad} | {"base"}
         modules = dict(self.named_modules())
         for name, _ in self.named_buffers():
@@ -99,51 +100,52 @@ class Classifier(nn.Module):
 
 
 class FrozenClassifier(nn.Module):
-    """Features float32 [N, width] of a frozen encoder → logits [N, classes]."""
+    """A head on a frozen encoder: features float32 [N, width] → logits [N, classes]."""
 
     mean: Tensor
     std: Tensor
     base: Tensor
 
-    def __init__(self, seen: Tensor, head: nn.Module, folder: Path) -> None:
-        """`seen` [N, width] are features of the training part, by which all are standardized."""
+    def __init__(self, features: Tensor, head: nn.Module, folder: Path) -> None:
+        """Standardize by the training part's `features` [N, width]."""
         super().__init__()
         self._folder = folder
         self.head = head
-        std = seen.std(dim=0, correction=0)
-        self.register_buffer("mean", seen.mean(dim=0))
+        std = features.std(dim=0, correction=0)
+        self.register_buffer("mean", features.mean(dim=0))
         self.register_buffer("std", torch.where(std < 1e-6, 1.0, std))  # some are constant
-        self.register_buffer("base", _base(folder))
+        self.register_buffer("base", _digest(folder))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits of a batch."""
+        """Return the logits of a batch."""
         logits: Tensor = self.head((inputs - self.mean) / self.std)
         return logits
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """DataError if it was trained on the features of another checkpoint."""
+        """Load a state dict; DataError if it belongs to the features of another checkpoint."""
         _check_base(self._folder, state_dict)
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
 
-def _base(folder: Path) -> Tensor:
+def _digest(folder: Path) -> Tensor:
     return torch.frombuffer(bytearray(files.digest(folder)), dtype=torch.uint8)
 
 
 def _check_base(folder: Path, state: Mapping[str, Tensor]) -> None:
     if "base" in state and not files.is_digest(state["base"].cpu().numpy().tobytes(), folder):
-        raise DataError("the pretrained checkpoint is another one than when this was trained")
+        raise DataError("the pretrained checkpoint has changed since this was trained")
 
 
 def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
-    """The classifier that a trial's parameters describe, for this data."""
+    """Build the classifier that a trial's parameters describe."""
     p: Mapping[str, Any] = params
-    folder = files.folder(p["checkpoint"])
+    folder = files.locate(p["checkpoint"])
     if p["fine_tuning"] == "frozen":
-        seen = torch.tensor(features.features(p, data, torch.device("cpu")).part("train").inputs)
-        return FrozenClassifier(seen, build_head(p, seen.shape[1], data.outputs), folder)
+        prepared = features.prepare_features(p, data, torch.device("cpu"))
+        inputs = torch.tensor(prepared.part("train").inputs)
+        return FrozenClassifier(inputs, build_head(p, inputs.shape[1], data.outputs), folder)
     encoder = encoders.load(folder, data.kind, p["pooling"])
     if data.kind == "images":
         assert isinstance(encoder, encoders.ImageEncoder)
@@ -160,32 +162,32 @@ def build(params: Mapping[str, ParamValue], data: PreparedData) -> nn.Module:
 def load(
     params: Mapping[str, ParamValue], data: PreparedData, name: PartName, device: torch.device
 ) -> Batches:
-    """The part as the model takes it: features where the encoder is frozen, else its inputs."""
+    """Load a part: the features of a frozen encoder, else the encoder's inputs."""
     if params["fine_tuning"] == "frozen":
-        return resident.load(features.features(params, data, device), name, device)
-    return resident.load(features.inputs(params, data), name, device)
+        return resident.load(features.prepare_features(params, data, device), name, device)
+    return resident.load(features.prepare_inputs(params, data), name, device)
 
 
 def check(cohort: Cohort) -> None:
-    """DataError if a checkpoint is another one than at the study's launch."""
+    """Raise DataError if a checkpoint has changed since the study's launch."""
     for name in {str(task.params["checkpoint"]) for task in cohort.tasks}:
-        known = cohort.checkpoints.get(name)  # none: a study of an older tuner
-        if known is not None and not files.is_digest(bytes.fromhex(known), files.folder(name)):
+        digest = cohort.checkpoints.get(name)  # None for studies of former versions
+        if digest is not None and not files.is_digest(bytes.fromhex(digest), files.locate(name)):
             raise DataError(
-                f"{quoted(name)}: is another model than when the study was launched, so its trials "
-                "could not be compared; launch it anew under another name"
+                f"{quoted(name)}: has changed since the study was launched, so its trials could "
+                "not be compared; launch it again under another name"
             )
 
 
 def export(
     params: Mapping[str, ParamValue], data: PreparedData, weights: Path, folder: Path
 ) -> dict[str, Any]:
-    """Copy the checkpoint's files to `encoder/` of a bundle; what its inputs are made into."""
+    """Copy the checkpoint's files to `encoder/` of a bundle; returns how to make its inputs."""
     p: Mapping[str, Any] = params
-    source, copy = files.folder(p["checkpoint"]), folder / files.BUNDLED
+    source, copy = files.locate(p["checkpoint"]), folder / files.BUNDLED
     copy.mkdir()
     base = load_file(weights)["base"].numpy().tobytes()
-    for path in files.copied(source, base):
+    for path in files.files_to_bundle(source, base):
         shutil.copyfile(path, copy / path.name)
     if data.kind == "images":
         encoder = encoders.load(source, data.kind, p["pooling"])
@@ -193,28 +195,28 @@ def export(
         return {"encoder": {"size": encoder.size}}
     return {
         "encoder": {
-            "max_tokens": encoders.longest(source, p["max_length"]),
-            "reads_forward": encoders.tokenizer(source).cls_token_id is None,
+            "max_tokens": encoders.max_tokens(source, p["max_length"]),
+            "reads_forward": encoders.load_tokenizer(source).cls_token_id is None,
         }
     }
 
 
 def _unfreeze(encoder: Encoder, p: Mapping[str, Any]) -> None:
-    """Let that of the encoder be trained which `fine_tuning` says."""
+    """Make the parts of the encoder trainable that `fine_tuning` names."""
     depths = encoder.depths()
     layers = encoder.depth
-    first = {"full": 0, "partial": layers + 1 - p.get("trained_layers", 0), "lora": layers + 2}
+    lowest = {"full": 0, "partial": layers + 1 - p.get("trained_layers", 0), "lora": layers + 2}
     for name, parameter in encoder.named_parameters():
-        parameter.requires_grad = depths.get(name, -1) >= max(first[p["fine_tuning"]], 0)
+        parameter.requires_grad = depths.get(name, -1) >= max(lowest[p["fine_tuning"]], 0)
     if p["fine_tuning"] == "lora":
         rank = p["lora_rank"]
         config = peft.LoraConfig(
             r=rank,
             lora_alpha=LORA_SCALE * rank,
-            target_modules=encoder.adaptable(),
+            target_modules=encoder.lora_targets(),
             fan_in_fan_out=any(isinstance(module, Conv1D) for module in encoder.modules()),
         )
         peft.inject_adapter_in_model(config, encoder.model)
 
 
-CODE = Networks(build, load=load, export=export, upstream=features.cost, check=check)
+CODE = Networks(build, load=load, export=export, upstream=features.encoder_costs, check=check)

@@ -44,7 +44,7 @@ def affordable(spec: ResolvedSpec, data: PreparedData) -> tuple[ResolvedSpec, tu
         return spec, ()
     names = _values(spec.space.parameters["checkpoint"])
     for name in names:
-        checkpoints.folder(str(name))
+        checkpoints.locate(str(name))
     resources = spec.resources
     if len(names) == 1 and resources.memory is None and resources.epoch_seconds is None:
         return spec, ()
@@ -68,7 +68,7 @@ def with_digests(spec: ResolvedSpec) -> ResolvedSpec:
     if "checkpoint" not in spec.space.parameters:
         return spec
     names = map(str, _values(spec.space.parameters["checkpoint"]))
-    digests = {name: checkpoints.digest(checkpoints.folder(name)).hex() for name in names}
+    digests = {name: checkpoints.digest(checkpoints.locate(name)).hex() for name in names}
     return spec.model_copy(update={"checkpoints": digests})
 
 
@@ -150,7 +150,7 @@ def _measured(spec: ResolvedSpec, data: PreparedData, name: str, ways: Sequence[
         cache=data.folder.parent,
     )
     content = request.model_dump(mode="json", exclude={"cache"})
-    identity = [content, checkpoints.digest(checkpoints.folder(name)).hex(), data.folder.name]
+    identity = [content, checkpoints.digest(checkpoints.locate(name)).hex(), data.folder.name]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     path = data.folder.parent / "costs" / f"{digest}.json"
     try:

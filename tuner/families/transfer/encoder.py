@@ -1,8 +1,8 @@
-"""A pretrained model as an encoder: token ids or images → one vector of features each.
+"""A pretrained model as an encoder: token ids or images → a vector of features per example.
 
-Whatever transformers' `AutoModel` knows and that reads texts or images: encoders (BERT, ViT),
-decoders (GPT-2), convolutional networks (ResNet) and what it wraps of timm. Its own head is left
-out.
+Supports every model of transformers' `AutoModel` that reads texts or images: encoders (BERT, ViT),
+decoders (GPT-2), convolutional networks (ResNet) and timm's models in its wrapper. The model's own
+head is left out.
 """
 
 import json
@@ -19,7 +19,7 @@ from transformers.pytorch_utils import Conv1D
 from tuner.errors import DataError
 from tuner.files import shown
 
-EVALUATION_BATCH = 64  # rows: a pretrained model holds much of each in memory
+EVALUATION_BATCH = 64  # rows; a pretrained model needs much memory for each
 TIMM = "timm_wrapper"  # `model_type` of timm's models in transformers
 
 transformers.logging.set_verbosity_error()
@@ -27,7 +27,7 @@ transformers.logging.disable_progress_bar()
 
 
 class Encoder(nn.Module):
-    """What is common to texts and images; inputs → features float32 [N, width]."""
+    """The common base for texts and images: inputs → features float32 [N, width]."""
 
     evaluation_batch = EVALUATION_BATCH
 
@@ -44,7 +44,7 @@ class Encoder(nn.Module):
 
     @property
     def layers(self) -> tuple[str, Sequence[nn.Module]]:
-        """Name and modules of the stack that holds most of the weights, in the order of data."""
+        """Name and modules, in order, of the stack of layers that holds most of the weights."""
         stacks = {
             name: module
             for name, module in self.named_modules()
@@ -61,23 +61,23 @@ class Encoder(nn.Module):
         return len(self.layers[1])
 
     def depths(self) -> dict[str, int]:
-        """Parameter → 0 before the layers, 1 … n in them, n + 1 behind them; without the pooler's.
+        """Map each parameter to its depth: 0 before the layers, 1 … n in them, n + 1 after them.
 
-        A pooler that a model brings along takes no part in the features.
+        A model's pooler is missing, since it does not contribute to the features.
         """
         stack, layers = self.layers
-        found, depth = {}, 0
+        depths, depth = {}, 0
         for name, _ in self.named_parameters():
             if name.startswith(f"{stack}.") and stack:
                 depth = int(name.removeprefix(f"{stack}.").split(".")[0]) + 1
             elif depth:
                 depth = len(layers) + 1
             if not name.startswith("model.pooler."):
-                found[name] = depth
-        return found
+                depths[name] = depth
+        return depths
 
-    def adaptable(self) -> list[str]:
-        """Names, within `model`, of the linear maps and convolutions in the layers, for LoRA."""
+    def lora_targets(self) -> list[str]:
+        """Name the linear maps and convolutions in the layers, within `model`, for LoRA."""
         depths, last = self.depths(), self.depth
         return [
             name.removeprefix("model.")
@@ -93,7 +93,7 @@ class Encoder(nn.Module):
 class TextEncoder(Encoder):
     """Token ids + 1, int32 [N, length], 0 is padding → features [N, width].
 
-    `pooling` cls: the state of the first token, of a model that reads forward that of the last;
+    `pooling` cls: the state of the first token, or of the last one if the model only reads forward;
     mean: the mean of all tokens' states.
     """
 
@@ -104,23 +104,23 @@ class TextEncoder(Encoder):
         self.padding = int(model.config.pad_token_id or 0)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """The features of a batch."""
-        inside = tokens != 0
-        ids = torch.where(inside, tokens.long() - 1, self.padding)
-        states: Tensor = self.model(input_ids=ids, attention_mask=inside.long()).last_hidden_state
+        """Return the features of a batch."""
+        mask = tokens != 0  # [N, length]
+        ids = torch.where(mask, tokens.long() - 1, self.padding)
+        states: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         if self.pooling == "mean":
-            return (states * inside.unsqueeze(2)).sum(dim=1) / inside.sum(dim=1, keepdim=True)
+            return (states * mask.unsqueeze(2)).sum(dim=1) / mask.sum(dim=1, keepdim=True)
         if not self.reads_forward:
             return states[:, 0]
         rows = torch.arange(len(states), device=states.device)
-        return states[rows, inside.sum(dim=1) - 1]
+        return states[rows, mask.sum(dim=1) - 1]  # [N, width]
 
 
 class ImageEncoder(Encoder):
     """Normalized images float32 [N, 1 or C, height, width] → features [N, width].
 
-    Gray images become ones of equal channels, all are resized to what the model was trained on.
-    Convolutional networks are always pooled to the mean of all places.
+    Gray images get equal channels, and all images are resized to the size that the model was
+    trained on. Convolutional networks are always pooled to the mean over all positions.
     """
 
     def __init__(self, model: Any, pooling: str, *, size: tuple[int, int] | None) -> None:
@@ -130,17 +130,17 @@ class ImageEncoder(Encoder):
 
     @property
     def channels(self) -> int:
-        """Of the images that the model was trained on."""
+        """The number of channels of the images that the model was trained on."""
         return int(self.model.config.num_channels)
 
     def forward(self, images: Tensor) -> Tensor:
-        """The features of a batch."""
-        states: Tensor = self.model(pixel_values=self._fitted(images)).last_hidden_state
-        if states.ndim == 4:
+        """Return the features of a batch."""
+        states: Tensor = self.model(pixel_values=self._fit(images)).last_hidden_state
+        if states.ndim == 4:  # [N, width, height', width']
             return states.mean(dim=(2, 3))
         return states[:, 0] if self.pooling == "cls" else states[:, 1:].mean(dim=1)
 
-    def _fitted(self, images: Tensor) -> Tensor:
+    def _fit(self, images: Tensor) -> Tensor:
         if images.shape[1] == 1:
             images = images.expand(-1, self.channels, -1, -1)
         if self.size is not None and images.shape[2:] != self.size:
@@ -149,48 +149,48 @@ class ImageEncoder(Encoder):
 
 
 class TimmEncoder(ImageEncoder):
-    """A model of timm, in transformers' wrapper: pooled as it was trained, layers as it says."""
+    """A timm model in transformers' wrapper, with its own pooling and its own layer groups."""
 
     @property
     def width(self) -> int:
         """The number of features."""
-        wrapped = self.model.timm_model
-        return int(getattr(wrapped, "head_hidden_size", wrapped.num_features))
+        timm_model = self.model.timm_model
+        return int(getattr(timm_model, "head_hidden_size", timm_model.num_features))
 
     @property
     def channels(self) -> int:
-        """Of the images that the model was trained on."""
+        """The number of channels of the images that the model was trained on."""
         config = self.model.config
-        given = (config.model_args or {}).get("in_chans")
-        return int(given or config.pretrained_cfg["input_size"][0])
+        channels = (config.model_args or {}).get("in_chans")
+        return int(channels or config.pretrained_cfg["input_size"][0])
 
     @property
     def depth(self) -> int:
-        """The number of layers behind the first."""
+        """The number of layers after the first."""
         return max(self.depths().values())
 
     def depths(self) -> dict[str, int]:
-        """Parameter → its layer, as timm numbers them for learning rates of their own."""
+        """Map each parameter to its layer, as timm numbers layers for layer-wise learning rates."""
         from timm.models import group_parameters
 
-        wrapped = self.model.timm_model
-        layers = group_parameters(wrapped, wrapped.group_matcher(coarse=False), reverse=True)
+        timm_model = self.model.timm_model
+        layers = group_parameters(timm_model, timm_model.group_matcher(coarse=False), reverse=True)
         return {f"model.timm_model.{name}": int(layer) for name, layer in layers.items()}
 
     def forward(self, images: Tensor) -> Tensor:
-        """The features of a batch."""
-        features: Tensor = self.model(pixel_values=self._fitted(images)).pooler_output
+        """Return the features of a batch."""
+        features: Tensor = self.model(pixel_values=self._fit(images)).pooler_output
         return features
 
 
 def image_encoder(model: Any, pooling: str, size: tuple[int, int] | None) -> ImageEncoder:
-    """The encoder around a model of transformers that reads images."""
+    """Wrap a transformers model that reads images."""
     kind = TimmEncoder if model.config.model_type == TIMM else ImageEncoder
     return kind(model, pooling, size=size)
 
 
 def load(folder: Path, kind: str, pooling: str) -> Encoder:
-    """The encoder in a folder for texts or images; DataError if it is unfit or damaged."""
+    """Load a folder's encoder of texts or images; DataError if it is unfit or damaged."""
     where = shown(folder)
     try:
         model, report = transformers.AutoModel.from_pretrained(
@@ -206,22 +206,22 @@ def load(folder: Path, kind: str, pooling: str) -> Encoder:
     except Exception as error:  # transformers and safetensors raise nearly anything
         reason = " ".join((str(error).strip().splitlines() or [type(error).__name__])[0].split())
         raise DataError(f"{where}: cannot be loaded ({reason[:200]})") from error
-    needed = {"text": "input_ids", "images": "pixel_values"}[kind]
-    if model.main_input_name != needed or model.config.is_encoder_decoder:
+    input_name = {"text": "input_ids", "images": "pixel_values"}[kind]
+    if model.main_input_name != input_name or model.config.is_encoder_decoder:
         raise DataError(
             f"{where}: is a {model.config.model_type} model, which is no encoder of {kind}"
         )
-    lacking = [name for name in report["missing_keys"] if not name.startswith("pooler.")]
-    if lacking:
-        raise DataError(f"{where}: its weights lack {len(lacking)} tensors, as {lacking[0]}")
+    missing = [name for name in report["missing_keys"] if not name.startswith("pooler.")]
+    if missing:
+        raise DataError(f"{where}: its weights lack {len(missing)} tensors, such as {missing[0]}")
     if kind == "text":
-        reads_forward = tokenizer(folder).cls_token_id is None
+        reads_forward = load_tokenizer(folder).cls_token_id is None
         return TextEncoder(model, pooling, reads_forward=reads_forward)
     return image_encoder(model, pooling, _image_size(folder, model.config))
 
 
-def tokenizer(folder: Path) -> Any:
-    """The tokenizer in a folder; DataError without one."""
+def load_tokenizer(folder: Path) -> Any:
+    """Load a folder's tokenizer; DataError if there is none."""
     try:
         return transformers.AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
@@ -231,17 +231,17 @@ def tokenizer(folder: Path) -> Any:
         raise DataError(f"{shown(folder)}: has no usable tokenizer ({reason[:200]})") from error
 
 
-def longest(folder: Path, most: int) -> int:
-    """Tokens that a text may have: `most`, or less where the model has fewer positions."""
+def max_tokens(folder: Path, limit: int) -> int:
+    """Return the number of tokens per text: `limit`, or fewer if the model has fewer positions."""
     config = transformers.AutoConfig.from_pretrained(
         folder, trust_remote_code=False, local_files_only=True
     )
-    positions = getattr(config, "max_position_embeddings", None) or most
-    return min(most, int(tokenizer(folder).model_max_length), int(positions))
+    positions = getattr(config, "max_position_embeddings", None) or limit
+    return min(limit, int(load_tokenizer(folder).model_max_length), int(positions))
 
 
 def _image_size(folder: Path, config: Any) -> tuple[int, int] | None:
-    """Height and width; None where any will do."""
+    """Read the height and width of the model's images; None if any size will do."""
     if config.model_type == TIMM:
         _, height, width = config.pretrained_cfg["input_size"]
         return int(height), int(width)

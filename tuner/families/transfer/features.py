@@ -1,6 +1,7 @@
-"""What a pretrained model is fed with, prepared once and cached: its tokens, or its features.
+"""Inputs for pretrained models, prepared once and cached: tokens, or a frozen encoder's features.
 
-A frozen encoder says the same of an example in every epoch and every trial, so it is asked once.
+A frozen encoder's features of an example are the same in every epoch and trial, so they are
+computed once.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,52 +22,54 @@ from tuner.training import footprint, resident
 from tuner.training.network import predict
 from tuner.trials import LATENCY, PARAMETERS
 
-_costs: dict[tuple[Path, str, str, str], Mapping[str, float]] = {}  # the same for every head
+_costs: dict[tuple[Path, str, str, str], Mapping[str, float]] = {}  # do not depend on the head
 
 CHUNK = 4096  # texts that are tokenized at once
-TOKENS, FEATURES = 1, 1  # raise one when the same model would give other arrays
+TOKENS, FEATURES = 1, 1  # versions; raise one when the same model would give other arrays
 
 
-def inputs(params: Mapping[str, Any], data: PreparedData) -> PreparedData:
-    """What the encoder reads: images as they are, texts as ids of its own tokenizer, plus one."""
+def prepare_inputs(params: Mapping[str, Any], data: PreparedData) -> PreparedData:
+    """Prepare the encoder's inputs: images as they are, texts as its tokenizer's ids plus 1."""
     if data.kind == "images":
         return data
-    folder = files.folder(params["checkpoint"])
-    most = int(params["max_length"])
+    folder = files.locate(params["checkpoint"])
+    limit = int(params["max_length"])
 
-    def make(aside: Path) -> PreparedData:
-        tokenizer, length = encoders.tokenizer(folder), encoders.longest(folder, most)
-        found: dict[PartName, list[list[int]]] = {
-            name: list(_tokens(tokenizer, data.texts(name), length)) for name in PARTS
+    def write(aside: Path) -> PreparedData:
+        tokenizer, length = encoders.load_tokenizer(folder), encoders.max_tokens(folder, limit)
+        parts: dict[PartName, list[list[int]]] = {
+            name: list(_tokenize(tokenizer, data.texts(name), length)) for name in PARTS
         }
-        width = max(len(ids) for part in found.values() for ids in part)
-        for name, part in found.items():
+        width = max(len(ids) for part in parts.values() for ids in part)
+        for name, part in parts.items():
             with array_file(aside / f"{name}.inputs.npy", "<i4", (len(part), width)) as file:
                 for ids in part:
                     row = np.zeros(width, dtype="<i4")
-                    row[: len(ids)] = np.array(ids) + 1  # 0 is padding, whatever the tokenizer's
+                    row[: len(ids)] = np.array(ids) + 1  # 0 is padding, for any tokenizer
                     file.write(row.tobytes())
             _copy_labels(data, name, aside)
         return replace(data, folder=aside, input_shape=(width,), vocabulary=(), has_vectors=False)
 
     identity = files.digest(folder, weights=False).hex()
-    settings = {"version": TOKENS, "tokenizer": identity, "max_length": most}
-    return derive(data, "tokens", settings, make)
+    settings = {"version": TOKENS, "tokenizer": identity, "max_length": limit}
+    return derive(data, "tokens", settings, write)
 
 
-def features(params: Mapping[str, Any], data: PreparedData, device: torch.device) -> PreparedData:
-    """What the frozen encoder says about every example."""
-    folder = files.folder(params["checkpoint"])
-    source = inputs(params, data)
+def prepare_features(
+    params: Mapping[str, Any], data: PreparedData, device: torch.device
+) -> PreparedData:
+    """Prepare the frozen encoder's features of every example, float32 [N, width]."""
+    folder = files.locate(params["checkpoint"])
+    source = prepare_inputs(params, data)
 
-    def make(aside: Path) -> PreparedData:
+    def write(aside: Path) -> PreparedData:
         encoder = encoders.load(folder, data.kind, params["pooling"]).to(device)
         for name in PARTS:
-            found: npt.NDArray[np.float32] = (
+            features: npt.NDArray[np.float32] = (
                 predict(encoder, resident.load(source, name, device)).cpu().numpy()
             )
-            with array_file(aside / f"{name}.inputs.npy", "<f4", found.shape) as file:
-                file.write(found.tobytes())
+            with array_file(aside / f"{name}.inputs.npy", "<f4", features.shape) as file:
+                file.write(features.tobytes())
             _copy_labels(data, name, aside)
         return replace(
             source, kind="features", folder=aside, input_shape=(encoder.width,), mean=(), std=()
@@ -77,26 +80,29 @@ def features(params: Mapping[str, Any], data: PreparedData, device: torch.device
         "model": files.digest(folder).hex(),
         "pooling": params["pooling"],
     }
-    return derive(source, "features", settings, make)
+    return derive(source, "features", settings, write)
 
 
-def cost(
+def encoder_costs(
     params: Mapping[str, Any], data: PreparedData, device: torch.device
 ) -> Mapping[str, float]:
-    """What a frozen encoder adds to what its head costs; one that is trained is the network's."""
+    """Return a frozen encoder's costs, which add to its head's.
+
+    An encoder that is trained is a part of the network, whose costs include it.
+    """
     if params["fine_tuning"] != "frozen":
         return {}
-    source = inputs(params, data)
+    source = prepare_inputs(params, data)
     key = (source.folder, str(params["checkpoint"]), str(params["pooling"]), str(device))
     if key not in _costs:
-        _costs[key] = _cost(params, source, device)
+        _costs[key] = _measure_costs(params, source, device)
     return _costs[key]
 
 
-def _cost(
+def _measure_costs(
     params: Mapping[str, Any], source: PreparedData, device: torch.device
 ) -> dict[str, float]:
-    folder = files.folder(params["checkpoint"])
+    folder = files.locate(params["checkpoint"])
     encoder = encoders.load(folder, source.kind, params["pooling"]).to(device)
     part = resident.load(source, "validation", device)
     rows = torch.arange(min(len(part), footprint.WARM + footprint.TIMED))
@@ -107,11 +113,11 @@ def _cost(
     }
 
 
-def _tokens(tokenizer: Any, texts: list[str], length: int) -> Iterator[list[int]]:
+def _tokenize(tokenizer: Any, texts: list[str], length: int) -> Iterator[list[int]]:
     for start in range(0, len(texts), CHUNK):
         chunk = texts[start : start + CHUNK]
         for ids in tokenizer(chunk, truncation=True, max_length=length)["input_ids"]:
-            yield ids or [0]  # a tokenizer may know nothing of a text
+            yield ids or [0]  # a tokenizer may find no token in a text
 
 
 def _copy_labels(data: PreparedData, name: PartName, folder: Path) -> None:

