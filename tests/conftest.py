@@ -2,7 +2,6 @@
 
 import os
 import sys
-import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +23,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Name the home of the run's server before pytest-xdist's workers start."""
     if _IS_WORKER not in os.environ:
         os.environ[_SHARED_HOME] = str(new_home())
+        # where it is set, every `tuner` process would compile all of tuner anew
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -77,13 +78,12 @@ def home() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def template(server: URL) -> Iterator[str]:
     """A database with tuner's schema, to clone."""
-    name = f"template_{uuid.uuid4().hex}"
-    admin(server, f"CREATE DATABASE {name}")
-    database = Database(server.set(database=name))
-    schema.upgrade(database)
-    database.close()
-    yield name
-    admin(server, f"DROP DATABASE {name} WITH (FORCE)")
+    with cloned(server) as url:
+        database = Database(url)
+        schema.upgrade(database)
+        database.close()
+        assert url.database is not None
+        yield url.database
 
 
 @pytest.fixture
@@ -96,10 +96,8 @@ def database_url(server: URL, template: str) -> Iterator[URL]:
 @pytest.fixture
 def empty_url(server: URL) -> Iterator[URL]:
     """A database without tuner's schema."""
-    name = f"empty_{uuid.uuid4().hex}"
-    admin(server, f"CREATE DATABASE {name}")
-    yield server.set(database=name)
-    admin(server, f"DROP DATABASE {name} WITH (FORCE)")
+    with cloned(server) as url:
+        yield url
 
 
 @pytest.fixture
