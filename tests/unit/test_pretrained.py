@@ -2,9 +2,10 @@
 
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import peft
 import pytest
@@ -358,31 +359,43 @@ def test_damaged_and_unfit_models_are_said(bert: str, tmp_path: Path) -> None:
         encoder.load(Path(bert), "images", "cls")
 
 
-def test_what_is_too_large_is_left_out(bert: str, reviews: PreparedData, tmp_path: Path) -> None:
-    large = pretrained_models.bert(tmp_path / "large", hidden=64)
-    text = f"search: {{checkpoint: [{bert}, {large}], fine_tuning: [frozen, full]}}"
-    spec = confirmed(text)
-    asked = replace_data(spec, reviews)
-    kept, notes = affordable.affordable(asked, reviews)
-    assert (kept, notes) == (asked, ())  # both are tiny
-    measured = {
-        name: affordable._measured(asked, reviews, name, ["frozen", "full"])
-        for name in (bert, str(large))
-    }
-    slow, quick = (measured[name]["full"][1] for name in (str(large), bert))
-    assert slow > 0 < quick
-    limited = asked.model_copy(
-        update={"resources": asked.resources.model_copy(update={"epoch_seconds": 1e-9})}
+def test_what_is_too_large_is_left_out(
+    bert: str, reviews: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By costs as `tuner.families.measure` gives them, which acceptance tests run."""
+    large = str(pretrained_models.bert(tmp_path / "large", hidden=64))
+    asked = replace_data(
+        confirmed(f"search: {{checkpoint: [{bert}, {large}], fine_tuning: [frozen, full]}}"),
+        reviews,
     )
-    kept, notes = affordable.affordable(limited, reviews)
+    measured: list[str] = []
+
+    def measure(request: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+        name = request["params"]["checkpoint"]
+        measured.append(name)
+        costs_of = {"frozen": (300.0, 0.0), "full": (400.0, 2.0 if name == large else 1.0)}
+        return {way: cost for way, cost in costs_of.items() if cost[0] < request["limit"]}
+
+    def limited(**limits: float) -> ResolvedSpec:
+        resources = asked.resources.model_copy(update=limits)
+        return asked.model_copy(update={"resources": resources})
+
+    monkeypatch.setattr(affordable, "_measure", measure)
+    assert affordable.affordable(asked, reviews) == (asked, ())  # both are tiny
+    kept, notes = affordable.affordable(limited(epoch_seconds=0.5), reviews)
     assert affordable._values(kept.space.parameters["fine_tuning"]) == ("frozen",)
-    assert len(notes) == 2
-    assert "an epoch takes about" in notes[0]
-    tiny = asked.model_copy(
-        update={"resources": asked.resources.model_copy(update={"memory": 0.001})}
+    assert notes == (
+        f"left out: {bert}, full: an epoch takes about 1 s, 0.5 are allowed",
+        f"left out: {large}, full: an epoch takes about 2 s, 0.5 are allowed",
     )
+    kept, notes = affordable.affordable(limited(epoch_seconds=1.5), reviews)
+    assert kept.space.forbidden == ({"checkpoint": (large,), "fine_tuning": ("full",)},)
+    assert measured == [bert, large]  # once: the figures are kept
+    kept, notes = affordable.affordable(limited(memory=350 / 1024), reviews)
+    assert affordable._values(kept.space.parameters["fine_tuning"]) == ("frozen",)
+    assert notes[0] == f"left out: {bert}, full: does not fit into 0.342 GiB of memory"
     with pytest.raises(SpecError, match="of memory"):
-        affordable.affordable(tiny, reviews)
+        affordable.affordable(limited(memory=0.001), reviews)
 
 
 def test_one_pair_of_checkpoint_and_way_is_forbidden(bert: str) -> None:
