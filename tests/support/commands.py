@@ -17,7 +17,10 @@ from tuner.cli.app import execute
 
 # a new process would spend three quarters of a second on imports, and hardly more on the rest
 QUICK = frozenset(
-    {"best", "change", "enqueue", "list", "pause", "resume", "show", "stop", "trials"}
+    {
+        *("best", "change", "delete", "enqueue", "launch", "list", "logs", "pause", "resume"),
+        *("show", "stop", "trials", "workers"),
+    }
 )
 
 
@@ -28,7 +31,7 @@ def tuner(
     timeout: float = STUCK,
     typed: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user does; commands that only ask the database, in this process."""
+    """Run the command line as a user does; those that start nothing, in this process."""
     if arguments[:1] and arguments[0] in QUICK:
         return tuner_here(arguments, environment, cwd)
     return subprocess.run(

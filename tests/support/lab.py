@@ -17,6 +17,7 @@ import psutil
 
 from tests.support.commands import tuner
 from tests.support.postgres import Server
+from tests.support.searching import Trainer, search
 from tests.support.waiting import STUCK, eventually
 from tuner.artifacts import REPORTS_FILE
 from tuner.commands import reading
@@ -24,6 +25,8 @@ from tuner.database import schema
 from tuner.database.engine import Database, parse_url
 from tuner.database.readers import attempts
 from tuner.errors import DatabaseError
+from tuner.settings import Settings
+from tuner.spec.load import load
 from tuner.trials import StudyState, Trial, TrialState
 
 LEASE = 2.0  # seconds
@@ -75,7 +78,7 @@ def train(trial):
     return EPOCHS + trial.params["x"]
 '''
 STUDY = """
-name: {moment}
+name: {name}
 family: function
 function: faulty:train
 objective: {{metric: figure, direction: maximize}}
@@ -104,9 +107,28 @@ class Lab:
             "TUNER_ALLOW_CODE": "true",
         }
         (folder / "faulty.py").write_text(CODE)
+        self._hold_a_study()
         self.workers: list[subprocess.Popen[bytes]] = []
         self.told: set[int] = set()  # workers that were asked to end
         self._seen: set[psutil.Process] = set()  # executors
+
+    def _hold_a_study(self) -> None:
+        """Have one active whose only trial somebody else works on.
+
+        Executors of workers that know of code of users alone do not import torch.
+        """
+        file = self._write("held", "idle", trials=1)
+        settings = Settings(home=self.folder / "home")
+        prepared = commands.prepare_source(self.database, load(file), settings)
+        study = commands.launch(self.database, prepared).study
+        worker = Trainer(self.database, search(self.database, study.id, prepared.spec))
+        assert worker.claim() is not None
+
+    def _write(self, name: str, moment: str, trials: int = TRIALS) -> Path:
+        """A study file whose first trial to come to that moment waits there."""
+        file = self.folder / f"{name}.yaml"
+        file.write_text(STUDY.format(name=name, moment=moment, trials=trials, epochs=EPOCHS))
+        return file
 
     def spawn_worker(self, *wrapper: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start one."""
@@ -136,10 +158,8 @@ class Lab:
 
     def launch(self, moment: str) -> None:
         """Launch a study whose first trial to come to that moment waits there."""
-        file = self.folder / f"{moment}.yaml"
-        file.write_text(STUDY.format(moment=moment, trials=TRIALS, epochs=EPOCHS))
-        completed = tuner("launch", str(file), environment=self.environment)
-        assert completed.returncode == 0, completed.stderr
+        done = tuner("launch", str(self._write(moment, moment)), environment=self.environment)
+        assert done.returncode == 0, done.stderr
 
     def reached(self, moment: str) -> tuple[int, int]:
         """Wait for that trial: the process that runs it, and its number."""
