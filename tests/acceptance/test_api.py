@@ -2,6 +2,7 @@
 
 import ast
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 import tuner
 from tests.support import docstrings
+from tests.support.measuring import measuring_here
 from tuner import settings
 from tuner.api import Study, connection
 from tuner.errors import (
@@ -51,6 +53,7 @@ def here(
     """This process works on the test's database, in a folder with the code."""
     (tmp_path / "code_for_api.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(subprocess, "run", measuring_here(subprocess.run))
     for key in ("TUNER_DATABASE_URL", "TUNER_HOME"):
         monkeypatch.setenv(key, environment[key])
     settings.settings.cache_clear()

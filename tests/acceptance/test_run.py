@@ -27,7 +27,7 @@ def test_from_a_study_file_to_a_verified_export(
 ) -> None:
     file = quick(tmp_path, "first", trials=8, epochs=4)
     run = {"environment": environment, "cwd": tmp_path}
-    result = ok("run", str(file), "--json", **run)
+    result = ok("run", str(file), "--json", process=True, **run)
     assert result["study"]["state"] == "finished"
     assert sum(result["counts"].values()) == 8
     best = result["best"]
@@ -79,8 +79,8 @@ def test_from_a_study_file_to_a_verified_export(
     refused = tuner("export", "first", **run)
     assert refused.returncode == 2
     assert "exists already" in refused.stderr
-    ok("export", "first", "--force", **run)
-    verified = ok("verify", str(folder), "--predict", "--json", **run)
+    ok("export", "first", "--force", process=True, **run)
+    verified = ok("verify", str(folder), "--predict", "--json", process=True, **run)
     assert [check["name"] for check in verified["checks"]] == [
         *("files", "figures", "predictions", "training")
     ]

@@ -15,7 +15,7 @@ family: {family}
 data: {{path: corpus.txt}}
 budget: {{trials: 3, epochs: 2}}
 search: {{batch_words: 3000, vector_size: 20, min_count: 1, {more}}}
-resources: {{device: cpu, threads: 1}}
+resources: {{device: cpu, workers: 1, threads: 1}}
 """
 
 
@@ -88,7 +88,7 @@ family: text_cnn
 data: {{path: reviews.csv, vectors: "study:{vectors}"}}
 budget: {{trials: 1, epochs: 1}}
 search: {{filters: 8, optimizer: adam, learning_rate: 0.01}}
-resources: {{device: cpu, threads: 1}}
+resources: {{device: cpu, workers: 1, threads: 1}}
 """
 
 

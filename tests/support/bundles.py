@@ -1,16 +1,9 @@
 """Bundles of every family, made of trainings of a second, without a study's database."""
 
-import contextlib
-import io
-import runpy
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.support import pretrained_models
 from tests.support.training import SENTENCES
@@ -224,36 +217,3 @@ def predictions(made: Made, inputs: Path) -> Sequence[Mapping[str, Any]]:
 
 def _pinned(spec: Any) -> dict[str, Any]:
     return {n: p.value for n, p in spec.space.parameters.items() if hasattr(p, "value")}
-
-
-def in_process(
-    run: Callable[..., subprocess.CompletedProcess[str]],
-) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`subprocess.run` that trains and measures in this process, which has imported torch."""
-    answers = {
-        "tuner.families.bundle.evaluate": lambda text: evaluate.evaluate(
-            requests.Evaluate.loads(text)
-        ),
-        "tuner.families.bundle.retrain": lambda text: retrain.retrain(
-            requests.Retrain.loads(text).cohort
-        ),
-    }
-
-    def stand_in(arguments: list[str], **rest: Any) -> subprocess.CompletedProcess[str]:
-        if len(arguments) > 1 and str(arguments[-2]).endswith("predict.py"):
-            return subprocess.CompletedProcess(arguments, 0, _said(arguments[-2:]), "")
-        answer = answers.get(arguments[-1])  # by the module of `processes.command`
-        if answer is None:
-            return run(arguments, **rest)
-        return subprocess.CompletedProcess(arguments, 0, answer(rest["input"]).dumps(), "")
-
-    return stand_in
-
-
-def _said(arguments: list[str]) -> str:
-    """What the program prints, run in this process."""
-    said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
-        patch.setattr(sys, "argv", arguments)
-        runpy.run_path(arguments[0], run_name="__main__")
-    return said.getvalue()

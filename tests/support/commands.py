@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from tests.support.measuring import measuring_here
 from tests.support.waiting import STUCK
 from tuner import settings
-from tuner.cli.app import execute
+from tuner.cli import app, interrupts
 
-# a new process would spend three quarters of a second on imports, and hardly more on the rest
-QUICK = frozenset(
+PROGRAM = Path(app.__file__).parents[1] / "__main__.py"
+
+# in a process of its own, each would spend half a second on imports
+HERE = frozenset(
     {
-        *("best", "change", "delete", "enqueue", "launch", "list", "logs", "pause", "resume"),
-        *("show", "stop", "trials", "workers"),
+        *("best", "change", "confirm", "delete", "enqueue", "export", "launch", "list", "logs"),
+        *("pause", "report", "resume", "run", "show", "stop", "trials", "verify", "worker"),
+        "workers",
     }
 )
 
@@ -29,11 +33,26 @@ def tuner(
     environment: dict[str, str],
     cwd: Path | None = None,
     timeout: float = STUCK,
-    typed: str | None = None,
+    typed: str = "",
+    process: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user does; those that start nothing, in this process."""
-    if arguments[:1] and arguments[0] in QUICK:
-        return tuner_here(arguments, environment, cwd)
+    """Run the command line as a user does: in a process, or where that is not tested, in this one.
+
+    In this one weights are measured here too; trials run in executors, as always. What has other
+    modules on its path, or trains code of users to verify it, is a process.
+    """
+    is_process = (
+        process
+        or not set(arguments[:1]) <= HERE
+        or environment.get("PYTHONPATH") != os.environ.get("PYTHONPATH")
+        or (arguments[0] == "verify" and "--allow-code" in arguments)
+    )
+    if not is_process:
+        with (
+            patch.object(subprocess, "run", measuring_here(subprocess.run)),
+            patch.object(sys, "argv", [str(PROGRAM), *arguments]),
+        ):
+            return tuner_here(arguments, environment, cwd, typed)
     return subprocess.run(
         [sys.executable, "-m", "tuner", *arguments],
         env=environment,
@@ -47,27 +66,32 @@ def tuner(
 
 
 def tuner_here(
-    arguments: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    cwd: Path | None = None,
+    typed: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command line in this process."""
+    """Run a command line in this process, and leave nothing of it."""
     out, err = io.StringIO(), io.StringIO()
     with (
         patch.dict(os.environ, environment, clear=True),
+        patch.object(sys, "stdin", io.StringIO(typed)),
+        patch.dict(vars(interrupts)),  # which signals came
         chdir(cwd or Path.cwd()),
         redirect_stdout(out),
         redirect_stderr(err),
     ):
         settings.settings.cache_clear()
         try:
-            code = execute(arguments)
+            code = app.execute(arguments)
         finally:
             settings.settings.cache_clear()
     return subprocess.CompletedProcess(list(arguments), code, out.getvalue(), err.getvalue())
 
 
-def ok(*arguments: str, environment: dict[str, str], cwd: Path) -> Any:
+def ok(*arguments: str, environment: dict[str, str], cwd: Path, process: bool = False) -> Any:
     """Run a command that must succeed; its JSON if it gives some, else its text."""
-    done = tuner(*arguments, environment=environment, cwd=cwd)
+    done = tuner(*arguments, environment=environment, cwd=cwd, process=process)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout) if "--json" in arguments else done.stdout
 

@@ -20,13 +20,12 @@ from tests.support.postgres import Server
 from tests.support.searching import Trainer, search
 from tests.support.waiting import STUCK, eventually
 from tuner.artifacts import REPORTS_FILE
-from tuner.commands import reading
+from tuner.commands import launching, preparing, reading
 from tuner.database import schema
 from tuner.database.engine import Database, parse_url
 from tuner.database.readers import attempts
 from tuner.errors import DatabaseError
 from tuner.settings import Settings
-from tuner.spec.load import load
 from tuner.trials import StudyState, Trial, TrialState
 
 LEASE = 2.0  # seconds
@@ -119,8 +118,8 @@ class Lab:
         """
         file = self._write("held", "idle", trials=1)
         settings = Settings(home=self.folder / "home")
-        prepared = commands.prepare_source(self.database, load(file), settings)
-        study = commands.launch(self.database, prepared).study
+        prepared = preparing.prepare_study(self.database, file, settings)
+        study = launching.launch(self.database, prepared).study
         worker = Trainer(self.database, search(self.database, study.id, prepared.spec))
         assert worker.claim() is not None
 

@@ -22,7 +22,7 @@ search:
   shift: 0
   flip: false
 pruner: {{name: rungs, startup_trials: 3}}
-resources: {{device: cpu, threads: 1}}
+resources: {{device: cpu, workers: 1, threads: 1}}
 """
 
 

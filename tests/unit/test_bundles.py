@@ -18,6 +18,7 @@ from PIL import Image
 from tests.support import bundles
 from tests.support.bundles import STUDIES, Made
 from tests.support.fresh import Fresh
+from tests.support.measuring import measuring_here
 from tuner.data import prepare
 from tuner.errors import BadInputError, TunerError
 from tuner.export import BundleOptions, export, folder, manifest, verify
@@ -35,7 +36,7 @@ FAMILIES = [name for name in registry.NAMES if not registry.card(name).is_user_c
 def here() -> Iterator[pytest.MonkeyPatch]:
     """Training and measuring happen in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subprocess, "run", bundles.in_process(subprocess.run))
+        patch.setattr(subprocess, "run", measuring_here(subprocess.run))
         yield patch
 
 

@@ -2,10 +2,9 @@
 
 import random
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import peft
 import pytest
@@ -20,6 +19,7 @@ from tuner import families
 from tuner.data import PreparedData, prepare
 from tuner.errors import DataError, SpecError
 from tuner.families import pretrained, registry
+from tuner.families.bundle.requests import Profile
 from tuner.families.transfer import affordable, encoder, features, files
 from tuner.study_file.data import DataSpec
 from tuner.study_file.load import loads
@@ -362,7 +362,7 @@ def test_damaged_and_unfit_models_are_said(bert: str, tmp_path: Path) -> None:
 def test_what_is_too_large_is_left_out(
     bert: str, reviews: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By costs as `tuner.families.measure` gives them, which acceptance tests run."""
+    """By costs as the process that measures gives them, which acceptance tests run."""
     large = str(pretrained_models.bert(tmp_path / "large", hidden=64))
     asked = replace_data(
         confirmed(f"search: {{checkpoint: [{bert}, {large}], fine_tuning: [frozen, full]}}"),
@@ -370,11 +370,11 @@ def test_what_is_too_large_is_left_out(
     )
     measured: list[str] = []
 
-    def measure(request: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-        name = request["params"]["checkpoint"]
+    def measure(request: Profile) -> dict[str, tuple[float, float]]:
+        name = str(request.params["checkpoint"])
         measured.append(name)
         costs_of = {"frozen": (300.0, 0.0), "full": (400.0, 2.0 if name == large else 1.0)}
-        return {way: cost for way, cost in costs_of.items() if cost[0] < request["limit"]}
+        return {way: cost for way, cost in costs_of.items() if cost[0] < request.limit}
 
     def limited(**limits: float) -> ResolvedSpec:
         resources = asked.resources.model_copy(update=limits)
