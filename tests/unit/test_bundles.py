@@ -29,7 +29,7 @@ from tuner.families.bundle.predict import images
 from tuner.families.parts import bag
 from tuner.study_file.resolved import ResolvedSpec
 
-FAMILIES = [name for name in registry.NAMES if not registry.card(name).is_user_code]
+FAMILIES = [name for name in registry.BUILT_IN if not registry.card(name).is_user_code]
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from tuner.trials import ParamValue
 ELSEWHERE = ("pretrained", "seq2seq")
 TRAINED = [
     name
-    for name in registry.NAMES
+    for name in registry.BUILT_IN
     if not registry.card(name).is_user_code and name not in ELSEWHERE
 ]
 

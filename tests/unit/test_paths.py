@@ -54,7 +54,7 @@ def test_every_field_that_names_a_file_has_the_type_that_is_checked() -> None:
     assert {"data.path", "data.vectors", "code.folder"} <= set(seen)
 
 
-@pytest.mark.parametrize("name", registry.NAMES)
+@pytest.mark.parametrize("name", registry.BUILT_IN)
 def test_every_parameter_that_names_a_file_is_on_its_familys_card(name: str) -> None:
     card = registry.card(name)
     like = {p for p in card.search if PATH_LIKE.search(p)}

@@ -290,7 +290,7 @@ def test_any_space_is_searched_within_its_ranges(sampler: str, space: Space, see
         assert not space.is_forbidden(complete)
 
 
-@pytest.mark.parametrize("family", [n for n in registry.NAMES if n not in USER_CODE_FAMILIES])
+@pytest.mark.parametrize("family", [n for n in registry.BUILT_IN if n not in USER_CODE_FAMILIES])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_the_families_spaces_are_searched(sampler: str, family: str) -> None:
     space = registry.card(family).space

@@ -53,4 +53,4 @@ def test_the_configuration_and_the_seed_are_the_trials(name: str) -> None:
 
 
 def test_every_family_is_covered() -> None:
-    assert set(registry.NAMES) <= TEXTS.keys()
+    assert set(registry.BUILT_IN) <= TEXTS.keys()

@@ -59,7 +59,7 @@ def test_user_code_knows_best() -> None:
     assert resolve(loads(text)).space.complete({}) == {"dropout": 1.5}
 
 
-@pytest.mark.parametrize("name", registry.NAMES)
+@pytest.mark.parametrize("name", registry.BUILT_IN)
 def test_the_default_spaces_are_within(name: str) -> None:
     card = registry.card(name)
     for parameter, space in (*card.search.items(), *card.search_with_vectors.items()):
@@ -67,7 +67,9 @@ def test_the_default_spaces_are_within(name: str) -> None:
             assert not list(outside(space, card.hard_limits[parameter]))
 
 
-@pytest.mark.parametrize("name", [n for n in registry.NAMES if not registry.card(n).is_user_code])
+@pytest.mark.parametrize(
+    "name", [n for n in registry.BUILT_IN if not registry.card(n).is_user_code]
+)
 def test_every_number_has_a_limit(name: str) -> None:
     card = registry.card(name)
     numbers = {

@@ -279,7 +279,7 @@ def test_data(data: str, sentence: str) -> None:
     ("family", "sentence"),
     [
         ("ccn", "unknown family `ccn`; did you mean `cnn`?"),
-        ("bayes", f"unknown family `bayes`; allowed are {', '.join(registry.NAMES)}"),
+        ("bayes", f"unknown family `bayes`; allowed are {', '.join(registry.BUILT_IN)}"),
         ("3", "must be text, is `3`; put it in quotes"),
     ],
 )

@@ -371,7 +371,9 @@ OPEN = "set it in the study file"
 
 def families(as_json: bool = AsJson) -> None:
     """List the model families with their metrics, data and default search spaces."""
-    cards = [registry.card(name) for name in registry.NAMES]
+    for problem in registry.problems().values():
+        err.print(f"[yellow]warning:[/] {literal(problem)}")
+    cards = [registry.card(name) for name in registry.names()]
     if as_json:
         print_json([card.model_dump(mode="json") for card in cards])
         return

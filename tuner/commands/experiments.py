@@ -59,7 +59,7 @@ def prepare(
 
 def searchable_parameters(family: str) -> frozenset[str]:
     """The parameters that a family can search; none if there is no such family."""
-    if family not in registry.NAMES:
+    if not registry.exists(family):
         return frozenset()
     card = registry.card(family)
     return frozenset(card.search) | frozenset(card.search_with_vectors)

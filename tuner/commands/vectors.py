@@ -27,7 +27,7 @@ DIGITS = 16  # of the digest in a file's name
 
 def _check_makes_vectors(study: Study) -> None:
     """DataError if the study makes no word vectors."""
-    makers = [name for name in registry.NAMES if registry.card(name).vectors]
+    makers = [name for name in registry.names() if registry.card(name).vectors]
     if study.family not in makers:
         what = "was made through Optuna" if study.family is None else f"is of `{study.family}`"
         raise DataError(

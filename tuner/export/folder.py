@@ -12,11 +12,11 @@ from typing import Any, BinaryIO
 from tuner import artifacts, files, shell
 from tuner.errors import BadInputError, NothingToExportError
 from tuner.export import card, evaluation, manifest, result
-from tuner.export.flatten import flattened
 from tuner.export.formats import FORMATS
+from tuner.export.program import predict_program
 from tuner.export.result import Evaluation
 from tuner.families import registry
-from tuner.families.bundle.requests import Evaluate
+from tuner.families.bundle.requests import Evaluate, Evaluated
 from tuner.families.card import Card
 from tuner.families.transfer.files import BUNDLED
 from tuner.files import shown
@@ -107,16 +107,17 @@ def export(
         with (aside / artifacts.WEIGHTS_FILE).open("wb") as copy:
             shutil.copyfileobj(source, copy)
         looks = options.look and options.test is None
-        measured = _measured(study, spec, trial, settings, options, aside, weights, looks=looks)
+        answer = _evaluate(study, spec, trial, settings, options, aside, weights, looks=looks)
+        measured = evaluation.evaluation_of(answer)
         shown_ = measured if options.test is None else _with_test(measured, options.test)
         content = result.content(study, spec, trial, shown_)
         if options.looks:
             content["test_looks"] = [dict(look) for look in options.looks]
-        _write(content, study, spec, trial, options, aside)
+        _write(content, study, spec, trial, options, aside, build=answer.build)
     return Exported(folder, content, _only_test(measured) if looks else None)
 
 
-def _measured(
+def _evaluate(
     study: Study,
     spec: ResolvedSpec,
     trial: Trial,
@@ -126,7 +127,7 @@ def _measured(
     weights: Path,
     *,
     looks: bool,
-) -> Evaluation:
+) -> Evaluated:
     """Measure the copied weights; puts what predictions need into the folder."""
     assert spec.data is not None
     request = Evaluate(
@@ -141,7 +142,7 @@ def _measured(
         bundle=aside,
         onnx=options.onnx,
     )
-    return evaluation.evaluation_of(evaluation.evaluate(request, named=weights))
+    return evaluation.evaluate(request, named=weights)
 
 
 def _only_test(measured: Evaluation) -> Evaluation:
@@ -166,6 +167,8 @@ def _write(
     trial: Trial,
     options: BundleOptions,
     folder: Path,
+    *,
+    build: str | None = None,
 ) -> None:
     if options.confirmed is not None:
         content["metric"]["confirmed"] = dict(options.confirmed)
@@ -182,30 +185,10 @@ def _write(
         **{name: form(params) for name, form in (FORMATS[f] for f in options.formats)},
     }
     if (predictor := registry.card(spec.family).predictor_module) is not None:
-        written[PREDICT] = _predict(spec, predictor)
+        written[PREDICT] = predict_program(registry.card(spec.family), predictor, build)
     for name, text in written.items():
         (folder / name).write_text(text, encoding="utf-8")
     manifest.write(folder)
-
-
-def _predict(spec: ResolvedSpec, predictor: str) -> str:
-    """The bundle's program: imports of tuner are replaced by what they name."""
-    build = predictor.endswith((".texts", ".images"))
-    needs = {
-        "tuner.families.transfer.predict": "torch and transformers (timm for its models)",
-        "tuner.families.bundle.predict.vectors": "torch and gensim",
-    }
-    return (
-        f'"""Predicts with the bundle that it lies in; needs {needs.get(predictor, "torch")} alone.'
-        '\n\n    python predict.py --help\n"""\n\n'
-        + flattened(
-            "from pathlib import Path\n"
-            + (f"from tuner.families.{spec.family} import build\n" if build else "")
-            + f"from {predictor} import run\n"
-            'if __name__ == "__main__":\n'
-            f"    run({'build, ' if build else ''}Path(__file__).parent)\n"
-        )
-    )
 
 
 def is_export_of(folder: Path, study: str) -> bool:
@@ -240,7 +223,7 @@ def refuse_taken(folder: Path, *, force: bool, several: bool = False) -> None:
 def _check_onnx(card: Card) -> None:
     """BadInputError if the family has no ONNX form, or this installation cannot make it."""
     if card.no_onnx is not None:
-        able = ", ".join(n for n in registry.NAMES if registry.card(n).no_onnx is None)
+        able = ", ".join(n for n in registry.names() if registry.card(n).no_onnx is None)
         raise BadInputError(
             f"--onnx: the family {card.name} has no ONNX form: {card.no_onnx}; {able} have one"
         )

@@ -11,6 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from tuner import __version__
+from tuner.families import registry
 from tuner.study_file.arguments import argument_list
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.study_file.seeds import seed_of
@@ -62,7 +63,7 @@ def content(
         "seed": seed_of(spec, trial),
         "epochs": spec.budget.epochs,
         "trained_on": dict(trial.user_attrs),
-        "versions": versions(),
+        "versions": versions(spec.family),
         "reproduce": "tuner run reproduce.yaml",
     }
 
@@ -91,12 +92,14 @@ def _what_was_run(
     return {"code": code}
 
 
-def versions() -> dict[str, str]:
-    """What the result was made with."""
+def versions(family: str | None = None) -> dict[str, str]:
+    """Return the versions of what results are made with, and of the family's own package."""
+    package = None if family is None else registry.package(family)
     return {
         "tuner": __version__,
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in PACKAGES if find_spec(name)},
+        **({} if package is None else dict([package])),
     }
 
 

@@ -206,7 +206,7 @@ class _Claimed:
 
     def _what_differs(self) -> str | None:
         """Why training may give another value here."""
-        now = versions()
+        now = versions(self.spec.family)
         reasons = [
             f"{name} {was} → {now.get(name, 'none')}"
             for name, was in self._made_with.items()

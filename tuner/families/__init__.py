@@ -36,8 +36,7 @@ def resolve(source: Source) -> ResolvedSpec:
     """The study with its family's defaults filled in; SpecError, with lines, if they do not fit."""
     spec = files.with_absolute_checkpoints(source.spec, source.folder)
     with source.locating():
-        check_family(spec, registry.NAMES)
-        card = registry.card(spec.family)
+        card = _find_card(spec)
         spec = _with_task(spec, card)
         _check_meaningful(spec, card)
         resolved = merge(
@@ -54,6 +53,15 @@ def resolve(source: Source) -> ResolvedSpec:
         return resolved
 
 
+def _find_card(spec: StudySpec) -> Card:
+    """The card of the study's family; SpecError if it is not installed, or cannot be used."""
+    if spec.family not in registry.BUILT_IN:
+        if (problem := registry.problems().get(spec.family)) is not None:
+            raise SpecError(issues=[Issue(("family",), problem)])
+        check_family(spec, registry.names())
+    return registry.card(spec.family)
+
+
 def _with_task(spec: StudySpec, card: Card) -> StudySpec:
     """The study with its task settled: its data says it, or else its first metric.
 
@@ -66,7 +74,7 @@ def _with_task(spec: StudySpec, card: Card) -> StudySpec:
     implied = said is None and names[:1] and names[0] in card.metrics_of_numbers
     task: Task = "regression" if implied else said or "classification"
     if task == "regression" and not card.metrics_of_numbers:
-        able = ", ".join(n for n in registry.NAMES if registry.card(n).metrics_of_numbers)
+        able = ", ".join(n for n in registry.names() if registry.card(n).metrics_of_numbers)
         sentence = f"family `{card.name}` does not learn numbers; {able} do"
         raise SpecError(issues=[Issue(("data", "task"), sentence)])
     if task == "regression" and spec.data.min_class is not None:

@@ -14,11 +14,13 @@ from tuner.study_file.code import USER_CODE_FAMILIES
 from tuner.study_file.data import CORPORA, DataSpec
 from tuner.study_file.limits import COMMON, Limit
 from tuner.study_file.merge import complete
+from tuner.study_file.messages import quoted
 from tuner.study_file.parameters import FixedParameter, IntParameter, Parameter
 from tuner.study_file.resolve import fit_possible
 from tuner.study_file.space import Space
 from tuner.trials import COSTS, LATENCY, ParamValue
 
+PREDICTORS = ("bags", "images", "pairs", "texts", "vectors")  # of `families/bundle/predict`
 OF_CLASSES = ("label_smoothing", "class_weights")  # parameters without a meaning for numbers
 
 
@@ -28,6 +30,7 @@ class Card(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
+    module: str = Field(description="Import path of the family's code; beside the card.")
     summary: str = Field(description="One sentence.")
     reference: str = Field(description="The paper or documentation that it follows.")
     data: tuple[Literal["images", "text", "corpus", "pairs"], ...] = Field(
@@ -92,6 +95,16 @@ class Card(BaseModel):
         if not isinstance(given, Mapping):
             return given
         return {name: complete(str(name), written) for name, written in given.items()}
+
+    @field_validator("predictor")
+    @classmethod
+    def _exists(cls, predictor: str | None) -> str | None:
+        if predictor is None or "." in predictor or predictor in PREDICTORS:
+            return predictor
+        raise ValueError(
+            f"must be {', '.join(PREDICTORS)} or the whole import path of a module, "
+            f"is {quoted(predictor)}"
+        )
 
     @model_validator(mode="after")
     def _check(self) -> "Card":
@@ -162,8 +175,3 @@ class Card(BaseModel):
         if self.predictor is None or "." in self.predictor:
             return self.predictor
         return f"tuner.families.bundle.predict.{self.predictor}"
-
-    @property
-    def module(self) -> str:
-        """Import path of the family's code."""
-        return f"tuner.families.{self.name}"

@@ -9,8 +9,10 @@ import logging
 
 from tuner.database.serving import ActiveStudy
 from tuner.errors import SpecError, TunerError
+from tuner.families import registry
 from tuner.logs import log_context
 from tuner.study_file.code import USER_CODE_FAMILIES, Code
+from tuner.study_file.messages import quoted
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import Study
 from tuner.user_code import source
@@ -26,7 +28,14 @@ class Consent:
         self._logged: set[tuple[int, str]] = set()
 
     def allows(self, study: ActiveStudy) -> bool:
-        """Whether a study of this family may run here at all."""
+        """Whether a study of this family can and may run here at all."""
+        if not registry.exists(study.family):
+            reason = registry.problems().get(study.family) or (
+                f"its family {quoted(study.family)} is not installed here; install the package "
+                "that it comes with, and restart the worker"
+            )
+            self._log_once(study, reason)
+            return False
         if self._allow_code or study.family not in USER_CODE_FAMILIES:
             return True
         self._log_once(

@@ -58,7 +58,7 @@ def read_form(text: str) -> Form | None:
         return None
     data = document.data if isinstance(document.data, dict) else {}
     family = str(data.get("family") or "")
-    card = registry.card(family) if family in registry.NAMES else None
+    card = registry.card(family) if registry.exists(family) else None
     values = {
         path: _text(_at(data, path))
         for path in (

@@ -112,7 +112,7 @@ def _render(
         "text": text,
         "form": read_form(text),
         "verdict": check.check(board, text, user),
-        "families": registry.NAMES,
+        "families": registry.names(),
         "packaged": PACKAGED,
         "samplers": [*SAMPLERS],
         **(more or {}),

@@ -8,6 +8,7 @@ what predictions need besides them into a bundle, and compares ONNX with torch, 
 import contextlib
 import importlib
 import sys
+from types import FunctionType
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +20,7 @@ from tuner.families.bundle import inputs, preprocessing
 from tuner.families.bundle.requests import Evaluate, Evaluated, OnnxComparison, OnnxFile
 from tuner.families.code import Code, Networks, load
 from tuner.training.device import warm_up
+from tuner.training.network import Build
 
 
 def evaluate(request: Evaluate) -> Evaluated:
@@ -61,12 +63,23 @@ def _measure(code: Code, request: Evaluate, data: PreparedData) -> Evaluated:
     )
     if request.bundle is not None:
         preprocessing.write(code, params, spec, data, weights, request.bundle)
+        if isinstance(code, Networks):
+            answer = answer.model_copy(update={"build": _name(code.build)})
     if request.sample is None:
         return answer
     rows = min(request.sample.rows, data.sizes["validation"])
     inputs.write(spec, data, rows, request.sample.path)
     predictions = code.predictions(params, spec, data, weights, inputs.PART, rows)
     return answer.model_copy(update={"predictions": predictions})
+
+
+def _name(build: Build) -> str:
+    """Where a function stands: `module:function`; TunerError if it has no such name."""
+    if not isinstance(build, FunctionType) or "." in build.__qualname__:
+        raise TunerError(
+            "`build` must be a function at the top of a module: predict.py is made of its source"
+        )
+    return f"{build.__module__}:{build.__qualname__}"
 
 
 def main() -> None:

@@ -89,6 +89,7 @@ class Evaluated(Message):
     scale: tuple[float, float] | None  # labels that are numbers: mean, standard deviation
     onnx: OnnxFile | None = None
     comparison: OnnxComparison | None = None
+    build: str | None = None  # `module:function` that builds the networks, for `predict.py`
     predictions: Sequence[Mapping[str, Any]] = ()  # for the sample, as `predict.py` prints them
 
 
