@@ -1,9 +1,10 @@
-"""Claimed against reproduced, for every study file: `python -m benchmarks.bundles`.
+"""Claimed and reproduced figures of every study file: `python -m benchmarks.bundles`.
 
-Each file of `studies/` is run with a small budget, the best of it exported (of several families the
-best of each; as ONNX too where there is that), and the bundle verified in a fresh process with
-another home: its figures measured again, its training repeated, its predictions compared. Texts are
-those of `--reviews`, or made up. One table, in Markdown; exit code 1 if anything is not as claimed.
+Each file in `studies/` is run with a small budget, its best configuration is exported (with several
+families, the best of each; also as ONNX if available), and the bundle is verified in a fresh
+process with another home: its figures are measured again, its training is repeated, its predictions
+are compared. Texts come from `--reviews`, or are synthetic. Prints one table in Markdown; the exit
+code is 1 if anything is not as claimed.
 """
 
 import argparse
@@ -131,9 +132,9 @@ class Bench:
         name = experiment or sources[0].spec.name
         onnx = all(self.has_onnx(family) for family in families)
         to = ("--to", f"best-{file.stem}", *(["--onnx"] if onnx else []))
-        made = self.asked_of("export", name, *to)
-        for one in made if isinstance(made, list) else [made]:
-            yield self.verified(file, one)
+        exported = self.asked_of("export", name, *to)
+        for bundle in exported if isinstance(exported, list) else [exported]:
+            yield self.verified(file, bundle)
 
     @staticmethod
     def has_onnx(family: str) -> bool:
@@ -142,29 +143,33 @@ class Bench:
             not card.is_user_code and card.no_onnx is None and find_spec("onnxruntime") is not None
         )
 
-    def verified(self, file: Path, made: dict[str, Any]) -> Row:
+    def verified(self, file: Path, bundle: dict[str, Any]) -> Row:
         """What the bundle claims and what comes of it."""
         started = time.monotonic()
-        own = registry.card(made["family"]).is_user_code
-        done = self.tuner("other", "verify", made["export"], "--allow-code" if own else "--predict")
+        is_user_code = registry.card(bundle["family"]).is_user_code
+        done = self.tuner(
+            "other", "verify", bundle["export"], "--allow-code" if is_user_code else "--predict"
+        )
         seconds = time.monotonic() - started
         try:
             answer = json.loads(done.stdout)
         except ValueError:
-            sys.exit(f"tuner verify {made['export']}: {done.stderr.strip()}")
+            sys.exit(f"tuner verify {bundle['export']}: {done.stderr.strip()}")
         checks = {check["name"]: check for check in answer["checks"]}
         training, onnx = checks["training"], checks.get("onnx")
         for check in answer["checks"]:
             if not check["passed"]:
                 print(f"{file.name}, {check['name']}: {check['detail']}", file=sys.stderr)
+        details = "" if is_user_code else checks["predictions"]["detail"]
+        predictions = " ".join(details.split()[:3]) or "–"
         return Row(
             file=file.name,
-            family=made["family"],
-            metric=made["metric"]["name"],
+            family=bundle["family"],
+            metric=bundle["metric"]["name"],
             claimed=repr(training["claimed"]),
             reproduced="the same" if training["claimed"] == training["found"]
             else repr(training["found"]),
-            predictions="–" if own else " ".join(checks["predictions"]["detail"].split()[:3]),
+            predictions=predictions,
             onnx="–" if onnx is None else f"{onnx['found']:.0e}",
             seconds=seconds,
             passed=answer["passed"],
@@ -172,7 +177,7 @@ class Bench:
 
 
 def main() -> None:
-    """Print the table, a line as it is known."""
+    """Print the table line by line, as results arrive."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", type=Path, default=sorted(STUDIES.glob("*.yaml")))
     parser.add_argument("--reviews", type=Path, help="a table with the columns text and label")

@@ -1,14 +1,14 @@
 """Half an hour of faults under eight workers: is every trial's outcome recorded exactly once?
 
 Every 5 to 40 seconds something happens: a worker or an executor is killed, a worker is stopped past
-its lease and woken again, one is asked to drain, a connection is cut, PostgreSQL is killed and
-started again. What befalls whom follows from the seed. The trials are user code that sleeps; it
-keeps a ledger of its own, a line a start and a line an end, with which the database is compared.
+its lease and resumed, a worker is drained, a connection is cut, or PostgreSQL is killed and
+restarted. The seed determines the faults. The trials are user code that sleeps and keeps its own
+ledger, with one line per start and end; the database is compared with it afterwards.
 
     python -m benchmarks.chaos                            30 minutes
     python -m benchmarks.chaos --minutes 3 --seed 7       three minutes, other faults
 
-What is not tried: power failures, and faults of several machines' networks (the tests have some).
+Not tested: power failures, and network faults between machines (the tests have some).
 """
 
 import argparse
@@ -142,9 +142,9 @@ class Chaos:
 
     def _executors(self, worker: int) -> set[int]:
         with suppress(psutil.NoSuchProcess):
-            found = psutil.Process(worker).children(recursive=True)
-            self.executors.update(found)
-            return {process.pid for process in found}
+            children = psutil.Process(worker).children(recursive=True)
+            self.executors.update(children)
+            return {process.pid for process in children}
         return set()
 
     def _kill_worker(self) -> None:
@@ -188,7 +188,7 @@ class Chaos:
         self.back.append(time.monotonic())
 
     def dead(self) -> list[str]:
-        """What workers said last that ended though nobody ended them, and their exit codes."""
+        """The last output of workers that ended by themselves, and their exit codes."""
         return [
             f"{worker.returncode}: {self._log(index).read_text()[-2000:]}"
             for index, worker in enumerate(self.workers)
@@ -222,15 +222,17 @@ def ledger(folder: Path) -> list[tuple[str, int, int, int, float]]:
     return [(w, int(n), int(a), int(pid), float(at)) for w, n, a, pid, at in split]
 
 
-def recoveries(chaos: Chaos, found: list[tuple[str, int, int, int, float]]) -> list[float]:
+def recoveries(chaos: Chaos, entries: list[tuple[str, int, int, int, float]]) -> list[float]:
     """Seconds from a worker's end to the next start of the trial that it held."""
     took = []
     for when, executors in chaos.struck:
-        for word, number, attempt, pid, at in reversed(found):
+        for word, number, attempt, pid, at in reversed(entries):
             if pid in executors and at < when:
                 if word == "start":  # and has not ended: it was running
                     again = [
-                        t for w, n, a, _, t in found if (w, n) == ("start", number) and a > attempt
+                        t
+                        for w, n, a, _, t in entries
+                        if (w, n) == ("start", number) and a > attempt
                     ]
                     took += [min(again) - when] if again else []
                 break
@@ -240,19 +242,19 @@ def recoveries(chaos: Chaos, found: list[tuple[str, int, int, int, float]]) -> l
 def judge(chaos: Chaos, folder: Path, trials: int) -> list[tuple[str, str]]:
     """The verdict, line by line."""
     dead = chaos.dead()
-    for said in dead:
-        print(f"a worker ended with {said}", file=sys.stderr)
+    for ending in dead:
+        print(f"a worker ended with {ending}", file=sys.stderr)
     orphans = chaos.stop()
     study = reading.find(chaos.database, "chaos")
     rows = reading.load_trials(chaos.database, study)
-    found = ledger(folder)
-    starts = Counter((n, a) for w, n, a, _, _ in found if w == "start")
-    ended = {n for w, n, _, _, _ in found if w == "end"}
+    entries = ledger(folder)
+    starts = Counter((n, a) for w, n, a, _, _ in entries if w == "start")
+    ended = {n for w, n, _, _, _ in entries if w == "end"}
     done = [t for t in rows if t.state.is_finished]
     whole = [[r.step for r in t.reports] == list(range(1, EPOCHS + 1)) for t in done]
-    released = recoveries(chaos, found)
+    released = recoveries(chaos, entries)
     worked = [
-        min((t for w, _, _, _, t in found if w == "start" and t > back), default=back) - back
+        min((t for w, _, _, _, t in entries if w == "start" and t > back), default=back) - back
         for back in chaos.back
     ]
     return [
@@ -306,17 +308,17 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pause", type=float, nargs=2, default=(5, 40), help="between faults, s")
-    given = parser.parse_args()
-    trials = round(given.minutes * 60 * RATE)
+    options = parser.parse_args()
+    trials = round(options.minutes * 60 * RATE)
     folder = Path(tempfile.mkdtemp(prefix="tuner-bench-"))
-    pauses = random.Random(given.seed)
+    pauses = random.Random(options.seed)
     try:
         with separate_server() as server:
-            chaos = Chaos(folder, server, given.seed)
+            chaos = Chaos(folder, server, options.seed)
             try:
                 chaos.launch(trials)
-                over = time.monotonic() + 60 * given.minutes
-                while not until(chaos.has_ended, pauses.uniform(*given.pause)):
+                over = time.monotonic() + 60 * options.minutes
+                while not until(chaos.has_ended, pauses.uniform(*options.pause)):
                     if time.monotonic() > over:
                         break
                     chaos.strike()
@@ -326,7 +328,7 @@ def main() -> None:
             finally:
                 chaos.stop()
                 chaos.database.close()
-        print(f"\nseed {given.seed}, {WORKERS} workers, {psutil.cpu_count()} processors\n")
+        print(f"\nseed {options.seed}, {WORKERS} workers, {psutil.cpu_count()} processors\n")
         print("| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in lines))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,14 +1,14 @@
 """How often `tuner confirm` errs, by simulation: studies with known true means, drawn at random.
 
-Each study has candidates with a true mean, a cost and noise from seed to seed; what the search has
-seen of each is one noisy value. The confirmation that `tuner.winner.elimination` makes of it, round
-by round, exports one. Counted is by how much that is truly worse than the best candidate (its
-regret), beside the regret of the best search value, which is exported without a confirmation.
+Each study has candidates with a true mean, a cost and noise from seed to seed; the search knows one
+noisy value of each. `tuner.winner.elimination` confirms it round by round and chooses one. The
+table shows by how much that candidate is truly worse than the best one (its regret), beside the
+regret of the best search value, which is exported without a confirmation.
 
     python -m benchmarks.confirmation                   1,000 studies per setting, two minutes
     python -m benchmarks.confirmation --studies 10000   ten times as many
 
-Not simulated: searches. The candidates' means are drawn as they are here, not by a sampler.
+Not simulated: the search. The candidates' means are drawn independently, not by a sampler.
 """
 
 import argparse

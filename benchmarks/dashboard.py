@@ -1,15 +1,15 @@
-"""tuner's dashboard against optuna-dashboard: same PostgreSQL, browser and machine, interleaved.
+"""tuner's dashboard and optuna-dashboard: same PostgreSQL, browser and machine, interleaved.
 
-Studies of 200, 5,000 and 100,000 trials with 20 reports each. Each round starts a server and a
-browser profile anew, so that nothing is cached anywhere. Prints a table of medians.
+Studies of 200, 5,000 and 100,000 trials with 20 reports each. Each round starts with a
+fresh server and browser profile, so nothing is cached. Prints a table of medians.
 
     python -m benchmarks.dashboard                       three rounds, about half an hour
     python -m benchmarks.dashboard --rounds 1 --sizes 200 5000
 
-The time to the first plot is that from the navigation's start until a browser has painted a mark of
-a plot; the page with the history is opened in both. Bytes are those of the network, compressed.
+The time to the first plot runs from the start of the navigation until the browser has painted a
+mark of a plot; both open the page with the history. Bytes are compressed, as on the network.
 
-Not measured: a network's latency, and a browser with a GPU.
+Not measured: network latency, and a browser with a GPU.
 """
 
 import argparse
@@ -150,10 +150,10 @@ class Bench:
         if contestant == "optuna-dashboard":
             storage = RDBStorage(self.optuna_url)
             study = optuna.load_study(study_name=f"size {size}", storage=storage)
-            found = study.ask({"x0": optuna.distributions.FloatDistribution(0, 1)})
-            study.tell(found, value)
+            trial = study.ask({"x0": optuna.distributions.FloatDistribution(0, 1)})
+            study.tell(trial, value)
             storage.engine.dispose()
-            return found.number
+            return trial.number
         study_id = self.ours[size]
         found_space = as_json({n: distribution(p) for n, p in fill.SHOWN.items()})
         with self.database.transaction() as connection:
@@ -223,7 +223,7 @@ def cpu(process: psutil.Process) -> float:
 
 def measure(bench: Bench, browser: Browser, contestant: str, size: int) -> dict[str, float]:
     """One round of one contestant and size."""
-    found: dict[str, float] = {}
+    figures: dict[str, float] = {}
     with bench.server(contestant) as (address, process), opened(browser) as (page, taken):
         if contestant == "tuner":  # as after a first visit
             name = f"{COOKIE}_{urlsplit(address).port}"
@@ -236,17 +236,17 @@ def measure(bench: Bench, browser: Browser, contestant: str, size: int) -> dict[
             if time.monotonic() > deadline:
                 return {"memory MB": process.memory_info().rss / 1e6}
             page.wait_for_timeout(50)
-        found["first plot s"] = page.evaluate("window.__first") / 1000
+        figures["first plot s"] = page.evaluate("window.__first") / 1000
         page.wait_for_timeout(4000)  # until what follows the first plot is there as well
-        found["first load kB"] = taken["bytes"] / 1000
-        found["requests"] = taken["requests"]
-        found["longest task ms"] = page.evaluate("window.__longest")
-        found["server CPU s"] = cpu(process) - before
-        found |= live(bench, page, contestant, size, process, taken)
+        figures["first load kB"] = taken["bytes"] / 1000
+        figures["requests"] = taken["requests"]
+        figures["longest task ms"] = page.evaluate("window.__longest")
+        figures["server CPU s"] = cpu(process) - before
+        figures |= live(bench, page, contestant, size, process, taken)
         if contestant == "tuner":
-            found["API p95 ms"] = api(address, bench.ours[size], bench.secret().header)
-        found["memory MB"] = process.memory_info().rss / 1e6
-    return found
+            figures["API p95 ms"] = api(address, bench.ours[size], bench.secret().header)
+        figures["memory MB"] = process.memory_info().rss / 1e6
+    return figures
 
 
 def live(
@@ -287,8 +287,8 @@ def live(
         elif i + 1 == COMMITS:
             bench.hint(size)
     page.wait_for_timeout(5000)
-    seen = page.evaluate("window.__seen")
-    waits = sorted(seen[str(n)] / 1000 - at for n, at in committed.items() if str(n) in seen)
+    drawn = page.evaluate("window.__seen")
+    waits = sorted(drawn[str(n)] / 1000 - at for n, at in committed.items() if str(n) in drawn)
     if not waits:
         return {"drawn": 0.0}
     return {
@@ -323,10 +323,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--only", choices=["tuner", "optuna-dashboard"])
-    given = parser.parse_args()
-    contestants = [given.only] if given.only else ["tuner", "optuna-dashboard"]
+    options = parser.parse_args()
+    contestants = [options.only] if options.only else ["tuner", "optuna-dashboard"]
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    bench = Bench(given.sizes, alone=given.only == "tuner")
+    bench = Bench(options.sizes, alone=options.only == "tuner")
     results: dict[tuple[str, int], list[dict[str, float]]] = {}
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     try:
@@ -336,12 +336,12 @@ def main() -> None:
             )
             with opened(browser) as (page, _):  # the very first one costs more
                 page.goto("data:text/html,<p>ready")
-            for _ in range(given.rounds):
-                for size in given.sizes:
+            for _ in range(options.rounds):
+                for size in options.sizes:
                     for contestant in contestants:
-                        found = measure(bench, browser, contestant, size)
-                        results.setdefault((contestant, size), []).append(found)
-                        print(contestant, size, found, file=sys.stderr, flush=True)
+                        figures = measure(bench, browser, contestant, size)
+                        results.setdefault((contestant, size), []).append(figures)
+                        print(contestant, size, figures, file=sys.stderr, flush=True)
             browser.close()
     finally:
         bench.close()

@@ -3,11 +3,11 @@
     python -m benchmarks.importance                      # every objective, 10 to 300 trials
     python -m benchmarks.importance --sizes 40 --studies 50 --objective strong
 
-Each simulated study has a parameter that the objective never reads, in turn a number, a number on
-a log scale, a choice and a whole number. It is drawn at random or by Optuna's TPE, which draws it
-near where luck was. For each objective, sampler and size, a line shows in how many studies that
-parameter, and those that matter, are above their baselines. All of it takes hours, most of which
-TPE needs.
+Each simulated study has a parameter that the objective never reads: in turn a number, a number on a
+log scale, a choice and a whole number. It is drawn at random or by Optuna's TPE, which draws it
+near lucky values. For each objective, sampler and size, one line shows in how many studies that
+parameter, and those that matter, are above their baselines. The full run takes hours, most of them
+in TPE.
 """
 
 import argparse
@@ -75,18 +75,18 @@ def simulate(name: str, sampler: str, trials: int, seed: int) -> dict[str, bool]
         kernel_of_numbers(np.array(column, float))
         for key, column in columns.items()
     ]  # fmt: skip
-    found = effects(kernels, np.array([t.value for t in judged]))
-    return {key: effect.is_clear for key, effect in zip(columns, found, strict=True)}
+    clear = effects(kernels, np.array([t.value for t in judged]))
+    return {key: effect.is_clear for key, effect in zip(columns, clear, strict=True)}
 
 
 def lines(arguments: argparse.Namespace) -> Iterator[str]:
-    """A line an objective, sampler and size."""
+    """One line per objective, sampler and size."""
     with ProcessPoolExecutor(arguments.processes, initializer=_quiet) as pool:
         for trials in arguments.sizes:
             for name in arguments.objective:
                 for sampler in arguments.samplers:
-                    one = partial(simulate, name, sampler, trials)
-                    done = list(pool.map(one, range(arguments.studies)))
+                    run = partial(simulate, name, sampler, trials)
+                    done = list(pool.map(run, range(arguments.studies)))
                     share = {key: np.mean([d[key] for d in done]) for key in done[0]}
                     matter = ", ".join(f"{key} {share[key]:.0%}" for key in OBJECTIVES[name][0])
                     never = f"never read {share['null']:.1%}"

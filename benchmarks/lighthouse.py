@@ -1,13 +1,13 @@
-"""Lighthouse's scores of the dashboard's pages, over a study of 5,000 trials with 20 reports each.
+"""Lighthouse scores of the dashboard's pages, for a study of 5,000 trials with 20 reports each.
 
-Needs Node.js and Chromium. `npx` fetches Lighthouse from npm, unless `--lighthouse` names one that
-is there. Prints a table.
+Needs Node.js and Chromium. `npx` fetches Lighthouse from npm, unless `--lighthouse` names an
+installed one. Prints a table.
 
     python -m benchmarks.lighthouse
     python -m benchmarks.lighthouse --only compare fleet
 
-The preset is `desktop`, without a network's latency or a slower processor simulated (`provided`):
-what is measured is this machine.
+The preset is `desktop`, without simulated network latency or a slower processor (`provided`): the
+scores are those of this machine.
 
 Not measured: a phone over a slow network, where a page with figures waits for half a megabyte.
 """
@@ -72,20 +72,20 @@ def audit(command: Sequence[str], address: str, aside: Path) -> dict[str, Any]:
         env={**os.environ, "CHROME_PATH": CHROMIUM or ""},
         stdout=subprocess.DEVNULL,
     )
-    found: dict[str, Any] = json.loads(wanted.read_text())
-    return found
+    report: dict[str, Any] = json.loads(wanted.read_text())
+    return report
 
 
 def wrong(report: dict[str, Any]) -> list[str]:
     """The audits of accessibility and practices that do not pass, each with where."""
-    said = []
+    problems = []
     for category in CATEGORIES[1:]:
         for reference in report["categories"][category]["auditRefs"]:
-            one = report["audits"][reference["id"]]
-            if reference["weight"] and one["score"] is not None and one["score"] < 1:
-                items = (one.get("details") or {}).get("items") or []
-                said.append(f"{one['title']}: {json.dumps(items)[:400]}")
-    return said
+            audit = report["audits"][reference["id"]]
+            if reference["weight"] and audit["score"] is not None and audit["score"] < 1:
+                items = (audit.get("details") or {}).get("items") or []
+                problems.append(f"{audit['title']}: {json.dumps(items)[:400]}")
+    return problems
 
 
 def main() -> None:
@@ -93,18 +93,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", nargs="+", choices=list(pages(0)), default=list(pages(0)))
     parser.add_argument("--lighthouse", default="npx --yes lighthouse@12", metavar="COMMAND")
-    given = parser.parse_args()
+    options = parser.parse_args()
     bench = Bench([SIZE], alone=True)
     aside = Path(tempfile.mkdtemp(prefix="tuner-lighthouse-"))
     rows = []
     try:
         with bench.server("tuner") as (address, _):
-            for name in given.only:
+            for name in options.only:
                 path = pages(bench.ours[SIZE])[name]
                 asked = urllib.request.Request(address + path, headers=bench.secret().header)
                 urllib.request.urlopen(asked).read()
                 visited = bench.secret().in_address(address, path)
-                report = audit(shlex.split(given.lighthouse), visited, aside)
+                report = audit(shlex.split(options.lighthouse), visited, aside)
                 scores = [f"{report['categories'][c]['score']:.2f}" for c in CATEGORIES]
                 measured = [report["audits"][m]["numericValue"] for m in METRICS]
                 measured = [

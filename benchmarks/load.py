@@ -1,13 +1,13 @@
-"""Sixty-four workers on one PostgreSQL: how many claims and reports a second, and how fast.
+"""Sixty-four workers on one PostgreSQL: how many claims and reports per second, and how fast.
 
-Each worker is a process with a connection of its own that claims, reports ten times and finishes,
-so often that all together should make 200 claims and 2,000 reports a second on a study of 10,000
-trials. Who is late does not wait. Executors and training are left out: they would take the
-processors that are asked about.
+Each worker is a process with its own connection that claims, reports ten times and finishes. All
+together, they aim for 200 claims and 2,000 reports per second on a study of 10,000 trials. A worker
+that is late does not wait. Executors and training are left out: they would take the processor time
+that is to be measured.
 
     python -m benchmarks.load                     half a minute, and as much for the start
     python -m benchmarks.load --spread            reports at an even pace instead of all at once
-    python -m benchmarks.load --claims 400        more than it can: what does it reach?
+    python -m benchmarks.load --claims 400        beyond its limits: what does it reach?
 """
 
 import argparse
@@ -49,13 +49,13 @@ def work(
         trial = runner.claim()
         claims.append(time.monotonic() - began)
         write = partial(runner.search.report, trial=trial, lease=LEASE)
-        made: list[float] = []
-        stored = partial(_stored, made, reports)
+        sent: list[float] = []
+        stored = partial(_stored, sent, reports)
         for step in range(1, REPORTS + 1):
             _wait(due + spread * step, runner.outbox)
             report = Report(step, random.random())
             runner.search.should_prune(trial, report)
-            made.append(time.monotonic())
+            sent.append(time.monotonic())
             runner.outbox.report(trial.claim.id, report, write, lost, stored)
         end = partial(runner.search.finish, trial=trial, state=TrialState.COMPLETE, values=[0.5])
         runner.outbox.end(trial.claim.id, end, lost, stored)
@@ -70,10 +70,10 @@ def _wait(until: float, outbox: Outbox) -> None:
         outbox.deliver()
 
 
-def _stored(made: list[float], reports: list[float]) -> None:
+def _stored(sent: list[float], reports: list[float]) -> None:
     now = time.monotonic()
-    reports += [now - at for at in made]
-    made.clear()
+    reports += [now - at for at in sent]
+    sent.clear()
 
 
 def shown(took: list[float]) -> str:
@@ -89,31 +89,31 @@ def main() -> None:
     parser.add_argument("--claims", type=float, default=200, help="wanted in a second")
     parser.add_argument("--spread", action="store_true", help="reports at an even pace")
     parser.add_argument("--seconds", type=float, default=30)
-    given = parser.parse_args()
+    options = parser.parse_args()
     bench = Bench()
     try:
         fill.tuner_study(bench.url, "load", TRIALS)
         start, results = SPAWN.Barrier(WORKERS + 1), SPAWN.Queue()
-        pause = WORKERS / given.claims
-        spread = pause / (REPORTS + 1) if given.spread else 0.0
-        arguments = (bench.url, "load", given.seconds, pause, spread, start, results)
+        pause = WORKERS / options.claims
+        spread = pause / (REPORTS + 1) if options.spread else 0.0
+        arguments = (bench.url, "load", options.seconds, pause, spread, start, results)
         processes = [SPAWN.Process(target=work, args=arguments) for _ in range(WORKERS)]
         for process in processes:
             process.start()
         start.wait(timeout=300)
         server, began = bench.server_seconds(), time.monotonic()
-        found = [results.get(timeout=300) for _ in processes]
+        measured = [results.get(timeout=300) for _ in processes]
         took, server = time.monotonic() - began, bench.server_seconds() - server
         for process in processes:
             process.join()
     finally:
         bench.close()
-    claims = [seconds for each, _, _ in found for seconds in each]
-    reports = [seconds for _, each, _ in found for seconds in each]
-    clients = sum(used for _, _, used in found)
+    claims = [seconds for each, _, _ in measured for seconds in each]
+    reports = [seconds for _, each, _ in measured for seconds in each]
+    clients = sum(used for _, _, used in measured)
     print(f"\n{WORKERS} workers, {TRIALS:,} trials before, {psutil.cpu_count()} processors\n")
     print("| | |\n|---|---|")
-    print(f"| claims/s (wanted {given.claims:g}) | {len(claims) / took:.0f} |")
+    print(f"| claims/s (wanted {options.claims:g}) | {len(claims) / took:.0f} |")
     print(f"| reports/s | {len(reports) / took:,.0f} |")
     print(f"| claim p50, p95 ms | {shown(claims)} |")
     print(f"| until a report is stored, p50, p95 ms | {shown(reports)} |")

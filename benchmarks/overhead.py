@@ -1,10 +1,10 @@
 """The overhead of a trial that computes nothing, and the pause of an executor between two trials.
 
-Of 300 trials with 10 reports each: tuner's whole path (a worker, two executors, PostgreSQL),
+300 trials with 10 reports each, with tuner's whole path (a worker, two executors, PostgreSQL),
 Optuna's RDBStorage on the same PostgreSQL and its Journal file, with two processes each. All use
 TPE, ask after each report whether to prune, and prune nothing. Rounds are interleaved; the table
-has medians. The pause is from a trial's finish to the first step of the next in the same executor,
-of the trials that compute nothing and of a small network on digits.
+has medians. The pause runs from the finish of a trial to the first step of the next one in the same
+executor, for the trials that compute nothing and for a small network on digits.
 
     python -m benchmarks.overhead            three rounds, about ten minutes
     python -m benchmarks.overhead --quick    one round
@@ -177,7 +177,7 @@ def measure(folder: Path, rounds: int) -> dict[tuple[str, str], list[float]]:
         connection.execute(text("CREATE DATABASE optuna"))
     optuna_url = make_url(hold.url).set(database="optuna").render_as_string(hide_password=False)
     where = {"Optuna RDBStorage": optuna_url, "Optuna Journal file": str(folder / "journal.log")}
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    measured: dict[tuple[str, str], list[float]] = defaultdict(list)
     for turn in range(rounds):
         for peer in PEERS[turn % len(PEERS) :] + PEERS[: turn % len(PEERS)]:
             if peer in where:
@@ -189,10 +189,10 @@ def measure(folder: Path, rounds: int) -> dict[tuple[str, str], list[float]]:
                 figures |= percentiles("pause with a network", pauses)
             figures["reports/s"] = figures["trials/s"] * REPORTS
             for figure, value in figures.items():
-                found[peer, figure].append(value)
+                measured[peer, figure].append(value)
                 print(f"{peer}: {figure} {value:.3g}", flush=True)
     hold.release()
-    return found
+    return measured
 
 
 def percentiles(name: str, seconds: list[float]) -> dict[str, float]:
@@ -201,15 +201,15 @@ def percentiles(name: str, seconds: list[float]) -> dict[str, float]:
     return {f"{name}, p50 ms": cuts[9] * 1e3, f"{name}, p95 ms": cuts[18] * 1e3}
 
 
-def table(found: dict[tuple[str, str], list[float]]) -> str:
-    """Markdown: a line a figure, a column a peer; the median, and the range in brackets."""
+def table(measured: dict[tuple[str, str], list[float]]) -> str:
+    """Markdown with one line per figure and one column per peer: the median and the range."""
     lines = ["| | " + " | ".join(PEERS) + " |", "|---" * (len(PEERS) + 1) + "|"]
     order = ["with start-up, s", "trials/s", "reports/s"]
-    figures = order + [f for f in dict.fromkeys(f for _, f in found) if f not in order]
+    figures = order + [f for f in dict.fromkeys(f for _, f in measured) if f not in order]
     for figure in figures:
         cells = []
         for peer in PEERS:
-            values = found.get((peer, figure), [])
+            values = measured.get((peer, figure), [])
             cell = f"{statistics.median(values):.3g}" if values else ""
             if len(values) > 1:
                 cell += f" ({min(values):.3g} to {max(values):.3g})"
@@ -223,13 +223,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="one round")
-    given = parser.parse_args()
+    options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="tuner-bench-"))
     folder.chmod(0o755)  # root's server runs as another user
     try:
-        found = measure(folder, 1 if given.quick else given.rounds)
+        measured = measure(folder, 1 if options.quick else options.rounds)
         print(f"\n{TRIALS} trials, {REPORTS} reports, {psutil.cpu_count()} processors\n")
-        print(table(found))
+        print(table(measured))
     finally:
         embedded.stop(folder, force=True)
         shutil.rmtree(folder, ignore_errors=True)

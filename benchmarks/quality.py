@@ -1,9 +1,9 @@
 """How good each family gets with its default space: `python -m benchmarks.quality --reviews PATH`.
 
-Each family is one study of `tuner run` with a fixed budget, in a home of its own; validation and
-test figures are those of the export, with 95 % intervals (Wilson, 1927) of the share that is right.
-Beside them a reference of scikit-learn on the same parts: logistic regression on TF-IDF of words,
-or on pixels, its C chosen on the validation part. One table, in Markdown.
+Each family is one `tuner run` study with a fixed budget, in its own home; validation and test
+figures are those of the export, with 95 % intervals (Wilson, 1927) of the share of correct answers.
+The reference is scikit-learn's logistic regression on the same parts: on TF-IDF of words, or on
+pixels, with C chosen on the validation part. Prints one table in Markdown.
 """
 
 import argparse
@@ -153,7 +153,7 @@ def reference(folder: Path, family: str, reviews: Path | None, seed: int) -> Row
         model = LogisticRegression(C=constant, max_iter=1000)
         model.fit(inputs["train"], parts["train"].labels)
         scores = [model.score(inputs[n], parts[n].labels) for n in ("validation", "test")]
-        best = max(best, (scores[0], scores[1]), key=lambda found: found[0])
+        best = max(best, (scores[0], scores[1]), key=lambda scores: scores[0])
     what = "TF-IDF of words" if data.kind == "text" else "pixels"
     sizes = (data.sizes["validation"], data.sizes["test"])
     return Row(f"scikit-learn, {what} (accuracy)", f"{len(CONSTANTS)} C", *best, sizes)
@@ -178,7 +178,7 @@ def rows(folder: Path, asked: argparse.Namespace) -> Iterator[Row]:
 
 
 def main() -> None:
-    """Print the table, a line as it is known."""
+    """Print the table line by line, as results arrive."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=FAMILIES)
     parser.add_argument("--reviews", type=Path, help="a table with the columns text and label")

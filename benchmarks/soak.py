@@ -1,14 +1,14 @@
-"""Half an hour of trials on one study: does the storage stay as small and as fast as it was?
+"""Half an hour of trials on one study: does the storage stay small and fast?
 
 Four workers run trials of 5 reports that compute nothing, at a steady pace, while 64 long trials
-are trial and renewed every second, as those of a busy cluster are. Prints a line a minute: what a
-trial takes on disk, the dead rows that wait for vacuum, the share of updates that touched no index
+are held and renewed every second, as on a busy cluster. Prints one line per minute: the disk
+space per trial, the dead rows that wait for vacuum, the share of updates that touched no index
 (HOT), and how long a claim took.
 
     python -m benchmarks.soak                        30 minutes
     python -m benchmarks.soak --minutes 3 --pace 0   three minutes, as fast as they can
 
-Not measured: other load on the server, and bloat of studies that are deleted.
+Not measured: other load on the server, and bloat from deleted studies.
 """
 
 import argparse
@@ -70,19 +70,19 @@ def line(bench: Bench, minute: float, claims: list[float]) -> str:
     """What the tables look like now."""
     database = Database(make_url(bench.url))
     with database.statement() as connection:
-        found, reports = connection.execute(_SIZES).all()
+        sizes, reports = connection.execute(_SIZES).all()
         count = connection.execute(text("SELECT count(*) FROM tuner.trials")).scalar_one()
     database.close()
     took = sorted(claims)
     cells = (
         f"{minute:.0f}",
         f"{count:,}",
-        f"{found.heap / count:.0f}",
-        f"{found.indexes / count:.0f}",
+        f"{sizes.heap / count:.0f}",
+        f"{sizes.indexes / count:.0f}",
         f"{(reports.heap + reports.indexes) / count:.0f}",
-        f"{found.dead:,}",
-        f"{found.dead / (found.dead + count):.1%}",
-        f"{found.hot / max(1, found.updates):.1%}",
+        f"{sizes.dead:,}",
+        f"{sizes.dead / (sizes.dead + count):.1%}",
+        f"{sizes.hot / max(1, sizes.updates):.1%}",
         f"{statistics.median(took):.2f}",
         f"{took[int(0.95 * len(took))]:.2f}",
     )
@@ -90,7 +90,7 @@ def line(bench: Bench, minute: float, claims: list[float]) -> str:
 
 
 def soak(bench: Bench, minutes: float, pace: float) -> None:
-    """Run for so long; print a line a minute."""
+    """Run for the given time; print one line per minute."""
     fill.tuner_study(bench.url, STUDY, 0)
     over, claims = SPAWN.Event(), SPAWN.Queue()
     processes = [
@@ -120,10 +120,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--pace", type=float, default=0.01, help="seconds between two trials")
-    given = parser.parse_args()
+    options = parser.parse_args()
     bench = Bench()
     try:
-        soak(bench, given.minutes, given.pace)
+        soak(bench, options.minutes, options.pace)
     finally:
         bench.close()
 

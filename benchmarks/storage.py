@@ -1,8 +1,8 @@
 """tuner's storage against Optuna's own, on the same machine, PostgreSQL and trial.
 
-A trial has 5 parameters, drawn at random, and 5 reports, each with the question whether to prune;
-it computes nothing. Rounds are interleaved, for a shared machine's disk and processors are not the
-same from minute to minute: compare the ratios. Prints one table of medians.
+A trial has 5 parameters, drawn at random, and 5 reports, each of which asks whether to prune; it
+computes nothing. Rounds are interleaved, because the disk and processors of a shared machine vary
+from minute to minute: compare the ratios. Prints one table of medians.
 
     python -m benchmarks.storage            five rounds, about 20 minutes
     python -m benchmarks.storage --quick    one round, two minutes
@@ -259,11 +259,11 @@ def imported(bench: Bench) -> dict[str, float]:
 
 def measure(bench: Bench, rounds: int, *, quick: bool) -> dict[tuple[str, str], list[float]]:
     """Everything, `rounds` times in turns: (contestant, figure) → what was measured."""
-    found: dict[tuple[str, str], list[float]] = {}
+    measured: dict[tuple[str, str], list[float]] = {}
 
     def note(contestant: str, figures: dict[str, float]) -> None:
         for figure, value in figures.items():
-            found.setdefault((contestant, figure), []).append(value)
+            measured.setdefault((contestant, figure), []).append(value)
             print(f"  {contestant}: {figure} {value:.3g}", flush=True)
 
     worker, api, rdb = CONTESTANTS[:3]
@@ -296,7 +296,7 @@ def measure(bench: Bench, rounds: int, *, quick: bool) -> dict[tuple[str, str], 
         note(worker, imported(bench))
     if proxy is not None:
         proxy.terminate()
-    return found
+    return measured
 
 
 def _has_grpc() -> bool:
@@ -307,16 +307,16 @@ def _has_grpc() -> bool:
     return True
 
 
-def table(found: dict[tuple[str, str], list[float]]) -> str:
-    """Markdown: a line a figure, a column a contestant, ratios to RDBStorage in brackets."""
-    contestants = [c for c in CONTESTANTS if any(c == name for name, _ in found)]
-    figures = list(dict.fromkeys(figure for _, figure in found))
+def table(measured: dict[tuple[str, str], list[float]]) -> str:
+    """Markdown with one line per figure, one column per contestant, and ratios to RDBStorage."""
+    contestants = [c for c in CONTESTANTS if any(c == name for name, _ in measured)]
+    figures = list(dict.fromkeys(figure for _, figure in measured))
     lines = ["| | " + " | ".join(contestants) + " |", "|---" * (len(contestants) + 1) + "|"]
     for figure in figures:
-        base = found.get(("Optuna RDBStorage", figure))
+        base = measured.get(("Optuna RDBStorage", figure))
         cells = []
         for contestant in contestants:
-            values = found.get((contestant, figure))
+            values = measured.get((contestant, figure))
             if values is None:
                 cells.append("")
                 continue
@@ -334,12 +334,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="one short round, two minutes")
-    given = parser.parse_args()
+    options = parser.parse_args()
     bench = Bench()
     try:
-        found = measure(bench, 1 if given.quick else given.rounds, quick=given.quick)
+        measured = measure(bench, 1 if options.quick else options.rounds, quick=options.quick)
         print(f"\n{len(NAMES)} parameters, 5 reports, {psutil.cpu_count()} processors\n")
-        print(table(found))
+        print(table(measured))
     finally:
         bench.close()
 

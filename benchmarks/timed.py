@@ -1,7 +1,7 @@
 """An executor that notes when trials take their first step and when they finish.
 
-Started with `FD DEVICE [--warm]`, in place of `tuner.worker.executor`. Lines of
-process, event and monotonic seconds, appended to `times` in the folder of the study's artifacts.
+Started with `FD DEVICE [--warm]` instead of `tuner.worker.executor`. It appends lines of process,
+event and monotonic seconds to `times` in the folder of the study's artifacts.
 """
 
 import os
@@ -25,9 +25,9 @@ def main() -> None:
     """Patch, and be an executor."""
     finish, warm = executor._Context.finish, "--warm" in sys.argv
 
-    def at_finish(self: Any, *given: Any) -> None:
+    def at_finish(self: Any, *arguments: Any) -> None:
         note(self._log.parent, "finish")
-        finish(self, *given)
+        finish(self, *arguments)
 
     executor._Context.finish = at_finish  # type: ignore[method-assign]
     if warm:

@@ -1,4 +1,4 @@
-"""The trial that all contestants run: 5 parameters, 5 reports, and as many questions to prune."""
+"""The trial that all contestants run: 5 parameters and 5 reports that ask whether to prune."""
 
 import uuid
 from collections.abc import Callable

@@ -1,8 +1,8 @@
-"""word2vec and fasttext, tuned, against gensim's defaults: `python -m benchmarks.word_vectors`.
+"""Tuned word2vec and fasttext compared with gensim's defaults: `python -m benchmarks.word_vectors`.
 
-The corpus is 300,000 words of Wikipedia that come with gensim. Each contestant is a study of
-`tuner run` with one worker and one thread, in a home of its own; the figures are those of the
-export, measured on parts that no trial has seen. One table, in Markdown.
+The corpus is 300,000 words of Wikipedia that come with gensim. Each contestant is a `tuner run`
+study with one worker and one thread, in its own home; the figures are those of the export, measured
+on parts that no trial has seen. Prints one table in Markdown.
 """
 
 import argparse
@@ -34,7 +34,7 @@ SUBWORDS = {"min_n": 3, "max_n": 6, "bucket": 2_000_000}
 
 
 def write_corpus(path: Path) -> None:
-    """Sentences of the articles, one a line, in their order, until there are enough words."""
+    """Sentences of the articles, one per line, in their order, until there are enough words."""
     count = 0
     with bz2.open(datapath(DUMP)) as dump, path.open("w", encoding="utf-8") as out:
         for _, text, _ in extract_pages(dump, filter_namespaces=("0",)):

@@ -152,11 +152,11 @@ def contest(contestant: str, environments: Path, folder: Path) -> dict[str, floa
     }
 
 
-def table(found: dict[str, list[dict[str, float]]]) -> str:
-    """Markdown: a line a contestant, medians."""
-    figures = list(next(iter(found.values()))[0])
+def table(results: dict[str, list[dict[str, float]]]) -> str:
+    """Markdown with one line per contestant: medians."""
+    figures = list(next(iter(results.values()))[0])
     lines = ["| | " + " | ".join(figures) + " |", "|---" * (len(figures) + 1) + "|"]
-    for contestant, runs in found.items():
+    for contestant, runs in results.items():
         cells = [f"{statistics.median(run[figure] for run in runs):.3g}" for figure in figures]
         lines.append(f"| {contestant} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -169,14 +169,14 @@ def main() -> None:
     parser.add_argument("--prepare", action="store_true", help="install them")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=CONTESTANTS, choices=CONTESTANTS)
-    given = parser.parse_args()
-    environments = given.environments.absolute()
-    if given.prepare:
+    options = parser.parse_args()
+    environments = options.environments.absolute()
+    if options.prepare:
         prepare(environments)
         return
-    found: dict[str, list[dict[str, Any]]] = {}
-    for round_ in range(given.rounds):
-        for contestant in given.only:
+    results: dict[str, list[dict[str, Any]]] = {}
+    for round_ in range(options.rounds):
+        for contestant in options.only:
             folder = Path(tempfile.mkdtemp(prefix="tuner-bench-"))
             folder.chmod(0o755)  # root's server runs as another user
             try:
@@ -184,13 +184,13 @@ def main() -> None:
             finally:
                 embedded.stop(folder / "home", force=True)
                 shutil.rmtree(folder, ignore_errors=True)
-            found.setdefault(contestant, []).append(figures)
+            results.setdefault(contestant, []).append(figures)
             print(
                 f"{round_ + 1}: {contestant}",
                 *(f"{k} {v:.3g}" for k, v in figures.items()),
                 sep=", ",
             )
-    print(f"\n{psutil.cpu_count()} processors\n\n{table(found)}")
+    print(f"\n{psutil.cpu_count()} processors\n\n{table(results)}")
 
 
 if __name__ == "__main__":
