@@ -95,7 +95,7 @@ _CLAIM = PreparedStatement("""
     SELECT * FROM resumed UNION ALL SELECT * FROM inserted
 """)
 
-# A new trial has its parameters from its only attempt on; one that was enqueued has none yet.
+# A new trial has parameters from its first attempt on; an enqueued one has none until then.
 _CLAIMED = text("""
     SELECT id, number, attempt, space_id, params, system_attrs,
            attempt > 1 OR space_id IS NULL AS resumed,
@@ -131,9 +131,7 @@ class Claim:
     worker_id: UUID
     space_id: int | None
     params: tuple[float, ...]  # Optuna's internal representation, in the space's order
-    fixed_params: Mapping[
-        str, Any
-    ]  # an enqueued configuration: only the other parameters are drawn
+    fixed_params: Mapping[str, Any]  # as it was enqueued: only the others are drawn
     resumed: bool  # it was waiting: interrupted (it has parameters) or enqueued
     paid: float | None = None  # seconds reserved for it; None: the study does not count them
     exclusive: bool = False  # it ran out of memory before: nothing else may run on its device

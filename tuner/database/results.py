@@ -119,14 +119,14 @@ def report(
 
 
 def _report_arguments(reports: Sequence[Report]) -> dict[str, object]:
-    """The arguments of `_STORE_REPORTS`."""
-    by_step = {report.step: report for report in reports}.values()
+    """Return the arguments of `_STORE_REPORTS`."""
+    latest = {report.step: report for report in reports}.values()
     return {
-        "steps": [report.step for report in by_step],
-        "reported": [report.value for report in by_step],
+        "steps": [report.step for report in latest],
+        "reported": [report.value for report in latest],
         "metrics": [
             json.dumps({k: v if math.isfinite(v) else None for k, v in report.metrics.items()})
-            for report in by_step
+            for report in latest
         ],
     }
 
@@ -136,7 +136,7 @@ def report_missing(
 ) -> None:
     """Store those reports of a trial's earlier attempts that the database lacks."""
     stored = set(connection.execute(_STEPS, {"id": claim.id}).scalars())
-    missing = [report for report in reports if report.step not in stored]
+    missing = [each for each in reports if each.step not in stored]
     if missing:
         report(connection, claim, missing, lease=lease, flush=flush)
 
