@@ -30,6 +30,7 @@ from tuner.commands import exporting, reading, steering
 from tuner.database import studies, workers
 from tuner.database.engine import Database
 from tuner.errors import StudyNotFoundError
+from tuner.families.bundle.requests import Evaluate, Evaluated
 from tuner.search.storage import Storage
 from tuner.settings import Settings
 from tuner.trials import StudyState, TrialState
@@ -489,9 +490,10 @@ def weights(small: CommandResult, database: Database, environment: dict[str, str
     return path
 
 
-def measured(*_: object, parts: list[str], **__: object) -> dict[str, Any]:
+def measured(request: Evaluate, **_: object) -> Evaluated:
     """Figures without measuring."""
-    return {"measured": {part: {"accuracy": 0.5} for part in parts}, "intervals": {}}
+    figures = {part: {"accuracy": 0.5} for part in request.parts}
+    return Evaluated(measured=figures, intervals={}, scale=None, build="tuner.families.cnn:build")
 
 
 def test_weights_that_are_gone_or_damaged(line: Line, weights: Path) -> None:
