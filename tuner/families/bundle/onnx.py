@@ -1,10 +1,10 @@
 """A network in the ONNX format, which runtimes in any language read: a bundle's `model.onnx`.
 
-It takes what the network takes, in batches and, of texts, lengths of any size, and gives the
-probabilities or the numbers that `predict.py` gives. onnxruntime must say of the whole validation
-part what torch says of it.
+It takes the network's inputs, with batches and texts of any size, and returns the probabilities or
+numbers that `predict.py` prints. onnxruntime must compute the same as torch on the whole validation
+part.
 
-The exporter is torch's tracing one: the newer one, by `torch.export`, has no form for the packed
+This uses torch's tracing exporter: the newer one, by `torch.export`, does not support the packed
 sequences that recurrent networks read.
 """
 
@@ -28,10 +28,10 @@ from tuner.trials import ParamValue
 FILE = "model.onnx"
 OPSET = 18
 PROBABILITIES, NUMBERS = "probabilities", "numbers"  # names of the output
-TOLERANCE = 1e-4  # of probabilities, and of labels' deviation: sums differ with their terms' order
+TOLERANCE = 1e-4  # of probabilities, or of the labels' deviation: sums depend on their order
 TRACED = 2  # rows of the batch that is traced
-CHECKED = 64  # rows of a batch that is compared; the last one has fewer
-ERRORS_ALONE = 3  # severity of what onnxruntime prints
+CHECKED = 64  # rows per batch that is compared
+ERRORS_ONLY = 3  # severity of the messages that onnxruntime prints
 
 
 def write(
@@ -41,9 +41,9 @@ def write(
     weights: Path,
     folder: Path,
 ) -> OnnxFile:
-    """Write the file into the folder; return what it takes, and how far it is from torch.
+    """Write the file into the folder; returns its inputs and its difference from torch.
 
-    TunerError if that is more than `TOLERANCE`.
+    TunerError if the difference exceeds `TOLERANCE`.
     """
     network = code.network(params, data, weights)
     model = _Served(network, data.scale).eval()
@@ -51,10 +51,10 @@ def write(
     part = code.part(params, data, PART)
     path = folder / FILE
     _export(traced, part, data, path)
-    difference, inputs = _compared(path, model, part)
+    difference, inputs = _compare(path, model, part)
     if not difference <= TOLERANCE:
         raise TunerError(
-            f"as ONNX the network says something else: its {model.output} differ by "
+            f"as ONNX the network computes something else: its {model.output} differ by "
             f"{difference:.2g}{model.unit}"
         )
     return OnnxFile(
@@ -74,15 +74,15 @@ def compare(
     weights: Path,
     path: Path,
 ) -> OnnxComparison:
-    """How far a file is from torch with the same weights, on the whole validation part.
+    """Compare a file with torch and the same weights, on the whole validation part.
 
     TunerError if onnxruntime cannot run it.
     """
     model = _Served(code.network(params, data, weights), data.scale).eval()
     part = code.part(params, data, PART)
     try:
-        difference, _ = _compared(path, model, part)
-    except Exception as error:  # of onnxruntime: a class for each of its codes, of no common kind
+        difference, _ = _compare(path, model, part)
+    except Exception as error:  # onnxruntime has a class per error code, without a common base
         reason = (str(error).strip().splitlines() or ["?"])[0]
         raise TunerError(f"{FILE} cannot be run ({reason})") from error
     return OnnxComparison(examples=len(part), largest_difference=difference)
@@ -99,12 +99,12 @@ class _Served(nn.Module):
         self.unit = "" if scale is None else " standard deviations of the labels"
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """What is served of a batch."""
-        said: Tensor = self.network(inputs if len(inputs) > 1 else inputs[0])
+        """Return the probabilities or the numbers of a batch."""
+        outputs: Tensor = self.network(inputs if len(inputs) > 1 else inputs[0])
         if self.scale is None:
-            return said.softmax(dim=1)
-        mean, spread = self.scale
-        return mean + spread * said.squeeze(1).double()
+            return outputs.softmax(dim=1)
+        mean, std = self.scale
+        return mean + std * outputs.squeeze(1).double()
 
 
 def _export(model: _Served, part: Batches, data: PreparedData, path: Path) -> None:
@@ -112,7 +112,7 @@ def _export(model: _Served, part: Batches, data: PreparedData, path: Path) -> No
     names = _names(inputs, data)
     free = {0: "batch"} if data.kind == "images" else {0: "batch", 1: "length"}
     with _unfused(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it is the older exporter, and what tracing fixes
+        warnings.simplefilter("ignore")  # about the older exporter, and constants of the trace
         torch.onnx.export(
             model,
             inputs,
@@ -133,7 +133,7 @@ def _names(inputs: tuple[Tensor, ...], data: PreparedData) -> list[str]:
 
 @contextmanager
 def _unfused() -> Iterator[None]:
-    """Within the block, attention is no single operator of torch's own, which ONNX lacks."""
+    """Keep torch from fusing attention into an operator that ONNX lacks, inside the block."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -143,22 +143,27 @@ def _unfused() -> Iterator[None]:
 
 
 @torch.inference_mode()
-def _compared(path: Path, model: _Served, part: Batches) -> tuple[float, dict[str, str]]:
-    """The largest difference, of numbers in deviations, and what the inputs are: name → type."""
+def _compare(path: Path, model: _Served, part: Batches) -> tuple[float, dict[str, str]]:
+    """Return the largest difference, of numbers in standard deviations, and the types of inputs."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = ERRORS_ALONE
+    options.log_severity_level = ERRORS_ONLY
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    named = session.get_inputs()
-    difference = 0.0
+    parameters = session.get_inputs()
+    largest = 0.0
     for rows in torch.arange(len(part)).split(CHECKED):
         inputs = _inputs(part, rows)
-        given = {one.name: tensor.numpy() for one, tensor in zip(named, inputs, strict=True)}
-        (found,) = session.run([model.output], given)
-        apart = (torch.from_numpy(found) - model(*inputs)).abs().max()
-        apart = apart if model.scale is None else apart / model.scale[1]
-        difference = max(difference, float(apart.nan_to_num(torch.inf)))
-    return difference, {one.name: f"{one.type} {one.shape}" for one in named}
+        feed = {
+            parameter.name: tensor.numpy()
+            for parameter, tensor in zip(parameters, inputs, strict=True)
+        }
+        (outputs,) = session.run([model.output], feed)
+        difference = (torch.from_numpy(outputs) - model(*inputs)).abs().max()
+        difference = difference if model.scale is None else difference / model.scale[1]
+        largest = max(largest, float(difference.nan_to_num(torch.inf)))
+    return largest, {
+        parameter.name: f"{parameter.type} {parameter.shape}" for parameter in parameters
+    }
 
 
 def _inputs(part: Batches, rows: Tensor) -> tuple[Tensor, ...]:

@@ -20,13 +20,13 @@ class Outcome:
         self._best_metrics: Mapping[str, float] = {}
         self._started = time.monotonic()
         self.decision = Decision.GO_ON
-        self.is_over = False  # it was pruned, stopped or has diverged: what comes now is too late
-        self._lock = threading.RLock()  # of the conversation: threads may report, some at the end
+        self.is_over = False  # pruned, stopped or diverged: later reports are ignored
+        self._lock = threading.RLock()  # several threads may report, even while the trial ends
 
     def report(self, step: int, value: float, metrics: Mapping[str, float]) -> bool:
-        """Pass a report on; whether the code shall go on.
+        """Pass a report on; returns whether the code should go on.
 
-        What it reports after the last epoch does not count, and ends it.
+        A report after the last epoch is ignored and ends the trial.
         """
         with self._lock:
             return self._report(step, value, metrics)
@@ -45,7 +45,7 @@ class Outcome:
         return not self.is_over
 
     def end(self, value: float | None) -> None:
-        """The code has ended well: its result is `value`, or where it gave none the best report.
+        """Finish the trial with `value`, or without one with the best report.
 
         FailedError if there is neither.
         """
@@ -53,7 +53,7 @@ class Outcome:
             self._end(value)
 
     def close(self) -> None:
-        """Take no more reports: those of threads that are left would be about another trial."""
+        """Ignore further reports: threads that still run would report to the next trial."""
         with self._lock:
             self.is_over = True
 
@@ -67,8 +67,8 @@ class Outcome:
             self._diverge(f"the code returned {result}")
             return
         self.is_over = True
-        taken = {TRAINING_SECONDS: time.monotonic() - self._started}  # of this attempt
-        self._context.finish(self._task.number, result, None, {**taken, **self._best_metrics})
+        costs = {TRAINING_SECONDS: time.monotonic() - self._started}  # of this attempt
+        self._context.finish(self._task.number, result, None, {**costs, **self._best_metrics})
 
     def _diverge(self, sentence: str) -> None:
         self.is_over = True

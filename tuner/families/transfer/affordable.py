@@ -1,8 +1,8 @@
-"""What a pretrained checkpoint costs, and which of a list a study can afford.
+"""The costs of pretrained checkpoints, and which ones a study can afford.
 
-Memory and seconds an epoch are measured on a few steps, in a process of its own (torch), at the
-launch and on the machine that launches; the figures are kept in the cache, so that the same file
-means the same study when it is launched again.
+Memory and seconds per epoch are measured over a few steps at the launch, on the machine that
+launches, in a separate process (torch). The figures are cached, so that launching the same file
+again gives the same study.
 """
 
 import hashlib
@@ -26,19 +26,19 @@ from tuner.study_file.resolved import ResolvedSpec
 from tuner.study_file.space import Space
 from tuner.trials import ParamValue
 
-# in the order of what they need: the highest memory so far is then that of the way just measured
+# in the order of the memory they need, so that the peak so far is that of the last one measured
 WAYS = ("frozen", "partial", "lora", "full")
-SHARE = 0.8  # of the machine's memory, where the study file gives no limit
+SHARE = 0.8  # of the machine's memory, if the study file sets no limit
 _MIB_PER_GIB = 1024
 
 _Costs = Mapping[str, tuple[float, float]]  # way → MiB, seconds; one that failed is missing
 
 
 def affordable(spec: ResolvedSpec, data: PreparedData) -> tuple[ResolvedSpec, tuple[str, ...]]:
-    """The study without what is above its limits, and what that is.
+    """Remove checkpoints and ways of fine-tuning that exceed a study's limits, with notes on them.
 
-    Measures where several checkpoints or a limit are given. SpecError if nothing is left, DataError
-    if a checkpoint is not there.
+    Measures only if the study names several checkpoints or sets a limit. SpecError if nothing
+    remains, DataError if a checkpoint is missing.
     """
     if "checkpoint" not in spec.space.parameters:
         return spec, ()
@@ -51,9 +51,9 @@ def affordable(spec: ResolvedSpec, data: PreparedData) -> tuple[ResolvedSpec, tu
     ways = [way for way in WAYS if way in _values(spec.space.parameters["fine_tuning"])]
     out: dict[tuple[str, str], str] = {}
     for name in map(str, names):
-        measured = _measured(spec, data, name, ways)
+        costs = _costs_of(spec, data, name, ways)
         for way in ways:
-            if (reason := _too_much(spec, measured.get(way))) is not None:
+            if (reason := _exceeds(spec, costs.get(way))) is not None:
                 out[name, way] = reason
     notes = tuple(f"left out: {name}, {way}: {reason}" for (name, way), reason in out.items())
     if not out:
@@ -64,7 +64,7 @@ def affordable(spec: ResolvedSpec, data: PreparedData) -> tuple[ResolvedSpec, tu
 
 
 def with_digests(spec: ResolvedSpec) -> ResolvedSpec:
-    """The study with digests of its checkpoints: what is on a hub or in a folder may change."""
+    """Add the digests of a study's checkpoints, since a hub's or folder's files may change."""
     if "checkpoint" not in spec.space.parameters:
         return spec
     names = map(str, _values(spec.space.parameters["checkpoint"]))
@@ -80,7 +80,7 @@ def _values(parameter: Searched) -> Sequence[ParamValue]:
 
 
 def _limit(spec: ResolvedSpec) -> float:
-    """MiB that a trial may use."""
+    """Return the MiB of memory that a trial may use."""
     if spec.resources.memory is not None:
         return spec.resources.memory * _MIB_PER_GIB
     executors = spec.resources.workers or os.cpu_count() or 1
@@ -88,7 +88,8 @@ def _limit(spec: ResolvedSpec) -> float:
     return SHARE * total / 2**20 / executors
 
 
-def _too_much(spec: ResolvedSpec, cost: tuple[float, float] | None) -> str | None:
+def _exceeds(spec: ResolvedSpec, cost: tuple[float, float] | None) -> str | None:
+    """Return which limit the cost exceeds, in words, or None."""
     memory, seconds = _limit(spec), spec.resources.epoch_seconds
     if cost is None:
         return f"does not fit into {memory / _MIB_PER_GIB:.3g} GiB of memory"
@@ -105,37 +106,37 @@ def _too_much(spec: ResolvedSpec, cost: tuple[float, float] | None) -> str | Non
 def _without(
     spec: ResolvedSpec, out: Mapping[tuple[str, str], str], names: int, ways: int
 ) -> ResolvedSpec:
-    """The study whose space lacks these pairs of checkpoint and way."""
+    """Remove these pairs of checkpoint and way from a study's search space."""
     parameters = dict(spec.space.parameters)
-    gone: dict[str, set[str]] = {"checkpoint": set(), "fine_tuning": set()}
+    removed: dict[str, set[str]] = {"checkpoint": set(), "fine_tuning": set()}
     for name, way in out:
         if sum(n == name for n, _ in out) == ways:
-            gone["checkpoint"].add(name)
+            removed["checkpoint"].add(name)
         if sum(w == way for _, w in out) == names:
-            gone["fine_tuning"].add(way)
-    for key, values in gone.items():
+            removed["fine_tuning"].add(way)
+    for key, values in removed.items():
         parameter = parameters[key]
         if values and isinstance(parameter, CategoricalParameter):
-            left = tuple(value for value in parameter.choices if value not in values)
-            parameters[key] = parameter.model_copy(update={"choices": left})
+            choices = tuple(value for value in parameter.choices if value not in values)
+            parameters[key] = parameter.model_copy(update={"choices": choices})
     pairs = tuple(
         {"checkpoint": (name,), "fine_tuning": (way,)}
         for name, way in out
-        if name not in gone["checkpoint"] and way not in gone["fine_tuning"]
+        if name not in removed["checkpoint"] and way not in removed["fine_tuning"]
     )
     space = Space(parameters=parameters, forbidden=(*spec.space.forbidden, *pairs))
     enqueue = tuple(
         entry
         for entry in spec.enqueue
         if (entry.get("checkpoint"), entry.get("fine_tuning")) not in out
-        and entry.get("checkpoint") not in gone["checkpoint"]
-        and entry.get("fine_tuning") not in gone["fine_tuning"]
+        and entry.get("checkpoint") not in removed["checkpoint"]
+        and entry.get("fine_tuning") not in removed["fine_tuning"]
     )
     return spec.model_copy(update={"space": space, "enqueue": enqueue})
 
 
-def _measured(spec: ResolvedSpec, data: PreparedData, name: str, ways: Sequence[str]) -> _Costs:
-    """The costs of one checkpoint, from the cache or measured now."""
+def _costs_of(spec: ResolvedSpec, data: PreparedData, name: str, ways: Sequence[str]) -> _Costs:
+    """Return the costs of one checkpoint, from the cache or measured now."""
     assert spec.data is not None
     params = {key: at(parameter, 0.0) for key, parameter in spec.space.parameters.items()}
     params["batch_size"] = max(map(int, _numbers(spec.space.parameters["batch_size"])))
@@ -156,9 +157,9 @@ def _measured(spec: ResolvedSpec, data: PreparedData, name: str, ways: Sequence[
     try:
         return {way: (cost[0], cost[1]) for way, cost in json.loads(path.read_bytes()).items()}
     except (OSError, ValueError, AttributeError, IndexError, TypeError):
-        found = _measure(request)
-    files.write(path, json.dumps(found))
-    return found
+        costs = _measure(request)
+    files.write(path, json.dumps(costs))
+    return costs
 
 
 def _numbers(parameter: Searched) -> Sequence[Any]:
@@ -170,7 +171,7 @@ def _numbers(parameter: Searched) -> Sequence[Any]:
 
 
 def _measure(request: Profile) -> _Costs:
-    """A line of JSON per way, until all are measured or one needs more memory than there is."""
+    """Measure the ways in a process; those after one that needs too much memory are missing."""
     visible = visible_cuda_devices()
     process = subprocess.run(
         processes.command("tuner.families.transfer.profile"),

@@ -1,8 +1,8 @@
 """Memory and time of a checkpoint: `python -m tuner.families.transfer.profile` < request.
 
-A process of its own, so that the command line never imports torch and a model that is too large
-harms nobody else. It trains a few steps in each way, the lightest first, and writes a line of JSON
-each; on a CPU it may not allocate more than the limit.
+This is a separate process, so that the command line never imports torch and a model that is too
+large harms no other process. It trains a few steps in each way, the lightest first, and writes a
+line of JSON for each; on a CPU it cannot allocate more than the limit.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ _MIB = 2**20
 
 
 def measure(request: Profile) -> Iterator[Cost]:
-    """Measure the ways one by one; ends early where memory does not suffice."""
+    """Measure the ways one by one; ends early if memory does not suffice."""
     data = prepare(request.data, request.cache)
     has_gpu = torch.cuda.is_available() and request.device != "cpu"
     device = torch.device("cuda" if has_gpu else "cpu")
@@ -45,7 +45,8 @@ def measure(request: Profile) -> Iterator[Cost]:
     for way in request.ways:
         params = {**request.params, "fine_tuning": way}
         try:
-            seconds = (_frozen if way == "frozen" else _trained)(request, params, data, device)
+            measure_way = _measure_frozen if way == "frozen" else _measure_trained
+            seconds = measure_way(request, params, data, device)
         except (torch.OutOfMemoryError, MemoryError):
             return
         except RuntimeError as error:
@@ -55,32 +56,32 @@ def measure(request: Profile) -> Iterator[Cost]:
         yield Cost(way=way, memory=peak_memory(device), seconds=seconds)
 
 
-def _frozen(
+def _measure_frozen(
     _: Profile, params: Mapping[str, Any], data: PreparedData, device: torch.device
 ) -> float:
-    """Features are computed once, so that an epoch takes next to nothing."""
+    """Compute some features; they are computed once, so an epoch takes next to no time."""
     model = encoder.load(files.locate(params["checkpoint"]), data.kind, params["pooling"])
     part = resident.load(features.prepare_inputs(params, data), "train", device)
-    predict(model.to(device), _few(part, encoder.EVALUATION_BATCH))
+    predict(model.to(device), _sample(part, encoder.EVALUATION_BATCH))
     return 0.0
 
 
-def _trained(
+def _measure_trained(
     request: Profile, params: Mapping[str, Any], data: PreparedData, device: torch.device
 ) -> float:
-    """Seconds of an epoch, with its evaluation."""
+    """Measure the seconds of an epoch, including its evaluation."""
     code = load(registry.card(request.family))
     assert isinstance(code, Networks)
     load_part = code.load or load_resident
     rows = min(STEPS * params["batch_size"], data.sizes["train"])
     share = float(rows / data.sizes["train"])
 
-    def load_few(
+    def load_sample(
         params: Mapping[str, Any], data: PreparedData, name: PartName, device: torch.device
     ) -> resident.Resident:
         part = load_part(params, data, name, device)
         assert isinstance(part, resident.Resident)
-        return _few(part, max(1, round(len(part) * share)))
+        return _sample(part, max(1, round(len(part) * share)))
 
     task = Task(number=0, attempt=1, params=params, seed=0, folder=Path())
     cohort = Cohort(
@@ -98,7 +99,7 @@ def _trained(
         cache=request.cache,
         tasks=(task,),
     )
-    learner = Network(task, cohort, data, device, code.build, load_few)
+    learner = Network(task, cohort, data, device, code.build, load_sample)
     learner.epoch()
     started = time.perf_counter()
     learner.epoch()
@@ -106,12 +107,17 @@ def _trained(
     return seconds / share
 
 
-def _few(part: resident.Resident, rows: int) -> resident.Resident:
-    """Some rows of a part, drawn at random, so that their lengths are usual ones."""
+def _sample(part: resident.Resident, rows: int) -> resident.Resident:
+    """Sample rows of a part at random, so that their lengths are typical."""
     order = torch.randperm(len(part), generator=torch.Generator().manual_seed(0))[:rows]
     lengths = None if part.lengths is None else part.lengths[order]
-    chosen = order.to(part.labels.device)
-    return replace(part, inputs=part.inputs[chosen], labels=part.labels[chosen], lengths=lengths)
+    rows_on_device = order.to(part.labels.device)
+    return replace(
+        part,
+        inputs=part.inputs[rows_on_device],
+        labels=part.labels[rows_on_device],
+        lengths=lengths,
+    )
 
 
 def main() -> None:
