@@ -2,11 +2,12 @@
 
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -65,6 +66,19 @@ def tuner(
     )
 
 
+@contextmanager
+def restored_log() -> Iterator[None]:
+    """Undo how a command sets up tuner's log, which would hide it from later tests' `caplog`."""
+    logger = logging.getLogger("tuner")
+    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
+    try:
+        yield
+    finally:
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
 def tuner_here(
     arguments: Sequence[str],
     environment: Mapping[str, str],
@@ -80,6 +94,7 @@ def tuner_here(
         chdir(cwd or Path.cwd()),
         redirect_stdout(out),
         redirect_stderr(err),
+        restored_log(),
     ):
         settings.settings.cache_clear()
         try:
