@@ -48,8 +48,11 @@ def test_directions_may_be_given() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("objective: {metric: [latency, accuracy]}", "objective.metric[0]: `latency` is no metric"),
-        ("objective: {metric: latency}", "objective.metric: `latency` is no metric of a trial's"),
+        (
+            "objective: {metric: [latency, accuracy]}",
+            "objective.metric[0]: `latency` is not measured every epoch",
+        ),
+        ("objective: {metric: latency}", "objective.metric: `latency` is not measured every epoch"),
         ("objective: {metric: [accuracy, latencyy]}", "did you mean `latency`?"),
         ("objective: {metric: [accuracy, accuracy]}", "[1]: `accuracy` is named twice"),
         ("objective: {metric: [accuracy, latency], direction: maximize}", "one for each of the 2"),

@@ -177,7 +177,9 @@ def _objective(
         if name in names[:place]:
             problems.append(Issue(loc, f"{quoted(name)} is named twice"))
         elif place == 0 and name in COSTS:
-            sentence = f"{quoted(name)} is not measured every epoch; name a metric that is first"
+            sentence = (
+                f"{quoted(name)} is not measured every epoch; name a metric that is, before it"
+            )
             problems.append(Issue(loc, sentence))
         elif metrics and name not in allowed:
             problems.append(Issue(loc, one_of(name, allowed)))
