@@ -17,7 +17,7 @@ from tuner.artifacts import LOG_FILE
 from tuner.families import command
 from tuner.training.cohort import Decision, FailedError
 from tuner.user_code import client, ranks
-from tuner.user_code.channels import MAX_PATH, Channels
+from tuner.user_code.channels import MAX_PATH, ReportChannels
 from tuner.user_code.ranks import Followers
 
 pytestmark = pytest.mark.usefixtures("short_graces")
@@ -300,7 +300,7 @@ def test_the_socket_is_private_and_its_path_short(
     for folder in (None, str(long)):
         monkeypatch.setattr("tempfile.tempdir", folder)
         ours, _theirs = socket.socketpair()
-        channels = Channels(ours)
+        channels = ReportChannels(ours)
         assert stat.S_IMODE(channels.folder.stat().st_mode) == 0o700
         assert channels.folder.stat().st_uid == os.getuid()
         assert len(os.fsencode(channels.path)) <= MAX_PATH

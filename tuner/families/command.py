@@ -29,7 +29,7 @@ from tuner.training.causes import cause_of_line
 from tuner.training.cohort import Cohort, Context, Decision, FailedError, Task
 from tuner.trials import Cause
 from tuner.user_code import client, failure_line, program, reported, source
-from tuner.user_code.channels import MAX_LINE, Channels, Line
+from tuner.user_code.channels import MAX_LINE, ReportChannels, ReportLine
 from tuner.user_code.ranks import Followers
 
 PARAMS_FILE = "params.json"
@@ -77,7 +77,7 @@ class _Command:
             self._leash, leash = socket.socketpair()
             stack.enter_context(leash)
             stack.callback(self._leash.close)
-            self._channels = Channels(self._leash)  # readable with the guard's end
+            self._channels = ReportChannels(self._leash)  # readable with the guard's end
             stack.callback(self._channels.close)
             self._guard = subprocess.Popen(
                 processes.guarded(leash.fileno(), words, self._channels.folder),
@@ -128,7 +128,7 @@ class _Command:
                 self._leash.send(guard.TERMINATE)
                 self._kill_at = now + TERM_GRACE
 
-    def _take(self, line: Line) -> None:
+    def _take(self, line: ReportLine) -> None:
         self._lines += 1
         if not line.text.strip():
             return
@@ -177,7 +177,7 @@ class _Command:
         raise FailedError(why, ending + (f": {said}" if said else ""))
 
 
-def _environment(task: Task, cohort: Cohort, channels: Channels) -> dict[str, str]:
+def _environment(task: Task, cohort: Cohort, channels: ReportChannels) -> dict[str, str]:
     """What the command is told; writes the file with its parameters and makes its folders."""
     params, artifacts = task.folder / PARAMS_FILE, task.folder / ARTIFACTS_FOLDER
     files.write(params, json.dumps(dict(task.params), indent=2) + "\n")

@@ -23,7 +23,7 @@ SHORT = "/tmp"  # noqa: S108 - only for mkdtemp, which creates private folders
 BACKLOG = 128  # connections that wait to be accepted
 
 
-class Line(NamedTuple):
+class ReportLine(NamedTuple):
     """A line that arrived, and how to answer it."""
 
     text: bytes
@@ -39,7 +39,7 @@ class _Peer:
         self._rest = b""  # the beginning of an unfinished line
         self.ended = False
 
-    def receive_lines(self) -> list[Line] | None:
+    def receive_lines(self) -> list[ReportLine] | None:
         """Receive the lines that have arrived; None if there are none, now or for ever."""
         try:
             chunk = b"" if self.ended else self._receive(MAX_LINE)
@@ -55,14 +55,14 @@ class _Peer:
             complete.append(rest)
             rest = b""
         self._rest = rest
-        return [Line(text, self._answer) for text in complete]
+        return [ReportLine(text, self._answer) for text in complete]
 
     def _answer(self, answer: bytes) -> None:
         with contextlib.suppress(OSError):  # the peer reads no answers, or is gone
             self._send(answer)
 
 
-class Channels:
+class ReportChannels:
     """Both pipes and the socket of one command."""
 
     def __init__(self, ending: socket.socket) -> None:
@@ -99,9 +99,9 @@ class Channels:
         while self._theirs:
             os.close(self._theirs.pop())
 
-    def wait(self, seconds: float) -> tuple[list[Line], bool]:
+    def wait(self, seconds: float) -> tuple[list[ReportLine], bool]:
         """Wait for lines for some seconds; returns them, and whether the command has ended."""
-        lines: list[Line] = []
+        lines: list[ReportLine] = []
         ended = False
         for key, _ in self._selector.select(seconds):
             if key.fileobj is self._listener:
@@ -114,10 +114,10 @@ class Channels:
                 ended = True
         return lines, ended
 
-    def drain(self) -> list[Line]:
+    def drain(self) -> list[ReportLine]:
         """Receive the remaining lines of a command that has ended."""
         self._accept()
-        lines: list[Line] = []
+        lines: list[ReportLine] = []
         for peer in list(self._peers):
             while (more := peer.receive_lines()) is not None:
                 lines += more
