@@ -15,7 +15,7 @@ from tuner import accounts
 from tuner.accounts import Role
 from tuner.dashboard.app import create_app, remove_old
 from tuner.dashboard.board import Access, Board
-from tuner.dashboard.launch.uploads import KEPT_DAYS
+from tuner.dashboard.launch.uploads import RETENTION_DAYS
 from tuner.dashboard.security.audit import BURST, PERIOD, RefusalSampler
 from tuner.database import audit, studies
 from tuner.database.engine import Database
@@ -107,7 +107,7 @@ def test_uploads_that_nobody_uses_are_removed(board: Board, client: TestClient) 
     for content in (b"unused", b"used", b"young"):
         client.post("/launch/upload", files={"file": ("table.csv", content)})
     paths = {path.read_bytes(): path for path in board.settings.uploads.rglob("*.csv")}
-    old = time.time() - (KEPT_DAYS + 1) * 86_400
+    old = time.time() - (RETENTION_DAYS + 1) * 86_400
     for content in (b"unused", b"used"):
         os.utime(paths[content].parent, (old, old))
     with board.database.transaction() as connection:

@@ -13,7 +13,7 @@ from tuner.database.readers import spending
 from tuner.database.readers.progress import Series
 from tuner.trials import LATENCY, PARAMETERS, TRAINING_SECONDS, Study, TrialState
 
-MOST = 8  # studies at once: more lines cannot be told apart
+MAX_STUDIES = 8  # studies at once: more lines cannot be told apart
 COSTS: Mapping[str, str] = MappingProxyType(  # name → description
     {
         TRAINING_SECONDS: "training time of a trial, in seconds",

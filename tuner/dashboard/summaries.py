@@ -89,8 +89,8 @@ class StudySummary:
         if study.max_epochs is not None:
             lines.append(f"{study.epochs_issued:,} of {text.count(study.max_epochs, 'epoch')}")
         if study.max_seconds is not None:
-            used, most = text.duration(study.seconds_issued), text.duration(study.max_seconds)
-            lines.append(f"{used} of {most} on devices")
+            used, limit = text.duration(study.seconds_issued), text.duration(study.max_seconds)
+            lines.append(f"{used} of {limit} on devices")
         return lines
 
     @property

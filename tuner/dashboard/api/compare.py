@@ -8,7 +8,7 @@ from tuner.commands import reading
 from tuner.dashboard import comparison
 from tuner.dashboard.api.models import NOT_FOUND
 from tuner.dashboard.api.models.comparison import ComparedStudyRecord, ComparisonRecord
-from tuner.dashboard.comparison import COSTS, MOST, ComparedStudy
+from tuner.dashboard.comparison import COSTS, MAX_STUDIES, ComparedStudy
 from tuner.dashboard.dependencies import MAX_ID, BoardDep
 
 router = APIRouter(tags=["studies"])
@@ -19,7 +19,7 @@ def compare(
     board: BoardDep,
     studies: Annotated[
         list[Annotated[int, Query(ge=1, le=MAX_ID)]],
-        Query(min_length=1, max_length=MOST, description="The studies' ids."),
+        Query(min_length=1, max_length=MAX_STUDIES, description="The studies' ids."),
     ],
 ) -> ComparisonRecord:
     """Compare studies: how fast each improves, and what its values cost."""

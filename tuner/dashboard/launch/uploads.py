@@ -17,7 +17,7 @@ from tuner.database.engine import Database
 from tuner.errors import BadInputError
 from tuner.settings import Settings
 
-KEPT_DAYS = 90  # after its last upload, if no study names it
+RETENTION_DAYS = 90  # after its last upload, if no study names it
 DIGEST = 16  # characters
 
 _lock = threading.Lock()
@@ -41,7 +41,7 @@ def keep(settings: Settings, name: str, content: bytes) -> Path:
 
 def remove_unused(database: Database, settings: Settings, *, now: float | None = None) -> None:
     """Remove old uploads that no study names."""
-    limit = (time.time() if now is None else now) - KEPT_DAYS * 86_400
+    limit = (time.time() if now is None else now) - RETENTION_DAYS * 86_400
     with _lock:
         old = [folder for folder in _folders(settings.uploads) if folder.stat().st_mtime < limit]
         if not old:

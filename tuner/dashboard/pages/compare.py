@@ -7,14 +7,14 @@ from fastapi import APIRouter, Query, Request, Response
 
 from tuner.commands import reading
 from tuner.dashboard import comparison
-from tuner.dashboard.comparison import MOST, ComparedStudy
+from tuner.dashboard.comparison import MAX_STUDIES, ComparedStudy
 from tuner.dashboard.dependencies import MAX_ID, BoardDep
 from tuner.dashboard.rendering import templates
 from tuner.dashboard.rendering.charts import Chart, Point, draw_chart
 from tuner.trials import LATENCY, PARAMETERS, TRAINING_SECONDS, Study
 
 router = APIRouter()
-Ids = Annotated[list[Annotated[int, Query(ge=1, le=MAX_ID)]] | None, Query(max_length=MOST)]
+Ids = Annotated[list[Annotated[int, Query(ge=1, le=MAX_ID)]] | None, Query(max_length=MAX_STUDIES)]
 
 
 @router.get("/compare")
@@ -27,7 +27,7 @@ def page(request: Request, board: BoardDep, studies: Ids = None) -> Response:
     context = {
         "chosen": chosen,
         "groups": _groups(all_studies),
-        "most": MOST,
+        "max_studies": MAX_STUDIES,
         "warning": comparison.comparability_warning(chosen),
         "rows": rows,
         "charts": _charts(rows),

@@ -19,7 +19,7 @@ from tuner.errors import AccountError
 
 DEVICE_COOKIE = "tuner_device"
 DEVICE_SECONDS = 400 * 86_400  # the longest that browsers keep a cookie
-MOST_WAITING = 20  # logins whose passwords wait to be hashed
+MAX_WAITING = 20  # logins whose passwords wait to be hashed
 
 router = APIRouter()
 
@@ -50,7 +50,7 @@ async def log_in(
     note(request, f"as {name}")
     attempts: limits.LoginAttempts = request.app.state.attempts
     hashing: anyio.CapacityLimiter = request.app.state.hashing
-    if hashing.statistics().tasks_waiting >= MOST_WAITING:
+    if hashing.statistics().tasks_waiting >= MAX_WAITING:
         error = "too many logins at once; try again in a minute"
         return _form(request, next, name, error, status=503)
     device_cookie = f"{DEVICE_COOKIE}_{port(request, board)}"

@@ -14,7 +14,7 @@ from tuner.database.readers.live import LiveTrials
 from tuner.errors import StudyNotFoundError, TunerError
 from tuner.trials import Study
 
-MOST = 16  # studies; 100,000 trials with ten parameters are 15 MB
+MAX_STUDIES = 16  # studies; 100,000 trials with ten parameters are 15 MB
 FRESH = 0.2  # seconds during which a study is not read again
 
 Listener = Callable[[int, "LiveStudy", Sequence[int]], None]  # study id, columns, changed trials
@@ -89,7 +89,7 @@ class LiveStudies:
         with self._lock:
             if study.id not in self._live_studies:
                 self._live_studies[study.id] = LiveStudy(LiveTrials(study.id, study.directions))
-                while len(self._live_studies) > MOST:
+                while len(self._live_studies) > MAX_STUDIES:
                     self._live_studies.popitem(last=False)
             self._live_studies.move_to_end(study.id)
             return self._live_studies[study.id]

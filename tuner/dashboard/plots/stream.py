@@ -30,7 +30,7 @@ POLL = 2.0  # seconds between reads without a hint, because a hint can get lost
 RETRY = 1.0  # seconds between attempts to reach the database
 KEEP_ALIVE = 15.0  # seconds between comments that keep a proxy from closing a silent stream
 CHECK = 5.0  # seconds between checks of a page's session or token
-MOST = 50  # trials in one event; if there are more, the page requests its figures again
+MAX_TRIALS = 50  # trials in one event; if there are more, the page requests its figures again
 BACKLOG = 200  # events that a slow page may be behind
 
 _log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class Stream:
             "counts": {state.value: n for state, n in live.counts.items()},
             "best": best[0] if best else None,
         }
-        if len(changed) <= MOST:
+        if len(changed) <= MAX_TRIALS:
             event["trials"] = [
                 [t.number, t.state.value, _rounded(t.value)] for t in live.trials(changed)
             ]

@@ -20,8 +20,8 @@ from tuner.database import audit
 from tuner.errors import TunerError
 
 RETENTION_DAYS = 365
-BURST = 20  # entries for strangers' requests in a row,
-PERIOD = 60.0  # then one in so many seconds
+BURST = 20  # entries for strangers' requests in a row
+PERIOD = 60.0  # seconds between further ones
 
 _log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from tuner.dashboard.security.limits import network
 
 SPARE = 256  # descriptors for other things than connections: files, the database, programs
-FEWEST = 32  # connections, however few descriptors there are
+MIN_CONNECTIONS = 32  # connections, however few descriptors there are
 QUIET = 60.0  # seconds between two log lines about the same thing
 _MAKING = "Each new one closes the one that has kept the dashboard waiting longest"
 _SCARCE = (errno.EMFILE, errno.ENFILE)
@@ -133,17 +133,17 @@ class Listener(socket.socket):
         super().close()
 
     @property
-    def most(self) -> int:
+    def max_connections(self) -> int:
         """The maximum number of connections."""
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return min(self.limits.total, max(FEWEST, soft - SPARE))
+        return min(self.limits.total, max(MIN_CONNECTIONS, soft - SPARE))
 
     def _has_room(self, client: str) -> bool:
         if client and self._of_address[client] >= self.limits.each:
             line = "%s has %d connections to the dashboard. " + _MAKING
             self._warn(line, client, self.limits.each)
             return self._make_room(client)
-        if len(self._open) >= self.most:
+        if len(self._open) >= self.max_connections:
             self._warn("the dashboard has %d connections. " + _MAKING, len(self._open))
             return self._make_room(None)
         return True

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from tuner.dashboard.local_secret import Secret
 
-MOST = 10_000  # names and addresses that are remembered
+MAX_KEYS = 10_000  # names and addresses that are remembered
 ADDRESS_BITS = 64  # of an IPv6 address: one customer controls all the others
 
 
@@ -67,7 +67,7 @@ class LoginAttempts:
             keys = [(f"device {name}\0{device}", PAIR)]
         now = self._clock()
         with self._lock:
-            if len(self._failed) > MOST:
+            if len(self._failed) > MAX_KEYS:
                 self._forget(now)
             wait = max(self._wait(key, limit, now) for key, limit in keys)
             if wait > 0:
@@ -95,7 +95,7 @@ class LoginAttempts:
     def _forget(self, now: float) -> None:
         """Drop what no longer counts, and the oldest of what is left if it is too much."""
         recent = {k: t for k, t in self._failed.items() if t and t[-1] > now - NAME.period}
-        latest = sorted(recent.items(), key=lambda item: item[1][-1])[-MOST // 2 :]
+        latest = sorted(recent.items(), key=lambda item: item[1][-1])[-MAX_KEYS // 2 :]
         self._failed = defaultdict(deque, latest)
 
 

@@ -15,7 +15,7 @@ from tuner.figures import text
 from tuner.trials import Trial, TrialState
 
 CHUNK = 64_000  # bytes of a log per response
-MOST = 200  # files in a listing
+MAX_FILES = 200  # files in a listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def list_files(board: Board, study_id: int, number: int, attempt: int) -> list[A
     for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
         if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
             listing.append(AttemptFile(str(path.relative_to(folder)), path.stat().st_size))
-    return listing[:MOST]
+    return listing[:MAX_FILES]
 
 
 def find_file(board: Board, study_id: int, number: int, attempt: int, name: str) -> Path | None:

@@ -27,7 +27,7 @@ from tuner.errors import visible
 from tuner.report import document, inputs
 from tuner.trials import Study, Trial, pareto_front
 
-MOST = 50  # configurations
+MAX_CONFIGURATIONS = 50  # configurations
 FORMATS: Mapping[str, str] = {
     "yaml": "YAML",
     "json": "JSON",
@@ -43,7 +43,7 @@ FORMATS: Mapping[str, str] = {
 _OWN_FILES = {"yaml": "config.yaml", "csv": "configurations.csv", "enqueue": "enqueue.sh"}
 
 router = APIRouter(prefix="/studies/{study_id:int}/export")
-Top = Annotated[int, Query(ge=1, le=MOST)]
+Top = Annotated[int, Query(ge=1, le=MAX_CONFIGURATIONS)]
 Format = Literal[
     "yaml",
     "json",
@@ -76,7 +76,6 @@ def page(
         "front": front,
         "format": format,
         "formats": FORMATS,
-        "most": MOST,
         "trials": trials,
         "text": _text(study, trials, format) if trials else "",
     }
@@ -136,7 +135,9 @@ def bundle(request: Request, board: BoardDep, user: CurrentUser, study_id: Study
 
 def _select(board: Board, study: Study, top: int, *, front: bool) -> list[Trial]:
     if front and len(study.directions) > 1:
-        return pareto_front(reading.load_trials(board.database, study), study.directions)[:MOST]
+        return pareto_front(reading.load_trials(board.database, study), study.directions)[
+            :MAX_CONFIGURATIONS
+        ]
     return best_trials(board, study, top)
 
 
