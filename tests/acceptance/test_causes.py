@@ -197,9 +197,8 @@ def test_retry_and_resume_take_code_that_was_corrected(
     )
     completed = tuner("resume", "my study", **run)
     assert (completed.returncode, completed.stderr) == (0, "")
-    assert (
-        completed.stdout == "active; workers continue it (tuner worker --allow-code starts one)\n"
-    )
+    start = "python -m tuner worker --allow-code"
+    assert completed.stdout == f"active; workers continue it ({start} starts one)\n"
     with worker(environment, tmp_path, "--until-done") as process:
         process.wait(STUCK)
     study = reading.find(database, "my study")
