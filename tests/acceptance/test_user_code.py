@@ -104,7 +104,7 @@ def test_a_function_is_tuned_exported_and_repeated(
     elsewhere = {**environment, "TUNER_HOME": str(tmp_path / "elsewhere")}
     without = tuner("export", "own", "--to", "y", environment=elsewhere, cwd=tmp_path)
     assert without.returncode == 0
-    assert "what the trial has kept is not here: " in without.stderr
+    assert "the trial's files are not here: " in without.stderr
     assert not (tmp_path / "y" / "artifacts").exists()
     repeated = answer("run", str(folder / "reproduce.yaml"), **run)
     assert repeated["best"]["metric"]["validation"] == best["metric"]["validation"]

@@ -57,8 +57,8 @@ def test_user_code_is_exported_without_files_of_the_trial(tmp_path: Path) -> Non
     options = BundleOptions(trials=[TOLD])
     exported = export(study, TOLD, tmp_path / "bundle", Settings(home=tmp_path), options=options)
     assert exported.content["missing"] == (
-        "trial 3 was run through Optuna: its figure is what that program told, and tuner has no "
-        "files of it"
+        "trial 3 was run through Optuna: its figure is the one that the program reported, and "
+        "tuner has no files of it"
     )
     assert exported.content["kept"] == []
     assert exported.content["params"] == {"x": 0.5}

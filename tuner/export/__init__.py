@@ -1,17 +1,17 @@
-"""A configuration as a folder that can be used and defended: the bundle.
+"""Export a configuration as a bundle: a folder to use, and to check.
 
-config.yaml            the parameters, pinned ones among them; on request in other forms too
-result.json            what is claimed: metrics, their intervals, data, seed, versions
-reproduce.yaml         a study file that trains just this configuration again
+config.yaml            the parameters, pinned ones included; in other formats on request
+result.json            the claims: metrics, their intervals, data, seed, versions
+reproduce.yaml         a study file that trains exactly this configuration again
 weights.safetensors    the trial's weights at its best epoch
-preprocessing.json     vocabulary, classes, statistics: what inputs are made into
+preprocessing.json     vocabulary, classes, statistics: how inputs are encoded
 model.onnx             on request: the network for ONNX runtimes
-predict.py             predicts with these files and torch alone; needs no tuner
-vectors.txt            of word vectors, the same as gensim and others read them
-encoder/               of pretrained models, the checkpoint
+predict.py             predicts with these files and torch; needs no tuner
+vectors.txt            word vectors, in the format of gensim and others
+encoder/               the checkpoint of pretrained models
 checkpoint/, artifacts/   of user code instead: its last checkpoint and its artifacts
-card.md                all of that for people
-lock.txt               every package that was installed
+card.md                a summary for people
+lock.txt               every installed package
 manifest.json          the SHA-256 of each of these files
 """
 

@@ -1,10 +1,10 @@
-"""A bundle's `card.md`: what was chosen, how good it is, how it was found and how it is used.
+"""A bundle's `card.md`: what was chosen, how good it is, how it was found and how to use it.
 
-After the model cards of Mitchell et al. (FAT* 2019), as far as a search knows the answers.
+It follows the model cards of Mitchell et al. (FAT* 2019), as far as a search knows the answers.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tuner.errors import visible
@@ -14,7 +14,7 @@ from tuner.study_file.messages import counted
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import Study, Trial, TrialState
 
-CURVE = 20  # epochs of the curve; of a longer one, so many that are spread over it
+CURVE = 20  # rows of the table of epochs; of more epochs, this many are shown, evenly spread
 
 
 def text(
@@ -25,7 +25,7 @@ def text(
     trials: Sequence[Trial],
     importances: Mapping[str, float] | None,
 ) -> str:
-    """The card, as Markdown."""
+    """Return the card, as Markdown."""
     parts = [
         f"# {_plain(study.name)}\n\n"
         f"Trial {trial.number} of a study of the family `{spec.family}`, which was to "
@@ -51,46 +51,47 @@ def _figures(content: Mapping[str, Any], trials: Sequence[Trial]) -> str:
         rows.append((f"validation, {how}", _with_interval(metric, "validation")))
     if "test" in metric:
         rows.append(("test, read after the choice", _with_interval(metric, "test")))
-    said = _table((_plain(metric["name"]), "value (95 % interval)"), rows)
+    summary = _table((_plain(metric["name"]), "value (95 % interval)"), rows)
     complete = sum(t.state is TrialState.COMPLETE for t in trials)
     if "confirmed" in metric:
-        said += f"\n\n{_confirmed(metric)}"
+        summary += f"\n\n{_confirmed(metric)}"
     elif complete > 1:
-        said += (
+        summary += (
             f"\n\nIt was chosen among {complete} results by the validation part, which flatters "
             "it: the best of many noisy figures is partly luck. "
             + (
-                "The test figure had no part in the choice. It is of the search's winner, which "
-                "no confirmation has tried with fresh seeds."
+                "The test part had no say in the choice. No confirmation has retrained this "
+                "configuration with fresh seeds."
                 if "test" in metric
-                else "No confirmation has tried it with fresh seeds."
+                else "No confirmation has retrained it with fresh seeds."
             )
         )
     if "validation_interval" in metric:
-        said += (
+        summary += (
             f"\n\nThe intervals ({metric['interval_method']}) are what a part of this size can "
             "tell, not how much a training with another seed would differ."
         )
-    return said
+    return summary
 
 
 def _confirmed(metric: Mapping[str, Any]) -> str:
-    """What fresh seeds have shown."""
-    found = metric["confirmed"]
-    if found["mean"] is None:
+    """Say what fresh seeds have shown."""
+    confirmed = metric["confirmed"]
+    if confirmed["mean"] is None:
         return "Trained again with fresh seeds, it gave no value."
-    interval = "" if found["interval"] is None else " ({:.4g} … {:.4g})".format(*found["interval"])
+    ends = confirmed["interval"]
+    interval = "" if ends is None else f" ({ends[0]:.4g} … {ends[1]:.4g})"
     note = " (the 95 % interval is of the mean over seeds)" if interval else ""
-    gap = found["overstated_by"]
-    said = [
-        f"Trained again with {found['seeds']} fresh seeds, it reaches {found['mean']:.4g}"
+    gap = confirmed["overstated_by"]
+    sentences = [
+        f"Trained again with {confirmed['seeds']} fresh seeds, it reaches {confirmed['mean']:.4g}"
         f"{interval} on average{note}.",
         f"The search overstated it by {gap:.4g} (the winner's curse)."
         if gap > 0
         else "The search did not overstate it.",
-        *map(_plain, found["shown"]),
+        *map(_plain, confirmed["shown"]),
     ]
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def _with_interval(metric: Mapping[str, Any], part: str) -> str:
@@ -114,19 +115,19 @@ def _data(spec: ResolvedSpec, content: Mapping[str, Any]) -> str:
             _table(("code", ""), [(name, str(value)) for name, value in code.items()])
             + "\n\nThe code reads its own data; tuner knows nothing of it."
         )
-    given = {k: v for k, v in content["data"].items() if k not in ("split", "fingerprint")}
+    fields = {k: v for k, v in content["data"].items() if k not in ("split", "fingerprint")}
     split = spec.data.split
     rows = [
-        *((name, str(value)) for name, value in given.items()),
+        *((name, str(value)) for name, value in fields.items()),
         ("split", f"validation {split.validation:g}, test {split.test:g}, seed {split.seed}"),
         ("fingerprint", str(content["data"]["fingerprint"])),
     ]
     if "labels" in content:
         mean, spread = content["labels"]["mean"], content["labels"]["standard_deviation"]
-        said = (
+        description = (
             f"numbers, {mean:.4g} on average in the training part, standard deviation {spread:.4g}"
         )
-        rows.append(("labels", f"{said}: about the rmse of whoever always says the average"))
+        rows.append(("labels", f"{description}: about the rmse of always predicting the mean"))
     return _table(("data", ""), rows)
 
 
@@ -181,17 +182,17 @@ def _use(spec: ResolvedSpec, content: Mapping[str, Any]) -> str:
     lines += ["tuner run reproduce.yaml   # train it again", "```"]
     if "onnx" in content:
         lines += ["", _onnx(content["onnx"])]
-    made = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
-    return "\n".join([*lines, "", f"Made with {made}; `lock.txt` has every package."])
+    versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
+    return "\n".join([*lines, "", f"Made with {versions}; `lock.txt` has every package."])
 
 
-def _onnx(found: Mapping[str, Any]) -> str:
-    takes = ", ".join(f"`{name}` {_plain(kind)}" for name, kind in found["inputs"].items())
-    unit = " of the labels' standard deviation" if found["output"] == "numbers" else ""
+def _onnx(onnx: Mapping[str, Any]) -> str:
+    takes = ", ".join(f"`{name}` {_plain(kind)}" for name, kind in onnx["inputs"].items())
+    unit = " of the labels' standard deviation" if onnx["output"] == "numbers" else ""
     return (
-        f"`model.onnx` (opset {found['opset']}) takes {takes} and gives `{found['output']}`: in "
-        f"onnxruntime {found['onnxruntime']}, those of torch within "
-        f"{found['largest_difference']:.1e}{unit}, on all {found['examples']} validation examples."
+        f"`model.onnx` (opset {onnx['opset']}) takes {takes} and gives `{onnx['output']}`: in "
+        f"onnxruntime {onnx['onnxruntime']}, those of torch within "
+        f"{onnx['largest_difference']:.1e}{unit}, on all {onnx['examples']} validation examples."
     )
 
 
@@ -199,9 +200,9 @@ def _section(title: str, body: str) -> str:
     return f"## {title}\n\n{body}" if body else ""
 
 
-def _table(head: tuple[str, str], rows: Any) -> str:
-    found = [f"| {_cell(left)} | {_cell(right)} |" for left, right in rows]
-    return "\n".join([f"| {head[0]} | {head[1]} |", "|---|---|", *found]) if found else ""
+def _table(head: tuple[str, str], rows: Iterable[tuple[str, str]]) -> str:
+    lines = [f"| {_cell(left)} | {_cell(right)} |" for left, right in rows]
+    return "\n".join([f"| {head[0]} | {head[1]} |", "|---|---|", *lines]) if lines else ""
 
 
 def _cell(text_: str) -> str:
@@ -209,7 +210,7 @@ def _cell(text_: str) -> str:
 
 
 def _plain(text_: str) -> str:
-    """On one line, and nothing of it Markdown or HTML."""
+    """Return the text on one line, with all that Markdown or HTML would read escaped."""
     for character in "\\`*[]<>#":
         text_ = text_.replace(character, f"\\{character}")
     return visible(text_)

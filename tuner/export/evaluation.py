@@ -1,4 +1,4 @@
-"""Weights measured in a process of its own, since this one never imports torch."""
+"""Measure weights in a process of its own, since this one never imports torch."""
 
 import subprocess
 from pathlib import Path
@@ -14,8 +14,8 @@ from tuner.settings import executor_environment
 def evaluate(request: Evaluate, *, named: Path | None = None) -> Evaluated:
     """Have a process evaluate weights.
 
-    BadInputError where the user can help, as with data that is not there any more; it names the
-    weights, or the file `named` that they were copied from.
+    BadInputError if the user can help, for example if the data is missing; it names the weights,
+    or the file `named` that they were copied from.
     """
     process = subprocess.run(
         processes.command("tuner.families.bundle.evaluate"),
@@ -29,7 +29,7 @@ def evaluate(request: Evaluate, *, named: Path | None = None) -> Evaluated:
     if process.returncode != 0:
         lines = process.stderr.strip().splitlines()
         reason = lines[-1] if lines else f"its process ended with code {process.returncode}"
-        # 2: a TunerError about what the user can change, as data that is not there any more
+        # 2: a TunerError about what the user can change, such as missing data
         kind = BadInputError if process.returncode == BadInputError.exit_code else ExecutorError
         weights = shown(named or request.weights)
         raise kind(f"{weights}: these weights cannot be measured: {reason}")
@@ -37,6 +37,6 @@ def evaluate(request: Evaluate, *, named: Path | None = None) -> Evaluated:
 
 
 def evaluation_of(answer: Evaluated) -> Evaluation:
-    """The figures of an answer."""
+    """Return the figures of an answer."""
     onnx = None if answer.onnx is None else answer.onnx.model_dump()
     return Evaluation(answer.measured, answer.intervals, answer.scale, onnx)

@@ -1,4 +1,4 @@
-"""Writing a bundle: it appears whole or not at all."""
+"""Write a bundle, which appears as a whole or not at all."""
 
 import json
 import os
@@ -34,22 +34,22 @@ ONNX_PACKAGES = ("onnx", "onnxruntime")
 
 @dataclass(frozen=True, slots=True)
 class BundleOptions:
-    """What a bundle shall hold besides the trial and its weights."""
+    """What a bundle holds besides the trial and its weights."""
 
     formats: Collection[str] = ()  # of the configuration, names of `FORMATS`
-    trials: Sequence[Trial] = ()  # of the study, which the card sums up
+    trials: Sequence[Trial] = ()  # all of the study; the card sums them up
     importances: Mapping[str, float] | None = None
     look: bool = True  # whether the test part may be read
     test: Evaluation | None = None  # what an earlier look has shown of these weights
     looks: Sequence[Mapping[str, Any]] = ()  # at the test part, by trial, this one's among them
-    onnx: bool = False  # whether it shall hold the network as ONNX too
+    onnx: bool = False  # whether to write the network as ONNX, too
     confirmed: Mapping[str, Any] | None = None  # what fresh seeds have shown of the trial
     notes: Sequence[str] = ()  # what the card must say about the choice or the test part
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """An export that lies on disk."""
+    """An export on disk."""
 
     folder: Path
     content: dict[str, Any]  # of result.json
@@ -67,9 +67,9 @@ def export(
 ) -> Exported:
     """Write the bundle of a complete trial.
 
-    BadInputError if the folder exists and `force` is not set, or holds anything but a bundle, or
-    where ONNX is wanted and the family or the installation has none; NothingToExportError where the
-    trial's weights are not on this machine.
+    BadInputError if the folder exists and `force` is not set, or it holds anything but a bundle, or
+    if ONNX is requested and the family or the installation does not support it;
+    NothingToExportError if the trial's weights are not on this machine.
     """
     if study.spec is None:
         raise NothingToExportError(
@@ -91,12 +91,12 @@ def export(
             content["kept"] = leftovers.copy(attempts, spec.code, aside)
             if trial.ran_in_optuna:
                 content["missing"] = (
-                    f"trial {trial.number} was run through Optuna: its figure is what that program "
-                    "told, and tuner has no files of it"
+                    f"trial {trial.number} was run through Optuna: its figure is the one that the "
+                    "program reported, and tuner has no files of it"
                 )
             elif not attempts[0].is_dir():
                 where = trial.worker or "another worker"
-                content["missing"] = f"what the trial has kept is not here: {where} has trained it"
+                content["missing"] = f"the trial's files are not here: {where} has trained it"
             _write(content, study, spec, trial, options, aside)
         return Exported(folder, content)
     weights = (
@@ -109,8 +109,8 @@ def export(
         looks = options.look and options.test is None
         answer = _evaluate(study, spec, trial, settings, options, aside, weights, looks=looks)
         measured = evaluation.evaluation_of(answer)
-        shown_ = measured if options.test is None else _with_test(measured, options.test)
-        content = result.content(study, spec, trial, shown_)
+        evaluation_ = measured if options.test is None else _with_test(measured, options.test)
+        content = result.content(study, spec, trial, evaluation_)
         if options.looks:
             content["test_looks"] = [dict(look) for look in options.looks]
         _write(content, study, spec, trial, options, aside, build=answer.build)
@@ -128,7 +128,7 @@ def _evaluate(
     *,
     looks: bool,
 ) -> Evaluated:
-    """Measure the copied weights; puts what predictions need into the folder."""
+    """Measure the copied weights, and write what predictions need into the folder."""
     assert spec.data is not None
     request = Evaluate(
         family=spec.family,
@@ -176,7 +176,7 @@ def _write(
         content["notes"] = list(options.notes)
     params = content["params"]
     checkpoint = f"./{BUNDLED}" if (folder / BUNDLED).is_dir() else None
-    written = {
+    texts = {
         RESULT: json.dumps(content, indent=2) + "\n",
         CONFIG: result.yaml_text(params),
         STUDY_FILE: result.yaml_text(result.reproducing(study, spec, trial, checkpoint=checkpoint)),
@@ -185,8 +185,8 @@ def _write(
         **{name: form(params) for name, form in (FORMATS[f] for f in options.formats)},
     }
     if (predictor := registry.card(spec.family).predictor_module) is not None:
-        written[PREDICT] = predict_program(registry.card(spec.family), predictor, build)
-    for name, text in written.items():
+        texts[PREDICT] = predict_program(registry.card(spec.family), predictor, build)
+    for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     manifest.write(folder)
 
@@ -201,7 +201,7 @@ def is_export_of(folder: Path, study: str) -> bool:
 
 
 def refuse_taken(folder: Path, *, force: bool, several: bool = False) -> None:
-    """BadInputError if the folder must stay as it is: `--force` is no `rm -r` of what is there.
+    """BadInputError if the folder must not be replaced: `--force` is not `rm -r`.
 
     `several`: an earlier export is a folder of bundles.
     """
@@ -221,7 +221,7 @@ def refuse_taken(folder: Path, *, force: bool, several: bool = False) -> None:
 
 
 def _check_onnx(card: Card) -> None:
-    """BadInputError if the family has no ONNX form, or this installation cannot make it."""
+    """BadInputError if the family has no ONNX form, or this installation cannot write it."""
     if card.no_onnx is not None:
         able = ", ".join(n for n in registry.names() if registry.card(n).no_onnx is None)
         raise BadInputError(
@@ -247,7 +247,7 @@ def _opened(weights: Path, trial: Trial) -> BinaryIO:
         raise NothingToExportError(
             f"the weights of trial {trial.number} are not in {shown(weights.parent)}: it was "
             f"trained by {trial.worker or 'another worker'}; export there, or share TUNER_HOME. "
-            f"Of each study a worker keeps the weights of the best {artifacts.KEEP} trials"
+            f"A worker keeps the weights of the best {artifacts.KEEP} trials of each study"
         ) from None
     except OSError as error:
         raise NothingToExportError(

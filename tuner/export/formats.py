@@ -1,4 +1,4 @@
-"""A configuration in the forms that other tools read: the parameters, pinned ones among them."""
+"""A configuration in the formats of other tools: the parameters, pinned ones included."""
 
 import json
 import math
@@ -21,7 +21,7 @@ _ARGUMENTS = {
     "label_smoothing": "label_smoothing_factor",
     "clip_norm": "max_grad_norm",
     "schedule": "lr_scheduler_type",
-    "warmup": "warmup_steps",  # below 1 a share of all steps
+    "warmup": "warmup_steps",  # below 1, a fraction of all steps
 }
 _OPTIMIZERS = {"adamw": "adamw_torch", "sgd": "sgd", "rmsprop": "rmsprop", "adagrad": "adagrad"}
 
@@ -31,7 +31,7 @@ def _json(params: Params) -> str:
 
 
 def _toml(params: Params) -> str:
-    """TOML has no null: such a parameter is a comment."""
+    """TOML has no null: a parameter without a value becomes a comment."""
     lines = []
     for name, value in params.items():
         key = name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else ""
@@ -59,12 +59,12 @@ def _python(params: Params) -> str:
 
 
 def _flags(params: Params) -> str:
-    """Options for a command line, as a shell reads them."""
+    """Command-line options, quoted for a shell."""
     return shlex.join(argument_list(("{arguments}",), params)) + "\n"
 
 
 def _hydra(params: Params) -> str:
-    """A configuration file of Hydra; what OmegaConf would take for an interpolation is escaped."""
+    """A configuration file for Hydra; `${` is escaped, which OmegaConf would interpolate."""
     escaped = {
         name: value.replace("${", "\\${") if isinstance(value, str) else value
         for name, value in params.items()
@@ -73,33 +73,33 @@ def _hydra(params: Params) -> str:
 
 
 def _transformers(params: Params) -> str:
-    """Arguments of transformers' Trainer, as far as it has them; the others are a comment."""
-    known = {_ARGUMENTS[n]: v for n, v in params.items() if n in _ARGUMENTS}
+    """Arguments of transformers' Trainer; parameters that it does not have become a comment."""
+    arguments = {_ARGUMENTS[n]: v for n, v in params.items() if n in _ARGUMENTS}
     others = {n: v for n, v in params.items() if n not in _ARGUMENTS}
     if (optimizer := _OPTIMIZERS.get(str(params.get("optimizer")))) is not None:
-        known["optim"] = optimizer
+        arguments["optim"] = optimizer
         del others["optimizer"]
     if params.get("schedule") == "constant" and params.get("warmup"):
-        known["lr_scheduler_type"] = "constant_with_warmup"
+        arguments["lr_scheduler_type"] = "constant_with_warmup"
     if "encoder_learning_rate" in params:
-        # the Trainer has one rate; that of the encoder is the one of most weights
-        known["learning_rate"] = params["encoder_learning_rate"]
+        # the Trainer has one rate: that of the encoder, which holds most weights
+        arguments["learning_rate"] = params["encoder_learning_rate"]
         others["learning_rate"] = params["learning_rate"]
         others.pop("encoder_learning_rate")
-    given = "".join(f"    {name}={value!r},\n" for name, value in known.items())
+    lines = "".join(f"    {name}={value!r},\n" for name, value in arguments.items())
     rest = "".join(f"# {name}={value!r}\n" for name, value in others.items())
-    said = f"\n# without a counterpart in TrainingArguments:\n{rest}" if rest else ""
+    comment = f"\n# without a counterpart in TrainingArguments:\n{rest}" if rest else ""
     return (
         "from transformers import TrainingArguments\n\n"
-        f'arguments = TrainingArguments(\n    output_dir="output",\n{given})\n{said}'
+        f'arguments = TrainingArguments(\n    output_dir="output",\n{lines})\n{comment}'
     )
 
 
 def _optuna(params: Params) -> str:
-    given = pprint.pformat(dict(params), sort_dicts=False)
+    literal = pprint.pformat(dict(params), sort_dicts=False)
     return (
         "import optuna\n\n"
-        f"PARAMS = {given}\n\n\n"
+        f"PARAMS = {literal}\n\n\n"
         "def enqueue(study: optuna.Study) -> None:\n"
         '    """Have the study try this configuration next."""\n'
         "    study.enqueue_trial(PARAMS)\n"

@@ -21,7 +21,7 @@ FORMAT = 1  # raise it when older tuners could not read what this one writes
 
 
 def write(folder: Path) -> None:
-    """Write the manifest of what the folder holds."""
+    """Write the manifest of a folder."""
     content = {
         "format": FORMAT,
         "tuner": __version__,
@@ -31,7 +31,7 @@ def write(folder: Path) -> None:
 
 
 def read(folder: Path) -> dict[str, str]:
-    """The digests by name; BadInputError if it is no bundle, or one of a newer tuner."""
+    """Return the digests by name; BadInputError if it is no bundle, or one of a newer tuner."""
     where = shown(folder)
     try:
         with _opened(folder / NAME) as file:
@@ -60,7 +60,7 @@ def read(folder: Path) -> dict[str, str]:
 
 
 def check(folder: Path) -> None:
-    """BadInputError unless the folder holds exactly what its manifest says, to the last byte."""
+    """BadInputError unless the folder holds exactly the files of its manifest, byte for byte."""
     expected = {} if (folder / NAME).is_symlink() else read(folder)
     there = set(_names(folder))
     links = sorted(n for n in there if (folder / n).is_symlink() and not n.startswith(USER_FILES))
@@ -96,7 +96,7 @@ def holds_nothing_else(folder: Path) -> bool:
 
 
 def holds_bundles_alone(folder: Path) -> bool:
-    """Whether all that the folder holds are bundles."""
+    """Whether the folder holds bundles and nothing else."""
     return all(
         inner.is_dir() and not inner.is_symlink() and holds_nothing_else(inner)
         for inner in folder.iterdir()
@@ -104,13 +104,13 @@ def holds_bundles_alone(folder: Path) -> bool:
 
 
 def _names(folder: Path) -> list[str]:
-    """All files below the folder but the manifest, and what Python leaves beside `config.py`."""
-    found = [
+    """List all files of a folder but the manifest and the bytecode of `config.py`."""
+    paths = [
         Path(root, name).relative_to(folder).as_posix()
         for root, folders, names in os.walk(folder)
         for name in (*names, *(f for f in folders if Path(root, f).is_symlink()))
     ]
-    return sorted(n for n in found if n != NAME and "__pycache__" not in n.split("/"))
+    return sorted(n for n in paths if n != NAME and "__pycache__" not in n.split("/"))
 
 
 def _digest(path: Path) -> str:
@@ -121,9 +121,9 @@ def _digest(path: Path) -> str:
 
 
 def _opened(path: Path) -> io.BufferedReader:
-    """A file of a bundle: neither a link's target, nor a pipe that nobody writes to.
+    """Open a regular file of a bundle, never a link's target or a pipe without a writer.
 
-    OSError if it is something else.
+    OSError if it is anything else.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     file = os.fdopen(descriptor, "rb")

@@ -1,4 +1,4 @@
-"""What a bundle says: `result.json`, and the study file that trains this configuration again."""
+"""A bundle's `result.json`, and the study file that trains its configuration again."""
 
 import io
 import platform
@@ -30,7 +30,7 @@ class Evaluation:
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     scale: tuple[float, float] | None = None  # labels that are numbers: mean, standard deviation
-    onnx: Mapping[str, Any] | None = None  # how `model.onnx` compares, as `families.onnx` says it
+    onnx: Mapping[str, Any] | None = None  # `model.onnx` against torch, a `requests.OnnxFile`
 
 
 def content(
@@ -69,14 +69,14 @@ def content(
 
 
 def _figures(metric: str, measured: Evaluation) -> dict[str, Any]:
-    found: dict[str, Any] = {"validation_from_weights": measured.metrics["validation"][metric]}
+    figures: dict[str, Any] = {"validation_from_weights": measured.metrics["validation"][metric]}
     if "test" in measured.metrics:
-        found["test"] = measured.metrics["test"][metric]
+        figures["test"] = measured.metrics["test"][metric]
     for part, interval in measured.intervals.items():
-        found[f"{part}_interval"] = list(interval)
+        figures[f"{part}_interval"] = list(interval)
     if measured.intervals:
-        found["interval_method"] = f"95 %, {METHOD}"
-    return found
+        figures["interval_method"] = f"95 %, {METHOD}"
+    return figures
 
 
 def _what_was_run(
@@ -104,22 +104,22 @@ def versions(family: str | None = None) -> dict[str, str]:
 
 
 def lock() -> str:
-    """Every installed package, as `pip install --requirement` reads it."""
-    found = {
+    """Return every installed package, as `pip install --requirement` reads it."""
+    requirements = {
         (dist.metadata["Name"] or "").lower(): f"{dist.metadata['Name']}=={dist.version}"
         for dist in metadata.distributions()
         if dist.metadata["Name"]
     }
     head = f"# Python {platform.python_version()} on {platform.system()} {platform.machine()}"
-    return "\n".join([head, *(found[name] for name in sorted(found))]) + "\n"
+    return "\n".join([head, *(requirements[name] for name in sorted(requirements))]) + "\n"
 
 
 def reproducing(
     study: Study, spec: ResolvedSpec, trial: Trial, *, checkpoint: str | None = None
 ) -> dict[str, Any]:
-    """A study file with everything pinned and one trial.
+    """Return a study file with every parameter pinned and one trial.
 
-    `checkpoint` is where its pretrained model lies, seen from the file, if it was copied.
+    `checkpoint` is the path to its pretrained model, relative to the file, if it was copied.
     """
     search = spec.space.pinned(spec.space.complete(trial.params))
     if checkpoint is not None:
@@ -151,14 +151,14 @@ def reproducing(
 
 
 def all_params(study: Study, trial: Trial) -> dict[str, Any]:
-    """A trial's parameters with the pinned ones that are active beside them."""
+    """Return a trial's parameters and the active pinned ones."""
     if study.spec is None:
         return dict(trial.params)
     return ResolvedSpec.from_json(study.spec).space.complete(trial.params)
 
 
 def yaml_text(content: dict[str, Any]) -> str:
-    """Plain values as YAML that versions 1.1 and 1.2 read alike."""
+    """Write plain values as YAML that versions 1.1 and 1.2 read alike."""
     stream = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False

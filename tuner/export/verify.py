@@ -1,13 +1,13 @@
-"""Is a bundle what it claims to be? Its files, its figures, its training and its predictions.
+"""Check that a bundle is what it claims to be: its files, figures, training and predictions.
 
-    files         as the manifest has them, to the last byte
+    files         equal to what the manifest says, to the last byte
     figures       the metric of the weights, measured again
     training      `reproduce.yaml` trained in a clean process, without a study or a database
-    onnx          what onnxruntime says with `model.onnx`, if there is one, against torch
-    predictions   what `predict.py` says, in a process that knows no tuner, against what tuner says
+    onnx          the outputs of `model.onnx`, if there is one, in onnxruntime and in torch
+    predictions   those of `predict.py`, in a process without tuner, and those of tuner
 
-On a CPU, with the same versions and one thread, training must give the very same value; a bundle
-that was trained elsewhere, or with other versions, passes within the interval of its metric.
+On a CPU, with the same versions and one thread, training must reach exactly the same value. A
+bundle that was trained elsewhere, or with other versions, passes within its metric's interval.
 """
 
 import json
@@ -35,15 +35,15 @@ from tuner.study_file.resolved import ResolvedSpec
 from tuner.study_file.seeds import trial_seed
 from tuner.training.cohort import Cohort, Task
 
-ATTEMPTS = 3  # of a training, as in a study
+ATTEMPTS = 3  # at a training, as in a study
 SAMPLE = 200  # rows of the validation part that predictions are compared on
 TOLERANCE = 1e-4  # of probabilities, similarities, labels' deviations: sums differ with batches
-FIGURES = 1e-6  # of a metric that the same weights have on another machine
+FIGURES = 1e-6  # of a metric: the same weights on another machine
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was checked."""
+    """The result of one check."""
 
     name: str
     passed: bool
@@ -114,7 +114,7 @@ class _Claimed:
         }
 
     def figures(self, work: Path, *, predict: bool) -> Iterator[Check]:
-        """The metric of the weights, and where asked for the predictions of `predict.py`."""
+        """Check the metric of the weights and, if requested, the predictions of `predict.py`."""
         assert self.spec.data is not None
         served = self.bundle / ONNX_FILE
         if served.exists():
@@ -135,16 +135,18 @@ class _Claimed:
             )
         )
         claimed = self._metric["validation_from_weights"]
-        found = answer.measured["validation"][self.spec.objective.metric]
-        passed = math.isclose(claimed, found, rel_tol=FIGURES, abs_tol=FIGURES)
-        yield Check("figures", passed, claimed, found, "of the exported weights, measured again")
+        reproduced = answer.measured["validation"][self.spec.objective.metric]
+        passed = math.isclose(claimed, reproduced, rel_tol=FIGURES, abs_tol=FIGURES)
+        yield Check(
+            "figures", passed, claimed, reproduced, "of the exported weights, measured again"
+        )
         if answer.comparison is not None:
             yield self._onnx(answer.comparison)
         if predict:
             yield self._predictions(inputs, answer.predictions)
 
     def _onnx(self, comparison: OnnxComparison) -> Check:
-        """Whether `model.onnx` gives what torch gives."""
+        """Compare the outputs of `model.onnx` with those of torch."""
         claimed, difference = self._onnx_difference, comparison.largest_difference
         detail = (
             f"onnxruntime and torch say the same of all {comparison.examples} validation examples"
@@ -165,14 +167,14 @@ class _Claimed:
         if process.returncode != 0:
             lines = process.stderr.strip().splitlines() or ["?"]
             return Check("predictions", False, None, None, f"{PREDICT} failed: {lines[-1]}")
-        found = [json.loads(line) for line in process.stdout.splitlines()]
-        same = sum(map(alike, found, expected))
+        predictions = [json.loads(line) for line in process.stdout.splitlines()]
+        same = sum(map(alike, predictions, expected))
         rows = len(expected)
         detail = f"{same} of {rows} rows of the validation part are predicted alike"
-        return Check("predictions", len(found) == rows == same, None, None, detail)
+        return Check("predictions", len(predictions) == rows == same, None, None, detail)
 
     def training(self, work: Path) -> Check:
-        """Train the study file and compare the value that is reached with the claimed one."""
+        """Train the study file and compare the value that it reaches with the claimed one."""
         if self._code is not None and self.spec.code is not None:
             self.spec = self.spec.model_copy(
                 update={"code": self.spec.code.model_copy(update={"fingerprint": self._code})}
@@ -180,10 +182,14 @@ class _Claimed:
         answer = self._trained(work)
         if answer.problem is not None:
             return Check("training", False, self._value, None, visible(answer.problem))
-        found = answer.value
-        assert found is not None
+        reproduced = answer.value
+        assert reproduced is not None
         check = Check(
-            "training", found == self._value, self._value, found, "equal, to the last digit"
+            "training",
+            reproduced == self._value,
+            self._value,
+            reproduced,
+            "equal, to the last digit",
         )
         if check.passed:
             return check
@@ -195,17 +201,17 @@ class _Claimed:
                 otherwise = "does the code seed its random numbers, with the trial's seed?"
             why = f"differs; {other or otherwise}; there is no interval to compare with"
             return replace(check, detail=why)
-        inside = interval[0] <= found <= interval[1]
-        where = f"{'within' if inside else 'outside of'} {interval[0]:.4g} … {interval[1]:.4g}"
+        is_within = interval[0] <= reproduced <= interval[1]
+        where = f"{'within' if is_within else 'outside of'} {interval[0]:.4g} … {interval[1]:.4g}"
         # with equal versions on a CPU nothing excuses a difference
         return replace(
             check,
-            passed=inside and other is not None,
+            passed=is_within and other is not None,
             detail=f"{where}; {other or 'nothing explains it'}",
         )
 
     def _what_differs(self) -> str | None:
-        """Why training may give another value here."""
+        """Return why training may reach another value here; None if nothing differs."""
         now = versions(self.spec.family)
         reasons = [
             f"{name} {was} → {now.get(name, 'none')}"
@@ -240,7 +246,7 @@ class _Claimed:
                 raise ExecutorError(f"{shown(self.bundle)}: {lines[-1] if lines else ended}")
 
     def _cohort(self, work: Path, folder: Path, earlier: Sequence[Path]) -> Cohort:
-        """The one trial, to be trained in this folder after attempts in earlier ones."""
+        """Return the one trial, to be trained in this folder after attempts in earlier ones."""
         spec = self.spec
         task = Task(
             number=0,
@@ -276,22 +282,22 @@ def _needs_onnxruntime(bundle: Path) -> None:
         )
 
 
-def alike(found: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
-    """Whether two predictions say the same; classes that are equally likely may change places."""
+def alike(prediction: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    """Whether two predictions are equal; classes with equal probabilities may change places."""
     if "nearest" in expected:
-        return found["words"] == expected["words"] and _close(
-            found["nearest"].values(), expected["nearest"].values()
+        return prediction["words"] == expected["words"] and _close(
+            prediction["nearest"].values(), expected["nearest"].values()
         )
     if "spread" in expected:
-        apart = abs(found["prediction"] - expected["prediction"])
+        apart = abs(prediction["prediction"] - expected["prediction"])
         return bool(apart <= TOLERANCE * expected["spread"])
     if "probabilities" not in expected:
-        return bool(found == expected)
+        return bool(prediction == expected)
     theirs = expected["probabilities"]
-    mine = found["probabilities"]
+    mine = prediction["probabilities"]
     return _close(mine.values(), (theirs[name] for name in mine)) and (
-        found["prediction"] == expected["prediction"]
-        or abs(theirs[found["prediction"]] - theirs[expected["prediction"]]) < TOLERANCE
+        prediction["prediction"] == expected["prediction"]
+        or abs(theirs[prediction["prediction"]] - theirs[expected["prediction"]]) < TOLERANCE
     )
 
 

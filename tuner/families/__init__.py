@@ -1,4 +1,4 @@
-"""Model families: which there are, and whether a study file and its data suit one.
+"""Model families: resolve study files with their family's defaults, and check their data.
 
 Imports no family's code, so neither torch nor numpy.
 """
@@ -33,28 +33,28 @@ _VERBS = {"images": "are", "text": "is", "corpus": "is", "pairs": "are"}
 
 
 def resolve(source: Source) -> ResolvedSpec:
-    """The study with its family's defaults filled in; SpecError, with lines, if they do not fit."""
+    """Fill in the family's defaults; SpecError names the lines of what does not fit."""
     spec = files.with_absolute_checkpoints(source.spec, source.folder)
     with source.locating():
         card = _find_card(spec)
         spec = _with_task(spec, card)
-        _check_meaningful(spec, card)
+        _check_data_fields(spec, card)
         resolved = merge(
             spec,
             default=card.defaults(spec.data, spec.budget.epochs),
-            metrics=card.measured(spec.data) + _others(spec, card),
+            metrics=card.measured(spec.data) + _other_metrics(spec, card),
             epochs=card.epochs,
             min_epochs=card.min_epochs,
             costs=card.costs,
             limits=card.hard_limits,
             also=card.also,
         )
-        _check_nothing_left_open(resolved)
+        _check_open_parameters(resolved)
         return resolved
 
 
 def _find_card(spec: StudySpec) -> Card:
-    """The card of the study's family; SpecError if it is not installed, or cannot be used."""
+    """Return the card of the study's family; SpecError if it cannot be used."""
     if spec.family not in registry.BUILT_IN:
         if (problem := registry.problems().get(spec.family)) is not None:
             raise SpecError(issues=[Issue(("family",), problem)])
@@ -63,16 +63,16 @@ def _find_card(spec: StudySpec) -> Card:
 
 
 def _with_task(spec: StudySpec, card: Card) -> StudySpec:
-    """The study with its task settled: its data says it, or else its first metric.
+    """Settle the study's task: the data names it, or else its first metric implies it.
 
-    SpecError if the family or another metric does not suit it.
+    SpecError if the family or another metric does not support the task.
     """
     if spec.data is None:
         return spec
     names = spec.objective.metric or ()
-    said = spec.data.task
-    implied = said is None and names[:1] and names[0] in card.metrics_of_numbers
-    task: Task = "regression" if implied else said or "classification"
+    task_in_file = spec.data.task
+    implied = task_in_file is None and names[:1] and names[0] in card.metrics_of_numbers
+    task: Task = "regression" if implied else task_in_file or "classification"
     if task == "regression" and not card.metrics_of_numbers:
         able = ", ".join(n for n in registry.names() if registry.card(n).metrics_of_numbers)
         sentence = f"family `{card.name}` does not learn numbers; {able} do"
@@ -83,7 +83,7 @@ def _with_task(spec: StudySpec, card: Card) -> StudySpec:
     others = card.metrics if task == "regression" else card.metrics_of_numbers
     kind, whose = ("classes", "numbers") if task == "regression" else ("numbers", "classes")
     why = f"`metric: {names[0]}` means" if implied else "labels are by default"
-    why = f"`data.task: {said}` means" if said is not None else why
+    why = f"`data.task: {task_in_file}` means" if task_in_file is not None else why
     sentences = [
         Issue(("objective", "metric", place), f"{quoted(name)} is of {kind}, and {why} {whose}")
         for place, name in enumerate(names)
@@ -91,29 +91,29 @@ def _with_task(spec: StudySpec, card: Card) -> StudySpec:
     ]
     if sentences:
         raise SpecError(issues=sentences)
-    # classes are the usual thing, which data need not say
+    # classification is the default, which is not stored
     data = spec.data.model_copy(update={"task": "regression" if task == "regression" else None})
     return spec.model_copy(update={"data": data})
 
 
-def _others(spec: StudySpec, card: Card) -> tuple[str, ...]:
-    """Metrics that would be possible too, for the sentence about one that is not."""
+def _other_metrics(spec: StudySpec, card: Card) -> tuple[str, ...]:
+    """Return metrics that another task would allow, for the message about an unknown one."""
     return card.metrics_of_numbers if spec.data is not None and spec.data.task is None else ()
 
 
-def _check_meaningful(spec: StudySpec, card: Card) -> None:
-    """SpecError if the data names what this family passes over."""
-    passed_over = [] if card.search_with_vectors else ["vectors"]
+def _check_data_fields(spec: StudySpec, card: Card) -> None:
+    """SpecError if the data has fields that this family ignores."""
+    ignored = [] if card.search_with_vectors else ["vectors"]
     if not card.vectors:
-        passed_over += ["word_pairs", "analogies"]
-    given = [name for name in passed_over if getattr(spec.data, name, None) is not None]
-    if given:
+        ignored += ["word_pairs", "analogies"]
+    named = [name for name in ignored if getattr(spec.data, name, None) is not None]
+    if named:
         sentence = f"has no meaning with family `{card.name}`; remove it"
-        raise SpecError(issues=[Issue(("data", name), sentence) for name in given])
+        raise SpecError(issues=[Issue(("data", name), sentence) for name in named])
 
 
-def _check_nothing_left_open(spec: ResolvedSpec) -> None:
-    """SpecError if the file does not give what only the user knows."""
+def _check_open_parameters(spec: ResolvedSpec) -> None:
+    """SpecError if the file lacks a value that only the user can know."""
     checkpoint = spec.space.parameters.get("checkpoint")
     if isinstance(checkpoint, FixedParameter) and checkpoint.value is None:
         sentence = (
@@ -124,16 +124,16 @@ def _check_nothing_left_open(spec: ResolvedSpec) -> None:
 
 
 def default_configuration(spec: ResolvedSpec) -> dict[str, ParamValue]:
-    """What the family's card would try first, as far as this study searches it; empty for none."""
-    is_wanted = spec.sampler.learns and spec.sampler.default_first
+    """Return the card's first configuration, as far as this study searches it; may be empty."""
+    is_used = spec.sampler.learns and spec.sampler.default_first
     trials = spec.budget.trials
-    if not is_wanted or (trials is not None and trials <= len(spec.enqueue)):
+    if not is_used or (trials is not None and trials <= len(spec.enqueue)):
         return {}
     return fit_possible(registry.card(spec.family).first, spec.space)
 
 
 def check_data(spec: ResolvedSpec, prepared: PreparedData) -> None:
-    """DataError if the family cannot learn from the data that was prepared, or not be judged."""
+    """DataError if the family cannot learn from the prepared data, or cannot be judged on it."""
     needed = registry.card(spec.family).data
     assert spec.data is not None
     if prepared.kind not in needed:
@@ -148,8 +148,8 @@ def check_data(spec: ResolvedSpec, prepared: PreparedData) -> None:
                 "install it with: pip install 'tuner[translation]'"
             )
         if metric in vector_benchmarks.METRICS:
-            # torch-free, but with numpy, which a launch has imported for its data anyway
+            # imports numpy, which a launch has imported for its data anyway
             from tuner.data import corpus
 
-            known = corpus.load(prepared, spec.data)["train"].words
-            vector_benchmarks.check(spec.data, metric, frozenset(known))
+            vocabulary = corpus.load(prepared, spec.data)["train"].words
+            vector_benchmarks.check(spec.data, metric, frozenset(vocabulary))

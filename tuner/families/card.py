@@ -35,7 +35,7 @@ class Card(BaseModel):
     reference: str = Field(description="The paper or documentation that it follows.")
     data: tuple[Literal["images", "text", "corpus", "pairs"], ...] = Field(
         default=(),
-        description="Kinds of data that it learns from; none for user code, which reads its own.",
+        description="Kinds of data that it learns from; empty for user code, which reads its own.",
     )
     vectors: bool = Field(
         default=False, description="Its weights are word vectors, which other studies can use."
@@ -46,55 +46,58 @@ class Card(BaseModel):
         "by its whole import path.",
     )
     no_onnx: str | None = Field(
-        default=None, description="Why its bundles hold no `model.onnx`, as a clause; else none."
+        default=None,
+        description="Why its bundles cannot hold a `model.onnx`, as a clause; by default they can.",
     )
     metrics: tuple[str, ...] = Field(
         default=(),
         description="The first is the default; empty for user code, whose study names its metric.",
     )
     metrics_with_labels: tuple[str, ...] = Field(
-        default=(), description="In place of `metrics`, where the data has labels."
+        default=(), description="Used instead of `metrics` if the data has labels."
     )
     metrics_of_numbers: tuple[str, ...] = Field(
-        default=(), description="In place of `metrics`, where labels are numbers, if it can that."
+        default=(),
+        description="Used instead of `metrics` for regression, if the family supports it.",
     )
     epochs: int | None = Field(
-        default=None, ge=1, description="A usual number of epochs of a trial."
+        default=None, ge=1, description="The usual number of epochs of a trial."
     )
     min_epochs: int = Field(
-        default=1, ge=1, description="Before so many a trial says too little to be pruned."
+        default=1, ge=1, description="Trials are not pruned before this epoch: they say too little."
     )
     search: dict[str, Parameter] = Field(default_factory=dict)
     search_with_vectors: dict[str, Parameter] = Field(
-        default_factory=dict, description="Over `search`, where the data names word vectors."
+        default_factory=dict, description="Overrides `search` if the data names word vectors."
     )
     first: dict[str, ParamValue] = Field(
         default_factory=dict,
-        description="The default configuration, which a study begins with; the rest is drawn.",
+        description="The configuration that a study starts with; the rest is drawn.",
     )
     also: dict[str, tuple[ParamValue, ...]] = Field(
-        default_factory=dict, description="Choices that it knows and does not search by default."
+        default_factory=dict,
+        description="Choices that are supported but not searched by default.",
     )
     file_parameters: tuple[str, ...] = Field(
         default=(), description="Parameters whose values name files or folders."
     )
     limits: dict[str, Limit] = Field(
         default_factory=dict,
-        description="What a parameter can be at all, where that is not as in `study_file.limits`.",
+        description="Hard limits of parameters that differ from `study_file.limits`.",
     )
 
     @field_validator("data", mode="before")
     @classmethod
-    def _one(cls, given: Any) -> Any:
-        return (given,) if isinstance(given, str) else given
+    def _as_tuple(cls, kinds: Any) -> Any:
+        return (kinds,) if isinstance(kinds, str) else kinds
 
     @field_validator("search", "search_with_vectors", mode="before")
     @classmethod
-    def _written_short(cls, given: Any) -> Any:
-        """Cards know the shorthands of study files: `batch_size: [32, 64]`, `dropout: 0.1`."""
-        if not isinstance(given, Mapping):
-            return given
-        return {name: complete(str(name), written) for name, written in given.items()}
+    def _complete_shorthands(cls, search: Any) -> Any:
+        """Expand the shorthands of study files: `batch_size: [32, 64]`, `dropout: 0.1`."""
+        if not isinstance(search, Mapping):
+            return search
+        return {name: complete(str(name), entry) for name, entry in search.items()}
 
     @field_validator("predictor")
     @classmethod
@@ -119,13 +122,13 @@ class Card(BaseModel):
 
     @property
     def is_user_code(self) -> bool:
-        """Whether the code, the search space and the metric are the study file's own."""
+        """Whether the study file brings the code, the search space and the metric."""
         return self.name in USER_CODE_FAMILIES
 
     def defaults(self, data: DataSpec | None, epochs: int | None) -> Mapping[str, Parameter]:
-        """The search space for this data and budget where the study file says nothing else.
+        """Return the default search space for this data and budget.
 
-        A family that searches `epochs` searches up to those of the budget.
+        A family that searches `epochs` searches up to the budget's.
         """
         has_vectors = data is not None and data.vectors is not None
         space = self.search | (self.search_with_vectors if has_vectors else {})
@@ -139,7 +142,7 @@ class Card(BaseModel):
         return space | {"epochs": searched.model_copy(update={"high": epochs})}
 
     def measured(self, data: DataSpec | None) -> tuple[str, ...]:
-        """The metrics for this data, the first of which is the default."""
+        """Return the metrics for this data; the first is the default."""
         if data is not None and data.is_regression:
             return self.metrics_of_numbers
         has_labels = data is not None and data.source not in CORPORA

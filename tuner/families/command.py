@@ -1,8 +1,8 @@
 """The family of users' command lines, in any language: each trial is a process of its own.
 
-Parameters go to the command as words, as environment variables and as a JSON file; reports come as
-lines of JSON on a descriptor or a socket (`user_code/client.py` is the other end). What it prints
-goes to the trial's log. A guard of its own runs it, so nothing of it outlives the trial.
+The command gets its parameters as arguments, as environment variables and as a JSON file. It
+reports in lines of JSON on a descriptor or a socket (`user_code/client.py` is the other end). Its
+output goes to the trial's log. A guard of its own runs it, so nothing of it outlives the trial.
 """
 
 import contextlib
@@ -33,11 +33,11 @@ from tuner.user_code.channels import MAX_LINE, ReportChannels, ReportLine
 from tuner.user_code.ranks import Followers
 
 PARAMS_FILE = "params.json"
-TICK = 0.2  # seconds between looks at what the worker wants
+TICK = 0.2  # seconds between checks whether the worker wants it to stop
 STOP_GRACE = 5.0  # seconds from the answer `stop` to SIGTERM: time to save a checkpoint
 TERM_GRACE = 5.0  # seconds from SIGTERM to SIGKILL
-TAIL = 65_536  # bytes of a command's output in which the reason for its failure is looked for
-OUT_OF_MEMORY = (-9, 137)  # SIGKILL that we did not send, as a shell tells it too: the kernel's
+TAIL = 65_536  # bytes of a command's output that are searched for the reason of a failure
+OUT_OF_MEMORY = (-9, 137)  # SIGKILL from the kernel, directly or as a shell reports it
 
 SILENT = (
     "the code has ended without reporting anything (a launcher that gives its programs another "
@@ -47,13 +47,13 @@ OTHERS_ALONE = "only processes of other ranks than 0 have reported; the one of r
 
 
 def run(cohort: Cohort, context: Context) -> bool:
-    """Run the command for every trial of the cohort, one after the other."""
+    """Run the command once per trial of the cohort."""
     assert cohort.code is not None
     for task in cohort.tasks:
         source.check(cohort.code)
         with _Command(task, cohort, cohort.code, context) as command:
             command.run()
-    return False  # each was a process of its own
+    return False  # each trial was a process of its own
 
 
 class _Command:
@@ -66,7 +66,7 @@ class _Command:
         self._outcome = Outcome(task, cohort, context)
         self._lines = self._reports = 0
         self._step = 0
-        self._told = False  # to stop, in the answer to a report
+        self._was_told = False  # to stop, in the answer to a report
         self._stopping = False  # the worker wants it to end
         self._followers = Followers()
         self._terminate_at: float | None = None  # monotonic clock, as the next
@@ -95,12 +95,12 @@ class _Command:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._leash.close()  # the guard kills what is left
+        self._leash.close()  # the guard kills what still runs
         self._guard.wait()
         self._channels.close()
 
     def run(self) -> None:
-        """Until the command has ended; FailedError if it failed."""
+        """Serve the command until it has ended; FailedError if it failed."""
         ended = False
         while not ended:
             lines, ended = self._channels.wait(TICK)
@@ -112,15 +112,15 @@ class _Command:
         self._conclude(self._guard.wait())
 
     def _look_after(self) -> None:
-        """Tell the command to stop if the worker wants that, and see to it that it does."""
+        """Tell the command to stop if the worker wants that, and enforce it."""
         now = time.monotonic()
         if (note := self._followers.release_late()) is not None:
             print(f"tuner: {note}", file=sys.stderr)  # to the trial's log
-        asked = self._context.asked_to_stop()
-        if asked and not self._outcome.is_over and not self._stopping:
-            self._stopping = True  # a report that is on its way counts: a checkpoint may follow it
+        is_stopping = self._context.asked_to_stop()
+        if is_stopping and not self._outcome.is_over and not self._stopping:
+            self._stopping = True  # a report on its way counts: a checkpoint may follow it
             self._followers.stop(self._step + 1)
-            self._terminate_at = now  # it is in the middle of something: there is no answer to wait
+            self._terminate_at = now  # between reports: there is no answer to wait for
         with contextlib.suppress(OSError):
             if self._kill_at is not None and now >= self._kill_at:
                 self._leash.shutdown(socket.SHUT_WR)
@@ -142,8 +142,8 @@ class _Command:
         except (TypeError, ValueError) as error:
             if self._outcome.is_over or self._stopping:
                 return
-            shown = quoted(line.text[:200].decode("utf-8", "replace"))
-            sentence = f"line {self._lines} of the reports: {error}: {shown}"
+            excerpt = quoted(line.text[:200].decode("utf-8", "replace"))
+            sentence = f"line {self._lines} of the reports: {error}: {excerpt}"
             raise FailedError(Cause.USER_ERROR, sentence) from None
         if self._outcome.is_over:
             line.answer(client.STOPPED)
@@ -153,9 +153,9 @@ class _Command:
         go_on = self._outcome.report(step, value, metrics)
         line.answer(client.CONTINUED if go_on else client.STOPPED)
         self._followers.follow(step, go_on=go_on)
-        if not go_on and not self._told:
-            self._told = True
-            # it may save what it has; what was pruned or has diverged needs nothing any more
+        if not go_on and not self._was_told:
+            self._was_told = True
+            # a paused trial may save a checkpoint; a pruned or diverged one needs nothing more
             paused = self._outcome.decision is Decision.STOP
             grace = STOP_GRACE if paused or not self._outcome.is_over else 0.0
             self._terminate_at = time.monotonic() + grace
@@ -164,26 +164,27 @@ class _Command:
         is_whole = code == 0 and 0 < self._epochs <= self._step
         if self._outcome.is_over or (self._stopping and not is_whole):
             return
-        if code == 0 or self._told:  # it was past its last epoch: how it ends is its own business
+        if code == 0 or self._was_told:  # past its last epoch, it may end as it likes
             if not self._reports:
                 raise FailedError(Cause.USER_ERROR, OTHERS_ALONE if self._lines else SILENT)
             self._outcome.end(None)
             return
-        said = failure_line.find(_tail(self._task.folder / LOG_FILE))
-        killed = code in OUT_OF_MEMORY or failure_line.KILLED in said  # itself, or by its launcher
-        why = Cause.OUT_OF_MEMORY if killed else cause_of_line(said)
+        failure = failure_line.find(_tail(self._task.folder / LOG_FILE))
+        # it was killed itself, or its launcher says so
+        killed = code in OUT_OF_MEMORY or failure_line.KILLED in failure
+        why = Cause.OUT_OF_MEMORY if killed else cause_of_line(failure)
         hint = "; the kernel does that where memory runs out" if killed else ""
         ending = f"the command {processes.describe_exit(code)}{hint}"
-        raise FailedError(why, ending + (f": {said}" if said else ""))
+        raise FailedError(why, ending + (f": {failure}" if failure else ""))
 
 
 def _environment(task: Task, cohort: Cohort, channels: ReportChannels) -> dict[str, str]:
-    """What the command is told; writes the file with its parameters and makes its folders."""
+    """Return the command's environment; writes its parameter file and creates its folders."""
     params, artifacts = task.folder / PARAMS_FILE, task.folder / ARTIFACTS_FOLDER
     files.write(params, json.dumps(dict(task.params), indent=2) + "\n")
     artifacts.mkdir(parents=True, exist_ok=True)
     return {
-        # a trial is a program of its own, not the rank of the job in which its worker runs
+        # a trial is a program of its own, not a rank of the job in which its worker runs
         **{k: v for k, v in command_environment().items() if k not in client.ALL_RANKS},
         **{variable(name): as_text(value) for name, value in task.params.items()},
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(cohort.threads)),
@@ -204,10 +205,13 @@ def _environment(task: Task, cohort: Cohort, channels: ReportChannels) -> dict[s
 
 
 def _checkpoint(task: Task) -> Path:
-    """The attempt's own checkpoint folder, with what the attempt before it has left."""
+    """Return the attempt's own checkpoint folder, a copy of the previous attempt's."""
     folder = task.folder / CHECKPOINT_FOLDER
-    left = (path / CHECKPOINT_FOLDER for path in task.earlier)
-    if not folder.is_dir() and (source := next((p for p in left if p.is_dir()), None)) is not None:
+    checkpoints = (path / CHECKPOINT_FOLDER for path in task.earlier)
+    if (
+        not folder.is_dir()
+        and (source := next((p for p in checkpoints if p.is_dir()), None)) is not None
+    ):
         with files.whole_folder(folder, replace=False) as aside:
             shutil.copytree(source, aside, symlinks=True, dirs_exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -222,7 +226,7 @@ def _json(line: bytes) -> Any:
 
 
 def _tail(log: Path) -> str:
-    """The end of the command's output."""
+    """Read the end of the command's output."""
     with log.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
         return file.read().decode("utf-8", "replace")

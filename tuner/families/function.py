@@ -1,9 +1,9 @@
 """The family of users' Python functions, which run in the warm executor.
 
-Modules of the study's folder are imported once (`user_code/modules.py`) and stay for the next trial
-of the same study. A function runs in the executor's own process: what it prints goes to the trial's
-log, what it raises ends its trial, processes it leaves are killed. A process that it forks ends
-where it leaves the function.
+Modules of the study's folder are imported once (`user_code/modules.py`) and stay for the study's
+next trial. A function runs in the executor's own process: its output goes to the trial's log, an
+exception ends its trial, and processes that it leaves behind are killed. A process that it forks
+ends where it would leave the function.
 """
 
 import contextlib
@@ -27,16 +27,16 @@ from tuner.user_code.trial import Stopped, Trial, refuse_fork
 
 
 def run(cohort: Cohort, context: Context) -> bool:
-    """Call the function for every trial of the cohort, one after the other.
+    """Call the function for each trial of the cohort.
 
-    Returns whether it has changed this process so that no other trial shall run here.
+    Returns whether it has changed this process so that no other trial may run here.
     """
     assert cohort.code is not None
-    worn = False
+    is_worn = False
     for task in cohort.tasks:
         with modules.in_folder(cohort.code), _no_orphans():
-            worn |= _run(_function(cohort.code), task, cohort, context)
-    return worn
+            is_worn |= _run(_function(cohort.code), task, cohort, context)
+    return is_worn
 
 
 def _run(function: Callable[[Trial], Any], task: Task, cohort: Cohort, context: Context) -> bool:
@@ -73,7 +73,7 @@ def _run(function: Callable[[Trial], Any], task: Task, cohort: Cohort, context: 
 
 
 def _call(function: Callable[[Trial], Any], trial: Trial, outcome: Outcome) -> Any:
-    """What the function returns, None where it was stopped; FailedError if it exits otherwise."""
+    """Return the function's result, None if it was stopped; FailedError if it exits otherwise."""
     try:
         with _no_forks(), client.running(trial):
             return function(trial)
@@ -84,13 +84,13 @@ def _call(function: Callable[[Trial], Any], trial: Trial, outcome: Outcome) -> A
     except SystemExit as error:
         if error.code not in (None, 0):
             raise FailedError(
-                Cause.USER_ERROR, f"the function called exit({_shown(error.code)})"
+                Cause.USER_ERROR, f"the function called exit({_show(error.code)})"
             ) from None
         return None
     except BaseException as error:
         if not outcome.is_over:
             raise
-        print_traceback(error)  # how it reacted to being stopped is its own business
+        print_traceback(error)  # it may react to being stopped as it likes
         return None
 
 
@@ -103,7 +103,7 @@ def _value(returned: Any) -> float:
 
 
 def _function(code: Code) -> Callable[[Trial], Any]:
-    """The function, imported if this process has not done so; TunerError if the code is another."""
+    """Return the function, importing it once per process; TunerError if the code has changed."""
     try:
         with _no_forks():
             function = modules.load(code)
@@ -111,7 +111,7 @@ def _function(code: Code) -> Callable[[Trial], Any]:
         module = str(code.function).partition(":")[0]
         raise FailedError(
             Cause.USER_ERROR,
-            f"the module `{module}` called exit({_shown(error.code)}) while it was imported; "
+            f"the module `{module}` called exit({_show(error.code)}) while it was imported; "
             'what only a program does belongs under `if __name__ == "__main__":`',
         ) from None
     if not callable(function):
@@ -119,16 +119,16 @@ def _function(code: Code) -> Callable[[Trial], Any]:
     return function  # type: ignore[no-any-return]
 
 
-def _shown(code: Any) -> str:
+def _show(code: Any) -> str:
     try:
         return "" if code is None else f"{code!r:.200}"
-    except Exception:  # of a class of the user's
+    except Exception:  # raised by a class of the user's
         return f"a {type(code).__name__}"
 
 
 @contextlib.contextmanager
 def _no_forks() -> Iterator[None]:
-    """End a process that was forked in the block and would leave it: it speaks for nobody here."""
+    """End a process that was forked in the block, before it leaves the block."""
     process = os.getpid()
     code = 0
     try:
@@ -150,26 +150,29 @@ def _no_forks() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_orphans() -> Iterator[None]:
-    """Kill the processes that were started in the block and are still there at its end."""
+    """Kill the processes that were started in the block and still run at its end."""
     before = set(_descendants())
     try:
         yield
     finally:
-        left = [child for child in _descendants() if child not in before]
-        for child in left:
+        orphans = [child for child in _descendants() if child not in before]
+        for child in orphans:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
-        psutil.wait_procs(left, timeout=5)
+        psutil.wait_procs(orphans, timeout=5)
 
 
 def _descendants() -> list[psutil.Process]:
-    """What this process has started. Looking takes milliseconds, asking for a child nothing."""
+    """List the descendants of this process.
+
+    That takes milliseconds; asking first whether there is any child takes next to nothing.
+    """
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
         return []
-    found: list[psutil.Process] = psutil.Process().children(recursive=True)
-    return found
+    processes: list[psutil.Process] = psutil.Process().children(recursive=True)
+    return processes
 
 
 CODE = UserCode(run, in_executor=True)

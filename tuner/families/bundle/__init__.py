@@ -1,1 +1,1 @@
-"""What exports ask of a family: its weights evaluated, retrained, in other formats."""
+"""What exports ask of a family: to evaluate weights, to retrain, to convert to other formats."""

@@ -1,4 +1,4 @@
-"""What a bundle needs besides weights to predict: `preprocessing.json`, the family's own files."""
+"""What a bundle needs besides weights to predict: `preprocessing.json` and the family's files."""
 
 import json
 from collections.abc import Mapping
@@ -21,20 +21,20 @@ def write(
     weights: Path,
     folder: Path,
 ) -> None:
-    """Write the file, and what else the family's bundles hold, into the folder."""
+    """Write the file, and the family's further files, into the folder."""
     more = code.export_files(params, data, weights, folder)
-    content = json.dumps({**_described(spec, data), **more}, ensure_ascii=False)
+    content = json.dumps({**_describe(spec, data), **more}, ensure_ascii=False)
     (folder / FILE).write_text(content + "\n", encoding="utf-8")
 
 
-def _described(spec: DataSpec, data: PreparedData) -> dict[str, Any]:
-    """What is known of the data, all of it from the training part."""
+def _describe(spec: DataSpec, data: PreparedData) -> dict[str, Any]:
+    """Describe the data as the training part shows it."""
     common = {
         "kind": data.kind,
         "classes": data.classes,
         "scale": data.scale,
         "input_shape": data.input_shape,
-        # of a corpus, the words stand with their vectors
+        # the words of a corpus are stored with their vectors
         "vocabulary": () if data.kind == "corpus" else data.vocabulary,
         "target_vocabulary": data.target_vocabulary,
     }

@@ -178,12 +178,12 @@ def _unfilter(content: bytes, height: int, width: int, pixel_size: int) -> bytea
         filter_type, line = content[start], bytearray(content[start + 1 : start + 1 + width])
         for i in range(width) if filter_type else ():
             above = previous[i]
-            left = line[i - pixel_size] if i >= pixel_size else 0
+            left_byte = line[i - pixel_size] if i >= pixel_size else 0
             corner = previous[i - pixel_size] if i >= pixel_size else 0
             if filter_type == 4:
-                predictor = _paeth(left, above, corner)
+                predictor = _paeth(left_byte, above, corner)
             else:
-                predictor = (0, left, above, (left + above) // 2)[filter_type]
+                predictor = (0, left_byte, above, (left_byte + above) // 2)[filter_type]
             line[i] = (line[i] + predictor) % 256
         scanlines += line
         previous = line
