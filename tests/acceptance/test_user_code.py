@@ -173,7 +173,7 @@ def test_a_worker_on_a_shared_server_runs_user_code_only_if_told(
     answer("launch", str(write(tmp_path)), **run)
     refused = tuner("worker", "--study", "own", **run)
     assert refused.returncode == 2
-    assert "`--allow-code` allows it" in refused.stderr
+    assert "may only do with `--allow-code`" in refused.stderr
     idle = tuner("worker", "--until-done", "--workers", "1", **run)
     assert idle.returncode == 0
     assert "own is not served: it runs code of its own" in idle.stderr
