@@ -24,13 +24,21 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint unit format lock plotly clean distclean
+.PHONY: help demo quick test lint unit coverage format lock plotly clean distclean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## Tune a small network on this machine, start to end (a few minutes)
 	$(BIN)/tuner run studies/digits-cnn.yaml
+
+# types in the background: pytest needs one core and a bit, and mypy knows what has changed since
+quick: $(VENV)/.dev ## Check a change in a minute: style, types, unit tests that train and start nothing
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy & types=$$!; \
+		$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" tests/unit $(PYTEST_ARGS); tests=$$?; \
+		wait $$types && exit $$tests
 
 test: lint unit ## Run every check: lint, types, architecture, tests
 
@@ -43,6 +51,12 @@ lint: $(VENV)/.dev ## Check style, types and the import contracts
 # after lint even under `make -j`: two cores, and a typing error is the faster news
 unit: $(VENV)/.dev | lint
 	$(BIN)/pytest -n 3 --dist worksteal $(PYTEST_ARGS)
+
+coverage: $(VENV)/.dev ## Run all tests and say which lines none of them runs, in any process
+	$(BIN)/python -m coverage erase
+	PYTHONPATH=$(CURDIR)/tests/support/measured $(BIN)/python -m coverage run -m pytest -n 3 --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
 
 format: $(VENV)/.dev ## Format the code and repair what ruff can
 	$(BIN)/ruff check --fix

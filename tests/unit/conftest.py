@@ -1,5 +1,8 @@
-"""Prepared data and a context for training without a worker."""
+"""What unit tests share: prepared data, and the bounds that quick ones keep."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,24 @@ from tuner.data import PreparedData, prepare
 from tuner.data.source_files import locate_packaged
 from tuner.families import command
 from tuner.study_file.data import DataSpec
+
+
+@pytest.fixture(autouse=True)
+def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that is not marked `slow` starts no process and no server, and trains nothing."""
+    if request.node.get_closest_marker("slow") is not None:
+        return
+
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("starts a process or trains: mark it with `pytest.mark.slow`")
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+    for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system"):
+        monkeypatch.setattr(os, name, refuse)
+    if (torch := sys.modules.get("torch")) is not None:
+        monkeypatch.setattr(torch.autograd, "backward", refuse)
+    if (word2vec := sys.modules.get("gensim.models.word2vec")) is not None:
+        monkeypatch.setattr(word2vec.Word2Vec, "train", refuse)
 
 
 @pytest.fixture(scope="session")

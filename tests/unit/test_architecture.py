@@ -23,11 +23,13 @@ def loaded(code: str, *candidates: str) -> list[str]:
     return [name for name in candidates if name in modules]
 
 
+@pytest.mark.slow
 def test_the_command_line_and_a_worker_never_load_what_trains() -> None:
     code = "import tuner.cli.app, tuner.commands.exporting, tuner.export, tuner.worker.loop"
     assert loaded(code, "torch", "gensim", "scipy", "sklearn", "pandas", "pyarrow", "plotly") == []
 
 
+@pytest.mark.slow
 def test_help_waits_for_nothing_heavy() -> None:
     code = "import tuner.cli.app"
     assert (
@@ -36,11 +38,13 @@ def test_help_waits_for_nothing_heavy() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["tuner.trials", "tuner.errors", "tuner.study_file.load"])
 def test_the_lower_layers_load_no_database(module: str) -> None:
     assert loaded(f"import {module}", "sqlalchemy", "psycopg2", "alembic", "numpy") == []
 
 
+@pytest.mark.slow
 def test_an_executor_loads_no_database_and_no_search() -> None:
     unwanted = ("sqlalchemy", "psycopg2", "optuna", "tuner.database", "tuner.search", "typer")
     assert loaded("import tuner.worker.executor", *unwanted) == []

@@ -29,6 +29,8 @@ from tuner.families.bundle.predict import images
 from tuner.families.parts import bag
 from tuner.study_file.resolved import ResolvedSpec
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = [name for name in registry.BUILT_IN if not registry.card(name).is_user_code]
 
 

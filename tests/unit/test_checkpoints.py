@@ -17,6 +17,8 @@ from tuner.training import checkpoints, member, optimizers
 from tuner.training.cohort import Cohort, Decision
 from tuner.trials import ParamValue, Report
 
+pytestmark = pytest.mark.slow
+
 SGD: dict[str, ParamValue] = {**PARAMS, "optimizer": "sgd", "momentum": 0.9, "nesterov": True}
 TEXT: dict[str, ParamValue] = {
     "learning_rate": 0.01,

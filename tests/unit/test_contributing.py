@@ -5,7 +5,11 @@ All examples are followed in one copy of the tree, so that it costs one run of t
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.worked_examples import copy, follow, passed, python
+
+pytestmark = pytest.mark.slow
 
 TOUCHED = {
     "Add a family": [

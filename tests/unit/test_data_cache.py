@@ -317,6 +317,7 @@ def processes(tmp_path: Path, number: int, then: str = "build") -> list[subproce
     return found
 
 
+@pytest.mark.slow
 def test_many_processes_build_once(tmp_path: Path) -> None:
     path = table(tmp_path / "a.csv", number=2000)
     (tmp_path / "cache").mkdir()
@@ -331,6 +332,7 @@ def test_many_processes_build_once(tmp_path: Path) -> None:
     assert len((tmp_path / "builds").read_text().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_killed_builder_is_succeeded(tmp_path: Path) -> None:
     path = table(tmp_path / "a.csv")
     started = processes(tmp_path, 3, "hang")
@@ -429,6 +431,7 @@ def test_a_warm_call_notices_that_the_file_is_gone(tmp_path: Path) -> None:
         prepare(spec(path), tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_neither_importing_nor_opening_an_entry_imports_numpy(tmp_path: Path) -> None:
     """The command line asks for sizes and fingerprints before it does anything else."""
     path = table(tmp_path / "a.csv")
@@ -462,6 +465,7 @@ print(len(data.part("train").inputs), flush=True)
 """
 
 
+@pytest.mark.slow
 def test_of_a_cache_that_is_too_large_the_latest_used_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -490,6 +494,7 @@ def test_of_a_cache_that_is_too_large_the_latest_used_stays(
     assert prepare(spec(files[0]), cache).folder.name == old  # made anew
 
 
+@pytest.mark.slow
 def test_what_another_process_uses_is_not_removed(tmp_path: Path) -> None:
     cache, file = tmp_path / "cache", table(tmp_path / "a.csv")
     command = [sys.executable, "-c", HOLDER, str(file), str(cache)]
@@ -503,6 +508,7 @@ def test_what_another_process_uses_is_not_removed(tmp_path: Path) -> None:
     assert evict(cache, 0) == [cache / name]
 
 
+@pytest.mark.slow
 def test_uses_are_counted_with_what_they_save(tmp_path: Path) -> None:
     cache, file = tmp_path / "cache", table(tmp_path / "a.csv")
     for _ in range(3):

@@ -91,7 +91,7 @@ def test_a_sentence_that_gensim_would_cut_is_several(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("c.txt", b"", "c.txt: has too few sentences to be split; the train part has none"),
+        ("c.txt", b"", "c.txt: has too few sentences to be split; the train part would be empty"),
         ("c.txt", b"only one", "has too few sentences to be split"),
         ("c.txt", b"fine\nb\xffd\n", "c.txt, line 2: is not UTF-8 text (byte 0xff)"),
         ("c.txt", "fine".encode("utf-16"), "line 1: is not UTF-8 text (byte 0xff); it looks like"),

@@ -269,6 +269,7 @@ class _Boom:
         return os.system, ("touch opened",)
 
 
+@pytest.mark.slow
 def test_a_pickle_in_a_npz_file_is_not_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,8 @@ from tuner.data import limited_process, prepare
 from tuner.errors import DataError
 from tuner.study_file.data import DataSpec
 
+pytestmark = pytest.mark.slow
+
 LIMITS = limited_process.Limits(memory=2 << 30, file=1 << 30, seconds=3_600, wall=3_600.0)
 
 

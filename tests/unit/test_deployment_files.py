@@ -28,11 +28,13 @@ def validate(file: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*command, file], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_compose_file_follows_the_schema() -> None:
     done = validate(ROOT / "docker-compose.yml")
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_the_schema_refuses_a_spelling_mistake(tmp_path: Path) -> None:
     wrong = copy.deepcopy(COMPOSE)
     wrong["services"]["database"]["helthcheck"] = wrong["services"]["database"].pop("healthcheck")
@@ -163,6 +165,7 @@ def test_the_image_is_small_and_pinned() -> None:
         assert "--constraint constraints.txt" in install
 
 
+@pytest.mark.slow
 def test_what_the_image_copies_is_enough_to_build_it(tmp_path: Path) -> None:
     copied = [line.split()[:-1] for line in instructions("COPY") if "--from" not in line]
     ignored = (ROOT / ".dockerignore").read_text().splitlines()

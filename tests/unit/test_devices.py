@@ -136,6 +136,7 @@ def test_apples_gpu_is_told_by_the_platform(monkeypatch: pytest.MonkeyPatch) -> 
     assert devices.find("auto")[0].kind == "cpu"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["mps", "cuda:0"])
 def test_a_torch_that_cannot_use_the_device_says_so(device: str) -> None:
     """The executor's part, in a process as it has: flushing denormals would break other tests."""

@@ -272,6 +272,7 @@ def test_a_limit_that_cannot_be_raised_again_is_noticed(monkeypatch: pytest.Monk
     assert not state.restore()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "answer"),
     [
@@ -385,6 +386,7 @@ def test_an_installed_module_is_uncovered_for_others(
 # The trial without a service
 
 
+@pytest.mark.slow
 def test_a_trial_in_a_test_ends_as_one_in_a_study(tmp_path: Path) -> None:
     trial = testing.trial(folder=tmp_path, epochs=2)
     trial.report(0.5)

@@ -226,6 +226,7 @@ def test_word_dropout_drops_whole_words() -> None:
     assert embedding.WordDropout(0.5).eval()(torch.ones(1, 2, 3)).eq(1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 def test_every_draw_of_the_default_space_trains(
     name: str, digits: PreparedData, reviews: PreparedData, tmp_path: Path
@@ -253,6 +254,7 @@ def test_cards_say_what_changes_shapes(name: str) -> None:
     assert not space.parameters["learning_rate"].structural
 
 
+@pytest.mark.slow
 def test_text_cnn_learns(reviews: PreparedData, tmp_path: Path) -> None:
     params = {
         "learning_rate": 0.01,

@@ -66,6 +66,7 @@ def check_types(folder: Path, declarations: str) -> list[str]:
     return [line.partition("error: ")[2] for line in process.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_a_misspelled_hook_does_not_type_check(tmp_path: Path) -> None:
     misspelled, unfit = check_types(
         tmp_path,

@@ -93,6 +93,7 @@ def test_long_curves_keep_their_ends_and_their_best_point() -> None:
     assert {1, 777, 1000} <= set(best.steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prune", [True, False])
 def test_5000_trials_of_20_epochs_are_quick_and_thin(prune: bool) -> None:
     trials = synthetic.trials(5_000, prune=prune, fail=prune)

@@ -140,6 +140,7 @@ def test_hostile_names_are_text() -> None:
     assert complete.customdata[0][2] == "&lt;b&gt;&#37;{x}&lt;/b&gt;: &lt;i&gt;"
 
 
+@pytest.mark.slow
 def test_5000_trials_are_quick() -> None:
     trials = synthetic.trials(5_000)
     figure = history.draw(history.info(trials, STUDY))

@@ -123,6 +123,7 @@ def test_hostile_names_are_text() -> None:
     assert f"{name}: %{{customdata[1]}}" in figure.data[0].hovertemplate
 
 
+@pytest.mark.slow
 def test_5000_trials_are_quick_and_thin() -> None:
     trials = synthetic.trials(5_000, prune=False, fail=False)
     figure = slices.draw(slices.info(trials, STUDY, log_params=synthetic.LOG))

@@ -417,6 +417,7 @@ def test_a_long_history_does_not_grow_the_model() -> None:
     assert set(np.argsort(values[:, 0])[:100]) <= set(thinned.numbers.tolist())  # the best
 
 
+@pytest.mark.slow
 def test_it_needs_no_torch() -> None:
     code = (
         "from tests.unit.test_gaussian_process import Study, XY, run; run(Study(XY), 8);"

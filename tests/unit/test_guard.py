@@ -16,7 +16,10 @@ import pytest
 from tests.support.guarding import guarded
 from tests.support.waiting import STUCK, eventually
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="subreapers are Linux's")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="subreapers are Linux's"),
+]
 
 # What training code may do at its worst, short of meaning harm: a child, a grandchild whose parent
 # ends, and one in a session of its own; none listens to signals that can be blocked.

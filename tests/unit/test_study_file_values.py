@@ -236,6 +236,7 @@ def test_a_stored_specification_comes_back_equal(text: str) -> None:
     assert differences(made, back) == []
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(spaces())
 def test_a_stored_space_comes_back_equal(space: Space) -> None:

@@ -84,6 +84,7 @@ def test_roc_auc_counts_ties_half_and_leaves_out_what_does_not_occur() -> None:
     assert metrics.roc_auc(right, torch.zeros(4, dtype=torch.int64)) == 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
 def test_every_optimizer_lowers_a_quadratic(name: str) -> None:
     layer = torch.nn.Linear(4, 1)
@@ -127,6 +128,7 @@ def test_schedules() -> None:
         assert all(0 <= f <= 1 for f in factors)
 
 
+@pytest.mark.slow
 def test_a_trial_learns_and_reports(digits: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
     cnn.CODE.train(cohort(digits, tmp_path, PARAMS, epochs=8), digits, context)
@@ -159,6 +161,7 @@ def test_a_trial_learns_and_reports(digits: PreparedData, tmp_path: Path) -> Non
     assert 0 < seconds[0] < seconds[-1] == measured["training_seconds"]
 
 
+@pytest.mark.slow
 def test_the_weights_are_those_of_the_best_epoch(digits: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
     cnn.CODE.train(cohort(digits, tmp_path, PARAMS, epochs=6), digits, context)
@@ -171,6 +174,7 @@ def test_the_weights_are_those_of_the_best_epoch(digits: PreparedData, tmp_path:
     assert measured["accuracy"] == value
 
 
+@pytest.mark.slow
 def test_a_result_does_not_depend_on_the_cohort(digits: PreparedData, tmp_path: Path) -> None:
     other = {**PARAMS, "dropout": 0.5, "batch_size": 64}
     together, first, second = Recorder(), Recorder(), Recorder()
@@ -186,6 +190,7 @@ def test_a_result_does_not_depend_on_the_cohort(digits: PreparedData, tmp_path: 
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
+@pytest.mark.slow
 def test_the_seed_decides_the_curve(digits: PreparedData, tmp_path: Path) -> None:
     curves = []
     for seed in (1, 1, 2):
@@ -196,6 +201,7 @@ def test_the_seed_decides_the_curve(digits: PreparedData, tmp_path: Path) -> Non
     assert curves[0] == curves[1] != curves[2]
 
 
+@pytest.mark.slow
 def test_a_decision_ends_one_trial_and_not_the_other(digits: PreparedData, tmp_path: Path) -> None:
     context = Recorder(
         lambda number, report: Decision.PRUNE if (number, report.step) == (0, 2) else Decision.GO_ON
@@ -206,6 +212,7 @@ def test_a_decision_ends_one_trial_and_not_the_other(digits: PreparedData, tmp_p
     assert not (tmp_path / "0").exists()
 
 
+@pytest.mark.slow
 def test_divergence_is_said(digits: PreparedData, tmp_path: Path) -> None:
     wild = {**PARAMS, "optimizer": "sgd", "momentum": 0.99, "learning_rate": 1e30}
     wild |= {"batch_norm": False, "clip_norm": 0.0, "warmup": 0.0}
@@ -215,6 +222,7 @@ def test_divergence_is_said(digits: PreparedData, tmp_path: Path) -> None:
     assert set(context.finished) == {1}
 
 
+@pytest.mark.slow
 def test_early_stop_ends_a_trial_that_stands_still(digits: PreparedData, tmp_path: Path) -> None:
     still = {**PARAMS, "learning_rate": 1e-30, "batch_norm": False}
     context = Recorder()
@@ -223,6 +231,7 @@ def test_early_stop_ends_a_trial_that_stands_still(digits: PreparedData, tmp_pat
     assert 0 in context.finished
 
 
+@pytest.mark.slow
 def test_a_minimized_metric_keeps_its_lowest_epoch(digits: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
     asked = cohort(digits, tmp_path, PARAMS, metric="log_loss", direction="minimize")

@@ -181,6 +181,7 @@ def test_what_is_not_finite_has_diverged(folder: Path, name: str, value: str) ->
     assert context.problems.keys() == {7}
 
 
+@pytest.mark.slow
 def test_processes_that_a_function_leaves_are_killed(folder: Path) -> None:
     ((pid, _),) = call(code(folder, "leaves_a_child")).finished.values()
     assert not Path(f"/proc/{int(pid)}").exists()
@@ -389,6 +390,7 @@ def test_checkpoints_appear_whole_and_the_newest_counts(tmp_path: Path) -> None:
 # What is loaded
 
 
+@pytest.mark.slow
 def test_user_code_loads_neither_torch_nor_pydantic() -> None:
     process = subprocess.run(
         [

@@ -23,7 +23,7 @@ from tuner.training.cohort import Decision, FailedError
 from tuner.trials import Cause, ParamValue
 from tuner.user_code import client, source
 
-pytestmark = pytest.mark.usefixtures("short_graces")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_graces")]
 
 
 def is_alive(pid: int) -> bool:

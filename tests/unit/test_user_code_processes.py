@@ -20,7 +20,7 @@ from tuner.user_code import client, ranks
 from tuner.user_code.channels import MAX_PATH, ReportChannels
 from tuner.user_code.ranks import Followers
 
-pytestmark = pytest.mark.usefixtures("short_graces")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_graces")]
 
 CONTINUED, STOPPED = client.CONTINUED, client.STOPPED
 

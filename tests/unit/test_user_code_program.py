@@ -74,6 +74,7 @@ def test_files_that_cannot_be_started(tmp_path: Path, content: bytes, sentence: 
     assert sentence in complaint(tmp_path, "./x")
 
 
+@pytest.mark.slow
 def test_the_kernel_agrees_with_what_is_said(tmp_path: Path) -> None:
     """Each of these is refused by execve(2), and what is not refused here starts."""
     for content in (
@@ -115,6 +116,7 @@ def test_names_that_lead_nowhere(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "code", "sentence"),
     [

@@ -71,6 +71,7 @@ def weights(context: Recorder) -> dict[str, Any]:
     return load_file(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_vectors_are_those_of_gensim(name: str, news: PreparedData, tmp_path: Path) -> None:
     found = weights(train(name, news, tmp_path, epochs=1))
@@ -81,6 +82,7 @@ def test_vectors_are_those_of_gensim(name: str, news: PreparedData, tmp_path: Pa
         assert np.array_equal(found["ngrams"], expected.vectors_ngrams)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_epochs_are_parts_of_one_training(name: str, news: PreparedData) -> None:
     _, _, params = FAMILIES[name]
@@ -94,6 +96,7 @@ def test_epochs_are_parts_of_one_training(name: str, news: PreparedData) -> None
     assert np.array_equal(learner._model.wv.vectors, plain(name, news).wv.vectors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_an_interrupted_trial_goes_on_as_if_it_had_not_been(
     name: str, news: PreparedData, tmp_path: Path
@@ -111,6 +114,7 @@ def test_an_interrupted_trial_goes_on_as_if_it_had_not_been(
     assert all(np.array_equal(mine[key], theirs[key]) for key in theirs)
 
 
+@pytest.mark.slow
 def test_the_seed_decides(news: PreparedData, tmp_path: Path) -> None:
     found = []
     for number, seed in enumerate((1, 1, 2)):
@@ -124,6 +128,7 @@ def test_the_seed_decides(news: PreparedData, tmp_path: Path) -> None:
     assert not np.array_equal(found[0], found[2])
 
 
+@pytest.mark.slow
 def test_a_trial_ends_with_its_own_epochs(news: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
     asked = cohort(
@@ -135,6 +140,7 @@ def test_a_trial_ends_with_its_own_epochs(news: PreparedData, tmp_path: Path) ->
     assert set(context.finished) == {0, 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["word2vec", "fasttext"])
 def test_thirty_draws_of_the_default_space_train(
     name: str, news: PreparedData, tmp_path: Path
@@ -174,6 +180,7 @@ def test_divergence_is_said(
     assert context.problems[0] == "vectors became NaN or infinite in epoch 1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["word2vec", "fasttext"])
 def test_the_exported_weights_measure_what_the_trial_did(
     name: str, news: PreparedData, tmp_path: Path
@@ -202,6 +209,7 @@ def test_the_exported_weights_measure_what_the_trial_did(
     assert (missing, read[2].tolist()) == (1, exported["the"].tolist())
 
 
+@pytest.mark.slow
 def test_a_probe_reads_labelled_texts(reviews: PreparedData, tmp_path: Path) -> None:
     spec = DataSpec(source="text", path=Path("x.csv"))
     for code, more in ((word2vec.CODE, {}), (fasttext.CODE, SUBWORDS)):
@@ -310,6 +318,7 @@ def test_gaps_of_a_tiny_corpus() -> None:
     assert gaps._context[0].tolist() == [-1] * 5 + [1] + [-1] * 4
 
 
+@pytest.mark.slow
 def test_unknown_words_are_composed_as_gensim_does(news: PreparedData, tmp_path: Path) -> None:
     _, _, params = FAMILIES["fasttext"]
     arrays = weights(train("fasttext", news, tmp_path, epochs=1))

@@ -167,6 +167,7 @@ def idle() -> Iterator[executors.Executor]:
     process.communicate(b"\n")
 
 
+@pytest.mark.slow
 def test_an_executor_is_worn_after_many_cohorts(
     idle: executors.Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +179,7 @@ def test_an_executor_is_worn_after_many_cohorts(
     assert worn == [False, False, True]
 
 
+@pytest.mark.slow
 def test_an_executor_is_worn_when_it_keeps_more_than_after_the_first_cohort(
     idle: executors.Executor,
 ) -> None:
@@ -188,6 +190,7 @@ def test_an_executor_is_worn_when_it_keeps_more_than_after_the_first_cohort(
         assert idle.is_worn is is_worn
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a driver")
 def test_a_device_that_torch_cannot_use_ends_the_worker_before_it_claims() -> None:
     pool = Pool(lambda _, message: pytest.fail(str(message)), lambda _, said: pytest.fail(said))
@@ -243,6 +246,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits are raised as Linux does it")
 @pytest.mark.parametrize("code", [("function", "code:train"), ("command", "python", "code.py")])
 def test_an_executor_starts_from_a_process_with_many_descriptors(
