@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support import docstrings
 from tuner.errors import BadInputError
 from tuner.families import code, registry
 from tuner.families.code import Models, Networks, UserCode
@@ -89,6 +91,13 @@ def test_a_misspelled_hook_does_not_type_check(tmp_path: Path) -> None:
 def test_a_misspelled_hook_does_not_import(kind: Any, hooks: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match=f"unexpected keyword argument '{[*hooks][-1]}'"):
         kind(**hooks)
+
+
+@pytest.mark.parametrize("kind", [Networks, Models, UserCode])
+def test_each_hook_is_explained_and_the_example_runs(kind: Any) -> None:
+    hooks = [field.name for field in fields(kind) if field.name != "_"]
+    assert docstrings.entries(docstrings.sections(kind)["Args"]) == hooks
+    docstrings.run_examples(kind)
 
 
 @pytest.mark.parametrize("name", registry.BUILT_IN)

@@ -1,5 +1,6 @@
 """Families come from tuner and from installed packages; a broken one affects nothing else."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,9 +9,11 @@ import pytest
 
 from tests.support.family_packages import documented, install
 from tuner import families
+from tuner.database.serving import ActiveStudy
 from tuner.errors import BadInputError, SpecError
 from tuner.families import registry
 from tuner.study_file.load import loads
+from tuner.worker.consent import Consent
 
 CARD = """
 summary: One.
@@ -140,6 +143,27 @@ def test_a_family_that_is_gone_is_told(forget: None) -> None:
     assert str(caught.value) == (
         "the family `rng` is not installed; install the package that it comes with"
     )
+
+
+def test_a_worker_leaves_studies_of_families_that_it_lacks(
+    installed: Install, caplog: pytest.LogCaptureFixture
+) -> None:
+    installed("ring", CARD)
+    installed("torn", None, module="torn.torn", package="torn")
+    logging.getLogger("tuner").propagate = True  # a command line in this process has configured it
+    consent = Consent(allow_code=False)
+    studies = [
+        ActiveStudy(number, f"of-{family}", family, 1)
+        for number, family in enumerate(("ring", "cnn", "gone", "torn"))
+    ]
+    assert [consent.allows(study) for study in studies] == [True, True, False, False]
+    assert [consent.allows(study) for study in studies] == [True, True, False, False]
+    assert caplog.messages[0] == (
+        "of-gone is not served: its family `gone` is not installed here; install the package that "
+        "it comes with, and restart the worker"
+    )
+    assert caplog.messages[1].startswith("of-torn is not served: family `torn` of the package torn")
+    assert len(caplog.messages) == 2  # each reason once
 
 
 def test_the_documented_family_has_a_valid_card(installed: Install) -> None:

@@ -138,6 +138,7 @@ class Networks:
 
     Example:
         >>> from torch import nn
+        >>> from tuner.families.code import Networks
         >>> def build(params, data):
         ...     return nn.Sequential(nn.Flatten(), nn.LazyLinear(data.outputs))
         >>> CODE = Networks(build)
@@ -241,6 +242,7 @@ class Models:
         export: As `Code.export_files`; by default nothing is added.
 
     Example:
+        >>> from tuner.families.code import Models
         >>> CODE = Models(
         ...     train=lambda cohort, data, context: None,
         ...     measure=lambda params, spec, data, weights, parts: {},
@@ -273,6 +275,7 @@ class UserCode:
             and a failure may leave anything behind. Else each trial is a process of its own.
 
     Example:
+        >>> from tuner.families.code import UserCode
         >>> CODE = UserCode(lambda cohort, context: False, in_executor=True)
 
     """

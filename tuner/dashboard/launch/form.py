@@ -17,12 +17,7 @@ budget:
   trials: 40
   epochs: 15
 """
-EXAMPLES: Mapping[str, str] = {
-    "cnn": "digits",
-    "seq2seq": "cmudict",
-    "word2vec": "lee",
-    "fasttext": "lee",
-}
+_EXAMPLES = {"images": "digits", "pairs": "cmudict", "corpus": "lee"}  # kind of data → source
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +43,12 @@ class Form:
     card: Card | None
     metrics: tuple[str, ...]
     rows: tuple[Row, ...]
+
+
+def example_data(family: str) -> str | None:
+    """Return packaged data of the kind that a family reads first, if there is any."""
+    kinds = registry.card(family).data if registry.exists(family) else ()
+    return _EXAMPLES.get(kinds[0]) if kinds else None
 
 
 def read_form(text: str) -> Form | None:

@@ -10,7 +10,7 @@ from tuner.commands import launching, reading
 from tuner.dashboard.board import Board
 from tuner.dashboard.dependencies import MAX_ID, BoardDep
 from tuner.dashboard.launch import check, uploads
-from tuner.dashboard.launch.form import EXAMPLES, START, read_form, read_parameter
+from tuner.dashboard.launch.form import START, example_data, read_form, read_parameter
 from tuner.dashboard.rendering import templates
 from tuner.dashboard.security.access import CurrentUser, operator
 from tuner.dashboard.security.audit import note
@@ -141,8 +141,8 @@ def _set_field(text: str, path: str, value: str) -> str:
         # another family's space, metric and data do not apply to this one
         for section in ("search", "objective", "forbidden", "enqueue"):
             text = edit.edited(text, (section,), None)
-        if value in EXAMPLES:
-            text = edit.edited(text, ("data",), EXAMPLES[value])
+        if (data := example_data(value)) is not None:
+            text = edit.edited(text, ("data",), data)
     return edit.edited(text, keys, value if path in ("name", "data.path") else _parse(value))
 
 
