@@ -31,7 +31,7 @@ GENERAL_TESTS = {  # file → chosen tests
     "test_families.py": "mlp",
     "test_families_code.py": "mlp",
     "test_proposer.py": "univariate and (same_study_seed or conditions_hold)",
-    "test_figures_registry.py": "duration or every_figure",
+    "test_figures_registry.py": "duration or every_figure or entry_of_the_registry",
 }
 CHECKS = """
 import math
