@@ -89,6 +89,12 @@ def test_a_packages_family_is_found_without_importing_it(installed: Install) -> 
         ),
         (
             "ring",
+            CARD.replace("data: images", "data: texts"),
+            "its card {card}:4: data: must be one of images, text, corpus, pairs; is the text "
+            "`texts`; did you mean `text`?",
+        ),
+        (
+            "ring",
             CARD.replace("predictor: images", "predictor: image"),
             "its card {card}:5: predictor: must be bags, images, pairs, texts, vectors or the "
             "whole import path of a module, is `image`",

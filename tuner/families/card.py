@@ -6,7 +6,7 @@ import torch.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -14,13 +14,14 @@ from tuner.study_file.code import USER_CODE_FAMILIES
 from tuner.study_file.data import CORPORA, DataSpec
 from tuner.study_file.limits import COMMON, Limit
 from tuner.study_file.merge import complete
-from tuner.study_file.messages import quoted
+from tuner.study_file.messages import one_of, quoted
 from tuner.study_file.parameters import FixedParameter, IntParameter, Parameter
 from tuner.study_file.resolve import fit_possible
 from tuner.study_file.space import Space
 from tuner.trials import COSTS, LATENCY, ParamValue
 
 PREDICTORS = ("bags", "images", "pairs", "texts", "vectors")  # of `families/bundle/predict`
+DataKind = Literal["images", "text", "corpus", "pairs"]
 OF_CLASSES = ("label_smoothing", "class_weights")  # parameters without a meaning for numbers
 
 
@@ -33,7 +34,7 @@ class Card(BaseModel):
     module: str = Field(description="Import path of the family's code; beside the card.")
     summary: str = Field(description="One sentence.")
     reference: str = Field(description="The paper or documentation that it follows.")
-    data: tuple[Literal["images", "text", "corpus", "pairs"], ...] = Field(
+    data: tuple[DataKind, ...] = Field(
         default=(),
         description="Kinds of data that it learns from; empty for user code, which reads its own.",
     )
@@ -89,7 +90,11 @@ class Card(BaseModel):
     @field_validator("data", mode="before")
     @classmethod
     def _as_tuple(cls, kinds: Any) -> Any:
-        return (kinds,) if isinstance(kinds, str) else kinds
+        if not isinstance(kinds, str):
+            return kinds
+        if kinds not in get_args(DataKind):  # here, since the user has written no list
+            raise ValueError(one_of(kinds, get_args(DataKind)))
+        return (kinds,)
 
     @field_validator("search", "search_with_vectors", mode="before")
     @classmethod
