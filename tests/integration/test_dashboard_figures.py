@@ -8,6 +8,7 @@ import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from sqlalchemy import text
 from benchmarks import fill
 from tests.support.figures import finished_trial
 from tests.support.waiting import STUCK, eventually
+from tuner.dashboard.api import figures as api
 from tuner.dashboard.api.models.figures import FigureRecord, TrialTableRecord
 from tuner.dashboard.app import create_app
 from tuner.dashboard.board import Board
@@ -25,11 +27,12 @@ from tuner.dashboard.plots import selection
 from tuner.dashboard.plots.selection import Filter, Where
 from tuner.database.engine import Database
 from tuner.database.readers.live import STATES
-from tuner.figures import theme
+from tuner.figures import captions, edf, registry, theme
+from tuner.figures.figure import Figure, Sample
 from tuner.figures.registry import FIGURES
 from tuner.search.importances import importances
 from tuner.settings import Settings
-from tuner.trials import TrialState
+from tuner.trials import Trial, TrialState
 
 SIZE = 600
 
@@ -62,6 +65,7 @@ def test_every_figure_is_drawn_and_told_apart_by_version_and_filter(
         if name == "pareto":
             assert "one objective" in payload["caption"]
             continue
+        assert "figure" in payload, f"{name}: {payload['caption']} If it reads reports: by_reports"
         assert payload["figure"]["data"], name
         assert payload["table"]["rows"], name
         assert len(answer.content) < 400_000
@@ -72,6 +76,25 @@ def test_every_figure_is_drawn_and_told_apart_by_version_and_filter(
         assert again.status_code == 304
     assert client.get(f"/api/v1/studies/{study}/figures/none").status_code == 404
     assert client.get("/api/v1/studies/999/figures/history").status_code == 404
+
+
+@pytest.mark.parametrize("by_reports", [True, False])
+def test_a_registered_figure_has_reports_if_it_reads_them(
+    client: TestClient, study: int, monkeypatch: pytest.MonkeyPatch, by_reports: bool
+) -> None:
+    seen: list[Trial] = []
+
+    def info(sample: Sample) -> edf.Info:
+        seen.extend(sample.trials)
+        return edf.info({}, sample.study)
+
+    toy = Figure("toy", "Toy", edf, info, captions.of_edf, by_reports=by_reports)
+    figures = MappingProxyType({**FIGURES, "toy": toy})
+    monkeypatch.setattr(registry, "FIGURES", figures)
+    monkeypatch.setattr(api, "FIGURES", figures)
+    assert client.get(f"/api/v1/studies/{study}/figures/toy").status_code == 200
+    assert seen
+    assert any(trial.reports for trial in seen) is by_reports
 
 
 def test_a_filter_is_exact_and_the_same_for_figure_table_and_csv(

@@ -66,4 +66,5 @@ class Figure(Generic[InfoT]):
     caption: Callable[[InfoT], str]
     section: Section | None = None  # of the report that shows it; None: the report does not
     by_importance: bool = False  # whether `info` reads importances, which take a while to compute
+    by_reports: bool = False  # whether `info` reads reports; the dashboard reads them only for such
     min_width: Callable[[InfoT], int] = _no_minimum  # pixels; below, pages let it scroll

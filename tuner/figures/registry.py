@@ -93,6 +93,7 @@ _ALL: tuple[Figure[Any], ...] = (
         lambda sample: curves.info(sample.trials, sample.study),
         captions.of_curves,
         section="progress",
+        by_reports=True,
     ),
     Figure(
         "importance",

@@ -95,16 +95,16 @@ def _curves(request: FigureRequest) -> Draw:
     total = int(request.mask.sum())
 
     def draw() -> PageFigure:
-        with request.database.statement() as connection:
-            reports = columns.reports_of(connection, request.study.id, [t.number for t in trials])
-        info = curves.info(_with_reports(trials, reports), request.study)
+        info = curves.info(_with_reports(trials, request), request.study)
         info = replace(info, total=max(total, info.total))
         return _page_figure(info, curves, captions.of_curves(info))
 
     return draw
 
 
-def _with_reports(trials: Sequence[Trial], reports: columns.Reports) -> list[Trial]:
+def _with_reports(trials: Sequence[Trial], request: FigureRequest) -> list[Trial]:
+    with request.database.statement() as connection:
+        reports = columns.reports_of(connection, request.study.id, [t.number for t in trials])
     by_number: dict[int, list[Report]] = {t.number: [] for t in trials}
     for number, step, value in zip(
         reports.numbers.tolist(), reports.steps.tolist(), reports.values.tolist(), strict=True
@@ -226,13 +226,18 @@ def _timeline(request: FigureRequest) -> Draw:
 
 
 def _prepare_registered(request: FigureRequest, figure: Figure[Any]) -> Draw:
-    """Prepare a figure that is drawn from trials alone."""
-    trials, now = request.load_trials(POINTS), datetime.now(UTC)
+    """Prepare a figure that is drawn from trials alone, and from their reports if it says so."""
+    trials = request.load_trials(CURVES if figure.by_reports else POINTS)
+    now = datetime.now(UTC)
     total = int(request.mask.sum())
 
     def draw() -> PageFigure:
         sample = Sample(
-            request.study, trials, now=now, baselines=baselines(request.effects), **request.axes
+            request.study,
+            _with_reports(trials, request) if figure.by_reports else trials,
+            now=now,
+            baselines=baselines(request.effects),
+            **request.axes,
         )
         info = figure.info(sample)
         return _page_figure(
