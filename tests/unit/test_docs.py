@@ -16,6 +16,8 @@ from tuner.cli.app import app
 from tuner.commands.experiments import searchable_parameters
 from tuner.errors import SpecError
 from tuner.families import resolve
+from tuner.families.registry import BUILT_IN
+from tuner.figures.registry import FIGURES
 from tuner.settings import Settings
 from tuner.study_file.data import DataSpec, Split
 from tuner.study_file.load import loads, loads_all
@@ -65,6 +67,22 @@ def test_every_command_is_documented(command: str) -> None:
 def test_every_setting_is_documented(name: str) -> None:
     variable = f"TUNER_{name.upper()}"
     assert is_documented(f"`{variable}"), f"no page explains {variable}"
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_family_has_a_page_that_the_readme_links_to(name: str) -> None:
+    links = re.findall(r"docs/families/(\w+)\.md", (ROOT / "README.md").read_text(encoding="utf-8"))
+    pages = [ROOT / f"docs/families/{link}.md" for link in links]
+    titles = [page.read_text(encoding="utf-8").partition("\n")[0] for page in pages]
+    assert any(f"`{name}`" in title for title in titles), (
+        f"write docs/families/{name}.md, and link it"
+    )
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_named_for_python(name: str) -> None:
+    page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+    assert re.search(rf"`\.?{name}(\(\))?`", page), f"docs/python.md does not name `{name}`"
 
 
 @pytest.mark.parametrize("name", list(StudySpec.model_fields))
