@@ -35,11 +35,11 @@ TEXT: dict[str, ParamValue] = {
 }
 
 
-def whole(asked: Cohort, data: PreparedData, code: Code, folder: Path) -> Recorder:
+def whole(cohort: Cohort, data: PreparedData, code: Code, folder: Path) -> Recorder:
     """The same trials without any interruption."""
     context = Recorder()
-    tasks = tuple(replace(t, folder=folder / f"whole {t.number}") for t in asked.tasks)
-    code.train(replace(asked, tasks=tasks), data, context)
+    tasks = tuple(replace(t, folder=folder / f"whole {t.number}") for t in cohort.tasks)
+    code.train(replace(cohort, tasks=tasks), data, context)
     return context
 
 
@@ -49,13 +49,13 @@ def test_an_interrupted_curve_is_the_uninterrupted_one(
 ) -> None:
     data, code = (reviews, text_cnn.CODE) if name == "text" else (digits, cnn.CODE)
     special = {"text": TEXT, "momentum": SGD}
-    asked = cohort(data, tmp_path, special.get(name, {**PARAMS, "optimizer": name}), epochs=5)
-    expected = whole(asked, data, code, tmp_path)
+    request = cohort(data, tmp_path, special.get(name, {**PARAMS, "optimizer": name}), epochs=5)
+    expected = whole(request, data, code, tmp_path)
     curve = []
     for context in (stop_after(2), stop_after(3), Recorder()):
-        code.train(asked, data, context)
+        code.train(request, data, context)
         curve += context.curve(0)
-        asked = next_attempt(asked)
+        request = next_attempt(request)
     assert curve == expected.curve(0)
     value, path = context.finished[0]
     expected_value, expected_path = expected.finished[0]
@@ -69,13 +69,13 @@ def test_an_interrupted_curve_is_the_uninterrupted_one(
 def test_trials_of_a_cohort_may_be_at_different_epochs(
     digits: PreparedData, tmp_path: Path
 ) -> None:
-    asked = cohort(digits, tmp_path, PARAMS, SGD, epochs=4)
-    expected = whole(asked, digits, cnn.CODE, tmp_path)
-    only_first = replace(asked, tasks=asked.tasks[:1])
+    request = cohort(digits, tmp_path, PARAMS, SGD, epochs=4)
+    expected = whole(request, digits, cnn.CODE, tmp_path)
+    only_first = replace(request, tasks=request.tasks[:1])
     first = stop_after(3)
     cnn.CODE.train(only_first, digits, first)
     both = Recorder()
-    cnn.CODE.train(next_attempt(asked), digits, both)
+    cnn.CODE.train(next_attempt(request), digits, both)
     assert [r.step for r in both.reports[0]] == [4]
     assert [r.step for r in both.reports[1]] == [1, 2, 3, 4]
     assert first.curve(0) + both.curve(0) == expected.curve(0)
@@ -85,12 +85,12 @@ def test_trials_of_a_cohort_may_be_at_different_epochs(
 def test_a_trial_stopped_at_its_last_epoch_only_finishes(
     digits: PreparedData, tmp_path: Path
 ) -> None:
-    asked = cohort(digits, tmp_path, PARAMS, epochs=2)
+    request = cohort(digits, tmp_path, PARAMS, epochs=2)
     stopped = stop_after(2)
-    cnn.CODE.train(asked, digits, stopped)
+    cnn.CODE.train(request, digits, stopped)
     assert not stopped.finished
     again = Recorder()
-    cnn.CODE.train(next_attempt(asked), digits, again)
+    cnn.CODE.train(next_attempt(request), digits, again)
     assert not again.reports
     assert again.finished[0][0] == max(r.value for r in stopped.reports[0])
 
@@ -108,12 +108,12 @@ def test_a_killed_trial_goes_on_from_what_was_saved(
             raise Killed  # between the report and the next checkpoint
         return Decision.GO_ON
 
-    asked = cohort(digits, tmp_path, PARAMS, epochs=4)
-    expected = whole(asked, digits, cnn.CODE, tmp_path)
+    request = cohort(digits, tmp_path, PARAMS, epochs=4)
+    expected = whole(request, digits, cnn.CODE, tmp_path)
     with pytest.raises(Killed):
-        cnn.CODE.train(asked, digits, Recorder(die))
+        cnn.CODE.train(request, digits, Recorder(die))
     again = Recorder()
-    cnn.CODE.train(next_attempt(asked), digits, again)
+    cnn.CODE.train(next_attempt(request), digits, again)
     assert [r.step for r in again.reports[0]] == [3, 4]
     assert again.curve(0) == expected.curve(0)[2:]
 
@@ -123,19 +123,19 @@ def test_a_damaged_checkpoint_is_put_aside_and_the_one_before_used(
     damage: str, digits: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(member, "CHECKPOINT_PERIOD", 0.0)
-    asked = cohort(digits, tmp_path, PARAMS, epochs=5)
-    cnn.CODE.train(asked, digits, stop_after(4))
-    kept = sorted((tmp_path / "0").glob("*.checkpoint"))
-    assert [path.name[:10] for path in kept] == ["epoch-0003", "epoch-0004"]
-    content = kept[-1].read_bytes()
+    request = cohort(digits, tmp_path, PARAMS, epochs=5)
+    cnn.CODE.train(request, digits, stop_after(4))
+    files = sorted((tmp_path / "0").glob("*.checkpoint"))
+    assert [path.name[:10] for path in files] == ["epoch-0003", "epoch-0004"]
+    content = files[-1].read_bytes()
     changed = bytes([content[-1] ^ 1])
-    kept[-1].write_bytes(
+    files[-1].write_bytes(
         {"cut": content[:-100], "changed": content[:-1] + changed, "emptied": b""}[damage]
     )
-    found = checkpoints.load_latest([tmp_path / "0"])
-    assert found is not None
-    assert found.epoch == 3
-    assert (tmp_path / "0" / f"{kept[-1].name}.corrupt").exists()
+    checkpoint = checkpoints.load_latest([tmp_path / "0"])
+    assert checkpoint is not None
+    assert checkpoint.epoch == 3
+    assert (tmp_path / "0" / f"{files[-1].name}.corrupt").exists()
 
 
 def test_without_a_whole_checkpoint_a_trial_starts_again(tmp_path: Path) -> None:
@@ -167,10 +167,10 @@ def test_checkpoints_are_left_to_whoever_stores_the_end(
     context = Recorder(
         lambda _, report: Decision.PRUNE if report.step == prune_at else Decision.GO_ON
     )
-    asked = cohort(digits, tmp_path, PARAMS, epochs=5)
-    cnn.CODE.train(asked, digits, context)
+    request = cohort(digits, tmp_path, PARAMS, epochs=5)
+    cnn.CODE.train(request, digits, context)
     assert len(context.reports[0]) == (prune_at or 5)
-    (folder,) = [task.folder for task in asked.tasks]
+    (folder,) = [task.folder for task in request.tasks]
     (folder / "epoch-0001.0.checkpoint.corrupt").touch()
     assert len(list(folder.glob("*.checkpoint"))) == 2
     artifacts.remove_checkpoints([folder])

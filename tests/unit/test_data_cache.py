@@ -37,15 +37,15 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The fingerprints of what is built from here on."""
-    found: list[str] = []
+    built: list[str] = []
     real = build.build
 
     def counting(spec: DataSpec, folder: Path, identity: str) -> PreparedData:
-        found.append(identity)
+        built.append(identity)
         return real(spec, folder, identity)
 
     monkeypatch.setattr(build, "build", counting)
-    return found
+    return built
 
 
 def table(path: Path, *, words: str = "text", number: int = 20) -> Path:
@@ -78,7 +78,7 @@ def test_the_fingerprint_is_of_the_content_not_of_the_path(tmp_path: Path) -> No
 def test_the_fingerprint_depends_on_content_split_and_columns(tmp_path: Path) -> None:
     path = table(tmp_path / "a.csv")
     other = table(tmp_path / "b.csv", words="other")
-    found = [
+    fingerprints = [
         fingerprint(spec(path)),
         fingerprint(spec(other)),
         fingerprint(spec(path, split=Split(seed=1))),
@@ -88,7 +88,7 @@ def test_the_fingerprint_depends_on_content_split_and_columns(tmp_path: Path) ->
         fingerprint(spec(path, validation_path=other)),
         fingerprint(DataSpec(source="digits")),
     ]
-    assert len(set(found)) == len(found)
+    assert len(set(fingerprints)) == len(fingerprints)
 
 
 def test_how_it_is_prepared_changes_the_entry_but_not_the_fingerprint(tmp_path: Path) -> None:
@@ -107,13 +107,13 @@ def test_how_it_is_prepared_changes_the_entry_but_not_the_fingerprint(tmp_path: 
 def test_vectors_change_the_fingerprint_with_their_content_alone(tmp_path: Path) -> None:
     path = table(tmp_path / "a.csv")
     contents = ("text 1 2\n", "text 1 3\n", "text 1 2\n")
-    found = [fingerprint(spec(path))]
+    fingerprints = [fingerprint(spec(path))]
     for name, content in zip("abc", contents, strict=True):
         vectors = tmp_path / f"{name}.txt"
         vectors.write_text(content)
-        found.append(fingerprint(spec(path, vectors=vectors)))
-    assert found[1] == found[3]
-    assert len(set(found)) == 3
+        fingerprints.append(fingerprint(spec(path, vectors=vectors)))
+    assert fingerprints[1] == fingerprints[3]
+    assert len(set(fingerprints)) == 3
 
 
 def test_a_folder_of_images_is_known_by_names_and_content(
@@ -271,13 +271,13 @@ def test_large_files_are_checked_by_samples(
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     path = table(tmp_path / "a.csv")
-    left = tmp_path / "cache" / f".{prepared_key(spec(path))}.abc123"
-    left.mkdir(parents=True)
-    (left / "train.inputs.npy").write_bytes(b"?")
+    leftover = tmp_path / "cache" / f".{prepared_key(spec(path))}.abc123"
+    leftover.mkdir(parents=True)
+    (leftover / "train.inputs.npy").write_bytes(b"?")
     entry = prepare(spec(path), tmp_path / "cache")
-    found = sorted(p.name for p in (tmp_path / "cache").iterdir())
+    names = sorted(p.name for p in (tmp_path / "cache").iterdir())
     name = entry.folder.name
-    assert found == [f".{name}.lock", f".{name}.used", name]
+    assert names == [f".{name}.lock", f".{name}.used", name]
 
 
 PREPARE = """
@@ -305,16 +305,16 @@ print(entry.fingerprint, sum(int(entry.part(n).inputs.sum()) for n in entry.size
 def processes(tmp_path: Path, number: int, then: str = "build") -> list[subprocess.Popen[str]]:
     """Processes that prepare `a.csv`, each past its imports; the first builder may hang."""
     arguments = [*(str(tmp_path / name) for name in ("a.csv", "cache", "builds")), then]
-    found = [
+    started = [
         subprocess.Popen(
             [sys.executable, "-c", PREPARE, *arguments], stdout=subprocess.PIPE, text=True
         )
         for _ in range(number)
     ]
-    for process in found:
+    for process in started:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    return found
+    return started
 
 
 @pytest.mark.slow
@@ -344,9 +344,9 @@ def test_a_killed_builder_is_succeeded(tmp_path: Path) -> None:
     assert results[0] == ""
     assert results[1] == results[2]
     entry = prepare(spec(path), tmp_path / "cache")
-    found = sorted(p.name for p in (tmp_path / "cache").iterdir())
+    names = sorted(p.name for p in (tmp_path / "cache").iterdir())
     name = entry.folder.name
-    assert found == [f".{name}.lock", f".{name}.used", name]
+    assert names == [f".{name}.lock", f".{name}.used", name]
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -442,14 +442,14 @@ def test_neither_importing_nor_opening_an_entry_imports_numpy(tmp_path: Path) ->
         f"prepare(DataSpec(source='text', path=Path({str(path)!r})), Path(sys.argv[1])); "
         "print(sorted({'numpy', 'pyarrow', 'PIL', 'torch', 'gensim'} & {*sys.modules}))"
     )
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "cache")],
         capture_output=True,
         text=True,
         check=True,
         timeout=STUCK,
     )
-    assert found.stdout.strip() == "[]"
+    assert process.stdout.strip() == "[]"
 
 
 HOLDER = """

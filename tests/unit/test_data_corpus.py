@@ -41,9 +41,9 @@ def test_one_sentence_a_line(suffix: str, tmp_path: Path) -> None:
     assert parts["train"].words == tuple(dict.fromkeys(w for s in train for w in s))
     counts = dict(zip(index, parts["train"].counts.tolist(), strict=True))
     assert counts["sentence"] == len(train)
-    held = [tuple(s) for name in ("validation", "test") for s in parts[name]]
+    heldout = [tuple(s) for name in ("validation", "test") for s in parts[name]]
     missing = [tuple(w for w in s if w in index) for s in sentences if s not in train]
-    assert sorted(held) == sorted(missing)  # words that the training part lacks are unknown
+    assert sorted(heldout) == sorted(missing)  # words that the training part lacks are unknown
     assert (parts["validation"].ids == corpus.UNKNOWN).any()
 
 
@@ -144,8 +144,8 @@ def test_word_pairs_and_analogies_come_with_gensim() -> None:
 def test_word_pairs_in_the_usual_formats(content: str, tmp_path: Path) -> None:
     path = tmp_path / "pairs.txt"
     path.write_text(content)
-    found = vector_benchmarks.word_pairs(DataSpec(source="lee", word_pairs=path))
-    assert found == [("old", "new", 1.58), ("smart", "intelligent", 9.2)]
+    pairs = vector_benchmarks.word_pairs(DataSpec(source="lee", word_pairs=path))
+    assert pairs == [("old", "new", 1.58), ("smart", "intelligent", 9.2)]
 
 
 @pytest.mark.parametrize(
@@ -169,13 +169,13 @@ def test_unfit_benchmarks(field: str, content: str, message: str, tmp_path: Path
 
 def test_halves_hold_each_covered_pair_once_and_never_change() -> None:
     pairs = vector_benchmarks.word_pairs(DataSpec(source="lee"))
-    known = {word for pair in pairs[:300] for word in pair.words}
-    parts = vector_benchmarks.halves(pairs, known)
+    vocabulary = {word for pair in pairs[:300] for word in pair.words}
+    parts = vector_benchmarks.halves(pairs, vocabulary)
     both = [*parts["validation"], *parts["test"]]
-    assert sorted(both) == sorted(p for p in pairs if set(p.words) <= known)
+    assert sorted(both) == sorted(p for p in pairs if set(p.words) <= vocabulary)
     assert len(set(both)) == len(both)
     assert abs(len(parts["validation"]) - len(parts["test"])) < 60
-    assert vector_benchmarks.halves(pairs, known) == parts
+    assert vector_benchmarks.halves(pairs, vocabulary) == parts
 
 
 def test_files_of_benchmarks_are_part_of_the_data(tmp_path: Path) -> None:

@@ -23,8 +23,10 @@ def refused(spec: DataSpec, cache: Path, expected: str) -> None:
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
     locks = {".lock", ".used"}
-    left = [path for path in cache.iterdir() if path.suffix not in locks] if cache.exists() else []
-    assert left == []  # nothing half done
+    leftovers = (
+        [path for path in cache.iterdir() if path.suffix not in locks] if cache.exists() else []
+    )
+    assert leftovers == []  # nothing half done
 
 
 SUFFIX = {"images": "", "npz": ".npz", "text": ".csv"}
@@ -175,8 +177,8 @@ def test_an_image_of_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
     spec = DataSpec(source="images", path=folder)
     for skip in (False, True):
-        asked = spec.model_copy(update={"skip_damaged": skip})
-        refused(asked, tmp_path / "cache", "0.png: is too large (Image size (25 pixels)")
+        skipping = spec.model_copy(update={"skip_damaged": skip})
+        refused(skipping, tmp_path / "cache", "0.png: is too large (Image size (25 pixels)")
 
 
 @given(content=st.binary(max_size=100), cut_at=st.integers(1, 90), format=st.integers(0, 5))

@@ -54,13 +54,13 @@ def refused(path: Path, expected: str, **changes: object) -> None:
 
 
 def test_what_pillow_decodes_is_an_image() -> None:
-    known = {
+    endings = {
         suffix
         for suffix, name in Image.registered_extensions().items()
         if (name in Image.OPEN or name == "MPO") and name not in image_files.REFUSED
     }
-    assert known <= set(IMAGE_SUFFIXES)
-    assert set(IMAGE_SUFFIXES) - known <= {".avif", ".avifs"}  # not every pillow has these
+    assert endings <= set(IMAGE_SUFFIXES)
+    assert set(IMAGE_SUFFIXES) - endings <= {".avif", ".avifs"}  # not every pillow has these
 
 
 @pytest.mark.parametrize(
@@ -255,11 +255,11 @@ def test_no_class_gets_lost_with_damaged_images(tmp_path: Path) -> None:
 
 def test_skipping_is_another_reading_of_the_folder(tmp_path: Path) -> None:
     path = folder(tmp_path / "images", gray)
-    found = {
+    fingerprints = {
         fingerprint(DataSpec(source="images", path=path, skip_damaged=skip))
         for skip in (False, True)
     }
-    assert len(found) == 2
+    assert len(fingerprints) == 2
 
 
 def test_no_other_program_is_started_for_an_image(tmp_path: Path) -> None:

@@ -66,15 +66,15 @@ def parquet_file(path: Path, values: list[object]) -> Path:
 def test_every_format_reads_a_label_alike(
     tmp_path: Path, cells: list[str], values: list[object], classes: tuple[str, ...]
 ) -> None:
-    found = [
+    data_sets = [
         prepared(csv(tmp_path / "a.csv", cells)),
         prepared(jsonl(tmp_path / "a.jsonl", values)),
         prepared(parquet_file(tmp_path / "a.parquet", values)),
     ]
-    assert [data.classes for data in found] == [classes] * 3
-    assert len({data.notes for data in found}) == 1
+    assert [data.classes for data in data_sets] == [classes] * 3
+    assert len({data.notes for data in data_sets}) == 1
     for part in PARTS:
-        labels = [data.part(part).labels.tolist() for data in found]
+        labels = [data.part(part).labels.tolist() for data in data_sets]
         assert labels[0] == labels[1] == labels[2]
 
 
@@ -173,8 +173,8 @@ def test_classes_with_other_numbers_than_before_have_another_fingerprint(tmp_pat
     other = csv(tmp_path / "other.csv", ["1.0", "2.0", "10.0"])
     merged = csv(tmp_path / "merged.csv", ["0", "0.0", "1"])
     for path, is_same in ((same, True), (other, False), (merged, False)):
-        known = fingerprint(DataSpec(source="text", path=path))
-        assert (prepared(path).fingerprint == known) == is_same
+        original = fingerprint(DataSpec(source="text", path=path))
+        assert (prepared(path).fingerprint == original) == is_same
 
 
 @pytest.mark.parametrize("dtype", ["i8", "f4", "U3"])
@@ -182,11 +182,11 @@ def test_labels_of_a_column_are_labels(tmp_path: Path, dtype: str) -> None:
     """[N, 1], as Keras's CIFAR-10 has them."""
     x = np.random.default_rng(0).integers(0, 255, (20, 8, 8), dtype=np.uint8)
     y = (np.arange(20) % 2).astype(dtype)
-    found = []
+    names = []
     for name, labels in (("flat", y), ("column", y[:, None])):
         np.savez(tmp_path / f"{name}.npz", x=x, y=labels)
         spec = DataSpec(source="npz", path=tmp_path / f"{name}.npz")
-        found.append(prepare(spec, tmp_path / "cache"))
-    assert found[1].classes == ("0", "1")
+        names.append(prepare(spec, tmp_path / "cache"))
+    assert names[1].classes == ("0", "1")
     for part in PARTS:
-        assert np.array_equal(found[0].part(part).labels, found[1].part(part).labels)
+        assert np.array_equal(names[0].part(part).labels, names[1].part(part).labels)

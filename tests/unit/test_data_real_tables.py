@@ -367,8 +367,8 @@ def test_rare_classes_of_images(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=x, y=y)
     data = opened(tmp_path / "a.npz", min_class=4)
     assert data.classes == ("a", "b", "c")
-    kept = {image.tobytes() for part in PARTS for image in data.part(part).inputs}
-    assert kept == {image.tobytes() for image in x[:30]}
+    contents = {image.tobytes() for part in PARTS for image in data.part(part).inputs}
+    assert contents == {image.tobytes() for image in x[:30]}
 
 
 def test_numbers_have_no_rare_classes() -> None:

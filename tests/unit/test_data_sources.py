@@ -133,10 +133,10 @@ def test_images_that_do_not_fit_in_memory_are_decoded_again(
     from tuner.data.sources import image_folder
 
     spec = DataSpec(source="images", path=folder(tmp_path / "images", noise(30, 6, 6)))
-    kept = everything(prepare(spec, tmp_path / "kept"))[0]
+    cached = everything(prepare(spec, tmp_path / "kept"))[0]
     monkeypatch.setattr(image_folder, "CACHE_SIZE", 6 * 6 * 7)  # bytes: 7 images
     again = everything(prepare(spec, tmp_path / "again"))[0]
-    assert np.array_equal(kept, again)
+    assert np.array_equal(cached, again)
 
 
 def test_files_that_are_no_images_and_hidden_ones_are_left_out_and_counted(tmp_path: Path) -> None:

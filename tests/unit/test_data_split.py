@@ -33,15 +33,15 @@ def rows(examples: Texts, seed: int = 0, **shares: float) -> dict[str, list[int]
 
 
 def test_every_row_is_in_one_part() -> None:
-    found = rows(texts(["a", "b"] * 50))
-    assert sorted(row for part in found.values() for row in part) == list(range(100))
+    parts = rows(texts(["a", "b"] * 50))
+    assert sorted(row for part in parts.values() for row in part) == list(range(100))
 
 
 def test_the_split_is_fixed() -> None:
     # written down: another numpy, Python or machine must give the same parts
-    found = rows(texts(["a", "b"] * 10), seed=7)
-    assert found["validation"] == [4, 10, 11]
-    assert found["test"] == [6, 7, 18]
+    parts = rows(texts(["a", "b"] * 10), seed=7)
+    assert parts["validation"] == [4, 10, 11]
+    assert parts["test"] == [6, 7, 18]
 
 
 def test_another_seed_is_another_split() -> None:
@@ -68,16 +68,16 @@ def test_the_split_does_not_depend_on_the_order_of_rows() -> None:
 @settings(max_examples=60, deadline=None)
 def test_parts_are_stratified(sizes: list[int], seed: int, validation: float, test: float) -> None:
     labels = [f"class {number}" for number, size in enumerate(sizes) for _ in range(size)]
-    found = rows(texts(labels), seed, validation=validation, test=test)
+    parts = rows(texts(labels), seed, validation=validation, test=test)
     for part, share in (("validation", validation), ("test", test)):
-        counts = Counter(labels[row] for row in found[part])
+        counts = Counter(labels[row] for row in parts[part])
         for number, size in enumerate(sizes):
             count = counts[f"class {number}"]
             assert count >= 1
             assert count == 1 or abs(count - share * size) <= 1.5
         total = sum(counts.values())
         assert abs(total - share * len(labels)) <= 0.5 * len(sizes) + 1
-    assert set(labels) == {labels[row] for row in found["train"]}
+    assert set(labels) == {labels[row] for row in parts["train"]}
 
 
 @given(
@@ -87,12 +87,12 @@ def test_parts_are_stratified(sizes: list[int], seed: int, validation: float, te
 @settings(max_examples=60, deadline=None)
 def test_equal_inputs_share_a_part(names: list[int], seed: int) -> None:
     labels = [str(name % 2) for name in names]
-    shown = [f"text {name}" for name in names]
+    contents = [f"text {name}" for name in names]
     try:
-        found = rows(texts(labels, shown), seed)
+        split_rows = rows(texts(labels, contents), seed)
     except DataError:  # too few different ones
         return
-    parts = [{shown[row] for row in found[part]} for part in PARTS]
+    parts = [{contents[row] for row in split_rows[part]} for part in PARTS]
     assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
 
 
@@ -105,13 +105,13 @@ def test_no_text_is_in_two_parts_whatever_its_case_space_and_accents(tmp_path: P
     path = tmp_path / "a.csv"
     path.write_text("\n".join(lines), encoding="utf-8")
     prepared = prepare(DataSpec(source="text", path=path, lowercase=True), tmp_path / "cache")
-    seen = [{row.tobytes() for row in np.asarray(prepared.part(name).inputs)} for name in PARTS]
-    known = set(prepared.vocabulary)
+    inputs = [{row.tobytes() for row in np.asarray(prepared.part(name).inputs)} for name in PARTS]
+    vocabulary = set(prepared.vocabulary)
     numbers = {str(n) for n in range(60)}
     assert sum(prepared.sizes.values()) == 180
     assert all(size % 3 == 0 for size in prepared.sizes.values())
-    assert len(numbers & known) == prepared.sizes["train"] // 3
-    assert len(seen[0]) == prepared.sizes["train"] // 3
+    assert len(numbers & vocabulary) == prepared.sizes["train"] // 3
+    assert len(inputs[0]) == prepared.sizes["train"] // 3
 
 
 def test_given_parts_are_taken_as_they_are(tmp_path: Path) -> None:

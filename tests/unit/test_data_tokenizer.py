@@ -172,11 +172,11 @@ def test_the_vocabulary_is_ordered(counts: dict[str, int], size: int, min_count:
         with pytest.raises(DataError):
             tokenizer.build_vocabulary(counts, size=size, min_count=min_count)
         return
-    found = tokenizer.build_vocabulary(counts, size=size, min_count=min_count)
-    assert found[:2] == ("<padding>", "<unknown>")
-    kept = found[2:]
+    vocabulary = tokenizer.build_vocabulary(counts, size=size, min_count=min_count)
+    assert vocabulary[:2] == ("<padding>", "<unknown>")
+    words = vocabulary[2:]
     expected = sorted((w for w in counts if counts[w] >= min_count), key=lambda w: (-counts[w], w))
-    assert list(kept) == expected[:size]
+    assert list(words) == expected[:size]
 
 
 def test_the_vocabulary_is_of_the_training_part(tmp_path: Path) -> None:

@@ -70,10 +70,10 @@ def test_images_are_shifted_and_mirrored_while_training_alone() -> None:
     images[:, 0, 4, 5] = 1.0
     images[:, 1, 4, 5] = 2.0
     augment = cnn.Augment(0.2, flip=True)
-    shown = augment(images)
-    at = shown[:, 0].flatten(1).argmax(dim=1)
-    assert (shown[:, 0].sum(dim=(1, 2)) == 1).all()  # the pixel never leaves so wide an image
-    assert torch.equal(shown[:, 1], 2 * shown[:, 0])  # channels move together
+    augmented = augment(images)
+    at = augmented[:, 0].flatten(1).argmax(dim=1)
+    assert (augmented[:, 0].sum(dim=(1, 2)) == 1).all()  # the pixel never leaves so wide an image
+    assert torch.equal(augmented[:, 1], 2 * augmented[:, 0])  # channels move together
     rows, columns = at // 20, at % 20
     assert set(rows.tolist()) == {3, 4, 5}  # 0.2 of 9 is 1 pixel, of 20 it is 4
     assert set(columns.tolist()) == {*range(1, 10), *range(10, 19)}
@@ -135,9 +135,9 @@ TEXT_NETWORKS: dict[str, Callable[[], torch.nn.Module]] = {
 @pytest.mark.parametrize("name", TEXT_NETWORKS)
 def test_logits_do_not_depend_on_the_padding(name: str) -> None:
     model = TEXT_NETWORKS[name]().eval()
-    alone = model(torch.tensor([[5, 7]]))
+    unpadded = model(torch.tensor([[5, 7]]))
     padded = model(torch.tensor([[5, 7, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6]]))[:1]
-    assert torch.allclose(alone, padded, atol=1e-6)
+    assert torch.allclose(unpadded, padded, atol=1e-6)
 
 
 def test_multichannel_is_an_image_of_two_channels() -> None:
@@ -248,8 +248,8 @@ NETWORKS = sorted({*TRAINED, *ELSEWHERE} - {"word2vec", "fasttext"})
 @pytest.mark.parametrize("name", NETWORKS)
 def test_cards_say_what_changes_shapes(name: str) -> None:
     space = registry.card(name).space
-    for wanted in ("learning_rate", "batch_size", "weight_decay", "dropout", "optimizer"):
-        assert wanted in space.parameters
+    for expected in ("learning_rate", "batch_size", "weight_decay", "dropout", "optimizer"):
+        assert expected in space.parameters
     assert space.parameters["batch_size"].structural
     assert not space.parameters["learning_rate"].structural
 

@@ -33,7 +33,7 @@ def test_a_functions_own_names_are_not_those_of_the_module() -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "said"),
+    ("program", "message"),
     [
         (
             "from tuner.data.tokenizer import nothing\nnothing()",
@@ -48,8 +48,8 @@ def test_a_functions_own_names_are_not_those_of_the_module() -> None:
         ),
     ],
 )
-def test_what_cannot_be_taken_is_told(program: str, said: str) -> None:
-    with pytest.raises(BadInputError, match=said):
+def test_what_cannot_be_taken_is_told(program: str, message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
         flatten(program)
 
 

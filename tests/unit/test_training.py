@@ -67,8 +67,10 @@ def test_roc_auc_is_that_of_scikit_learn(classes: int) -> None:
     logits[np.arange(300), labels] += 0.5
     if classes == 2:
         logits = logits.round()  # with ties
-    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    scores = shares[:, 1].round(12) if classes == 2 else shares  # rounding must not separate ties
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    scores = (
+        probabilities[:, 1].round(12) if classes == 2 else probabilities
+    )  # rounding must not separate ties
     expected = sklearn.metrics.roc_auc_score(labels, scores, multi_class="ovr")
     measured = metrics.roc_auc(torch.tensor(logits), torch.tensor(labels))
     assert measured == pytest.approx(expected)
@@ -181,8 +183,8 @@ def test_a_result_does_not_depend_on_the_cohort(digits: PreparedData, tmp_path: 
     both = cohort(digits, tmp_path / "both", PARAMS, other)
     cnn.CODE.train(both, digits, together)
     for context, task in ((first, both.tasks[0]), (second, both.tasks[1])):
-        alone = replace(both, tasks=(replace(task, folder=tmp_path / f"alone {task.number}"),))
-        cnn.CODE.train(alone, digits, context)
+        single = replace(both, tasks=(replace(task, folder=tmp_path / f"alone {task.number}"),))
+        cnn.CODE.train(single, digits, context)
     assert together.curve(0) == first.curve(0)
     assert together.curve(1) == second.curve(1)
     mine = load_file(tmp_path / "both" / "1" / "weights.safetensors")
@@ -195,8 +197,10 @@ def test_the_seed_decides_the_curve(digits: PreparedData, tmp_path: Path) -> Non
     curves = []
     for seed in (1, 1, 2):
         context = Recorder()
-        asked = cohort(digits, tmp_path, PARAMS, epochs=2)
-        cnn.CODE.train(replace(asked, tasks=(replace(asked.tasks[0], seed=seed),)), digits, context)
+        request = cohort(digits, tmp_path, PARAMS, epochs=2)
+        cnn.CODE.train(
+            replace(request, tasks=(replace(request.tasks[0], seed=seed),)), digits, context
+        )
         curves.append(context.curve(0))
     assert curves[0] == curves[1] != curves[2]
 
@@ -234,8 +238,8 @@ def test_early_stop_ends_a_trial_that_stands_still(digits: PreparedData, tmp_pat
 @pytest.mark.slow
 def test_a_minimized_metric_keeps_its_lowest_epoch(digits: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
-    asked = cohort(digits, tmp_path, PARAMS, metric="log_loss", direction="minimize")
-    cnn.CODE.train(asked, digits, context)
+    minimizing = cohort(digits, tmp_path, PARAMS, metric="log_loss", direction="minimize")
+    cnn.CODE.train(minimizing, digits, context)
     assert context.finished[0][0] == min(r.value for r in context.reports[0])
     assert math.isfinite(context.finished[0][0])
 

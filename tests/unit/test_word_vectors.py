@@ -51,18 +51,18 @@ def train(
 ) -> Recorder:
     code, _, params = FAMILIES[name]
     context = context or Recorder()
-    asked = cohort(data, folder, params, **{"metric": "gap_accuracy", **changes})
-    code.train(asked, data, context)
+    request = cohort(data, folder, params, **{"metric": "gap_accuracy", **changes})
+    code.train(request, data, context)
     return context
 
 
 def plain(name: str, data: PreparedData, **changes: Any) -> Word2Vec:
     """The same training as gensim's documentation has it, in one call."""
     _, make, params = FAMILIES[name]
-    given = {**params, "seed": 0, "workers": 1, "epochs": 3, **changes}
-    if given["hs"]:
-        given |= {"negative": 0, "ns_exponent": 0.75}
-    return make(list(corpus.load(data, LEE)["train"]), **given)
+    options = {**params, "seed": 0, "workers": 1, "epochs": 3, **changes}
+    if options["hs"]:
+        options |= {"negative": 0, "ns_exponent": 0.75}
+    return make(list(corpus.load(data, LEE)["train"]), **options)
 
 
 def weights(context: Recorder) -> dict[str, Any]:
@@ -74,12 +74,12 @@ def weights(context: Recorder) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_vectors_are_those_of_gensim(name: str, news: PreparedData, tmp_path: Path) -> None:
-    found = weights(train(name, news, tmp_path, epochs=1))
+    arrays = weights(train(name, news, tmp_path, epochs=1))
     expected = plain(name, news, epochs=1).wv
-    assert vector_files.unpack_words(found["words"]) == expected.index_to_key
-    assert np.array_equal(found["vectors"], expected.vectors)
+    assert vector_files.unpack_words(arrays["words"]) == expected.index_to_key
+    assert np.array_equal(arrays["vectors"], expected.vectors)
     if name.startswith("fasttext"):
-        assert np.array_equal(found["ngrams"], expected.vectors_ngrams)
+        assert np.array_equal(arrays["ngrams"], expected.vectors_ngrams)
 
 
 @pytest.mark.slow
@@ -88,9 +88,9 @@ def test_epochs_are_parts_of_one_training(name: str, news: PreparedData) -> None
     _, _, params = FAMILIES[name]
     kind = (fasttext if "fasttext" in name else word2vec).KIND
     sentences = corpus.load(news, LEE)["train"]
-    asked = cohort(news, Path(), {**params, "epochs": 3}, metric="gap_accuracy", epochs=9)
+    request = cohort(news, Path(), {**params, "epochs": 3}, metric="gap_accuracy", epochs=9)
     tests = word_tests.Tests(LEE, news, corpus.load(news, LEE))
-    learner = word_vectors._Learner(asked.tasks[0], asked, sentences, tests, kind)
+    learner = word_vectors._Learner(request.tasks[0], request, sentences, tests, kind)
     for _ in range(3):
         learner.epoch()
     assert np.array_equal(learner._model.wv.vectors, plain(name, news).wv.vectors)
@@ -103,12 +103,12 @@ def test_an_interrupted_trial_goes_on_as_if_it_had_not_been(
 ) -> None:
     code, _, params = FAMILIES[name]
     whole = train(name, news, tmp_path / "whole", epochs=4)
-    asked = cohort(news, tmp_path, params, metric="gap_accuracy", epochs=4)
+    request = cohort(news, tmp_path, params, metric="gap_accuracy", epochs=4)
     values = []
     for context in (stop_after(1), stop_after(3), Recorder()):
-        code.train(asked, news, context)
+        code.train(request, news, context)
         values += [report.value for report in context.reports[0]]
-        asked = next_attempt(asked)
+        request = next_attempt(request)
     assert values == [report.value for report in whole.reports[0]]
     mine, theirs = weights(context), weights(whole)
     assert all(np.array_equal(mine[key], theirs[key]) for key in theirs)
@@ -116,26 +116,26 @@ def test_an_interrupted_trial_goes_on_as_if_it_had_not_been(
 
 @pytest.mark.slow
 def test_the_seed_decides(news: PreparedData, tmp_path: Path) -> None:
-    found = []
+    vectors = []
     for number, seed in enumerate((1, 1, 2)):
         context = Recorder()
-        asked = cohort(news, tmp_path / str(number), PARAMS, metric="gap_accuracy", epochs=1)
+        request = cohort(news, tmp_path / str(number), PARAMS, metric="gap_accuracy", epochs=1)
         word2vec.CODE.train(
-            replace(asked, tasks=(replace(asked.tasks[0], seed=seed),)), news, context
+            replace(request, tasks=(replace(request.tasks[0], seed=seed),)), news, context
         )
-        found.append(weights(context)["vectors"])
-    assert np.array_equal(found[0], found[1])
-    assert not np.array_equal(found[0], found[2])
+        vectors.append(weights(context)["vectors"])
+    assert np.array_equal(vectors[0], vectors[1])
+    assert not np.array_equal(vectors[0], vectors[2])
 
 
 @pytest.mark.slow
 def test_a_trial_ends_with_its_own_epochs(news: PreparedData, tmp_path: Path) -> None:
     context = Recorder()
-    asked = cohort(
+    request = cohort(
         news, tmp_path, {**PARAMS, "epochs": 2}, {**PARAMS, "epochs": 99},
         metric="gap_accuracy", epochs=3,
     )  # fmt: skip
-    word2vec.CODE.train(asked, news, context)
+    word2vec.CODE.train(request, news, context)
     assert [len(context.reports[n]) for n in (0, 1)] == [2, 3]
     assert set(context.finished) == {0, 1}
 
@@ -150,9 +150,9 @@ def test_thirty_draws_of_the_default_space_train(
     context = Recorder()
     code = {"word2vec": word2vec.CODE, "fasttext": fasttext.CODE}[name]
     for number, draw in enumerate(draws):  # one by one: thirty models would need memory
-        asked = cohort(news, tmp_path / str(number), draw, metric="gap_accuracy", epochs=1)
-        task = replace(asked.tasks[0], number=number)
-        code.train(replace(asked, tasks=(task,)), news, context)
+        request = cohort(news, tmp_path / str(number), draw, metric="gap_accuracy", epochs=1)
+        task = replace(request.tasks[0], number=number)
+        code.train(replace(request, tasks=(task,)), news, context)
     assert set(context.finished) == set(range(30))
 
 
@@ -167,9 +167,9 @@ def test_thirty_draws_of_the_default_space_train(
 def test_settings_that_gensim_cannot_work_with_are_told(
     change: dict[str, ParamValue], message: str, news: PreparedData, tmp_path: Path
 ) -> None:
-    asked = cohort(news, tmp_path, {**PARAMS, **change}, metric="gap_accuracy")
+    request = cohort(news, tmp_path, {**PARAMS, **change}, metric="gap_accuracy")
     with pytest.raises(DataError, match=message):
-        word2vec.CODE.train(asked, news, Recorder())
+        word2vec.CODE.train(request, news, Recorder())
 
 
 def test_divergence_is_said(
@@ -205,8 +205,8 @@ def test_the_exported_weights_measure_what_the_trial_did(
     found = weights(context)
     assert exported.index_to_key == vector_files.unpack_words(found["words"])
     assert np.array_equal(exported.vectors, found["vectors"])  # to the last bit
-    read, missing = vector_files.read(tmp_path / "vectors.txt", ["", "", "the", "nosuchword"])
-    assert (missing, read[2].tolist()) == (1, exported["the"].tolist())
+    vectors, missing = vector_files.read(tmp_path / "vectors.txt", ["", "", "the", "nosuchword"])
+    assert (missing, vectors[2].tolist()) == (1, exported["the"].tolist())
 
 
 @pytest.mark.slow
@@ -215,8 +215,8 @@ def test_a_probe_reads_labelled_texts(reviews: PreparedData, tmp_path: Path) -> 
     for code, more in ((word2vec.CODE, {}), (fasttext.CODE, SUBWORDS)):
         params = {**PARAMS, "min_count": 1, "sample": 0.1, **more}
         context = Recorder()
-        asked = cohort(reviews, tmp_path, params, metric="probe_accuracy", epochs=20)
-        code.train(asked, reviews, context)
+        request = cohort(reviews, tmp_path, params, metric="probe_accuracy", epochs=20)
+        code.train(request, reviews, context)
         value, path = context.finished[0]
         assert path is not None
         judged = code.measure(params, spec, reviews, path, ["validation", "test"])
