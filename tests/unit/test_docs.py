@@ -142,6 +142,14 @@ def test_the_architecture_names_modules_that_exist_and_the_layers_of_the_contrac
     assert [path for path in drawn if not (ROOT / "tuner" / path).exists()] == []
 
 
+def test_targets_of_make_that_contributors_are_told_of_exist() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = set(re.findall(r"`make ([a-z]+)", page))
+    assert {"quick", "test", "coverage"} <= named
+    assert named <= set(targets)
+
+
 def test_the_readme_shows_every_room_and_module() -> None:
     tree = (ROOT / "README.md").read_text(encoding="utf-8").partition("```text\ntuner/\n")[2]
     shown = re.findall(r"^  ([a-z_]+(?:\.py|/)) ", tree, re.MULTILINE)
