@@ -10,9 +10,10 @@ import pytest
 
 from tests.support.lab import Lab, taken_over
 from tests.support.postgres import separate_server
-from tests.support.waiting import eventually
+from tests.support.waiting import STUCK, eventually
 
 FAKETIME = shutil.which("faketime")
+OFFSETS = ("+2h", "-2h")
 
 
 def clock(offset: str) -> dict[str, str]:
@@ -36,11 +37,17 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 @pytest.mark.skipif(FAKETIME is None, reason="faketime is not installed")
 def test_workers_two_hours_ahead_and_behind(lab: Lab) -> None:
     """None takes a trial whose lease has not ended, and one that dies is still noticed."""
-    for offset in ("+2h", "-2h"):
-        lab.start_worker(**clock(offset))
+    for offset in OFFSETS:  # an hour, which is over where a clock is two hours ahead
+        lab.start_worker(**clock(offset), TUNER_LEASE_SECONDS="3600")
     lab.launch("idle")
     lab.check("idle")
     assert {t.attempt for t in lab.trials("idle")} == {1}
+    for worker in lab.workers:
+        worker.terminate()
+        assert worker.wait(STUCK) == 0
+        lab.told.add(worker.pid)
+    for offset in OFFSETS:
+        lab.start_worker(**clock(offset))
     lab.launch("epoch")
     executor, number = lab.reached("epoch")
     lab.worker_of(executor).kill()

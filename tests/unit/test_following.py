@@ -54,7 +54,6 @@ def test_a_bar_that_moves_for_hours_is_not_kept() -> None:
     assert len(lines._open) < 20
 
 
-@pytest.mark.slow
 def test_attempts_that_have_ended_meanwhile_are_printed_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

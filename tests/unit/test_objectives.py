@@ -45,7 +45,6 @@ def test_directions_may_be_given() -> None:
     assert resolved("objective: {metric: [accuracy]}\n").objective.secondary == ()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -252,7 +252,7 @@ def test_what_goes_on_though_it_was_told_to_stop_is_killed(
 
 
 def test_a_paused_trial_has_time_to_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "STOP_GRACE", 60.0)
+    monkeypatch.setattr(command, "STOP_GRACE", STUCK)
     context = Worker(decision=lambda _: Decision.STOP)
     script = 'report 1 1; [ $answer = stop ] && sleep 0.3 && echo 1 > "$TUNER_CHECKPOINT/saved"'
     shell(tmp_path, script, context=context)
@@ -286,7 +286,10 @@ def test_a_report_on_its_way_when_the_worker_stops_counts(
     assert [value for value, _ in context.finished.values()] == ([0.4] if epochs else [])
 
 
-def test_a_command_that_never_reports_ends_when_the_worker_wants(tmp_path: Path) -> None:
+def test_a_command_that_never_reports_ends_when_the_worker_wants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "TERM_GRACE", STUCK)
     started = tmp_path / "started"
     context = Worker(started.exists)
     shell(
