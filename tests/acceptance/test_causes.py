@@ -252,7 +252,7 @@ def test_every_cause_has_its_count_its_rule_and_its_last_lines(
 ) -> None:
     file = write(
         tmp_path, "raise", "memory", "nan", "silent", "endless", "good", workers=2,
-        resources="timeout_seconds: 4, silence_seconds: 2",
+        resources="timeout_seconds: 12, silence_seconds: 6",  # so that a busy machine is not silent
     )  # fmt: skip
     run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
     completed = tuner("run", str(file), **run)
@@ -266,8 +266,8 @@ def test_every_cause_has_its_count_its_rule_and_its_last_lines(
         (TrialState.FAILED, Cause.TIMEOUT, 1),
         (TrialState.COMPLETE, None, 1),
     ], [t.message for t in ended]
-    assert ended[3].message == "there was no report for 2 s (resources.silence_seconds)"
-    assert ended[4].message == "it took longer than 4 s (resources.timeout_seconds)"
+    assert ended[3].message == "there was no report for 6 s (resources.silence_seconds)"
+    assert ended[4].message == "it took longer than 12 s (resources.timeout_seconds)"
     assert "this is silent" in (ended[3].log_tail or "")
     failures = json.loads(tuner("show", "ends", "--json", **run).stdout)["failures"]
     assert {f["cause"]: (f["failed"], f["again"]) for f in failures} == {
@@ -310,9 +310,9 @@ def test_a_trial_that_ran_out_of_memory_is_tried_again_with_nothing_beside_it(
 def test_too_many_failures_in_a_row_pause_the_study_whatever_their_cause(
     environment: dict[str, str], database: Database, tmp_path: Path, kind: str, cause: str
 ) -> None:
-    file = write(
-        tmp_path, kind, kind, kind, kind, budget="max_failures: 2", resources="silence_seconds: 1"
-    )
+    silence = 1 if kind == "silent" else 600
+    resources = f"silence_seconds: {silence}"
+    file = write(tmp_path, *[kind] * 4, budget="max_failures: 2", resources=resources)
     completed = tuner("run", str(file), environment=environment, cwd=tmp_path)
     assert completed.returncode == 1
     study = reading.find(database, "ends")
