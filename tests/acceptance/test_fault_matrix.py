@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 
 from tests.support.lab import LEASE, Lab, past_the_lease, taken_over
 from tests.support.postgres import PASSWORD, Server, separate_server
-from tests.support.waiting import eventually
+from tests.support.waiting import STUCK, eventually
 from tuner.database import workers
 
 pytestmark = pytest.mark.timeout(3_600)  # four studies, on the busiest machine
@@ -106,6 +106,7 @@ def test_connection(lab: Lab, server: Server, fault: signal.Signals) -> None:
         backend = psutil.Process(backend_of(lab, server, lab.worker_of(executor).pid))
         backend.send_signal(fault)
         if fault is not SIGSTOP:  # SIGKILL makes PostgreSQL restart all of its backends
+            psutil.wait_procs([backend], timeout=STUCK)
             return nothing
         if moment != "idle":
             eventually(lambda: taken_over(lab, moment, number))

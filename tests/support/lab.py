@@ -157,6 +157,7 @@ class Lab:
 
     def launch(self, moment: str) -> None:
         """Launch a study whose first trial to come to that moment waits there."""
+        eventually(self.server.answers)  # a strike may have made it start again
         done = tuner("launch", str(self._write(moment, moment)), environment=self.environment)
         assert done.returncode == 0, done.stderr
 
