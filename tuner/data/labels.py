@@ -125,7 +125,7 @@ class LabelColumn:
 
     @property
     def reordered(self) -> bool:
-        """Whether versions that took the text `1.0` as a class had other classes or an other order.
+        """Whether versions that took the text `1.0` as a class had other classes or another order.
 
         Such data gets another fingerprint.
         """
