@@ -648,7 +648,8 @@ def test_another_winner_of_a_confirmation_has_its_own_first_look(
     first = export()
     assert (first["trial"], first["metric"]["test"]) == (0, 0.5)
     card = (Path("exports") / "small" / "card.md").read_text()
-    assert "It is of the search's winner, which no confirmation has tried" in card
+    sentence = "The test figure is of the search's winner, which no confirmation has retrained"
+    assert sentence in card
     assert line("change", "small", "confirm.seeds=3").code == 0
     assert (
         "the study file asks for a confirmation, which has not been made" in export()["notes"][-1]

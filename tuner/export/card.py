@@ -60,8 +60,8 @@ def _figures(content: Mapping[str, Any], trials: Sequence[Trial]) -> str:
             f"\n\nIt was chosen among {complete} results by the validation part, which flatters "
             "it: the best of many noisy figures is partly luck. "
             + (
-                "The test part had no say in the choice. No confirmation has retrained this "
-                "configuration with fresh seeds."
+                "The test part had no say in the choice. The test figure is of the search's "
+                "winner, which no confirmation has retrained with fresh seeds."
                 if "test" in metric
                 else "No confirmation has retrained it with fresh seeds."
             )
