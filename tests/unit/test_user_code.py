@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -197,6 +198,21 @@ def test_changed_code_is_refused_and_new_code_is_imported(folder: Path) -> None:
     assert call(after, x=1.0).finished == {7: (3.0, None)}
     with pytest.raises(TunerError, match="has changed since the study was launched"):
         call(before, x=1.0)
+
+
+def test_code_of_the_same_size_corrected_at_once_is_not_run_as_it_was(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's cache knows a source by its size and the second of its change."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    module = folder / "user_code.py"
+    for loss in (1, 2):
+        module.write_text(MODULE.replace("loss=1", f"loss={loss}"))
+        os.utime(module, (1_000_000, 1_000_000))
+        (report,) = call(code(folder, "train"), x=1.0).reports[7]
+        assert report.metrics == {"loss": loss}
+    assert not (folder / "__pycache__").exists()
+    assert not sys.dont_write_bytecode
 
 
 # Its files

@@ -29,13 +29,18 @@ _environment = current_environment()  # before any user code ran
 def in_folder(code: Code) -> Iterator[None]:
     """Work in the code's folder, import from it, and make its module the only argument."""
     module, arguments = source.module(code), sys.argv
+    writes_bytecode = not sys.dont_write_bytecode
     before = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
     sys.path.insert(processes.after_standard_library(), str(code.folder))
     try:
         os.chdir(code.folder)
         sys.argv = [str(module)]
+        # Python takes bytecode for current by the second and the size of its source: a file that is
+        # corrected at once would run as it was
+        sys.dont_write_bytecode = True
         yield
     finally:
+        sys.dont_write_bytecode = not writes_bytecode
         sys.argv = arguments
         with contextlib.suppress(ValueError):  # the code may have replaced the path
             sys.path.remove(str(code.folder))
