@@ -179,16 +179,17 @@ class Observer:
 
         What follows from these does not change while the study goes on.
         """
-        ended = np.flatnonzero(
-            (self._status[: self._size] >= _OBSERVED) & (self._ended[: self._size] != NEVER)
-        )
+        ended = self._ended_numbers()
         order = np.argsort(self._ended[ended], kind="stable")
         return self._extrapolate(np.sort(ended[order[:count]]))
 
     def ended(self) -> int:
         """Return the number of ended trials with a value."""
+        return len(self._ended_numbers())
+
+    def _ended_numbers(self) -> Integers:
         status, ended = self._status[: self._size], self._ended[: self._size]
-        return int(((status >= _OBSERVED) & (ended != NEVER)).sum())
+        return np.flatnonzero((status >= _OBSERVED) & (ended != NEVER))
 
     def _extrapolate(self, numbers: Integers) -> Observations:
         hopeless = self._status[numbers] == _HOPELESS

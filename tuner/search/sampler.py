@@ -74,7 +74,7 @@ class Proposer:
         for redraw in range(REDRAWS):
             proposal = self._draw(number, fixed, redraw)
             if not self._space.is_forbidden(self.complete(proposal)):
-                if self._tried.key(proposal) not in self._tried:
+                if not self.is_tried(proposal):
                     return proposal
                 allowed = allowed or proposal
                 if untried == []:
@@ -114,9 +114,7 @@ class Proposer:
 
     def _is_open(self, params: Mapping[str, ParamValue]) -> bool:
         """Whether a configuration is neither forbidden nor tried."""
-        return self._tried.key(params) not in self._tried and not self._space.is_forbidden(
-            self.complete(params)
-        )
+        return not self.is_tried(params) and not self._space.is_forbidden(self.complete(params))
 
     def _columns(self, fixed: Mapping[str, ParamValue]) -> dict[int, float]:
         """Return the columns and internal values of fixed parameters."""
