@@ -20,9 +20,9 @@ BLOCK = re.compile(r"^```(\w+)\n\W*((?:tuner|tests|docs)/[\w./]+)[^\n]*\n(.*?)^`
 def section(title: str) -> str:
     """The text below a heading of CONTRIBUTING.md, up to the next one."""
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    found = re.search(rf"^### {title}\n(.*?)(?=^##|\Z)", page, re.M | re.S)
-    assert found, f"CONTRIBUTING.md has no section `{title}`"
-    return found[1]
+    match = re.search(rf"^### {title}\n(.*?)(?=^##|\Z)", page, re.M | re.S)
+    assert match, f"CONTRIBUTING.md has no section `{title}`"
+    return match[1]
 
 
 def hunks(diff: str) -> Iterator[tuple[str, str]]:

@@ -44,8 +44,10 @@ def test_it_does_not(rest: str) -> None:
 
 
 def test_what_a_study_does_not_search_is_left_to_it() -> None:
-    found = first("search: {hidden: [32, 64], layers: 2, learning_rate: {low: 0.01, high: 0.1}}\n")
-    assert found == {
+    configuration = first(
+        "search: {hidden: [32, 64], layers: 2, learning_rate: {low: 0.01, high: 0.1}}\n"
+    )
+    assert configuration == {
         n: v for n, v in CARD.items() if n not in ("hidden", "layers", "learning_rate")
     }
 
@@ -53,13 +55,13 @@ def test_what_a_study_does_not_search_is_left_to_it() -> None:
 def test_parameters_go_with_those_that_they_depend_on() -> None:
     study = "name: x\nfamily: pretrained\ndata: {path: x.csv}\nbudget: {trials: 3}\n"
     frozen = "search: {checkpoint: ./m, fine_tuning: [frozen, lora]}\n"
-    found = families.default_configuration(families.resolve(loads(study + frozen)))
-    assert not {"fine_tuning", "encoder_learning_rate", "layer_decay"} & set(found)
-    assert found["optimizer"] == "adamw"
-    assert found["weight_decay"] == registry.card("pretrained").first["weight_decay"]
+    configuration = families.default_configuration(families.resolve(loads(study + frozen)))
+    assert not {"fine_tuning", "encoder_learning_rate", "layer_decay"} & set(configuration)
+    assert configuration["optimizer"] == "adamw"
+    assert configuration["weight_decay"] == registry.card("pretrained").first["weight_decay"]
     pinned = "search: {checkpoint: ./m, optimizer: adam}\n"
-    found = families.default_configuration(families.resolve(loads(study + pinned)))
-    assert "weight_decay" not in found
+    configuration = families.default_configuration(families.resolve(loads(study + pinned)))
+    assert "weight_decay" not in configuration
 
 
 @pytest.mark.parametrize(

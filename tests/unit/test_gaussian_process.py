@@ -181,7 +181,7 @@ def test_conditions_hold_for_candidates_and_neighbours() -> None:
 
 
 def test_values_are_extrapolated_by_the_drops_of_others() -> None:
-    study, seen = observer()
+    study, watcher = observer()
     for start in (1.0, 2.0, 3.0):  # three complete trials of 9 epochs: -0.5 by epoch 3, -0.2 by 9
         curve = [start] * 2 + [start - 0.5] * 6 + [start - 0.7]
         study.add({"x": start, "y": 0.0}, [start - 0.7], curve)
@@ -191,14 +191,14 @@ def test_values_are_extrapolated_by_the_drops_of_others() -> None:
     study.add({"x": 0.0, "y": 4.0}, None, [0.1], TrialState.FAILED, Cause.USER_ERROR)
     study.add({"x": 0.0, "y": 5.0}, None, [], TrialState.FAILED, Cause.OUT_OF_MEMORY)
 
-    observations = seen.observations()
+    observations = watcher.observations()
 
     assert observations.numbers.tolist() == [0, 1, 2, 3, 4, 7]
     # the last is as bad as the worst; it tells the model to keep away
     assert observations.values[:, 0].tolist() == pytest.approx([0.3, 1.3, 2.3, 0.2, 0.8, 2.3])
     assert observations.missing.tolist() == [0, 0, 0, 2, 1, 0]
-    assert seen.pending().tolist() == [[0.0, 3.0]]
-    assert seen.running == 2
+    assert watcher.pending().tolist() == [[0.0, 3.0]]
+    assert watcher.running == 2
 
 
 def test_many_trials_at_once_teach_what_they_teach_one_by_one() -> None:
@@ -393,7 +393,7 @@ def test_trouble_in_the_model_falls_back_to_random_candidates(
 
 
 def test_a_long_history_does_not_grow_the_model() -> None:
-    study, seen = observer()
+    study, watcher = observer()
     del study
     count = 100_000
     numbers = np.arange(count)
@@ -401,7 +401,7 @@ def test_a_long_history_does_not_grow_the_model() -> None:
     params = rng.uniform(-5, 5, (count, 2))
     values = (params**2).sum(1)[:, None]
     proposer = Study(XY).proposer
-    seen.load(
+    watcher.load(
         Columns(
             *(TrialState.COMPLETE, False, 1, numbers + 1, numbers, params, values),
             *(numbers, numbers, {}, {}),
@@ -410,9 +410,9 @@ def test_a_long_history_does_not_grow_the_model() -> None:
         Reports(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)),
     )
 
-    thinned = gp._thinned(seen.observations())
+    thinned = gp._thinned(watcher.observations())
 
-    assert len(seen) == count
+    assert len(watcher) == count
     assert len(thinned.values) <= gp.POINTS
     assert set(np.argsort(values[:, 0])[:100]) <= set(thinned.numbers.tolist())  # the best
 

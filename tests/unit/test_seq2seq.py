@@ -310,20 +310,20 @@ def test_a_wide_beam_is_exhaustive_search() -> None:
     with torch.no_grad():
         model.output.bias[END] = 2.0  # so that sequences end
     texts = torch.tensor([[5, 7, 3], [2, 4, 0]])
-    found = decoding.beam(model.step, model.encode(texts), end=END, max_length=3, width=600)
+    decoded = decoding.beam(model.step, model.encode(texts), end=END, max_length=3, width=600)
     others = [token for token in range(1, 8) if token != END]
     ended = [[*head, END] for n in (0, 1, 2) for head in itertools.product(others, repeat=n)]
     candidates = ended + [list(head) for head in itertools.product(others, repeat=3)]
-    padded = torch.tensor([found + [0] * (3 - len(found)) for found in candidates])
+    padded = torch.tensor([candidate + [0] * (3 - len(candidate)) for candidate in candidates])
     for row in range(2):
         odds = model((texts[row : row + 1].expand(len(candidates), -1), padded)).log_softmax(dim=2)
         scores = [
-            sum(odds[number, place, token].item() for place, token in enumerate(found))
-            for number, found in enumerate(candidates)
+            sum(odds[number, place, token].item() for place, token in enumerate(candidate))
+            for number, candidate in enumerate(candidates)
         ]
         best = candidates[int(np.argmax(scores))]
         tokens = [token for token in best if token != END]
-        assert found[row].tolist() == tokens + [0] * (found.shape[1] - len(tokens))
+        assert decoded[row].tolist() == tokens + [0] * (decoded.shape[1] - len(tokens))
 
 
 # Metrics
@@ -375,10 +375,10 @@ def test_it_learns_to_spell_backwards(spelled: PreparedData, tmp_path: Path) -> 
     assert path is not None
     judged = seq2seq.CODE.measure(params, DataSpec(source="cmudict"), spelled, path, ["validation"])
     measured = {"validation": judged["validation"].metrics()}
-    for name, found in measured["validation"].items():
+    for name, score in measured["validation"].items():
         low, high = judged["validation"].interval(name)
         # that of a corpus lies around the mean of its samples
-        assert low <= found <= high or (name in ("bleu", "chrf") and low <= high), name
+        assert low <= score <= high or (name in ("bleu", "chrf") and low <= high), name
     assert measured["validation"]["exact_match"] == value
     by_beam = {**params, "beam": 4}
     judged = seq2seq.CODE.measure(
