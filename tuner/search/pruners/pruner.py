@@ -1,0 +1,40 @@
+"""What a pruner is told and asked, and how reports become scores."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from tuner.database.readers.columns import Floats, Reports
+
+
+class NoPruner:
+    """Every trial runs to its end."""
+
+    def observe(self, number: int, step: int, value: float) -> None:
+        """Take note of a report."""
+
+    def complete(self, number: int, reports: Iterable[tuple[int, float]] = ()) -> None:
+        """Take note that a trial ran to its end.
+
+        `reports`: those that were not observed, each a step and a value.
+        """
+        for step, value in reports:
+            self.observe(number, step, value)
+
+    def load(self, reports: Reports, *, complete: bool) -> None:
+        """Take note of all reports of many finished trials; `complete`: they ran to their end."""
+
+    def should_prune(self, number: int, step: int, value: float) -> bool:
+        """Whether the trial ends here."""
+        return False
+
+
+def as_score(value: float, sign: float) -> float:
+    """Return a report as a score: larger is better, NaN is worst."""
+    return -math.inf if math.isnan(value) else sign * value
+
+
+def as_scores(values: Floats, sign: float) -> Floats:
+    """Return many reports as scores."""
+    return np.where(np.isnan(values), -math.inf, sign * values)
