@@ -400,11 +400,14 @@ class _Observer:
         row = record.row
         # a later attempt may report a step again
         observed = self._seen.pop(row.number, 0) if row.attempt == 1 else 0
-        new = zip((row.steps or [])[observed:], (row.report_values or [])[observed:], strict=True)
+        reports = [
+            pruners.ReportPoint(step, value)
+            for step, value in zip(row.steps or (), row.report_values or (), strict=True)
+        ][observed:]
         if row.state == TrialState.COMPLETE:
-            self._pruner.complete(row.number, new)
+            self._pruner.complete(row.number, reports)
             return
-        for step, value in new:
-            self._pruner.observe(row.number, step, value)
+        for report in reports:
+            self._pruner.observe(row.number, *report)
         if row.attempt == 1 and row.state == TrialState.RUNNING:
             self._seen[row.number] = len(row.steps or [])

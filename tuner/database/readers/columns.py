@@ -109,11 +109,13 @@ class Reports(NamedTuple):
     numbers: Integers
     steps: Integers
     values: Floats
+    metrics: Floats | None = None  # (reports, metrics that were asked for); NaN: not reported
 
     def of(self, numbers: Integers) -> "Reports":
         """Select the reports of the trials with these numbers."""
         chosen = np.isin(self.numbers, numbers)
-        return Reports(self.numbers[chosen], self.steps[chosen], self.values[chosen])
+        metrics = None if self.metrics is None else self.metrics[chosen]
+        return Reports(self.numbers[chosen], self.steps[chosen], self.values[chosen], metrics)
 
     def spans(self, numbers: Integers) -> list[tuple[int, int]]:
         """Return where the reports of each of these trials start and end."""

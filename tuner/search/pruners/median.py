@@ -1,13 +1,13 @@
 """The median stopping rule."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import median
 
 import numpy as np
 
 from tuner.database.readers.columns import Reports
-from tuner.search.pruners.pruner import NoPruner, as_score, as_scores
+from tuner.search.pruners.pruner import NoPruner, ReportPoint, as_score, as_scores
 from tuner.trials import Direction
 
 
@@ -26,7 +26,14 @@ class MedianPruner(NoPruner):
         self._peers: dict[int, list[float]] = {}  # complete trials' scores by step, sorted
         self._arrived: dict[int, list[float]] = {}  # those that are not among them yet
 
-    def observe(self, number: int, step: int, value: float) -> None:
+    def observe(
+        self,
+        number: int,
+        step: int,
+        value: float,
+        others: Sequence[float] = (),
+        violation: float = 0.0,
+    ) -> None:
         """Take note of a report."""
         if number in self._complete:  # read back from the database
             return
@@ -34,15 +41,15 @@ class MedianPruner(NoPruner):
         self._best[number] = max(score, self._best.get(number, -math.inf))
         self._reports.setdefault(number, {})[step] = score
 
-    def complete(self, number: int, reports: Iterable[tuple[int, float]] = ()) -> None:
+    def complete(self, number: int, reports: Iterable[ReportPoint] = ()) -> None:
         """Take note that a trial ran to its end."""
         if number in self._complete:
             return
         self._complete.add(number)
         self._best.pop(number, None)
         scores = self._reports.pop(number, {})
-        for step, value in reports:
-            scores[step] = as_score(value, self._sign)
+        for report in reports:
+            scores[report.step] = as_score(report.value, self._sign)
         for step, score in scores.items():
             self._arrived.setdefault(step, []).append(score)
 

@@ -1,26 +1,49 @@
 """What a pruner is told and asked, and how reports become scores."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from tuner.database.readers.columns import Floats, Reports
 
 
+class ReportPoint(NamedTuple):
+    """What `observe` takes of a report."""
+
+    step: int
+    value: float
+    others: Sequence[float] = ()
+    violation: float = 0.0
+
+
 class NoPruner:
     """Every trial runs to its end."""
 
-    def observe(self, number: int, step: int, value: float) -> None:
-        """Take note of a report."""
+    def observe(
+        self,
+        number: int,
+        step: int,
+        value: float,
+        others: Sequence[float] = (),
+        violation: float = 0.0,
+    ) -> None:
+        """Take note of a report.
 
-    def complete(self, number: int, reports: Iterable[tuple[int, float]] = ()) -> None:
-        """Take note that a trial ran to its end.
+        Args:
+            number: Of the trial.
+            step: Epochs that it has trained.
+            value: Of the first objective.
+            others: Of further objectives; NaN where a value is not known yet.
+            violation: By how much the trial violates its constraints, as far as is known.
 
-        `reports`: those that were not observed, each a step and a value.
         """
-        for step, value in reports:
-            self.observe(number, step, value)
+
+    def complete(self, number: int, reports: Iterable[ReportPoint] = ()) -> None:
+        """Take note that a trial ran to its end; `reports`: those that were not observed."""
+        for report in reports:
+            self.observe(number, *report)
 
     def load(self, reports: Reports, *, complete: bool) -> None:
         """Take note of all reports of many finished trials; `complete`: they ran to their end."""

@@ -1,13 +1,14 @@
 """Asynchronous successive halving."""
 
 import math
-from bisect import bisect_right, insort
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 
-from tuner.database.readers.columns import Reports
+from tuner.database.readers.columns import Floats, Integers, Reports
 from tuner.search.pruners.pruner import NoPruner, as_score, as_scores
+from tuner.search.pruners.ranking import ByFront, ByValue, Ranking, Standing
 from tuner.trials import Direction
 
 
@@ -18,34 +19,48 @@ class RungPruner(NoPruner):
     best 1/reduction of all trials that have reached it so far, itself included, and if no more than
     1/reduction of them have gone on before; the best so far always goes on. Without that cap, the
     trials of a sampler that learns would nearly all go on, since each is better than the random
-    ones at the start. Code that reports at steps of its own reaches a rung with the first report at
-    or after it.
+    ones at the start. With several objectives, better fronts come first, and the best in any
+    objective always goes on (`ranking.py`). Code that reports at steps of its own reaches a rung
+    with the first report at or after it.
     """
 
     def __init__(
-        self, direction: Direction, *, min_epochs: int, reduction: int, startup_trials: int
+        self,
+        direction: Direction,
+        *,
+        min_epochs: int,
+        reduction: int,
+        startup_trials: int,
+        others: Sequence[Direction] = (),
     ) -> None:
+        """`others` are the directions of further objectives."""
         self._sign = 1.0 if direction == "maximize" else -1.0
+        self._other_signs = [1.0 if other == "maximize" else -1.0 for other in others]
         self._min_epochs = min_epochs
         self._reduction = reduction
         self._startup_trials = startup_trials
-        self._rungs: dict[int, dict[int, float]] = {}
-        self._sorted: dict[int, list[float]] = {}  # the same scores
+        self._rungs: dict[int, Ranking] = {}
         self._reached: dict[int, int] = {}  # number → step of the report that reached a rung last
         self._passed: defaultdict[int, set[int]] = defaultdict(set)  # rung → trials that went on
 
-    def observe(self, number: int, step: int, value: float) -> None:
+    def observe(
+        self,
+        number: int,
+        step: int,
+        value: float,
+        others: Sequence[float] = (),
+        violation: float = 0.0,
+    ) -> None:
         """Take note of a report: it counts at its rung, and for rungs that were stepped over."""
         last = self._reached.get(number)
         if last is not None and step > last:
             self._passed[self._last_rung(last)].add(number)
         rung = self._min_epochs
         while rung <= step:
-            scores = self._rungs.setdefault(rung, {})
-            if number not in scores:
+            ranking = self._ranking(rung)
+            if number not in ranking:
                 self._reached[number] = step
-                scores[number] = as_score(value, self._sign)
-                insort(self._sorted.setdefault(rung, []), scores[number])
+                ranking.add(number, self._standing(value, others, violation))
             rung *= self._reduction
 
     def load(self, reports: Reports, *, complete: bool) -> None:
@@ -55,12 +70,10 @@ class RungPruner(NoPruner):
         while rung <= highest:
             reached = reports.steps >= rung
             numbers, first = np.unique(reports.numbers[reached], return_index=True)
-            ranked = as_scores(reports.values[reached][first], self._sign).tolist()
-            scores = self._rungs.setdefault(rung, {})
-            pairs = zip(numbers.tolist(), ranked, strict=True)
-            new = {number: score for number, score in pairs if number not in scores}
-            scores.update(new)
-            self._sorted[rung] = sorted([*self._sorted.get(rung, ()), *new.values()])
+            ranking = self._ranking(rung)
+            new = [row for row, n in enumerate(numbers.tolist()) if n not in ranking]
+            rows = np.flatnonzero(reached)[first[new]]
+            ranking.extend(numbers[new].tolist(), *self._standings(reports, rows))
             decided = reports.steps[reached][first].tolist()  # the step at which each was decided
             self._passed[rung].update(
                 number
@@ -74,20 +87,39 @@ class RungPruner(NoPruner):
         if step < self._min_epochs or self._reached.get(number) != step:
             return False
         rung = self._last_rung(step)
-        scores = self._rungs[rung]
-        if len(scores) < self._startup_trials:
+        ranking = self._rungs[rung]
+        if len(ranking) < self._startup_trials:
             return False
-        own = scores[number]
-        if own == -math.inf:
+        if ranking[number].score == -math.inf:
             return True
-        in_order = self._sorted[rung]
-        better = len(in_order) - bisect_right(in_order, own)
-        most = max(1, len(scores) // self._reduction)
+        most = max(1, len(ranking) // self._reduction)
         passed = self._passed[rung]
-        if better >= most or (better and len(passed) >= most):
+        if not ranking.is_leading(number) and (
+            len(passed) >= most or ranking.count_ahead(number) >= most
+        ):
             return True
         passed.add(number)
         return False
+
+    def _ranking(self, rung: int) -> Ranking:
+        if rung not in self._rungs:
+            objectives = 1 + len(self._other_signs)
+            self._rungs[rung] = ByValue() if objectives == 1 else ByFront(objectives)
+        return self._rungs[rung]
+
+    def _standing(self, value: float, others: Sequence[float], violation: float) -> Standing:
+        scores = tuple(sign * v for sign, v in zip(self._other_signs, others, strict=False))
+        return Standing(as_score(value, self._sign), scores, violation)
+
+    def _standings(self, reports: Reports, rows: Integers) -> tuple[Floats, Floats]:
+        """Return the violations [N] and scores [N, objectives] of these reports."""
+        first = as_scores(reports.values[rows], self._sign)[:, None]
+        metrics = np.empty((len(rows), 0)) if reports.metrics is None else reports.metrics[rows]
+        count = len(self._other_signs)
+        violations = np.nan_to_num(metrics[:, count:].sum(1))  # at most one column
+        if not metrics.shape[1]:
+            return violations, np.pad(first, ((0, 0), (0, count)), constant_values=np.nan)
+        return violations, np.column_stack([first, metrics[:, :count] * self._other_signs])
 
     def _last_rung(self, step: int) -> int:
         rung = self._min_epochs
