@@ -12,6 +12,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Literal
 
+from tuner.origin import Origin
+
 ParamValue = bool | int | float | str | None
 Direction = Literal["minimize", "maximize"]
 
@@ -137,6 +139,7 @@ class Trial:
     started_at: datetime | None = None  # of the latest attempt
     finished_at: datetime | None = None
     user_attrs: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    origin: Origin | None = None  # None: not known, as of trials of earlier versions
     violates_constraint: bool = False  # of Optuna's constraints; such a trial is never the best
     id: int = 0
 

@@ -50,7 +50,7 @@ class Tuner:
     def ask(self) -> tuple[int, int]:
         """Propose a trial."""
         number = self._history.next_number
-        params = self._proposer.propose(number)
+        params = self._proposer.propose(number).params
         space = self._proposer.distributions(params)
         row = new_row(number + 1, number, TrialState.RUNNING, internal(params, space))
         self._history.add(row._replace(attempt=1), space)

@@ -168,5 +168,5 @@ def test_two_workers_at_once_draw_from_their_own_numbers(database: Database) -> 
     assert [h.number for h in trials if h is not None] == [0, 1]
     for h in trials:
         assert h is not None
-        params = lone_search._proposer.propose(h.number)
+        params = lone_search._proposer.propose(h.number).params
         assert lone_search._proposer.complete(params) == h.params

@@ -52,7 +52,7 @@ class Study:
         self.params: list[dict[str, Any]] = []
 
     def propose(self, fixed: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        return self.proposer.propose(len(self.params), fixed)
+        return self.proposer.propose(len(self.params), fixed).params
 
     def add(
         self,

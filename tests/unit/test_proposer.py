@@ -106,7 +106,7 @@ def search(
     proposes = proposer(space, sampler, seed, history)
     out = []
     for number in range(trials):
-        params = proposes.propose(number)
+        params = proposes.propose(number).params
         out.append(params)
         history.put(trial(proposes, number, params, objective(proposes.complete(params))))
     return out
@@ -127,7 +127,9 @@ def test_the_same_study_seed_and_number_draw_the_same(sampler: str) -> None:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_another_number_and_another_seed_draw_something_else(sampler: str) -> None:
     draws = [
-        proposer(XY, sampler, seed).propose(number) for seed in range(4) for number in range(4)
+        proposer(XY, sampler, seed).propose(number).params
+        for seed in range(4)
+        for number in range(4)
     ]
 
     assert len({tuple(d.items()) for d in draws}) == 16
@@ -175,18 +177,18 @@ def test_enqueued_parameters_are_kept(sampler: str) -> None:
     history = History(1)
     proposes = proposer(TREE, sampler, history=history)
     for number in range(8):
-        params = proposes.propose(number)
+        params = proposes.propose(number).params
         history.put(trial(proposes, number, params, float(number)))
     fixed: dict[str, ParamValue] = {"optimizer": "sgd", "rate": 0.25, "momentum": 0.7}
 
-    drawn = proposes.propose(8, fixed)
+    drawn = proposes.propose(8, fixed).params
 
     assert {name: drawn[name] for name in fixed} == fixed
     assert drawn.keys() == {*fixed, "layers"}
 
 
 def test_an_enqueued_value_outside_the_range_is_kept() -> None:
-    assert proposer(XY).propose(0, {"x": 77.0})["x"] == 77.0
+    assert proposer(XY).propose(0, {"x": 77.0}).params["x"] == 77.0
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
@@ -198,7 +200,7 @@ def test_enqueued_values_of_another_type_are_drawn_anew(sampler: str) -> None:
             "c": CategoricalParameter(choices=(1, 2)),
         }
     )
-    drawn = proposer(space, sampler).propose(0, {"x": "high", "n": 2.5, "c": 3, "zz": 1})
+    drawn = proposer(space, sampler).propose(0, {"x": "high", "n": 2.5, "c": 3, "zz": 1}).params
     assert drawn.keys() == {"x", "n", "c"}
     assert 0 <= drawn["x"] <= 1
     assert drawn["n"] in range(1, 9)
@@ -208,7 +210,7 @@ def test_enqueued_values_of_another_type_are_drawn_anew(sampler: str) -> None:
 def test_an_enqueued_start_of_something_forbidden_is_completed_to_something_allowed() -> None:
     space = GRID.model_copy(update={"forbidden": ({"p": ("a",), "q": ("a", "b", "c")},)})
     for number in range(20):
-        drawn = proposer(space, "random").propose(number, {"p": "a"})
+        drawn = proposer(space, "random").propose(number, {"p": "a"}).params
         assert (drawn["p"], drawn["q"]) == ("a", "d")
 
 
@@ -233,7 +235,7 @@ def test_running_trials_are_not_repeated() -> None:
     proposes = proposer(GRID, history=history)
     seen = []
     for number in range(64):
-        params = proposes.propose(number)
+        params = proposes.propose(number).params
         seen.append(tuple(params.items()))
         history.put(trial(proposes, number, params, None, TrialState.RUNNING))
 
@@ -264,7 +266,7 @@ def test_qmc_covers_every_sixteenth_once() -> None:
 def test_qmc_needs_no_history_so_workers_share_one_sequence() -> None:
     alone = search(TREE, "qmc", lambda p: p["rate"], 12)
 
-    assert [proposer(TREE, "qmc").propose(number) for number in range(12)] == alone
+    assert [proposer(TREE, "qmc").propose(number).params for number in range(12)] == alone
 
 
 @pytest.mark.slow
@@ -274,17 +276,17 @@ def test_infinite_results_do_not_stop_the_search(sampler: str, value: float) -> 
     history = History(1)
     proposes = proposer(XY, sampler, history=history)
     for number in range(8):
-        params = proposes.propose(number)
+        params = proposes.propose(number).params
         history.put(trial(proposes, number, params, value if number % 2 else bowl(params)))
 
-    assert proposes.propose(8).keys() == {"x", "y"}
+    assert proposes.propose(8).params.keys() == {"x", "y"}
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_space_of_pinned_parameters_alone_proposes_nothing(sampler: str) -> None:
     space = Space(parameters={"x": FixedParameter(value=1)})
 
-    assert [proposer(space, sampler).propose(number) for number in range(2)] == [{}, {}]
+    assert [proposer(space, sampler).propose(number).params for number in range(2)] == [{}, {}]
 
 
 @pytest.mark.slow
@@ -320,7 +322,7 @@ def test_searching_does_not_import_torch() -> None:
         "from tuner.study_file.space import Space\n"
         "from tuner.study_file.study import Sampler\n"
         "space = Space(parameters={'x': FloatParameter(low=0, high=1)})\n"
-        "Proposer(space, Sampler(), ['minimize'], 0, History(1)).propose(0)\n"
+        "Proposer(space, Sampler(), ['minimize'], 0, History(1)).propose(0).params\n"
         "print([m for m in ('torch', 'sklearn', 'pandas', 'gensim') if m in sys.modules])\n"
     )
     ran = subprocess.run(
@@ -364,14 +366,14 @@ def test_a_worker_that_starts_late_proposes_what_one_that_was_there_does(sampler
     there = proposer(space, sampler, history=history)
     drawn = []
     for number in range(40):
-        params = there.propose(number)
+        params = there.propose(number).params
         drawn.append(trial(there, number, params, float(params["x"])))
         history.put(drawn[-1])
     late = History(1)
     distributions = drawn[0].distributions
     late._load(in_columns(drawn, list(distributions)), distributions, NO_REPORTS)
 
-    assert proposer(space, sampler, history=late).propose(40) == there.propose(40)
+    assert proposer(space, sampler, history=late).propose(40).params == there.propose(40).params
 
 
 def test_parameters_that_were_set_anew_are_what_was_tried() -> None:
@@ -383,7 +385,7 @@ def test_parameters_that_were_set_anew_are_what_was_tried() -> None:
     history.put(trial(proposes, 1, {"c": "c"}, 0.5))
     history.put(trial(proposes, 1, {"c": "c"}, 0.5))  # read back
 
-    assert {proposes.propose(number)["c"] for number in range(2, 8)} == {"a"}
+    assert {proposes.propose(number).params["c"] for number in range(2, 8)} == {"a"}
 
 
 def test_trials_of_other_ranges_do_not_disturb() -> None:
@@ -394,7 +396,7 @@ def test_trials_of_other_ranges_do_not_disturb() -> None:
     for number in range(8):
         history.put(trial(stranger, number, {"x": "far"}, 0.0))
     for number in range(8, 30):
-        params = proposes.propose(number)
+        params = proposes.propose(number).params
         assert params.keys() == {"x", "y"}
         history.put(trial(proposes, number, params, bowl(params)))
 
@@ -475,7 +477,7 @@ def test_two_objectives_are_searched_between_their_optima() -> None:
     proposes = Proposer(space, spec, ["minimize", "maximize"], 0, history)
     found = []
     for number in range(60):
-        params = proposes.propose(number)
+        params = proposes.propose(number).params
         x = params["x"]
         assert isinstance(x, float)
         made = trial(proposes, number, params, None)

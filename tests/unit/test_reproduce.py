@@ -42,7 +42,7 @@ def test_the_configuration_and_the_seed_are_the_trials(name: str) -> None:
         proposes = Proposer(again.space, again.sampler, ["minimize"], again.seed, History(1))
 
         assert all(isinstance(p, FixedParameter) for p in again.space.parameters.values())
-        assert proposes.complete(proposes.propose(0)) == params
+        assert proposes.complete(proposes.propose(0).params) == params
         assert trial_seed(again, 0) == trial_seed(spec, number)
         assert again.budget.trials == 1
         assert again.budget.epochs == spec.budget.epochs

@@ -50,7 +50,7 @@ def test_every_sampler_draws_decimals(sampler: str) -> None:
     space = Space(parameters={"a": TENTHS, "b": FloatParameter(low=0.0, high=1.0)})
     spec = Sampler(name=sampler, startup_trials=2)  # type: ignore[arg-type]
     proposer = Proposer(space, spec, ["maximize"], 0, History(1))
-    drawn = {proposer.propose(number)["a"] for number in range(40)}
+    drawn = {proposer.propose(number).params["a"] for number in range(40)}
     assert drawn == set(DECIMALS)
 
 
@@ -61,7 +61,7 @@ def test_enqueued_sums_become_decimals() -> None:
         assert in_range(value, TENTHS) == decimal
         assert fit_configuration(space, {"a": value}) == {"a": decimal}
         assert fit_possible({"a": value}, space) == {"a": decimal}
-        assert proposer.propose(0, {"a": value}) == {"a": decimal}
+        assert proposer.propose(0, {"a": value}).params == {"a": decimal}
 
 
 def test_no_value_lies_above_the_range() -> None:
@@ -106,7 +106,7 @@ def test_what_a_file_forbids_in_decimals_is_never_drawn(sampler: str) -> None:
     )
     spec = Sampler(name=sampler, startup_trials=2)  # type: ignore[arg-type]
     proposer = Proposer(space, spec, ["maximize"], 0, History(1))
-    drawn = [proposer.propose(number) for number in range(40)]
+    drawn = [proposer.propose(number).params for number in range(40)]
     assert {params["a"] for params in drawn} == {0.0, 0.1, 0.2, 0.4, 0.5, 0.7}
     assert all(("b" in params) == (params["a"] in (0.2, 0.7)) for params in drawn)
 

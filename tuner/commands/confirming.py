@@ -16,6 +16,7 @@ from tuner.commands import reading, sources, steering
 from tuner.database import studies, study_limits, trials
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, StudyNotFoundError, TunerError
+from tuner.origin import Origin, OriginKind
 from tuner.settings import Settings
 from tuner.study_file.messages import quoted
 from tuner.study_file.resolved import ResolvedSpec, differences
@@ -145,6 +146,9 @@ class Confirmation:
                     self.study.id,
                     trial.params,
                     seed=derived_seed(spec.seed, "shared", seed),
+                    origin=Origin(
+                        kind=OriginKind.REPEATED, study=self._study.name, trial=trial.number
+                    ),
                 ): (trial.number, seed)
                 for trial, seed in missing
             }

@@ -11,6 +11,7 @@ from tuner.commands.reading import count_by_state
 from tuner.database import studies, trials
 from tuner.database.engine import Connected, Database
 from tuner.errors import StudyExistsError, visible
+from tuner.origin import Origin, OriginKind
 from tuner.study_file.change import is_changeable
 from tuner.study_file.messages import listed, quoted
 from tuner.study_file.parameters import FloatParameter, IntParameter
@@ -67,8 +68,11 @@ def _launch(
         existing = studies.by_name(connection, spec.name)
     else:
         default = families.default_configuration(spec)
-        for params in (*spec.enqueue, *([default] if default else [])):
+        for params in spec.enqueue:
             trials.enqueue(connection, study_id, params)
+        if default:
+            origin = Origin(kind=OriginKind.DEFAULT)
+            trials.enqueue(connection, study_id, default, origin=origin)
         return LaunchResult(studies.by_id(connection, study_id), created=True)
     if not resume:
         raise StudyExistsError(

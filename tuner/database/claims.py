@@ -22,6 +22,7 @@ from sqlalchemy import Connection, text
 from tuner.database import attributes
 from tuner.database.prepared_statements import PreparedStatement
 from tuner.errors import LeaseLostError
+from tuner.origin import Origin
 from tuner.trials import NO_LABELS
 
 # Waiting trials come first: the interrupted ones, whose unit is reserved already, then the enqueued
@@ -77,19 +78,20 @@ _CLAIM = PreparedStatement("""
             cause = NULL, message = NULL, log_tail = NULL
         FROM waiting w, reserved r
         WHERE t.id = w.id
-        RETURNING t.id, t.number, t.attempt, t.space_id, t.params, t.system_attrs, r.paid,
-                  TRUE AS resumed, EXISTS (
+        RETURNING t.id, t.number, t.attempt, t.space_id, t.params, t.system_attrs, t.origin,
+                  r.paid, TRUE AS resumed, EXISTS (
                       SELECT FROM tuner.attempts a
                       WHERE a.trial_id = t.id AND a.cause = 'out_of_memory'
                   ) AS exclusive
     ), inserted AS (
-        INSERT INTO tuner.trials (study_id, number, state, space_id, params, attempt, worker_id,
-                                  claim_key, lease_until, started_at, epochs, paid_until)
+        INSERT INTO tuner.trials (study_id, number, state, space_id, params, origin, attempt,
+                                  worker_id, claim_key, lease_until, started_at, epochs, paid_until)
         SELECT CAST(:study AS bigint), next_number - 1, 'running', CAST(:space AS bigint),
-               CAST(:params AS double precision[]), 1, CAST(:worker AS uuid), CAST(:key AS uuid),
+               CAST(:params AS double precision[]), CAST(:origin AS jsonb), 1,
+               CAST(:worker AS uuid), CAST(:key AS uuid),
                now + :lease * interval '1 second', now, epochs, now + paid * interval '1 second'
         FROM reserved WHERE NOT EXISTS (SELECT FROM waiting)
-        RETURNING id, number, attempt, space_id, params, system_attrs,
+        RETURNING id, number, attempt, space_id, params, system_attrs, origin,
                   (SELECT paid FROM reserved), FALSE, FALSE
     )
     SELECT * FROM resumed UNION ALL SELECT * FROM inserted
@@ -97,7 +99,7 @@ _CLAIM = PreparedStatement("""
 
 # A new trial has parameters from its first attempt on; an enqueued one has none until then.
 _CLAIMED = text("""
-    SELECT id, number, attempt, space_id, params, system_attrs,
+    SELECT id, number, attempt, space_id, params, system_attrs, origin,
            attempt > 1 OR space_id IS NULL AS resumed,
            extract(epoch FROM paid_until - clock_timestamp()) AS paid,
            EXISTS (
@@ -114,7 +116,8 @@ _TAKE_TURN = text("""
 """)
 
 _SET_PARAMS = PreparedStatement("""
-    UPDATE tuner.trials SET space_id = :space, params = :params, changed = pg_current_xact_id()
+    UPDATE tuner.trials
+    SET space_id = :space, params = :params, origin = :origin, changed = pg_current_xact_id()
     WHERE id = :id AND attempt = :attempt AND worker_id = :worker AND state = 'running'
     RETURNING id
 """)
@@ -132,6 +135,7 @@ class Claim:
     space_id: int | None
     params: tuple[float, ...]  # Optuna's internal representation, in the space's order
     fixed_params: Mapping[str, Any]  # as it was enqueued: only the others are drawn
+    origin: Origin | None  # how it was proposed, as far as that is known before it is drawn
     resumed: bool  # it was waiting: interrupted (it has parameters) or enqueued
     paid: float | None = None  # seconds reserved for it; None: the study does not count them
     exclusive: bool = False  # it ran out of memory before: nothing else may run on its device
@@ -147,6 +151,7 @@ def claim(
     lease: float,
     space_id: int | None,
     params: Sequence[float] | None,
+    origin: Origin | None = None,
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Claim | None:
     """Reserve from the study's budgets and take a trial: a waiting one, or a new one with `params`.
@@ -166,6 +171,7 @@ def claim(
             "space": space_id,
             "params": list(params or ()),
             "draws": params is not None,
+            "origin": _encode(origin),
             "labels": json.dumps(dict(labels)),
         },
     ).one_or_none()
@@ -197,6 +203,7 @@ def _claim(row: Any, study_id: int, worker_id: UUID) -> Claim:
         worker_id=worker_id,
         space_id=row.space_id,
         params=tuple(row.params),
+        origin=Origin.from_json(row.origin),
         fixed_params=attrs.get("fixed_params", {}),
         resumed=row.resumed,
         paid=None if row.paid is None else float(row.paid),
@@ -206,12 +213,29 @@ def _claim(row: Any, study_id: int, worker_id: UUID) -> Claim:
 
 
 def set_params(
-    connection: Connection, claim: Claim, *, space_id: int, params: Sequence[float]
+    connection: Connection,
+    claim: Claim,
+    *,
+    space_id: int,
+    params: Sequence[float],
+    origin: Origin | None = None,
 ) -> None:
-    """Set all parameters of a claimed trial; LeaseLostError if the worker no longer holds it."""
-    arguments = {**fence(claim), "space": space_id, "params": list(params)}
+    """Set all parameters of a claimed trial, and how they were proposed.
+
+    LeaseLostError if the worker no longer holds it.
+    """
+    arguments = {
+        **fence(claim),
+        "space": space_id,
+        "params": list(params),
+        "origin": _encode(origin),
+    }
     if _SET_PARAMS.run(connection, arguments).one_or_none() is None:
         raise lost(claim)
+
+
+def _encode(origin: Origin | None) -> str | None:
+    return None if origin is None else json.dumps(origin.as_json())
 
 
 def fence(claim: Claim) -> dict[str, object]:

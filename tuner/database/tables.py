@@ -184,6 +184,7 @@ trials = Table(
     Column("space_id", BigInteger),  # of `spaces`; no foreign key, for that would cost an index
     # Optuna's internal representation, in the order of the space's distributions
     Column("params", ARRAY(Double), nullable=False, server_default=EMPTY),
+    Column("origin", JSONB),  # how they were proposed; NULL: not known
     Column("objective_values", ARRAY(Double)),
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("worker_id", UUID),  # no foreign key: a worker's row may be cleared away

@@ -3,6 +3,7 @@
 Functions take a connection and never commit.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,14 +11,19 @@ from sqlalchemy import Connection, text
 
 from tuner.database import attributes
 from tuner.errors import StudyNotFoundError
+from tuner.origin import Origin, OriginKind
+
+ENQUEUED = Origin(kind=OriginKind.ENQUEUED)
 
 _ENQUEUE = text("""
     WITH numbered AS (
         UPDATE tuner.studies SET next_number = next_number + 1 WHERE id = :study
         RETURNING next_number
     )
-    INSERT INTO tuner.trials (study_id, number, state, system_attrs)
-    SELECT :study, next_number - 1, 'waiting', CAST(:system_attrs AS jsonb) FROM numbered
+    INSERT INTO tuner.trials (study_id, number, state, system_attrs, origin)
+    SELECT :study, next_number - 1, 'waiting', CAST(:system_attrs AS jsonb),
+           CAST(:origin AS jsonb)
+    FROM numbered
     RETURNING number, pg_notify('tuner_work', CAST(study_id AS text))
 """)
 
@@ -58,18 +64,29 @@ _COUNTS = text("""
 
 
 def enqueue(
-    connection: Connection, study_id: int, params: Mapping[str, Any], *, seed: int | None = None
+    connection: Connection,
+    study_id: int,
+    params: Mapping[str, Any],
+    *,
+    seed: int | None = None,
+    origin: Origin = ENQUEUED,
 ) -> int:
     """Add a trial with some parameters fixed, to be claimed before new ones; returns its number.
 
-    With `seed` it is trained with that instead of the seed that follows from its number.
+    `origin` says who chose them. With `seed` it is trained with that instead of the
+    seed that follows from its number.
     """
     attrs = {
         "fixed_params": dict(params),
         **({} if seed is None else {attributes.QUEUED_SEED: seed}),
     }
     row = connection.execute(
-        _ENQUEUE, {"study": study_id, "system_attrs": attributes.encode(attrs)}
+        _ENQUEUE,
+        {
+            "study": study_id,
+            "system_attrs": attributes.encode(attrs),
+            "origin": json.dumps(origin.as_json()),
+        },
     ).one_or_none()
     if row is None:
         raise StudyNotFoundError(f"there is no study with the id {study_id}")

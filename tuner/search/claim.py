@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
@@ -29,6 +29,7 @@ from tuner.search import pruners
 from tuner.search.distributions import as_json, internal
 from tuner.search.ending import Ending
 from tuner.search.history import History
+from tuner.search.proposal import Proposal
 from tuner.search.record import Record, Space, new_row
 from tuner.search.sampler import Proposer
 from tuner.study_file.resolved import ResolvedSpec
@@ -125,10 +126,11 @@ class Search:
         if self._proposer.reads_history or self._patience <= FRESH:  # otherwise a guess will do
             self.refresh_if_old()
         expected = self._history.next_number
-        params = self._proposer.propose(expected)
-        claimed = self._insert(worker_id, lease, labels, params)
+        proposal = self._proposer.propose(expected)
+        claimed = self._insert(worker_id, lease, labels, proposal)
         if claimed is None:
             return None
+        params = proposal.params
         if claimed.resumed and claimed.params:
             assert claimed.space_id is not None
             stored = self._history.get(claimed.number)
@@ -140,8 +142,9 @@ class Search:
         elif claimed.resumed or claimed.number != expected:
             if self._proposer.reads_history:
                 self.refresh()
-            params = self._proposer.propose(claimed.number, claimed.fixed_params)
-            self._set_params(claimed, params)
+            proposal = self._propose_for(claimed)
+            self._set_params(claimed, proposal)
+            params = proposal.params
         space = self._proposer.distributions(params)
         if not claimed.resumed:  # known before it is read back
             row = new_row(claimed.id, claimed.number, TrialState.RUNNING, internal(params, space))
@@ -158,10 +161,10 @@ class Search:
         """
         self.refresh_if_old()
         expected = self._history.next_number
-        proposal: Mapping[str, ParamValue] | None = None
+        proposal: Proposal | None = None
         if self.used_up is None:
             proposal = self._proposer.propose(expected)
-            self._space_id(proposal)  # now: a failed transaction would undo it
+            self._space_id(proposal.params)  # now: a failed transaction would undo it
         key = uuid.uuid4()
         self._sent_at = time.monotonic()
 
@@ -174,7 +177,8 @@ class Search:
                     connection, self.study.id, worker_id=worker_id, key=key
                 )
                 if not claimed:
-                    params = self._untried(proposal, expected)
+                    untried = self._untried(proposal, expected)
+                    params = None if untried is None else untried.params
                     claimed = claims.claim(
                         connection,
                         self.study.id,
@@ -184,17 +188,22 @@ class Search:
                         labels=labels,
                         space_id=None if params is None else self._ensure(connection, params),
                         params=None if params is None else self._internal(params),
+                        origin=None if untried is None else untried.origin,
                     )
                     if claimed is None:
                         return None
                     if params is not None and not claimed.resumed:
                         return claimed, params
                     if not claimed.params:  # it was enqueued
-                        params = self._proposer.propose(claimed.number, claimed.fixed_params)
-                        space_id = self._ensure(connection, params)
-                        stored = self._internal(params)
-                        claims.set_params(connection, claimed, space_id=space_id, params=stored)
-                        return claimed, params
+                        completed = self._propose_for(claimed)
+                        claims.set_params(
+                            connection,
+                            claimed,
+                            space_id=self._ensure(connection, completed.params),
+                            params=self._internal(completed.params),
+                            origin=completed.origin,
+                        )
+                        return claimed, completed.params
                 stored_trial = self._history.get(claimed.number)
                 assert stored_trial is not None
                 return claimed, stored_trial.params
@@ -214,9 +223,14 @@ class Search:
         """Why nothing is left to draw, as far as is known; None while something is left."""
         return None if self.spec.sampler.repeat else self._proposer.used_up
 
-    def _untried(
-        self, proposal: Mapping[str, ParamValue] | None, expected: int
-    ) -> Mapping[str, ParamValue] | None:
+    def _propose_for(self, claimed: Claim) -> Proposal:
+        """Draw what is open of a claimed trial."""
+        proposal = self._proposer.propose(claimed.number, claimed.fixed_params)
+        if claimed.resumed and claimed.origin is not None:
+            return replace(proposal, origin=claimed.origin.completed_by(proposal.origin))
+        return proposal
+
+    def _untried(self, proposal: Proposal | None, expected: int) -> Proposal | None:
         """Return the `proposal` for trial `expected`, or a new one if it was tried meanwhile."""
         if self.used_up is not None:
             return None
@@ -225,7 +239,7 @@ class Search:
         if (
             proposal is not None
             and number == expected
-            and (is_repetition or not self._proposer.is_tried(proposal))
+            and (is_repetition or not self._proposer.is_tried(proposal.params))
         ):
             return proposal
         return self._proposer.propose(number)
@@ -311,10 +325,10 @@ class Search:
         worker_id: uuid.UUID,
         lease: float,
         labels: Mapping[str, str],
-        params: Mapping[str, ParamValue],
+        proposal: Proposal,
     ) -> Claim | None:
         key = uuid.uuid4()
-        space_id = self._space_id(params)
+        space_id = self._space_id(proposal.params)
         self._sent_at = time.monotonic()  # not reset by a retry: the first claim counts
 
         def insert(*, is_repeated: bool) -> Claim | None:
@@ -330,7 +344,8 @@ class Search:
                     lease=lease,
                     labels=labels,
                     space_id=space_id,
-                    params=self._internal(params),
+                    params=self._internal(proposal.params),
+                    origin=proposal.origin,
                 )
 
         return self._retried(insert)
@@ -358,17 +373,16 @@ class Search:
         distributions = as_json(self._proposer.distributions(params))
         return spaces.ensure(connection, self.study.id, distributions)
 
-    def _set_params(self, claimed: Claim, params: Mapping[str, ParamValue]) -> None:
-        distributions = self._proposer.distributions(params)
-        space_id = self._space_id(
-            params
-        )  # asks the database: before the worker's connection is taken
+    def _set_params(self, claimed: Claim, proposal: Proposal) -> None:
+        # asks the database: before the worker's connection is taken
+        space_id = self._space_id(proposal.params)
         with self._database.statement() as connection:
             claims.set_params(
                 connection,
                 claimed,
                 space_id=space_id,
-                params=internal(params, distributions),
+                params=self._internal(proposal.params),
+                origin=proposal.origin,
             )
 
     def _space_id(self, params: Mapping[str, ParamValue]) -> int:

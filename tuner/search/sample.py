@@ -40,6 +40,10 @@ class Sample:
         self._best_pruned: list[tuple[_Score, int]] = []
         self.spaces: dict[tuple[str, ...], Space] = {}  # of the ended ones, by parameters
 
+    def __len__(self) -> int:
+        """The number of trials that have ended with something to learn from."""
+        return len(self._ended) + len(self.infeasible)
+
     def numbers(self) -> list[int]:
         """The numbers of the trials, in order."""
         if len(self._sign) > 1 or len(self._ended) <= NEWEST:

@@ -8,14 +8,18 @@ import random
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
 
+from tuner.origin import Origin, OriginKind
 from tuner.search import draft, samplers
 from tuner.search.cells import Cells, searched
 from tuner.search.history import History
 from tuner.search.observations import Observer
+from tuner.search.proposal import Proposal
 from tuner.search.sample import Sample
 from tuner.search.tried import Tried
 from tuner.study_file.fit import NotFittingError, fit, in_range
@@ -27,6 +31,9 @@ from tuner.trials import Direction, ParamValue
 
 REDRAWS = 20  # of a forbidden or already tried configuration, before it is proposal at random
 RANDOM_REDRAWS = 10_000  # of a forbidden one, at random
+
+ENQUEUED = Origin(kind=OriginKind.ENQUEUED)
+REJECTED = "the first draws were forbidden or tried before"
 
 
 class Proposer:
@@ -55,12 +62,12 @@ class Proposer:
         self._cells = Cells.of(space, self._distributions, self._tried)
         # whether the latest trials of others matter to a draw: to their model, or to what is left
         self.reads_history = sampler.learns or self._cells is not None
+        self._sampler = sampler
         self._make_sampler = samplers.load(sampler.name)
-        self._startup_trials = sampler.startup_trials
 
     def propose(
         self, number: int, fixed_params: Mapping[str, ParamValue] | None = None
-    ) -> dict[str, ParamValue]:
+    ) -> Proposal:
         """The searched parameters of trial `number`; `fixed_params` are taken as they are.
 
         What is forbidden is never returned unless every way to complete `fixed_params` is, and what
@@ -68,26 +75,33 @@ class Proposer:
         `MAX_CELLS` configurations is used up before one is repeated.
         """
         fixed = self._possible(fixed_params or {})
+        proposal = self._propose(number, fixed)
+        if not fixed:
+            return proposal
+        if fixed.keys() >= proposal.params.keys():  # nothing was left to draw
+            return replace(proposal, origin=ENQUEUED)
+        return replace(proposal, origin=ENQUEUED.completed_by(proposal.origin))
+
+    def _propose(self, number: int, fixed: Mapping[str, ParamValue]) -> Proposal:
         untried = None if self._cells is None else self._cells.untried(fixed)
-        allowed: dict[str, ParamValue] | None = None
-        proposal: dict[str, ParamValue] = {}
+        allowed: Proposal | None = None
         for redraw in range(REDRAWS):
             proposal = self._draw(number, fixed, redraw)
-            if not self._space.is_forbidden(self.complete(proposal)):
-                if not self.is_tried(proposal):
+            if not self._space.is_forbidden(self.complete(proposal.params)):
+                if not self.is_tried(proposal.params):
                     return proposal
                 allowed = allowed or proposal
                 if untried == []:
                     break  # everything was tried, so the sampler's first choice is the best
         rng = random.Random(derived_seed(self._seed, number, REDRAWS))
         if untried:
-            return rng.choice(untried)
+            return Proposal(rng.choice(untried), self._random_origin(REJECTED))
         if allowed is not None:
             return allowed
         for _ in range(RANDOM_REDRAWS):
             params = self._space.random(rng, pinned=fixed)
             if not self._space.is_forbidden(params):
-                return self._searched(params)
+                return Proposal(self._searched(params), self._random_origin(REJECTED))
         return proposal  # the launch found an allowed draw, so without fixed ones this won't happen
 
     @property
@@ -137,9 +151,10 @@ class Proposer:
                     possible[name] = (fit if is_range else in_range)(fixed[name], parameter)
         return possible
 
-    def _draw(
-        self, number: int, fixed: Mapping[str, ParamValue], redraw: int
-    ) -> dict[str, ParamValue]:
+    def _random_origin(self, reason: str | None = None) -> Origin:
+        return Origin(kind=OriginKind.RANDOM, sampler=self._sampler.name, reason=reason)
+
+    def _draw(self, number: int, fixed: Mapping[str, ParamValue], redraw: int) -> Proposal:
         seed = derived_seed(self._seed, number, redraw)
         params: dict[str, ParamValue] = {}
         with warnings.catch_warnings():
@@ -154,14 +169,16 @@ class Proposer:
                     observer=self._observer,
                     fixed=self._columns(fixed),
                     is_open=self._is_open,
-                    startup_trials=self._startup_trials,
+                    startup_trials=self._sampler.startup_trials,
                     study_seed=self._seed,
                     seed=seed,
                     redraw=redraw,
                 )
             )
             if sampler is None:
-                return self._searched(self._space.random(random.Random(seed), pinned=fixed))
+                params = self._space.random(random.Random(seed), pinned=fixed)
+                origin = self._random_origin(REJECTED if redraw else None)
+                return Proposal(self._searched(params), origin)
             study = draft.study(self._storage, sampler)
             trial = optuna.trial.Trial(study, self._storage.begin(number, fixed))
             for name, parameter in self._space.parameters.items():
@@ -172,4 +189,11 @@ class Proposer:
                 else:
                     suggested = trial._suggest(name, self._distributions[name])
                     params[name] = canonical(suggested, parameter)
-        return self._searched(params)
+        return Proposal(self._searched(params), self._origin_of(sampler))
+
+    def _origin_of(self, sampler: BaseSampler) -> Origin:
+        """Return what a sampler says of the draw that it has made; Optuna's own say nothing."""
+        if isinstance(sampler, samplers.Explained):
+            return sampler.origin
+        kind = OriginKind.MODEL if self._sampler.learns else OriginKind.RANDOM
+        return Origin(kind=kind, sampler=self._sampler.name)

@@ -23,13 +23,14 @@ from sqlalchemy import Connection, TextClause, text
 from tuner.database import attributes
 from tuner.database.spaces import Distributions
 from tuner.errors import StudyNotFoundError
+from tuner.origin import Origin
 from tuner.trials import Cause, ParamValue, Report, Trial, TrialState
 
 _COLUMNS = """
     t.id, t.number, t.state, t.space_id, t.params, t.objective_values, t.attempt,
     t.cause, t.message, t.log_tail, CAST(t.user_attrs AS text), CAST(t.system_attrs AS text),
     t.created_at, t.started_at, t.finished_at, w.host || ':' || w.pid AS worker,
-    r.steps, r.values, r.metrics
+    r.steps, r.values, r.metrics, CAST(t.origin AS text)
 """
 _JOINS = """
     LEFT JOIN tuner.workers w ON w.id = t.worker_id
@@ -112,6 +113,7 @@ class TrialRow(NamedTuple):
     steps: list[int] | None
     report_values: list[float] | None
     metrics: list[dict[str, float | None] | None] | None
+    origin: str | None = None  # JSON
 
 
 class Snapshot(NamedTuple):
@@ -255,6 +257,7 @@ def _record(row: TrialRow, space: Distributions) -> Trial:
         started_at=row.started_at,
         finished_at=row.finished_at,
         user_attrs=attributes.decode(json.loads(row.user_attrs)),
+        origin=None if row.origin is None else Origin.from_json(json.loads(row.origin)),
         violates_constraint=attributes.has_constraints(row.system_attrs)
         and attributes.violate_constraints(json.loads(row.system_attrs)),
     )

@@ -15,12 +15,15 @@ seeds alone, never from earlier draws of this process. So one worker repeats a s
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 
+from tuner.origin import Origin
 from tuner.search.observations import Observer
 from tuner.search.sample import Sample
+from tuner.study_file.messages import counted
 from tuner.study_file.samplers import SamplerName
 from tuner.study_file.space import Space
 from tuner.trials import ParamValue
@@ -54,6 +57,18 @@ class Draw:
     study_seed: int
     seed: int
     redraw: int
+
+
+@runtime_checkable
+class Explained(Protocol):
+    """A sampler that says how it has drawn."""
+
+    origin: Origin  # of its draw, once that is made
+
+
+def too_few(known: int, needed: int) -> str:
+    """Return why a model that needs more trials was not asked."""
+    return f"the model needs {counted(needed, 'trial')} to learn from and had {known}"
 
 
 # None: draw at random, which the search space does twenty times as fast as Optuna

@@ -13,6 +13,7 @@ read the history fits the same ones as a process that has been there from the st
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from scipy.linalg import LinAlgError
 from scipy.special import ndtri
 from threadpoolctl import threadpool_limits
 
+from tuner.origin import Origin, OriginKind
 from tuner.search.encoding import Encoding
 from tuner.search.gaussian_process import (
     Hyperparameters,
@@ -33,7 +35,8 @@ from tuner.search.gaussian_process import (
     log_expected_improvement,
 )
 from tuner.search.observations import Observations, Observer
-from tuner.search.samplers import Draw, qmc
+from tuner.search.samplers import Draw, qmc, too_few
+from tuner.search.samplers.random import SubstituteSampler
 from tuner.study_file.seeds import derived_seed
 
 Array = NDArray[np.float64]
@@ -50,11 +53,15 @@ EXTRAPOLATED = 3.0  # variance that each extrapolated rung adds to an observatio
 AUGMENTATION = 0.05  # weight of the sum of the objectives beside the worst of them
 CLIP = 3.0  # robust standard deviations beyond which a value is no worse
 
+NO_CANDIDATE = "none of the model's candidates was allowed and untried"
+
 
 def make(draw: Draw) -> BaseSampler:
     """Return the sampler; Sobol points until enough trials have a value."""
-    if len(draw.observer) < max(2, draw.startup_trials):
-        return qmc.make(draw) or RandomSampler(seed=draw.seed)
+    needed = max(2, draw.startup_trials)
+    if len(draw.observer) < needed:
+        reason = too_few(len(draw.observer), needed)
+        return qmc.make(draw, "gp", reason) or SubstituteSampler("gp", reason, draw.seed)
     return GaussianProcessSampler(draw)
 
 
@@ -64,6 +71,7 @@ class GaussianProcessSampler(BaseSampler):
     def __init__(self, draw: Draw) -> None:
         self._draw = draw
         self._fallback = RandomSampler(seed=draw.seed)
+        self.origin = Origin(kind=OriginKind.RANDOM, sampler="gp", reason=NO_CANDIDATE)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -80,10 +88,11 @@ class GaussianProcessSampler(BaseSampler):
         encoding = Encoding(draw.space, draw.distributions)
         with threadpool_limits(1):  # of small matrices; other threads only wait
             try:
-                rows = _ranked(draw.observer, encoding, draw.fixed, trial.number, rng)
+                rows, origin = _ranked(draw.observer, encoding, draw.fixed, trial.number, rng)
             except (LinAlgError, FloatingPointError):
                 rows = encoding.rows(rng.random((RANDOM, len(encoding.names))))
                 rows = encoding.deactivate(_pinned(rows, draw.fixed))
+                origin = replace(self.origin, reason="the model met a numerical problem")
         for row in rows:
             params = {
                 name: distribution.to_external_repr(float(value))
@@ -91,6 +100,7 @@ class GaussianProcessSampler(BaseSampler):
                 if not np.isnan(value)
             }
             if draw.is_open(params):
+                self.origin = origin
                 return params
         return {}
 
@@ -111,10 +121,11 @@ def _ranked(
     fixed: Mapping[int, float],
     number: int,
     rng: np.random.Generator,
-) -> Array:
-    """Return candidates [N, p], the most promising first."""
+) -> tuple[Array, Origin]:
+    """Return candidates [N, p], the most promising first, and what was learned from."""
     hyperparameters = _hyperparameters(observer, encoding)
     trials = _thinned(observer.observations())
+    origin = Origin(kind=OriginKind.MODEL, sampler="gp", learned_from=len(trials.numbers))
     objectives = trials.values.shape[1]
     importance = rng.dirichlet(np.ones(objectives)) if objectives > 1 else np.ones(1)
     targets, weights = _targets(trials, importance), _noise_weights(trials)
@@ -127,7 +138,8 @@ def _ranked(
     ]
     rows = encoding.deactivate(_pinned(np.concatenate(candidates), fixed))
     if observer.running >= MANY_RUNNING and number % 2:
-        return rows[np.argsort(posterior.sample(encoding.encode(rows), rng), kind="stable")]
+        order = np.argsort(posterior.sample(encoding.encode(rows), rng), kind="stable")
+        return rows[order], replace(origin, thompson=True)
     pending = observer.pending()
     if len(pending):
         pending_x = encoding.encode(pending)
@@ -145,7 +157,8 @@ def _ranked(
     scores = np.append(
         scores, log_expected_improvement(*posterior.predict(encoding.encode(refined)), best)
     )
-    return np.concatenate([rows, refined])[np.argsort(-scores, kind="stable")]
+    order = np.argsort(-scores, kind="stable")
+    return np.concatenate([rows, refined])[order], origin
 
 
 def _pinned(rows: Array, fixed: Mapping[int, float]) -> Array:

@@ -13,30 +13,41 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from tuner.origin import Origin, OriginKind
 from tuner.search.samplers import Draw
 from tuner.study_file.parameters import at
 from tuner.study_file.seeds import derived_seed
 from tuner.study_file.space import Space
 
 
-def make(draw: Draw) -> BaseSampler | None:
-    """Return the sampler; random draws after a rejected one, because the next point is not ours."""
+def make(draw: Draw, sampler: str = "qmc", reason: str | None = None) -> BaseSampler | None:
+    """Return the sampler; random draws after a rejected one, because the next point is not ours.
+
+    `sampler` is the one that asks for it, if it is another one; `reason`: why it does.
+    """
     if draw.redraw:
         return None
-    return SobolSampler(draw.space, draw.distributions, derived_seed(draw.study_seed, "sobol"))
+    seed = derived_seed(draw.study_seed, "sobol")
+    origin = Origin(kind=OriginKind.QUASI_RANDOM, sampler=sampler, reason=reason)
+    return SobolSampler(draw.space, draw.distributions, seed, origin)
 
 
 class SobolSampler(BaseSampler):
     """Gives each trial the point of its number."""
 
     def __init__(
-        self, space: Space, distributions: Mapping[str, BaseDistribution], scramble_seed: int
+        self,
+        space: Space,
+        distributions: Mapping[str, BaseDistribution],
+        scramble_seed: int,
+        origin: Origin,
     ) -> None:
         """`scramble_seed` is the same for all trials of a study: it chooses the sequence."""
         self._space = space
         self._distributions = dict(distributions)
         self._scramble_seed = scramble_seed
         self._random = RandomSampler(seed=scramble_seed)
+        self.origin = origin
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial

@@ -7,10 +7,11 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.search_space.group_decomposed import _SearchSpaceGroup
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
+from tuner.origin import Origin, OriginKind
 from tuner.search.record import Space
-from tuner.search.samplers import Draw
+from tuner.search.samplers import Draw, too_few
 
 
 def make(draw: Draw) -> BaseSampler:
@@ -19,6 +20,7 @@ def make(draw: Draw) -> BaseSampler:
     return KnownSpacesSampler(
         [spaces[names] for names in sorted(spaces)],
         conditional=any(parameter.when for parameter in draw.space.parameters.values()),
+        known=len(draw.sample),
         seed=draw.seed,
         n_startup_trials=draw.startup_trials,
     )
@@ -27,13 +29,34 @@ def make(draw: Draw) -> BaseSampler:
 class KnownSpacesSampler(TPESampler):
     """Proposes what `TPESampler` proposes; its way to the search space took half of an ask."""
 
-    def __init__(self, spaces: Sequence[Space], *, conditional: bool, **options: Any) -> None:
-        """`spaces` are those of all complete and pruned trials.
+    def __init__(
+        self,
+        spaces: Sequence[Space],
+        *,
+        conditional: bool,
+        known: int,
+        n_startup_trials: int,
+        **options: Any,
+    ) -> None:
+        """`spaces` are those of all complete and pruned trials, of which there are `known`.
 
         Conditional parameters are modelled in the groups in which they occur together.
         """
-        super().__init__(group=conditional, **options)
+        super().__init__(group=conditional, n_startup_trials=n_startup_trials, **options)
         self._spaces = spaces
+        self.origin = Origin(
+            kind=OriginKind.RANDOM, sampler="tpe", reason=too_few(known, n_startup_trials)
+        )
+
+    def _sample(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """What the model proposes for these parameters; there are startup trials enough."""
+        if self.origin.kind != OriginKind.MODEL:
+            states = (TrialState.COMPLETE, TrialState.PRUNED)
+            learned_from = len(study._get_trials(deepcopy=False, states=states, use_cache=True))
+            self.origin = Origin(kind=OriginKind.MODEL, sampler="tpe", learned_from=learned_from)
+        return super()._sample(study, trial, search_space)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
