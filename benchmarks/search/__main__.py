@@ -46,7 +46,7 @@ def measure(method: str, table: str, seed: int, workers: int) -> Result:
     """Run one study."""
     task = tables.load(table)
     unit = task.full_trial * max(1.0, 16 / workers)
-    is_full = "rungs" not in method and "Hyperband" not in method
+    is_full = not any(name in method.lower() for name in ("rungs", "hyperband"))
     start = time.process_time()
     run = simulate(
         task,

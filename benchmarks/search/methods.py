@@ -42,7 +42,7 @@ class Tuner:
         sampler_spec = Sampler.model_validate({"name": sampler, "startup_trials": STARTUP})
         self._proposer = Proposer(space, sampler_spec, ["minimize"], seed, self._history)
         pruner_spec = Pruner.model_validate({"name": pruner})
-        self._pruner = pruners.make(pruner_spec, "minimize")
+        self._pruner = pruners.make(pruner_spec, "minimize", last_step=table.epochs)
         if pruner != "none":
             self._history.watch(_Observer(self._pruner))
         self._reports: dict[int, list[float]] = {}
@@ -129,6 +129,8 @@ METHODS = {
     "tuner tpe + rungs": lambda table, seed: Tuner(table, seed, "tpe", "rungs"),
     "tuner gp + rungs": lambda table, seed: Tuner(table, seed, "gp", "rungs"),
     "tuner random + rungs": lambda table, seed: Tuner(table, seed, "random", "rungs"),
+    "tuner gp + hyperband": lambda table, seed: Tuner(table, seed, "gp", "hyperband"),
+    "tuner random + hyperband": lambda table, seed: Tuner(table, seed, "random", "hyperband"),
     "Optuna TPE": lambda table, seed: Optuna(table, seed, "none"),
     "Optuna TPE + Hyperband": lambda table, seed: Optuna(table, seed, "hyperband"),
 }

@@ -109,7 +109,7 @@ def test_decimal_commas_in_a_list_make_twice_as_many_values() -> None:
         ("batch_size: 3", "unknown key `batch_size`; parameters belong in `search`"),
         ("sampler: bayes", "`bayes`; `tpe` and `gp` are Bayesian"),
         ("sampler: {name: grid}", "with lists alone in `search`, `random` tries each"),
-        ("pruner: hyperband", "`hyperband`; `rungs` is asynchronous successive halving"),
+        ("pruner: asha", "`asha`; `rungs` is asynchronous successive halving"),
         ("objective: {direction: max}", "is the text `max`; did you mean `maximize`?"),
         ("search: {lr: 0.1}", "unknown parameter `lr`; did you mean `learning_rate`?"),
         ("search: {dropout: {type: loguniform, low: 0.1, high: 0.2}}", "with `log: true`"),

@@ -1,10 +1,15 @@
 import math
+from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.search.pruners import MedianPruner, NoPruner, RungPruner, make
+from tuner.database.readers.columns import Reports
+from tuner.search.pruners import HyperbandPruner, MedianPruner, NoPruner, RungPruner, make
+from tuner.search.pruners.hyperband import sizes
+from tuner.search.pruners.ladder import Ladder
 from tuner.study_file.study import Pruner
 from tuner.trials import Direction
 
@@ -17,7 +22,10 @@ def rungs(
     startup_trials: int = 1,
 ) -> RungPruner:
     return RungPruner(
-        direction, min_epochs=min_epochs, reduction=reduction, startup_trials=startup_trials
+        direction,
+        Ladder(min_epochs, reduction),
+        reduction=reduction,
+        startup_trials=startup_trials,
     )
 
 
@@ -179,11 +187,88 @@ def test_no_median_before_min_epochs() -> None:
     assert not ends(pruner, 9, 1, 0.0)
 
 
+def hyperband(epochs: int = 27, startup_trials: int = 1) -> HyperbandPruner:
+    spec = Pruner.model_validate({"name": "hyperband", "startup_trials": startup_trials})
+    pruner = make(spec, "maximize", last_step=epochs)
+    assert isinstance(pruner, HyperbandPruner)
+    return pruner
+
+
+def test_brackets_have_the_sizes_of_hyperband() -> None:
+    # n of table 1 of Li et al. (2018), R = 81
+    assert sizes(5, 3) == [81, 34, 15, 8, 5]
+    assert sizes(4, 3) == [27, 12, 6, 4]
+    assert sizes(1, 3) == [1]
+
+
+@pytest.mark.parametrize(("trials", "slack"), [(49, 1), (490, 3), (490_000, 3)])
+def test_brackets_share_the_trials_by_their_sizes_at_any_number(trials: int, slack: int) -> None:
+    counts = Counter(hyperband().brackets(np.arange(trials)).tolist())
+
+    for bracket, size in enumerate((27, 12, 6, 4)):
+        assert counts[bracket] == pytest.approx(size * trials / 49, abs=slack)
+
+
+def test_a_bracket_compares_its_own_trials_from_its_own_first_rung_on() -> None:
+    pruner = hyperband()
+    for number in range(400):  # each is worse than the one before it
+        for step in range(1, 27):
+            pruner.observe(number, step, -float(number))
+    first_rung = [1, 3, 9, 27]
+    places = [pruner.bracket(number) for number in range(400, 440)]
+
+    last = [
+        next((step for step in range(1, 27) if ends(pruner, number, step, -1e6)), 27)
+        for number in range(400, 440)
+    ]
+
+    assert last == [first_rung[place] for place in places]
+    assert set(places) == {0, 1, 2, 3}
+
+
+def test_what_is_best_in_its_bracket_goes_on_there() -> None:
+    pruner = hyperband()
+    first = [number for number in range(100) if pruner.bracket(number) == 0]
+    second = [number for number in range(100) if pruner.bracket(number) == 1]
+    for number in second:
+        pruner.observe(number, 1, 1.0)
+
+    assert not ends(pruner, first[0], 1, 0.5)  # better ones are in another bracket
+    assert ends(pruner, first[1], 1, 0.4)
+
+
+def test_a_bracket_that_is_read_at_once_prunes_like_one_that_was_told() -> None:
+    curves = np.random.default_rng(0).random((60, 9))
+    numbers, steps = np.repeat(np.arange(60), 9), np.tile(np.arange(1, 10), 60)
+    loaded, told = hyperband(9), hyperband(9)
+    loaded.load(Reports(numbers, steps, curves.ravel()), complete=True)
+    for number, step, value in zip(numbers, steps, curves.ravel(), strict=True):
+        told.observe(int(number), int(step), float(value))
+
+    asked = [(n, step, 0.9) for n in range(60, 90) for step in (1, 3)]
+    assert [ends(loaded, *report) for report in asked] == [ends(told, *report) for report in asked]
+
+
+def test_rungs_may_lie_at_each_step() -> None:
+    pruner = RungPruner("maximize", Ladder(1), reduction=2, startup_trials=1)
+    for number in (0, 1):
+        for step in (1, 2, 3):
+            pruner.observe(number, step, 1.0)
+
+    assert [step for step in (1, 2, 3) if ends(pruner, 2, step, 0.0)] == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
-    ("name", "kind"), [("rungs", RungPruner), ("median", MedianPruner), ("none", NoPruner)]
+    ("name", "kind"),
+    [
+        ("rungs", RungPruner),
+        ("hyperband", HyperbandPruner),
+        ("median", MedianPruner),
+        ("none", NoPruner),
+    ],
 )
 def test_a_study_chooses_its_pruner(name: str, kind: type[NoPruner]) -> None:
-    assert type(make(Pruner.model_validate(name), "maximize")) is kind
+    assert type(make(Pruner.model_validate(name), "maximize", last_step=27)) is kind
 
 
 def test_none_never_ends_a_trial() -> None:

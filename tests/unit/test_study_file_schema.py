@@ -70,7 +70,7 @@ BAD = [
     "sampler: cmaes",
     "sampler: {name: cmaes}",
     "sampler: {startup_trials: -1}",
-    "pruner: hyperband",
+    "pruner: asha",
     "pruner: {reduction: 1}",
     "search: 3",
     "search: [1]",

@@ -34,6 +34,15 @@ def test_no_study(text: str, sentence: str) -> None:
     assert said(text) == f"s.yaml: {sentence}"
 
 
+def test_brackets_need_the_number_of_epochs() -> None:
+    text = (
+        "name: x\nfamily: function\nfunction: own:train\nobjective: {metric: mse}\n"
+        "search: {x: {low: 0.0, high: 1.0}}\npruner: hyperband\n"
+    )
+
+    assert said(text) == ("s.yaml:6: pruner: needs `budget.epochs`, from which its brackets follow")
+
+
 @pytest.mark.parametrize(
     ("text", "line", "sentence"),
     [

@@ -215,8 +215,8 @@ def _pruning(spec: Mapping[str, Any], pruner: object) -> str:
         return str(pruner or "")
     since = lookup(spec, "pruner", "min_epochs")
     tail = f", not before epoch {since}" if since else ""
-    if pruner == "rungs":
-        return f"rungs: the best 1/{lookup(spec, 'pruner', 'reduction')} of each continue{tail}"
+    if pruner in ("rungs", "hyperband"):
+        return f"{pruner}: the best 1/{lookup(spec, 'pruner', 'reduction')} of each continue{tail}"
     return f"{pruner}{tail}"
 
 

@@ -78,7 +78,7 @@ class Search:
         self._proposer = Proposer(
             spec.space, spec.sampler, study.directions, spec.seed, self._history
         )
-        self._pruner = pruners.make(spec.pruner, study.direction)
+        self._pruner = pruners.make(spec.pruner, study.direction, last_step=spec.budget.epochs)
         self._ending = Ending(spec.budget, study.direction)
         # each watcher is told of every trial of every worker
         if spec.pruner.name != "none":

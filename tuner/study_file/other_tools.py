@@ -55,7 +55,7 @@ _CHOICES: Mapping[str, Mapping[str, str]] = {
         "sobol": "`qmc` draws Sobol points",
     },
     "pruner": dict.fromkeys(
-        ("hyperband", "asha", "halving", "successive_halving", "sha"),
+        ("asha", "halving", "successive_halving", "sha"),
         "`rungs` is asynchronous successive halving",
     ),
 }

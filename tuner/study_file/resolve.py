@@ -78,6 +78,9 @@ def resolve(
     if pruner.name != "none" and spec.pruner.min_epochs > longest:
         sentence = f"must be at most budget.epochs ({epochs}), is {spec.pruner.min_epochs}"
         problems.append(Issue(("pruner", "min_epochs"), sentence))
+    if pruner.name == "hyperband" and epochs is None:
+        sentence = "needs `budget.epochs`, from which its brackets follow"
+        problems.append(Issue(("pruner", "name"), sentence))
     _check_conditions(spec, parameters, default, problems)
     _check_reachable(spec, parameters, problems)
     forbidden = _forbidden(spec, parameters, default, problems)

@@ -273,10 +273,13 @@ class Sampler(_Section):
 class Pruner(_Section):
     """When a trial is ended early."""
 
-    name: Literal["rungs", "median", "none"] = "rungs"
+    name: Literal["rungs", "hyperband", "median", "none"] = "rungs"
     min_epochs: Whole = Field(default=1, ge=1, description="No trial is pruned before this epoch.")
     reduction: Whole = Field(
-        default=3, ge=2, le=100, description="rungs: the best 1/reduction of each rung continue."
+        default=3,
+        ge=2,
+        le=100,
+        description="rungs, hyperband: the best 1/reduction of each rung continue.",
     )
     startup_trials: Whole = Field(
         default=5,

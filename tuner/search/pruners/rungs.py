@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tuner.database.readers.columns import Floats, Integers, Reports
+from tuner.search.pruners.ladder import Ladder
 from tuner.search.pruners.pruner import NoPruner, as_score, as_scores
 from tuner.search.pruners.ranking import ByFront, ByValue, Ranking, Standing
 from tuner.trials import Direction
@@ -15,7 +16,7 @@ from tuner.trials import Direction
 class RungPruner(NoPruner):
     """Asynchronous successive halving, stopping variant (ASHA; Li et al., MLSys 2020).
 
-    Rungs lie at min_epochs · reduction^k. A trial that reaches a rung goes on if it is among the
+    A trial that reaches a rung goes on if it is among the
     best 1/reduction of all trials that have reached it so far, itself included, and if no more than
     1/reduction of them have gone on before; the best so far always goes on. Without that cap, the
     trials of a sampler that learns would nearly all go on, since each is better than the random
@@ -27,8 +28,8 @@ class RungPruner(NoPruner):
     def __init__(
         self,
         direction: Direction,
+        ladder: Ladder,
         *,
-        min_epochs: int,
         reduction: int,
         startup_trials: int,
         others: Sequence[Direction] = (),
@@ -36,7 +37,7 @@ class RungPruner(NoPruner):
         """`others` are the directions of further objectives."""
         self._sign = 1.0 if direction == "maximize" else -1.0
         self._other_signs = [1.0 if other == "maximize" else -1.0 for other in others]
-        self._min_epochs = min_epochs
+        self._ladder = ladder
         self._reduction = reduction
         self._startup_trials = startup_trials
         self._rungs: dict[int, Ranking] = {}
@@ -53,21 +54,18 @@ class RungPruner(NoPruner):
     ) -> None:
         """Take note of a report: it counts at its rung, and for rungs that were stepped over."""
         last = self._reached.get(number)
-        if last is not None and step > last:
-            self._passed[self._last_rung(last)].add(number)
-        rung = self._min_epochs
-        while rung <= step:
+        if last is not None and step > last and (rung := self._ladder.below(last)) is not None:
+            self._passed[rung].add(number)
+        for rung in self._ladder.up_to(step, above=last or 0):
             ranking = self._ranking(rung)
             if number not in ranking:
                 self._reached[number] = step
                 ranking.add(number, self._standing(value, others, violation))
-            rung *= self._reduction
 
     def load(self, reports: Reports, *, complete: bool) -> None:
         """Take note of many finished trials."""
-        rung, highest = self._min_epochs, int(reports.steps.max(initial=0))
         last = dict(zip(reports.numbers.tolist(), reports.steps.tolist(), strict=True))
-        while rung <= highest:
+        for rung in self._ladder.up_to(int(reports.steps.max(initial=0))):
             reached = reports.steps >= rung
             numbers, first = np.unique(reports.numbers[reached], return_index=True)
             ranking = self._ranking(rung)
@@ -75,18 +73,18 @@ class RungPruner(NoPruner):
             rows = np.flatnonzero(reached)[first[new]]
             ranking.extend(numbers[new].tolist(), *self._standings(reports, rows))
             decided = reports.steps[reached][first].tolist()  # the step at which each was decided
+            above = self._ladder.next(rung)
             self._passed[rung].update(
                 number
                 for number, step in zip(numbers.tolist(), decided, strict=True)
-                if step < min(last[number], rung * self._reduction)
+                if step < min(last[number], above)
             )
-            rung *= self._reduction
 
     def should_prune(self, number: int, step: int, value: float) -> bool:
         """Whether the trial, whose report was observed before, ends here."""
-        if step < self._min_epochs or self._reached.get(number) != step:
+        rung = self._ladder.below(step)
+        if rung is None or self._reached.get(number) != step:
             return False
-        rung = self._last_rung(step)
         ranking = self._rungs[rung]
         if len(ranking) < self._startup_trials:
             return False
@@ -120,9 +118,3 @@ class RungPruner(NoPruner):
         if not metrics.shape[1]:
             return violations, np.pad(first, ((0, 0), (0, count)), constant_values=np.nan)
         return violations, np.column_stack([first, metrics[:, :count] * self._other_signs])
-
-    def _last_rung(self, step: int) -> int:
-        rung = self._min_epochs
-        while rung * self._reduction <= step:
-            rung *= self._reduction
-        return rung

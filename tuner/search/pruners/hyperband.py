@@ -1,0 +1,75 @@
+"""Asynchronous Hyperband."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from tuner.database.readers.columns import Integers, Reports
+from tuner.search.pruners.ladder import Ladder
+from tuner.search.pruners.pruner import NoPruner, ReportPoint
+
+GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it, modulo 1, are spread evenly at any number
+
+
+class HyperbandPruner(NoPruner):
+    """Several brackets of rungs, of which each prunes by itself (Li et al., JMLR 2018).
+
+    The trials of the first bracket are compared at the lowest rung already, those of each further
+    bracket one rung later, and those of the last one hardly at all. So the search does not depend
+    on what the first epochs say. Which bracket a trial belongs to follows from its number alone.
+    """
+
+    def __init__(self, brackets: Sequence[NoPruner], sizes: Sequence[int]) -> None:
+        """`sizes` are in proportion to how many trials each bracket gets."""
+        self._brackets = brackets
+        self._ends = np.cumsum(sizes) / sum(sizes)
+
+    def brackets(self, numbers: Integers) -> Integers:
+        """Return the place of the bracket that each trial belongs to: an even spread."""
+        return np.searchsorted(self._ends, numbers * GOLDEN % 1.0, "right")
+
+    def bracket(self, number: int) -> int:
+        """Return the place of the bracket that a trial belongs to."""
+        return int(self.brackets(np.array([number]))[0])
+
+    def observe(
+        self,
+        number: int,
+        step: int,
+        value: float,
+        others: Sequence[float] = (),
+        violation: float = 0.0,
+    ) -> None:
+        """Take note of a report."""
+        self._brackets[self.bracket(number)].observe(number, step, value, others, violation)
+
+    def complete(self, number: int, reports: Iterable[ReportPoint] = ()) -> None:
+        """Take note that a trial ran to its end."""
+        self._brackets[self.bracket(number)].complete(number, reports)
+
+    def load(self, reports: Reports, *, complete: bool) -> None:
+        """Take note of many finished trials."""
+        numbers = np.unique(reports.numbers)
+        brackets = self.brackets(numbers)
+        for place, pruner in enumerate(self._brackets):
+            pruner.load(reports.of(numbers[brackets == place]), complete=complete)
+
+    def should_prune(self, number: int, step: int, value: float) -> bool:
+        """Whether the trial ends here."""
+        return self._brackets[self.bracket(number)].should_prune(number, step, value)
+
+
+def make_brackets(
+    make: Callable[[Ladder], NoPruner], *, first: int, last: int, reduction: int
+) -> HyperbandPruner:
+    """Make the brackets of a study whose trials have rungs from step `first` to step `last`."""
+    ladders = [Ladder(rung, reduction) for rung in Ladder(first, reduction).up_to(last)]
+    return HyperbandPruner([make(ladder) for ladder in ladders], sizes(len(ladders), reduction))
+
+
+def sizes(brackets: int, reduction: int) -> list[int]:
+    """Return how many trials each bracket gets, so that all of them cost about the same."""
+    return [
+        math.ceil(brackets / (rungs + 1) * reduction**rungs) for rungs in reversed(range(brackets))
+    ]
