@@ -46,6 +46,7 @@ class Tuner:
         if pruner != "none":
             self._history.watch(_Observer(self._pruner))
         self._reports: dict[int, list[float]] = {}
+        self._now = 0.0
 
     def ask(self) -> tuple[int, int]:
         """Propose a trial."""
@@ -53,7 +54,7 @@ class Tuner:
         params = self._proposer.propose(number).params
         space = self._proposer.distributions(params)
         row = new_row(number + 1, number, TrialState.RUNNING, internal(params, space))
-        self._history.add(row._replace(attempt=1), space)
+        self._history.add(row._replace(attempt=1, started_at=_time(self._now)), space)
         self._reports[number] = []
         values = [params[name] for name in self._table.parameters]
         return number, self._table.index(
@@ -62,6 +63,7 @@ class Tuner:
 
     def tell(self, number: int, epoch: int, loss: float, now: float) -> Answer:
         """Take a report, as the search of the trial's worker does."""
+        self._now = now
         reports = self._reports[number]
         reports.append(loss)
         self._pruner.observe(number, epoch, loss)
@@ -74,10 +76,14 @@ class Tuner:
             row = row._replace(
                 state=TrialState.PRUNED if is_pruned else TrialState.COMPLETE,
                 values=None if is_pruned else [min(reports)],
-                finished_at=datetime.datetime.fromtimestamp(now, datetime.UTC),
+                finished_at=_time(now),
             )
         self._history.add(row, record.space)
         return "end" if is_pruned else "go on"
+
+
+def _time(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
 
 
 class Optuna:

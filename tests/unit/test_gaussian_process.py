@@ -15,6 +15,7 @@ from scipy.stats import norm
 
 from tuner.database.readers.columns import Columns, Reports
 from tuner.search import gaussian_process
+from tuner.search.cost_model import CostModel
 from tuner.search.encoding import Encoding
 from tuner.search.gaussian_process import Posterior, fit, log_expected_improvement
 from tuner.search.history import History
@@ -61,6 +62,7 @@ class Study:
         reports: Sequence[float] = (),
         state: TrialState = TrialState.COMPLETE,
         cause: Cause | None = None,
+        seconds: float = 4.5,
     ) -> None:
         space = self.proposer.distributions(params)
         number = len(self.params)
@@ -69,6 +71,7 @@ class Study:
             steps=list(range(1, len(reports) + 1)),
             report_values=list(reports),
             cause=cause,
+            started_at=START + timedelta(seconds=number - seconds),
             finished_at=None if state is TrialState.RUNNING else START + timedelta(seconds=number),
         )
         self.history.add(row, space)
@@ -180,6 +183,36 @@ def test_conditions_hold_for_candidates_and_neighbours() -> None:
     assert differing.max() <= 4  # three changes, and a parameter that one of them activates
 
 
+def test_seconds_are_learned_where_they_differ() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.random((60, 3))
+    seconds = np.exp(4 * x[:, 1] + 0.1 * rng.standard_normal(60))  # up to 55 times as long
+    seconds[::7] = np.nan
+    candidates = np.array([[0.5, 0.1, 0.5], [0.5, 0.9, 0.5]])
+
+    model = CostModel.fit(x[:40], seconds[:40])
+
+    assert model is not None
+    cheap, expensive = model.predict(x, seconds, candidates)
+    assert expensive - cheap == pytest.approx(3.2, abs=0.3)
+    assert CostModel.fit(x, 1 + x[:, 1]) is None  # at most twice as long
+    assert CostModel.fit(x, np.full(60, np.nan)) is None
+
+
+def test_a_cheap_configuration_is_proposed_before_an_equally_good_expensive_one() -> None:
+    proposals = []
+    for cost in (0.0, 5.0):
+        study = Study(XY)
+        for _ in range(60):
+            params = study.propose()
+            value = abs(params["x"])  # y does not matter
+            study.add(params, [value], [value], seconds=math.exp(cost * (params["y"] + 5) / 10))
+        proposals.append(np.array([p["y"] for p in study.params[30:]]))
+
+    at_equal_cost, at_growing_cost = proposals
+    assert np.median(at_growing_cost) < np.median(at_equal_cost) - 1
+
+
 def test_values_are_extrapolated_by_the_drops_of_others() -> None:
     study, watcher = observer()
     for start in (1.0, 2.0, 3.0):  # three complete trials of 9 epochs: -0.5 by epoch 3, -0.2 by 9
@@ -212,7 +245,7 @@ def test_many_trials_at_once_teach_what_they_teach_one_by_one() -> None:
     params = np.array([[p["x"], p["y"]] for p in study.params])
     finished = Columns(
         *(TrialState.COMPLETE, False, 1, numbers + 1, numbers, params, curves[:, -1:]),
-        *(numbers, numbers * 1_000_000, {}, {}),
+        *(numbers * 1_000_000 - 4_500_000, numbers * 1_000_000, {}, {}),
     )
     reports = Reports(
         np.repeat(numbers, 9), np.tile(np.arange(1, 10), 40), curves.ravel().astype(np.float64)

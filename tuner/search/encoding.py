@@ -37,6 +37,7 @@ class Encoding:
 
     def __init__(self, space: Space, distributions: Mapping[str, BaseDistribution]) -> None:
         self.names = list(distributions)
+        self._distributions = distributions
         self._conditions = _conditions(space, distributions)
         self._parameters = [_parameter(d) for d in distributions.values()]
         self.width = sum(parameter.width for parameter in self._parameters)
@@ -45,6 +46,15 @@ class Encoding:
         """Return rows [N, p] as inputs of a model [N, width]."""
         columns = [p.encode(rows[:, j]) for j, p in enumerate(self._parameters)]
         return np.concatenate(columns, axis=1) if columns else np.empty((len(rows), 0))
+
+    def internal(self, configurations: Sequence[Mapping[str, ParamValue]]) -> Array:
+        """Return configurations as rows [N, p]."""
+        rows = np.full((len(configurations), len(self.names)), np.nan)
+        for row, params in zip(rows, configurations, strict=True):
+            for column, (name, distribution) in enumerate(self._distributions.items()):
+                if name in params:
+                    row[column] = distribution.to_internal_repr(params[name])
+        return rows
 
     def rows(self, points: Array) -> Array:
         """Return points [N, p] of the unit cube as rows of possible values, all of them active."""

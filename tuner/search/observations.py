@@ -36,6 +36,8 @@ class Observations:
         params: Their parameters [N, p], in Optuna's internal representation.
         values: The values they have reached or would reach [N, objectives]; smaller is better.
         missing: How many rungs were extrapolated [N].
+        seconds: Seconds per step of a trial that has ended, of a whole one without reports [N];
+            NaN where that is not known.
 
     """
 
@@ -43,6 +45,17 @@ class Observations:
     params: Floats
     values: Floats
     missing: Integers
+    seconds: Floats
+
+    def take(self, rows: NDArray[Any]) -> "Observations":
+        """Select some of them."""
+        return Observations(
+            self.numbers[rows],
+            self.params[rows],
+            self.values[rows],
+            self.missing[rows],
+            self.seconds[rows],
+        )
 
 
 class Observer:
@@ -51,7 +64,8 @@ class Observer:
     def __init__(self, names: Sequence[str], directions: Sequence[Direction], tried: Tried) -> None:
         """`names` are the searched parameters, NaN in trials that do not have them."""
         self._names = list(names)
-        self._sign = np.array([1.0 if d == "minimize" else -1.0 for d in directions])
+        # 1 for an objective that is minimized, -1 for one that is maximized
+        self.signs = np.array([1.0 if d == "minimize" else -1.0 for d in directions])
         self._fits = tried.fits
         self.fitted: tuple[int, Any] | None = None  # what a model has fitted to so many trials
         self._size = 0
@@ -63,6 +77,7 @@ class Observer:
         self._last_step = np.empty(0, np.int64)  # of the reports; 0 without one
         self._rungs = np.empty((0, RUNGS))  # best value up to each rung; NaN where not reached
         self._ended = np.empty(0, np.int64)  # µs since 1970, NEVER while it runs
+        self._seconds = np.empty(0)  # from its start to its end
 
     def __len__(self) -> int:
         """The number of trials with a value."""
@@ -80,20 +95,24 @@ class Observer:
         self._rungs[numbers], self._last_step[numbers] = np.nan, 0
         self._best[numbers], self._final[numbers] = np.nan, np.nan
         self._ended[numbers] = finished.finished
+        has_times = (finished.started != NEVER) & (finished.finished != NEVER)
+        self._seconds[numbers] = np.where(
+            has_times, (finished.finished - finished.started) / 1e6, np.nan
+        )
         if len(reports.numbers):
             self._load_reports(numbers, reports)
         if finished.state == TrialState.COMPLETE and finished.values is not None:
-            self._final[numbers] = _finite(self._sign * finished.values)
+            self._final[numbers] = _finite(self.signs * finished.values)
         if finished.state == TrialState.FAILED:
             self._status[numbers] = _HOPELESS if finished.infeasible else _WAITING
             return
         known = ~np.isnan(self._final[numbers, 0])
-        if len(self._sign) == 1:
+        if len(self.signs) == 1:
             known |= ~np.isnan(self._best[numbers])
         self._status[numbers] = np.where(known, _OBSERVED, _WAITING)
 
     def _load_reports(self, numbers: Integers, reports: Reports) -> None:
-        values = _finite(self._sign[0] * reports.values)
+        values = _finite(self.signs[0] * reports.values)
         first = np.searchsorted(reports.numbers, numbers, "left")
         last = np.searchsorted(reports.numbers, numbers, "right")
         for number, a, b in zip(numbers.tolist(), first.tolist(), last.tolist(), strict=True):
@@ -114,17 +133,20 @@ class Observer:
         self._ended[number] = (
             NEVER if row.finished_at is None else int(row.finished_at.timestamp() * 1e6)
         )
+        self._seconds[number] = np.nan
+        if row.started_at is not None and row.finished_at is not None:
+            self._seconds[number] = (row.finished_at - row.started_at).total_seconds()
         if row.steps and row.report_values:
-            values = _finite(self._sign[0] * np.asarray(row.report_values, np.float64))
+            values = _finite(self.signs[0] * np.asarray(row.report_values, np.float64))
             self._set_reports(number, np.asarray(row.steps, np.int64), values)
         if row.state == TrialState.COMPLETE and row.values:
-            self._final[number] = _finite(self._sign * np.asarray(row.values, np.float64))
+            self._final[number] = _finite(self.signs * np.asarray(row.values, np.float64))
         self._status[number] = self._status_of(number, row.state, row.cause)
 
     def _status_of(self, number: int, state: str, cause: str | None) -> int:
         if state == TrialState.FAILED:
             return _HOPELESS if cause == Cause.OUT_OF_MEMORY else _WAITING
-        has_report = len(self._sign) == 1 and not np.isnan(self._best[number])
+        has_report = len(self.signs) == 1 and not np.isnan(self._best[number])
         if has_report or not np.isnan(self._final[number, 0]):
             return _OBSERVED
         return _PENDING if state == TrialState.RUNNING else _WAITING
@@ -149,6 +171,7 @@ class Observer:
             self._last_step = np.pad(self._last_step, (0, more))
             self._rungs = np.pad(self._rungs, ((0, more), (0, 0)), constant_values=np.nan)
             self._ended = np.pad(self._ended, (0, more), constant_values=NEVER)
+            self._seconds = np.pad(self._seconds, (0, more), constant_values=np.nan)
         self._size = max(self._size, size)
 
     def _order(self, space: Space) -> NDArray[np.int64] | None:
@@ -193,7 +216,7 @@ class Observer:
 
     def _extrapolate(self, numbers: Integers) -> Observations:
         hopeless = self._status[numbers] == _HOPELESS
-        if len(self._sign) > 1:
+        if len(self.signs) > 1:
             values, missing = self._final[numbers], np.zeros(len(numbers), np.int64)
         else:
             values, missing = self._extrapolate_first(numbers)
@@ -201,7 +224,8 @@ class Observer:
             others = values[~hopeless]
             values[hopeless] = others.max(0) if len(others) else 0.0
             missing[hopeless] = 0
-        return Observations(numbers, self._params[numbers], values, missing)
+        seconds = self._seconds[numbers] / np.maximum(self._last_step[numbers], 1)
+        return Observations(numbers, self._params[numbers], values, missing, seconds)
 
     def _extrapolate_first(self, numbers: Integers) -> tuple[Floats, Integers]:
         rungs, final = self._rungs[numbers], self._final[numbers, 0]

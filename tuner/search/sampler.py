@@ -17,6 +17,7 @@ from optuna.samplers import BaseSampler
 from tuner.origin import Origin, OriginKind
 from tuner.search import draft, samplers
 from tuner.search.cells import Cells, searched
+from tuner.search.encoding import Encoding
 from tuner.search.history import History
 from tuner.search.observations import Observer
 from tuner.search.proposal import Proposal
@@ -53,6 +54,7 @@ class Proposer:
         self._tried = Tried(self._distributions)
         self._sample = Sample(history, directions, self._tried)
         history.watch(self._tried)
+        self._encoding = Encoding(space, self._distributions)
         self._observer = Observer(list(self._distributions), directions, self._tried)
         if sampler.reads_curves:
             history.watch(self._observer)
@@ -86,7 +88,7 @@ class Proposer:
         untried = None if self._cells is None else self._cells.untried(fixed)
         allowed: Proposal | None = None
         for redraw in range(REDRAWS):
-            proposal = self._draw(number, fixed, redraw)
+            proposal = self._draw(number, fixed, untried, redraw)
             if not self._space.is_forbidden(self.complete(proposal.params)):
                 if not self.is_tried(proposal.params):
                     return proposal
@@ -154,7 +156,13 @@ class Proposer:
     def _random_origin(self, reason: str | None = None) -> Origin:
         return Origin(kind=OriginKind.RANDOM, sampler=self._sampler.name, reason=reason)
 
-    def _draw(self, number: int, fixed: Mapping[str, ParamValue], redraw: int) -> Proposal:
+    def _draw(
+        self,
+        number: int,
+        fixed: Mapping[str, ParamValue],
+        untried: Sequence[Mapping[str, ParamValue]] | None,
+        redraw: int,
+    ) -> Proposal:
         seed = derived_seed(self._seed, number, redraw)
         params: dict[str, ParamValue] = {}
         with warnings.catch_warnings():
@@ -167,7 +175,9 @@ class Proposer:
                     distributions=self._distributions,
                     sample=self._sample,
                     observer=self._observer,
+                    encoding=self._encoding,
                     fixed=self._columns(fixed),
+                    untried=untried,
                     is_open=self._is_open,
                     startup_trials=self._sampler.startup_trials,
                     study_seed=self._seed,

@@ -13,7 +13,7 @@ seeds alone, never from earlier draws of this process. So one worker repeats a s
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -21,6 +21,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 
 from tuner.origin import Origin
+from tuner.search.encoding import Encoding
 from tuner.search.observations import Observer
 from tuner.search.sample import Sample
 from tuner.study_file.messages import counted
@@ -38,7 +39,9 @@ class Draw:
         distributions: Optuna's distribution of each searched parameter.
         sample: The trials that Optuna's samplers are shown; empty unless the sampler learns.
         observer: What a model learns from; empty unless the sampler learns.
+        encoding: Of the searched parameters.
         fixed: Column in `distributions` → value, of parameters that are fixed for this trial.
+        untried: What is left of a small space; None for a large one.
         is_open: Whether a configuration is neither forbidden nor tried.
         startup_trials: The number of random trials before it learns.
         study_seed: The same for all draws of the study.
@@ -51,7 +54,9 @@ class Draw:
     distributions: Mapping[str, BaseDistribution]
     sample: Sample
     observer: Observer
+    encoding: Encoding
     fixed: Mapping[int, float]
+    untried: Sequence[Mapping[str, ParamValue]] | None
     is_open: Callable[[Mapping[str, ParamValue]], bool]
     startup_trials: int
     study_seed: int

@@ -1,0 +1,170 @@
+"""What the trials of a study say of a configuration: its value, its seconds, and how surely.
+
+Every trial with a report teaches, in any state (`search/observations.py`); running trials without
+one are fantasies at the posterior mean, so that parallel workers spread out. Of several objectives,
+each surrogate sees a random scalarization (ParEGO; Knowles, IEEE TEC 2006).
+
+Hyperparameters follow from the trials that ended first, so many that their number is a power of
+`GROWTH`: a process that has just read the history fits the same ones as a process that has been
+there from the start.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+
+from tuner.search.cost_model import CostModel
+from tuner.search.encoding import Encoding
+from tuner.search.gaussian_process import Array, Hyperparameters, Posterior, fit
+from tuner.search.observations import Observations, Observer
+from tuner.study_file.seeds import derived_seed
+
+FIT_MIN = 10  # ended trials, before which hyperparameters are their prior's mode
+GROWTH = 1.25  # of the trials that hyperparameters are fitted to
+FIT_POINTS, FIT_BEST = 150, 60  # trials that they are fitted to at most, the best among them
+POINTS = 250  # trials that a draw is made from at most: half the best, half the newest
+EXTRAPOLATED = 3.0  # variance that each extrapolated rung adds to an observation's noise
+AUGMENTATION = 0.05  # weight of the sum of the objectives beside the worst of them
+CLIP = 3.0  # robust standard deviations beyond which a value is no worse
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What was fitted to the trials that ended first."""
+
+    hyperparameters: Hyperparameters
+    cost: CostModel | None  # None: configurations cost about the same, or it is not known yet
+
+
+class Surrogate:
+    """A model of the study's objective, made for one draw.
+
+    Args:
+        observer: The trials.
+        encoding: Of their parameters.
+        rng: Draws the scalarization of several objectives.
+
+    Attributes:
+        trials: Those that it learns from.
+        targets: What the model sees of their values, smaller is better [N].
+        posterior: Of the targets, without running trials that have no report.
+
+    """
+
+    def __init__(self, observer: Observer, encoding: Encoding, rng: np.random.Generator) -> None:
+        self._fitted = _fitted(observer, encoding)
+        self._encoding = encoding
+        self.trials = _thinned(observer.observations())
+        objectives = self.trials.values.shape[1]
+        importance = rng.dirichlet(np.ones(objectives)) if objectives > 1 else np.ones(1)
+        self.targets = _targets(self.trials, importance)
+        self._weights = _noise_weights(self.trials)
+        self._x = encoding.encode(self.trials.params)
+        self.posterior = self._condition(self._x, self.targets, self._weights)
+
+    def with_pending(self, rows: Array) -> tuple[Posterior, float]:
+        """Return the posterior with these parameters [M, p] as fantasies, and its best mean."""
+        if not len(rows):
+            return self.posterior, float(self.posterior.mean(self._x).min())
+        pending = self._encoding.encode(rows)
+        x = np.vstack([self._x, pending])
+        targets = np.append(self.targets, self.posterior.mean(pending))
+        posterior = self._condition(x, targets, np.append(self._weights, np.ones(len(rows))))
+        return posterior, float(posterior.mean(x).min())
+
+    def log_cost(self, candidates: Array) -> Array:
+        """Return the logarithm of encoded candidates' seconds, relative to their mean [M].
+
+        It is 0 where configurations cost about the same.
+        """
+        if self._fitted.cost is None:
+            return np.zeros(len(candidates))
+        return self._fitted.cost.predict(self._x, self.trials.seconds, candidates)
+
+    def value(self, target: float) -> float:
+        """Return the value of the only objective that a target stands for; smaller is better.
+
+        Targets follow ranks in part, so beyond the best trial the line through the best quarter is
+        continued.
+        """
+        order = np.argsort(self.targets, kind="stable")
+        targets, values = self.targets[order], self.trials.values[order, 0]
+        quarter = max(1, len(order) // 4)
+        rise = targets[quarter] - targets[0] if len(order) > 1 else 0.0
+        slope = (values[quarter] - values[0]) / rise if rise > 0 else 0.0
+        return float(np.interp(target, targets, values) - slope * max(targets[0] - target, 0.0))
+
+    def _condition(self, x: Array, targets: Array, weights: Array) -> Posterior:
+        return Posterior(self._fitted.hyperparameters, x, targets, weights)
+
+
+def _fitted(observer: Observer, encoding: Encoding) -> Fitted:
+    ended = observer.ended()
+    if ended < FIT_MIN:
+        return Fitted(Hyperparameters.prior_mode(encoding.width), None)
+    stage = int(math.log(ended / FIT_MIN, GROWTH) + 1e-9)
+    count = math.ceil(FIT_MIN * GROWTH**stage)
+    if observer.fitted is None or observer.fitted[0] != count:
+        trials = observer.first_ended(min(count, ended))
+        objectives = trials.values.shape[1]
+        targets = _targets(trials, np.full(objectives, 1 / objectives))
+        weights = _noise_weights(trials)
+        chosen = np.arange(len(targets))
+        if len(targets) > FIT_POINTS:
+            rng = np.random.default_rng(derived_seed(len(targets), stage))
+            order = np.argsort(targets, kind="stable")
+            others = rng.permutation(order[FIT_BEST:])[: FIT_POINTS - FIT_BEST]
+            chosen = np.sort(np.concatenate([order[:FIT_BEST], others]))
+        x = encoding.encode(trials.params[chosen])
+        hyperparameters = fit(x, targets[chosen], weights[chosen])
+        cost = CostModel.fit(x, trials.seconds[chosen])
+        observer.fitted = count, Fitted(hyperparameters, cost)
+    fitted: Fitted = observer.fitted[1]
+    return fitted
+
+
+def _thinned(trials: Observations) -> Observations:
+    """Return the best and the newest trials, so that a draw costs the same in a long study."""
+    if len(trials.values) <= POINTS:
+        return trials
+    each = POINTS // 2 // trials.values.shape[1]
+    best = np.unique(np.argsort(trials.values, axis=0, kind="stable")[:each])
+    kept = np.union1d(best, np.arange(len(trials.values) - POINTS // 2, len(trials.values)))
+    return trials.take(kept)
+
+
+def _targets(trials: Observations, importance: Array) -> Array:
+    """Return one standardized target per trial: the augmented Chebyshev norm of its objectives.
+
+    `importance` are the weights of the objectives, whose sum is 1.
+    """
+    scaled = [_scaled(values) for values in trials.values.T]
+    if len(scaled) == 1:
+        return scaled[0]
+    weighted = np.stack(scaled) * importance[:, None]
+    return _standardized(weighted.max(0) + AUGMENTATION * weighted.sum(0))
+
+
+def _scaled(values: Array) -> Array:
+    """Return values as a model needs them: half their normal scores, half clipped and scaled.
+
+    Ranks alone forget how much better the best are; values alone follow outliers.
+    """
+    in_order = np.sort(values)
+    first, last = (np.searchsorted(in_order, values, side) for side in ("left", "right"))
+    ranks = (first + last) / 2  # equal values share a rank
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    scale = 1.5 * (high - low) / 1.349
+    with np.errstate(over="ignore", invalid="ignore"):
+        robust = np.clip((values - middle) / scale, -CLIP, CLIP) if scale > 0 else 0.0 * ranks
+    return _standardized(0.5 * ndtri(ranks / len(values)) + 0.5 * np.nan_to_num(robust))
+
+
+def _standardized(values: Array) -> Array:
+    return np.asarray((values - values.mean()) / (values.std() + 1e-9))
+
+
+def _noise_weights(trials: Observations) -> Array:
+    return np.asarray(1.0 + EXTRAPOLATED * trials.missing, np.float64)
