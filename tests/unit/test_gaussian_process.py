@@ -14,7 +14,8 @@ from scipy.optimize import check_grad
 from scipy.stats import norm
 
 from tuner.database.readers.columns import Columns, Reports
-from tuner.search import gaussian_process
+from tuner.origin import OriginKind
+from tuner.search import gaussian_process, surrogate
 from tuner.search.cost_model import CostModel
 from tuner.search.encoding import Encoding
 from tuner.search.gaussian_process import Posterior, fit, log_expected_improvement
@@ -419,10 +420,50 @@ def test_trouble_in_the_model_falls_back_to_random_candidates(
     def fail(*_: Any, **__: Any) -> Any:
         raise np.linalg.LinAlgError("not positive definite")
 
-    monkeypatch.setattr(gp, "Posterior", fail)
-    params = study.propose()
+    monkeypatch.setattr(surrogate, "Posterior", fail)
+    proposal = study.proposer.propose(len(study.params))
 
-    assert -5 <= params["x"] <= 5
+    assert -5 <= proposal.params["x"] <= 5
+    assert proposal.origin.kind == OriginKind.RANDOM
+    assert proposal.origin.reason == gp.NUMERICAL
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_a_proposal_tells_what_the_model_expects_of_it(direction: Direction) -> None:
+    study = Study(XY, directions=[direction])
+    sign = 1 if direction == "minimize" else -1
+    errors = []
+    for number in range(40):
+        proposal = study.proposer.propose(number)
+        params, origin = proposal.params, proposal.origin
+        value = 100 + sign * (float(params["x"]) ** 2 + float(params["y"]) ** 2)
+        if number >= 20:
+            assert (origin.kind, origin.sampler) == (OriginKind.MODEL, "gp")
+            assert origin.learned_from == number
+            assert origin.predicted is not None
+            errors.append(abs(origin.predicted - value))
+            assert origin.gain is not None
+            assert 0 <= origin.gain < 3
+        study.add(params, [value], [value])
+
+    assert np.median(errors) < 3  # of values that differ by up to 50
+
+
+def test_what_is_left_of_a_small_space_is_proposed_without_a_redraw() -> None:
+    space = Space(parameters={"x": IntParameter(low=-5, high=5), "y": IntParameter(low=-5, high=5)})
+    study = Study(space)
+    redraws: list[int] = []
+    make = study.proposer._make_sampler
+    study.proposer._make_sampler = lambda draw: redraws.append(draw.redraw) or make(draw)
+    for _ in range(121):
+        params = study.propose()
+        value = params["x"] ** 2 + params["y"] ** 2
+        study.add(params, [value], [value])
+
+    assert len({(p["x"], p["y"]) for p in study.params}) == 121
+    assert set(redraws[10:]) == {0}
+    values = [p["x"] ** 2 + p["y"] ** 2 for p in study.params]
+    assert values.index(0) < 25
 
 
 def test_a_long_history_does_not_grow_the_model() -> None:
@@ -443,10 +484,10 @@ def test_a_long_history_does_not_grow_the_model() -> None:
         Reports(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)),
     )
 
-    thinned = gp._thinned(watcher.observations())
+    thinned = surrogate._thinned(watcher.observations())
 
     assert len(watcher) == count
-    assert len(thinned.values) <= gp.POINTS
+    assert len(thinned.values) <= surrogate.POINTS
     assert set(np.argsort(values[:, 0])[:100]) <= set(thinned.numbers.tolist())  # the best
 
 

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from tuner.origin import Origin, OriginKind
 from tuner.search.gaussian_process import log_expected_improvement
 from tuner.search.samplers import Draw, qmc, too_few
-from tuner.search.samplers.substitute import SubstituteSampler
+from tuner.search.samplers.random import SubstituteSampler
 from tuner.search.surrogate import Surrogate
 
 Array = NDArray[np.float64]
