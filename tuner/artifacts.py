@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tuner.trials import beats
 
@@ -61,15 +61,22 @@ def remove_user_files(folders: Iterable[Path]) -> None:
             shutil.rmtree(folder / name, ignore_errors=True)
 
 
+class _Kept(NamedTuple):
+    values: Sequence[float]
+    folder: Path
+    violation: float  # of constraints
+
+
 class KeptWeights:
     """Removes the weights of all but the best `KEEP` trials of each study.
 
-    With several objectives the first one counts, and trials that no other beats stay as well. A
-    worker knows only its own trials: what is not among their best is not among the best of all.
+    With several objectives the first one counts, and trials that no other beats stay as well. Those
+    that violate a constraint come last, the nearest to it first. A worker knows only its own
+    trials: what is not among their best is not among the best of all.
     """
 
     def __init__(self) -> None:
-        self._best: dict[int, list[tuple[Sequence[float], Path]]] = {}  # by study
+        self._best: dict[int, list[_Kept]] = {}  # by study
 
     def add(
         self,
@@ -77,19 +84,23 @@ class KeptWeights:
         directions: Sequence[Direction],
         values: Sequence[float],
         folder: Path,
+        violation: float = 0.0,
     ) -> None:
         """Add a finished trial; removes weights that are no longer needed."""
-        trials = [*self._best.get(study_id, []), (values, folder)]
-        trials.sort(key=lambda trial: trial[0][0], reverse=directions[0] == "maximize")
+        trials = [*self._best.get(study_id, []), _Kept(values, folder, violation)]
+        sign = -1.0 if directions[0] == "maximize" else 1.0
+        trials.sort(key=lambda trial: (trial.violation, sign * trial.values[0]))
         best, others = trials[:KEEP], trials[KEEP:]
         if len(directions) > 1:
+            feasible = [trial for trial in trials if not trial.violation]
             best += [
-                (values, folder)
-                for values, folder in others
-                if not any(beats(directions, other, values) for other, _ in trials)
+                trial
+                for trial in others
+                if not trial.violation
+                and not any(beats(directions, other.values, trial.values) for other in feasible)
             ]
-        folders = {folder for _, folder in best}
-        _remove(folder for _, folder in trials if folder not in folders)
+        folders = {trial.folder for trial in best}
+        _remove(trial.folder for trial in trials if trial.folder not in folders)
         self._best[study_id] = best
 
 

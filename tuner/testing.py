@@ -24,6 +24,7 @@ class FakeTrial(Trial):
 
     Attributes:
         reports: Step, value and metrics of each report.
+        constraints: The latest value of each constraint, by name.
 
     Example:
         >>> import tuner.testing
@@ -45,9 +46,17 @@ class FakeTrial(Trial):
     ) -> None:
         """`stop_at`: the step whose report is answered by telling the trial to stop."""
         self.reports: list[tuple[int, float, Mapping[str, float]]] = []
+        self.constraints: dict[str, float] = {}
         self._stop_at = stop_at
         self._created_in = os.getpid()
-        super().__init__(params, send=self._remember, folder=folder, seed=seed, epochs=epochs)
+        super().__init__(
+            params,
+            send=self._remember,
+            constrain=self.constraints.__setitem__,
+            folder=folder,
+            seed=seed,
+            epochs=epochs,
+        )
 
     def _remember(self, step: int, value: float, metrics: Mapping[str, float]) -> bool:
         refuse_fork(self._created_in)

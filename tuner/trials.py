@@ -24,6 +24,10 @@ COSTS: Mapping[str, str] = MappingProxyType(  # name → unit
     {TRAINING_SECONDS: "s", LATENCY: "ms", PARAMETERS: "", PEAK_MEMORY: "MiB"}
 )
 
+# The start of the names of constraints in Optuna's system attributes, and among the metrics of
+# reports of user code.
+CONSTRAINT_PREFIX = "constraints:"
+
 # User attributes of a trial, set by its worker.
 COLD_START = "cold_start"  # true: its executor's first trial of the study
 SEED = "seed"  # set on enqueueing; else derived from the study's seed and the trial's number
@@ -140,7 +144,10 @@ class Trial:
     finished_at: datetime | None = None
     user_attrs: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     origin: Origin | None = None  # None: not known, as of trials of earlier versions
-    violates_constraint: bool = False  # of Optuna's constraints; such a trial is never the best
+    violates_constraint: bool = False  # such a trial is never the best
+    # name → value; above 0 it is violated. Where it bounds a metric: the share of the bound by
+    # which it is missed
+    constraints: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
     id: int = 0
 
     @property
@@ -155,6 +162,11 @@ class Trial:
             return False
         failed_in_queue = self.started_at is None and self.state is TrialState.FAILED
         return not failed_in_queue
+
+    @property
+    def violation(self) -> float:
+        """By how much it violates its constraints; 0 if it violates none."""
+        return sum(value for value in self.constraints.values() if value > 0)
 
     @property
     def is_feasible(self) -> bool:

@@ -248,7 +248,13 @@ def test_columns_of_reports_are_in_order(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    "poll", [feed._poll(feed.NEW), changes._poll(feed.NEW, "")], ids=["rows", "columns"]
+    "poll",
+    [
+        feed._poll(feed.NEW),
+        changes._poll(feed.NEW, "", with_metrics=False),
+        changes._poll(feed.NEW, "", with_metrics=True),
+    ],
+    ids=["rows", "columns", "metrics"],
 )
 def test_a_poll_reads_through_the_indexes(database: Database, poll: TextClause) -> None:
     bench = Bench(database)
@@ -267,6 +273,7 @@ def test_a_poll_reads_through_the_indexes(database: Database, poll: TextClause) 
                 "attributes": False,
                 "details": False,
                 "never": columns.NO_TIME,
+                "wanted": ["latency"],
             },
         ).scalars()
         text_ = "\n".join(plan)

@@ -27,7 +27,8 @@ def launch(database: Database, of: ResolvedSpec) -> int:
         return studies.create(
             connection,
             of.name,
-            [of.objective.direction],
+            of.objective.directions,
+            metrics=of.objective.metrics,
             family=of.family,
             spec=of.as_json(),
             limits=of.limits,
@@ -51,9 +52,9 @@ class Trainer:
     def claim(self) -> ClaimedTrial | None:
         return self.search.claim(self.id, LEASE)
 
-    def report(self, trial: ClaimedTrial, step: int, value: float) -> bool:
+    def report(self, trial: ClaimedTrial, step: int, value: float, **metrics: float) -> bool:
         """Whether the trial is to be pruned."""
-        report = Report(step, value)
+        report = Report(step, value, metrics)
         pruned = self.search.should_prune(trial, report)
         with self._database.statement() as connection:
             self.search.report(connection, trial, [report], lease=LEASE)

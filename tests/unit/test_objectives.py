@@ -29,11 +29,11 @@ def resolved(text: str) -> ResolvedSpec:
     return resolve(loads(HEAD + text))
 
 
-def test_a_list_of_metrics_is_optimized_together_and_nothing_is_pruned() -> None:
+def test_a_list_of_metrics_is_optimized_together() -> None:
     made = resolved("objective: {metric: [accuracy, log_loss, latency]}\n")
     assert made.objective.metrics == ("accuracy", "log_loss", "latency")
     assert made.objective.directions == ("maximize", "minimize", "minimize")
-    assert made.pruner.name == "none"
+    assert made.pruner.name == "rungs"  # all of these are reported every epoch
     assert ResolvedSpec.from_json(made.as_json()) == made
 
 
@@ -56,7 +56,10 @@ def test_directions_may_be_given() -> None:
         ("objective: {metric: [accuracy, latencyy]}", "did you mean `latency`?"),
         ("objective: {metric: [accuracy, accuracy]}", "[1]: `accuracy` is named twice"),
         ("objective: {metric: [accuracy, latency], direction: maximize}", "one for each of the 2"),
-        ("objective: {metric: [accuracy, latency]}\npruner: rungs", "must be none, or left out"),
+        (
+            "objective: {metric: [accuracy, latency]}\npruner: median",
+            "compares the first metric alone",
+        ),
     ],
 )
 def test_what_cannot_be(text: str, expected: str) -> None:
@@ -64,6 +67,15 @@ def test_what_cannot_be(text: str, expected: str) -> None:
         resolved(text)
     assert expected in str(caught.value)
     assert str(caught.value).startswith("study:")
+
+
+def test_user_code_with_several_metrics_is_pruned_on_request_alone() -> None:
+    text = (
+        "name: x\nfamily: function\nfunction: train:run\nsearch: {a: {low: 0, high: 1}}\n"
+        "objective: {metric: [accuracy, latency]}\n"
+    )
+    assert resolve(loads(text)).pruner.name == "none"
+    assert resolve(loads(text + "pruner: rungs\n")).pruner.name == "rungs"
 
 
 def test_word_vectors_have_no_latency() -> None:

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.database.readers.columns import Reports
-from tuner.search.pruners import RungPruner
+from tuner.search.pruners import RungPruner, make
 from tuner.search.pruners import ranking as rankings
 from tuner.search.pruners.ranking import ByFront, ByValue, Ranking, Standing
+from tuner.study_file.study import Pruner as PrunerSpec
 
 UNKNOWN = math.nan
 
@@ -105,10 +106,11 @@ def test_of_very_many_trials_the_newest_and_the_best_are_compared(
     assert 300 < ranking.count_ahead(1_001) < 900  # of 1,001
 
 
-def pruner(reduction: int = 3) -> RungPruner:
-    return RungPruner(
-        "maximize", min_epochs=1, reduction=reduction, startup_trials=3, others=["minimize"]
-    )
+def pruner(**fields: int) -> RungPruner:
+    spec = PrunerSpec.model_validate({"startup_trials": 3, **fields})
+    rungs = make(spec, "maximize", ["minimize"])
+    assert isinstance(rungs, RungPruner)
+    return rungs
 
 
 def test_the_most_accurate_and_the_fastest_go_on_and_what_both_beat_ends() -> None:
@@ -152,7 +154,7 @@ def test_trials_that_were_read_count_as_those_that_were_observed() -> None:
 
 
 def test_a_trial_known_to_violate_a_constraint_ends_at_the_first_rung() -> None:
-    rungs = RungPruner("maximize", min_epochs=1, reduction=3, startup_trials=2)
+    rungs = make(PrunerSpec(startup_trials=2), "maximize")
     for number, value in enumerate((0.5, 0.6, 0.4)):
         rungs.observe(number, 1, value)
     rungs.observe(3, 1, 0.99, violation=0.2)

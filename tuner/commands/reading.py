@@ -11,7 +11,7 @@ from tuner.database.readers import attempts, feed
 from tuner.errors import NothingToExportError, TrialNotFoundError, visible
 from tuner.study_file.messages import quoted
 from tuner.trials import Attempt, FailuresByCause, Study, Trial, TrialState, latest_failure
-from tuner.winner import choice
+from tuner.winner import choice, feasibility
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +126,12 @@ def load_best(database: Database, study: Study) -> Trial:
         by_state = {s: sum(t.state is s for t in trials) for s in TrialState}
         by_count = ", ".join(f"{n} {s}" for s, n in by_state.items() if n) or "no trials at all"
         finite = " with a finite value" if by_state[TrialState.COMPLETE] else ""
-        if any(t.violates_constraint and t.state is TrialState.COMPLETE for t in trials):
-            finite += " that violates no constraint"
+        if nearest := feasibility.describe_nearest(trials, study):
+            raise NothingToExportError(
+                f"the study {quoted(study.name)} has no best trial: {nearest}. "
+                f"`{shell.command('export', study.name, '--trial', 'NUMBER')}` exports a trial in "
+                "any case"
+            )
         raise NothingToExportError(
             f"the study {quoted(study.name)} has no complete trial{finite}, so there is no best "
             f"one ({by_count}){_describe_latest_failure(trials, study)}"

@@ -6,31 +6,50 @@ view.
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tuner.database.storable_text import is_storable
+from tuner.trials import CONSTRAINT_PREFIX
 
-CONSTRAINT = "constraints:"  # the start of a system attribute's key, in Optuna's words
 # Of a trial that no device had the memory for. Above 0, the constraint is violated.
-INFEASIBLE = CONSTRAINT + "memory"
+INFEASIBLE = CONSTRAINT_PREFIX + "memory"
 QUEUED_SEED = "tuner:seed"  # the seed that a trial was queued with
-# In SQL: the system attributes of those trials that have any, by number.
-CONSTRAINED = f"""
-    json_object_agg(number, system_attrs) FILTER (
-        WHERE CAST(system_attrs AS text) LIKE '%"{CONSTRAINT}%'
-    )
-"""
+# In SQL: whether a trial has any; and the system attributes of those that have, by number.
+HAS_CONSTRAINTS = f"""(
+    system_attrs <> '{{}}' AND CAST(system_attrs AS text) LIKE '%"{CONSTRAINT_PREFIX}%'
+)"""
+CONSTRAINED = f"json_object_agg(number, system_attrs) FILTER (WHERE {HAS_CONSTRAINTS})"
 
 
 def has_constraints(stored: str) -> bool:
     """Whether the text of the JSONB object holds any constraint."""
-    return f'"{CONSTRAINT}' in stored
+    return f'"{CONSTRAINT_PREFIX}' in stored
 
 
 def encode(attrs: Mapping[str, Any]) -> str:
     """Encode attributes as the text of the JSONB object."""
     return json.dumps({key: json.dumps(value) for key, value in attrs.items()})
+
+
+def encode_constraints(constraints: Mapping[str, float]) -> str:
+    """Encode the values of constraints, by name, as the text of system attributes."""
+    return encode({CONSTRAINT_PREFIX + name: value for name, value in constraints.items()})
+
+
+def decode_constraints(stored: Mapping[str, str]) -> dict[str, float]:
+    """Decode the values of the constraints in a trial's system attributes, by name; NaN as inf."""
+    values = {
+        key.removeprefix(CONSTRAINT_PREFIX): json.loads(value)
+        for key, value in stored.items()
+        if key.startswith(CONSTRAINT_PREFIX)
+    }
+    return {
+        name: math.inf if math.isnan(value) else float(value)
+        for name, value in values.items()
+        if isinstance(value, int | float)
+    }
 
 
 def decode(stored: Mapping[str, str]) -> dict[str, Any]:
@@ -40,12 +59,7 @@ def decode(stored: Mapping[str, str]) -> dict[str, Any]:
 
 def violate_constraints(stored: Mapping[str, str]) -> bool:
     """Whether a trial's attributes hold a constraint of Optuna's that is above 0 or NaN."""
-    for key, value in stored.items():
-        if key.startswith(CONSTRAINT):
-            constraint = json.loads(value)
-            if isinstance(constraint, int | float) and not constraint <= 0:
-                return True
-    return False
+    return any(value > 0 for value in decode_constraints(stored).values())
 
 
 def unstorable(names: Iterable[str]) -> Iterator[str]:

@@ -57,6 +57,7 @@ _FINISH = """
         UPDATE tuner.trials t
         SET state = :state, objective_values = :values, cause = :cause, message = :message,
             log_tail = :log_tail, user_attrs = user_attrs || CAST(:attrs AS jsonb),
+            system_attrs = system_attrs || CAST(:constraints AS jsonb),
             epochs = CASE WHEN t.epochs IS NOT NULL THEN least(t.epochs, greatest(:last_step, (
                 SELECT coalesce(max(r.step), 0) FROM tuner.reports r WHERE r.trial_id = t.id
             ))) END,
@@ -152,9 +153,10 @@ def finish(
     message: str | None = None,
     log_tail: str | None = None,
     user_attrs: Mapping[str, Any] | None = None,
+    constraints: Mapping[str, float] | None = None,
     execute: Execute = without_poll,
 ) -> None:
-    """End a claimed trial and store its last `reports`.
+    """End a claimed trial and store its last `reports` and the values of its constraints.
 
     Finishing twice is no error; LeaseLostError if the worker no longer holds the trial.
     """
@@ -168,6 +170,7 @@ def finish(
         "message": message and replace_unstorable(message),
         "log_tail": log_tail and replace_unstorable(log_tail),
         "attrs": attributes.encode(user_attrs or {}),
+        "constraints": attributes.encode_constraints(constraints or {}),
     }
     if not execute(connection, _FINISH_WITH_REPORTS if reports else _FINISH, arguments):
         rows = connection.execute(_IS_FINISHED, {**fence(claim), "state": str(state)})

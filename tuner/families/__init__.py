@@ -15,12 +15,12 @@ from tuner.families.card import Card
 from tuner.families.transfer import files
 from tuner.study_file.data import Task
 from tuner.study_file.load import Source
-from tuner.study_file.messages import quoted
+from tuner.study_file.messages import instead, quoted
 from tuner.study_file.parameters import FixedParameter
 from tuner.study_file.resolve import check_family, fit_possible
 from tuner.study_file.resolve import resolve as merge
 from tuner.study_file.resolved import ResolvedSpec
-from tuner.study_file.study import StudySpec
+from tuner.study_file.study import CLASS_ACCURACY, StudySpec
 from tuner.trials import ParamValue
 
 if TYPE_CHECKING:
@@ -141,7 +141,13 @@ def check_data(spec: ResolvedSpec, prepared: PreparedData) -> None:
             f"family `{spec.family}` needs {' or '.join(map(_WORDS.__getitem__, needed))}; "
             f"`data: {spec.data.source}` {_VERBS[prepared.kind]} {_WORDS[prepared.kind]}"
         )
-    for metric in spec.objective.metrics:
+    for metric in (spec.objective.metric, *spec.further_metrics):
+        name = metric.removeprefix(CLASS_ACCURACY)
+        if name != metric and name not in prepared.classes:
+            raise DataError(
+                f"{quoted(metric)} is the accuracy of {quoted(name)}, which the data does not have"
+                f"{instead(name, prepared.classes)}"
+            )
         if metric in ("bleu", "chrf") and find_spec("sacrebleu") is None:
             raise DataError(
                 f"the metric `{metric}` needs the package sacrebleu, which is not installed; "

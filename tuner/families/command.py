@@ -138,6 +138,11 @@ class _Command:
             message = _json(line.text)
             if self._followers.take(message, line.answer):
                 return
+            if (constraints := reported.parse_constraints(message)) is not None:
+                for name, constraint in constraints.items():
+                    self._outcome.constrain(name, constraint)
+                line.answer(client.STOPPED if self._outcome.is_over else client.CONTINUED)
+                return
             step, value, metrics = reported.parse(message, self._step + 1)
         except (TypeError, ValueError) as error:
             if self._outcome.is_over or self._stopping:

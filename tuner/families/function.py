@@ -50,9 +50,14 @@ def _run(function: Callable[[Trial], Any], task: Task, cohort: Cohort, context: 
         refuse_fork(process)
         return outcome.report(step, value, metrics)
 
+    def constrain(name: str, value: float) -> None:
+        refuse_fork(process)
+        outcome.constrain(name, value)
+
     trial = Trial(
         task.params,
         send=send,
+        constrain=constrain,
         folder=task.folder,
         earlier=task.earlier,
         number=task.number,

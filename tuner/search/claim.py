@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from tuner.database import claims, results, spaces
+from tuner.database import attributes, claims, results, spaces
 from tuner.database.claims import Claim
 from tuner.database.engine import Database
 from tuner.database.readers.columns import Columns, Reports
@@ -29,6 +29,7 @@ from tuner.search import pruners
 from tuner.search.distributions import as_json, internal
 from tuner.search.ending import Ending
 from tuner.search.history import History
+from tuner.search.measures import Measures
 from tuner.search.proposal import Proposal
 from tuner.search.record import Record, Space, new_row
 from tuner.search.sampler import Proposer
@@ -72,17 +73,21 @@ class Search:
         self.study = study
         self.spec = spec
         self._database = database
+        self._measures = Measures(spec)
         self._history = History(
-            study.id, with_reports=spec.pruner.name != "none" or spec.sampler.reads_curves
+            study.id,
+            with_reports=spec.pruner.name != "none" or spec.sampler.reads_curves,
+            metrics=self._measures.names,
         )
         self._proposer = Proposer(
             spec.space, spec.sampler, study.directions, spec.seed, self._history
         )
-        self._pruner = pruners.make(spec.pruner, study.direction, last_step=spec.budget.epochs)
+        first, *others = study.directions
+        self._pruner = pruners.make(spec.pruner, first, others, last_step=spec.budget.epochs)
         self._ending = Ending(spec.budget, study.direction)
         # each watcher is told of every trial of every worker
         if spec.pruner.name != "none":
-            self._history.watch(_Observer(self._pruner))
+            self._history.watch(_Observer(self._pruner, self._measures))
         if self._ending.is_possible:
             self._history.watch(self._ending)
         self._space_ids: dict[tuple[str, ...], int] = {}
@@ -273,6 +278,7 @@ class Search:
         message: str | None = None,
         log_tail: str | None = None,
         user_attrs: Mapping[str, Any] | None = None,
+        constraints: Mapping[str, float] | None = None,
     ) -> None:
         """End a trial of this worker and store its last `reports`; finishing twice is no error.
 
@@ -288,6 +294,7 @@ class Search:
             message=message,
             log_tail=log_tail,
             user_attrs=user_attrs,
+            constraints=constraints,
             execute=self._execution(),
         )
         record = self._history.record(trial.number)
@@ -296,12 +303,13 @@ class Search:
                 state=state,
                 values=None if values is None else list(values),
                 finished_at=datetime.now(UTC),  # approximate; the database's clock is read back
+                system_attrs=attributes.encode_constraints(constraints or {}),
             )
             self._history.add(row, record.space)
 
     def should_prune(self, trial: ClaimedTrial, report: Report) -> bool:
         """Take note of a report of this worker's own trial; whether to prune the trial now."""
-        self._pruner.observe(trial.number, report.step, report.value)
+        self._pruner.observe(trial.number, *self._measures.of_report(report))
         return self._pruner.should_prune(trial.number, report.step, report.value)
 
     def reason_to_end(self) -> str | None:
@@ -398,13 +406,16 @@ class Search:
 class _Observer:
     """Tells a pruner about the trials that are read."""
 
-    def __init__(self, pruner: pruners.NoPruner) -> None:
+    def __init__(self, pruner: pruners.NoPruner, measures: Measures) -> None:
         self._pruner = pruner
+        self._measures = measures
         self._seen: dict[int, int] = {}  # running trials in their first attempt: reports observed
 
     def load(self, finished: Columns, space: Space, reports: Reports) -> None:
         """Take note of many finished trials."""
-        self._pruner.load(reports, complete=finished.state == TrialState.COMPLETE)
+        self._pruner.load(
+            self._measures.convert(reports), complete=finished.state == TrialState.COMPLETE
+        )
         if self._seen:
             for number in finished.numbers.tolist():
                 self._seen.pop(number, None)
@@ -414,10 +425,7 @@ class _Observer:
         row = record.row
         # a later attempt may report a step again
         observed = self._seen.pop(row.number, 0) if row.attempt == 1 else 0
-        reports = [
-            pruners.ReportPoint(step, value)
-            for step, value in zip(row.steps or (), row.report_values or (), strict=True)
-        ][observed:]
+        reports = self._measures.of_row(row)[observed:]
         if row.state == TrialState.COMPLETE:
             self._pruner.complete(row.number, reports)
             return

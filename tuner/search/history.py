@@ -36,12 +36,17 @@ class History:
     """All trials of a study by number; what is known of one is replaced, never changed in place."""
 
     def __init__(
-        self, study_id: int, *, with_attributes: bool = False, with_reports: bool = True
+        self,
+        study_id: int,
+        *,
+        with_attributes: bool = False,
+        with_reports: bool = True,
+        metrics: Sequence[str] = (),
     ) -> None:
-        """What a reader does not need costs time: attributes and reports."""
+        """What a reader does not need costs time: attributes, reports and their `metrics`."""
         self.study_id = study_id
         self._changes = Changes(
-            study_id, with_attributes=with_attributes, with_reports=with_reports
+            study_id, with_attributes=with_attributes, with_reports=with_reports, metrics=metrics
         )
         self._batches: list[tuple[Columns, Space, Reports]] = []  # of trials that have ended
         self._place: dict[int, int] = {}  # number → the last batch that it is in

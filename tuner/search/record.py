@@ -98,6 +98,7 @@ def open_rows(batch: Batch, previous: Callable[[int], TrialRow]) -> Iterator[Tri
     """The rows of open trials in columns; `known` has those of which only new reports are here."""
     trials, reports = batch.trials, batch.reports
     steps, values = reports.steps.tolist(), reports.values.tolist()
+    measured = [] if reports.metrics is None else reports.metrics.tolist()
     for id_, number, attempt, since, params, start, (a, b) in zip(
         trials.ids.tolist(),
         trials.numbers.tolist(),
@@ -116,6 +117,7 @@ def open_rows(batch: Batch, previous: Callable[[int], TrialRow]) -> Iterator[Tri
             started_at=None if start == NEVER else datetime.fromtimestamp(start / 1e6, UTC),
             steps=[*(earlier.steps or () if earlier else ()), *steps[a:b]],
             report_values=[*(earlier.report_values or () if earlier else ()), *values[a:b]],
+            measured=[*(earlier.measured or () if earlier else ()), *measured[a:b]],
         )
 
 

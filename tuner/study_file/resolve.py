@@ -32,7 +32,7 @@ from tuner.study_file.resolved import (
     SecondaryObjective,
 )
 from tuner.study_file.space import MAX_CELLS, Range, Space
-from tuner.study_file.study import METRICS, Pruner, StudySpec
+from tuner.study_file.study import CLASS_ACCURACY, METRICS, Pruner, StudySpec, metric_range
 from tuner.trials import COSTS, ParamValue
 
 
@@ -71,6 +71,7 @@ def resolve(
         budget = ResolvedBudget.model_validate({**spec.budget.model_dump(), "epochs": epochs})
     except ValidationError as error:
         problems.extend(i._replace(loc=("budget", *i.loc)) for i in issues(error, ResolvedBudget))
+    _check_constraints(spec, metrics, costs, problems)
     pruner = _pruner(spec, problems)
     if "min_epochs" not in pruner.model_fields_set:
         pruner = pruner.model_copy(update={"min_epochs": min(min_epochs, epochs or min_epochs)})
@@ -99,6 +100,7 @@ def resolve(
         data=spec.data,
         code=code,
         objective=objective,
+        constraints=spec.constraints,
         budget=budget,
         space=space,
         sampler=spec.sampler,
@@ -202,13 +204,37 @@ def _objective(
 
 
 def _pruner(spec: StudySpec, problems: list[Issue]) -> Pruner:
-    """Return the file's pruner; none with several metrics, since none of them decides alone."""
+    """Return the file's pruner. With several metrics, user code is pruned only on request.
+
+    Whether it reports all of them every epoch is not known, and a trial that is behind in one may
+    lead in another.
+    """
     if len(spec.objective.metric or ()) < 2:
         return spec.pruner
-    if "pruner" in spec.model_fields_set and spec.pruner.name != "none":
-        sentence = "must be none, or left out, with several metrics"
+    if spec.pruner.name == "median":
+        sentence = "compares the first metric alone; with several, write rungs, hyperband or none"
         problems.append(Issue(("pruner", "name"), sentence))
-    return Pruner(name="none")
+    is_default = "pruner" not in spec.model_fields_set
+    return Pruner(name="none") if is_default and spec.family in USER_CODE_FAMILIES else spec.pruner
+
+
+def _check_constraints(
+    spec: StudySpec, metrics: Sequence[str], costs: Sequence[str], problems: list[Issue]
+) -> None:
+    """Refuse bounds on what is not measured, and those that no value can keep."""
+    for name, bounds in spec.constraints.items():
+        loc = ("constraints", name)
+        is_of_class = name.startswith(CLASS_ACCURACY) and "accuracy" in metrics
+        if metrics and not is_of_class and name not in (allowed := [*metrics, *costs]):
+            problems.append(Issue(loc, one_of(name, allowed), of_key=True))
+            continue
+        low, high = metric_range(name)
+        if bounds.above is not None and bounds.above > high:
+            sentence = f"is above all values of {quoted(name)}, at most {written(high)}"
+            problems.append(Issue((*loc, "above"), sentence))
+        if bounds.below is not None and bounds.below < low:
+            sentence = f"is below all values of {quoted(name)}, at least {written(low)}"
+            problems.append(Issue((*loc, "below"), sentence))
 
 
 def _family_kind(

@@ -10,7 +10,7 @@ from tuner.study_file.code import Code
 from tuner.study_file.data import DataSpec
 from tuner.study_file.document import scalar
 from tuner.study_file.messages import issues, problem, written
-from tuner.study_file.space import Space
+from tuner.study_file.space import Range, Space
 from tuner.study_file.study import Budget, Confirm, Pruner, Resources, Sampler, StudyName, Training
 from tuner.study_file.values import MOST, Value, Whole
 from tuner.trials import Direction, Limits
@@ -31,7 +31,7 @@ class ResolvedObjective(_Section):
     """What is optimized, with all directions known.
 
     The first metric is reported every epoch: it decides which epoch of a trial counts, when a trial
-    is stuck, and which trial is best. With further objectives, nothing is pruned.
+    is stuck, and which trial is best. Rungs compare trials by all objectives that are known there.
     """
 
     metric: str
@@ -79,6 +79,7 @@ class ResolvedSpec(_Section):
     data: DataSpec | None  # None: user code reads its own
     code: Code | None = None
     objective: ResolvedObjective
+    constraints: dict[str, Range] = {}  # metric or cost → its bounds
     budget: ResolvedBudget
     space: Space
     sampler: Sampler
@@ -89,6 +90,12 @@ class ResolvedSpec(_Section):
     seed: Whole
     enqueue: tuple[dict[str, Value], ...] = ()
     checkpoints: dict[str, str] = {}  # pretrained model → SHA-256 of its files at launch
+
+    @property
+    def further_metrics(self) -> tuple[str, ...]:
+        """What is measured of trials beside the first metric: objectives and what is bounded."""
+        names = dict.fromkeys([*self.objective.metrics, *self.constraints])
+        return tuple(name for name in names if name != self.objective.metric)
 
     @property
     def limits(self) -> Limits:

@@ -21,7 +21,7 @@ from tuner.study_file.code import USER_CODE_FAMILIES, check_function, words_of
 from tuner.study_file.data import DataSpec
 from tuner.study_file.messages import problem
 from tuner.study_file.samplers import SAMPLERS, SamplerName
-from tuner.study_file.space import Combination
+from tuner.study_file.space import Combination, Range
 from tuner.study_file.values import (
     FilePath,
     Flag,
@@ -65,6 +65,10 @@ METRICS: dict[str, Direction] = {
     **dict.fromkeys(COSTS, "minimize"),
 }
 
+# The start of the name of a metric that a constraint can bound: how many examples of a class are
+# classified right, as `accuracy_class_3`.
+CLASS_ACCURACY = "accuracy_class_"
+
 _ANY = (-math.inf, math.inf)
 _RANGES: dict[str, tuple[float, float]] = {
     **{name: (0.0, math.inf) for name, direction in METRICS.items() if direction == "minimize"},
@@ -78,7 +82,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 def metric_range(name: str) -> tuple[float, float]:
     """Return the range of a metric's values; unbounded if tuner does not know the metric."""
-    return _RANGES.get(name, _ANY)
+    return (0.0, 1.0) if name.startswith(CLASS_ACCURACY) else _RANGES.get(name, _ANY)
 
 
 def check_name(name: str) -> str:
@@ -401,6 +405,11 @@ class StudySpec(_Section):
     )
     forbidden: tuple[Combination, ...] = Field(
         default=(), description="Combinations that are never tried."
+    )
+    constraints: dict[str, Range] = Field(
+        default={},
+        description="Metrics and costs that must be `above` or `below` a bound; a trial whose are "
+        "not is never the best.",
     )
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()

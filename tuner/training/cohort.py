@@ -46,7 +46,7 @@ class Cohort:
     tasks: tuple[Task, ...]
     code: Code | None = None  # of families `function` and `command`
     checkpoints: Mapping[str, str] = field(default_factory=dict)  # → SHA-256 at the launch
-    others: tuple[str, ...] = ()  # further metrics that are optimized
+    others: tuple[str, ...] = ()  # further metrics that are optimized or bounded
 
     def epochs_of(self, task: Task) -> int:
         """Return a trial's number of epochs: its parameter `epochs`, if its family has that."""

@@ -1,5 +1,7 @@
 """Metrics of classification and regression, on any device, without importing scikit-learn."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -20,6 +22,19 @@ def classification(logits: Tensor, labels: Tensor) -> dict[str, float]:
         "roc_auc": roc_auc(logits, labels),
         "log_loss": log_loss(logits, labels),
     }
+
+
+def class_accuracies(
+    logits: Tensor, labels: Tensor, classes: Mapping[str, int]
+) -> dict[str, float]:
+    """Compute the share of each of these classes' examples that is classified right.
+
+    `classes` maps the names of the metrics to classes; one without examples counts as 0.
+    """
+    labels = labels.to(logits.device)
+    is_right = logits.argmax(dim=1) == labels
+    shares = {name: is_right[labels == index].double() for name, index in classes.items()}
+    return {name: float(right.mean()) if len(right) else 0.0 for name, right in shares.items()}
 
 
 def _cells(logits: Tensor, labels: Tensor) -> Tensor:

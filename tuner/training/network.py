@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tuner.data.prepared import PartName, PreparedData
+from tuner.study_file.study import CLASS_ACCURACY
 from tuner.training import checkpoints, footprint, metrics, optimizers, resident, schedules
 from tuner.training.cohort import Cohort, Task
 from tuner.training.member import DivergedError
@@ -282,6 +283,11 @@ class Network:
         self._objective = objective(task.params, data, device)
         self._upstream = partial(upstream, task.params, data, device)
         self._clip_norm = float(task.params.get("clip_norm") or 0.0)
+        self._bounded_classes = {
+            name: data.classes.index(name.removeprefix(CLASS_ACCURACY))
+            for name in cohort.others
+            if name.startswith(CLASS_ACCURACY)
+        }
         self._step = 0
 
     def epoch(self) -> dict[str, float]:
@@ -294,6 +300,10 @@ class Network:
             raise DivergedError(f"the training loss became {train_loss}")
         scores = self._objective.score(self._model, self._validation_part, self._autocast)
         measured = scores.metrics()
+        if self._bounded_classes and isinstance(scores, ClassScores):
+            measured |= metrics.class_accuracies(
+                scores.logits, scores.labels, self._bounded_classes
+            )
         return {
             "train_loss": train_loss,
             "validation_loss": self._objective.loss_in(measured),

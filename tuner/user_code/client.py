@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tuner.user_code.reported import checked_step
+from tuner.user_code.reported import checked_constraints, checked_step
 
 if TYPE_CHECKING:  # `tuner report` needs none of it
     from tuner.user_code.trial import Trial
@@ -74,6 +74,7 @@ def current_trial() -> "Trial":
             json.loads(Path(environment["TUNER_PARAMS"]).read_text(encoding="utf-8")),
             send=send,
             ask=ask,
+            constrain=constrain,
             folder=Path(environment["TUNER_CHECKPOINT"]).parent,
             number=int(environment["TUNER_TRIAL"]),
             attempt=int(environment["TUNER_ATTEMPT"]),
@@ -108,6 +109,15 @@ def send(step: int, value: float, metrics: Mapping[str, float]) -> bool:
     if other := rank():
         return _follow({"rank": other, "step": step})
     return _exchange({"step": step, "value": value, "metrics": dict(metrics)})
+
+
+def constrain(name: str, value: float) -> None:
+    """Send the value of a constraint; in a process of a rank other than 0, do nothing.
+
+    UnreachableError if the worker cannot be reached.
+    """
+    if not rank():
+        _exchange({"constraints": {name: value}})
 
 
 def ask() -> bool:
@@ -197,7 +207,12 @@ def _unreachable(error: OSError) -> UnreachableError:
 
 
 def report(arguments: Sequence[str]) -> int:
-    """`tuner report STEP VALUE [NAME=VALUE …]`: report from any language; returns the exit code."""
+    """`tuner report STEP VALUE [NAME=VALUE …]`: report from any language; returns the exit code.
+
+    `tuner report --constraint NAME=VALUE` sends the value of a constraint.
+    """
+    if arguments[:1] == ["--constraint"]:
+        return _report_constraints(arguments[1:])
     try:
         step, value, metrics = _parse(arguments)
     except ValueError as error:
@@ -210,17 +225,33 @@ def report(arguments: Sequence[str]) -> int:
         return BAD_INPUT
 
 
+def _report_constraints(arguments: Sequence[str]) -> int:
+    try:
+        if not arguments:
+            raise ValueError("within a trial: tuner report --constraint NAME=VALUE …")
+        for name, value in checked_constraints(_parse_pairs(arguments)).items():
+            constrain(name, value)
+    except (ValueError, UnreachableError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    return GO_ON
+
+
 def _parse(arguments: Sequence[str]) -> tuple[int, float, dict[str, float]]:
     if len(arguments) < 2 or "--help" in arguments or "-h" in arguments:
         raise ValueError("within a trial: tuner report STEP VALUE [NAME=VALUE …]")
     step = checked_step(_parse_number("STEP", arguments[0]))
-    metrics = {}
-    for pair in arguments[2:]:
+    return step, _parse_number("VALUE", arguments[1]), _parse_pairs(arguments[2:])
+
+
+def _parse_pairs(arguments: Sequence[str]) -> dict[str, float]:
+    values = {}
+    for pair in arguments:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise ValueError(f"{pair!r:.60}: must be NAME=VALUE")
-        metrics[name] = _parse_number(name, value)
-    return step, _parse_number("VALUE", arguments[1]), metrics
+        values[name] = _parse_number(name, value)
+    return values
 
 
 def _parse_number(name: str, text: str) -> float:

@@ -52,13 +52,34 @@ def parse(line: Any, next_step: int) -> tuple[int, float, dict[str, float]]:
     unknown = line.keys() - {"step", "value", "metrics"}
     if unknown or "value" not in line:
         wrong = f"has the unknown key {min(unknown)!r:.60}" if unknown else "has no `value`"
-        raise ValueError(f"{wrong}; it has `value`, `step` and `metrics`")
+        raise ValueError(f"{wrong}; it has `value`, `step` and `metrics`, or `constraints` alone")
     step = checked_step(line["step"]) if line.get("step") is not None else next_step
     value = number(line["value"], "`value`")
     metrics = line.get("metrics") or {}
     if not isinstance(metrics, dict):
         raise TypeError("`metrics` must be an object")
     return step, value, checked_metrics(metrics)
+
+
+def parse_constraints(line: Any) -> dict[str, float] | None:
+    """Parse the values of constraints, a line of JSON; None if the line is something else.
+
+    TypeError or ValueError with a sentence if it is not valid.
+    """
+    if not isinstance(line, dict) or line.keys() != {"constraints"}:
+        return None
+    if not isinstance(line["constraints"], dict):
+        raise TypeError("`constraints` must be an object")
+    return checked_constraints(line["constraints"])
+
+
+def checked_constraints(values: Mapping[str, Any]) -> dict[str, float]:
+    """The constraints as floats; TypeError or ValueError with a sentence if one is not valid."""
+    checked = checked_metrics(values)
+    for name, value in checked.items():
+        if math.isnan(value):
+            raise ValueError(f"the constraint {name!r:.60} must be a number, is NaN")
+    return checked
 
 
 def _kind(value: Any) -> str:

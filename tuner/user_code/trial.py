@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from tuner.artifacts import ARTIFACTS_FOLDER, CHECKPOINT_FOLDER
 from tuner.user_code.checkpoint import Checkpoint
-from tuner.user_code.reported import checked_metrics, checked_step, number
+from tuner.user_code.reported import checked_constraints, checked_metrics, checked_step, number
 
 ParamValue = bool | int | float | str | None
 Send = Callable[[int, float, Mapping[str, float]], bool]
@@ -72,6 +72,7 @@ class Trial:
         *,
         send: Send,
         ask: Callable[[], bool] = lambda: True,
+        constrain: Callable[[str, float], None] = lambda name, value: None,
         folder: Path,
         earlier: Sequence[Path] = (),
         number: int = 0,
@@ -84,7 +85,8 @@ class Trial:
         """Called by what runs trials, never by user code.
 
         `send` takes step, value and metrics and returns whether to continue; `ask` returns that
-        without a report, for processes that make none. `folder` is this attempt's, `earlier` are
+        without a report, for processes that make none; `constrain` takes the name and value of a
+        constraint. `folder` is this attempt's, `earlier` are
         those of the attempts before it, latest first.
         """
         self.params: Mapping[str, ParamValue] = MappingProxyType(dict(params))
@@ -102,6 +104,7 @@ class Trial:
         self._ask = ask
         self._step = 0
         self._stopped = False
+        self._constrain = constrain
         self._lock = threading.RLock()  # a signal handler may report while a report is made
         self._process = os.getpid()
 
@@ -145,6 +148,32 @@ class Trial:
             step = self._step + 1 if step is None else step
             self._step = max(step, self._step)
             self._stopped = not self._send(step, value, metrics)
+
+    def constraint(self, name: str, value: float) -> None:
+        """Set the value of a constraint, which is kept at 0 or less, as in Optuna.
+
+        A trial that violates a constraint is never the best. If that is known at a rung, the trial
+        ranks behind all others there, so call this as soon as you know the value. The latest value
+        counts.
+
+        Args:
+            name: Its name, such as `size`.
+            value: By how much it is violated if above 0.
+
+        Raises:
+            TypeError: The value is not a number.
+            ValueError: The name is not short, printable text, or the value is NaN.
+
+        Example:
+            >>> import tuner.testing
+            >>> trial = tuner.testing.trial()
+            >>> trial.constraint("size", 7.5 - 8.0)  # at most 8 MB
+            >>> trial.constraints
+            {'size': -0.5}
+        """
+        checked = checked_constraints({name: value})
+        with self._lock:
+            self._constrain(name, checked[name])
 
     def should_stop(self) -> bool:
         """Whether to end the trial now, as of the latest report.

@@ -1,6 +1,7 @@
 """Which trial of a study wins: by its value, or by trainings with fresh seeds.
 
 choice.py         the choice, by value or by a confirmation
+feasibility.py    which trials keep the constraints, and how far the others are from it
 elimination.py    the statistics of a confirmation: what drops out after a round, and what wins
 expense.py        what trainings cost, compared
 confirmations.py  what a confirmation has shown, as stored with its study

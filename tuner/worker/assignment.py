@@ -1,10 +1,12 @@
 """What an executor works on, from the claim until its cohort has ended."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuner.search.claim import ClaimedTrial, Search
+from tuner.study_file import constraints
+from tuner.study_file.constraints import Constraints
 from tuner.study_file.seeds import trial_seed
 from tuner.study_file.study import Resources
 from tuner.training.cohort import Cohort, Task
@@ -21,7 +23,10 @@ class Assignment:
     trials: dict[int, ClaimedTrial] = field(default_factory=dict)  # by number: the unfinished ones
     folders: dict[int, Path] = field(default_factory=dict)  # by number: of the trials' attempts
     earlier: dict[int, list[Path]] = field(default_factory=dict)  # of attempts before: to be read
-    other_metrics: tuple[str, ...] = ()  # the objective's metrics after the first
+    metric: str = ""  # of the first objective
+    other_objectives: tuple[str, ...] = ()  # metrics that are optimized beside it
+    further_metrics: tuple[str, ...] = ()  # those and what constraints bound
+    bounds: Constraints = field(default_factory=dict)  # of metrics and costs
     threads: int = 1
     bound: int | None = None  # bytes of the device's memory that the cohort takes at most
     is_exclusive: bool = False  # nothing else may run on the device
@@ -29,6 +34,11 @@ class Assignment:
     is_stopping: bool = False  # it was told, or will be, to end without a result
     told_to_stop_at: float | None = None  # monotonic clock
     stop_at: float | None = None  # monotonic clock: the study's seconds end soon after
+
+    def measure_constraints(self, value: float, measured: Mapping[str, float]) -> dict[str, float]:
+        """Return the values of a trial's constraints: the study file's, and its own code's."""
+        bounded = constraints.measure(self.bounds, {**measured, self.metric: value})
+        return {**constraints.of_user_code(measured), **bounded}
 
 
 def make_assignment(
@@ -78,7 +88,7 @@ def make_assignment(
         tasks=(task,),
         code=spec.code,
         checkpoints=spec.checkpoints,
-        others=spec.objective.metrics[1:],
+        others=spec.further_metrics,
     )
     return Assignment(
         study_id=search.study.id,
@@ -87,7 +97,10 @@ def make_assignment(
         trials={trial.number: trial},
         folders={trial.number: folder},
         earlier={trial.number: earlier},
-        other_metrics=spec.objective.metrics[1:],
+        metric=spec.objective.metric,
+        other_objectives=spec.objective.metrics[1:],
+        further_metrics=spec.further_metrics,
+        bounds=spec.constraints,
         threads=threads,
         bound=bound,
         is_exclusive=claim.exclusive,

@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from tuner.database.hints import ListeningDatabase
 from tuner.logs import log_context
 from tuner.search.claim import ClaimedTrial, Search
 from tuner.settings import Settings
+from tuner.study_file.constraints import sum_violations
 from tuner.training.cohort import Decision
 from tuner.trials import COLD_START, COSTS, PEAK_MEMORY, SEED, Cause, Report, TrialState
 from tuner.worker import journal
@@ -207,12 +209,18 @@ class RunningTrials:
 
     def _on_reports(self, executor: Executor, message: Reported) -> None:
         assignment = executor.assignment
+        reports = message.reports
+        if assignment is not None and PEAK_MEMORY in assignment.further_metrics and message.peak:
+            peak = {PEAK_MEMORY: message.peak / 2**20}
+            reports = {
+                number: replace(report, metrics={**peak, **report.metrics})
+                for number, report in reports.items()
+            }
         decisions = {
-            number: self._decide(assignment, number, report)
-            for number, report in message.reports.items()
+            number: self._decide(assignment, number, report) for number, report in reports.items()
         }
         executor.memory_used = message.peak
-        for number, report in message.reports.items():
+        for number, report in reports.items():
             # before the answer, and of a lost trial too: a checkpoint may follow, which the next
             # attempt finds
             if assignment is not None and number in assignment.folders:
@@ -220,7 +228,7 @@ class RunningTrials:
         executor.send(Decided(decisions))  # first: training goes on while the reports are stored
         if assignment is None:
             return
-        for number, report in message.reports.items():
+        for number, report in reports.items():
             trial = assignment.trials.get(number)
             if trial is None:
                 continue
@@ -231,7 +239,12 @@ class RunningTrials:
                 values = [report.value] if math.isfinite(report.value) else None
                 attrs = self._attributes(executor, trial, report.metrics, message.peak)
                 self.recorder.finish(
-                    executor, trial, TrialState.PRUNED, values=values, user_attrs=attrs
+                    executor,
+                    trial,
+                    TrialState.PRUNED,
+                    values=values,
+                    user_attrs=attrs,
+                    constraints=assignment.measure_constraints(report.value, report.metrics),
                 )
 
     def _decide(self, assignment: Assignment | None, number: int, report: Report) -> Decision:
@@ -254,24 +267,33 @@ class RunningTrials:
             return
         attrs = self._attributes(executor, trial, message.measured, message.peak)
         measured = {**message.measured, **{name: attrs[name] for name in COSTS if name in attrs}}
-        values = [message.value]
-        for metric in assignment.other_metrics:
+        for metric in assignment.further_metrics:
             value = measured.get(metric)
             if value is None or not math.isfinite(value):
                 cause = Cause.USER_ERROR if value is None else Cause.DIVERGED
-                self._on_failed(executor, trial.number, cause, _no_value(metric, value))
+                sentence = _no_value(metric, value, optimized=metric in assignment.other_objectives)
+                self._on_failed(executor, trial.number, cause, sentence)
                 return
-            values.append(value)
+        values = [message.value, *(measured[metric] for metric in assignment.other_objectives)]
+        constraints = assignment.measure_constraints(message.value, measured)
         self.recorder.report_missing(executor, trial)
         del assignment.trials[trial.number]
         search = self.recorder.search_of(trial)
-        self.recorder.finish(executor, trial, TrialState.COMPLETE, values=values, user_attrs=attrs)
+        self.recorder.finish(
+            executor,
+            trial,
+            TrialState.COMPLETE,
+            values=values,
+            user_attrs=attrs,
+            constraints=constraints,
+        )
         if search is not None:
             self._weights.add(
                 search.study.id,
                 search.study.directions,
                 values,
                 assignment.folders[message.number],
+                sum_violations(constraints.values()),
             )
 
     def _attributes(
@@ -363,8 +385,9 @@ def _trials_of(executor: Executor) -> list[ClaimedTrial]:
     return [] if executor.assignment is None else list(executor.assignment.trials.values())
 
 
-def _no_value(metric: str, value: float | None) -> str:
+def _no_value(metric: str, value: float | None, *, optimized: bool) -> str:
     """Why a trial that ran to its end has no result: one of the other metrics is missing."""
     if value is not None:
         return f"{metric} became {value}"
-    return f"the trial has no {metric}, which is to be optimized too: its code must report it"
+    why = "which is to be optimized too" if optimized else "which a constraint bounds"
+    return f"the trial has no {metric}, {why}: its code must report it"

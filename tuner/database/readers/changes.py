@@ -5,7 +5,7 @@ their snapshots. With many workers each reads what all of them do, so the cost o
 counts more than anything else; in columns it is a fourth of that in rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -27,8 +27,9 @@ from tuner.trials import TrialState
 
 
 @cache
-def _poll(which: str, write: str) -> TextClause:
+def _poll(which: str, write: str, *, with_metrics: bool) -> TextClause:
     """Return the statement of a poll; `write`: a WITH clause whose `written` has its row."""
+    packed_metrics = f"string_agg({columns.METRICS}, '' ORDER BY step)" if with_metrics else "NULL"
     return text(f"""
         {write}
         SELECT {SNAPSHOT}, {"EXISTS (SELECT FROM written)" if write else "FALSE"} AS written,
@@ -39,13 +40,16 @@ def _poll(which: str, write: str) -> TextClause:
                    string_agg(int4send(attempt), '') AS attempts,
                    string_agg(int8send(since), '') AS since,
                    string_agg(int4send(r.count), '') AS counts,
-                   string_agg(r.steps, '') AS steps, string_agg(r.values, '') AS values
+                   string_agg(r.steps, '') AS steps, string_agg(r.values, '') AS values,
+                   string_agg(r.metrics, '') AS metrics
             FROM ({source(which)}) t
             LEFT JOIN LATERAL (
                 SELECT CAST(count(*) AS integer) AS count,
                        string_agg(int8send(step), '' ORDER BY step) AS steps,
-                       string_agg(float8send(value), '' ORDER BY step) AS values
-                FROM tuner.reports WHERE :with_reports AND trial_id = t.id AND step > t.since
+                       string_agg(float8send(value), '' ORDER BY step) AS values,
+                       CAST({packed_metrics} AS bytea) AS metrics
+                FROM tuner.reports r
+                WHERE :with_reports AND trial_id = t.id AND step > t.since
             ) r ON TRUE
             GROUP BY {columns.GROUPS}
         ) packed ON TRUE
@@ -64,11 +68,20 @@ class Batch(NamedTuple):
 class Changes:
     """An incremental reader of one study's trials; not shared between threads."""
 
-    def __init__(self, study_id: int, *, with_attributes: bool, with_reports: bool) -> None:
+    def __init__(
+        self,
+        study_id: int,
+        *,
+        with_attributes: bool,
+        with_reports: bool,
+        metrics: Sequence[str] = (),
+    ) -> None:
+        """`metrics` names metrics to read of each report beside its value."""
         self.study_id = study_id
         self.spaces: dict[int, Distributions] = {}
         self._with_attributes = with_attributes
         self._with_reports = with_reports
+        self._metrics = list(metrics)
         self._snapshot: Snapshot | None = None
         self._running: dict[int, int] = {}  # id → the step after which its reports are new
 
@@ -96,13 +109,14 @@ class Changes:
             snapshot, begun = self._begin(connection)
             which = OPEN_OR_NEW
         rows = connection.execute(
-            _poll(which, write),
+            _poll(which, write, with_metrics=bool(self._metrics)),
             {
                 **snapshot.arguments(self.study_id, self._running),
                 "attributes": self._with_attributes,
                 "with_reports": self._with_reports,
                 "details": False,
                 "never": columns.NO_TIME,
+                **({"wanted": self._metrics} if self._metrics else {}),
                 **arguments,
             },
         ).all()
@@ -110,7 +124,7 @@ class Changes:
         if snapshot.era != latest.era:
             self._snapshot, self._running = None, {}
             return has_written, self.poll(connection)
-        batches = [_batch(row) for row in rows if row.state is not None]
+        batches = [_batch(row, len(self._metrics)) for row in rows if row.state is not None]
         self._learn_spaces(connection, [batch.trials for batch in batches])
         self._snapshot = latest
         for batch in batches:
@@ -125,7 +139,7 @@ class Changes:
         self._learn_spaces(connection, finished)
         reports = columns.NO_REPORTS
         if self._with_reports and finished:
-            reports = columns.reports(connection, self.study_id)
+            reports = columns.reports(connection, self.study_id, self._metrics)
         return snapshot, [
             Batch(
                 trials,
@@ -151,11 +165,15 @@ class Changes:
         self.spaces |= unknown_spaces(connection, {t.space_id for t in batches}, self.spaces)
 
 
-def _batch(row: Any) -> Batch:
+def _batch(row: Any, metrics: int) -> Batch:
     trials, order = columns.unpack(row)
     counts = columns.plain(row.counts, ">i4").astype(np.int64)
     reports = columns.unpack_reports(
-        np.repeat(columns.plain(row.numbers, ">i4"), counts), row.steps, row.values
+        np.repeat(columns.plain(row.numbers, ">i4"), counts),
+        row.steps,
+        row.values,
+        row.metrics,
+        metrics,
     )
     return Batch(
         trials,

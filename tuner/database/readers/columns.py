@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
-from tuner.database.attributes import CONSTRAINED
+from tuner.database.attributes import CONSTRAINED, HAS_CONSTRAINTS
 from tuner.database.readers.feed import SNAPSHOT, Snapshot
 
 Floats = NDArray[np.float64]
@@ -25,7 +25,7 @@ _EPOCH = 946_684_800_000_000  # 2000-01-01, where PostgreSQL's times start, in �
 _ARRAY_HEADER = 20  # bytes of a one-dimensional array's binary format, before its elements
 
 # What `unpack` reads: trials in groups of one state, one space and equally many values.
-PACKED = """
+PACKED = f"""
     state, space_id, cardinality(params) AS width,
     state = 'failed' AND cause = 'out_of_memory' AS infeasible,
     CASE WHEN :details THEN cause END AS cause,
@@ -37,9 +37,10 @@ PACKED = """
     string_agg(coalesce(timestamptz_send(started_at), :never), '') AS started,
     string_agg(coalesce(timestamptz_send(finished_at), :never), '') AS finished,
     CASE WHEN :attributes THEN CAST(json_object_agg(number, user_attrs)
-        FILTER (WHERE user_attrs <> '{}') AS text) END AS user_attrs,
-    CASE WHEN :attributes THEN CAST(json_object_agg(number, system_attrs)
-        FILTER (WHERE system_attrs <> '{}') AS text) END AS system_attrs
+        FILTER (WHERE user_attrs <> '{{}}') AS text) END AS user_attrs,
+    CAST(json_object_agg(number, system_attrs) FILTER (
+        WHERE system_attrs <> '{{}}' AND (:attributes OR {HAS_CONSTRAINTS})
+    ) AS text) AS system_attrs
 """
 GROUPS = "1, 2, 3, 4, 5, 6"
 NO_TIME = bytes(8)  # stands for an unknown time: nothing ran in the first µs of 2000
@@ -58,6 +59,13 @@ _FINISHED = text(f"""
         GROUP BY {GROUPS}
     ) packed ON TRUE
 """)  # noqa: S608 - constants
+# Of a report: the metrics that `:wanted` names, packed in this order; NaN where it has none.
+METRICS = """
+    (SELECT string_agg(
+         float8send(coalesce(CAST(r.metrics ->> wanted.name AS double precision), 'NaN')), ''
+         ORDER BY wanted.place
+     ) FROM unnest(CAST(:wanted AS text[])) WITH ORDINALITY AS wanted(name, place))
+"""
 _REPORTS_OF = text("""
     SELECT string_agg(int4send(t.number), '') AS numbers,
            string_agg(int8send(r.step), '') AS steps,
@@ -65,13 +73,17 @@ _REPORTS_OF = text("""
     FROM tuner.trials t JOIN tuner.reports r ON r.trial_id = t.id
     WHERE t.study_id = :study AND t.number = ANY(CAST(:numbers AS integer[]))
 """)
-_REPORTS = text("""
+_REPORTS = """
     SELECT string_agg(int4send(t.number), '') AS numbers,
            string_agg(int8send(r.step), '') AS steps,
            string_agg(float8send(r.value), '') AS values
     FROM tuner.trials t JOIN tuner.reports r ON r.trial_id = t.id
     WHERE t.study_id = :study AND t.state IN ('complete', 'pruned', 'failed')
-""")
+"""
+_REPORTS_ALONE = text(_REPORTS)
+_REPORTS_WITH_METRICS = text(
+    _REPORTS.replace("AS values", f"AS values, string_agg({METRICS}, '') AS metrics")
+)
 
 
 class Details(NamedTuple):
@@ -99,7 +111,7 @@ class Columns(NamedTuple):
     started: Integers  # µs since 1970, or NEVER
     finished: Integers
     user_attrs: Mapping[str, dict[str, str]]  # by number, as text; without trials that have none
-    system_attrs: Mapping[str, dict[str, str]]
+    system_attrs: Mapping[str, dict[str, str]]  # of trials with constraints in any case
     details: Details | None = None
 
 
@@ -148,9 +160,18 @@ def finished(
     return Snapshot.of(rows[0], study_id), [_finished(row) for row in rows if row.state is not None]
 
 
-def reports(connection: Connection, study_id: int) -> Reports:
-    """Read all reports of a study's finished trials, at least those that `finished` returned."""
-    return _reports(connection.execute(_REPORTS, {"study": study_id}).one())
+def reports(connection: Connection, study_id: int, metrics: Sequence[str] = ()) -> Reports:
+    """Read all reports of a study's finished trials, at least those that `finished` returned.
+
+    `metrics` names further metrics to read of each.
+    """
+    if not metrics:
+        return _reports(connection.execute(_REPORTS_ALONE, {"study": study_id}).one())
+    arguments = {"study": study_id, "wanted": list(metrics)}
+    row = connection.execute(_REPORTS_WITH_METRICS, arguments).one()
+    return unpack_reports(
+        plain(row.numbers, ">i4"), row.steps, row.values, row.metrics, len(metrics)
+    )
 
 
 def reports_of(connection: Connection, study_id: int, numbers: Sequence[int]) -> Reports:
@@ -163,14 +184,18 @@ def _reports(row: Any) -> Reports:
     return unpack_reports(plain(row.numbers, ">i4"), row.steps, row.values)
 
 
-def unpack_reports(numbers: NDArray[Any], steps: Any, values: Any) -> Reports:
-    """Unpack the reports of the trials with these numbers."""
+def unpack_reports(
+    numbers: NDArray[Any], steps: Any, values: Any, metrics: Any = None, width: int = 0
+) -> Reports:
+    """Unpack the reports of the trials with these numbers, each with `width` further metrics."""
     unsorted = plain(steps, ">i8")
     order = np.lexsort((unsorted, numbers))
+    measured = plain(metrics, ">f8").reshape(-1, width) if width else None
     return Reports(
         numbers[order].astype(np.int64),
         unsorted[order].astype(np.int64),
         plain(values, ">f8").astype(np.float64)[order],
+        None if measured is None else measured.astype(np.float64)[order],
     )
 
 

@@ -114,6 +114,7 @@ class TrialRow(NamedTuple):
     report_values: list[float] | None
     metrics: list[dict[str, float | None] | None] | None
     origin: str | None = None  # JSON
+    measured: Sequence[Sequence[float]] | None = None  # of each report, what a reader asked for
 
 
 class Snapshot(NamedTuple):
@@ -181,7 +182,7 @@ class Feed:
         if self._snapshot is not None and self._snapshot.era != latest.era:
             self._snapshot, self._which, self._running = None, _ALL, {}
             return self.poll(connection)
-        changed = [(row.since, TrialRow._make(row[4:])) for row in rows if row.id is not None]
+        changed = [(row.since, TrialRow(*row[4:])) for row in rows if row.id is not None]
         self.learn_spaces(connection, {row.space_id for _, row in changed})
         self._snapshot, self._which = latest, NEW
         return self._merged(changed)
@@ -234,10 +235,13 @@ def load_row(
     row = connection.execute(_ONE, arguments).one_or_none()
     if row is None:
         return None
-    return TrialRow._make(row[1:]), json.loads(row[0]) if row[0] else []
+    return TrialRow(*row[1:]), json.loads(row[0]) if row[0] else []
 
 
 def _record(row: TrialRow, space: Distributions) -> Trial:
+    constraints: Mapping[str, float] = {}
+    if attributes.has_constraints(row.system_attrs):
+        constraints = attributes.decode_constraints(json.loads(row.system_attrs))
     return Trial(
         id=row.id,
         number=row.number,
@@ -258,8 +262,8 @@ def _record(row: TrialRow, space: Distributions) -> Trial:
         finished_at=row.finished_at,
         user_attrs=attributes.decode(json.loads(row.user_attrs)),
         origin=None if row.origin is None else Origin.from_json(json.loads(row.origin)),
-        violates_constraint=attributes.has_constraints(row.system_attrs)
-        and attributes.violate_constraints(json.loads(row.system_attrs)),
+        violates_constraint=any(value > 0 for value in constraints.values()),
+        constraints=constraints,
     )
 
 

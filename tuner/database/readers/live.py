@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
-from tuner.database.attributes import has_constraints, violate_constraints
+from tuner.database.attributes import decode_constraints, has_constraints
 from tuner.database.readers import columns
 from tuner.database.readers.columns import NEVER, Columns, Integers
 from tuner.database.readers.feed import Feed, TrialRow
@@ -79,6 +79,7 @@ class LiveTrials:
             "finished": np.empty(0, np.int64),
         }
         self._values = np.empty((0, len(self.directions)))
+        self._constraints: dict[int, Mapping[str, float]] = {}  # by number, of trials that have any
 
     # Columns, one entry per number
 
@@ -197,7 +198,7 @@ class LiveTrials:
         codes = {key: self._code(self._name_of(key)) for key in set(details.workers)}
         self._arrays["worker"][at] = [codes[key] for key in details.workers]
         for number, attributes in details.constraints.items():
-            self._arrays["violated"][int(number)] = violate_constraints(attributes)
+            self._note_constraints(int(number), decode_constraints(attributes))
         if part.values is not None:
             width = min(part.values.shape[1], self._values.shape[1])
             self._values[at, :width] = part.values[:, :width]
@@ -224,12 +225,12 @@ class LiveTrials:
             width = min(len(values), self._values.shape[1])
             self._values[number, :width] = values[:width]
         system = json.loads(row.system_attrs) if has_constraints(row.system_attrs) else {}
+        self._note_constraints(number, decode_constraints(system))
         for key, entry in (
             ("state", STATES.index(state)),
             ("cause", NO_CODE if row.cause is None else _cause(row.cause)),
             ("worker", self._code(row.worker)),
             ("attempt", row.attempt),
-            ("violated", violate_constraints(system)),
             ("created", _micros(row.created_at)),
             ("started", _micros(row.started_at)),
             ("finished", _micros(row.finished_at)),
@@ -247,6 +248,13 @@ class LiveTrials:
             self.running[number] = row
         else:
             self.running.pop(number, None)
+
+    def _note_constraints(self, number: int, values: Mapping[str, float]) -> None:
+        self._arrays["violated"][number] = any(value > 0 for value in values.values())
+        if values:
+            self._constraints[number] = values
+        else:
+            self._constraints.pop(number, None)
 
     def _reserve(self, size: int) -> None:
         self.size = max(self.size, size)
@@ -322,6 +330,7 @@ class LiveTrials:
                 started_at=moment(columns["started"][i]),
                 finished_at=moment(columns["finished"][i]),
                 violates_constraint=columns["violated"][i],
+                constraints=self._constraints.get(number, {}),
             )
             for i, number in enumerate(at.tolist())
         ]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from tuner.training.cohort import Cohort, Context, Decision, FailedError, Task
-from tuner.trials import TRAINING_SECONDS, Cause, Report, better
+from tuner.trials import CONSTRAINT_PREFIX, TRAINING_SECONDS, Cause, Report, better
 
 
 class Outcome:
@@ -18,6 +18,7 @@ class Outcome:
         self._context = context
         self._best: float | None = None
         self._best_metrics: Mapping[str, float] = {}
+        self._constraints: dict[str, float] = {}  # the latest value of each, as metrics
         self._started = time.monotonic()
         self.decision = Decision.GO_ON
         self.is_over = False  # pruned, stopped or diverged: later reports are ignored
@@ -39,10 +40,18 @@ class Outcome:
             return False
         if self._best is None or better(self._cohort.direction, value, self._best):
             self._best, self._best_metrics = value, metrics
+        measured = {**metrics, **self._constraints}
+        if TRAINING_SECONDS in self._cohort.others:  # to be compared with other trials' at a rung
+            measured.setdefault(TRAINING_SECONDS, time.monotonic() - self._started)
         number = self._task.number
-        self.decision = self._context.report({number: Report(step, value, metrics)})[number]
+        self.decision = self._context.report({number: Report(step, value, measured)})[number]
         self.is_over = self.decision is not Decision.GO_ON
         return not self.is_over
+
+    def constrain(self, name: str, value: float) -> None:
+        """Take note of the value of a constraint; it goes along with reports and the result."""
+        with self._lock:
+            self._constraints[CONSTRAINT_PREFIX + name] = value
 
     def end(self, value: float | None) -> None:
         """Finish the trial with `value`, or without one with the best report.
@@ -68,7 +77,8 @@ class Outcome:
             return
         self.is_over = True
         costs = {TRAINING_SECONDS: time.monotonic() - self._started}  # of this attempt
-        self._context.finish(self._task.number, result, None, {**costs, **self._best_metrics})
+        measured = {**costs, **self._best_metrics, **self._constraints}
+        self._context.finish(self._task.number, result, None, measured)
 
     def _diverge(self, sentence: str) -> None:
         self.is_over = True

@@ -1,0 +1,103 @@
+"""Several objectives and constraints, from one worker's reports to another worker's decisions."""
+
+import math
+
+import pytest
+
+from tests.support.searching import Trainer, launch, search, spec
+from tuner.commands import reading
+from tuner.database import studies
+from tuner.database.engine import Database
+from tuner.database.readers.live import LiveTrials
+from tuner.errors import NothingToExportError
+from tuner.search.storage import Storage
+from tuner.trials import TrialState
+from tuner.winner import choice
+
+TWO = "objective: {metric: [accuracy, latency]}\npruner: {startup_trials: 3}\n"
+BOUNDED = "constraints: {latency: {below: 5}, accuracy: {above: 0.5}}\n"
+
+
+@pytest.mark.parametrize("reload", [False, True], ids=["as they come", "in columns"])
+def test_a_rung_compares_all_objectives_of_all_workers(database: Database, reload: bool) -> None:
+    of = spec(more=TWO)
+    study_id = launch(database, of)
+    others = Trainer(database, search(database, study_id, of))
+    mine = Trainer(database, search(database, study_id, of))
+    mine.search.refresh()
+    for accuracy, latency in ((0.9, 9.0), (0.8, 8.0), (0.5, 5.0)):
+        trial = others.claim()
+        assert trial is not None
+        others.report(trial, 1, accuracy, latency=latency)
+        if reload:
+            others.finish(trial, TrialState.PRUNED, values=[accuracy])
+    if reload:
+        mine = Trainer(database, search(database, study_id, of))
+    mine.search.refresh()
+    fast, beaten = mine.claim(), mine.claim()
+    assert fast is not None
+    assert beaten is not None
+    assert not mine.report(fast, 1, 0.1, latency=1.0)  # the fastest, however wrong
+    assert mine.report(beaten, 1, 0.49, latency=5.5)
+
+
+@pytest.mark.parametrize("reload", [False, True], ids=["as they come", "in columns"])
+def test_a_rung_puts_what_violates_a_constraint_last(database: Database, reload: bool) -> None:
+    of = spec(more=BOUNDED + "pruner: {startup_trials: 2}\n")
+    study_id = launch(database, of)
+    others = Trainer(database, search(database, study_id, of))
+    mine = Trainer(database, search(database, study_id, of))
+    mine.search.refresh()
+    for accuracy, latency in ((0.99, 6.0), (0.98, 7.0), (0.6, 4.0)):
+        trial = others.claim()
+        assert trial is not None
+        others.report(trial, 1, accuracy, latency=latency)
+        if reload:
+            others.finish(trial, TrialState.PRUNED, values=[accuracy])
+    if reload:
+        mine = Trainer(database, search(database, study_id, of))
+    mine.search.refresh()
+    slow, feasible = mine.claim(), mine.claim()
+    assert slow is not None
+    assert feasible is not None
+    assert mine.report(slow, 1, 1.0, latency=5.5)
+    assert not mine.report(feasible, 1, 0.7, latency=4.9)
+
+
+def test_what_violates_a_constraint_is_stored_and_never_the_best(database: Database) -> None:
+    of = spec(more=BOUNDED)
+    study_id = launch(database, of)
+    trainer = Trainer(database, search(database, study_id, of))
+    violating = {"latency below 5": 0.2, "size": 3.0}
+    for value, constraints in ((0.9, violating), (0.8, {"latency below 5": math.inf})):
+        trial = trainer.claim()
+        assert trial is not None
+        trainer.finish(trial, values=[value], constraints=constraints)
+    with database.statement() as connection:
+        study = studies.by_id(connection, study_id)
+    with pytest.raises(NothingToExportError, match=r"trial 0 is nearest.* latency below 5 by 20 %"):
+        reading.load_best(database, study)
+
+    trial = trainer.claim()
+    assert trial is not None
+    trainer.finish(trial, values=[0.6], constraints={"latency below 5": -0.4})
+    first, second, third = reading.load_trials(database, study)
+    assert first.constraints == violating
+    assert first.violation == 3.2
+    assert [t.violates_constraint for t in (first, second, third)] == [True, True, False]
+    assert reading.load_best(database, study).number == 2
+    assert [t.number for t in choice.select_leading((first, second, third), study, 5)] == [2]
+    live = LiveTrials(study_id, study.directions)
+    with database.statement() as connection:
+        live.refresh(connection)
+    assert live.feasible.tolist() == [False, False, True]
+    assert [t.constraints for t in live.trials(range(3))] == [
+        t.constraints for t in (first, second, third)
+    ]
+    # in Optuna's words, and for the samplers of a worker that has only just started
+    assert Storage(database).get_trial(first.id).constraints == violating
+    fresh = search(database, study_id, of)
+    fresh.refresh()
+    assert [t.constraints for t in fresh._history.trials] == [
+        t.constraints for t in (first, second, third)
+    ]

@@ -1,0 +1,202 @@
+"""Constraints: what a study file may bound, and what becomes of the values."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from tuner import artifacts, testing
+from tuner.errors import SpecError
+from tuner.families import resolve
+from tuner.families.parts.outcome import Outcome
+from tuner.study_file import constraints
+from tuner.study_file.load import loads
+from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.space import Range
+from tuner.training import metrics
+from tuner.training.cohort import Decision
+from tuner.trials import Report, Study, StudyState, Trial, TrialState
+from tuner.user_code import client, reported
+from tuner.winner import feasibility
+from tuner.worker.assignment import Assignment
+
+HEAD = "name: x\nfamily: cnn\ndata: digits\n"
+BOUNDS = {"latency": Range(below=5), "accuracy": Range(above=0.8, below=0.99)}
+
+
+def test_the_value_is_the_share_of_the_bound_by_which_it_is_missed() -> None:
+    values = constraints.measure(BOUNDS, {"latency": 6.0, "accuracy": 0.88})
+    assert values == pytest.approx(
+        {"latency below 5": 0.2, "accuracy below 0.99": -1 / 9, "accuracy above 0.8": -0.1}
+    )
+    assert constraints.sum_violations(values.values()) == pytest.approx(0.2)
+    assert constraints.names(BOUNDS) == list(values)
+
+
+def test_a_value_at_its_bound_keeps_it() -> None:
+    values = constraints.measure(BOUNDS, {"latency": 5.0, "accuracy": 0.8})
+    assert max(values.values()) == 0
+    assert constraints.sum_violations(values.values()) == 0
+
+
+@pytest.mark.parametrize(
+    ("bounds", "value", "expected"),
+    [
+        (Range(below=0), 0.25, 0.25),
+        (Range(above=-2), -3.0, 0.5),
+        (Range(below=5), math.nan, math.inf),
+    ],
+)
+def test_odd_bounds_and_values(bounds: Range, value: float, expected: float) -> None:
+    assert list(constraints.measure({"m": bounds}, {"m": value}).values()) == [expected]
+
+
+def test_what_was_not_measured_is_left_out() -> None:
+    assert constraints.measure(BOUNDS, {"log_loss": 1.0}) == {}
+
+
+def test_a_study_file_bounds_metrics_costs_and_classes() -> None:
+    text = "constraints: {latency: {below: 5}, accuracy_class_3: {above: 0.8}}\n"
+    spec = resolve(loads(HEAD + text))
+    assert spec.constraints == {"latency": Range(below=5), "accuracy_class_3": Range(above=0.8)}
+    assert spec.further_metrics == ("latency", "accuracy_class_3")
+    assert ResolvedSpec.from_json(spec.as_json()) == spec
+    older = spec.as_json()
+    del older["constraints"]
+    assert ResolvedSpec.from_json(older).constraints == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("constraints: {latencyy: {below: 5}}", "constraints: must be one of"),
+        ("constraints: {latency: {}}", "must have `above`, `below` or both"),
+        ("constraints: {latency: 5}", "constraints.latency"),
+        ("constraints: {accuracy: {above: 1.5}}", "is above all values of `accuracy`, at most 1"),
+        ("constraints: {latency: {below: -1}}", "is below all values of `latency`, at least 0"),
+        ("constraints: {latency: {below: 1, above: 2}}", "must be below 1, is 2"),
+    ],
+)
+def test_bounds_that_cannot_be(text: str, expected: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        resolve(loads(HEAD + text))
+    assert expected in str(caught.value)
+
+
+def test_the_accuracy_of_a_class_is_the_share_of_its_examples_that_are_right() -> None:
+    logits = torch.eye(3)[torch.tensor([0, 1, 1, 2, 0])]
+    labels = torch.tensor([0, 1, 2, 2, 2])
+    classes = {"accuracy_class_a": 0, "accuracy_class_c": 2}
+    assert metrics.class_accuracies(logits, labels, classes) == pytest.approx(
+        {"accuracy_class_a": 1.0, "accuracy_class_c": 1 / 3}
+    )
+
+
+def test_weights_of_feasible_trials_stay_however_good_the_others_are(tmp_path: Path) -> None:
+    keeper = artifacts.KeptWeights()
+    for number in range(8):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / artifacts.WEIGHTS_FILE).touch()
+        violation = 0.0 if number < 4 else number / 10
+        keeper.add(1, ["maximize", "minimize"], [float(number), 1.0], folder, violation)
+    remaining = sorted(int(p.parent.name) for p in tmp_path.glob("*/weights.safetensors"))
+    assert remaining == [0, 1, 2, 3, 4]  # of those that violate, the nearest
+
+
+def test_a_worker_measures_the_files_constraints_and_takes_those_of_the_code() -> None:
+    assignment = Assignment(1, None, metric="accuracy", bounds=BOUNDS)  # type: ignore[arg-type]
+    values = assignment.measure_constraints(0.4, {"latency": 2.5, "constraints:size": 3.0})
+    assert values == pytest.approx(
+        {
+            "size": 3.0,
+            "latency below 5": -0.5,
+            "accuracy below 0.99": 0.4 / 0.99 - 1,
+            "accuracy above 0.8": 0.5,
+        }
+    )
+
+
+def test_user_code_sets_constraints() -> None:
+    trial = testing.trial()
+    trial.constraint("size", 3)
+    trial.constraint("size", -0.5)  # the latest counts
+    assert trial.constraints == {"size": -0.5}
+    with pytest.raises(ValueError, match="must be a number, is NaN"):
+        trial.constraint("size", math.nan)
+    with pytest.raises(TypeError, match="must be a number"):
+        trial.constraint("size", "big")  # type: ignore[arg-type]
+
+
+class _Context:
+    """Notes what a trial reports and how it ends."""
+
+    def __init__(self) -> None:
+        self.reports: list[Report] = []
+        self.measured: dict[str, float] = {}
+
+    def report(self, reports: dict[int, Report]) -> dict[int, Decision]:
+        self.reports += reports.values()
+        return dict.fromkeys(reports, Decision.GO_ON)
+
+    def finish(self, number: int, value: float, weights: None, measured: dict[str, float]) -> None:
+        self.measured = measured
+
+
+def test_constraints_go_along_with_reports_and_the_result() -> None:
+    from types import SimpleNamespace as Some
+
+    context = _Context()
+    cohort = Some(epochs=0, metric="accuracy", direction="maximize", others=("training_seconds",))
+    outcome = Outcome(Some(number=0), cohort, context)  # type: ignore[arg-type]
+    outcome.report(1, 0.5, {"loss": 1.0})
+    outcome.constrain("size", 2.0)
+    outcome.report(2, 0.4, {})
+    outcome.constrain("size", 1.0)  # after the last report
+    outcome.end(None)
+    first, second = (report.metrics for report in context.reports)
+    assert first.keys() == {"loss", "training_seconds"}  # known at the rungs
+    assert second["constraints:size"] == 2.0
+    assert context.measured["constraints:size"] == 1.0
+    assert context.measured["loss"] == 1.0
+
+
+def test_a_command_sends_constraints_in_lines_of_their_own() -> None:
+    assert reported.parse_constraints({"constraints": {"size": 2}}) == {"size": 2.0}
+    assert reported.parse_constraints({"value": 1.0}) is None
+    with pytest.raises(TypeError, match="`size` must be a number"):
+        reported.parse_constraints({"constraints": {"size": "big"}})
+
+
+def test_tuner_report_sends_constraints(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[str, float]] = []
+    monkeypatch.setattr(client, "constrain", lambda *pair: sent.append(pair))
+    assert client.report(["--constraint", "size=-0.5", "memory=2"]) == client.GO_ON
+    assert sent == [("size", -0.5), ("memory", 2.0)]
+    assert client.report(["--constraint", "size=nan"]) == client.BAD_INPUT
+    assert client.report(["--constraint"]) == client.BAD_INPUT
+
+
+STUDY = Study(
+    name="x", state=StudyState.FINISHED, directions=("maximize",), metrics=("accuracy",),
+    family="cnn", spec={"constraints": {"latency": {"below": 5}}}, max_trials=3,
+)  # fmt: skip
+
+
+def complete(number: int, **values: float) -> Trial:
+    return Trial(
+        number=number, state=TrialState.COMPLETE, params={}, values=(0.5,),
+        violates_constraint=any(value > 0 for value in values.values()),
+        constraints={name.replace("_", " "): value for name, value in values.items()},
+    )  # fmt: skip
+
+
+def test_the_nearest_trial_is_named_with_what_it_misses() -> None:
+    trials = [complete(0, latency_below_5=0.5), complete(1, latency_below_5=0.26, size=0.1)]
+    assert feasibility.describe_nearest(trials, STUDY) == (
+        "all 2 complete trials violate a constraint; trial 1 is nearest: it misses "
+        "latency below 5 by 26 %, size by 0.1"
+    )
+    assert feasibility.describe_nearest([*trials, complete(2)], STUDY) is None
+    assert feasibility.describe_nearest([], STUDY) is None
