@@ -91,6 +91,11 @@ class Cause(StrEnum):
     PREEMPTED = "preempted"
     KILLED = "killed"  # by a user
 
+    @property
+    def blames_parameters(self) -> bool:
+        """Whether the configuration is at fault, so that samplers keep away from its like."""
+        return self in (Cause.OUT_OF_MEMORY, Cause.DIVERGED)
+
 
 @dataclass(frozen=True, slots=True)
 class FailuresByCause:

@@ -1,4 +1,4 @@
-"""Trials that no device has the memory for: the sampler keeps away from where they are."""
+"""Trials that failed because of their parameters: the sampler keeps away from where they are."""
 
 import pytest
 from sqlalchemy import text
@@ -20,14 +20,20 @@ pruner: none
 TOO_MUCH = 3e-3  # of the learning rate, in the middle of its range; as if it took memory
 
 
-def run(trainer: Trainer, database: Database, trials: int) -> list[bool]:
+def run(
+    trainer: Trainer, database: Database, trials: int, cause: Cause = Cause.OUT_OF_MEMORY
+) -> list[bool]:
     """Claim so many trials; whether each was infeasible."""
     claimed = []
     for _ in range(trials):
         trial = trainer.claim()
         assert trial is not None
         infeasible = float(str(trial.params["learning_rate"])) > TOO_MUCH
-        while infeasible:  # the second time it is not given back any more
+        if infeasible and cause is Cause.DIVERGED:
+            trainer.finish(trial, TrialState.FAILED, cause=cause)
+        while (
+            infeasible and cause is Cause.OUT_OF_MEMORY
+        ):  # the second time it is not given back any more
             with database.statement() as connection:
                 if leases.requeue(connection, trial.claim, Cause.OUT_OF_MEMORY) is (
                     TrialState.FAILED
@@ -42,15 +48,17 @@ def run(trainer: Trainer, database: Database, trials: int) -> list[bool]:
     return claimed
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+@pytest.mark.parametrize("cause", [Cause.OUT_OF_MEMORY, Cause.DIVERGED])
 @pytest.mark.parametrize("reload", [False, True], ids=["as they come", "in columns"])
-def test_tpe_keeps_away(database: Database, reload: bool) -> None:
-    of = spec(more=MORE)
+def test_samplers_keep_away(database: Database, reload: bool, cause: Cause, sampler: str) -> None:
+    of = spec(more=f"{MORE}sampler: {sampler}\n")
     study_id = launch(database, of)
     trainer = Trainer(database, search(database, study_id, of))
-    assert sum(run(trainer, database, 20)) >= 3  # half of what is drawn at random
+    assert sum(run(trainer, database, 20, cause)) >= 3  # half of what is drawn at random
     if reload:
         trainer = Trainer(database, search(database, study_id, of))
-    assert sum(run(trainer, database, 20)) <= 5  # at random it would be ten
+    assert sum(run(trainer, database, 20, cause)) <= 5  # at random it would be ten
 
 
 def test_a_trial_that_is_tried_again_is_feasible_until_it_fails_again(database: Database) -> None:

@@ -223,13 +223,13 @@ def test_values_are_extrapolated_by_the_drops_of_others() -> None:
     study.add({"x": 0.0, "y": 2.0}, None, [1.9, 1.9, 1.0], TrialState.RUNNING)
     study.add({"x": 0.0, "y": 3.0}, None, [], TrialState.RUNNING)
     study.add({"x": 0.0, "y": 4.0}, None, [0.1], TrialState.FAILED, Cause.USER_ERROR)
-    study.add({"x": 0.0, "y": 5.0}, None, [], TrialState.FAILED, Cause.OUT_OF_MEMORY)
+    study.add({"x": 0.0, "y": 5.0}, None, [], TrialState.FAILED, Cause.DIVERGED)
 
     observations = watcher.observations()
 
     assert observations.numbers.tolist() == [0, 1, 2, 3, 4, 7]
-    # the last is as bad as the worst; it tells the model to keep away
-    assert observations.values[:, 0].tolist() == pytest.approx([0.3, 1.3, 2.3, 0.2, 0.8, 2.3])
+    # the last is worse than the worst by a tenth of the spread; it tells the model to keep away
+    assert observations.values[:, 0].tolist() == pytest.approx([0.3, 1.3, 2.3, 0.2, 0.8, 2.51])
     assert observations.missing.tolist() == [0, 0, 0, 2, 1, 0]
     assert watcher.pending().tolist() == [[0.0, 3.0]]
     assert watcher.running == 2

@@ -148,7 +148,7 @@ class DraftStorage(BaseStorage):
 
 
 def _infeasible(trial: FrozenTrial) -> FrozenTrial:
-    """Show a trial that no device has memory for in a form that makes samplers avoid it.
+    """Show a trial that failed because of its parameters in a form that makes samplers avoid it.
 
     Samplers skip failed trials, so it appears pruned and violates a constraint.
     """

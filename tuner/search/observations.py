@@ -23,6 +23,8 @@ RUNGS = 24  # 3²³ epochs are more than any trial has
 PAIRS = 400  # newest trials that a drop is the median of
 MIN_PAIRS = 2  # with fewer, no drop is known
 
+WORSE = 0.1  # of the spread of values, by which a trial that failed is worse than the worst
+
 _WAITING, _PENDING, _OBSERVED, _HOPELESS = range(4)
 _STEPS = REDUCTION ** np.arange(RUNGS)
 
@@ -145,7 +147,7 @@ class Observer:
 
     def _status_of(self, number: int, state: str, cause: str | None) -> int:
         if state == TrialState.FAILED:
-            return _HOPELESS if cause == Cause.OUT_OF_MEMORY else _WAITING
+            return _HOPELESS if cause and Cause(cause).blames_parameters else _WAITING
         has_report = len(self.signs) == 1 and not np.isnan(self._best[number])
         if has_report or not np.isnan(self._final[number, 0]):
             return _OBSERVED
@@ -220,9 +222,10 @@ class Observer:
             values, missing = self._final[numbers], np.zeros(len(numbers), np.int64)
         else:
             values, missing = self._extrapolate_first(numbers)
-        if hopeless.any():  # as bad as the worst of the others
-            others = values[~hopeless]
-            values[hopeless] = others.max(0) if len(others) else 0.0
+        if hopeless.any():
+            others = values[~hopeless] if not hopeless.all() else np.zeros((1, values.shape[1]))
+            worst, spread = others.max(0), np.ptp(others, axis=0)
+            values[hopeless] = worst + np.where(spread > 0, WORSE * spread, 1.0)
             missing[hopeless] = 0
         seconds = self._seconds[numbers] / np.maximum(self._last_step[numbers], 1)
         return Observations(numbers, self._params[numbers], values, missing, seconds)

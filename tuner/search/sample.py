@@ -35,7 +35,7 @@ class Sample:
         self._ended: list[int] = []  # complete and pruned ones, by number
         self._known: set[int] = set()  # the same
         self._running: set[int] = set()
-        self.infeasible: set[int] = set()  # failed, for no device has the memory for them
+        self.infeasible: set[int] = set()  # failed because of their parameters
         self._best: list[tuple[_Score, int]] = []  # complete, at most BEST
         self._best_pruned: list[tuple[_Score, int]] = []
         self.spaces: dict[tuple[str, ...], Space] = {}  # of the ended ones, by parameters
@@ -89,7 +89,11 @@ class Sample:
         self.infeasible.discard(number)
         if not self._fits(record.space):
             return
-        if state == TrialState.FAILED and record.row.cause == Cause.OUT_OF_MEMORY:
+        if (
+            state == TrialState.FAILED
+            and record.row.cause is not None
+            and Cause(record.row.cause).blames_parameters
+        ):
             self.infeasible.add(number)
         if state == TrialState.RUNNING:
             self._running.add(number)

@@ -27,7 +27,7 @@ _ARRAY_HEADER = 20  # bytes of a one-dimensional array's binary format, before i
 # What `unpack` reads: trials in groups of one state, one space and equally many values.
 PACKED = f"""
     state, space_id, cardinality(params) AS width,
-    state = 'failed' AND cause = 'out_of_memory' AS infeasible,
+    state = 'failed' AND cause IN ('out_of_memory', 'diverged') AS infeasible,
     CASE WHEN :details THEN cause END AS cause,
     coalesce(cardinality(objective_values), 0) AS objectives,
     string_agg(int8send(id), '') AS ids,
@@ -102,7 +102,7 @@ class Columns(NamedTuple):
     """Trials of one state and one space, by number."""
 
     state: str
-    infeasible: bool  # failed because no device has enough memory for them
+    infeasible: bool  # failed because of their parameters (`Cause.blames_parameters`)
     space_id: int | None
     ids: Integers
     numbers: Integers
