@@ -2,6 +2,7 @@
 
 import math
 
+import optuna
 import pytest
 
 from tests.support.searching import Trainer, launch, search, spec
@@ -101,3 +102,32 @@ def test_what_violates_a_constraint_is_stored_and_never_the_best(database: Datab
     assert [t.constraints for t in fresh._history.trials] == [
         t.constraints for t in (first, second, third)
     ]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_samplers_go_on_after_trials_with_several_objectives_were_pruned(
+    database: Database, sampler: str
+) -> None:
+    of = spec(more=f"{TWO}sampler: {{name: {sampler}, startup_trials: 3}}\n")
+    study_id = launch(database, of)
+    trainer = Trainer(database, search(database, study_id, of))
+    for number in range(8):
+        trial = trainer.claim()
+        assert trial is not None
+        trainer.report(trial, 1, number / 10, latency=1.0)
+        if number % 4:
+            trainer.finish(trial, TrialState.PRUNED, values=[number / 10], pruned_after=1)
+        else:
+            trainer.finish(trial, values=[number / 10, 1.0])
+    fresh = Trainer(database, search(database, study_id, of))
+    claimed = fresh.claim()
+    assert claimed is not None
+    # Optuna's own samplers, in a notebook, as well
+    study = optuna.load_study(
+        study_name=of.name, storage=Storage(database), sampler=optuna.samplers.TPESampler(seed=0)
+    )
+    study.sampler._n_startup_trials = 3  # type: ignore[attr-defined]
+    assert study.ask().suggest_float("learning_rate", 1e-4, 1e-1, log=True) > 0
+    with database.statement() as connection:
+        trials = reading.load_trials(database, studies.by_id(connection, study_id))
+    assert not any(t.violates_constraint for t in trials)  # a pruned trial violates none

@@ -15,6 +15,9 @@ from tuner.trials import CONSTRAINT_PREFIX
 
 # Of a trial that no device had the memory for. Above 0, the constraint is violated.
 INFEASIBLE = CONSTRAINT_PREFIX + "memory"
+# Of a pruned trial of a study with several objectives, whose values Optuna's samplers cannot
+# compare: it comes after all that were not pruned, the later the earlier it was. Optuna's alone.
+PRUNED = "pruned"
 QUEUED_SEED = "tuner:seed"  # the seed that a trial was queued with
 # In SQL: whether a trial has any; and the system attributes of those that have, by number.
 HAS_CONSTRAINTS = f"""(
@@ -39,11 +42,14 @@ def encode_constraints(constraints: Mapping[str, float]) -> str:
 
 
 def decode_constraints(stored: Mapping[str, str]) -> dict[str, float]:
-    """Decode the values of the constraints in a trial's system attributes, by name; NaN as inf."""
+    """Decode the values of the constraints in a trial's system attributes, by name; NaN as inf.
+
+    Without `PRUNED`, which is none.
+    """
     values = {
         key.removeprefix(CONSTRAINT_PREFIX): json.loads(value)
         for key, value in stored.items()
-        if key.startswith(CONSTRAINT_PREFIX)
+        if key.startswith(CONSTRAINT_PREFIX) and key != CONSTRAINT_PREFIX + PRUNED
     }
     return {
         name: math.inf if math.isnan(value) else float(value)

@@ -154,12 +154,18 @@ def finish(
     log_tail: str | None = None,
     user_attrs: Mapping[str, Any] | None = None,
     constraints: Mapping[str, float] | None = None,
+    pruned_after: int | None = None,
     execute: Execute = without_poll,
 ) -> None:
     """End a claimed trial and store its last `reports` and the values of its constraints.
 
+    `pruned_after`: its last step, if it was pruned and has several objectives.
+
     Finishing twice is no error; LeaseLostError if the worker no longer holds the trial.
     """
+    constraints = dict(constraints or {})
+    if pruned_after is not None:
+        constraints[attributes.PRUNED] = 1 / (1 + pruned_after)
     arguments = {
         **fence(claim),
         **(_report_arguments(reports) if reports else {}),
@@ -170,7 +176,7 @@ def finish(
         "message": message and replace_unstorable(message),
         "log_tail": log_tail and replace_unstorable(log_tail),
         "attrs": attributes.encode(user_attrs or {}),
-        "constraints": attributes.encode_constraints(constraints or {}),
+        "constraints": attributes.encode_constraints(constraints),
     }
     if not execute(connection, _FINISH_WITH_REPORTS if reports else _FINISH, arguments):
         rows = connection.execute(_IS_FINISHED, {**fence(claim), "state": str(state)})

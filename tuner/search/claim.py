@@ -279,6 +279,7 @@ class Search:
         log_tail: str | None = None,
         user_attrs: Mapping[str, Any] | None = None,
         constraints: Mapping[str, float] | None = None,
+        pruned_after: int | None = None,
     ) -> None:
         """End a trial of this worker and store its last `reports`; finishing twice is no error.
 
@@ -295,6 +296,7 @@ class Search:
             log_tail=log_tail,
             user_attrs=user_attrs,
             constraints=constraints,
+            pruned_after=pruned_after,
             execute=self._execution(),
         )
         record = self._history.record(trial.number)

@@ -94,10 +94,19 @@ class DraftStorage(BaseStorage):
             trials = list(self._history.trials)
         else:
             trials = [
-                _infeasible(trial) if trial.number in sample.infeasible else trial
+                _infeasible(trial) if self._is_to_avoid(trial, sample) else trial
                 for trial in self._history.select(sample.numbers())
             ]
         return trials if states is None else [t for t in trials if t.state in states]
+
+    def _is_to_avoid(self, trial: FrozenTrial, sample: Sample) -> bool:
+        """Whether a sampler could not read it otherwise: it failed, or Optuna itself has pruned it.
+
+        Of several objectives, samplers cannot compare the reports of pruned trials; those that a
+        worker has pruned say so themselves.
+        """
+        is_pruned = trial.state is OptunaState.PRUNED and len(self._directions) > 1
+        return trial.number in sample.infeasible or (is_pruned and not trial.constraints)
 
     def set_trial_param(
         self,

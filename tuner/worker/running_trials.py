@@ -245,6 +245,7 @@ class RunningTrials:
                     values=values,
                     user_attrs=attrs,
                     constraints=assignment.measure_constraints(report.value, report.metrics),
+                    pruned_after=report.step if assignment.other_objectives else None,
                 )
 
     def _decide(self, assignment: Assignment | None, number: int, report: Report) -> Decision:
