@@ -46,7 +46,8 @@ def shallow(record: Any) -> dict[str, Any]:
 
 def of_trial(trial: Trial) -> dict[str, Any]:
     """Convert a trial, adding its seconds."""
-    return {**shallow(trial), "seconds": trial.seconds}
+    origin = None if trial.origin is None else trial.origin.as_json()
+    return {**shallow(trial), "origin": origin, "seconds": trial.seconds}
 
 
 def of_study(study: Study) -> dict[str, Any]:

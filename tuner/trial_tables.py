@@ -29,8 +29,14 @@ def values(trial: Trial, study: Study) -> list[float | None]:
 
 
 def of_trials(study: Study, trials: Sequence[Trial]) -> list[Row]:
-    """One row per trial: number, state, metrics, epochs, seconds, attempt, cause, parameters."""
+    """One row per trial: number, state, metrics, epochs, seconds, attempt, cause, parameters.
+
+    And, where any trial has one, its origin: `proposed`, and `proposed.NAME` per known detail.
+    """
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    origins = {trial.number: trial.origin.as_json() for trial in trials if trial.origin is not None}
+    details = list(dict.fromkeys(name for origin in origins.values() for name in origin))
+    proposed = {name: "proposed" if name == "kind" else f"proposed.{name}" for name in details}
     return [
         {
             "number": trial.number,
@@ -41,6 +47,9 @@ def of_trials(study: Study, trials: Sequence[Trial]) -> list[Row]:
             "attempt": trial.attempt,
             "cause": None if trial.cause is None else str(trial.cause),
             "message": trial.message,
+            **{
+                column: origins.get(trial.number, {}).get(name) for name, column in proposed.items()
+            },
             **{f"param.{name}": trial.params.get(name) for name in names},
         }
         for trial in trials

@@ -142,7 +142,7 @@ class Trial:
     attempt: int = 0  # number of times it was claimed
     worker: str | None = None  # host:pid of the worker of the latest attempt
     cause: Cause | None = None
-    message: str | None = None  # one sentence on what went wrong
+    message: str | None = None  # one sentence on what went wrong, or why it was pruned
     log_tail: str | None = None  # the last lines of the failed attempt's output
     created_at: datetime | None = None  # UTC, by the database's clock, like all times here
     started_at: datetime | None = None  # of the latest attempt

@@ -74,10 +74,17 @@ def test_a_function_is_tuned_exported_and_repeated(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
-    result = answer("run", str(write(tmp_path)), **run)
+    enqueue = "enqueue: [{x: 2.0, kind: a}, {x: 5.0}]\npruner: {name: rungs, startup_trials: 2}\n"
+    result = answer("run", str(write(tmp_path, study=STUDY + enqueue)), **run)
     best = result["best"]
     trials = answer("trials", "own", **run)
     assert [t["state"] in ("complete", "pruned") for t in trials] == [True] * 6
+    assert (trials[0]["message"], trials[1]["message"]) == (
+        None,
+        "rung at epoch 1: 10 ranks 2nd of 2; only the best goes on",
+    )
+    assert [t["origin"]["kind"] for t in trials[:2]] == ["enqueued"] * 2
+    assert ["sampler" in t["origin"] for t in trials] == [False] + [True] * 5
     # it ended its own process after four steps, and went on from there
     assert (trials[0]["attempt"], len(trials[0]["reports"])) == (2, 9)
     assert tuner("logs", "own", "0", **run).stdout.startswith("from 4 seed ")

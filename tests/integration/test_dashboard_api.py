@@ -24,6 +24,7 @@ from tuner.dashboard.board import Board
 from tuner.database import leases, results, studies
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, StudyClosedError
+from tuner.origin import Origin
 from tuner.search.storage import Storage
 from tuner.settings import Settings
 from tuner.trials import Cause, Report, Study, Trial, TrialState
@@ -263,6 +264,30 @@ def test_a_trials_curves_are_of_learning(database: Database, client: TestClient)
     curves = page[page.index(">Curves<") : page.index(">Log<")]
     assert "f1_macro" in curves
     assert "parameters" not in curves
+
+
+def test_a_trial_says_how_it_was_proposed_and_why_it_was_pruned(
+    database: Database, client: TestClient
+) -> None:
+    bench = Bench(database)
+    origin = Origin(kind="model", sampler="gp", learned_from=23, predicted=0.5, gain=1e-3)
+    reason = "rung at epoch 1: 0.4 ranks 3rd of 3; only the best goes on"
+    bench.finish(bench.claim(origin=origin), TrialState.PRUNED, message=reason)
+    bench.finish(bench.claim())  # as an earlier version stored it
+    here = f"/studies/{bench.id}/trials"
+    trial, old = (client.get(f"/api/v1{here}/{number}").json() for number in range(2))
+    assert trial["origin"] == {
+        "kind": "model",
+        "sampler": "gp",
+        "learned_from": 23,
+        "predicted": 0.5,
+        "gain": 0.001,
+    }
+    assert (trial["message"], old["message"], old["origin"]) == (reason, None, None)
+    page = client.get(f"{here}/0").text
+    assert "Proposed: Gaussian process, from 23 trials; predicted 0.5, expected gain 0.001" in page
+    assert reason in page
+    assert "Proposed" not in client.get(f"{here}/1").text
 
 
 def test_lists_come_in_pages(client: TestClient, database: Database) -> None:

@@ -1,9 +1,12 @@
 """How each trial was proposed is stored with its claim, and stays what it was."""
 
 import uuid
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support.commands import answer, tuner
 from tests.support.searching import LEASE, Trainer, launch, search, spec
 from tuner.database import claims, leases, spaces, trials
 from tuner.database.engine import Database
@@ -11,7 +14,7 @@ from tuner.database.readers import feed
 from tuner.origin import Origin
 from tuner.search.distributions import as_json
 from tuner.study_file.space import Space
-from tuner.trials import Cause
+from tuner.trials import Cause, TrialState
 
 RANDOM = Origin(kind="random", sampler="random")
 
@@ -114,3 +117,25 @@ def test_a_trial_of_an_earlier_version_has_no_origin(database: Database, trainer
         )
 
     assert stored(database, study_of(trainer)) == [None]
+
+
+def test_show_prints_one_trial(
+    database: Database, trainer: Trainer, environment: dict[str, str], tmp_path: Path
+) -> None:
+    run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
+    trial = trainer.claim()
+    assert trial is not None
+    trainer.report(trial, 1, 0.4)
+    reason = "rung at epoch 1: 0.4 ranks 3rd of 3; only the best goes on"
+    trainer.finish(trial, TrialState.PRUNED, values=[0.4], message=reason)
+    shown = tuner("show", "search", "--trial", "0", **run).stdout
+    record = answer("show", "search", "--trial", "0", **run)
+
+    assert f"search, trial 0  pruned ({reason})" in shown
+    assert "proposed  random draw " in shown
+    assert "batch_norm" in shown
+    assert record["origin"] == {"kind": "random", "sampler": "random"}
+    assert record["message"] == reason
+    missing = tuner("show", "search", "--trial", "1", **run)
+    assert missing.returncode == 2
+    assert missing.stderr == "error: the study `search` has no trial 1\n"

@@ -13,6 +13,7 @@ from tuner.database import claims, leases, results, spaces, studies
 from tuner.database.claims import Claim
 from tuner.database.engine import Database
 from tuner.database.readers import feed
+from tuner.origin import Origin
 from tuner.trials import NO_LABELS, Cause, Limits, Report, Trial, TrialState
 
 LEASE = 3_600.0  # seconds; longer than any test
@@ -59,6 +60,7 @@ class Bench:
         lease: float = LEASE,
         key: uuid.UUID | None = None,
         x: float = 0.5,
+        origin: Origin | None = None,
         labels: Mapping[str, str] = NO_LABELS,
     ) -> Claim | None:
         with self.database.statement() as connection:
@@ -70,6 +72,7 @@ class Bench:
                 lease=lease,
                 space_id=self.space,
                 params=[x],
+                origin=origin,
                 labels=labels,
             )
 

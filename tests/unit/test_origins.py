@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 from tests.unit.test_proposer import GRID, XY, bowl, proposer, trial
 from tuner.origin import Origin, OriginKind
 from tuner.search.history import History
+from tuner.study_file.origins import describe
 
 TOO_FEW = "the model needs 5 trials to learn from and had {}"
 
@@ -73,6 +74,45 @@ def test_the_rest_of_a_small_space_says_why_it_is_drawn_at_random() -> None:
     assert proposal.origin == Origin(
         kind="random", sampler="random", reason="the first draws were forbidden or tried before"
     )
+
+
+@pytest.mark.parametrize(
+    ("origin", "phrase"),
+    [
+        (Origin(kind="random", sampler="random"), "random draw"),
+        (
+            Origin(kind="quasi-random", sampler="gp", reason=TOO_FEW.format(3)),
+            "quasi-random draw: the model needs 5 trials to learn from and had 3",
+        ),
+        (Origin(kind="model", sampler="tpe", learned_from=1), "TPE, from 1 trial"),
+        (
+            Origin(
+                kind="model",
+                sampler="gp",
+                learned_from=64,
+                thompson=True,
+                predicted=0.91237,
+                gain=0.00041,
+            ),
+            "Gaussian process, from 64 trials, by Thompson sampling; predicted 0.9124, "
+            "expected gain 0.00041",
+        ),
+        (Origin(kind="model", sampler="pkg.module:Sampler"), "pkg.module:Sampler"),
+        (Origin(kind="model"), "a model"),
+        (Origin(kind="enqueued"), "enqueued"),
+        (
+            Origin(kind="enqueued", sampler="tpe", learned_from=12),
+            "enqueued; what it left open was drawn by TPE, from 12 trials",
+        ),
+        (Origin(kind="default"), "default configuration"),
+        (Origin(kind="repeated", study="digits", trial=7), "repetition of trial 7 of digits"),
+        (Origin(kind="repeated", trial=7), "repetition of trial 7"),
+        (Origin(kind="portfolio", study="digits", trial=7), "portfolio: trial 7 of digits"),
+        (Origin(kind="oracle", reason="it spoke"), "oracle: it spoke"),
+    ],
+)
+def test_an_origin_is_described_in_a_phrase(origin: Origin, phrase: str) -> None:
+    assert describe(origin) == phrase
 
 
 def test_an_origin_is_read_as_it_was_stored() -> None:

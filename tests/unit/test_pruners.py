@@ -53,6 +53,55 @@ def test_a_rung_lets_the_best_third_go_on(
     assert [ends(pruner, n, 1, value) for n, value in enumerate(values)] == ended
 
 
+@pytest.mark.parametrize(
+    ("direction", "values", "reason"),
+    [
+        ("maximize", [0.5, 0.6, 0.412], "0.412 ranks 3rd of 3; only the best goes on"),
+        ("minimize", [0.5, 0.6, 0.55], "0.55 ranks 2nd of 3; only the best goes on"),
+        (
+            "maximize",
+            [0.1, 0.2, 0.3, 0.4, 0.5, 0.45],
+            "0.45 ranks 2nd of 6, but 5 trials went on before it, as many as may",
+        ),
+        ("maximize", [0.5, 0.6, math.nan], "its value is not a number"),
+        (
+            "maximize",
+            [0.9, *(0.1 + 0.01 * n for n in range(9)), 0.1, 0.12345],
+            "0.1235 ranks 8th of 12; the best 4 go on",
+        ),
+    ],
+)
+def test_a_rung_says_why_a_trial_ends(
+    direction: Direction, values: list[float], reason: str
+) -> None:
+    pruner = rungs(direction, min_epochs=3)
+    ended = [ends(pruner, number, 3, value) for number, value in enumerate(values)]
+
+    assert ended[-1]
+    assert pruner.explain(len(values) - 1, 3, values[-1]) == f"rung at epoch 3: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("direction", "sign", "side"), [("maximize", 1, "below"), ("minimize", -1, "above")]
+)
+def test_the_median_rule_says_what_it_compares(direction: Direction, sign: int, side: str) -> None:
+    pruner = MedianPruner(direction, min_epochs=1, startup_trials=2)
+    for number, value in enumerate((0.3, 0.47, 0.6)):
+        pruner.observe(number, 6, sign * value)
+        pruner.complete(number)
+    pruner.observe(3, 5, sign * 0.41)
+
+    assert ends(pruner, 3, 6, sign * 0.35)
+    assert pruner.explain(3, 6, sign * 0.35) == (
+        f"median rule: best {sign * 0.41} up to epoch 6 is {side} the median {sign * 0.47} of 3 "
+        "complete trials there"
+    )
+    assert ends(pruner, 4, 6, math.nan)
+    assert pruner.explain(4, 6, math.nan) == (
+        "median rule: it has no value up to epoch 6 that is a number"
+    )
+
+
 def test_rungs_lie_at_powers_of_the_reduction() -> None:
     pruner = rungs(min_epochs=2)
     for step in range(1, 60):
@@ -235,6 +284,9 @@ def test_what_is_best_in_its_bracket_goes_on_there() -> None:
 
     assert not ends(pruner, first[0], 1, 0.5)  # better ones are in another bracket
     assert ends(pruner, first[1], 1, 0.4)
+    assert pruner.explain(first[1], 1, 0.4) == (
+        "bracket 1 of 4, rung at epoch 1: 0.4 ranks 2nd of 2; only the best goes on"
+    )
 
 
 def test_a_bracket_that_is_read_at_once_prunes_like_one_that_was_told() -> None:

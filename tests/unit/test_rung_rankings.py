@@ -123,6 +123,7 @@ def test_the_most_accurate_and_the_fastest_go_on_and_what_both_beat_ends() -> No
         ends[number] = rungs.should_prune(number, 1, accuracy)
     # trials 3 and 4 are the best so far of an objective; 2 and 5 are beaten
     assert ends == {0: False, 1: False, 2: True, 3: False, 4: False, 5: True}
+    assert rungs.explain(5, 1, 0.55) == ("rung at epoch 1: it ranks 5th of 6; the best 2 go on")
 
 
 def test_a_third_of_a_front_goes_on() -> None:
@@ -159,3 +160,6 @@ def test_a_trial_known_to_violate_a_constraint_ends_at_the_first_rung() -> None:
         rungs.observe(number, 1, value)
     rungs.observe(3, 1, 0.99, violation=0.2)
     assert rungs.should_prune(3, 1, 0.99)
+    assert rungs.explain(3, 1, 0.99) == (
+        "rung at epoch 1: violating a constraint, it ranks 4th of 4; only the best goes on"
+    )

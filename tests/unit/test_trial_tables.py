@@ -10,6 +10,7 @@ from pyarrow import parquet
 
 from tests.support import synthetic
 from tuner import trial_tables
+from tuner.origin import Origin
 from tuner.trials import Report, Trial, TrialState
 
 STUDY = synthetic.study()
@@ -36,6 +37,21 @@ def test_csv_is_safe_for_spreadsheets() -> None:
     assert first["epochs"] == "2"
     assert second["message"] == "line\\nbreak"
     assert second["accuracy"] == ""
+
+
+def test_how_trials_were_proposed_has_columns_where_it_is_known() -> None:
+    origins = (Origin(kind="random", sampler="gp"), Origin(kind="model", gain=0.25), None)
+    trials = [
+        Trial(number, TrialState.WAITING, {"lr": 1}, origin=origin)
+        for number, origin in enumerate(origins)
+    ]
+    rows = trial_tables.of_trials(STUDY, trials)
+    assert [{k: v for k, v in row.items() if k.startswith("proposed")} for row in rows] == [
+        {"proposed": "random", "proposed.sampler": "gp", "proposed.gain": None},
+        {"proposed": "model", "proposed.sampler": None, "proposed.gain": 0.25},
+        {"proposed": None, "proposed.sampler": None, "proposed.gain": None},
+    ]
+    assert "proposed" not in trial_tables.columns_of(trial_tables.of_trials(STUDY, TRIALS))
 
 
 def test_json_lines_are_json() -> None:

@@ -72,7 +72,8 @@ class Study:
     def trials(self) -> "pd.DataFrame":
         """Its trials as a data frame, one row per trial.
 
-        Columns: number, state, the metrics, epochs, seconds, attempt, cause, message, and one
+        Columns: number, state, the metrics, epochs, seconds, attempt, cause, message, how it was
+        proposed (`proposed`, and `proposed.NAME` per detail, such as `proposed.sampler`), and one
         `param.NAME` per parameter.
 
         Raises:

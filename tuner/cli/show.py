@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import typer
+
 from tuner import study_json
 from tuner.cli.comparison import comparison_record, print_comparison
 from tuner.cli.output import (
@@ -22,9 +24,11 @@ from tuner.cli.output import (
     state,
     table,
 )
+from tuner.cli.trial import print_trial
 from tuner.commands import experiments, reading, sources
 from tuner.errors import overwritten
 from tuner.study_file.messages import counted
+from tuner.study_file.origins import describe
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trial_tables import metric_names
 from tuner.trials import (
@@ -47,12 +51,24 @@ def overview_record(overview: reading.Overview) -> dict[str, Any]:
     return {**study_json.of_study(overview.study), "counts": study_json.plain(overview.counts)}
 
 
-def show(name: str = StudyName, as_json: bool = AsJson) -> None:
+def show(
+    name: str = StudyName,
+    trial: int | None = typer.Option(
+        None, "--trial", min=0, help="Show this trial, and how it was proposed."
+    ),
+    as_json: bool = AsJson,
+) -> None:
     """Show how a study is doing: counts, best configuration, search space, failures.
 
     For an experiment, compare its families.
     """
     with open_database() as (settings, database):
+        if trial is not None:
+            study = reading.find(database, name)
+            print_trial(
+                study, *reading.load_trial_and_attempts(database, study, trial), as_json=as_json
+            )
+            return
         if results := experiments.compare(database, name):
             if as_json:
                 print_json(comparison_record(name, results))
@@ -88,6 +104,8 @@ def show(name: str = StudyName, as_json: bool = AsJson) -> None:
             f"\n[bold green]best[/] trial {best_trial.number}: {literal(study.metric)} "
             f"[bold]{number(best_trial.value)}[/]"
         )
+        if best_trial.origin is not None:
+            out.print(f"  [dim]proposed: {literal(describe(best_trial.origin))}[/]")
         out.print(params_table(best_trial.params))
     if front:
         _print_front(front, study)

@@ -231,7 +231,8 @@ def _trial_cells(trial: Trial, study: Study) -> tuple[str, ...]:
 
 
 def _why_cells(trial: Trial) -> tuple[str, str]:
-    return literal(trial.cause or ""), literal(trial.message or "")
+    """Why it failed; why a trial was pruned would make the table of all of them too wide."""
+    return literal(trial.cause or ""), literal((trial.cause and trial.message) or "")
 
 
 def best(name: str = StudyName, as_json: bool = AsJson) -> None:

@@ -100,6 +100,15 @@ def load_trial(database: Database, study: Study, number: int) -> Trial:
     return trial
 
 
+def load_trial_and_attempts(
+    database: Database, study: Study, number: int
+) -> tuple[Trial, list[attempts.LoggedAttempt]]:
+    """Load a trial with its attempts; TrialNotFoundError if there is none."""
+    trial = load_trial(database, study, number)
+    with database.statement() as connection:
+        return trial, attempts.of_trial(connection, trial.id)
+
+
 def load_failures(database: Database, study: Study) -> list[FailuresByCause]:
     """Load what went wrong in a study, one entry per cause."""
     with database.statement() as connection:

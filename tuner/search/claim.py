@@ -314,6 +314,10 @@ class Search:
         self._pruner.observe(trial.number, *self._measures.of_report(report))
         return self._pruner.should_prune(trial.number, report.step, report.value)
 
+    def explain_pruning(self, trial: ClaimedTrial, report: Report) -> str | None:
+        """Return why `should_prune`, called just before with the same arguments, was true."""
+        return self._pruner.explain(trial.number, report.step, report.value)
+
     def reason_to_end(self) -> str | None:
         """Return why the study is over before its budget is used; None if it is not."""
         if self._ending.is_possible:

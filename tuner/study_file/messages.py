@@ -64,6 +64,12 @@ def counted(number: int, unit: str, plural: str | None = None) -> str:
     return f"{number:,} {unit if number == 1 else several}"
 
 
+def ordinal(number: int) -> str:
+    """Return 1st, 2nd, 3rd, 4th …"""
+    teen = number % 100 in (11, 12, 13)
+    return f"{number}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+
+
 def nearest(word: object, options: Iterable[object]) -> str | None:
     """Return the option most likely meant by `otimizer`, `lr` (learning_rate) or `max`."""
     by_lower = {str(option).lower(): str(option) for option in options}

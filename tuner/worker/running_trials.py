@@ -216,8 +216,10 @@ class RunningTrials:
                 number: replace(report, metrics={**peak, **report.metrics})
                 for number, report in reports.items()
             }
+        reasons: dict[int, str | None] = {}  # of pruned trials
         decisions = {
-            number: self._decide(assignment, number, report) for number, report in reports.items()
+            number: self._decide(assignment, number, report, reasons)
+            for number, report in reports.items()
         }
         executor.memory_used = message.peak
         for number, report in reports.items():
@@ -243,12 +245,20 @@ class RunningTrials:
                     trial,
                     TrialState.PRUNED,
                     values=values,
+                    message=reasons[number],
                     user_attrs=attrs,
                     constraints=assignment.measure_constraints(report.value, report.metrics),
                     pruned_after=report.step if assignment.other_objectives else None,
                 )
 
-    def _decide(self, assignment: Assignment | None, number: int, report: Report) -> Decision:
+    def _decide(
+        self,
+        assignment: Assignment | None,
+        number: int,
+        report: Report,
+        reasons: dict[int, str | None],
+    ) -> Decision:
+        """Answer a report; `reasons` gets why the trial is pruned, as it is known only now."""
         trial = None if assignment is None else assignment.trials.get(number)
         if assignment is None or trial is None:
             return Decision.STOP
@@ -259,7 +269,10 @@ class RunningTrials:
             return Decision.STOP
         if search is None:
             return Decision.GO_ON
-        return Decision.PRUNE if search.should_prune(trial, report) else Decision.GO_ON
+        if not search.should_prune(trial, report):
+            return Decision.GO_ON
+        reasons[number] = search.explain_pruning(trial, report)
+        return Decision.PRUNE
 
     def _on_finished(self, executor: Executor, message: Finished) -> None:
         assignment = executor.assignment

@@ -12,7 +12,6 @@ from tuner.dashboard.dependencies import MAX_INT, BoardDep, StudyId, TrialNumber
 from tuner.dashboard.pages.study import attempt_files
 from tuner.dashboard.security.access import CurrentUser, operator
 from tuner.dashboard.security.audit import note
-from tuner.database.readers import attempts
 
 router = APIRouter(
     prefix="/studies/{study_id:int}/trials/{number:int}", tags=["trials"], responses=NOT_FOUND
@@ -23,9 +22,7 @@ router = APIRouter(
 def read_trial(board: BoardDep, study_id: StudyId, number: TrialNumber) -> TrialRecord:
     """Read a trial with its reports and attempts."""
     study = reading.find_by_id(board.database, study_id)
-    trial = reading.load_trial(board.database, study, number)
-    with board.database.statement() as connection:
-        trial_attempts = attempts.of_trial(connection, trial.id)
+    trial, trial_attempts = reading.load_trial_and_attempts(board.database, study, number)
     return TrialRecord.of({**study_json.of_trial(trial), "attempts": trial_attempts})
 
 

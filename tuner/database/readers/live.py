@@ -308,7 +308,10 @@ class LiveTrials:
     # Records
 
     def trials(self, numbers: Iterable[int]) -> list[Trial]:
-        """Make records of these trials, in this order, without reports, messages and attributes."""
+        """Make records of these trials, in this order, without what no table shows.
+
+        That is reports, messages, origins and attributes.
+        """
         at = np.fromiter(numbers, dtype=np.int64)
         params: list[dict[str, ParamValue]] = [{} for _ in at]
         for name, parameter in self.params.items():

@@ -59,6 +59,12 @@ class HyperbandPruner(NoPruner):
         """Whether the trial ends here."""
         return self._brackets[self.bracket(number)].should_prune(number, step, value)
 
+    def explain(self, number: int, step: int, value: float) -> str:
+        """Return why the trial's bracket ends it."""
+        place = self.bracket(number)
+        reason = self._brackets[place].explain(number, step, value)
+        return f"bracket {place + 1} of {len(self._brackets)}, {reason}"
+
 
 def make_brackets(
     make: Callable[[Ladder], NoPruner], *, first: int, last: int, reduction: int

@@ -8,6 +8,7 @@ import numpy as np
 
 from tuner.database.readers.columns import Reports
 from tuner.search.pruners.pruner import NoPruner, ReportPoint, as_score, as_scores
+from tuner.study_file.messages import counted
 from tuner.trials import Direction
 
 
@@ -76,6 +77,18 @@ class MedianPruner(NoPruner):
         if len(peers) < max(1, self._startup_trials):
             return False
         return self._best[number] < median(_middle(peers))
+
+    def explain(self, number: int, step: int, value: float) -> str:
+        """Return the trial's best report and the median that it is compared with."""
+        peers = self._in_order(step)
+        if self._best[number] == -math.inf:
+            return f"median rule: it has no value up to epoch {step} that is a number"
+        best, middle = self._sign * self._best[number], self._sign * median(_middle(peers))
+        side = "below" if self._sign > 0 else "above"
+        return (
+            f"median rule: best {best:.4g} up to epoch {step} is {side} the median {middle:.4g} of "
+            f"{counted(len(peers), 'complete trial')} there"
+        )
 
     def _in_order(self, step: int) -> list[float]:
         peers = self._peers.setdefault(step, [])

@@ -52,6 +52,10 @@ class NoPruner:
         """Whether the trial ends here."""
         return False
 
+    def explain(self, number: int, step: int, value: float) -> str | None:
+        """Return why `should_prune`, called just before with the same arguments, was true."""
+        return None
+
 
 def as_score(value: float, sign: float) -> float:
     """Return a report as a score: larger is better, NaN is worst."""

@@ -10,6 +10,7 @@ from tuner.database.readers.columns import Floats, Integers, Reports
 from tuner.search.pruners.ladder import Ladder
 from tuner.search.pruners.pruner import NoPruner, as_score, as_scores
 from tuner.search.pruners.ranking import ByFront, ByValue, Ranking, Standing
+from tuner.study_file.messages import counted, ordinal
 from tuner.trials import Direction
 
 
@@ -90,7 +91,7 @@ class RungPruner(NoPruner):
             return False
         if ranking[number].score == -math.inf:
             return True
-        most = max(1, len(ranking) // self._reduction)
+        most = self._most(ranking)
         passed = self._passed[rung]
         if not ranking.is_leading(number) and (
             len(passed) >= most or ranking.count_ahead(number) >= most
@@ -98,6 +99,28 @@ class RungPruner(NoPruner):
             return True
         passed.add(number)
         return False
+
+    def explain(self, number: int, step: int, value: float) -> str:
+        """Return where the trial stands at its rung, and how many go on from there."""
+        rung = self._ladder.below(step)
+        assert rung is not None
+        ranking = self._rungs[rung]
+        place = f"rung at epoch {rung}"
+        if ranking[number].score == -math.inf:
+            return f"{place}: its value is not a number"
+        rank, most = int(ranking.count_ahead(number)) + 1, self._most(ranking)
+        subject = "it" if self._other_signs else f"{value:.4g}"
+        if ranking[number].violation > 0:
+            subject = "violating a constraint, it"
+        standing = f"{place}: {subject} ranks {ordinal(rank)} of {len(ranking)}"
+        if rank <= most:
+            before = counted(len(self._passed[rung]), "trial")
+            return f"{standing}, but {before} went on before it, as many as may"
+        return f"{standing}; {'only the best goes' if most == 1 else f'the best {most} go'} on"
+
+    def _most(self, ranking: Ranking) -> int:
+        """How many of a rung's trials go on, beside the best so far."""
+        return max(1, len(ranking) // self._reduction)
 
     def _ranking(self, rung: int) -> Ranking:
         if rung not in self._rungs:

@@ -46,13 +46,19 @@ class TrialRecord(Record):
     attempt: int = Field(description="How often it was claimed.")
     worker: Text | None = Field(description="The worker of the latest attempt, as host:pid.")
     cause: Cause | None = Field(description="Why the trial failed.")
-    message: Text | None = Field(description="What went wrong, in one sentence.")
+    message: Text | None = Field(description="What went wrong, or why it was pruned.")
     log_tail: Text | None = Field(description="The last lines of the failed attempt's output.")
     created_at: Time | None = Field(description="When it was created (UTC).")
     started_at: Time | None = Field(description="When its latest attempt started (UTC).")
     finished_at: Time | None = Field(description="When it ended (UTC).")
     seconds: float | None = Field(description="Duration of the latest attempt, in seconds.")
     user_attrs: dict[str, Any] = Field(description="Attributes that the worker or user code set.")
+    origin: dict[str, Any] | None = Field(
+        description="How it was proposed: its `kind` (random, quasi-random, grid, model, enqueued, "
+        "default, portfolio, repeated, promoted or imported), and what is known of `sampler`, "
+        "`reason`, `learned_from` (trials), `predicted` (value), `gain`, `thompson`, `study` and "
+        "`trial`. Null: not known."
+    )
     violates_constraint: bool = Field(
         description="Whether it violates a constraint; such a trial is never the best."
     )

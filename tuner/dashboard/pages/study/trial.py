@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -19,10 +19,11 @@ from tuner.dashboard.rendering import templates
 from tuner.dashboard.rendering.charts import Chart, Point, draw_chart
 from tuner.dashboard.summaries import params_of
 from tuner.database import devices
-from tuner.database.readers import attempts, feed
+from tuner.database.readers import feed
 from tuner.database.readers.attempts import LoggedAttempt
 from tuner.figures import text
 from tuner.report import findings
+from tuner.study_file.origins import describe
 from tuner.trials import COSTS, PEAK_MEMORY, ParamValue, Study, Trial
 
 MIB, GIB = 2**20, 2**30
@@ -46,17 +47,19 @@ class Row:
 def page(request: Request, board: BoardDep, study_id: StudyId, number: TrialNumber) -> Response:
     """The page; for an open page, only the part that changes."""
     study = reading.find_by_id(board.database, study_id)
-    trial = reading.load_trial(board.database, study, number)
+    loaded = reading.load_trial_and_attempts(board.database, study, number)
     is_part = request.headers.get("hx-target") == "trial"
     return templates.render(
-        request, "trial/parts.html" if is_part else "trial/page.html", _context(board, study, trial)
+        request,
+        "trial/parts.html" if is_part else "trial/page.html",
+        _context(board, study, *loaded),
     )
 
 
-def _context(board: Board, study: Study, trial: Trial) -> dict[str, Any]:
+def _context(
+    board: Board, study: Study, trial: Trial, trial_attempts: Sequence[LoggedAttempt]
+) -> dict[str, Any]:
     best = _best(board, study)
-    with board.database.statement() as connection:
-        trial_attempts = attempts.of_trial(connection, trial.id)
     latest = trial_attempts[-1] if trial_attempts else None
     return {
         "study": study,
@@ -69,6 +72,7 @@ def _context(board: Board, study: Study, trial: Trial) -> dict[str, Any]:
         "resources": _resources(board, trial, latest),
         "attempts": trial_attempts[::-1],
         "causes": findings.CAUSES,
+        "proposed": None if trial.origin is None else describe(trial.origin),
         "files": _files(board, study, trial),
         "has_log": _has_log(board, study, trial),
         "facts": _facts(trial),

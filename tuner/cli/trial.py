@@ -1,0 +1,56 @@
+"""One trial, as `show --trial` prints it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tuner import study_json
+from tuner.cli.output import (
+    duration,
+    literal,
+    moment,
+    number,
+    out,
+    params_table,
+    print_json,
+    state,
+    table,
+)
+from tuner.database.readers.attempts import LoggedAttempt
+from tuner.study_file.origins import describe
+from tuner.trial_tables import metric_names, values
+from tuner.trials import Study, Trial
+
+
+def print_trial(
+    study: Study, trial: Trial, attempts: Sequence[LoggedAttempt], *, as_json: bool
+) -> None:
+    """Print a trial: how it was proposed, what came of it, and why it ended as it did."""
+    if as_json:
+        print_json({"study": study.name, **_record(trial, attempts)})
+        return
+    reason = f" ({literal(trial.message)})" if trial.message else ""
+    out.print(f"[bold]{literal(study.name)}[/], trial {trial.number}  {state(trial.state)}{reason}")
+    listing = table("", "")
+    listing.show_header = False
+    for name, value in zip(metric_names(study), values(trial, study), strict=True):
+        listing.add_row(literal(name), number(value))
+    if trial.origin is not None:
+        listing.add_row("proposed", literal(describe(trial.origin)))
+    listing.add_row("epochs", str(trial.reports[-1].step if trial.reports else 0))
+    if trial.started_at is not None:
+        listing.add_row("started", moment(trial.started_at))
+        listing.add_row("took", duration(trial.seconds))
+    if trial.worker is not None:
+        listing.add_row("worker", literal(trial.worker))
+    for attempt in attempts[:-1]:
+        listing.add_row(
+            f"attempt {attempt.attempt}", literal(f"{attempt.cause}: {attempt.message or '?'}")
+        )
+    out.print(listing)
+    if trial.params:
+        out.print("\n[bold]parameters[/]")
+        out.print(params_table(trial.params))
+
+
+def _record(trial: Trial, attempts: Sequence[LoggedAttempt]) -> dict[str, Any]:
+    return {**study_json.of_trial(trial), "attempts": attempts}
