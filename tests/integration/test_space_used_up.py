@@ -259,3 +259,43 @@ def test_a_launch_says_that_the_space_is_smaller_than_the_budget(
     for more in ("budget: {trials: 3}\n", "sampler: {repeat: true}\n"):
         file.write_text(head + more)
         assert preparing.prepare_study(database, file, settings()).notes == ()
+
+
+def test_many_workers_take_each_configuration_of_a_grid_once(database: Database) -> None:
+    parameters = {
+        "kind": {"type": "categorical", "choices": ["plain", "deep"]},
+        "rate": {"type": "float", "low": 1e-4, "high": 1.0, "log": True},
+        "layers": {"type": "int", "low": 1, "high": 9, "when": {"kind": ["deep"]}, "points": 3},
+    }
+    of = spec(parameters, name="grid", options={"points": 5})
+    of = of.model_copy(update={"budget": of.budget.model_copy(update={"trials": 1000})})
+    workers = launch(database, of, workers=4)
+
+    def work(trainer: Trainer) -> None:
+        while (trial := trainer.claim()) is not None:
+            trainer.finish(trial)
+
+    with ThreadPoolExecutor(len(workers)) as pool:
+        list(pool.map(work, workers))
+    rows = [tuple(sorted(t.params.items())) for t in trials(database)]
+    assert len(rows) == len(set(rows)) == 5 + 5 * 3
+    assert {dict(row).get("layers") for row in rows} == {None, 1, 5, 9}
+    study = end(database, workers[0])
+    assert (study.state, study.reason) == (
+        StudyState.FINISHED,
+        "all 20 configurations of its grid were tried",
+    )
+
+
+def test_a_grid_that_is_used_up_goes_on_with_repetitions_alone(database: Database) -> None:
+    of = spec(name="grid")
+    (trainer,) = launch(database, of)
+    for _ in range(3):
+        trial = trainer.claim()
+        assert trial is not None
+        trainer.finish(trial)
+    assert end(database, trainer).reason == "all 3 configurations of its grid were tried"
+
+    more = changing.change(database, "s", ["budget.trials=20"])
+    assert "all 3 configurations of its grid were tried" in more.notes[0]
+    assert changing.change(database, "s", ["sampler.repeat=true"]).study.state is StudyState.ACTIVE

@@ -153,7 +153,8 @@ def _explain_end(connection: Connected, study: Study) -> str | None:
         return None
     spec = ResolvedSpec.from_json(study.spec)
     ends_early = spec.budget.target is not None or spec.budget.patience is not None
-    if not ends_early and (spec.sampler.repeat or spec.space.cells(MAX_CELLS) is None):
+    is_counted = spec.sampler.name == "grid" or spec.space.cells(MAX_CELLS) is not None
+    if not ends_early and (spec.sampler.repeat or not is_counted):
         return None
     # imports Optuna, which few commands need
     from tuner.search import cells, ending
@@ -164,6 +165,6 @@ def _explain_end(connection: Connected, study: Study) -> str | None:
         return f"{reason}: {refusals.describe_extension(study, None)}"
     if spec.sampler.repeat or any(trial.state is TrialState.WAITING for trial in all_trials):
         return None
-    used_up = cells.used_up_by(all_trials, spec.space)
+    used_up = cells.used_up_by(all_trials, spec)
     repeat = shell.command("change", study.name, "sampler.repeat=true")
     return None if used_up is None else f"{used_up}: `{repeat}` repeats them"

@@ -16,6 +16,7 @@ from tuner.study_file.load import Source, load
 from tuner.study_file.messages import counted, listed, quoted
 from tuner.study_file.parameters import IntParameter
 from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.search_checks import notes_on_sampler
 from tuner.study_file.space import MAX_CELLS
 from tuner.user_code.source import fingerprint
 
@@ -63,7 +64,8 @@ def prepare_resolved(
         assert spec.code is not None
         with source.locating():
             code = spec.code.model_copy(update={"fingerprint": fingerprint(spec.code)})
-        return PreparedStudy(spec.model_copy(update={"code": code}), None, {}, _note_on_space(spec))
+        spec = spec.model_copy(update={"code": code})
+        return PreparedStudy(spec, None, {}, _notes_on_search(spec))
     with source.locating("data", "vectors"):
         spec, notes = vectors.resolve(database, settings, spec, spec.data)
     assert spec.data is not None
@@ -80,13 +82,17 @@ def prepare_resolved(
         spec, left_out = affordable.affordable(spec, data)
         spec = affordable.with_digests(spec)
     evict(settings.data_cache, settings.cache_bytes)
-    notes = (*notes, *data.notes, *left_out, *_note_on_space(spec))
+    notes = (*notes, *data.notes, *left_out, *_notes_on_search(spec))
     return PreparedStudy(spec, data.fingerprint, dict(data.sizes.items()), notes)
+
+
+def _notes_on_search(spec: ResolvedSpec) -> tuple[str, ...]:
+    return (*_note_on_space(spec), *notes_on_sampler(spec))
 
 
 def _note_on_space(spec: ResolvedSpec) -> tuple[str, ...]:
     """Say that a study will end before its budget of trials is used, if that is certain."""
-    if spec.sampler.repeat:
+    if spec.sampler.repeat or spec.sampler.name == "grid":
         return ()
     cells = spec.space.cells(min(spec.budget.trials, MAX_CELLS))
     if cells is None or len(cells) >= spec.budget.trials:

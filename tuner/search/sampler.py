@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -16,8 +17,9 @@ from optuna.samplers import BaseSampler
 
 from tuner.origin import Origin, OriginKind
 from tuner.search import draft, samplers
-from tuner.search.cells import Cells, searched
+from tuner.search.cells import cells_of, searched
 from tuner.search.encoding import Encoding
+from tuner.search.generations import Generations
 from tuner.search.history import History
 from tuner.search.observations import Observer
 from tuner.search.proposal import Proposal
@@ -56,12 +58,18 @@ class Proposer:
         history.watch(self._tried)
         self._encoding = Encoding(space, self._distributions)
         self._observer = Observer(list(self._distributions), directions, self._tried)
+        self._generations = Generations(history, self._tried)
         if sampler.reads_curves:
             history.watch(self._observer)
+        elif sampler.evolves:
+            history.watch(self._generations)
         elif sampler.learns:  # the others draw without a look at the results
             history.watch(self._sample)
         self._storage = draft.DraftStorage(history, directions, self._sample)
-        self._cells = Cells.of(space, self._distributions, self._tried)
+        self._cells = cells_of(space, sampler, seed, self._distributions, self._tried)
+        self._options = sampler.checked_options
+        self._minimizes = directions[0] == "minimize"
+        self._memory: dict[str, Any] = {}
         # whether the latest trials of others matter to a draw: to their model, or to what is left
         self.reads_history = sampler.learns or self._cells is not None
         self._sampler = sampler
@@ -176,6 +184,11 @@ class Proposer:
                     sample=self._sample,
                     observer=self._observer,
                     encoding=self._encoding,
+                    generations=self._generations,
+                    options=self._options,
+                    memory=self._memory,
+                    minimizes=self._minimizes,
+                    cells=self._cells,
                     fixed=self._columns(fixed),
                     untried=untried,
                     is_open=self._is_open,

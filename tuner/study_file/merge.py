@@ -19,7 +19,7 @@ from tuner.study_file.parameters import (
 from tuner.study_file.study import ParameterSpec
 from tuner.trials import ParamValue
 
-RANGE_KEYS = ("low", "high", "log", "step")
+RANGE_KEYS = ("low", "high", "log", "step", "points")
 
 
 def complete(name: str, parameter: object) -> Parameter:

@@ -133,6 +133,14 @@ def problem(message: str, *at: str | int) -> PydanticCustomError:
     return PydanticCustomError("tuner", "{message}", {"message": message, "at": list(at)})
 
 
+def first_problem(
+    error: ValidationError, model: type[BaseModel], *at: str | int
+) -> PydanticCustomError:
+    """Return the first error of a model that is validated inside a validator of another."""
+    first = issues(error, model)[0]
+    return problem(first.message, *at, *(first.loc[:-1] if first.of_key else first.loc))
+
+
 def issues(error: ValidationError, model: type[BaseModel]) -> list[Issue]:
     """Return the location and a sentence for each error of a validated model."""
     return [_issue(detail, model) for detail in error.errors(include_url=False)]

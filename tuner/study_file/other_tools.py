@@ -9,8 +9,8 @@ from typing import Any
 Loc = tuple[str | int, ...]
 
 _STUDY: Mapping[str, str] = {
-    "method": "write `sampler: tpe`, `gp`, `random` or `qmc`",
-    "algorithm": "write `sampler: tpe`, `gp`, `random` or `qmc`",
+    "method": "write `sampler: tpe`, `gp`, `random` or `grid`",
+    "algorithm": "write `sampler: tpe`, `gp`, `random` or `grid`",
     **dict.fromkeys(
         ("parameters", "params", "space", "search_space", "hyperparameters"),
         "parameters belong in `search`",
@@ -51,7 +51,10 @@ _CHOICES: Mapping[str, Mapping[str, str]] = {
     "sampler": {
         "bayes": "`tpe` and `gp` are Bayesian",
         "bayesian": "`tpe` and `gp` are Bayesian",
-        "grid": "with lists alone in `search`, `random` tries each configuration once",
+        "gridsearch": "`grid` tries every combination",
+        "nsgaii": "`nsga2` is NSGA-II",
+        "nsgaiii": "`nsga3` is NSGA-III",
+        "cma-es": "`cmaes` is CMA-ES",
         "sobol": "`qmc` draws Sobol points",
     },
     "pruner": dict.fromkeys(

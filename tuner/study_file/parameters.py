@@ -17,6 +17,7 @@ from tuner.study_file.values import Flag, Real, Value, Whole
 from tuner.trials import ParamValue
 
 STEP_TOLERANCE = Fraction(1, 1_000_000)  # of a step: a value this far off still lies on it
+MAX_POINTS = 10_000
 MAX_WHOLE = 2**53  # beyond it, floats skip whole numbers, and Optuna and JSON use floats
 
 
@@ -34,6 +35,9 @@ class _Parameter(BaseModel):
     )
 
 
+_Points = Annotated[Whole, Field(ge=1, le=MAX_POINTS)] | None  # values on a grid; None: all steps
+
+
 class FloatParameter(_Parameter):
     """A real number in [low, high]."""
 
@@ -42,6 +46,7 @@ class FloatParameter(_Parameter):
     high: Real
     log: Flag = False
     step: Annotated[Real, Field(gt=0)] | None = None
+    points: _Points = None
 
     @model_validator(mode="after")
     def _check(self) -> "FloatParameter":
@@ -66,6 +71,7 @@ class IntParameter(_Parameter):
     high: _End
     log: Flag = False
     step: Whole = Field(default=1, ge=1)
+    points: _Points = None
 
     @model_validator(mode="after")
     def _check(self) -> "IntParameter":
@@ -153,12 +159,29 @@ def at(parameter: Searched, share: float) -> ParamValue:
     if isinstance(parameter, IntParameter):
         if parameter.log:  # half a step around, so that the ends are as likely as their neighbours
             return min(max(round(_between_logs(low - 0.5, high + 0.5, share)), low), high)
-        return _after(parameter, int(share * (_steps(parameter) + 1)))
+        return after(parameter, int(share * (steps(parameter) + 1)))
     if parameter.log:
         return min(max(_between_logs(low, high, share), low), high)
     if parameter.step is not None:
-        return _after(parameter, int(share * (_steps(parameter) + 1)))
+        return after(parameter, int(share * (steps(parameter) + 1)))
     return min(low + share * (high - low), high)
+
+
+def share_of(parameter: FloatParameter | IntParameter, value: float) -> float:
+    """Return the fraction of the scale at which a value lies; the ends for one beyond them.
+
+    A value with steps lies in the middle of the fractions that lead to it.
+    """
+    low, high = parameter.low, parameter.high
+    value = min(max(value, low), high)
+    if parameter.log:
+        half = 0.5 if isinstance(parameter, IntParameter) else 0.0
+        start, end = math.log(low - half), math.log(high + half)
+        return (math.log(value) - start) / (end - start)
+    if isinstance(parameter, FloatParameter) and parameter.step is None:
+        return (value - low) / (high - low)
+    step = parameter.step or 1
+    return min((round((value - low) / step) + 0.5) / (steps(parameter) + 1), 1.0)
 
 
 def _between_logs(low: float, high: float, share: float) -> float:
@@ -173,11 +196,11 @@ def values(parameter: Searched, limit: int) -> Sequence[ParamValue] | None:
         return parameter.choices if len(parameter.choices) <= limit else None
     if isinstance(parameter, FloatParameter) and parameter.step is None:
         return None
-    steps = _steps(parameter)
-    return None if steps >= limit else [_after(parameter, n) for n in range(steps + 1)]
+    last = steps(parameter)
+    return None if last >= limit else [after(parameter, n) for n in range(last + 1)]
 
 
-def _steps(parameter: FloatParameter | IntParameter) -> int:
+def steps(parameter: FloatParameter | IntParameter) -> int:
     """Count the steps that fit between low and high, in the decimals as written.
 
     Optuna counts this way and draws nothing beyond the last step; in floats, 0.3 / 0.1 is below 3.
@@ -188,11 +211,11 @@ def _steps(parameter: FloatParameter | IntParameter) -> int:
     return (high - low) // step
 
 
-def _after(parameter: FloatParameter | IntParameter, steps: int) -> int | float:
+def after(parameter: FloatParameter | IntParameter, count: int) -> int | float:
     """Return the value so many steps above low; in floats, 3 * 0.1 is above 0.3."""
     if isinstance(parameter, IntParameter):
-        return parameter.low + parameter.step * steps
-    return float(Fraction(str(parameter.low)) + Fraction(str(parameter.step)) * steps)
+        return parameter.low + parameter.step * count
+    return float(Fraction(str(parameter.low)) + Fraction(str(parameter.step)) * count)
 
 
 def canonical(value: ParamValue, parameter: Searched) -> ParamValue:

@@ -31,6 +31,7 @@ from tuner.study_file.resolved import (
     ResolvedSpec,
     SecondaryObjective,
 )
+from tuner.study_file.search_checks import wrong_sampler
 from tuner.study_file.space import MAX_CELLS, Range, Space
 from tuner.study_file.study import CLASS_ACCURACY, METRICS, Pruner, StudySpec, metric_range
 from tuner.trials import COSTS, ParamValue
@@ -92,6 +93,8 @@ def resolve(
         except ValidationError as error:
             problems.extend(issues(error, Space))
     enqueue = _enqueue(spec, parameters, space, problems)
+    if space is not None:
+        problems.extend(wrong_sampler(spec.sampler, space, len(spec.objective.metric or (1,))))
     if problems or space is None or objective is None or budget is None:
         raise SpecError(issues=problems)
     return ResolvedSpec(

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-SamplerName = Literal["tpe", "random", "gp", "qmc"]
+from tuner.study_file.sampler_options import (
+    CmaesOptions,
+    GeneticOptions,
+    GridOptions,
+    NoOptions,
+    Nsga3Options,
+    TpeOptions,
+)
+
+SamplerName = Literal["tpe", "random", "gp", "qmc", "grid", "cmaes", "nsga2", "nsga3"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +29,27 @@ class SamplerCard:
         learns: Whether it draws near good results. Only such a sampler reads the history, draws
             random trials first (`startup_trials`) and starts from a default configuration.
         reads_curves: Whether it learns from the reports of trials that have no final value.
+        evolves: Whether it learns from one generation of trials after the other.
+        options: The model of its options.
 
     """
 
     title: str
     learns: bool
     reads_curves: bool = False
+    evolves: bool = False
+    options: type[NoOptions] = NoOptions
 
 
 SAMPLERS: Mapping[SamplerName, SamplerCard] = MappingProxyType(
     {
-        "tpe": SamplerCard("TPE", learns=True),
+        "tpe": SamplerCard("TPE", learns=True, options=TpeOptions),
         "random": SamplerCard("random", learns=False),
         "gp": SamplerCard("Gaussian process", learns=True, reads_curves=True),
         "qmc": SamplerCard("quasi-random", learns=False),
+        "grid": SamplerCard("grid", learns=False, options=GridOptions),
+        "cmaes": SamplerCard("CMA-ES", learns=True, evolves=True, options=CmaesOptions),
+        "nsga2": SamplerCard("NSGA-II", learns=True, evolves=True, options=GeneticOptions),
+        "nsga3": SamplerCard("NSGA-III", learns=True, evolves=True, options=Nsga3Options),
     }
 )

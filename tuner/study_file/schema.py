@@ -10,6 +10,7 @@ from typing import Any
 from tuner.study_file.code import USER_CODE_FAMILIES
 from tuner.study_file.data import CORPUS_SUFFIXES, PACKAGED, PATHS
 from tuner.study_file.experiment import SECTIONS
+from tuner.study_file.samplers import SAMPLERS
 from tuner.study_file.study import StudySpec
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -19,7 +20,7 @@ Schema = dict[str, Any]
 _SCALAR: Schema = {"type": ["string", "number", "boolean", "null"]}
 _LIST: Schema = {"type": "array", "items": _SCALAR, "minItems": 1}
 _NOTHING: Schema = {"type": "null"}
-_RANGE = ("low", "high", "log", "step")
+_RANGE = ("low", "high", "log", "step", "points")
 
 # section → the field that a single value in its place sets
 _SHORTHANDS = {"DataSpec": "source", "Sampler": "name", "Pruner": "name"}
@@ -34,6 +35,7 @@ def study_schema() -> Schema:
     _data(definitions["DataSpec"])
     _user_code(schema)
     _parameter(definitions["ParameterSpec"])
+    _sampler(definitions["Sampler"])
     _values_as_lists(schema["properties"]["forbidden"]["items"])
     schema["properties"]["forbidden"]["items"]["minProperties"] = 1
     for field in definitions["Objective"]["properties"].values():
@@ -181,6 +183,22 @@ def _parameter(section: Schema) -> None:
         {"if": _is("type", "categorical"), "then": _only(*_RANGE, type_=["categorical"])},
         {"if": _is("log", True), "then": {"properties": {"low": {"exclusiveMinimum": 0}}}},
     ]
+
+
+def _sampler(section: Schema) -> None:
+    """Each sampler has options of its own; without a name it is the default."""
+    default = section["properties"]["name"]["default"]
+    section["allOf"] = [
+        {
+            "if": _is("name", name) if name != default else _is_or_missing("name", name),
+            "then": {"properties": {"options": _with_limits(card.options.model_json_schema())}},
+        }
+        for name, card in SAMPLERS.items()
+    ]
+
+
+def _is_or_missing(key: str, value: object) -> Schema:
+    return {"properties": {key: {"const": value}}}
 
 
 def _is(key: str, *values: object) -> Schema:

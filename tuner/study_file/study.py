@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -19,7 +20,9 @@ from pydantic import (
 
 from tuner.study_file.code import USER_CODE_FAMILIES, check_function, words_of
 from tuner.study_file.data import DataSpec
-from tuner.study_file.messages import problem
+from tuner.study_file.messages import first_problem, problem
+from tuner.study_file.parameters import MAX_POINTS
+from tuner.study_file.sampler_options import NoOptions
 from tuner.study_file.samplers import SAMPLERS, SamplerName
 from tuner.study_file.space import Combination, Range
 from tuner.study_file.values import (
@@ -166,9 +169,9 @@ class Budget(_Section):
 
 # key of a parameter → keys that have no meaning beside it
 EXCLUDED_BY = {
-    "value": ("type", "low", "high", "log", "step", "choices"),
-    "choices": ("low", "high", "log", "step", "value"),
-    **dict.fromkeys(("low", "high", "log", "step"), ("value", "choices")),
+    "value": ("type", "low", "high", "log", "step", "points", "choices"),
+    "choices": ("low", "high", "log", "step", "points", "value"),
+    **dict.fromkeys(("low", "high", "log", "step", "points"), ("value", "choices")),
 }
 
 
@@ -180,6 +183,9 @@ class ParameterSpec(_Section):
     high: Number | None = None
     log: Flag | None = None
     step: Number | None = None
+    points: Annotated[Whole, Field(ge=1, le=MAX_POINTS)] | None = Field(
+        default=None, description="grid: number of values, at equal distances on the scale."
+    )
     choices: tuple[Value, ...] | None = None
     value: Value = Field(default=None, description="Pins the parameter to this value.")
     when: dict[str, Annotated[tuple[Value, ...], AfterValidator(some)]] | None = None
@@ -222,7 +228,7 @@ class ParameterSpec(_Section):
                 raise problem("must have at least one value", "choices")
             if self.type in ("float", "int"):
                 raise problem("must be categorical or left out with `choices`", "type")
-        ranged = next((k for k in keys if k in ("low", "high", "log", "step")), None)
+        ranged = next((k for k in keys if k in EXCLUDED_BY and k not in ("value", "choices")), None)
         if self.type == "categorical" and ranged is not None:
             raise problem("has no meaning with `type: categorical`; remove it", ranged)
         return self
@@ -243,8 +249,12 @@ class Sampler(_Section):
     name: SamplerName = Field(
         default="tpe",
         description="tpe: tree-structured Parzen estimators; gp: a Gaussian process that learns "
-        "from pruned and running trials too; qmc: a scrambled Sobol sequence; random: "
-        "independent draws.",
+        "from pruned and running trials too; cmaes: covariance matrix adaptation; nsga2, nsga3: "
+        "genetic algorithms; qmc: a scrambled Sobol sequence; random: independent draws; grid: "
+        "every combination.",
+    )
+    options: dict[str, Any] = Field(
+        default={}, description="What the sampler can be told; each has options of its own."
     )
     startup_trials: Whole = Field(default=10, ge=0, description="Random trials before the model.")
     default_first: bool = Field(
@@ -257,6 +267,25 @@ class Sampler(_Section):
         description="Repeat configurations once all of a small space were tried; "
         "by default the study ends.",
     )
+
+    @model_validator(mode="after")
+    def _check_options(self) -> "Sampler":
+        try:
+            checked = self.checked_options
+        except ValidationError as error:
+            raise first_problem(error, SAMPLERS[self.name].options, "options") from None
+        object.__setattr__(self, "options", checked.model_dump(exclude_unset=True))
+        return self
+
+    @property
+    def checked_options(self) -> NoOptions:
+        """The options as its sampler reads them."""
+        return SAMPLERS[self.name].options.model_validate(self.options)
+
+    @property
+    def evolves(self) -> bool:
+        """Whether it learns from one generation of trials after the other."""
+        return SAMPLERS[self.name].evolves
 
     @property
     def learns(self) -> bool:

@@ -4,24 +4,30 @@
     gp.py       a Gaussian process
     qmc.py      a scrambled Sobol sequence
     random.py   independent draws
+    grid.py     every combination
+    cmaes.py    covariance matrix adaptation
+    nsga2.py, nsga3.py   genetic algorithms, on what genetic.py has in common
 
 `study_file/samplers.py` names them. A module is imported when a study first draws with it, because
 some take long to load.
 
 Every draw gets a new sampler: what it proposes follows from the history, the trial's number and the
-seeds alone, never from earlier draws of this process. So one worker repeats a search exactly.
+seeds alone, never from earlier draws of this process. So one worker repeats a search exactly. What
+a sampler keeps in `memory` only saves it from computing the same again.
 """
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 
 from tuner.origin import Origin
+from tuner.search.cells import Cells, GridCells
 from tuner.search.encoding import Encoding
+from tuner.search.generations import Generations
 from tuner.search.observations import Observer
 from tuner.search.sample import Sample
 from tuner.study_file.messages import counted
@@ -40,6 +46,11 @@ class Draw:
         sample: The trials that Optuna's samplers are shown; empty unless the sampler learns.
         observer: What a model learns from; empty unless the sampler learns.
         encoding: Of the searched parameters.
+        generations: The ended trials in the order of their ends; empty unless the sampler evolves.
+        cells: The configurations of a grid or a small space; None for another.
+        options: The sampler's own.
+        memory: Kept from draw to draw in this process, for what follows from the rest.
+        minimizes: Whether the first objective is minimized.
         fixed: Column in `distributions` → value, of parameters that are fixed for this trial.
         untried: What is left of a small space; None for a large one.
         is_open: Whether a configuration is neither forbidden nor tried.
@@ -55,6 +66,11 @@ class Draw:
     sample: Sample
     observer: Observer
     encoding: Encoding
+    generations: Generations
+    cells: Cells | GridCells | None
+    options: Any
+    memory: dict[str, Any]
+    minimizes: bool
     fixed: Mapping[int, float]
     untried: Sequence[Mapping[str, ParamValue]] | None
     is_open: Callable[[Mapping[str, ParamValue]], bool]
@@ -62,6 +78,9 @@ class Draw:
     study_seed: int
     seed: int
     redraw: int
+
+
+NUMERICAL = "the model met a numerical problem"
 
 
 @runtime_checkable

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from tuner.origin import Origin, OriginKind
 from tuner.search.gaussian_process import log_expected_improvement
-from tuner.search.samplers import Draw, qmc, too_few
+from tuner.search.samplers import NUMERICAL, Draw, qmc, too_few
 from tuner.search.samplers.random import SubstituteSampler
 from tuner.search.surrogate import Surrogate
 
@@ -36,7 +36,6 @@ MANY_RUNNING = 48  # trials at once, from which every second draw is a Thompson 
 COST_WEIGHT = 0.8  # of the logarithm of seconds beside that of the expected improvement
 
 NO_CANDIDATE = "none of the model's candidates was allowed and untried"
-NUMERICAL = "the model met a numerical problem"
 
 
 def make(draw: Draw) -> BaseSampler:

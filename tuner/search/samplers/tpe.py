@@ -12,17 +12,25 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.origin import Origin, OriginKind
 from tuner.search.record import Space
 from tuner.search.samplers import Draw, too_few
+from tuner.study_file.sampler_options import TpeOptions
 
 
 def make(draw: Draw) -> BaseSampler:
     """Return the sampler, with the spaces of the trials that it is shown."""
-    spaces = draw.sample.spaces
+    spaces, options = draw.sample.spaces, draw.options
+    assert isinstance(options, TpeOptions)
+    is_grouped = options.group
+    if is_grouped is None:
+        is_grouped = any(parameter.when for parameter in draw.space.parameters.values())
     return KnownSpacesSampler(
         [spaces[names] for names in sorted(spaces)],
-        conditional=any(parameter.when for parameter in draw.space.parameters.values()),
         known=len(draw.sample),
+        conditional=is_grouped and options.multivariate is not False,
         seed=draw.seed,
         n_startup_trials=draw.startup_trials,
+        multivariate=options.multivariate,
+        constant_liar=options.constant_liar,
+        n_ei_candidates=options.n_ei_candidates,
     )
 
 
@@ -62,6 +70,8 @@ class KnownSpacesSampler(TPESampler):
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """What is modelled together: the groups, or what all trials have."""
+        if self._multivariate is False:
+            return {}
         if self._group:
             self._search_space_group = _SearchSpaceGroup()
             for space in self._spaces:

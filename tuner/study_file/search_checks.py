@@ -1,0 +1,81 @@
+"""What a launch says of a sampler that cannot, or hardly, work with the rest of its study."""
+
+from collections.abc import Iterator
+
+from tuner.errors import Issue
+from tuner.study_file.grid import Grid, NoGridError
+from tuner.study_file.messages import counted
+from tuner.study_file.parameters import FloatParameter, IntParameter
+from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.sampler_options import GeneticOptions, GridOptions
+from tuner.study_file.samplers import SAMPLERS
+from tuner.study_file.space import Space
+from tuner.study_file.study import Sampler
+
+
+def wrong_sampler(sampler: Sampler, space: Space, objectives: int) -> Iterator[Issue]:
+    """Yield why a sampler cannot search a space, with what would do."""
+    loc = ("sampler", "name")
+    if sampler.name == "grid":
+        try:
+            grid_of(sampler, space)
+        except NoGridError as error:
+            yield Issue(loc, f"grid {error}")
+    if sampler.name == "cmaes":
+        kinds = space.parameters.values()
+        if not any(isinstance(parameter, FloatParameter | IntParameter) for parameter in kinds):
+            yield Issue(
+                loc, "cmaes needs a range to search and the space has none; choose tpe or random"
+            )
+        if objectives > 1:
+            yield Issue(
+                loc, f"cmaes optimizes one metric, not {objectives}; choose tpe, gp or nsga2"
+            )
+
+
+def grid_of(sampler: Sampler, space: Space) -> Grid:
+    """Return the grid of a study whose sampler is `grid`; NoGridError."""
+    options = sampler.checked_options
+    assert isinstance(options, GridOptions)
+    return Grid(space, options.points)
+
+
+def notes_on_sampler(spec: ResolvedSpec) -> Iterator[str]:
+    """Yield what may surprise about a sampler that works but teaches itself little."""
+    sampler, trials, options = spec.sampler, spec.budget.trials, spec.sampler.checked_options
+    if sampler.name == "grid":
+        yield _note_on_grid(spec)
+    if not isinstance(options, GeneticOptions):
+        return
+    title, size = SAMPLERS[sampler.name].title, options.population_size
+    if trials <= size:
+        yield (
+            f"{title} begins to learn after a generation of {size} complete trials, and the budget "
+            f"is {counted(trials, 'trial')}: all are drawn at random; lower "
+            "`sampler.options.population_size`, or choose `tpe` or `gp`"
+        )
+    if len(spec.objective.metrics) == 1:
+        yield (
+            f"{title} is made for several metrics; for one, `gp`, `tpe` and `cmaes` need fewer "
+            "trials"
+        )
+    if spec.pruner.name != "none":
+        yield (
+            f"{title} learns from complete trials only, and pruned ones, which `pruner: "
+            f"{spec.pruner.name}` makes of most, teach it nothing: write `pruner: none`, or choose "
+            "`gp` or `tpe`, which learn from pruned trials too"
+        )
+
+
+def _note_on_grid(spec: ResolvedSpec) -> str:
+    trials, size = spec.budget.trials, grid_of(spec.sampler, spec.space).size
+    of = f"its grid has {counted(size, 'configuration')}"
+    if size > trials:
+        return (
+            f"{of}, of which {counted(trials, 'trial')} (`budget.trials`) cover "
+            f"{100 * trials / size:.2g} %"
+        )
+    if size == trials or spec.sampler.repeat:
+        return of
+    tried = "it has" if size == 1 else "all of them have"
+    return f"{of}: the study ends once {tried} been tried, before {counted(trials, 'trial')}"
