@@ -62,6 +62,9 @@ class TrialRecord(Record):
     violates_constraint: bool = Field(
         description="Whether it violates a constraint; such a trial is never the best."
     )
+    constraints: dict[str, float | None] = Field(
+        description="Its constraints; above 0, one is violated, in shares of its bound."
+    )
     attempts: list[AttemptRecord] = Field(description="All its attempts, the first one first.")
 
 
