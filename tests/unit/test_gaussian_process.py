@@ -484,7 +484,7 @@ def test_a_long_history_does_not_grow_the_model() -> None:
         Reports(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)),
     )
 
-    thinned = surrogate._thinned(watcher.observations())
+    thinned = surrogate._thinned(watcher.observations(), np.ones(count, bool))
 
     assert len(watcher) == count
     assert len(thinned.values) <= surrogate.POINTS

@@ -2,8 +2,9 @@
 
 A trial that was pruned or still runs has reports up to some epoch only. Its final value is
 extrapolated: its best value so far, less the drop that other trials have shown from one rung to
-the next, up to the end. The further it is from its end, the noisier that value is. With several
-objectives, of which reports hold only the first, complete trials alone teach.
+the next, up to the end. The further it is from its end, the noisier that value is. Further
+objectives are extrapolated alike, from their latest values; a trial that has not reported all of
+them teaches once it is complete.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.database.readers.columns import NEVER, Columns, Floats, Integers, Reports
+from tuner.search.feasibility import ConstraintValues
 from tuner.search.record import Record, Space
 from tuner.search.tried import Tried
 from tuner.trials import Cause, Direction, TrialState
@@ -69,6 +71,7 @@ class Observer:
         # 1 for an objective that is minimized, -1 for one that is maximized
         self.signs = np.array([1.0 if d == "minimize" else -1.0 for d in directions])
         self._fits = tried.fits
+        self.constraints = ConstraintValues()
         self.fitted: tuple[int, Any] | None = None  # what a model has fitted to so many trials
         self._size = 0
         self._columns: dict[int, NDArray[np.int64] | None] = {}  # by a space's identity
@@ -78,6 +81,9 @@ class Observer:
         self._final = np.empty((0, len(directions)))  # NaN unless the trial is complete
         self._last_step = np.empty(0, np.int64)  # of the reports; 0 without one
         self._rungs = np.empty((0, RUNGS))  # best value up to each rung; NaN where not reached
+        # latest values of the other objectives at each rung, and of all reports
+        self._other_rungs = np.empty((0, RUNGS, len(directions) - 1))
+        self._latest = np.empty((0, len(directions) - 1))
         self._ended = np.empty(0, np.int64)  # µs since 1970, NEVER while it runs
         self._seconds = np.empty(0)  # from its start to its end
 
@@ -87,6 +93,7 @@ class Observer:
 
     def load(self, finished: Columns, space: Space, reports: Reports) -> None:
         """Take note of many finished trials."""
+        self.constraints.load(finished)
         order = self._order(space)
         numbers = finished.numbers
         if order is None or not len(numbers):
@@ -96,6 +103,7 @@ class Observer:
         self._params[np.ix_(numbers, order)] = finished.params
         self._rungs[numbers], self._last_step[numbers] = np.nan, 0
         self._best[numbers], self._final[numbers] = np.nan, np.nan
+        self._other_rungs[numbers], self._latest[numbers] = np.nan, np.nan
         self._ended[numbers] = finished.finished
         has_times = (finished.started != NEVER) & (finished.finished != NEVER)
         self._seconds[numbers] = np.where(
@@ -108,21 +116,32 @@ class Observer:
         if finished.state == TrialState.FAILED:
             self._status[numbers] = _HOPELESS if finished.infeasible else _WAITING
             return
-        known = ~np.isnan(self._final[numbers, 0])
-        if len(self.signs) == 1:
-            known |= ~np.isnan(self._best[numbers])
+        known = ~np.isnan(self._final[numbers, 0]) | self._has_reports(numbers)
         self._status[numbers] = np.where(known, _OBSERVED, _WAITING)
 
     def _load_reports(self, numbers: Integers, reports: Reports) -> None:
-        values = _finite(self.signs[0] * reports.values)
+        values, others = _finite(self.signs[0] * reports.values), self._others(reports.metrics)
         first = np.searchsorted(reports.numbers, numbers, "left")
         last = np.searchsorted(reports.numbers, numbers, "right")
         for number, a, b in zip(numbers.tolist(), first.tolist(), last.tolist(), strict=True):
             if b > a:
-                self._set_reports(number, reports.steps[a:b], values[a:b])
+                latest = None if others is None else others[a:b]
+                self._set_reports(number, reports.steps[a:b], values[a:b], latest)
+
+    def _others(self, metrics: Floats | None) -> Floats | None:
+        """Return the other objectives [reports, objectives - 1]; None if there are none to read."""
+        count = len(self.signs) - 1
+        if not count or metrics is None or not metrics.size:
+            return None
+        return self.signs[1:] * metrics[:, :count]
+
+    def _has_reports(self, numbers: Any) -> Any:
+        """Whether trials have reported all objectives."""
+        return ~np.isnan(self._best[numbers]) & ~np.isnan(self._latest[numbers]).any(-1)
 
     def note(self, record: Record) -> None:
         """Take note of a trial's parameters, reports and state."""
+        self.constraints.note(record)
         order, row = self._order(record.space), record.row
         if order is None:
             return
@@ -132,6 +151,7 @@ class Observer:
         self._params[number, order] = row.params
         self._best[number], self._final[number] = np.nan, np.nan
         self._rungs[number], self._last_step[number] = np.nan, 0
+        self._other_rungs[number], self._latest[number] = np.nan, np.nan
         self._ended[number] = (
             NEVER if row.finished_at is None else int(row.finished_at.timestamp() * 1e6)
         )
@@ -140,7 +160,8 @@ class Observer:
             self._seconds[number] = (row.finished_at - row.started_at).total_seconds()
         if row.steps and row.report_values:
             values = _finite(self.signs[0] * np.asarray(row.report_values, np.float64))
-            self._set_reports(number, np.asarray(row.steps, np.int64), values)
+            others = self._others(np.asarray(row.measured, np.float64) if row.measured else None)
+            self._set_reports(number, np.asarray(row.steps, np.int64), values, others)
         if row.state == TrialState.COMPLETE and row.values:
             self._final[number] = _finite(self.signs * np.asarray(row.values, np.float64))
         self._status[number] = self._status_of(number, row.state, row.cause)
@@ -148,12 +169,13 @@ class Observer:
     def _status_of(self, number: int, state: str, cause: str | None) -> int:
         if state == TrialState.FAILED:
             return _HOPELESS if cause and Cause(cause).blames_parameters else _WAITING
-        has_report = len(self.signs) == 1 and not np.isnan(self._best[number])
-        if has_report or not np.isnan(self._final[number, 0]):
+        if self._has_reports(number) or not np.isnan(self._final[number, 0]):
             return _OBSERVED
         return _PENDING if state == TrialState.RUNNING else _WAITING
 
-    def _set_reports(self, number: int, steps: Integers, values: Floats) -> None:
+    def _set_reports(
+        self, number: int, steps: Integers, values: Floats, others: Floats | None
+    ) -> None:
         running = np.minimum.accumulate(values)
         self._best[number], self._last_step[number] = running[-1], steps[-1]
         reached = int(np.searchsorted(_STEPS, steps[-1], "right"))
@@ -162,6 +184,10 @@ class Observer:
             self._rungs[number, :reached] = np.where(
                 places >= 0, running[np.maximum(places, 0)], running[0]
             )
+            if others is not None:
+                self._other_rungs[number, :reached] = others[np.maximum(places, 0)]
+        if others is not None:
+            self._latest[number] = others[-1]
 
     def _reserve(self, size: int) -> None:
         if size > len(self._status):
@@ -172,6 +198,10 @@ class Observer:
             self._final = np.pad(self._final, ((0, more), (0, 0)), constant_values=np.nan)
             self._last_step = np.pad(self._last_step, (0, more))
             self._rungs = np.pad(self._rungs, ((0, more), (0, 0)), constant_values=np.nan)
+            self._other_rungs = np.pad(
+                self._other_rungs, ((0, more), (0, 0), (0, 0)), constant_values=np.nan
+            )
+            self._latest = np.pad(self._latest, ((0, more), (0, 0)), constant_values=np.nan)
             self._ended = np.pad(self._ended, (0, more), constant_values=NEVER)
             self._seconds = np.pad(self._seconds, (0, more), constant_values=np.nan)
         self._size = max(self._size, size)
@@ -218,10 +248,7 @@ class Observer:
 
     def _extrapolate(self, numbers: Integers) -> Observations:
         hopeless = self._status[numbers] == _HOPELESS
-        if len(self.signs) > 1:
-            values, missing = self._final[numbers], np.zeros(len(numbers), np.int64)
-        else:
-            values, missing = self._extrapolate_first(numbers)
+        values, missing = self._extrapolate_reports(numbers)
         if hopeless.any():
             others = values[~hopeless] if not hopeless.all() else np.zeros((1, values.shape[1]))
             worst, spread = others.max(0), np.ptp(others, axis=0)
@@ -230,27 +257,44 @@ class Observer:
         seconds = self._seconds[numbers] / np.maximum(self._last_step[numbers], 1)
         return Observations(numbers, self._params[numbers], values, missing, seconds)
 
-    def _extrapolate_first(self, numbers: Integers) -> tuple[Floats, Integers]:
-        rungs, final = self._rungs[numbers], self._final[numbers, 0]
-        is_complete = ~np.isnan(final)
+    def _extrapolate_reports(self, numbers: Integers) -> tuple[Floats, Integers]:
+        rungs, final = self._rungs[numbers], self._final[numbers]
+        is_complete = ~np.isnan(final[:, 0])
         reached = (~np.isnan(rungs)).sum(1)
         # the last rung is the last that complete trials reach before their end
         before_end = np.searchsorted(_STEPS, self._last_step[numbers[is_complete]], "left")
         top = int(before_end.max()) if is_complete.any() else int(reached.max(initial=0))
         reached = np.minimum(reached, top)
-        levels = np.column_stack([rungs[:, :top], final]) if top else final[:, None]
-        drops = np.zeros(top)
-        for level in range(top):
-            after = levels[:, level + 1]
-            after = np.where(np.isnan(after), final, after)
-            both = np.flatnonzero(~np.isnan(levels[:, level]) & ~np.isnan(after))[-PAIRS:]
-            if len(both) >= MIN_PAIRS:
-                drops[level] = float(np.median(levels[both, level] - after[both]))
-        to_come = np.append(np.cumsum(drops[::-1])[::-1], 0.0)
         level = np.clip(reached - 1, 0, max(top - 1, 0))
-        values = np.where(is_complete, final, self._best[numbers] - to_come[level])
-        missing = np.where(is_complete, 0, top - level)
-        return values[:, None], missing
+        values = final.copy()
+        to_come = _drops(rungs[:, :top], final[:, 0])[level]
+        values[:, 0] = np.where(is_complete, final[:, 0], self._best[numbers] - to_come)
+        for k in range(1, values.shape[1]):
+            at_rungs, latest = self._other_rungs[numbers, :top, k - 1], self._latest[numbers, k - 1]
+            # costs grow or stay in proportion, whatever their unit
+            known = self.signs[k] * np.append(latest, final[:, k])
+            is_proportional = bool((known[~np.isnan(known)] > 0).all())
+            if is_proportional:
+                at_rungs, end = np.log(np.abs(at_rungs)), np.log(np.abs(final[:, k]))
+                extrapolated = latest * np.exp(-_drops(at_rungs, end)[level])
+            else:
+                extrapolated = latest - _drops(at_rungs, final[:, k])[level]
+            values[:, k] = np.where(is_complete, final[:, k], extrapolated)
+        return values, np.where(is_complete, 0, top - level)
+
+
+def _drops(rungs: Floats, final: Floats) -> Floats:
+    """Return by how much values drop from each rung [N, rungs] to the end: medians [rungs + 1]."""
+    top = rungs.shape[1]
+    levels = np.column_stack([rungs, final])
+    drops = np.zeros(top)
+    for level in range(top):
+        after = levels[:, level + 1]
+        after = np.where(np.isnan(after), final, after)
+        both = np.flatnonzero(~np.isnan(levels[:, level]) & ~np.isnan(after))[-PAIRS:]
+        if len(both) >= MIN_PAIRS:
+            drops[level] = float(np.median(levels[both, level] - after[both]))
+    return np.append(np.cumsum(drops[::-1])[::-1], 0.0)
 
 
 def _finite(values: Floats) -> Floats:

@@ -6,16 +6,19 @@ whole history; the second is estimated from the newest trials, whose weights TPE
 their number anyway. So an ask costs the same after 1,000 trials and after 100,000.
 """
 
+import json
 import math
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tuner.database import attributes
 from tuner.database.readers.columns import Columns, Integers, Reports
 from tuner.search.history import History
 from tuner.search.record import Record, Space
 from tuner.search.tried import Tried
+from tuner.study_file.constraints import sum_violations
 from tuner.trials import Cause, Direction, TrialState
 
 NEWEST = 1_000  # trials
@@ -76,9 +79,14 @@ class Sample:
             self._best_pruned = sorted([*self._best_pruned, *scores])[:BEST]
         elif finished.values is not None:
             values = np.nan_to_num(self._sign[0] * finished.values[new, 0], nan=math.inf)
-            best = np.argsort(values, kind="stable")[:BEST].tolist()
+            violations = np.zeros(len(finished.numbers))
+            for number, stored in finished.system_attrs.items():
+                row = int(np.searchsorted(finished.numbers, int(number)))
+                violations[row] = _violation(stored)
+            violations = violations[new]
+            best = np.lexsort((values, violations))[:BEST].tolist()
             scored: list[tuple[_Score, int]] = [
-                ((float(values[i]),), int(numbers[i])) for i in best
+                ((float(violations[i]), float(values[i])), int(numbers[i])) for i in best
             ]
             self._best = sorted([*self._best, *scored])[:BEST]
 
@@ -107,8 +115,14 @@ class Sample:
             del self._best_pruned[BEST:]
         elif record.row.values:
             value = self._sign[0] * record.row.values[0]
-            insort(self._best, ((math.inf if math.isnan(value) else value,), number))
+            violation = _violation(json.loads(record.row.system_attrs))
+            insort(self._best, ((violation, math.inf if math.isnan(value) else value), number))
             del self._best[BEST:]
+
+
+def _violation(stored: Mapping[str, str]) -> float:
+    """Return by how much a trial violates its constraints, from its system attributes."""
+    return sum_violations(attributes.decode_constraints(stored).values())
 
 
 def _pruned_score(record: Record, sign: float) -> _Score:

@@ -10,13 +10,16 @@ there from the start.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from tuner.search.cost_model import CostModel
 from tuner.search.encoding import Encoding
+from tuner.search.feasibility import FeasibilityModel, fit_constraints
 from tuner.search.gaussian_process import Array, Hyperparameters, Posterior, fit
 from tuner.search.observations import Observations, Observer
 from tuner.study_file.seeds import derived_seed
@@ -36,6 +39,7 @@ class Fitted:
 
     hyperparameters: Hyperparameters
     cost: CostModel | None  # None: configurations cost about the same, or it is not known yet
+    constraints: Mapping[str, Hyperparameters]
 
 
 class Surrogate:
@@ -56,23 +60,49 @@ class Surrogate:
     def __init__(self, observer: Observer, encoding: Encoding, rng: np.random.Generator) -> None:
         self._fitted = _fitted(observer, encoding)
         self._encoding = encoding
-        self.trials = _thinned(observer.observations())
+        trials = observer.observations()
+        self.trials = _thinned(trials, observer.constraints.are_feasible(trials.numbers))
         objectives = self.trials.values.shape[1]
         importance = rng.dirichlet(np.ones(objectives)) if objectives > 1 else np.ones(1)
         self.targets = _targets(self.trials, importance)
         self._weights = _noise_weights(self.trials)
         self._x = encoding.encode(self.trials.params)
         self.posterior = self._condition(self._x, self.targets, self._weights)
+        self._is_feasible = observer.constraints.are_feasible(self.trials.numbers)
+        self._feasibility = FeasibilityModel(
+            observer.constraints.of(self.trials.numbers), self._x, self._fitted.constraints
+        )
+
+    @property
+    def has_feasible(self) -> bool:
+        """Whether a trial keeps all constraints."""
+        return bool(self._is_feasible.any())
+
+    def log_feasibility(self, candidates: Array) -> Array:
+        """Return the logarithm of the probability that encoded candidates are feasible [M]."""
+        return self._feasibility.log_feasibility(candidates)
 
     def with_pending(self, rows: Array) -> tuple[Posterior, float]:
-        """Return the posterior with these parameters [M, p] as fantasies, and its best mean."""
-        if not len(rows):
-            return self.posterior, float(self.posterior.mean(self._x).min())
-        pending = self._encoding.encode(rows)
-        x = np.vstack([self._x, pending])
-        targets = np.append(self.targets, self.posterior.mean(pending))
-        posterior = self._condition(x, targets, np.append(self._weights, np.ones(len(rows))))
-        return posterior, float(posterior.mean(x).min())
+        """Return the posterior with these parameters [M, p] as fantasies, and its best mean.
+
+        That is the best of feasible trials, if there are any.
+        """
+        posterior, x = self.posterior, self._x
+        if len(rows):
+            pending = self._encoding.encode(rows)
+            x = np.vstack([x, pending])
+            targets = np.append(self.targets, posterior.mean(pending))
+            weights = np.append(self._weights, np.ones(len(rows)))
+            posterior = self._condition(x, targets, weights)
+        is_counted = np.append(
+            self._is_feasible, np.full(len(x) - len(self._x), self._is_feasible.all())
+        )
+        return posterior, float(posterior.mean(x[is_counted if is_counted.any() else ...]).min())
+
+    @property
+    def leaders(self) -> NDArray[np.int64]:
+        """The trials that it learns from, the best feasible one first."""
+        return np.lexsort((self.targets, ~self._is_feasible))
 
     def log_cost(self, candidates: Array) -> Array:
         """Return the logarithm of encoded candidates' seconds, relative to their mean [M].
@@ -103,7 +133,7 @@ class Surrogate:
 def _fitted(observer: Observer, encoding: Encoding) -> Fitted:
     ended = observer.ended()
     if ended < FIT_MIN:
-        return Fitted(Hyperparameters.prior_mode(encoding.width), None)
+        return Fitted(Hyperparameters.prior_mode(encoding.width), None, {})
     stage = int(math.log(ended / FIT_MIN, GROWTH) + 1e-9)
     count = math.ceil(FIT_MIN * GROWTH**stage)
     if observer.fitted is None or observer.fitted[0] != count:
@@ -120,17 +150,21 @@ def _fitted(observer: Observer, encoding: Encoding) -> Fitted:
         x = encoding.encode(trials.params[chosen])
         hyperparameters = fit(x, targets[chosen], weights[chosen])
         cost = CostModel.fit(x, trials.seconds[chosen])
-        observer.fitted = count, Fitted(hyperparameters, cost)
+        constraints = fit_constraints(observer.constraints.of(trials.numbers[chosen]), x)
+        observer.fitted = count, Fitted(hyperparameters, cost, constraints)
     fitted: Fitted = observer.fitted[1]
     return fitted
 
 
-def _thinned(trials: Observations) -> Observations:
-    """Return the best and the newest trials, so that a draw costs the same in a long study."""
+def _thinned(trials: Observations, is_feasible: NDArray[np.bool_]) -> Observations:
+    """Return the best and the newest trials, so that a draw costs the same in a long study.
+
+    Feasible trials are better than others.
+    """
     if len(trials.values) <= POINTS:
         return trials
     each = POINTS // 2 // trials.values.shape[1]
-    best = np.unique(np.argsort(trials.values, axis=0, kind="stable")[:each])
+    best = np.unique([np.lexsort((values, ~is_feasible))[:each] for values in trials.values.T])
     kept = np.union1d(best, np.arange(len(trials.values) - POINTS // 2, len(trials.values)))
     return trials.take(kept)
 

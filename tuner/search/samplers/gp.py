@@ -131,7 +131,7 @@ class _Candidates:
 def _ranked(draw: Draw, candidates: _Candidates, number: int) -> tuple[Array, Explain]:
     """Return candidates, the most promising first, and what explains the choice of one."""
     surrogate = Surrogate(draw.observer, draw.encoding, candidates.rng)
-    leaders = surrogate.trials.params[np.argsort(surrogate.targets, kind="stable")[:LEADERS]]
+    leaders = surrogate.trials.params[surrogate.leaders[:LEADERS]]
     rows = np.concatenate([candidates.anywhere(), candidates.near(leaders, NEIGHBOURS)])
     posterior, best = surrogate.with_pending(draw.observer.pending())
     if draw.fixed:  # which may be far from the best trials: improve on what is possible with it
@@ -145,8 +145,8 @@ def _ranked(draw: Draw, candidates: _Candidates, number: int) -> tuple[Array, Ex
             learned_from=len(surrogate.trials.numbers),
             thompson=is_thompson,
         )
-        if len(draw.observer.signs) > 1:  # the model has seen a mixture of them
-            return origin
+        if len(draw.observer.signs) > 1 or not surrogate.has_feasible:
+            return origin  # the model has seen a mixture of objectives, or sought what is feasible
         mean, deviation = posterior.predict(draw.encoding.encode(row[None]))
         gain = float(np.exp(log_expected_improvement(mean, deviation, best)[0]))
         return replace(
@@ -161,7 +161,10 @@ def _ranked(draw: Draw, candidates: _Candidates, number: int) -> tuple[Array, Ex
 
     def score(rows: Array) -> Array:
         x = draw.encoding.encode(rows)
-        gain = log_expected_improvement(*posterior.predict(x), best)
+        feasibility = surrogate.log_feasibility(x)
+        if not surrogate.has_feasible:  # then the first thing to find is a feasible trial
+            return feasibility
+        gain = log_expected_improvement(*posterior.predict(x), best) + feasibility
         return gain - COST_WEIGHT * surrogate.log_cost(x)
 
     scores = score(rows)
@@ -176,4 +179,5 @@ def _thompson(surrogate: Surrogate, x: Array, rng: np.random.Generator) -> NDArr
     drawn = surrogate.posterior.sample(x, rng)
     best = surrogate.with_pending(np.empty((0, 0)))[1]
     gain = np.log(np.maximum(best - drawn, 1e-9)) - COST_WEIGHT * surrogate.log_cost(x)
+    gain = surrogate.log_feasibility(x) + (gain if surrogate.has_feasible else 0.0)
     return np.lexsort((drawn, -gain))
