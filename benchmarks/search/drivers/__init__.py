@@ -1,0 +1,1 @@
+"""How a simulation drives tuner and each of its peers, one module per library."""
