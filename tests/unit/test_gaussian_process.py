@@ -230,7 +230,9 @@ def test_values_are_extrapolated_by_the_drops_of_others() -> None:
     assert observations.numbers.tolist() == [0, 1, 2, 3, 4, 7]
     # the last is worse than the worst by a tenth of the spread; it tells the model to keep away
     assert observations.values[:, 0].tolist() == pytest.approx([0.3, 1.3, 2.3, 0.2, 0.8, 2.51])
-    assert observations.missing.tolist() == [0, 0, 0, 2, 1, 0]
+    is_extrapolated = observations.deviations[:, 0] > 0
+    assert is_extrapolated.tolist() == [False, False, False, True, True, False]
+    assert observations.deviations[3] > observations.deviations[4]
     assert watcher.pending().tolist() == [[0.0, 3.0]]
     assert watcher.running == 2
 

@@ -20,7 +20,7 @@ from scipy.special import ndtri
 from tuner.search.cost_model import CostModel
 from tuner.search.encoding import Encoding
 from tuner.search.feasibility import FeasibilityModel, fit_constraints
-from tuner.search.gaussian_process import Array, Hyperparameters, Posterior, fit
+from tuner.search.gaussian_process import NOISE, Array, Hyperparameters, Posterior, fit
 from tuner.search.observations import Observations, Observer
 from tuner.study_file.seeds import derived_seed
 
@@ -28,7 +28,7 @@ FIT_MIN = 10  # ended trials, before which hyperparameters are their prior's mod
 GROWTH = 1.25  # of the trials that hyperparameters are fitted to
 FIT_POINTS, FIT_BEST = 150, 60  # trials that they are fitted to at most, the best among them
 POINTS = 250  # trials that a draw is made from at most: half the best, half the newest
-EXTRAPOLATED = 3.0  # variance that each extrapolated rung adds to an observation's noise
+MAX_WEIGHT = 100.0  # of an extrapolated value's variance, in units of the noise
 AUGMENTATION = 0.05  # weight of the sum of the objectives beside the worst of them
 CLIP = 3.0  # robust standard deviations beyond which a value is no worse
 
@@ -65,7 +65,7 @@ class Surrogate:
         objectives = self.trials.values.shape[1]
         importance = rng.dirichlet(np.ones(objectives)) if objectives > 1 else np.ones(1)
         self.targets = _targets(self.trials, importance)
-        self._weights = _noise_weights(self.trials)
+        self._weights = _noise_weights(self.trials, importance)
         self._x = encoding.encode(self.trials.params)
         self.posterior = self._condition(self._x, self.targets, self._weights)
         self._is_feasible = observer.constraints.are_feasible(self.trials.numbers)
@@ -139,8 +139,8 @@ def _fitted(observer: Observer, encoding: Encoding) -> Fitted:
     if observer.fitted is None or observer.fitted[0] != count:
         trials = observer.first_ended(min(count, ended))
         objectives = trials.values.shape[1]
-        targets = _targets(trials, np.full(objectives, 1 / objectives))
-        weights = _noise_weights(trials)
+        importance = np.full(objectives, 1 / objectives)
+        targets, weights = _targets(trials, importance), _noise_weights(trials, importance)
         chosen = np.arange(len(targets))
         if len(targets) > FIT_POINTS:
             rng = np.random.default_rng(derived_seed(len(targets), stage))
@@ -200,5 +200,21 @@ def _standardized(values: Array) -> Array:
     return np.asarray((values - values.mean()) / (values.std() + 1e-9))
 
 
-def _noise_weights(trials: Observations) -> Array:
-    return np.asarray(1.0 + EXTRAPOLATED * trials.missing, np.float64)
+def _noise_weights(trials: Observations, importance: Array) -> Array:
+    """Return the variance of each target's noise, in units of that of a complete trial.
+
+    What a standard deviation of an extrapolated value means to its target follows from the targets
+    of the values around it.
+    """
+    variances = np.zeros(len(trials.values))
+    for weight, values, deviations in zip(
+        importance, trials.values.T, trials.deviations.T, strict=True
+    ):
+        order, targets = np.argsort(values, kind="stable"), _scaled(values)
+        ends = [
+            np.interp(values + sign * deviations, values[order], targets[order])
+            for sign in (-1.0, 1.0)
+        ]
+        # beside the best and the worst trial, one side has no others
+        variances += (weight * np.abs(np.stack(ends) - targets).max(0)) ** 2
+    return np.asarray(np.minimum(1.0 + variances / NOISE, MAX_WEIGHT))
