@@ -9,7 +9,8 @@ import pytest
 
 from tuner.database import attributes
 from tuner.database.readers.columns import Columns, Reports
-from tuner.search.feasibility import ConstraintValues, FeasibilityModel, fit_constraints
+from tuner.search.constraint_values import ConstraintValues
+from tuner.search.feasibility import FeasibilityModel, fit_constraints
 from tuner.search.history import History
 from tuner.search.observations import Observer
 from tuner.search.record import new_row

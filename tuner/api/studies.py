@@ -18,7 +18,7 @@ from tuner.settings import settings
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import ParamValue, StudyState, Trial, count_finished
 from tuner.trials import Study as Record
-from tuner.winner import choice
+from tuner.winner import choice, hypervolume
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +44,8 @@ class Study:
         >>> len(study.all_trials), list(study.trials["number"])[:3]
         (12, [0, 1, 2])
         >>> study.best.value == float(study.trials["loss"].min())
+        True
+        >>> study.hypervolume() is None  # it has one objective
         True
         >>> figure = study.plot.history()
         >>> study.export("exports/parabola").folder.name
@@ -92,6 +94,14 @@ class Study:
         record = self.record
         trial = reading.load_winner(database(), record)
         return Best(trial, all_params(record, trial))
+
+    def hypervolume(self) -> float | None:
+        """Measure how much its Pareto front beats the reference point by.
+
+        Returns:
+            The hypervolume; None with one objective, and before the reference point is known.
+        """
+        return hypervolume.hypervolume(self.all_trials, self.record)
 
     @property
     def plot(self) -> "Plots":

@@ -87,6 +87,9 @@ def show(
         record = {**overview_record(overview), "best": best, "failures": failures, "cached": cached}
         if len(study.directions) > 1:
             record["pareto_front"] = [study_json.of_trial(trial) for trial in front]
+            from tuner.winner.hypervolume import hypervolume  # imports NumPy
+
+            record["hypervolume"] = hypervolume(trials, study)
         print_json(record)
         return
     reason = f" ({literal(study.reason)})" if study.reason else ""
@@ -109,6 +112,7 @@ def show(
         out.print(params_table(best_trial.params))
     if front:
         _print_front(front, study)
+        _print_hypervolume(trials, study)
     spec = None if study.spec is None else ResolvedSpec.from_json(study.spec)
     if spec is not None:
         out.print("\n[bold]search space[/]")
@@ -166,6 +170,19 @@ def _print_front(front: Sequence[Trial], study: Study) -> None:
     out.print(listing)
     if len(front) > SHOWN_FRONT:
         out.print(f"[dim]{len(front) - SHOWN_FRONT} more; `--json` lists all[/]")
+
+
+def _print_hypervolume(trials: Sequence[Trial], study: Study) -> None:
+    from tuner.winner import hypervolume  # imports NumPy
+
+    complete = hypervolume.CompleteTrials.of(trials, study)
+    reference = hypervolume.reference_point(complete, study)
+    if reference is None:
+        return
+    pairs = zip(metric_names(study), reference, strict=True)
+    point = ", ".join(f"{literal(name)} {number(value)}" for name, value in pairs)
+    volume = float(hypervolume.over_time(complete, study, reference).max(initial=0.0))
+    out.print(f"[bold]hypervolume[/] {number(volume)} [dim]from {point}[/]")
 
 
 def _objectives(study: Study) -> str:

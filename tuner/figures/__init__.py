@@ -12,6 +12,7 @@
     rank.py, contour.py, heat.py  two parameters against each other; pairs.py places the trials
     edf.py           the distribution of values
     pareto.py        the trials that no other trial beats in every objective
+    hypervolume.py   how much that front beats a reference point by, over time
     timeline.py      when each trial ran, on which device
     burndown.py      how much of the budget is left
     spending.py      time spent on trials, by the clock

@@ -6,6 +6,7 @@ from tuner.figures import (
     curves,
     edf,
     history,
+    hypervolume,
     importance,
     pairs,
     parallel,
@@ -125,6 +126,14 @@ def of_pareto(info: pareto.Info) -> str:
     return (
         f"{text.count(len(info.front), 'trial')} that no other beats in every objective, "
         f"and {text.count(len(info.others), 'other')}."
+    )
+
+
+def of_hypervolume(info: hypervolume.Info) -> str:
+    """Explain what is measured, and from where."""
+    return (
+        "How much of the space between the reference point and the ideal the Pareto front covers; "
+        f"more is better. {hypervolume.describe_reference(info)}"
     )
 
 

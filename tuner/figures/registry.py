@@ -16,6 +16,7 @@ from tuner.figures import (
     edf,
     heat,
     history,
+    hypervolume,
     importance,
     pairs,
     parallel,
@@ -134,6 +135,13 @@ _ALL: tuple[Figure[Any], ...] = (
         pareto,
         lambda sample: pareto.info(sample.trials, sample.study),
         captions.of_pareto,
+    ),
+    Figure(
+        "hypervolume",
+        "Hypervolume",
+        hypervolume,
+        lambda sample: hypervolume.info(sample.trials, sample.study),
+        captions.of_hypervolume,
     ),
     Figure(
         "timeline",

@@ -12,6 +12,7 @@ from tuner.figures import (
     captions,
     confirmation,
     contour,
+    hypervolume,
     importance,
     pareto,
     registry,
@@ -103,12 +104,19 @@ def _confirmation(inputs: ReportInputs) -> list[Plot]:
 
 
 def _fronts(study: Study, trials: Sequence[Trial]) -> list[Plot]:
-    """Return the Pareto front in the plane of the first objective and each other one."""
+    """Return the Pareto front in the plane of the first objective and each other one.
+
+    The hypervolume over time follows.
+    """
     fronts = []
     for other in range(1, len(study.directions)):
         info = pareto.info(trials, study, 0, other)
         title = f"Pareto front: {info.metrics[0]} and {info.metrics[1]}"
         fronts.append(_plot(f"pareto-{other}", title, captions.of_pareto(info), info, pareto))
+    if fronts:
+        volumes = hypervolume.info(trials, study)
+        caption = captions.of_hypervolume(volumes)
+        fronts.append(_plot("pareto-hypervolume", "Hypervolume", caption, volumes, hypervolume))
     return fronts
 
 

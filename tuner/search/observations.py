@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.database.readers.columns import NEVER, Columns, Floats, Integers, Reports
-from tuner.search.feasibility import ConstraintValues
+from tuner.search.constraint_values import ConstraintValues
 from tuner.search.learning_curves import LearningCurves, finite
 from tuner.search.record import Record, Space
 from tuner.search.tried import Tried

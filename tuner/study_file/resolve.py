@@ -194,6 +194,14 @@ def _objective(
         elif directions_of_file is None and name not in METRICS:
             sentence = f"is missing; {quoted(name)} has no default: write maximize or minimize"
             problems.append(Issue(("objective", "direction"), sentence))
+    for name in spec.objective.reference:
+        if name not in names or len(names) < 2:
+            sentence = (
+                f"{quoted(name)} is no objective{instead(name, names)}"
+                if len(names) > 1
+                else "has no meaning with one metric; remove it"
+            )
+            problems.append(Issue(("objective", "reference", name), sentence, of_key=True))
     if len(problems) > before:
         return None
     directions = directions_of_file or [METRICS[name] for name in names]
@@ -202,7 +210,10 @@ def _objective(
         for name, direction in zip(names, directions, strict=True)
     )
     return ResolvedObjective(
-        metric=first.metric, direction=first.direction, secondary=tuple(others)
+        metric=first.metric,
+        direction=first.direction,
+        secondary=tuple(others),
+        reference=spec.objective.reference,
     )
 
 

@@ -12,7 +12,7 @@ from tuner.study_file.document import scalar
 from tuner.study_file.messages import issues, problem, written
 from tuner.study_file.space import Range, Space
 from tuner.study_file.study import Budget, Confirm, Pruner, Resources, Sampler, StudyName, Training
-from tuner.study_file.values import MOST, Value, Whole
+from tuner.study_file.values import MOST, Real, Value, Whole
 from tuner.trials import Direction, Limits
 
 
@@ -37,6 +37,7 @@ class ResolvedObjective(_Section):
     metric: str
     direction: Direction
     secondary: tuple[SecondaryObjective, ...] = ()
+    reference: dict[str, Real] = {}  # objective → where the hypervolume is measured from
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -52,7 +53,11 @@ class ResolvedObjective(_Section):
         """Return the section as a study file holds it."""
         if not self.secondary:
             return {"metric": self.metric, "direction": self.direction}
-        return {"metric": list(self.metrics), "direction": list(self.directions)}
+        written: dict[str, Any] = {
+            "metric": list(self.metrics),
+            "direction": list(self.directions),
+        }
+        return written | ({"reference": dict(self.reference)} if self.reference else {})
 
 
 class ResolvedBudget(Budget):

@@ -38,8 +38,9 @@ def study_schema() -> Schema:
     _sampler(definitions["Sampler"])
     _values_as_lists(schema["properties"]["forbidden"]["items"])
     schema["properties"]["forbidden"]["items"]["minProperties"] = 1
-    for field in definitions["Objective"]["properties"].values():
+    for name in ("metric", "direction"):
         # a list, or a single value in its place
+        field = definitions["Objective"]["properties"][name]
         several = field["anyOf"][0]
         field["anyOf"] = [{**several, "minItems": 1}, several["items"], _NOTHING]
     for name, field in _SHORTHANDS.items():

@@ -140,6 +140,11 @@ class Objective(_Section):
         description="`maximize` or `minimize`, a list where `metric` is one; by default what the "
         "metric means.",
     )
+    reference: dict[str, Real] = Field(
+        default={},
+        description="With several metrics: the point that the hypervolume is measured from; by "
+        "default it follows from the first ten complete trials.",
+    )
 
 
 class Budget(_Section):

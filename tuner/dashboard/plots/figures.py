@@ -11,6 +11,8 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from tuner.dashboard.plots.page_figure import Draw, FigureRequest, PageFigure
 from tuner.database.readers import columns, spending
 from tuner.database.readers.columns import NEVER
@@ -24,6 +26,7 @@ from tuner.figures import (
     edf,
     heat,
     history,
+    hypervolume,
     importance,
     parallel,
     pareto,
@@ -35,6 +38,7 @@ from tuner.figures import (
 from tuner.figures.figure import Drawing, Figure, InfoT, Sample
 from tuner.search.importances import baselines, shares
 from tuner.trials import Report, Trial, TrialState
+from tuner.winner.hypervolume import CompleteTrials
 
 POINTS = 4_000  # of a scatter plot: more cannot be told apart, and slow down every refresh
 HISTORY = 2_000  # points of the figure that a page shows first
@@ -206,6 +210,21 @@ def _pareto(request: FigureRequest) -> Draw:
     return draw
 
 
+def _hypervolume(request: FigureRequest) -> Draw:
+    complete = np.flatnonzero(request.live.complete)
+    complete = complete[np.argsort(request.live.finished[complete], kind="stable")]
+    trials = CompleteTrials(
+        complete, request.live.values[complete], ~request.live.violated[complete]
+    )
+    mask = request.mask[complete]
+
+    def draw() -> PageFigure:
+        info = hypervolume.info_of(trials, request.study, mask)
+        return _page_figure(info, hypervolume, captions.of_hypervolume(info))
+
+    return draw
+
+
 def _objective(request: FigureRequest, text: str | None, default: int) -> int:
     is_index = text is not None and text.isascii() and text.isdigit()
     index = int(text or 0) if is_index else default
@@ -261,6 +280,7 @@ _PREPARED: Mapping[str, Callable[[FigureRequest], Draw]] = MappingProxyType(
         "heat": partial(_plane, drawing=heat, caption=captions.of_heat),
         "edf": _edf,
         "pareto": _pareto,
+        "hypervolume": _hypervolume,
         "timeline": _timeline,
     }
 )
