@@ -4,7 +4,7 @@ A parameter whose condition does not hold is NaN in a row. Models see it in the 
 and none of its choices; that it is inactive follows from the parameter that it depends on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -55,6 +55,11 @@ class Encoding:
                 if name in params:
                     row[column] = distribution.to_internal_repr(params[name])
         return rows
+
+    def inputs_of(self, names: Collection[str]) -> NDArray[np.bool_]:
+        """Return which of a model's inputs [width] stand for these parameters."""
+        widths = [parameter.width for parameter in self._parameters]
+        return np.repeat(np.isin(self.names, list(names)), widths)
 
     def rows(self, points: Array) -> Array:
         """Return points [N, p] of the unit cube as rows of possible values, all of them active."""

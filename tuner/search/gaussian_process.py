@@ -7,6 +7,7 @@ do not turn into noise. The analytic gradient makes a fit of 150 points a few do
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,16 +111,53 @@ def fit(x: Array, y: Array, noise_weights: Array) -> Hyperparameters:
     return Hyperparameters(result.x[:-1], float(result.x[-1]))
 
 
+def leave_one_out(
+    hyperparameters: Hyperparameters, x: Array, y: Array, noise_weights: Array
+) -> Array:
+    """Return what a process expects at each observation without that one [N].
+
+    The arguments are those of `Posterior`. LinAlgError if the covariance is not positive definite.
+    """
+    kernel, _ = _kernel(x, x, hyperparameters.log_lengths)
+    noise = np.exp(hyperparameters.log_noise)
+    kernel[np.diag_indices_from(kernel)] = 1 + noise * noise_weights + JITTER
+    lower = cholesky(kernel, lower=True, check_finite=False)
+    inverse = cho_solve((lower, True), np.eye(len(y)), check_finite=False)
+    return np.asarray(y - inverse @ y / np.diag(inverse))
+
+
+class Mean(Protocol):
+    """What is expected before any observation."""
+
+    @property
+    def scale(self) -> float:
+        """The standard deviation around it."""
+        ...
+
+    def __call__(self, x: Array) -> Array:
+        """Return the mean [N] at inputs [N, d]."""
+        ...
+
+
 class Posterior:
     """A Gaussian process after observations."""
 
     def __init__(
-        self, hyperparameters: Hyperparameters, x: Array, y: Array, noise_weights: Array
+        self,
+        hyperparameters: Hyperparameters,
+        x: Array,
+        y: Array,
+        noise_weights: Array,
+        prior_mean: Mean | None = None,
     ) -> None:
         """Condition on observations, of which the arguments are as those of `fit`.
 
-        LinAlgError if the covariance is not positive definite.
+        Without observations nearby, the mean is `prior_mean`. LinAlgError if the covariance is not
+        positive definite.
         """
+        self._prior_mean = prior_mean
+        if prior_mean is not None:
+            y = (y - prior_mean(x)) / prior_mean.scale
         self._log_lengths = hyperparameters.log_lengths
         self._x = x
         kernel, _ = _kernel(x, x, self._log_lengths)
@@ -131,11 +169,14 @@ class Posterior:
     def predict(self, z: Array) -> tuple[Array, Array]:
         """Return mean and standard deviation [M] at inputs [M, d], without noise."""
         mean, projected = self._project(z)
-        return mean, np.sqrt(np.maximum(1 - (projected * projected).sum(0), 1e-9))
+        deviation = np.sqrt(np.maximum(1 - (projected * projected).sum(0), 1e-9))
+        if self._prior_mean is None:
+            return mean, deviation
+        return self._unscaled(mean, z), self._prior_mean.scale * deviation
 
     def mean(self, z: Array) -> Array:
         """Return the mean [M] at inputs [M, d]."""
-        return self._project(z)[0]
+        return self._unscaled(self._project(z)[0], z)
 
     def sample(self, z: Array, rng: np.random.Generator) -> Array:
         """Draw a function of the posterior at inputs [M, d], jointly."""
@@ -143,8 +184,12 @@ class Posterior:
         covariance = _kernel(z, z, self._log_lengths)[0] - projected.T @ projected
         covariance[np.diag_indices_from(covariance)] += 1e-5
         lower = cholesky(covariance, lower=True, check_finite=False)
-        drawn: Array = mean + lower @ rng.standard_normal(len(mean))
-        return drawn
+        return self._unscaled(mean + lower @ rng.standard_normal(len(mean)), z)
+
+    def _unscaled(self, values: Array, z: Array) -> Array:
+        if self._prior_mean is None:
+            return values
+        return self._prior_mean(z) + self._prior_mean.scale * values
 
     def _project(self, z: Array) -> tuple[Array, Array]:
         kernel, _ = _kernel(self._x, z, self._log_lengths)

@@ -138,6 +138,11 @@ class History:
         """The number of the next trial, unless another worker claims first."""
         return self._next
 
+    @property
+    def spaces(self) -> list[Space]:
+        """The distributions of the stored trials, those that were stored first first."""
+        return [self._by_id[id_] for id_ in sorted(id_ for id_ in self._by_id if id_ is not None)]
+
     def record(self, number: int) -> Record | None:
         """Return the record of an open trial, or of one that was added and not read since."""
         return self._records.get(number)

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -22,9 +22,11 @@ from tuner.search.encoding import Encoding
 from tuner.search.generations import Generations
 from tuner.search.history import History
 from tuner.search.observations import Observer
+from tuner.search.priors import Priors
 from tuner.search.proposal import Proposal
 from tuner.search.sample import Sample
 from tuner.search.tried import Tried
+from tuner.search.warm_start.past_study import WarmStart
 from tuner.study_file.fit import NotFittingError, fit, in_range
 from tuner.study_file.parameters import FixedParameter, FloatParameter, IntParameter, canonical
 from tuner.study_file.seeds import derived_seed
@@ -32,10 +34,16 @@ from tuner.study_file.space import Space
 from tuner.study_file.study import Sampler as SamplerSpec
 from tuner.trials import Direction, ParamValue
 
+if TYPE_CHECKING:
+    from tuner.search.warm_start.models import PastModels
+    from tuner.search.warm_start.portfolio import Portfolio
+
+COLD = WarmStart()
 REDRAWS = 20  # of a forbidden or already tried configuration, before it is proposal at random
 RANDOM_REDRAWS = 10_000  # of a forbidden one, at random
 
 ENQUEUED = Origin(kind=OriginKind.ENQUEUED)
+EXPECTED = "drawn near the values that the study file expects"
 REJECTED = "the first draws were forbidden or tried before"
 
 
@@ -49,6 +57,7 @@ class Proposer:
         directions: Sequence[Direction],
         seed: int,
         history: History,
+        warm_start: WarmStart = COLD,
     ) -> None:
         self._space = space
         self._seed = seed
@@ -59,11 +68,12 @@ class Proposer:
         self._encoding = Encoding(space, self._distributions)
         self._observer = Observer(list(self._distributions), directions, self._tried)
         self._generations = Generations(history, self._tried)
-        if sampler.reads_curves:
+        if sampler.reads_curves or warm_start:
             history.watch(self._observer)
-        elif sampler.evolves:
+        # the others draw without a look at the results
+        if sampler.evolves:
             history.watch(self._generations)
-        elif sampler.learns:  # the others draw without a look at the results
+        elif sampler.learns and not sampler.reads_curves:
             history.watch(self._sample)
         self._storage = draft.DraftStorage(history, directions, self._sample)
         self._cells = cells_of(space, sampler, seed, self._distributions, self._tried)
@@ -71,8 +81,13 @@ class Proposer:
         self._minimizes = directions[0] == "minimize"
         self._memory: dict[str, Any] = {}
         # whether the latest trials of others matter to a draw: to their model, or to what is left
-        self.reads_history = sampler.learns or self._cells is not None
+        self.reads_history = sampler.learns or self._cells is not None or bool(warm_start)
         self._sampler = sampler
+        self._past: PastModels | None = None
+        self._portfolio: Portfolio | None = None
+        if warm_start:
+            self._past, self._portfolio = self._load_past(warm_start)
+        self._priors = Priors(space, self._distributions)
         self._make_sampler = samplers.load(sampler.name)
 
     def propose(
@@ -85,6 +100,10 @@ class Proposer:
         `MAX_CELLS` configurations is used up before one is repeated.
         """
         fixed = self._possible(fixed_params or {})
+        advice = None if fixed or self._portfolio is None else self._portfolio.pick(number)
+        if advice is not None:
+            origin = Origin(kind=OriginKind.PORTFOLIO, study=advice.study, trial=advice.number)
+            return Proposal(advice.params, origin)
         proposal = self._propose(number, fixed)
         if not fixed:
             return proposal
@@ -113,6 +132,14 @@ class Proposer:
             if not self._space.is_forbidden(params):
                 return Proposal(self._searched(params), self._random_origin(REJECTED))
         return proposal  # the launch found an allowed draw, so without fixed ones this won't happen
+
+    def _load_past(self, warm_start: WarmStart) -> "tuple[PastModels, Portfolio]":
+        # SciPy, which few studies need
+        from tuner.search.warm_start.models import PastModels
+        from tuner.search.warm_start.portfolio import Portfolio
+
+        past = PastModels(warm_start, self._space, self._encoding)
+        return past, Portfolio(warm_start.portfolio, past, self._observer, self._is_open)
 
     @property
     def is_small(self) -> bool:
@@ -161,6 +188,14 @@ class Proposer:
                     possible[name] = (fit if is_range else in_range)(fixed[name], parameter)
         return possible
 
+    def _expected(self, number: int, redraw: int) -> dict[str, ParamValue]:
+        """Return values where the user expects good ones, for every third trial at the start."""
+        if not self._priors or number % 3 or number >= self._sampler.startup_trials:
+            return {}
+        if number == 0 and redraw == 0:
+            return self._priors.expected()
+        return self._priors.draw(random.Random(derived_seed(self._seed, number, redraw, "prior")))
+
     def _random_origin(self, reason: str | None = None) -> Origin:
         return Origin(kind=OriginKind.RANDOM, sampler=self._sampler.name, reason=reason)
 
@@ -172,6 +207,8 @@ class Proposer:
         redraw: int,
     ) -> Proposal:
         seed = derived_seed(self._seed, number, redraw)
+        expected = self._expected(number, redraw)
+        fixed = {**expected, **fixed}
         params: dict[str, ParamValue] = {}
         with warnings.catch_warnings():
             # an enqueued value outside its range is taken as the user wrote it, and users need not
@@ -192,6 +229,8 @@ class Proposer:
                     fixed=self._columns(fixed),
                     untried=untried,
                     is_open=self._is_open,
+                    past=self._past,
+                    priors=self._priors,
                     startup_trials=self._sampler.startup_trials,
                     study_seed=self._seed,
                     seed=seed,
@@ -200,7 +239,8 @@ class Proposer:
             )
             if sampler is None:
                 params = self._space.random(random.Random(seed), pinned=fixed)
-                origin = self._random_origin(REJECTED if redraw else None)
+                reason = EXPECTED if expected else REJECTED if redraw else None
+                origin = self._random_origin(reason)
                 return Proposal(self._searched(params), origin)
             study = draft.study(self._storage, sampler)
             trial = optuna.trial.Trial(study, self._storage.begin(number, fixed))
@@ -212,7 +252,10 @@ class Proposer:
                 else:
                     suggested = trial._suggest(name, self._distributions[name])
                     params[name] = canonical(suggested, parameter)
-        return Proposal(self._searched(params), self._origin_of(sampler))
+        origin = self._origin_of(sampler)
+        return Proposal(
+            self._searched(params), replace(origin, reason=EXPECTED) if expected else origin
+        )
 
     def _origin_of(self, sampler: BaseSampler) -> Origin:
         """Return what a sampler says of the draw that it has made; Optuna's own say nothing."""

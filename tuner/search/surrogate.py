@@ -16,12 +16,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
+from threadpoolctl import threadpool_limits
 
 from tuner.search.cost_model import CostModel
 from tuner.search.encoding import Encoding
 from tuner.search.feasibility import FeasibilityModel, fit_constraints
-from tuner.search.gaussian_process import NOISE, Array, Hyperparameters, Posterior, fit
+from tuner.search.gaussian_process import (
+    NOISE,
+    Array,
+    Hyperparameters,
+    Posterior,
+    fit,
+    leave_one_out,
+)
 from tuner.search.observations import Observations, Observer
+from tuner.search.warm_start.models import FEWEST_RANKED, PastModels, PriorMean
 from tuner.study_file.seeds import derived_seed
 
 FIT_MIN = 10  # ended trials, before which hyperparameters are their prior's mode
@@ -29,6 +38,7 @@ GROWTH = 1.25  # of the trials that hyperparameters are fitted to
 FIT_POINTS, FIT_BEST = 150, 60  # trials that they are fitted to at most, the best among them
 POINTS = 250  # trials that a draw is made from at most: half the best, half the newest
 MAX_WEIGHT = 100.0  # of an extrapolated value's variance, in units of the noise
+RANKED = 120  # newest trials that past studies are judged by
 AUGMENTATION = 0.05  # weight of the sum of the objectives beside the worst of them
 CLIP = 3.0  # robust standard deviations beyond which a value is no worse
 
@@ -48,16 +58,25 @@ class Surrogate:
     Args:
         observer: The trials.
         encoding: Of their parameters.
+        past: Models of past studies, from which it starts as far as they rank the trials right;
+            None: it starts from nothing.
         rng: Draws the scalarization of several objectives.
 
     Attributes:
         trials: Those that it learns from.
         targets: What the model sees of their values, smaller is better [N].
         posterior: Of the targets, without running trials that have no report.
+        prior_mean: What past studies say of this one; None if they have nothing to say.
 
     """
 
-    def __init__(self, observer: Observer, encoding: Encoding, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        observer: Observer,
+        encoding: Encoding,
+        past: PastModels | None,
+        rng: np.random.Generator,
+    ) -> None:
         self._fitted = _fitted(observer, encoding)
         self._encoding = encoding
         trials = observer.observations()
@@ -67,6 +86,7 @@ class Surrogate:
         self.targets = _targets(self.trials, importance)
         self._weights = _noise_weights(self.trials, importance)
         self._x = encoding.encode(self.trials.params)
+        self.prior_mean = None if past is None or objectives > 1 else self._judge(past)
         self.posterior = self._condition(self._x, self.targets, self._weights)
         self._is_feasible = observer.constraints.are_feasible(self.trials.numbers)
         self._feasibility = FeasibilityModel(
@@ -127,7 +147,22 @@ class Surrogate:
         return float(np.interp(target, targets, values) - slope * max(targets[0] - target, 0.0))
 
     def _condition(self, x: Array, targets: Array, weights: Array) -> Posterior:
-        return Posterior(self._fitted.hyperparameters, x, targets, weights)
+        return Posterior(self._fitted.hyperparameters, x, targets, weights, self.prior_mean)
+
+    def _judge(self, past: PastModels) -> PriorMean | None:
+        newest = slice(-RANKED, None)
+        x, targets, weights = self._x[newest], self.targets[newest], self._weights[newest]
+        own = leave_one_out(self._fitted.hyperparameters, x, targets, weights)
+        return past.prior_mean(x, targets, own)
+
+
+def past_helps(observer: Observer, encoding: Encoding, past: PastModels | None) -> bool:
+    """Whether past studies rank the first trials right, so that their models can already go on."""
+    if past is None or len(observer) < FEWEST_RANKED or len(observer.signs) > 1:
+        return False
+    with threadpool_limits(1):
+        surrogate = Surrogate(observer, encoding, past, np.random.default_rng(0))
+    return surrogate.prior_mean is not None
 
 
 def _fitted(observer: Observer, encoding: Encoding) -> Fitted:

@@ -6,9 +6,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from tuner.errors import Issue
-from tuner.study_file.fit import NotFittingError, fit, numeric, whole
+from tuner.study_file.fit import NotFittingError, fit, in_range, numeric, whole
 from tuner.study_file.messages import issues, listed
 from tuner.study_file.parameters import (
+    PRIOR_STRENGTH,
     CategoricalParameter,
     FixedParameter,
     FloatParameter,
@@ -42,6 +43,23 @@ def merge(
 
     `also` are choices that the family supports but does not search by default.
     """
+    parameter = _merge(overrides, default, also)
+    if isinstance(parameter, list) or overrides.prior is None:
+        return parameter
+    if isinstance(parameter, FixedParameter):
+        sentence = "has no meaning: the family pins the parameter; name a range or choices as well"
+        return [Issue(("prior",), sentence)]
+    try:
+        prior = in_range(overrides.prior, parameter)
+    except NotFittingError as error:
+        return [Issue(("prior",), str(error))]
+    strength = overrides.prior_strength or PRIOR_STRENGTH
+    return parameter.model_copy(update={"prior": prior, "prior_strength": strength})
+
+
+def _merge(
+    overrides: ParameterSpec, default: Searched | None, also: Sequence[ParamValue]
+) -> Parameter | list[Issue]:
     keys = overrides.keys
     possible = default
     if isinstance(default, CategoricalParameter):

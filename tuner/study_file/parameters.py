@@ -18,6 +18,8 @@ from tuner.trials import ParamValue
 
 STEP_TOLERANCE = Fraction(1, 1_000_000)  # of a step: a value this far off still lies on it
 MAX_POINTS = 10_000
+PRIOR_STRENGTH = 5.0  # trials
+MAX_STRENGTH = 1e6
 MAX_WHOLE = 2**53  # beyond it, floats skip whole numbers, and Optuna and JSON use floats
 
 
@@ -38,7 +40,16 @@ class _Parameter(BaseModel):
 _Points = Annotated[Whole, Field(ge=1, le=MAX_POINTS)] | None  # values on a grid; None: all steps
 
 
-class FloatParameter(_Parameter):
+class _Open(_Parameter):
+    """A parameter with more than one value."""
+
+    prior: Value = Field(default=None, description="Where the user expects the best value.")
+    prior_strength: Annotated[Real, Field(gt=0, le=MAX_STRENGTH)] = Field(
+        default=PRIOR_STRENGTH, description="Number of trials up to which the prior counts fully."
+    )
+
+
+class FloatParameter(_Open):
     """A real number in [low, high]."""
 
     type: Literal["float"] = "float"
@@ -63,7 +74,7 @@ def _searchable(value: Any) -> Any:
 _End = Annotated[Whole, BeforeValidator(_searchable)]
 
 
-class IntParameter(_Parameter):
+class IntParameter(_Open):
     """A whole number in [low, high]."""
 
     type: Literal["int"] = "int"
@@ -79,7 +90,7 @@ class IntParameter(_Parameter):
         return self
 
 
-class CategoricalParameter(_Parameter):
+class CategoricalParameter(_Open):
     """One of several values; their order carries no meaning."""
 
     type: Literal["categorical"] = "categorical"
@@ -257,6 +268,8 @@ def describe(parameter: Searched) -> str:
         elif parameter.step != (1 if isinstance(parameter, IntParameter) else None):
             kind.append(f"steps of {written(parameter.step)}")
         text = f"{written(parameter.low)} … {written(parameter.high)} ({', '.join(kind)})"
+    if parameter.prior is not None:
+        text += f", expected near {written(parameter.prior)}"
     if parameter.when:
         text += " when " + " and ".join(
             f"{name} is {' or '.join(map(written, allowed))}"

@@ -21,7 +21,7 @@ from pydantic import (
 from tuner.study_file.code import USER_CODE_FAMILIES, check_function, words_of
 from tuner.study_file.data import DataSpec
 from tuner.study_file.messages import first_problem, problem
-from tuner.study_file.parameters import MAX_POINTS
+from tuner.study_file.parameters import MAX_POINTS, MAX_STRENGTH, PRIOR_STRENGTH
 from tuner.study_file.sampler_options import NoOptions
 from tuner.study_file.samplers import SAMPLERS, SamplerName
 from tuner.study_file.space import Combination, Range
@@ -172,9 +172,10 @@ class Budget(_Section):
     )
 
 
+_PRIOR = ("prior", "prior_strength")
 # key of a parameter → keys that have no meaning beside it
 EXCLUDED_BY = {
-    "value": ("type", "low", "high", "log", "step", "points", "choices"),
+    "value": ("type", "low", "high", "log", "step", "points", "choices", *_PRIOR),
     "choices": ("low", "high", "log", "step", "points", "value"),
     **dict.fromkeys(("low", "high", "log", "step", "points"), ("value", "choices")),
 }
@@ -195,6 +196,14 @@ class ParameterSpec(_Section):
     value: Value = Field(default=None, description="Pins the parameter to this value.")
     when: dict[str, Annotated[tuple[Value, ...], AfterValidator(some)]] | None = None
     structural: Flag | None = None
+    prior: Value = Field(
+        default=None, description="Where you expect the best value; searched first, and most."
+    )
+    prior_strength: Annotated[Real, Field(gt=0, le=MAX_STRENGTH)] | None = Field(
+        default=None,
+        description="Number of trials up to which the prior counts fully; it fades after them. "
+        f"By default {PRIOR_STRENGTH:g}.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -233,6 +242,9 @@ class ParameterSpec(_Section):
                 raise problem("must have at least one value", "choices")
             if self.type in ("float", "int"):
                 raise problem("must be categorical or left out with `choices`", "type")
+        if self.prior_strength is not None and self.prior is None:
+            sentence = "has no meaning without `prior`; name the value to expect"
+            raise problem(sentence, "prior_strength")
         ranged = next((k for k in keys if k in EXCLUDED_BY and k not in ("value", "choices")), None)
         if self.type == "categorical" and ranged is not None:
             raise problem("has no meaning with `type: categorical`; remove it", ranged)

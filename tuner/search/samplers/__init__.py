@@ -19,7 +19,7 @@ a sampler keeps in `memory` only saves it from computing the same again.
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
@@ -29,11 +29,15 @@ from tuner.search.cells import Cells, GridCells
 from tuner.search.encoding import Encoding
 from tuner.search.generations import Generations
 from tuner.search.observations import Observer
+from tuner.search.priors import Priors
 from tuner.search.sample import Sample
 from tuner.study_file.messages import counted
 from tuner.study_file.samplers import SamplerName
 from tuner.study_file.space import Space
 from tuner.trials import ParamValue
+
+if TYPE_CHECKING:
+    from tuner.search.warm_start.models import PastModels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,8 @@ class Draw:
         fixed: Column in `distributions` → value, of parameters that are fixed for this trial.
         untried: What is left of a small space; None for a large one.
         is_open: Whether a configuration is neither forbidden nor tried.
+        past: Models of the studies that this one learns from; None if there are none.
+        priors: What the user expects of parameters; false if that is nothing.
         startup_trials: The number of random trials before it learns.
         study_seed: The same for all draws of the study.
         seed: The seed of this draw alone.
@@ -74,6 +80,8 @@ class Draw:
     fixed: Mapping[int, float]
     untried: Sequence[Mapping[str, ParamValue]] | None
     is_open: Callable[[Mapping[str, ParamValue]], bool]
+    past: "PastModels | None"
+    priors: Priors
     startup_trials: int
     study_seed: int
     seed: int

@@ -23,7 +23,7 @@ from tuner.origin import Origin, OriginKind
 from tuner.search.gaussian_process import log_expected_improvement
 from tuner.search.samplers import NUMERICAL, Draw, qmc, too_few
 from tuner.search.samplers.random import SubstituteSampler
-from tuner.search.surrogate import Surrogate
+from tuner.search.surrogate import Surrogate, past_helps
 
 Array = NDArray[np.float64]
 Explain = Callable[[Array], Origin]  # of a candidate that was chosen
@@ -41,7 +41,7 @@ NO_CANDIDATE = "none of the model's candidates was allowed and untried"
 def make(draw: Draw) -> BaseSampler:
     """Return the sampler; Sobol points until enough trials have a value."""
     needed = max(2, draw.startup_trials)
-    if len(draw.observer) < needed:
+    if len(draw.observer) < needed and not past_helps(draw.observer, draw.encoding, draw.past):
         reason = too_few(len(draw.observer), needed)
         return qmc.make(draw, "gp", reason) or SubstituteSampler("gp", reason, draw.seed)
     return GaussianProcessSampler(draw)
@@ -130,12 +130,13 @@ class _Candidates:
 
 def _ranked(draw: Draw, candidates: _Candidates, number: int) -> tuple[Array, Explain]:
     """Return candidates, the most promising first, and what explains the choice of one."""
-    surrogate = Surrogate(draw.observer, draw.encoding, candidates.rng)
+    surrogate = Surrogate(draw.observer, draw.encoding, draw.past, candidates.rng)
     leaders = surrogate.trials.params[surrogate.leaders[:LEADERS]]
     rows = np.concatenate([candidates.anywhere(), candidates.near(leaders, NEIGHBOURS)])
     posterior, best = surrogate.with_pending(draw.observer.pending())
     if draw.fixed:  # which may be far from the best trials: improve on what is possible with it
         best = float(posterior.mean(draw.encoding.encode(rows)).min())
+    believed = draw.priors.after(surrogate.trials.params, surrogate.targets)
     is_thompson = draw.observer.running >= MANY_RUNNING and number % 2 == 1
 
     def explain(row: Array) -> Origin:
@@ -156,7 +157,8 @@ def _ranked(draw: Draw, candidates: _Candidates, number: int) -> tuple[Array, Ex
         )
 
     if is_thompson:
-        order = _thompson(surrogate, draw.encoding.encode(rows), candidates.rng)
+        x = draw.encoding.encode(rows)
+        order = _thompson(surrogate, x, believed(rows), candidates.rng)
         return rows[order], explain
 
     def score(rows: Array) -> Array:
@@ -165,6 +167,7 @@ def _ranked(draw: Draw, candidates: _Candidates, number: int) -> tuple[Array, Ex
         if not surrogate.has_feasible:  # then the first thing to find is a feasible trial
             return feasibility
         gain = log_expected_improvement(*posterior.predict(x), best) + feasibility
+        gain += believed(rows)
         return gain - COST_WEIGHT * surrogate.log_cost(x)
 
     scores = score(rows)
@@ -174,10 +177,13 @@ def _ranked(draw: Draw, candidates: _Candidates, number: int) -> tuple[Array, Ex
     return rows[np.argsort(-scores, kind="stable")], explain
 
 
-def _thompson(surrogate: Surrogate, x: Array, rng: np.random.Generator) -> NDArray[np.int64]:
+def _thompson(
+    surrogate: Surrogate, x: Array, log_weights: Array, rng: np.random.Generator
+) -> NDArray[np.int64]:
     """Order candidates [N, d] by their improvement per second in a function that is drawn."""
     drawn = surrogate.posterior.sample(x, rng)
     best = surrogate.with_pending(np.empty((0, 0)))[1]
     gain = np.log(np.maximum(best - drawn, 1e-9)) - COST_WEIGHT * surrogate.log_cost(x)
+    gain += log_weights
     gain = surrogate.log_feasibility(x) + (gain if surrogate.has_feasible else 0.0)
     return np.lexsort((drawn, -gain))

@@ -1,0 +1,120 @@
+"""The few past configurations that a study tries first.
+
+Chosen greedily: each is the one that adds the most to the best rank that the portfolio reaches on
+the past studies (Wistuba, Schilling & Schmidt-Thieme, 2015; Feurer, Springenberg & Hutter, 2015).
+How a configuration would have done in a past study that never tried it is drawn from that study's
+model, together with all others, so configurations that fail alike are not chosen together.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from tuner.search.cells import searched
+from tuner.search.encoding import Encoding
+from tuner.search.observations import Observer
+from tuner.search.warm_start.mapping import complete, map_trials
+from tuner.search.warm_start.models import PastModels
+from tuner.search.warm_start.past_study import Advice, PastStudy, WarmStart
+from tuner.study_file.space import Space
+from tuner.trials import ParamValue
+
+SIZE = 5  # configurations at most
+EVERY = 4  # every fourth trial is of the portfolio, so at most a quarter of the workers try it
+LAST = 2 * EVERY * SIZE  # trial, from which it is given up: others were enqueued in its place
+FEWEST_AGAINST = 8  # trials with a value, after which past studies without a weight have no say
+CANDIDATES = 10  # best configurations of each past study
+DRAWS = 64  # functions of each past model
+
+
+def choose(
+    studies: tuple[PastStudy, ...],
+    space: Space,
+    default: Mapping[str, ParamValue],
+) -> tuple[Advice, ...]:
+    """Choose at most `SIZE` configurations of past studies.
+
+    `default` holds values for parameters that they leave open.
+    """
+    candidates = _candidates(studies, space, default)
+    encoding = Encoding(space, searched(space))
+    with threadpool_limits(1):  # of small matrices
+        models = PastModels(WarmStart(studies), space, encoding).models
+        if not candidates or not models:
+            return tuple(candidates[:SIZE])
+        x = encoding.encode(encoding.internal([advice.params for advice in candidates]))
+        rng = np.random.default_rng(0)
+        outcomes = np.concatenate([model.sample(x, DRAWS, rng) for model in models])
+    best = np.full(len(outcomes), np.inf)
+    chosen: list[int] = []
+    for _ in range(min(SIZE, len(candidates))):
+        reached = np.minimum(best[:, None], outcomes).mean(0)
+        reached[chosen] = np.inf
+        chosen.append(int(np.argmin(reached)))
+        best = np.minimum(best, outcomes[:, chosen[-1]])
+    return tuple(candidates[place] for place in chosen)
+
+
+class Portfolio:
+    """The portfolio of one study in one process."""
+
+    def __init__(
+        self,
+        advices: Sequence[Advice],
+        models: PastModels,
+        observer: Observer,
+        is_open: Callable[[Mapping[str, ParamValue]], bool],
+    ) -> None:
+        """`is_open` tells whether a configuration is neither forbidden nor tried."""
+        self._advices = advices
+        self._models = models
+        self._observer = observer
+        self._is_open = is_open
+
+    def pick(self, number: int) -> Advice | None:
+        """Return what trial `number` tries; None if that is not for the portfolio to say.
+
+        What was tried before is passed over. Once the trials contradict the past studies, the rest
+        is given up.
+        """
+        if not self._advices or number % EVERY or number >= LAST:
+            return None
+        advice = next((a for a in self._advices if self._is_open(a.params)), None)
+        if advice is None or self._is_contradicted():
+            return None
+        return advice
+
+    def _is_contradicted(self) -> bool:
+        if len(self._observer) < FEWEST_AGAINST:
+            return False
+        trials = self._observer.observations()
+        with threadpool_limits(1):
+            weights = self._models.weights(trials.params, trials.values[:, 0])
+        return bool(weights) and not any(weights.values())
+
+
+def _candidates(
+    studies: tuple[PastStudy, ...], space: Space, default: Mapping[str, ParamValue]
+) -> list[Advice]:
+    """Return the best configurations of each study, those that are the best of theirs first."""
+    ranked: list[list[Advice]] = []
+    configurations: set[tuple[tuple[str, ParamValue], ...]] = set()
+    for past in studies:
+        mapped = map_trials(past, space)
+        advices: list[Advice] = []
+        if not mapped.shared:
+            continue
+        for place in np.lexsort((past.values, past.deviations > 0)).tolist():
+            if len(advices) == CANDIDATES:
+                break
+            params = complete(mapped.params[place], space, default)
+            key = tuple(params.items())
+            if key in configurations or space.is_forbidden(space.complete(params)):
+                continue
+            configurations.add(key)
+            advices.append(Advice(past.name, int(past.numbers[place]), params))
+        ranked.append(advices)
+    return [
+        advices[place] for place in range(CANDIDATES) for advices in ranked if place < len(advices)
+    ]
