@@ -29,6 +29,19 @@ def attempt_folder(settings: Settings, study_id: int, number: int, attempt: int)
     return settings.artifacts / str(study_id) / f"{number}.{attempt}"
 
 
+def has_attempt(settings: Settings, study_id: int, number: int, attempt: int) -> bool:
+    """Whether this machine has the folder of an attempt, and with it what the attempt saved."""
+    return attempt_folder(settings, study_id, number, attempt).is_dir()
+
+
+def list_attempts(settings: Settings, study_id: int, numbers: Iterable[int]) -> list[Path]:
+    """The folders that this machine has of these trials' attempts."""
+    wanted = {str(number) for number in numbers}
+    folder = settings.artifacts / str(study_id)
+    folders = folder.iterdir() if wanted and folder.is_dir() else ()
+    return [path for path in folders if path.name.partition(".")[0] in wanted]
+
+
 def remove_checkpoints(folders: Iterable[Path]) -> None:
     """Remove a network's checkpoints, including damaged ones, from a trial's attempts' folders.
 

@@ -44,16 +44,22 @@ class TrialState(StrEnum):
     COMPLETE = "complete"
     PRUNED = "pruned"
     FAILED = "failed"
+    PAUSED = "paused"  # at a rung, with a checkpoint; it goes on only if the pruner promotes it
 
     @property
     def is_finished(self) -> bool:
         """Whether the state is final."""
         return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the trial runs or will certainly run; a paused one need not go on."""
+        return self in (TrialState.WAITING, TrialState.RUNNING)
+
 
 def count_finished(counts: Mapping[TrialState, int]) -> int:
-    """Count the trials that have ended, from the counts by state."""
-    return sum(number for state, number in counts.items() if state.is_finished)
+    """Count the trials that have ended or are paused at a rung, from the counts by state."""
+    return sum(number for state, number in counts.items() if not state.is_open)
 
 
 TRANSITIONS: Mapping[TrialState, frozenset[TrialState]] = MappingProxyType(
@@ -61,8 +67,13 @@ TRANSITIONS: Mapping[TrialState, frozenset[TrialState]] = MappingProxyType(
         TrialState.WAITING: frozenset({TrialState.RUNNING, TrialState.FAILED}),
         # back to WAITING: the attempt was lost (its worker died) and the trial is requeued
         TrialState.RUNNING: frozenset(
-            {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED, TrialState.WAITING}
+            {
+                *(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED),
+                *(TrialState.WAITING, TrialState.PAUSED),
+            }
         ),
+        # RUNNING: promoted; PRUNED: its study ended without promoting it; FAILED: killed by a user
+        TrialState.PAUSED: frozenset({TrialState.RUNNING, TrialState.PRUNED, TrialState.FAILED}),
         TrialState.COMPLETE: frozenset(),
         TrialState.PRUNED: frozenset(),
         # `tuner retry`: the user requests another attempt
@@ -137,7 +148,8 @@ class Trial:
     number: int
     state: TrialState
     params: Mapping[str, ParamValue]
-    values: tuple[float, ...] | None = None  # one per objective; of a pruned trial, its last report
+    # one per objective; of a pruned or paused trial, its last report
+    values: tuple[float, ...] | None = None
     reports: tuple[Report, ...] = ()
     attempt: int = 0  # number of times it was claimed
     worker: str | None = None  # host:pid of the worker of the latest attempt

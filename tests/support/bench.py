@@ -62,6 +62,7 @@ class Bench:
         x: float = 0.5,
         origin: Origin | None = None,
         labels: Mapping[str, str] = NO_LABELS,
+        promotable: Mapping[int, int] = claims.NONE_PROMOTABLE,
     ) -> Claim | None:
         with self.database.statement() as connection:
             return claims.claim(
@@ -74,6 +75,7 @@ class Bench:
                 params=[x],
                 origin=origin,
                 labels=labels,
+                promotable=promotable,
             )
 
     def claim(self, **arguments: Any) -> Claim:

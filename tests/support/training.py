@@ -35,6 +35,7 @@ class Recorder:
         self.finished: dict[int, tuple[float, Path | None]] = {}
         self.measured: dict[int, Mapping[str, float]] = {}
         self.problems: dict[int, str] = {}
+        self.paused_trials: list[int] = []
 
     def report(self, reports: Mapping[int, Report]) -> Mapping[int, Decision]:
         for number, report in reports.items():
@@ -49,6 +50,9 @@ class Recorder:
 
     def diverged(self, number: int, message: str) -> None:
         self.problems[number] = message
+
+    def paused(self, number: int) -> None:
+        self.paused_trials.append(number)
 
     def asked_to_stop(self) -> bool:
         return False

@@ -159,7 +159,9 @@ class _LogFollower:
 
     def _print_why_it_waits(self, study: Study) -> None:
         state = "" if study.state is StudyState.ACTIVE else f": the study is {study.state}"
-        self._say(f"trial {self._trial.number} waits for its next attempt{state}")
+        is_paused = self._trial.state is TrialState.PAUSED
+        awaits = "is paused and goes on if promoted" if is_paused else "waits for its next attempt"
+        self._say(f"trial {self._trial.number} {awaits}{state}")
 
     def _say(self, note: str) -> None:
         """Print a message about the trial itself, once."""

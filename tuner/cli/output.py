@@ -49,6 +49,7 @@ STATE_STYLE: Mapping[str, str] = {
     TrialState.FAILED: "red",
     TrialState.RUNNING: "cyan",
     TrialState.WAITING: "dim",
+    TrialState.PAUSED: "magenta",
 }
 
 

@@ -108,7 +108,7 @@ def retry(database: Database, name: str, number: int | None = None) -> list[int]
 
 
 def kill(database: Database, name: str, number: int, *, by: str) -> None:
-    """Fail a running trial, or an enqueued one that never ran, for good.
+    """Fail a running or paused trial, or an enqueued one that never ran, for good.
 
     Its worker abandons it at its next report, or when a hint arrives. TrialNotFoundError if there
     is no such trial; StudyStateError if it is in another state.
@@ -131,7 +131,7 @@ def kill(database: Database, name: str, number: int, *, by: str) -> None:
         + (
             hint
             if trial.state is TrialState.WAITING
-            else "; only running and enqueued trials can be killed"
+            else "; only running, paused and enqueued trials can be killed"
         )
     )
 

@@ -15,6 +15,7 @@ from tuner.trials import Study, StudyState, Trial, TrialState
 ORDER = (
     TrialState.COMPLETE,
     TrialState.PRUNED,
+    TrialState.PAUSED,
     TrialState.FAILED,
     TrialState.RUNNING,
     TrialState.WAITING,

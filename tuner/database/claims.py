@@ -14,6 +14,7 @@ Functions take a connection and never commit.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -25,17 +26,31 @@ from tuner.errors import LeaseLostError
 from tuner.origin import Origin
 from tuner.trials import NO_LABELS
 
-# Waiting trials come first: the interrupted ones, whose unit is reserved already, then the enqueued
-# ones in their order. The first of them needs the least of the budgets.
+# Waiting trials come first: the interrupted ones, whose unit is reserved already, then the paused
+# ones that the caller promotes, whose unit is reserved as well, then the enqueued ones in their
+# order. The first of them needs the least of the budgets. A trial that another claim is taking is
+# skipped, so no two workers promote the same one; one that has since paused again, at another rung,
+# has another attempt.
 # `studies` is locked last and only until the commit: claims of a study take turns there, and each
 # sees the row as the claim before left it. Running trials are counted before that lock, so the
 # count is valid only if no claim came in between; a trial that ends meanwhile makes room later.
 _CLAIM = PreparedStatement("""
-    WITH waiting AS (
-        SELECT t.id, t.started_at, t.epochs FROM tuner.trials t
+    WITH queued AS (
+        SELECT t.id, t.started_at, t.epochs, FALSE AS promoted, t.started_at IS NULL AS later
+        FROM tuner.trials t
         WHERE t.study_id = :study AND t.state = 'waiting'
         ORDER BY t.started_at IS NULL, coalesce(t.epochs, 0) DESC, t.number
         LIMIT 1 FOR UPDATE OF t SKIP LOCKED
+    ), promoted AS (
+        SELECT t.id, t.started_at, t.epochs, TRUE, FALSE
+        FROM unnest(CAST(:promotable AS integer[]), CAST(:paused_in AS integer[]))
+            WITH ORDINALITY AS p(number, attempt, place)
+        JOIN tuner.trials t ON t.study_id = :study AND t.number = p.number
+        WHERE t.state = 'paused' AND t.attempt = p.attempt
+        ORDER BY p.place LIMIT 1 FOR UPDATE OF t SKIP LOCKED
+    ), waiting AS MATERIALIZED (
+        SELECT * FROM (SELECT * FROM queued UNION ALL SELECT * FROM promoted) w
+        ORDER BY later, promoted LIMIT 1
     ), needed AS MATERIALIZED (
         SELECT s.claimed_at, w.id IS NULL AS fresh, coalesce(w.epochs, 0) AS epochs,
                least(:lease, s.max_seconds - s.seconds_issued) AS seconds,
@@ -69,20 +84,25 @@ _CLAIM = PreparedStatement("""
         RETURNING s.next_number, s.claimed_at AS now,
                   CASE WHEN s.max_epochs IS NOT NULL THEN s.trial_epochs END AS epochs,
                   CASE WHEN s.max_seconds IS NOT NULL THEN w.seconds END AS paid
+    ), archived AS (
+        INSERT INTO tuner.attempts (trial_id, attempt, worker_id, cause, started_at, ended_at)
+        SELECT t.id, t.attempt, t.worker_id, 'paused', t.started_at, t.finished_at
+        FROM tuner.trials t, waiting w, reserved r WHERE t.id = w.id AND w.promoted
+        ON CONFLICT DO NOTHING
     ), resumed AS (
         UPDATE tuner.trials t
         SET state = 'running', attempt = t.attempt + 1, worker_id = :worker, claim_key = :key,
             lease_until = r.now + :lease * interval '1 second', epochs = r.epochs,
             paid_until = r.now + r.paid * interval '1 second',
-            started_at = r.now, finished_at = NULL, changed = pg_current_xact_id(),
-            cause = NULL, message = NULL, log_tail = NULL
+            started_at = r.now, finished_at = NULL, objective_values = NULL,
+            changed = pg_current_xact_id(), cause = NULL, message = NULL, log_tail = NULL
         FROM waiting w, reserved r
         WHERE t.id = w.id
         RETURNING t.id, t.number, t.attempt, t.space_id, t.params, t.system_attrs, t.origin,
                   r.paid, TRUE AS resumed, EXISTS (
                       SELECT FROM tuner.attempts a
                       WHERE a.trial_id = t.id AND a.cause = 'out_of_memory'
-                  ) AS exclusive
+                  ) AS exclusive, w.promoted
     ), inserted AS (
         INSERT INTO tuner.trials (study_id, number, state, space_id, params, origin, attempt,
                                   worker_id, claim_key, lease_until, started_at, epochs, paid_until)
@@ -92,7 +112,7 @@ _CLAIM = PreparedStatement("""
                now + :lease * interval '1 second', now, epochs, now + paid * interval '1 second'
         FROM reserved WHERE NOT EXISTS (SELECT FROM waiting)
         RETURNING id, number, attempt, space_id, params, system_attrs, origin,
-                  (SELECT paid FROM reserved), FALSE, FALSE
+                  (SELECT paid FROM reserved), FALSE, FALSE, FALSE
     )
     SELECT * FROM resumed UNION ALL SELECT * FROM inserted
 """)
@@ -104,7 +124,11 @@ _CLAIMED = text("""
            extract(epoch FROM paid_until - clock_timestamp()) AS paid,
            EXISTS (
                SELECT FROM tuner.attempts a WHERE a.trial_id = t.id AND a.cause = 'out_of_memory'
-           ) AS exclusive
+           ) AS exclusive,
+           EXISTS (
+               SELECT FROM tuner.attempts a
+               WHERE a.trial_id = t.id AND a.attempt = t.attempt - 1 AND a.cause = 'paused'
+           ) AS promoted
     FROM tuner.trials t
     WHERE study_id = :study AND state = 'running' AND claim_key = :key AND worker_id = :worker
 """)
@@ -123,6 +147,9 @@ _SET_PARAMS = PreparedStatement("""
 """)
 
 
+NONE_PROMOTABLE: Mapping[int, int] = MappingProxyType({})  # number → attempt
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A trial that a worker has claimed: which attempt, by whom, and what is reserved for it."""
@@ -136,10 +163,12 @@ class Claim:
     params: tuple[float, ...]  # Optuna's internal representation, in the space's order
     fixed_params: Mapping[str, Any]  # as it was enqueued: only the others are drawn
     origin: Origin | None  # how it was proposed, as far as that is known before it is drawn
-    resumed: bool  # it was waiting: interrupted (it has parameters) or enqueued
+    # it was there before: interrupted or paused (it has parameters), or enqueued
+    resumed: bool
     paid: float | None = None  # seconds reserved for it; None: the study does not count them
     exclusive: bool = False  # it ran out of memory before: nothing else may run on its device
     seed: int | None = None  # it was queued with this one; None: its seed follows from its number
+    promoted: bool = False  # it was paused at a rung
 
 
 def claim(
@@ -153,13 +182,16 @@ def claim(
     params: Sequence[float] | None,
     origin: Origin | None = None,
     labels: Mapping[str, str] = NO_LABELS,
+    promotable: Mapping[int, int] = NONE_PROMOTABLE,
 ) -> Claim | None:
     """Reserve from the study's budgets and take a trial: a waiting one, or a new one with `params`.
 
-    Returns None if the study is not active or asks for labels that are not among the worker's
-    `labels`, if one of its budgets is given out, or if enough of its trials run; without `params`,
-    also if no trial waits. One statement: run it in its own transaction. `lease` is in seconds; a
-    study that counts device seconds reserves that many, or what is left.
+    `promotable` are the paused trials that may go on, the first choice first, each with the attempt
+    in which it paused; one of them comes before a new trial. Returns None if the study is not
+    active or asks for labels that are not among the worker's `labels`, if one of its budgets is
+    given out, or if enough of its trials run; without `params`, also if no trial waits. One
+    statement: run it in its own transaction. `lease` is in seconds; a study that counts device
+    seconds reserves that many, or what is left.
     """
     row = _CLAIM.run(
         connection,
@@ -173,6 +205,8 @@ def claim(
             "draws": params is not None,
             "origin": _encode(origin),
             "labels": json.dumps(dict(labels)),
+            "promotable": list(promotable),
+            "paused_in": list(promotable.values()),
         },
     ).one_or_none()
     return None if row is None else _claim(row, study_id, worker_id)
@@ -209,6 +243,7 @@ def _claim(row: Any, study_id: int, worker_id: UUID) -> Claim:
         paid=None if row.paid is None else float(row.paid),
         exclusive=row.exclusive,
         seed=attrs.get(attributes.QUEUED_SEED),
+        promoted=row.promoted,
     )
 
 

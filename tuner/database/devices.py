@@ -65,7 +65,7 @@ _PEAKS = text("""
     SELECT number, user_attrs ->> 'device' AS device,
            CAST(user_attrs ->> 'peak_bytes' AS bigint) AS peak
     FROM tuner.trials
-    WHERE study_id = :study AND state IN ('complete', 'pruned')
+    WHERE study_id = :study AND state IN ('complete', 'pruned', 'paused')
       AND user_attrs ->> 'peak_bytes' ~ '^[0-9]{1,18}$'
     ORDER BY number DESC LIMIT :limit
 """)

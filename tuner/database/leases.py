@@ -114,12 +114,14 @@ def _interrupt(which: str) -> str:
 _REAP = text(_interrupt("t.lease_until < clock_timestamp()"))
 _REQUEUE = text(_interrupt("t.id = :id AND t.attempt = :attempt AND t.worker_id = :worker"))
 _KILL = text(_interrupt("t.study_id = :study AND t.number = :number"))
-# a trial that was enqueued and never claimed has taken nothing of a budget
+# a trial that was enqueued and never claimed has taken nothing of a budget; a paused one has given
+# back all that it did not use
 _CANCEL = text("""
     UPDATE tuner.trials
     SET state = 'failed', cause = :cause, message = :message, finished_at = clock_timestamp(),
         changed = pg_current_xact_id()
-    WHERE study_id = :study AND number = :number AND state = 'waiting' AND attempt = 0
+    WHERE study_id = :study AND number = :number
+      AND (state = 'paused' OR (state = 'waiting' AND attempt = 0))
     RETURNING id, pg_notify('tuner_work', CAST(study_id AS text))
 """)
 
@@ -170,9 +172,9 @@ def reap(connection: Connection) -> list[tuple[int, int, TrialState]]:
 
 
 def kill(connection: Connection, study_id: int, number: int, *, message: str) -> bool:
-    """Fail a trial that runs, or that was enqueued and never ran; its worker then leaves it.
+    """Fail a trial that runs, is paused, or was enqueued and never ran; its worker then leaves it.
 
-    False if it is neither, or if its worker is writing to it right now.
+    False if it is none of these, or if its worker is writing to it right now.
     """
     arguments = {
         "study": study_id,

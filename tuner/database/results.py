@@ -19,6 +19,8 @@ from tuner.database.prepared_statements import PreparedStatement
 from tuner.database.storable_text import replace_unstorable
 from tuner.trials import Cause, Report, TrialState
 
+NEVER_PROMOTED = "paused at a rung, never promoted"  # why a paused trial ends with its study
+
 # Of the trial in `held`, which the statement around it defines. A later report of a step replaces
 # the one before.
 _STORE_REPORTS = """
@@ -50,12 +52,21 @@ _REPORT = _FLUSHED_REPORT.replace(
 
 _STEPS = text("SELECT step FROM tuner.reports WHERE trial_id = :id")
 
+# Whether a trial pauses although its study has just finished: it is never promoted.
+_TOO_LATE = """
+    CAST(:state AS text) = 'paused'
+    AND EXISTS (SELECT FROM tuner.studies s WHERE s.id = t.study_id AND s.state = 'finished')
+"""
 # What an ended attempt did not use goes back to the study. The study's row, for whose lock others
 # wait, is touched only if there is something to give back. `paid_until` stays: it says how much.
-_FINISH = """
+_FINISH = f"""
     WITH written AS (
         UPDATE tuner.trials t
-        SET state = :state, objective_values = :values, cause = :cause, message = :message,
+        SET state = CASE WHEN {_TOO_LATE} THEN 'pruned' ELSE :state END,
+            message = CASE
+                WHEN {_TOO_LATE} THEN '{NEVER_PROMOTED}' || coalesce(': ' || :message, '')
+                ELSE :message END,
+            objective_values = :values, cause = :cause,
             log_tail = :log_tail, user_attrs = user_attrs || CAST(:attrs AS jsonb),
             system_attrs = system_attrs || CAST(:constraints AS jsonb),
             epochs = CASE WHEN t.epochs IS NOT NULL THEN least(t.epochs, greatest(:last_step, (
@@ -74,14 +85,20 @@ _FINISH = """
         FROM written w
         WHERE s.id = w.study_id AND (w.epochs < s.trial_epochs OR w.paid_until > w.now)
     )
-"""
+"""  # noqa: S608 - constants
 _FINISH_WITH_REPORTS = f"""
     {_FINISH}, held AS (SELECT id FROM written), reported AS ({_STORE_REPORTS})
 """  # noqa: S608 - constants
 
+_NEVER_PROMOTED = text(f"""
+    SELECT number FROM tuner.trials
+    WHERE study_id = :study AND state = 'pruned' AND message LIKE '{NEVER_PROMOTED}%'
+""")  # noqa: S608 - a constant
+
 _IS_FINISHED = text("""
     SELECT id FROM tuner.trials
-    WHERE id = :id AND attempt = :attempt AND worker_id = :worker AND state = :state
+    WHERE id = :id AND attempt = :attempt AND worker_id = :worker
+      AND state IN (:state, CASE WHEN CAST(:state AS text) = 'paused' THEN 'pruned' END)
 """)
 
 # Executes one of these statements with its arguments; returns whether it matched its row.
@@ -157,11 +174,12 @@ def finish(
     pruned_after: int | None = None,
     execute: Execute = without_poll,
 ) -> None:
-    """End a claimed trial and store its last `reports` and the values of its constraints.
+    """End or pause a claimed trial; stores its last `reports` and the values of its constraints.
 
     `pruned_after`: its last step, if it was pruned and has several objectives.
 
-    Finishing twice is no error; LeaseLostError if the worker no longer holds the trial.
+    A trial that would pause ends as pruned if its study is finished. Finishing twice is no error;
+    LeaseLostError if the worker no longer holds the trial.
     """
     constraints = dict(constraints or {})
     if pruned_after is not None:
@@ -182,3 +200,8 @@ def finish(
         rows = connection.execute(_IS_FINISHED, {**fence(claim), "state": str(state)})
         if rows.one_or_none() is None:
             raise lost(claim)
+
+
+def list_never_promoted(connection: Connection, study_id: int) -> list[int]:
+    """List the trials that were paused when their study ended, by number."""
+    return list(connection.execute(_NEVER_PROMOTED, {"study": study_id}).scalars())

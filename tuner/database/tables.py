@@ -5,6 +5,8 @@ it is claimed, when its lease is renewed (a HOT update: `lease_until` is in no i
 ends.
 """
 
+from collections.abc import Iterable
+
 from sqlalchemy import (
     REAL,
     BigInteger,
@@ -41,7 +43,7 @@ class Xid8(UserDefinedType[str]):
         return "xid8"
 
 
-def _one_of(column: str, values: type[TrialState] | type[StudyState] | type[Cause]) -> str:
+def _one_of(column: str, values: Iterable[str]) -> str:
     return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
 
 
@@ -216,6 +218,7 @@ trials = Table(
         "number",
         postgresql_where=text("state IN ('waiting', 'running')"),
     ),
+    Index("trials_paused", "study_id", postgresql_where=text("state = 'paused'")),
     postgresql_with={
         "fillfactor": "70",
         "autovacuum_vacuum_scale_factor": "0.02",
@@ -241,12 +244,12 @@ attempts = Table(
     Column("trial_id", BigInteger, ForeignKey(trials.c.id, ondelete="CASCADE"), primary_key=True),
     Column("attempt", Integer, primary_key=True),
     Column("worker_id", UUID),
-    Column("cause", Text, nullable=False),
+    Column("cause", Text, nullable=False),  # `paused`: it ended at a rung and was promoted later
     Column("message", Text),
     Column("log_tail", Text),
     Column("started_at", _timestamp()),
     Column("ended_at", _timestamp(), nullable=False, server_default=NOW),
-    CheckConstraint(_one_of("cause", Cause), name="cause"),
+    CheckConstraint(_one_of("cause", [*Cause, TrialState.PAUSED]), name="cause"),
 )
 
 ROLES = "role IN ('viewer', 'operator', 'admin')"

@@ -161,13 +161,15 @@ class _Command:
         if not go_on and not self._was_told:
             self._was_told = True
             # a paused trial may save a checkpoint; a pruned or diverged one needs nothing more
-            paused = self._outcome.decision is Decision.STOP
+            paused = self._outcome.decision in (Decision.STOP, Decision.PAUSE)
             grace = STOP_GRACE if paused or not self._outcome.is_over else 0.0
             self._terminate_at = time.monotonic() + grace
 
     def _conclude(self, code: int) -> None:
         is_whole = code == 0 and 0 < self._epochs <= self._step
         if self._outcome.is_over or (self._stopping and not is_whole):
+            if self._outcome.is_over:
+                self._outcome.end(None)
             return
         if code == 0 or self._was_told:  # past its last epoch, it may end as it likes
             if not self._reports:

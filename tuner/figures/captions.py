@@ -41,8 +41,8 @@ def of_history(info: history.Info) -> str:
 def of_curves(info: curves.Info) -> str:
     """Explain the curves, and say how many are drawn."""
     parts = [f"Validation {info.metric} after each epoch."]
-    if any(info.curves[state] for state in (TrialState.PRUNED, TrialState.FAILED)):
-        parts.append("A faint curve ends in a mark where its trial stopped early.")
+    if any(info.curves[s] for s in (TrialState.PRUNED, TrialState.PAUSED, TrialState.FAILED)):
+        parts.append("A faint curve ends in a mark where its trial stopped early or paused.")
     if info.count < info.total:
         parts.append(f"Shows {info.count:,} of {info.total:,} trials, chosen evenly.")
     return " ".join(parts)

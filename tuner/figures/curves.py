@@ -19,11 +19,18 @@ MAX_CURVE = 120  # points of one curve; more are closer than a pixel
 MAX_CURVES = 200  # per state; more are a solid block
 MAX_FAILED = 40
 TABLE_ROWS = 25
-STATES = (TrialState.FAILED, TrialState.PRUNED, TrialState.COMPLETE, TrialState.RUNNING)
+STATES = (
+    TrialState.FAILED,
+    TrialState.PRUNED,
+    TrialState.PAUSED,
+    TrialState.COMPLETE,
+    TrialState.RUNNING,
+)
 LEGEND_RANK = {state: 10 + i for i, state in enumerate(theme.SYMBOLS)}
 _LINE_STYLES: dict[TrialState, tuple[float, float, str]] = {  # width, opacity, dash
     TrialState.FAILED: (1.2, 0.5, "dot"),
     TrialState.PRUNED: (1.0, 0.45, "solid"),
+    TrialState.PAUSED: (1.0, 0.45, "solid"),
     TrialState.COMPLETE: (1.5, 0.75, "solid"),
     TrialState.RUNNING: (1.8, 0.9, "dash"),
 }
@@ -226,8 +233,8 @@ def _lines(info: Info, state: TrialState, curves: Sequence[Curve]) -> dict[str, 
 
 
 def _ends(info: Info, state: TrialState, curves: Sequence[Curve]) -> dict[str, Any] | None:
-    """Mark where trials were cut short, and curves of one point, which a line cannot show."""
-    cut = state in (TrialState.PRUNED, TrialState.FAILED)
+    """Mark where trials stopped or paused, and curves of one point, which a line cannot show."""
+    cut = state in (TrialState.PRUNED, TrialState.PAUSED, TrialState.FAILED)
     chosen = [c for c in curves if c.values[-1] is not None and (cut or len(c.steps) == 1)]
     if not chosen:
         return None

@@ -19,7 +19,12 @@ By = Literal["number", "finish"]
 
 HOVER_PARAMS_UP_TO = 1_000  # points; with more, hover texts would outweigh the page
 STRIP = 0.07  # of the height
-STATES = (TrialState.PRUNED, TrialState.RUNNING, TrialState.COMPLETE)  # the last one on top
+STATES = (  # the last one on top
+    TrialState.PRUNED,
+    TrialState.PAUSED,
+    TrialState.RUNNING,
+    TrialState.COMPLETE,
+)
 LEGEND_RANK = {state: 10 + i for i, state in enumerate(theme.SYMBOLS)}
 STRIP_POINTS = 500  # per state
 
@@ -70,7 +75,7 @@ def info(
         value = _value(trial)
         if x is not None and value is not None and trial.state in STATES:
             with_value.append(Point(x, value, trial))
-        elif x is not None and trial.state.is_finished:
+        elif x is not None and not trial.state.is_open:
             without.append(Point(x, None, trial))
     with_value.sort(key=lambda p: (p.x, p.trial.number))
     complete = [p for p in with_value if p.trial.state is TrialState.COMPLETE]

@@ -29,7 +29,7 @@ from tuner.figures import (
 from tuner.figures.figure import Figure, Sample
 from tuner.trials import TrialState
 
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.PAUSED)
 
 
 def _importance(sample: Sample) -> importance.Info:

@@ -61,7 +61,7 @@ def info(rivals: Sequence[Rival], by: By) -> Info:
 
 def _best_so_far(rival: Rival, by: By) -> list[tuple[float, float]]:
     ended = sorted(
-        (t for t in rival.trials if t.state.is_finished),
+        (t for t in rival.trials if not t.state.is_open),
         key=lambda t: (t.finished_at.timestamp() if t.finished_at else 0.0, t.number),
     )
     steps = [1.0 if by == "trials" else trial.seconds or 0.0 for trial in ended]

@@ -22,7 +22,13 @@ WIDTHS: tuple[tuple[float, str], ...] = (
     (28 * 86_400, "4 weeks"),
     (364 * 86_400, "52 weeks"),
 )  # seconds per bar, its name
-STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED, TrialState.RUNNING)
+STATES = (
+    TrialState.COMPLETE,
+    TrialState.PRUNED,
+    TrialState.PAUSED,
+    TrialState.FAILED,
+    TrialState.RUNNING,
+)
 NAMES = {TrialState.FAILED: "failed or repeated"}
 
 
@@ -78,7 +84,7 @@ def info(attempts: Sequence[Attempt], now: datetime) -> Info:
 
 
 def _state(attempt: Attempt) -> TrialState:
-    if attempt.outcome in (TrialState.COMPLETE, TrialState.PRUNED):
+    if attempt.outcome in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.PAUSED):
         return TrialState(attempt.outcome)
     return TrialState.RUNNING if attempt.ended_at is None else TrialState.FAILED
 

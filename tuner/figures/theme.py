@@ -44,6 +44,7 @@ class Palette:
     failed: str
     running: str
     waiting: str
+    paused: str
     best: str
     scale: tuple[str, str, str, str, str]  # worst → best, faint → strong
 
@@ -73,6 +74,7 @@ LIGHT = Palette(
     failed="#b3261e",
     running="#0e8f9b",
     waiting="#8a94a3",
+    paused="#8a63b8",
     best="#0b6b4f",
     scale=("#dbe3ec", "#abc7e6", "#649cd8", "#2b65b5", "#0a2a5e"),
 )
@@ -89,6 +91,7 @@ DARK = Palette(
     failed="#e5604f",
     running="#4cc5cf",
     waiting="#6f7a89",
+    paused="#b08fd8",
     best="#6fe3b4",
     scale=("#2b3440", "#38557c", "#4a82c4", "#84b9f4", "#e3f0ff"),
 )
@@ -100,6 +103,7 @@ SYMBOLS: Mapping[TrialState, str] = MappingProxyType(
         TrialState.FAILED: "x-thin-open",
         TrialState.RUNNING: "circle-open-dot",
         TrialState.WAITING: "circle-open",
+        TrialState.PAUSED: "square-open",
     }
 )
 BEST_SYMBOL = "star"

@@ -15,7 +15,13 @@ from tuner.trials import Trial, TrialState
 MAX_LANES = 48
 UNKNOWN = "unknown worker"
 PROCESSOR = "cpu"  # need not be named
-STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED, TrialState.RUNNING)
+STATES = (
+    TrialState.COMPLETE,
+    TrialState.PRUNED,
+    TrialState.PAUSED,
+    TrialState.FAILED,
+    TrialState.RUNNING,
+)
 
 
 _NONE: Mapping[int, str] = MappingProxyType({})

@@ -30,6 +30,7 @@ STATUS = {
     TrialState.COMPLETE: "FINISHED",
     TrialState.PRUNED: "KILLED",
     TrialState.FAILED: "FAILED",
+    TrialState.PAUSED: "SCHEDULED",
 }
 METRICS, PAIRS = 1000, 100  # per request: metrics; parameters or tags
 PAGE = 1000  # runs per request

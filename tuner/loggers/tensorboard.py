@@ -47,6 +47,7 @@ STATUS = {
     TrialState.COMPLETE: STATUS_SUCCESS,
     TrialState.PRUNED: STATUS_SUCCESS,
     TrialState.FAILED: STATUS_FAILURE,
+    TrialState.PAUSED: STATUS_UNKNOWN,
 }
 Kinds = Mapping[str, int]  # parameter → DATA_TYPE_…
 

@@ -81,6 +81,7 @@ def count_by_state(study: Study, trials: Sequence[Trial]) -> Counts:
         TrialState.FAILED,
         TrialState.RUNNING,
         TrialState.WAITING,
+        TrialState.PAUSED,
     )
     by_state = dict.fromkeys(order, 0)
     for trial in trials:
@@ -146,7 +147,7 @@ def describe_best(study: Study, trials: Sequence[Trial], best: Trial) -> list[st
     """Say in sentences how the best trial came about."""
     lines = []
     if best.finished_at is not None:
-        ended = [t for t in trials if t.state.is_finished and t.finished_at is not None]
+        ended = [t for t in trials if not t.state.is_open and t.finished_at is not None]
         place = sum(_timestamp(t.finished_at) <= _timestamp(best.finished_at) for t in ended)
         line = f"Finished {moment(best.finished_at)}, as number {place:,} of {len(ended):,}"
         if study.created_at is not None:

@@ -12,10 +12,11 @@ finish.
 import math
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
@@ -24,6 +25,7 @@ from tuner.database import attributes, claims, results, spaces
 from tuner.database.claims import Claim
 from tuner.database.engine import Database
 from tuner.database.readers.columns import Columns, Reports
+from tuner.database.readers.feed import Snapshot
 from tuner.errors import DatabaseUnreachableError
 from tuner.search import pruners
 from tuner.search.distributions import as_json, internal
@@ -39,6 +41,8 @@ from tuner.trials import NO_LABELS, Cause, ParamValue, Report, Study, TrialState
 FRESH = 0.1  # seconds: maximum age of what is known of other workers when something is written
 SHARE = 0.02  # of a worker's time that reading may take: many workers share few processors
 STALE = 2.0  # seconds after which it is read, however long that takes
+MAX_DUE = 100  # paused trials that a worker looks at before it claims
+LEASES = 5.0  # after so many, a trial whose checkpoint no worker has goes on without it
 CLAIM_RETRIES = 3
 CLAIM_BACKOFF = 0.5  # seconds, doubled at each retry
 
@@ -69,9 +73,19 @@ class ClaimedTrial:
 class Search:
     """The search of one study; not shared between threads."""
 
-    def __init__(self, database: Database, study: Study, spec: ResolvedSpec) -> None:
+    def __init__(
+        self,
+        database: Database,
+        study: Study,
+        spec: ResolvedSpec,
+        reaches: Callable[[int, int], bool] = lambda number, attempt: True,
+    ) -> None:
+        """`reaches` tells whether this machine has the files of a trial's attempt."""
         self.study = study
         self.spec = spec
+        self.is_closing = False  # no budget, or nothing new, is left for a new trial
+        self._reaches = reaches
+        self._due_since: dict[int, float] = {}  # trials out of reach: when each was due first
         self._database = database
         self._measures = Measures(spec)
         self._history = History(
@@ -86,8 +100,9 @@ class Search:
         self._pruner = pruners.make(spec.pruner, first, others, last_step=spec.budget.epochs)
         self._ending = Ending(spec.budget, study.direction)
         # each watcher is told of every trial of every worker
+        self._observer = _Observer(self._pruner, self._measures)
         if spec.pruner.name != "none":
-            self._history.watch(_Observer(self._pruner, self._measures))
+            self._history.watch(self._observer)
         if self._ending.is_possible:
             self._history.watch(self._ending)
         self._space_ids: dict[tuple[str, ...], int] = {}
@@ -126,16 +141,28 @@ class Search:
         self, worker_id: uuid.UUID, lease: float, labels: Mapping[str, str] = NO_LABELS
     ) -> ClaimedTrial | None:
         """Take the next trial; None when the study gives none. `lease` is in seconds."""
-        if self._proposer.is_small:
-            return self._claim_in_turn(worker_id, lease, labels)
-        if self._proposer.reads_history or self._patience <= FRESH:  # otherwise a guess will do
+        claim = self._claim_in_turn if self._proposer.is_small else self._claim
+        while True:
+            trial = claim(worker_id, lease, labels)
+            if trial is None or not self._pause_if_due(trial):
+                return trial
+
+    def _claim(
+        self, worker_id: uuid.UUID, lease: float, labels: Mapping[str, str]
+    ) -> ClaimedTrial | None:
+        # otherwise a guess will do
+        if self._proposer.reads_history or self.promotes or self._patience <= FRESH:
             self.refresh_if_old()
         expected = self._history.next_number
-        proposal = self._proposer.propose(expected)
-        claimed = self._insert(worker_id, lease, labels, proposal)
+        proposal: Proposal | None = None
+        claimed: Claim | None = None
+        if promotable := self._within_reach(lease):  # nothing is drawn for what was there before
+            claimed = self._insert(worker_id, lease, labels, None, promotable)
+        if claimed is None:
+            proposal = self._proposer.propose(expected)
+            claimed = self._insert(worker_id, lease, labels, proposal)
         if claimed is None:
             return None
-        params = proposal.params
         if claimed.resumed and claimed.params:
             assert claimed.space_id is not None
             stored = self._history.get(claimed.number)
@@ -143,13 +170,16 @@ class Search:
                 self.refresh()  # enqueued, drawn or interrupted just now
             stored = self._history.get(claimed.number)
             assert stored is not None
-            params = dict(stored.params)
-        elif claimed.resumed or claimed.number != expected:
+            params: Mapping[str, ParamValue] = dict(stored.params)
+        elif proposal is None or claimed.resumed or claimed.number != expected:
             if self._proposer.reads_history:
                 self.refresh()
             proposal = self._propose_for(claimed)
             self._set_params(claimed, proposal)
             params = proposal.params
+        else:
+            params = proposal.params
+        self._note_promotion(claimed)
         space = self._proposer.distributions(params)
         if not claimed.resumed:  # known before it is read back
             row = new_row(claimed.id, claimed.number, TrialState.RUNNING, internal(params, space))
@@ -170,7 +200,7 @@ class Search:
         if self.used_up is None:
             proposal = self._proposer.propose(expected)
             self._space_id(proposal.params)  # now: a failed transaction would undo it
-        key = uuid.uuid4()
+        key, promotable = uuid.uuid4(), self._within_reach(lease)
         self._sent_at = time.monotonic()
 
         def claim(*, is_repeated: bool) -> tuple[Claim, Mapping[str, ParamValue]] | None:
@@ -194,6 +224,7 @@ class Search:
                         space_id=None if params is None else self._ensure(connection, params),
                         params=None if params is None else self._internal(params),
                         origin=None if untried is None else untried.origin,
+                        promotable=promotable,
                     )
                     if claimed is None:
                         return None
@@ -217,11 +248,69 @@ class Search:
         if result is None:
             return None
         claimed, params = result
+        self._note_promotion(claimed)
         if not (claimed.resumed and claimed.params):  # known before it is read back
             state, space = TrialState.RUNNING, self._proposer.distributions(params)
             row = new_row(claimed.id, claimed.number, state, self._internal(params))
             self._history.add(row, space)
         return ClaimedTrial(claimed, self._proposer.complete(params), self._sent_at)
+
+    # Pauses and promotions
+
+    @property
+    def promotes(self) -> bool:
+        """Whether trials pause at their rungs and may go on later."""
+        return self._pruner.pauses
+
+    @property
+    def due(self) -> list[int]:
+        """The paused trials that may go on, the first choice first, as far as is known."""
+        is_last = self.is_closing and not self._observer.open
+        return list(islice(self._pruner.promotable(is_last=is_last), MAX_DUE))
+
+    @property
+    def known(self) -> Snapshot | None:
+        """What the latest reading of other workers' work has seen."""
+        return self._history.snapshot
+
+    def _within_reach(self, lease: float) -> dict[int, int]:
+        """Return the trials that may go on here, for this machine has the files of the attempt.
+
+        If no machine that has them takes one for long, it starts over on any.
+        """
+        attempts, now = self._observer.attempts, time.monotonic()
+        # its own ones may not have been read back yet
+        due = {n: attempts.get(n) or self._history.attempt(n) for n in self.due}
+        out_of_reach = [n for n, attempt in due.items() if not self._reaches(n, attempt)]
+        self._due_since = {n: self._due_since.get(n, now) for n in out_of_reach}
+        return {
+            number: attempt
+            for number, attempt in due.items()
+            if now - self._due_since.get(number, -math.inf) >= LEASES * lease
+        }
+
+    def _note_promotion(self, claimed: Claim) -> None:
+        self._observer.attempts[claimed.number] = claimed.attempt
+        if claimed.promoted:
+            self._pruner.promote(claimed.number)
+
+    def _pause_if_due(self, trial: ClaimedTrial) -> bool:
+        """Pause a claimed trial that was interrupted at a rung, before it could pause there.
+
+        Its checkpoint may be one of that rung, after which nobody would ask the pruner.
+        """
+        stored = self._history.get(trial.number)
+        is_interrupted = trial.claim.resumed and trial.claim.params and not trial.claim.promoted
+        if not (self.promotes and is_interrupted and stored and stored.intermediate_values):
+            return False
+        step, value = max(stored.intermediate_values.items())
+        is_last = step >= (self.spec.budget.epochs or math.inf)
+        if is_last or not self._pruner.should_prune(trial.number, step, value):
+            return False
+        values = [value] if math.isfinite(value) else None
+        with self._database.statement() as connection:
+            self.finish(connection, trial, TrialState.PAUSED, values)
+        return True
 
     @property
     def used_up(self) -> str | None:
@@ -300,7 +389,10 @@ class Search:
             execute=self._execution(),
         )
         record = self._history.record(trial.number)
-        if record is not None and state is not TrialState.PRUNED:  # that needs its reports as well
+        if state is TrialState.PAUSED:
+            self._pruner.pause([trial.number])
+        # others need their reports as well
+        elif record is not None and state is not TrialState.PRUNED:
             row = record.row._replace(
                 state=state,
                 values=None if values is None else list(values),
@@ -310,7 +402,7 @@ class Search:
             self._history.add(row, record.space)
 
     def should_prune(self, trial: ClaimedTrial, report: Report) -> bool:
-        """Take note of a report of this worker's own trial; whether to prune the trial now."""
+        """Take note of a report of this worker's own trial; whether to prune or pause it now."""
         self._pruner.observe(trial.number, *self._measures.of_report(report))
         return self._pruner.should_prune(trial.number, report.step, report.value)
 
@@ -339,10 +431,11 @@ class Search:
         worker_id: uuid.UUID,
         lease: float,
         labels: Mapping[str, str],
-        proposal: Proposal,
+        proposal: Proposal | None,
+        promotable: Mapping[int, int] = claims.NONE_PROMOTABLE,
     ) -> Claim | None:
         key = uuid.uuid4()
-        space_id = self._space_id(proposal.params)
+        space_id = None if proposal is None else self._space_id(proposal.params)
         self._sent_at = time.monotonic()  # not reset by a retry: the first claim counts
 
         def insert(*, is_repeated: bool) -> Claim | None:
@@ -358,8 +451,9 @@ class Search:
                     lease=lease,
                     labels=labels,
                     space_id=space_id,
-                    params=self._internal(proposal.params),
-                    origin=proposal.origin,
+                    params=None if proposal is None else self._internal(proposal.params),
+                    origin=None if proposal is None else proposal.origin,
+                    promotable=promotable,
                 )
 
         return self._retried(insert)
@@ -413,22 +507,33 @@ class _Observer:
     """Tells a pruner about the trials that are read."""
 
     def __init__(self, pruner: pruners.NoPruner, measures: Measures) -> None:
+        self.open: set[int] = set()  # trials that run or wait
+        self.attempts: dict[int, int] = {}  # the latest known ones of such trials
         self._pruner = pruner
         self._measures = measures
         self._seen: dict[int, int] = {}  # running trials in their first attempt: reports observed
 
     def load(self, finished: Columns, space: Space, reports: Reports) -> None:
         """Take note of many finished trials."""
+        numbers = finished.numbers.tolist()
+        self.open.difference_update(numbers)
         self._pruner.load(
             self._measures.convert(reports), complete=finished.state == TrialState.COMPLETE
         )
-        if self._seen:
-            for number in finished.numbers.tolist():
+        if finished.state == TrialState.PAUSED:
+            self._pruner.pause(numbers)
+        if self._seen or self.attempts:
+            for number in numbers:
                 self._seen.pop(number, None)
+                self.attempts.pop(number, None)
 
     def note(self, record: Record) -> None:
         """Take note of a trial's new reports and of its end."""
         row = record.row
+        if TrialState(row.state).is_open:
+            self.open.add(row.number)
+        else:
+            self.open.discard(row.number)
         # a later attempt may report a step again
         observed = self._seen.pop(row.number, 0) if row.attempt == 1 else 0
         reports = self._measures.of_row(row)[observed:]
@@ -437,5 +542,10 @@ class _Observer:
             return
         for report in reports:
             self._pruner.observe(row.number, *report)
-        if row.attempt == 1 and row.state == TrialState.RUNNING:
+        if row.state != TrialState.RUNNING:
+            return
+        if row.attempt == 1:
             self._seen[row.number] = len(row.steps or [])
+        elif row.attempt > self.attempts.get(row.number, 1):  # promoted, or interrupted: it goes on
+            self.attempts[row.number] = row.attempt
+            self._pruner.promote(row.number)

@@ -100,7 +100,9 @@ def _reason(attrs: Mapping[str, Any]) -> tuple[Cause | None, str | None, Mapping
 def template(
     row: TrialRow, distributions: Mapping[str, BaseDistribution], now: datetime
 ) -> FrozenTrial:
-    """Convert a stored trial to Optuna's form; a running one ends at `now`."""
+    """Convert a stored trial to Optuna's form; a running one ends at `now`, a paused one too."""
+    if row.state == TrialState.PAUSED:  # nothing promotes it there
+        row = row._replace(state=TrialState.PRUNED)
     if row.state == TrialState.RUNNING:
         row = row._replace(
             state=TrialState.FAILED, cause=Cause.LOST, message=WAS_RUNNING, finished_at=now

@@ -29,8 +29,12 @@ OPTUNA_STATE: Mapping[str, OptunaState] = {
     TrialState.COMPLETE: OptunaState.COMPLETE,
     TrialState.PRUNED: OptunaState.PRUNED,
     TrialState.FAILED: OptunaState.FAIL,
+    # it has not ended, and may go on; Optuna itself cannot take it, as it can one that waits
+    TrialState.PAUSED: OptunaState.WAITING,
 }
-OUR_STATE: Mapping[OptunaState, TrialState] = {v: TrialState(k) for k, v in OPTUNA_STATE.items()}
+OUR_STATE: Mapping[OptunaState, TrialState] = {
+    v: TrialState(k) for k, v in OPTUNA_STATE.items() if k != TrialState.PAUSED
+}
 
 
 def distribution(

@@ -40,6 +40,7 @@ class DraftStorage(BaseStorage):
         self._sample = sample
         self._directions = [optuna_direction(d) for d in directions]
         self._draft: FrozenTrial | None = None
+        self._paused: dict[int, tuple[FrozenTrial, FrozenTrial]] = {}  # as known, and as shown
         self._attrs: dict[str, Any] = {}
 
     def begin(self, number: int, fixed_params: Mapping[str, Any]) -> int:
@@ -94,7 +95,7 @@ class DraftStorage(BaseStorage):
             trials = list(self._history.trials)
         else:
             trials = [
-                _infeasible(trial) if self._is_to_avoid(trial, sample) else trial
+                _infeasible(trial) if self._is_to_avoid(trial, sample) else self._shown(trial)
                 for trial in self._history.select(sample.numbers())
             ]
         return trials if states is None else [t for t in trials if t.state in states]
@@ -107,6 +108,17 @@ class DraftStorage(BaseStorage):
         """
         is_pruned = trial.state is OptunaState.PRUNED and len(self._directions) > 1
         return trial.number in sample.infeasible or (is_pruned and not trial.constraints)
+
+    def _shown(self, trial: FrozenTrial) -> FrozenTrial:
+        """Show a paused trial as one that was pruned: samplers skip those that wait."""
+        if trial.state is not OptunaState.WAITING:
+            return trial
+        known, shown = self._paused.get(trial.number, (None, trial))
+        if known is not trial:
+            shown = copy.copy(trial)
+            shown.state = OptunaState.PRUNED
+            self._paused[trial.number] = trial, shown
+        return shown
 
     def set_trial_param(
         self,

@@ -33,7 +33,7 @@ class Ending:
         return self._budget.target is not None or self._budget.patience is not None
 
     def load(self, finished: Columns, space: Space, reports: Reports) -> None:
-        """Take note of many finished trials."""
+        """Take note of many trials that have ended, or are paused: those have not improved."""
         times = np.where(finished.finished == NEVER, -math.inf, finished.finished / 1e6).tolist()
         numbers = finished.numbers.tolist()
         for number in numbers if self._finished else ():
@@ -59,7 +59,7 @@ class Ending:
     ) -> None:
         """Take note of a trial, given by what counts of it."""
         self._forget(number)
-        if not state.is_finished:
+        if state.is_open:
             return
         time = -math.inf if finished_at is None else finished_at.timestamp()
         self._finished[number] = time

@@ -9,13 +9,14 @@ search never needs any.
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 from sqlalchemy import Connection
 
 from tuner.database.readers.changes import Batch, Changes
 from tuner.database.readers.columns import Columns, Reports
-from tuner.database.readers.feed import TrialRow
+from tuner.database.readers.feed import Snapshot, TrialRow
 from tuner.search import distributions as convert
 from tuner.search.garbage import no_collection
 from tuner.search.record import Record, Space, many, open_rows
@@ -26,7 +27,7 @@ class Watcher(Protocol):
     """Keeps something that follows from all trials."""
 
     def load(self, finished: Columns, space: Space, reports: Reports) -> None:
-        """Take note of trials that have ended, with their reports; some may be known already."""
+        """Take note of trials that have ended or paused, with their reports; some may be known."""
 
     def note(self, record: Record) -> None:
         """Take note of a trial that is new or has changed; it may be the same as before."""
@@ -48,7 +49,8 @@ class History:
         self._changes = Changes(
             study_id, with_attributes=with_attributes, with_reports=with_reports, metrics=metrics
         )
-        self._batches: list[tuple[Columns, Space, Reports]] = []  # of trials that have ended
+        # of trials that have ended or are paused
+        self._batches: list[tuple[Columns, Space, Reports]] = []
         self._place: dict[int, int] = {}  # number → the last batch that it is in
         self._records: dict[int, Record] = {}  # of open trials, and what this process wrote itself
         self._frozen_trials: dict[int, FrozenTrial] = {}  # of trials in batches
@@ -82,7 +84,7 @@ class History:
         changed: list[int] = []
         for batch in batches:
             space = self._space(batch.trials.space_id)
-            if TrialState(batch.trials.state).is_finished:
+            if not TrialState(batch.trials.state).is_open:
                 self._load(batch.trials, space, batch.reports)
             else:
                 for row in open_rows(batch, self._row):
@@ -134,6 +136,19 @@ class History:
     # What is known
 
     @property
+    def snapshot(self) -> Snapshot | None:
+        """What the latest reading has seen; None before the first."""
+        return self._changes.snapshot
+
+    def attempt(self, number: int) -> int:
+        """Return the latest known attempt at a known trial."""
+        record = self._records.get(number)
+        if record is not None:
+            return record.row.attempt
+        finished = self._batches[self._place[number]][0]
+        return int(finished.attempts[np.searchsorted(finished.numbers, number)])
+
+    @property
     def next_number(self) -> int:
         """The number of the next trial, unless another worker claims first."""
         return self._next
@@ -153,11 +168,11 @@ class History:
         return trials[0] if trials else None
 
     def ended(self) -> list[int]:
-        """Return the numbers of complete and pruned trials that were read."""
+        """Return the numbers of complete, pruned and paused trials that were read."""
         return sorted(
             number
             for place, (finished, _, _) in enumerate(self._batches)
-            if finished.state in (TrialState.COMPLETE, TrialState.PRUNED)
+            if finished.state != TrialState.FAILED
             for number in finished.numbers.tolist()
             if self._place[number] == place
         )

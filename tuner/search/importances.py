@@ -34,8 +34,8 @@ REACHED = 0.8  # of the trials at the step by which they are compared
 def importances(database: Database, of: Study) -> dict[str, Effect] | None:
     """Return parameter → effect: those that exceed chance first, then by size.
 
-    None while fewer than `MIN_TRIALS` are complete or pruned, or if nothing can be said (all values
-    equal).
+    None while fewer than `MIN_TRIALS` are complete, pruned or paused, or if nothing can be said
+    (all values equal).
     """
     history = History(of.id, with_reports=False)
     with database.statement() as connection:
@@ -44,7 +44,7 @@ def importances(database: Database, of: Study) -> dict[str, Effect] | None:
         if len(numbers) > SAMPLE:  # whatever their values: a choice by these would be an effect
             numbers = sorted(random.Random(of.id).sample(numbers, SAMPLE))
         ended = history.select(numbers)
-        pruned = any(t.state is OptunaState.PRUNED for t in ended)
+        pruned = any(t.state is not OptunaState.COMPLETE for t in ended)
         reports = reports_of(connection, of.id, numbers) if pruned else None
     maximize = of.directions[0] == "maximize"
     values = _values(ended, reports, maximize=maximize)

@@ -102,7 +102,7 @@ def open_rows(batch: Batch, previous: Callable[[int], TrialRow]) -> Iterator[Tri
     for id_, number, attempt, since, params, start, (a, b) in zip(
         trials.ids.tolist(),
         trials.numbers.tolist(),
-        batch.attempts.tolist(),
+        trials.attempts.tolist(),
         batch.since.tolist(),
         trials.params.tolist(),
         trials.started.tolist(),

@@ -9,7 +9,7 @@ their number anyway. So an ask costs the same after 1,000 trials and after 100,0
 import json
 import math
 from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
@@ -35,8 +35,9 @@ class Sample:
         self._history = history
         self._sign = [1.0 if direction == "minimize" else -1.0 for direction in directions]
         self._fits = tried.fits
-        self._ended: list[int] = []  # complete and pruned ones, by number
+        self._ended: list[int] = []  # complete, pruned and paused ones, by number
         self._known: set[int] = set()  # the same
+        self._paused: set[int] = set()  # shown as pruned ones until they go on
         self._running: set[int] = set()
         self.infeasible: set[int] = set()  # failed because of their parameters
         self._best: list[tuple[_Score, int]] = []  # complete, at most BEST
@@ -63,6 +64,7 @@ class Sample:
         all_numbers = finished.numbers.tolist()
         self._running.difference_update(all_numbers)
         self.infeasible.difference_update(all_numbers)
+        self._forget(self._paused.intersection(all_numbers))
         if not self._fits(space):
             return
         if finished.infeasible:
@@ -74,7 +76,9 @@ class Sample:
         numbers = finished.numbers[new]
         self._known.update(numbers.tolist())
         self._ended = sorted([*self._ended, *numbers.tolist()])  # quick: most are in order
-        if finished.state == TrialState.PRUNED:
+        if finished.state == TrialState.PAUSED:
+            self._paused.update(numbers.tolist())
+        if finished.state in (TrialState.PRUNED, TrialState.PAUSED):
             scores = _last_reports(numbers, reports, self._sign[0])
             self._best_pruned = sorted([*self._best_pruned, *scores])[:BEST]
         elif finished.values is not None:
@@ -95,6 +99,8 @@ class Sample:
         number, state = record.number, record.row.state
         self._running.discard(number)
         self.infeasible.discard(number)
+        if number in self._paused:
+            self._forget({number})
         if not self._fits(record.space):
             return
         if (
@@ -118,6 +124,14 @@ class Sample:
             violation = _violation(json.loads(record.row.system_attrs))
             insort(self._best, ((violation, math.inf if math.isnan(value) else value), number))
             del self._best[BEST:]
+
+    def _forget(self, paused: Set[int]) -> None:
+        """Forget paused trials, which go on or have ended."""
+        if paused:
+            self._paused -= paused
+            self._known -= paused
+            self._ended = [number for number in self._ended if number not in paused]
+            self._best_pruned = [pair for pair in self._best_pruned if pair[1] not in paused]
 
 
 def _violation(stored: Mapping[str, str]) -> float:

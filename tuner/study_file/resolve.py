@@ -80,6 +80,9 @@ def resolve(
     if pruner.name != "none" and spec.pruner.min_epochs > longest:
         sentence = f"must be at most budget.epochs ({epochs}), is {spec.pruner.min_epochs}"
         problems.append(Issue(("pruner", "min_epochs"), sentence))
+    if spec.pruner.resume and len(spec.objective.metric or ()) > 1:
+        sentence = "is not possible with several metrics; remove it, or optimize one"
+        problems.append(Issue(("pruner", "resume"), sentence))
     if pruner.name == "hyperband" and epochs is None:
         sentence = "needs `budget.epochs`, from which its brackets follow"
         problems.append(Issue(("pruner", "name"), sentence))

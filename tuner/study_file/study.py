@@ -336,11 +336,24 @@ class Pruner(_Section):
         ge=1,
         description="Trials that must have reached an epoch before any is pruned there.",
     )
+    resume: Flag = Field(
+        default=False,
+        description="rungs, hyperband: pause a trial at its rung instead of pruning it, and resume "
+        "it when it turns out to be among the best.",
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _shorthand(cls, section: Any) -> Any:
         return {"name": section} if isinstance(section, str) else section
+
+    @model_validator(mode="after")
+    def _has_rungs(self) -> "Pruner":
+        if self.resume and self.name not in ("rungs", "hyperband"):
+            raise problem(
+                f"needs rungs, which `{self.name}` has not; use rungs or hyperband", "resume"
+            )
+        return self
 
 
 class Training(_Section):

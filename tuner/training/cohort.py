@@ -25,6 +25,7 @@ class Task:
     seed: int  # initialization, shuffling and dropout of this trial
     folder: Path  # of this attempt: weights, checkpoints, log; created by the first writer
     earlier: tuple[Path, ...] = ()  # folders of earlier attempts, the latest first
+    is_promoted: bool = False  # it was paused at a rung and goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Decision(StrEnum):
 
     GO_ON = "go_on"
     PRUNE = "prune"  # the pruner ends the trial; its result counts as pruned
+    PAUSE = "pause"  # the pruner may have it go on later: save a checkpoint and end
     STOP = "stop"  # the study was paused, or the lease was lost: end without a result
 
 
@@ -80,6 +82,10 @@ class Context(Protocol):
 
     def diverged(self, number: int, message: str) -> None:
         """End a trial whose loss or metric became NaN or infinite."""
+        ...
+
+    def paused(self, number: int) -> None:
+        """End a trial whose report was answered by `Decision.PAUSE`; its checkpoint is written."""
         ...
 
     def asked_to_stop(self) -> bool:

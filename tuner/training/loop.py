@@ -71,6 +71,8 @@ def run(cohort: Cohort, context: Context, learner: Callable[[Task], Learner]) ->
             if decision is Decision.GO_ON:
                 member.save_if_due()
                 continue
-            if decision is Decision.STOP:
+            if decision in (Decision.STOP, Decision.PAUSE):
                 member.save()  # the next attempt continues from here
+            if decision is Decision.PAUSE:
+                context.paused(member.number)
             running.remove(member)

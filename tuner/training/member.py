@@ -141,6 +141,8 @@ class Member:
         """Continue from the latest checkpoint of an earlier attempt, if there is one."""
         checkpoint = checkpoints.load_latest((self._task.folder, *self._task.earlier))
         if checkpoint is None:
+            if self._task.is_promoted:
+                _log.warning("no checkpoint of an earlier attempt can be read: it starts over")
             return
         tensors, values = checkpoint.tensors, checkpoint.values
         self._learner.restore(tensors, values)

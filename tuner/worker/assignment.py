@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tuner.search.claim import ClaimedTrial, Search
 from tuner.study_file import constraints
@@ -23,6 +24,7 @@ class Assignment:
     trials: dict[int, ClaimedTrial] = field(default_factory=dict)  # by number: the unfinished ones
     folders: dict[int, Path] = field(default_factory=dict)  # by number: of the trials' attempts
     earlier: dict[int, list[Path]] = field(default_factory=dict)  # of attempts before: to be read
+    pausing: dict[int, dict[str, Any]] = field(default_factory=dict)  # what is stored once they are
     metric: str = ""  # of the first objective
     other_objectives: tuple[str, ...] = ()  # metrics that are optimized beside it
     further_metrics: tuple[str, ...] = ()  # those and what constraints bound
@@ -71,6 +73,7 @@ def make_assignment(
         seed=trial_seed(spec, trial.number) if claim.seed is None else claim.seed,
         folder=folder,
         earlier=tuple(earlier),
+        is_promoted=claim.promoted,
     )
     cohort = Cohort(
         study=search.study.name,

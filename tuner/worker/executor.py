@@ -34,6 +34,7 @@ from tuner.worker.messages import (
     Done,
     Failed,
     Finished,
+    Paused,
     Ready,
     Reported,
     Stop,
@@ -68,6 +69,9 @@ class _Context:
 
     def diverged(self, number: int, message: str) -> None:
         send_to_worker(self._connection, Diverged(number, message))
+
+    def paused(self, number: int) -> None:
+        send_to_worker(self._connection, Paused(number))
 
     def asked_to_stop(self) -> bool:
         _shorten(self._log)

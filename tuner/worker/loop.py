@@ -86,7 +86,7 @@ class Worker:
             self._timers,
             only=only,
             labels=labels,
-            lease=settings.lease_seconds,
+            settings=settings,
             consent=Consent(allow_code=allow_code),
         )
         self._trials = RunningTrials(
@@ -161,7 +161,9 @@ class Worker:
         busy = self._trials.has_any()
         if self._stop_by is not None:
             return not busy or time.monotonic() >= self._stop_by
-        return self._until_done and self._studies.none_is_active and not busy and not self._outbox
+        if self._studies.superfluous or busy or self._outbox:
+            return False
+        return self._until_done and self._studies.none_is_active
 
     def _tick(self) -> None:
         listens = self._database.fileno() is not None
@@ -185,6 +187,8 @@ class Worker:
         if self._trials.recorder.changed and self._timers.is_due("hint"):
             self._timers.run_in("hint", HINT_PERIOD)
             self._unless_unreachable(self._send_hints)
+        if self._studies.superfluous:
+            self._studies.remove_some_files()
         self._trials.start_waiting()
         self._trials.tell_to_stop()
         if self._stop_by is None:
@@ -194,7 +198,7 @@ class Worker:
             self._fit_executors()
 
     def _until_next_timer(self) -> float:
-        if self._is_over():
+        if self._is_over() or self._studies.superfluous:
             return 0.0
         if self._stop_by is not None:
             return 0.2

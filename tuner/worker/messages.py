@@ -7,7 +7,7 @@ the shape that is checked here.
                                            Ready            warm, waits for work
                                            Unusable         cannot train on its device, ends
     Train(cohort)                          Reported(reports)   waits for the answer:
-    Decided(decisions)                     Finished | Diverged   one trial's end
+    Decided(decisions)                     Finished | Diverged | Paused   one trial's end
     Stop             end without a result
                                            Failed           the whole cohort ends with an error
                                            Done             the cohort is over, waits for work
@@ -96,6 +96,14 @@ class Diverged:
 
 
 @dataclass(frozen=True, slots=True)
+class Paused:
+    """A trial has ended as `Decision.PAUSE` said; what it saved is there for a later attempt."""
+
+    number: int
+    kind: Literal["paused"] = "paused"
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The cohort's code raised; the traceback is in the log."""
 
@@ -114,7 +122,7 @@ class Done:
 
 
 FromWorker = Train | Decided | Stop
-FromExecutor = Ready | Unusable | Reported | Finished | Diverged | Failed | Done
+FromExecutor = Ready | Unusable | Reported | Finished | Diverged | Paused | Failed | Done
 
 _CONFIG = ConfigDict(ser_json_inf_nan="constants")
 _from_worker: TypeAdapter[FromWorker] = TypeAdapter(

@@ -122,7 +122,8 @@ class Recorder:
         self, trial: ClaimedTrial, state: TrialState, *, cause: Cause | None = None, **_: Any
     ) -> None:
         """Remove what nobody needs once the end is stored; until then an attempt may follow."""
-        is_over = cause in (None, Cause.DIVERGED)  # other failures may be tried again
+        # a paused trial may go on, and other failures may be tried again
+        is_over = state is not TrialState.PAUSED and cause in (None, Cause.DIVERGED)
         if is_over:
             artifacts.remove_checkpoints(self.folders(trial))
         if is_over and state is not TrialState.COMPLETE:

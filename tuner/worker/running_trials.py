@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +34,7 @@ from tuner.worker.messages import (
     Failed,
     Finished,
     FromExecutor,
+    Paused,
     Ready,
     Reported,
 )
@@ -74,6 +76,9 @@ class RunningTrials:
     def assign(self, executor: Executor, search: Search, trial: ClaimedTrial) -> None:
         """Give an idle executor a trial; it starts now, or once its device has room."""
         self.recorder.changed.add(search.study.id)
+        if trial.claim.promoted and not any(map(Path.is_dir, self.recorder.folders(trial)[1:])):
+            with log_context(study=search.study.id, trial=trial.number):
+                _log.warning("promoted, but its checkpoint is not on this machine: it starts over")
         threads = self._admission.threads(executor, self.pool.executors)
         executor.assignment = make_assignment(
             search,
@@ -188,6 +193,8 @@ class RunningTrials:
                 self._on_finished(executor, message)
             case Diverged():
                 self._on_failed(executor, message.number, Cause.DIVERGED, message.message)
+            case Paused():
+                self._on_paused(executor, message)
             case Failed():
                 for trial in _trials_of(executor):
                     self._on_failed(executor, trial.number, message.cause, message.message)
@@ -236,20 +243,20 @@ class RunningTrials:
                 continue
             self.recorder.report_missing(executor, trial)
             self.recorder.report(executor, trial, report)
-            if decisions[number] is Decision.PRUNE:
+            if decisions[number] not in (Decision.PRUNE, Decision.PAUSE):
+                continue
+            result = {
+                "values": [report.value] if math.isfinite(report.value) else None,
+                "message": reasons.get(number),
+                "user_attrs": self._attributes(executor, trial, report.metrics, message.peak),
+                "constraints": assignment.measure_constraints(report.value, report.metrics),
+                "pruned_after": report.step if assignment.other_objectives else None,
+            }
+            if decisions[number] is Decision.PAUSE:
+                assignment.pausing[number] = result  # once its checkpoint is written
+            else:
                 assignment.trials.pop(number, None)
-                values = [report.value] if math.isfinite(report.value) else None
-                attrs = self._attributes(executor, trial, report.metrics, message.peak)
-                self.recorder.finish(
-                    executor,
-                    trial,
-                    TrialState.PRUNED,
-                    values=values,
-                    message=reasons[number],
-                    user_attrs=attrs,
-                    constraints=assignment.measure_constraints(report.value, report.metrics),
-                    pruned_after=report.step if assignment.other_objectives else None,
-                )
+                self.recorder.finish(executor, trial, TrialState.PRUNED, **result)
 
     def _decide(
         self,
@@ -267,12 +274,21 @@ class RunningTrials:
             return Decision.GO_ON  # it finishes now
         if assignment.is_stopping:
             return Decision.STOP
-        if search is None:
-            return Decision.GO_ON
-        if not search.should_prune(trial, report):
+        if search is None or not search.should_prune(trial, report):
             return Decision.GO_ON
         reasons[number] = search.explain_pruning(trial, report)
-        return Decision.PRUNE
+        return Decision.PAUSE if search.promotes else Decision.PRUNE
+
+    def _on_paused(self, executor: Executor, message: Paused) -> None:
+        assignment = executor.assignment
+        trial = None if assignment is None else assignment.trials.get(message.number)
+        if assignment is None or trial is None:  # another worker has it by now
+            return
+        result = assignment.pausing.pop(message.number, None)
+        if result is None:  # nobody has asked for it
+            return
+        del assignment.trials[message.number]
+        self.recorder.finish(executor, trial, TrialState.PAUSED, **result)
 
     def _on_finished(self, executor: Executor, message: Finished) -> None:
         assignment = executor.assignment

@@ -5,17 +5,23 @@ anew when its limits change, and dropped when the study is not active any more.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from pathlib import Path
 
-from tuner.database import devices, serving, studies
+from tuner import artifacts
+from tuner.database import devices, results, serving, studies
 from tuner.database.engine import Connected, Database
 from tuner.database.serving import ActiveStudy
 from tuner.errors import StudyNotFoundError
 from tuner.search.claim import Search
+from tuner.settings import Settings
 from tuner.study_file.code import USER_CODE_FAMILIES
 from tuner.trials import StudyState
 from tuner.worker.admission import Admission
 from tuner.worker.consent import Consent
 from tuner.worker.timers import Timers
+
+AT_ONCE = 100  # folders to remove files from: leases are renewed in between
 
 
 class ServedStudies:
@@ -28,7 +34,7 @@ class ServedStudies:
         *,
         only: Collection[str],
         labels: Mapping[str, str],
-        lease: float,
+        settings: Settings,
         consent: Consent,
     ) -> None:
         """Serve the studies named in `only`, all if it is empty, that ask for these `labels`."""
@@ -37,11 +43,13 @@ class ServedStudies:
         self.need_torch = True  # whether one of them, or one that may come, trains with torch
         self.failing: set[int] = set()  # studies of which trials have failed just now
         self.last_claim_was_empty = True
+        self.superfluous: list[Path] = []  # folders of attempts that no other follows
         self._database = database
         self._timers = timers
         self._only = frozenset(only)
         self._labels = labels
-        self._lease = lease
+        self._settings = settings
+        self._lease = settings.lease_seconds
         self._consent = consent
 
     # Which there are
@@ -77,7 +85,8 @@ class ServedStudies:
                 return
         spec = self._consent.read_spec(study, is_required=study.name in self._only)
         if spec is not None and self._consent.has_code(study, spec.code):
-            self.searches[study_id] = Search(self._database, study, spec)
+            reaches = partial(artifacts.has_attempt, self._settings, study_id)
+            self.searches[study_id] = Search(self._database, study, spec, reaches)
             self._timers.run_now("claim", "peaks")
 
     def _end(self, study_id: int) -> bool:
@@ -87,8 +96,17 @@ class ServedStudies:
                 has_finished = studies.by_id(connection, study_id).state is StudyState.FINISHED
             except StudyNotFoundError:
                 has_finished = False
+            if has_finished and self.searches[study_id].promotes:
+                numbers = results.list_never_promoted(connection, study_id)
+                self.superfluous += artifacts.list_attempts(self._settings, study_id, numbers)
         del self.searches[study_id]  # not before: without an answer this is tried again
         return has_finished
+
+    def remove_some_files(self) -> None:
+        """Remove what trials have saved that were never promoted; a part at a time."""
+        some, self.superfluous = self.superfluous[:AT_ONCE], self.superfluous[AT_ONCE:]
+        artifacts.remove_checkpoints(some)
+        artifacts.remove_user_files(some)
 
     # Whose turn it is
 
@@ -101,8 +119,9 @@ class ServedStudies:
         ids = list(self.searches)
         if not ids or (len(ids) == 1 and not self.last_claim_was_empty):
             return ids
+        due = {id_: search.due for id_, search in self.searches.items() if search.promotes}
         with self._database.statement() as connection:
-            return serving.in_turn(connection, ids, labels=self._labels, lease=self._lease)
+            return serving.in_turn(connection, ids, labels=self._labels, lease=self._lease, due=due)
 
     # When one is over
 
@@ -111,27 +130,50 @@ class ServedStudies:
         if not self.searches:
             return
         reasons = {id_: search.reason_to_end() for id_, search in self.searches.items()}
+        promoting = [id_ for id_, search in self.searches.items() if search.promotes]
         with self._database.statement() as connection:
             finished = serving.finish_if_done(
                 connection,
-                [id_ for id_, reason in reasons.items() if reason is None],
+                [id_ for id_, r in reasons.items() if r is None and id_ not in promoting],
                 lease=self._lease,
             )
             for study_id, reason in reasons.items():
-                if reason is not None and studies.set_state(
-                    connection,
-                    study_id,
-                    StudyState.FINISHED,
-                    allowed=[StudyState.ACTIVE],
-                    reason=reason,
-                ):
+                if reason is not None and serving.finish(connection, study_id, reason):
                     finished.append(study_id)
             for study_id, search in self.searches.items():
                 used_up = search.used_up
-                if used_up is not None and serving.finish_if_idle(connection, study_id, used_up):
+                if (
+                    used_up is not None
+                    and study_id not in promoting
+                    and serving.finish_if_idle(connection, study_id, used_up)
+                ):
                     finished.append(study_id)
+        finished += [id_ for id_ in promoting if reasons[id_] is None and self._close(id_)]
         if finished:
             self._timers.run_now("studies")
+
+    def _close(self, study_id: int) -> bool:
+        """Finish a study whose trials pause, once nothing new comes and none of them is due."""
+        search = self.searches[study_id]
+        search.refresh()
+        known, used_up = search.known, search.used_up
+        assert known is not None
+        with self._database.statement() as connection:
+            if used_up is None:
+                used_up = serving.used_up(connection, study_id, lease=self._lease)
+            was_closing, search.is_closing = search.is_closing, used_up is not None
+            due = search.due
+            if not search.is_closing:
+                return False
+            if serving.finish_if_settled(
+                connection, study_id, lease=self._lease, due=due, known=known
+            ):
+                return True
+            if search.used_up is not None and not due:
+                return serving.finish_if_idle(connection, study_id, search.used_up, known=known)
+        if due and not was_closing:
+            self._timers.run_now("claim")
+        return False
 
     def pause_failing(self) -> None:
         """Pause those of the failing studies whose last trials all failed from one cause."""

@@ -94,8 +94,7 @@ def _count_note(count: int, total: int) -> str:
 
 
 def _curves(request: FigureRequest) -> Draw:
-    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.FAILED)
-    trials = request.load_trials(CURVES, *states)
+    trials = request.load_trials(CURVES, *curves.STATES)
     total = int(request.mask.sum())
 
     def draw() -> PageFigure:

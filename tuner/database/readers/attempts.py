@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
-from tuner.trials import Attempt, Cause, FailuresByCause
+from tuner.trials import Attempt, Cause, FailuresByCause, TrialState
 
 _OF_TRIAL = text("""
     SELECT t.number, a.attempt, a.cause, a.message, a.log_tail, a.started_at, a.ended_at,
@@ -34,7 +34,8 @@ _WITHOUT_RESULT = text("""
         UNION ALL
         SELECT t.number, a.attempt, a.cause, a.message, a.log_tail, a.started_at, a.ended_at,
                a.worker_id
-        FROM tuner.attempts a JOIN tuner.trials t ON t.id = a.trial_id WHERE t.study_id = :study
+        FROM tuner.attempts a JOIN tuner.trials t ON t.id = a.trial_id
+        WHERE t.study_id = :study AND a.cause <> 'paused'
     ) a
     LEFT JOIN tuner.workers w ON w.id = a.worker_id
     ORDER BY a.ended_at DESC NULLS LAST, a.number, a.attempt
@@ -51,7 +52,8 @@ _BY_CAUSE = text("""
         FROM tuner.trials WHERE study_id = :study AND state = 'failed' AND cause IS NOT NULL
         UNION ALL
         SELECT a.cause, t.number, a.message, a.log_tail, a.ended_at, FALSE
-        FROM tuner.attempts a JOIN tuner.trials t ON t.id = a.trial_id WHERE t.study_id = :study
+        FROM tuner.attempts a JOIN tuner.trials t ON t.id = a.trial_id
+        WHERE t.study_id = :study AND a.cause <> 'paused'
     ) AS ended
     GROUP BY cause ORDER BY failed DESC, again DESC, cause
 """)
@@ -77,7 +79,7 @@ class LoggedAttempt:
 
     number: int  # of the trial
     attempt: int
-    cause: Cause | None  # None: it runs, or it has a result
+    cause: Cause | None  # None: it runs, it has a result, or it paused at a rung
     message: str | None
     log_tail: str | None
     started_at: datetime | None
@@ -132,7 +134,7 @@ def _attempts(rows: Sequence[Row[Any]]) -> list[LoggedAttempt]:
         LoggedAttempt(
             number=row.number,
             attempt=row.attempt,
-            cause=None if row.cause is None else Cause(row.cause),
+            cause=None if row.cause in (None, TrialState.PAUSED) else Cause(row.cause),
             message=row.message,
             log_tail=row.log_tail,
             started_at=row.started_at,

@@ -37,7 +37,6 @@ def _poll(which: str, write: str, *, with_metrics: bool) -> TextClause:
         FROM (VALUES (1)) AS always
         LEFT JOIN (
             SELECT {columns.PACKED},
-                   string_agg(int4send(attempt), '') AS attempts,
                    string_agg(int8send(since), '') AS since,
                    string_agg(int4send(r.count), '') AS counts,
                    string_agg(r.steps, '') AS steps, string_agg(r.values, '') AS values,
@@ -61,7 +60,6 @@ class Batch(NamedTuple):
 
     trials: Columns
     reports: Reports
-    attempts: Integers
     since: Integers  # the step after which a trial's reports are included; -1: all are
 
 
@@ -82,7 +80,7 @@ class Changes:
         self._with_attributes = with_attributes
         self._with_reports = with_reports
         self._metrics = list(metrics)
-        self._snapshot: Snapshot | None = None
+        self.snapshot: Snapshot | None = None  # what the latest poll has seen
         self._running: dict[int, int] = {}  # id → the step after which its reports are new
 
     def poll(self, connection: Connection) -> list[Batch]:
@@ -104,7 +102,7 @@ class Changes:
             Whether the write matched a row, and what `poll` returns.
 
         """
-        snapshot, which, begun = self._snapshot, NEW, list[Batch]()
+        snapshot, which, begun = self.snapshot, NEW, list[Batch]()
         if snapshot is None:
             snapshot, begun = self._begin(connection)
             which = OPEN_OR_NEW
@@ -122,17 +120,20 @@ class Changes:
         ).all()
         latest, has_written = Snapshot.of(rows[0], self.study_id), rows[0].written
         if snapshot.era != latest.era:
-            self._snapshot, self._running = None, {}
+            self.snapshot, self._running = None, {}
             return has_written, self.poll(connection)
         batches = [_batch(row, len(self._metrics)) for row in rows if row.state is not None]
         self._learn_spaces(connection, [batch.trials for batch in batches])
-        self._snapshot = latest
+        self.snapshot = latest
         for batch in batches:
             self._note_running(batch)
         return has_written, begun + batches
 
     def _begin(self, connection: Connection) -> tuple[Snapshot, list[Batch]]:
-        """Read all finished trials, with their reports in one scan; the first poll skips them."""
+        """Read all trials that have ended or are paused, with their reports in one scan.
+
+        The first poll skips them.
+        """
         snapshot, finished = columns.finished(
             connection, self.study_id, with_attributes=self._with_attributes
         )
@@ -144,7 +145,6 @@ class Changes:
             Batch(
                 trials,
                 reports.of(trials.numbers),
-                attempts=np.ones_like(trials.numbers),
                 since=np.full_like(trials.numbers, -1),
             )
             for trials in finished
@@ -157,7 +157,7 @@ class Changes:
                 self._running.pop(id_, None)
             return
         spans, steps = batch.reports.spans(batch.trials.numbers), batch.reports.steps.tolist()
-        for id_, attempt, (a, b) in zip(ids, batch.attempts.tolist(), spans, strict=True):
+        for id_, attempt, (a, b) in zip(ids, batch.trials.attempts.tolist(), spans, strict=True):
             # a later attempt may report a step again, and so may a trial without a lease
             self._running[id_] = steps[b - 1] if b > a and attempt == 1 else -1
 
@@ -178,6 +178,5 @@ def _batch(row: Any, metrics: int) -> Batch:
     return Batch(
         trials,
         reports,
-        attempts=columns.plain(row.attempts, ">i4").astype(np.int64)[order],
         since=columns.plain(row.since, ">i8").astype(np.int64)[order],
     )

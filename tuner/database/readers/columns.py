@@ -1,4 +1,4 @@
-"""All finished trials of a study at once, in columns: what a new reader of a long study needs.
+"""All trials of a study that have ended or paused at once, in columns: for readers of long studies.
 
 Rows cost a driver about 20 µs each, 100,000 of them two seconds. Here the server packs each column
 into one value in the types' binary formats, and NumPy reads it as an array. A `Feed` continues from
@@ -32,6 +32,7 @@ PACKED = f"""
     coalesce(cardinality(objective_values), 0) AS objectives,
     string_agg(int8send(id), '') AS ids,
     string_agg(int4send(number), '') AS numbers,
+    string_agg(int4send(attempt), '') AS attempts,
     string_agg(array_send(params), '') AS params,
     string_agg(array_send(objective_values), '') AS objective_values,
     string_agg(coalesce(timestamptz_send(started_at), :never), '') AS started,
@@ -50,12 +51,11 @@ _FINISHED = text(f"""
     LEFT JOIN (
         SELECT {PACKED},
                CASE WHEN :details THEN string_agg(timestamptz_send(created_at), '') END AS created,
-               CASE WHEN :details THEN string_agg(int4send(attempt), '') END AS attempts,
                CASE WHEN :details THEN
                    string_agg(coalesce(uuid_send(worker_id), :nobody), '') END AS workers,
                CASE WHEN :details THEN {CONSTRAINED} END AS constrained
         FROM tuner.trials
-        WHERE study_id = :study AND state IN ('complete', 'pruned', 'failed')
+        WHERE study_id = :study AND state NOT IN ('waiting', 'running')
         GROUP BY {GROUPS}
     ) packed ON TRUE
 """)  # noqa: S608 - constants
@@ -78,7 +78,7 @@ _REPORTS = """
            string_agg(int8send(r.step), '') AS steps,
            string_agg(float8send(r.value), '') AS values
     FROM tuner.trials t JOIN tuner.reports r ON r.trial_id = t.id
-    WHERE t.study_id = :study AND t.state IN ('complete', 'pruned', 'failed')
+    WHERE t.study_id = :study AND t.state NOT IN ('waiting', 'running')
 """
 _REPORTS_ALONE = text(_REPORTS)
 _REPORTS_WITH_METRICS = text(
@@ -91,7 +91,6 @@ class Details(NamedTuple):
 
     cause: str | None
     created: Integers  # µs since 1970
-    attempts: Integers
     workers: list[bytes]  # 16 bytes each; `NOBODY` if no worker had the trial
     constraints: Mapping[
         str, dict[str, str]
@@ -113,6 +112,7 @@ class Columns(NamedTuple):
     user_attrs: Mapping[str, dict[str, str]]  # by number, as text; without trials that have none
     system_attrs: Mapping[str, dict[str, str]]  # of trials with constraints in any case
     details: Details | None = None
+    attempts: Integers = np.empty(0, np.int64)  # of all that are read from the database
 
 
 class Reports(NamedTuple):
@@ -143,7 +143,7 @@ NO_REPORTS = Reports(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
 def finished(
     connection: Connection, study_id: int, *, with_attributes: bool, with_details: bool = False
 ) -> tuple[Snapshot, list[Columns]]:
-    """Read all finished trials of a study, and the snapshot that they were read with.
+    """Read all trials that have ended or are paused, and the snapshot that they were read with.
 
     StudyNotFoundError if there is no such study.
     """
@@ -161,7 +161,7 @@ def finished(
 
 
 def reports(connection: Connection, study_id: int, metrics: Sequence[str] = ()) -> Reports:
-    """Read all reports of a study's finished trials, at least those that `finished` returned.
+    """Read all reports of the trials that `finished` returns, at least of those it returned.
 
     `metrics` names further metrics to read of each.
     """
@@ -216,6 +216,7 @@ def unpack(row: Any) -> tuple[Columns, Integers]:
         space_id=row.space_id,
         ids=plain(row.ids, ">i8").astype(np.int64)[order],
         numbers=numbers[order],
+        attempts=plain(row.attempts, ">i4").astype(np.int64)[order],
         params=params[order],
         values=values[order] if row.objectives else None,
         started=_times(row.started)[order],
@@ -231,7 +232,6 @@ def _details(row: Any, order: Integers) -> Details:
     return Details(
         cause=row.cause,
         created=_times(row.created)[order],
-        attempts=plain(row.attempts, ">i4").astype(np.int64)[order],
         workers=[packed[16 * i : 16 * i + 16] for i in order.tolist()],
         constraints=row.constrained or {},
     )

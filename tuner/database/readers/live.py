@@ -125,7 +125,7 @@ class LiveTrials:
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """Results, (numbers, objectives); of pruned and running trials the last report; or NaN."""
+        """Results, (numbers, objectives); the last report of trials without a result; or NaN."""
         return self._values[: self.size]
 
     def column(self, name: str) -> NDArray[np.float64]:
@@ -140,9 +140,10 @@ class LiveTrials:
 
     @property
     def comparable(self) -> NDArray[np.bool_]:
-        """Whether each trial is pruned, or complete with finite values."""
-        is_pruned: NDArray[np.bool_] = self.state == STATES.index(TrialState.PRUNED)
-        return is_pruned | self.complete
+        """Whether each trial is pruned or paused, or complete with finite values."""
+        cut = [STATES.index(TrialState.PRUNED), STATES.index(TrialState.PAUSED)]
+        is_cut: NDArray[np.bool_] = np.isin(self.state, cut)
+        return is_cut | self.complete
 
     @property
     def feasible(self) -> NDArray[np.bool_]:
@@ -191,7 +192,7 @@ class LiveTrials:
         self.counts[state] += len(at)
         self._arrays["state"][at] = STATES.index(state)
         self._arrays["cause"][at] = NO_CODE if details.cause is None else _cause(details.cause)
-        self._arrays["attempt"][at] = details.attempts
+        self._arrays["attempt"][at] = part.attempts
         self._arrays["created"][at] = details.created
         self._arrays["started"][at] = part.started
         self._arrays["finished"][at] = part.finished

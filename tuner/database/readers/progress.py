@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 
 from tuner.database.attributes import CONSTRAINED, violate_constraints
 from tuner.database.readers.feed import NEW, Snapshot
-from tuner.trials import Direction, TrialState
+from tuner.trials import Direction, TrialState, count_finished
 
 STATES = (
     TrialState.WAITING,
@@ -23,6 +23,7 @@ STATES = (
     TrialState.COMPLETE,
     TrialState.PRUNED,
     TrialState.FAILED,
+    TrialState.PAUSED,
 )
 RECENT = 200  # latest trials to end, from which the pace follows
 SPARK = 40  # points of a sparkline
@@ -36,7 +37,7 @@ _CHANGED = text(f"""
     LEFT JOIN LATERAL (
         SELECT string_agg(int4send(number), '') AS numbers,
                string_agg(int2send(CAST(array_position(
-                   ARRAY['waiting', 'running', 'complete', 'pruned', 'failed'], state)
+                   ARRAY['waiting', 'running', 'complete', 'pruned', 'failed', 'paused'], state)
                    AS smallint)), '') AS states,
                string_agg(float8send(coalesce(objective_values[1], 'NaN')), '') AS values,
                string_agg(float8send(coalesce(
@@ -71,8 +72,8 @@ class Progress:
 
     @property
     def finished(self) -> int:
-        """How many trials have ended, in whichever state."""
-        return sum(n for state, n in self.counts.items() if state.is_finished)
+        """How many trials have ended or are paused at a rung."""
+        return count_finished(self.counts)
 
 
 class _StudyColumns:

@@ -42,6 +42,9 @@ class _Context:
         """Note the problem."""
         self.answer = Retrained(problem=message)
 
+    def paused(self, _: int) -> None:
+        """Never called: every report is answered by going on."""
+
     def asked_to_stop(self) -> bool:
         """Never asked: there is no worker."""
         return False

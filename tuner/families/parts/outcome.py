@@ -54,7 +54,7 @@ class Outcome:
             self._constraints[CONSTRAINT_PREFIX + name] = value
 
     def end(self, value: float | None) -> None:
-        """Finish the trial with `value`, or without one with the best report.
+        """Finish the trial with `value`, or without one with the best report, unless it is over.
 
         FailedError if there is neither.
         """
@@ -68,6 +68,8 @@ class Outcome:
 
     def _end(self, value: float | None) -> None:
         if self.is_over:
+            if self.decision is Decision.PAUSE:
+                self._context.paused(self._task.number)
             return
         result = self._best if value is None else value
         if result is None:

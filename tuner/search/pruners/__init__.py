@@ -3,6 +3,7 @@
     pruner.py     what a pruner is told and asked; the one that never prunes
     ladder.py     where rungs lie
     rungs.py      asynchronous successive halving
+    promotion.py  the same, but trials pause and may go on later
     hyperband.py  several brackets of rungs
     ranking.py    who is ahead at a rung: by value, or by the fronts of several objectives
     median.py     the median stopping rule
@@ -19,12 +20,21 @@ from functools import partial
 from tuner.search.pruners.hyperband import HyperbandPruner, make_brackets
 from tuner.search.pruners.ladder import Ladder
 from tuner.search.pruners.median import MedianPruner
+from tuner.search.pruners.promotion import PromotingPruner
 from tuner.search.pruners.pruner import NoPruner, ReportPoint
 from tuner.search.pruners.rungs import RungPruner
 from tuner.study_file.study import Pruner as PrunerSpec
 from tuner.trials import Direction
 
-__all__ = ["HyperbandPruner", "MedianPruner", "NoPruner", "ReportPoint", "RungPruner", "make"]
+__all__ = [
+    "HyperbandPruner",
+    "MedianPruner",
+    "NoPruner",
+    "PromotingPruner",
+    "ReportPoint",
+    "RungPruner",
+    "make",
+]
 
 
 def make(
@@ -44,7 +54,7 @@ def make(
 
     """
     make_rungs = partial(
-        RungPruner,
+        PromotingPruner if spec.resume else RungPruner,
         direction,
         reduction=spec.reduction,
         startup_trials=spec.startup_trials,

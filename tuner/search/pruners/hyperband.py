@@ -1,7 +1,7 @@
 """Asynchronous Hyperband."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -23,6 +23,7 @@ class HyperbandPruner(NoPruner):
     def __init__(self, brackets: Sequence[NoPruner], sizes: Sequence[int]) -> None:
         """`sizes` are in proportion to how many trials each bracket gets."""
         self._brackets = brackets
+        self.pauses = brackets[0].pauses
         self._ends = np.cumsum(sizes) / sum(sizes)
 
     def brackets(self, numbers: Integers) -> Integers:
@@ -56,7 +57,7 @@ class HyperbandPruner(NoPruner):
             pruner.load(reports.of(numbers[brackets == place]), complete=complete)
 
     def should_prune(self, number: int, step: int, value: float) -> bool:
-        """Whether the trial ends here."""
+        """Whether the trial ends or pauses here."""
         return self._brackets[self.bracket(number)].should_prune(number, step, value)
 
     def explain(self, number: int, step: int, value: float) -> str:
@@ -64,6 +65,21 @@ class HyperbandPruner(NoPruner):
         place = self.bracket(number)
         reason = self._brackets[place].explain(number, step, value)
         return f"bracket {place + 1} of {len(self._brackets)}, {reason}"
+
+    def pause(self, numbers: Sequence[int]) -> None:
+        """Take note that trials are paused at the highest rung that each has reached."""
+        brackets = self.brackets(np.array(numbers, np.int64))
+        for place, pruner in enumerate(self._brackets):
+            pruner.pause([numbers[row] for row in np.flatnonzero(brackets == place).tolist()])
+
+    def promote(self, number: int) -> None:
+        """Take note that a trial goes on from where it paused."""
+        self._brackets[self.bracket(number)].promote(number)
+
+    def promotable(self, *, is_last: bool = False) -> Iterator[int]:
+        """Yield the paused trials that may go on, those of the first bracket first."""
+        for pruner in self._brackets:
+            yield from pruner.promotable(is_last=is_last)
 
 
 def make_brackets(

@@ -1,7 +1,7 @@
 """What a pruner is told and asked, and how reports become scores."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,8 @@ class ReportPoint(NamedTuple):
 
 class NoPruner:
     """Every trial runs to its end."""
+
+    pauses = False  # whether a trial that does not go on is paused, and may be promoted later
 
     def observe(
         self,
@@ -49,12 +51,25 @@ class NoPruner:
         """Take note of all reports of many finished trials; `complete`: they ran to their end."""
 
     def should_prune(self, number: int, step: int, value: float) -> bool:
-        """Whether the trial ends here."""
+        """Whether the trial ends or pauses here."""
         return False
 
     def explain(self, number: int, step: int, value: float) -> str | None:
         """Return why `should_prune`, called just before with the same arguments, was true."""
         return None
+
+    def pause(self, numbers: Sequence[int]) -> None:
+        """Take note that trials are paused at the highest rung that each has reached."""
+
+    def promote(self, number: int) -> None:
+        """Take note that a trial goes on from where it paused."""
+
+    def promotable(self, *, is_last: bool = False) -> Iterator[int]:
+        """Yield the paused trials that may go on, the first choice first.
+
+        `is_last`: no trial runs, and no other is to come.
+        """
+        return iter(())
 
 
 def as_score(value: float, sign: float) -> float:

@@ -116,7 +116,9 @@ class RungPruner(NoPruner):
         if rank <= most:
             before = counted(len(self._passed[rung]), "trial")
             return f"{standing}, but {before} went on before it, as many as may"
-        return f"{standing}; {'only the best goes' if most == 1 else f'the best {most} go'} on"
+        if most < 2:
+            return f"{standing}; {'only the best' if most else 'none'} goes on"
+        return f"{standing}; the best {most} go on"
 
     def _most(self, ranking: Ranking) -> int:
         """How many of a rung's trials go on, beside the best so far."""

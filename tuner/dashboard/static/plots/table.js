@@ -53,7 +53,7 @@ class Table {
   query(extra = {}) {
     const { name, descending } = this.sort;
     const query = new URLSearchParams(filter.query(null, { sort: name, descending, ...extra }));
-    // a pruned trial's last report is no result, and a trial that violates a constraint is not the best
+    // a pruned or paused trial's last report is no result, and a trial that violates a constraint is not the best
     if (this.isBest && !filter.states().length && !query.has("top")) query.set("top", ALL);
     return query.toString();
   }

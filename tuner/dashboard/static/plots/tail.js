@@ -4,7 +4,7 @@
 
 const WAIT = 50; // ms: trials that arrive within are drawn together
 const ROOM = 0.04; // of the range, added to the right of the newest trial
-const COLOURS = { complete: "#2a6fcb", pruned: "#c28414", failed: "#b3261e", running: "#0e8f9b", waiting: "#8a94a3" };
+const COLOURS = { complete: "#2a6fcb", pruned: "#c28414", failed: "#b3261e", running: "#0e8f9b", waiting: "#8a94a3", paused: "#8a63b8" };
 const SVG = "http://www.w3.org/2000/svg";
 
 const changeCount = (version) => Number(version?.split("-")[1] ?? 0);
