@@ -31,8 +31,10 @@ def values(trial: Trial, study: Study) -> list[float | None]:
 def of_trials(study: Study, trials: Sequence[Trial]) -> list[Row]:
     """One row per trial: number, state, metrics, epochs, seconds, attempt, cause, parameters.
 
-    And, where any trial has one, its origin: `proposed`, and `proposed.NAME` per known detail.
+    And, where any trial has some: constraints, as `feasible` and `constraint.NAME` per constraint;
+    and the origin, as `proposed` and `proposed.NAME` per known detail.
     """
+    constraints = list(dict.fromkeys(name for trial in trials for name in trial.constraints))
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
     origins = {trial.number: trial.origin.as_json() for trial in trials if trial.origin is not None}
     details = list(dict.fromkeys(name for origin in origins.values() for name in origin))
@@ -50,10 +52,17 @@ def of_trials(study: Study, trials: Sequence[Trial]) -> list[Row]:
             **{
                 column: origins.get(trial.number, {}).get(name) for name, column in proposed.items()
             },
+            **({"feasible": _is_feasible(trial)} if constraints else {}),
+            **{f"constraint.{name}": trial.constraints.get(name) for name in constraints},
             **{f"param.{name}": trial.params.get(name) for name in names},
         }
         for trial in trials
     ]
+
+
+def _is_feasible(trial: Trial) -> bool | None:
+    """Whether it keeps its constraints; None if that is not known."""
+    return not trial.violates_constraint if trial.constraints else None
 
 
 def of_reports(study: Study, trials: Sequence[Trial]) -> list[Row]:

@@ -1,19 +1,25 @@
 """Constraints: what a study file may bound, and what becomes of the values."""
 
 import math
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import torch
 
-from tuner import artifacts, testing
+from tuner import artifacts, testing, trial_tables
 from tuner.errors import SpecError
 from tuner.families import resolve
 from tuner.families.parts.outcome import Outcome
+from tuner.report import document
+from tuner.report.inputs import ReportInputs
+from tuner.search import ending
 from tuner.study_file import constraints
 from tuner.study_file.load import loads
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.study_file.space import Range
+from tuner.study_file.study import Budget
 from tuner.training import metrics
 from tuner.training.cohort import Decision
 from tuner.trials import Report, Study, StudyState, Trial, TrialState
@@ -194,9 +200,48 @@ def complete(number: int, **values: float) -> Trial:
 
 def test_the_nearest_trial_is_named_with_what_it_misses() -> None:
     trials = [complete(0, latency_below_5=0.5), complete(1, latency_below_5=0.26, size=0.1)]
-    assert feasibility.describe_nearest(trials, STUDY) == (
+    assert feasibility.describe_infeasible(trials, STUDY) == (
         "all 2 complete trials violate a constraint; trial 1 is nearest: it misses "
         "latency below 5 by 26 %, size by 0.1"
     )
-    assert feasibility.describe_nearest([*trials, complete(2)], STUDY) is None
-    assert feasibility.describe_nearest([], STUDY) is None
+    assert feasibility.describe_infeasible([*trials, complete(2)], STUDY) is None
+    assert feasibility.describe_infeasible([], STUDY) is None
+
+
+def rows_of(*trials: Trial) -> list[dict[str, object]]:
+    return [dict(row) for row in trial_tables.of_trials(STUDY, trials)]
+
+
+def test_tables_of_trials_have_a_column_per_constraint() -> None:
+    violating, feasible, unknown = rows_of(
+        complete(0, latency_below_5=0.5), complete(1, latency_below_5=-0.5), complete(2)
+    )
+    assert [row["feasible"] for row in (violating, feasible, unknown)] == [False, True, None]
+    assert violating["constraint.latency below 5"] == 0.5
+    assert unknown["constraint.latency below 5"] is None
+    assert "feasible" not in rows_of(complete(0))[0]
+
+
+def test_an_infeasible_trial_does_not_reach_the_target_or_end_patience() -> None:
+    budget = Budget(target=0.4)
+    assert ending.reason_among([complete(0, size=1.0)], budget, "maximize") is None
+    assert ending.reason_among([complete(0)], budget, "maximize")
+    patient = Budget(patience=2)
+    trials = [complete(0), complete(1, size=1.0), complete(2, size=1.0)]
+    trials = [replace(t, values=(0.5 + t.number,), finished_at=at(t.number)) for t in trials]
+    assert ending.reason_among(trials, patient, "maximize") == (
+        "2 trials have finished without an improvement on trial 0"
+    )
+    none = [replace(t, violates_constraint=True) for t in trials]
+    assert ending.reason_among(none, patient, "maximize") is None
+
+
+def at(second: int) -> datetime:
+    return datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC)
+
+
+def test_a_report_says_that_no_trial_is_feasible() -> None:
+    inputs = ReportInputs(STUDY, [complete(0, latency_below_5=0.5)])
+    page = document.render_study(inputs, versions={})
+    assert "trial 0 is nearest: it misses latency below 5 by 50 %" in page
+    assert "No trial is complete yet" not in page

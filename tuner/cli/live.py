@@ -32,6 +32,7 @@ from tuner.database.readers.feed import Feed
 from tuner.errors import TunerError, visible
 from tuner.study_file.messages import counted
 from tuner.trials import Study, Trial, TrialState, best_so_far, best_trial, count_finished
+from tuner.winner import feasibility
 
 PERIOD = 0.5  # seconds between reads
 LISTENING_PERIOD = 2.0  # seconds between reads while hints announce changes
@@ -171,6 +172,8 @@ class _StudyProgress:
         if best is not None:
             metric = literal(self._study.metric)
             text += f"; best {metric} {number(best.value)} (trial {best.number})"
+        elif counts[TrialState.COMPLETE] and any(t.constraints for t in self._trials.values()):
+            text += "; no complete trial is feasible yet"
         if held_up := self._blocked_by_optuna():
             text += f"; {literal(held_up)}"
         return text
@@ -229,6 +232,8 @@ class _StudyProgress:
                     (sparkline(history), "green"),
                 )
             )
+        elif infeasible := feasibility.describe_infeasible(trials, study):
+            parts.append(Text(f"no best trial: {visible(infeasible)}", style="yellow"))
         if held_up := self._blocked_by_optuna():
             parts.append(Text(visible(held_up), style="yellow"))
         return parts

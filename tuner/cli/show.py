@@ -27,6 +27,7 @@ from tuner.cli.output import (
 from tuner.cli.trial import print_trial
 from tuner.commands import experiments, reading, sources
 from tuner.errors import overwritten
+from tuner.study_file import constraints
 from tuner.study_file.messages import counted
 from tuner.study_file.origins import describe
 from tuner.study_file.resolved import ResolvedSpec
@@ -40,7 +41,7 @@ from tuner.trials import (
     count_finished,
     pareto_front,
 )
-from tuner.winner import choice
+from tuner.winner import choice, feasibility
 
 SHOWN_LINES = 5  # of the output of a failed attempt
 SHOWN_FRONT = 30  # trials of the Pareto front
@@ -85,6 +86,8 @@ def show(
     if as_json:
         best = None if best_trial is None else study_json.of_trial(best_trial)
         record = {**overview_record(overview), "best": best, "failures": failures, "cached": cached}
+        if infeasible := feasibility.describe_infeasible(trials, study):
+            record["infeasible"] = infeasible
         if len(study.directions) > 1:
             record["pareto_front"] = [study_json.of_trial(trial) for trial in front]
             from tuner.winner.hypervolume import hypervolume  # imports NumPy
@@ -110,6 +113,8 @@ def show(
         if best_trial.origin is not None:
             out.print(f"  [dim]proposed: {literal(describe(best_trial.origin))}[/]")
         out.print(params_table(best_trial.params))
+    if infeasible := feasibility.describe_infeasible(trials, study):
+        out.print(f"\n[yellow]no best trial[/]: {literal(infeasible)}")
     if front:
         _print_front(front, study)
         _print_hypervolume(trials, study)
@@ -146,6 +151,8 @@ def _properties(overview: reading.Overview) -> dict[str, str]:
         properties["experiment"] = (
             f"{literal(study.experiment)}; compare with {command_markup('show', study.experiment)}"
         )
+    if bounds := feasibility.read_bounds(study):
+        properties["constraints"] = literal(", ".join(constraints.names(bounds)))
     properties["created"] = moment(study.created_at)
     if study.data_fingerprint:
         properties["data"] = f"fingerprint {study.data_fingerprint}"

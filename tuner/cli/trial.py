@@ -34,6 +34,9 @@ def print_trial(
     listing.show_header = False
     for name, value in zip(metric_names(study), values(trial, study), strict=True):
         listing.add_row(literal(name), number(value))
+    for name, value in trial.constraints.items():
+        verdict = f"[yellow]{number(value)}, violated[/]" if value > 0 else f"{number(value)}, kept"
+        listing.add_row(f"constraint {literal(name)}", verdict)
     if trial.origin is not None:
         listing.add_row("proposed", literal(describe(trial.origin)))
     listing.add_row("epochs", str(trial.reports[-1].step if trial.reports else 0))

@@ -16,7 +16,7 @@ from tuner.export.result import Evaluation
 from tuner.settings import Settings
 from tuner.study_file.messages import quoted
 from tuner.trials import Study, StudyState, Trial, TrialState
-from tuner.winner import choice, confirmations
+from tuner.winner import choice, confirmations, feasibility
 
 LOOKS = "tuner:test_looks"  # attribute of a study: every trial for which the test part was read
 CONFIRMATION, SEARCH, USER = "confirmation", "search", "user"  # what chose a trial
@@ -190,6 +190,9 @@ def _chosen_by(study: Study, trial: Trial, trials: Sequence[Trial]) -> str:
 
 def _notes_on_state(study: Study, trial: Trial) -> list[str]:
     notes = []
+    if trial.violates_constraint:
+        violations = feasibility.describe_violations(trial, study)
+        notes.append(f"trial {trial.number} violates a constraint: it misses {violations}")
     if study.state is StudyState.ACTIVE:
         notes.append("the study was still running: this is the choice so far")
     record = confirmations.read(study)

@@ -1,14 +1,16 @@
 """Look studies and trials up: one, several, the best."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from tuner import shell
-from tuner.database import studies, trials
+from tuner.database import attributes, studies, trials
 from tuner.database.engine import Connected, Database
 from tuner.database.readers import attempts, feed
 from tuner.errors import NothingToExportError, TrialNotFoundError, visible
+from tuner.study_file.constraints import sum_violations
 from tuner.study_file.messages import quoted
 from tuner.trials import Attempt, FailuresByCause, Study, Trial, TrialState, latest_failure
 from tuner.winner import choice, feasibility
@@ -135,7 +137,7 @@ def load_best(database: Database, study: Study) -> Trial:
         by_state = {s: sum(t.state is s for t in trials) for s in TrialState}
         by_count = ", ".join(f"{n} {s}" for s, n in by_state.items() if n) or "no trials at all"
         finite = " with a finite value" if by_state[TrialState.COMPLETE] else ""
-        if nearest := feasibility.describe_nearest(trials, study):
+        if nearest := feasibility.describe_infeasible(trials, study):
             raise NothingToExportError(
                 f"the study {quoted(study.name)} has no best trial: {nearest}. "
                 f"`{shell.command('export', study.name, '--trial', 'NUMBER')}` exports a trial in "
@@ -146,6 +148,27 @@ def load_best(database: Database, study: Study) -> Trial:
             f"one ({by_count}){_describe_latest_failure(trials, study)}"
         )
     return best
+
+
+def describe_infeasible(database: Database, study: Study) -> str | None:
+    """Say that no complete trial is feasible, and which one is nearest; None if one is."""
+    from tuner.database.readers import columns  # imports NumPy
+
+    with database.statement() as connection:
+        _, parts = columns.finished(connection, study.id, with_attributes=False)
+        nearest: tuple[float, int] | None = None
+        complete = [part for part in parts if part.state == TrialState.COMPLETE]
+        for part in complete:
+            if len(part.system_attrs) < len(part.numbers):
+                return None  # one has no constraint, so it violates none
+            for number, stored in part.system_attrs.items():
+                violation = sum_violations(attributes.decode_constraints(stored).values())
+                nearest = min(nearest or (math.inf, -1), (violation, int(number)))
+        if nearest is None or nearest[0] == 0:
+            return None
+        trial = feed.by_number(connection, study.id, nearest[1])
+    count = sum(len(part.numbers) for part in complete)
+    return None if trial is None else feasibility.describe_nearest(trial, study, count)
 
 
 def _describe_latest_failure(trials: Sequence[Trial], study: Study) -> str:

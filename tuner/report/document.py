@@ -35,6 +35,7 @@ from tuner.report.inputs import ReportInputs
 from tuner.report.plots import Plot
 from tuner.report.templating import script_safe, template_environment
 from tuner.trials import Study, StudyState, Trial, count_finished
+from tuner.winner import feasibility
 
 STATE_COLOUR: Mapping[StudyState, str] = {
     StudyState.ACTIVE: "running",
@@ -73,6 +74,12 @@ class StudyReport:
     reproduce: str | None
     spec: str | None
     result: StudyResult | None = None  # of a family in an experiment
+
+    @property
+    def why_none(self) -> str:
+        """Why there is no best trial."""
+        sentence = _why_none(self.inputs.study, self.inputs.trials)
+        return f"{sentence[0].upper()}{sentence[1:]}"
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -235,7 +242,7 @@ def _cards(study: Study, trials: Sequence[Trial], best: Trial | None) -> list[Ca
         Card(
             f"Best {study.metric}",
             "–" if best is None else text.number(best.value),
-            "no trial is complete yet" if best is None else f"trial {best.number}",
+            _why_none(study, trials) if best is None else f"trial {best.number}",
         ),
         Card(
             "Trials",
@@ -263,6 +270,10 @@ def _cards(study: Study, trials: Sequence[Trial], best: Trial | None) -> list[Ca
             )
         )
     return cards
+
+
+def _why_none(study: Study, trials: Sequence[Trial]) -> str:
+    return feasibility.describe_infeasible(trials, study) or "no trial is complete yet"
 
 
 def _space(

@@ -3,6 +3,7 @@
 Updated as trials finish.
 """
 
+import json
 import math
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,7 @@ from datetime import datetime
 
 import numpy as np
 
+from tuner.database.attributes import has_constraints, violate_constraints
 from tuner.database.readers.columns import NEVER, Columns, Reports
 from tuner.search.record import Record, Space
 from tuner.study_file.messages import counted
@@ -42,13 +44,19 @@ class Ending:
         self._times = sorted([*self._times, *times])  # quick, for most of them are in order
         if finished.state == TrialState.COMPLETE and finished.values is not None:
             values = np.nan_to_num(self._sign * finished.values[:, 0], nan=math.inf)
+            for number, stored in finished.system_attrs.items():
+                if violate_constraints(stored):
+                    values[np.searchsorted(finished.numbers, int(number))] = math.inf
             first = int(np.argmin(values))
             self._improve(float(values[first]), numbers[first], times[first])
 
     def note(self, record: Record) -> None:
         """Take note of a trial: it may have finished, or be retried."""
         row = record.row
-        self.take(record.number, TrialState(row.state), row.values, row.finished_at)
+        values = row.values
+        if has_constraints(row.system_attrs) and violate_constraints(json.loads(row.system_attrs)):
+            values = None
+        self.take(record.number, TrialState(row.state), values, row.finished_at)
 
     def take(
         self,
@@ -57,7 +65,7 @@ class Ending:
         values: Sequence[float] | None,
         finished_at: datetime | None,
     ) -> None:
-        """Take note of a trial, given by what counts of it."""
+        """Take note of a trial, given by what counts of it: no values, if it is infeasible."""
         self._forget(number)
         if state.is_open:
             return
@@ -80,7 +88,7 @@ class Ending:
 
     def reason(self) -> str | None:
         """Return why the study is over, as far as is known; None if it is not."""
-        if self._best is None:
+        if self._best is None or self._best[0] == math.inf:
             return None
         score, number, time = self._best
         target, patience = self._budget.target, self._budget.patience
@@ -100,5 +108,6 @@ def reason_among(trials: Iterable[Trial], budget: Budget, direction: Direction) 
     """Return why a study with these trials is over before its budget is used; else None."""
     ending = Ending(budget, direction)
     for trial in trials:
-        ending.take(trial.number, trial.state, trial.values, trial.finished_at)
+        values = None if trial.violates_constraint else trial.values
+        ending.take(trial.number, trial.state, values, trial.finished_at)
     return ending.reason()

@@ -40,19 +40,23 @@ def _describe(name: str, value: float, *, is_share: bool) -> str:
     return f"{name} by {value:.3g}"
 
 
-def describe_nearest(trials: Sequence[Trial], study: Study) -> str | None:
+def describe_infeasible(trials: Sequence[Trial], study: Study) -> str | None:
     """Say that no complete trial is feasible, and which one is nearest; None if one is."""
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    if not complete or any(trial.is_feasible for trial in complete):
-        return None
     nearest = select_nearest(complete)
-    assert nearest is not None
-    subject = (
+    if nearest is None or any(trial.is_feasible for trial in complete):
+        return None
+    return describe_nearest(nearest, study, len(complete))
+
+
+def describe_nearest(nearest: Trial, study: Study, count: int) -> str:
+    """Say that all of `count` complete trials are infeasible, and what the nearest one misses."""
+    who = (
         "the only complete trial violates"
-        if len(complete) == 1
-        else (f"all {counted(len(complete), 'complete trial')} violate")
+        if count == 1
+        else f"all {counted(count, 'complete trial')} violate"
     )
     return (
-        f"{subject} a constraint; trial {nearest.number} is nearest: it misses "
+        f"{who} a constraint; trial {nearest.number} is nearest: it misses "
         f"{describe_violations(nearest, study)}"
     )

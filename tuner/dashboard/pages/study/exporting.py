@@ -77,6 +77,7 @@ def page(
         "format": format,
         "formats": FORMATS,
         "trials": trials,
+        "infeasible": None if trials else reading.describe_infeasible(board.database, study),
         "text": _text(study, trials, format) if trials else "",
     }
     return templates.render(request, "export.html", context)

@@ -98,6 +98,7 @@ def _context(board: Board, study: Study, role: Role) -> dict[str, Any]:
         "study": study,
         "summary": summary,
         "best": best,
+        "infeasible": None if best else reading.describe_infeasible(board.database, study),
         "snippets": [] if best is None else snippets(study.name, params_of(study, best)),
         "controls": _controls(summary, role),
         "subtitle": _subtitle(study),

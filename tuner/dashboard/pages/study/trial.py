@@ -25,6 +25,7 @@ from tuner.figures import text
 from tuner.report import findings
 from tuner.study_file.origins import describe
 from tuner.trials import COSTS, PEAK_MEMORY, ParamValue, Study, Trial
+from tuner.winner import feasibility
 
 MIB, GIB = 2**20, 2**30
 RESOURCES = ("peak_memory_mib", "samples_per_second")  # reported, but not learning curves
@@ -73,6 +74,7 @@ def _context(
         "attempts": trial_attempts[::-1],
         "causes": findings.CAUSES,
         "proposed": None if trial.origin is None else describe(trial.origin),
+        "violations": feasibility.describe_violations(trial, study),
         "files": _files(board, study, trial),
         "has_log": _has_log(board, study, trial),
         "facts": _facts(trial),
