@@ -24,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo quick test lint unit coverage format lock plotly clean distclean
+.PHONY: help demo quick test lint unit search coverage format lock plotly clean distclean
 
 help: ## List all targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ lint: $(VENV)/.dev ## Check style, types and the import contracts
 # after lint, even under `make -j`: with two cores, a typing error should be reported first
 unit: $(VENV)/.dev | lint
 	$(BIN)/pytest -n 3 --dist worksteal $(PYTEST_ARGS)
+
+search: $(VENV)/.dev ## Check in a minute that the default sampler still beats random draws
+	$(BIN)/python -m benchmarks.search.guard
 
 coverage: $(VENV)/.dev ## Run all tests and list the lines that none of them runs, in any process
 	$(BIN)/python -m coverage erase

@@ -102,11 +102,13 @@ def _fronts(suite: Suite, runs: Runs) -> Iterator[str]:
 
 
 def _goals(suite: Suite, runs: Runs, workers: int) -> Iterator[str]:
-    default = suite.methods[0]
+    default = suite.default
     goals = [
         goal
         for goal in suite.goals
-        if (not goal.workers or workers in goal.workers) and _of(runs, goal.peer)
+        if (not goal.workers or workers in goal.workers)
+        and _of(runs, goal.peer)
+        and _of(runs, default)
     ]
     if not goals:
         return

@@ -1,7 +1,7 @@
 """Results of simulated studies, one JSON line each, so that a measurement can go on later.
 
 A result counts as long as the code it came from is the same: of tuner's searches that is tuner's
-search, of the peers their versions and driver, of all of them the simulation and the tables.
+search, of the peers their versions and driver, of all of them the simulation and the table.
 """
 
 import dataclasses
@@ -12,23 +12,38 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.search import environment
+from benchmarks.search import environment, tables
 from benchmarks.search.methods import METHODS
 from benchmarks.search.simulation import Run
 from benchmarks.search.study import Study
 
 ROOT = environment.ROOT
 SEARCH = ("tuner/search", "tuner/study_file")
-SIMULATION = ("simulation.py", "tables.py", "packing.py")
 
 
 @cache
-def version(method: str) -> str:
-    """Return a digest of the code and versions that a method's results follow from."""
+def version(method: str, table: str) -> str:
+    """Return a digest of the code, versions and data that results follow from."""
+    return hashlib.sha256(f"{_code(method)} {_data(table)}".encode()).hexdigest()[:12]
+
+
+@cache
+def _data(table: str) -> str:
+    task = tables.load(table)
+    digest = hashlib.sha256(
+        repr((task.parameters, sorted(task.choices), task.when, task.noise)).encode()
+    )
+    for array in (task.losses, task.seconds, task.second):
+        digest.update(b"" if array is None else array.tobytes())
+    return digest.hexdigest()
+
+
+@cache
+def _code(method: str) -> str:
     here = Path(__file__).parent
     spec = METHODS[method]
     module = spec.driver.partition(":")[0]
-    files = [here / name for name in SIMULATION] + [here / "drivers" / f"{module}.py"]
+    files = [here / "simulation.py", here / "drivers" / f"{module}.py"]
     digest = hashlib.sha256(repr(spec).encode())
     if spec.environment == "tuner":
         files += [path for folder in SEARCH for path in sorted((ROOT / folder).rglob("*.py"))]
@@ -36,7 +51,7 @@ def version(method: str) -> str:
         digest.update(repr((environment.TORCH, environment.PEERS)).encode())
     for path in files:
         digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    return digest.hexdigest()
 
 
 class Store:
@@ -59,15 +74,15 @@ class Store:
         return {study: self._runs[study] for study in studies if study in self._runs}
 
     def add(self, result: dict[str, Any]) -> None:
-        line = result | {"version": version(result["method"])}
+        line = result | {"version": version(result["method"], result["table"])}
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         self._take(line)
 
     def _take(self, line: dict[str, Any]) -> None:
-        if line["method"] not in METHODS:
+        if line["method"] not in METHODS or line["table"] not in tables.names():
             return
-        if self._any_version or line["version"] == version(line["method"]):
+        if self._any_version or line["version"] == version(line["method"], line["table"]):
             self._runs[Study(**_fields(Study, line))] = Run(**_fields(Run, line))
 
 

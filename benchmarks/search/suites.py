@@ -49,7 +49,8 @@ class Suite:
         title: For people.
         mode: Of the studies.
         tables: On which methods are judged together.
-        methods: The first is tuner's default.
+        default: The method of tuner that goals are about.
+        methods: All.
         workers: At the same time.
         goals: Of the default.
         by_table: Whether goals hold for each table by itself.
@@ -60,6 +61,7 @@ class Suite:
     title: str
     mode: Mode
     tables: tuple[str, ...]
+    default: str
     methods: tuple[str, ...]
     workers: tuple[int, ...]
     goals: tuple[Goal, ...]
@@ -83,11 +85,10 @@ class Suite:
         workers: tuple[int, ...] = (),
     ) -> "Suite":
         """The same with other tables, methods or workers, where there are any."""
-        first = self.methods[:1]
         return replace(
             self,
             tables=tables or self.tables,
-            methods=tuple(dict.fromkeys((*first, *methods))) if methods else self.methods,
+            methods=methods or self.methods,
             workers=workers or self.workers,
         )
 
@@ -115,6 +116,7 @@ SUITES: dict[str, Suite] = {
         "With learning curves",
         "curves",
         JUDGED,
+        DEFAULT,
         (DEFAULT, RANDOM, "tuner tpe + rungs", *FAST_PEERS),
         (16,),
         _CURVES_GOALS,
@@ -123,6 +125,7 @@ SUITES: dict[str, Suite] = {
         "With learning curves, on the tables that constants were tuned on",
         "curves",
         tables.TUNING,
+        DEFAULT,
         (DEFAULT, RANDOM, "tuner tpe + rungs", *FAST_PEERS),
         (16,),
         _CURVES_GOALS,
@@ -131,6 +134,7 @@ SUITES: dict[str, Suite] = {
         "With learning curves, against searches by models",
         "curves",
         JUDGED,
+        DEFAULT,
         (DEFAULT, *SLOW_PEERS),
         (16,),
         tuple(
@@ -143,6 +147,7 @@ SUITES: dict[str, Suite] = {
         "With learning curves, at other numbers of workers",
         "curves",
         JUDGED,
+        DEFAULT,
         (DEFAULT, RANDOM, "tuner tpe + rungs"),
         (1, 4, 64),
         (Goal("tuner tpe + rungs", "time to 1 %", 2.5),),
@@ -151,6 +156,7 @@ SUITES: dict[str, Suite] = {
         "Without curves, many evaluations pending",
         "trials",
         NO_CURVES,
+        DEFAULT_FULL,
         (DEFAULT_FULL, "tuner tpe", "tuner random", "Optuna TPE", "Optuna GP"),
         (16, 64),
         (
@@ -163,6 +169,7 @@ SUITES: dict[str, Suite] = {
         "A conditional space, without curves",
         "trials",
         tables.CONDITIONAL_TABLES,
+        DEFAULT_FULL,
         (DEFAULT_FULL, "tuner tpe", "tuner random", "Optuna TPE", "Optuna TPE, group"),
         (16,),
         (
@@ -177,6 +184,7 @@ SUITES: dict[str, Suite] = {
             *("cifar10", "cifar100", "imagenet", "slice_localization", "protein_structure"),
             *("estimators on digits", "mnist"),
         ),
+        DEFAULT_TWO,
         (
             DEFAULT_TWO,
             "tuner tpe, two objectives",
@@ -195,6 +203,7 @@ SUITES: dict[str, Suite] = {
         "Noise",
         "curves",
         tables.NOISY,
+        DEFAULT,
         (DEFAULT, RANDOM, "tuner tpe + rungs", *FAST_PEERS),
         (16,),
         _NEVER_WORSE,
@@ -203,6 +212,7 @@ SUITES: dict[str, Suite] = {
         "Adversarial tables",
         "curves",
         tables.ADVERSARIAL,
+        DEFAULT,
         (DEFAULT, RANDOM),
         (16,),
         _NEVER_WORSE,
@@ -212,6 +222,7 @@ SUITES: dict[str, Suite] = {
         "Every real table by itself",
         "curves",
         (*tables.CURVES, *tables.NOISY),
+        DEFAULT,
         (DEFAULT, RANDOM),
         (16,),
         _NEVER_WORSE,

@@ -102,7 +102,7 @@ PUBLIC = {
 
 TUNING = ("digits", "reviews")
 CURVES = (*TUNING, "mnist", "diamonds", "synthetic")
-NOISY = ("mnist, noise added",)
+NOISY = ("digits, three seeds", "mnist, noise added")
 CONDITIONAL_TABLES = ("estimators on digits",)
 ADVERSARIAL = (
     "noise only",

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.search.guard import problems
 from benchmarks.search.methods import METHODS, make
 from benchmarks.search.packing import pack, unpack
 from benchmarks.search.simulation import INACTIVE, Answer, Run, Table, rows, simulate
@@ -146,7 +147,7 @@ def test_results_are_kept_for_the_code_they_came_from(
     store = Store(path)
     assert store.missing(studies) == studies[1:]
     assert store.select(studies)[studies[0]].trials >= 5
-    monkeypatch.setattr("benchmarks.search.store.version", lambda _: "other")
+    monkeypatch.setattr("benchmarks.search.store.version", lambda *_: "other")
     assert Store(path).missing(studies) == studies
     assert Store(path, any_version=True).missing(studies) == studies[1:]
 
@@ -169,3 +170,15 @@ def test_every_search_of_tuner_runs(name: str) -> None:
     assert run.distinct == run.trials  # of 27 configurations
     repeated = simulate(table, make(name, table, 0), workers=3, trials=20)
     assert repeated.improvements == run.improvements
+
+
+def test_the_guard_fails_a_search_that_finds_or_prunes_too_little() -> None:
+    def result(share: float, full: int) -> tuple[float, Run]:
+        return share, Run([], 1.0, 1.0, 100, full, 100, 100, [], 0.0)
+
+    random = [result(0.01, 3), result(0.04, 3)]  # their geometric mean: 0.02
+    assert problems([result(0.004, 8), result(0.004, 8)], random) == []
+    (share,) = problems([result(0.0041, 8), result(0.0041, 8)], random)
+    assert "reaches 0.410%, more than 0.2 of 2.000%" in share
+    (to_the_end,) = problems([result(0.001, 9), result(0.001, 9)], random)
+    assert "9.0% of its trials run to their end, more than 8%" in to_the_end

@@ -19,6 +19,8 @@ from benchmarks.search import tables
 from benchmarks.search.making import estimators, networks, public
 from benchmarks.search.packing import pack
 
+CONDITIONAL = ("digits", "mnist", "synthetic")
+
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -30,12 +32,7 @@ def recipes() -> dict[str, Callable[[], Arrays]]:
         if name
         not in tables.TUNING  # these came first, with the reviews' texts, which are not ours
     }
-    made |= {
-        f"conditional-{name.rpartition(' ')[2]}": partial(
-            estimators.conditional, name.rpartition(" ")[2]
-        )
-        for name in tables.CONDITIONAL_TABLES
-    }
+    made |= {f"conditional-{name}": partial(estimators.conditional, name) for name in CONDITIONAL}
     made["noisy-digits"] = partial(networks.noisy, "digits")
     return made | {name: partial(public.excerpt, name) for name in tables.PUBLIC}
 
