@@ -486,7 +486,9 @@ def test_a_long_history_does_not_grow_the_model() -> None:
         Reports(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)),
     )
 
-    thinned = surrogate._thinned(watcher.observations(), np.ones(count, bool))
+    thinned = watcher.observations(
+        lambda _, values: surrogate._leading_and_newest(values, np.ones(count, bool))
+    )
 
     assert len(watcher) == count
     assert len(thinned.values) <= surrogate.POINTS

@@ -161,8 +161,8 @@ class Posterior:
         self._log_lengths = hyperparameters.log_lengths
         self._x = x
         kernel, _ = _kernel(x, x, self._log_lengths)
-        noise = np.exp(hyperparameters.log_noise)
-        kernel[np.diag_indices_from(kernel)] = 1 + noise * noise_weights + JITTER
+        self._y, self._noise = y, np.exp(hyperparameters.log_noise) * noise_weights + JITTER
+        kernel[np.diag_indices_from(kernel)] = 1 + self._noise
         self._lower = cholesky(kernel, lower=True, check_finite=False)
         self._alpha = solve_triangular(self._lower, y, lower=True, check_finite=False)
 
@@ -177,6 +177,11 @@ class Posterior:
     def mean(self, z: Array) -> Array:
         """Return the mean [M] at inputs [M, d]."""
         return self._unscaled(self._project(z)[0], z)
+
+    def mean_of_observed(self) -> Array:
+        """Return the mean [N] at the observed inputs, more quickly than `mean` does."""
+        weights = solve_triangular(self._lower, self._alpha, lower=True, trans="T")
+        return np.asarray(self._y - self._noise * weights)
 
     def sample(self, z: Array, rng: np.random.Generator) -> Array:
         """Draw a function of the posterior at inputs [M, d], jointly."""

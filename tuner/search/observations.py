@@ -6,7 +6,7 @@ alike, from their latest values; a trial that has not reported all of them teach
 complete.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,9 @@ from tuner.search.tried import Tried
 from tuner.trials import Cause, Direction, TrialState
 
 WORSE = 0.1  # of the spread of values, by which a trial that failed is worse than the worst
+
+# numbers [N] and values [N, objectives] of trials → places of those that are chosen
+Choose = Callable[[Integers, Floats], Integers]
 
 _WAITING, _PENDING, _OBSERVED, _HOPELESS = range(4)
 
@@ -45,16 +48,6 @@ class Observations:
     values: Floats
     deviations: Floats
     seconds: Floats
-
-    def take(self, rows: NDArray[Any]) -> "Observations":
-        """Select some of them."""
-        return Observations(
-            self.numbers[rows],
-            self.params[rows],
-            self.values[rows],
-            self.deviations[rows],
-            self.seconds[rows],
-        )
 
 
 class Observer:
@@ -186,9 +179,9 @@ class Observer:
         status, ended = self._status[: self._size], self._ended[: self._size]
         return int(((status >= _PENDING) & (status != _HOPELESS) & (ended == NEVER)).sum())
 
-    def observations(self) -> Observations:
-        """Return all trials with a value."""
-        return self._extrapolate(np.flatnonzero(self._status[: self._size] >= _OBSERVED))
+    def observations(self, choose: Choose | None = None) -> Observations:
+        """Return the trials with a value: all, or those that are chosen by it."""
+        return self._extrapolate(np.flatnonzero(self._status[: self._size] >= _OBSERVED), choose)
 
     def first_ended(self, count: int) -> Observations:
         """Return the `count` trials that ended first, with values as if there were no others.
@@ -207,7 +200,7 @@ class Observer:
         status, ended = self._status[: self._size], self._ended[: self._size]
         return np.flatnonzero((status >= _OBSERVED) & (ended != NEVER))
 
-    def _extrapolate(self, numbers: Integers) -> Observations:
+    def _extrapolate(self, numbers: Integers, choose: Choose | None = None) -> Observations:
         hopeless = self._status[numbers] == _HOPELESS
         values, deviations = self._extrapolate_reports(numbers)
         if hopeless.any():
@@ -215,6 +208,9 @@ class Observer:
             worst, spread = others.max(0), np.ptp(others, axis=0)
             values[hopeless] = worst + np.where(spread > 0, WORSE * spread, 1.0)
             deviations[hopeless] = 0.0
+        if choose is not None:
+            rows = choose(numbers, values)
+            numbers, values, deviations = numbers[rows], values[rows], deviations[rows]
         seconds = self._seconds[numbers] / np.maximum(self._curves[0].last_step[numbers], 1)
         return Observations(numbers, self._params[numbers], values, deviations, seconds)
 

@@ -79,8 +79,10 @@ class Surrogate:
     ) -> None:
         self._fitted = _fitted(observer, encoding)
         self._encoding = encoding
-        trials = observer.observations()
-        self.trials = _thinned(trials, observer.constraints.are_feasible(trials.numbers))
+        are_feasible = observer.constraints.are_feasible
+        self.trials = observer.observations(
+            lambda numbers, values: _leading_and_newest(values, are_feasible(numbers))
+        )
         objectives = self.trials.values.shape[1]
         importance = rng.dirichlet(np.ones(objectives)) if objectives > 1 else np.ones(1)
         self.targets = _targets(self.trials, importance)
@@ -117,7 +119,9 @@ class Surrogate:
         is_counted = np.append(
             self._is_feasible, np.full(len(x) - len(self._x), self._is_feasible.all())
         )
-        return posterior, float(posterior.mean(x[is_counted if is_counted.any() else ...]).min())
+        return posterior, float(
+            posterior.mean_of_observed()[is_counted if is_counted.any() else ...].min()
+        )
 
     @property
     def leaders(self) -> NDArray[np.int64]:
@@ -191,17 +195,21 @@ def _fitted(observer: Observer, encoding: Encoding) -> Fitted:
     return fitted
 
 
-def _thinned(trials: Observations, is_feasible: NDArray[np.bool_]) -> Observations:
-    """Return the best and the newest trials, so that a draw costs the same in a long study.
+def _leading_and_newest(values: Array, is_feasible: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Choose trials so that a draw costs the same in a long study: the best and the newest.
 
     Feasible trials are better than others.
     """
-    if len(trials.values) <= POINTS:
-        return trials
-    each = POINTS // 2 // trials.values.shape[1]
-    best = np.unique([np.lexsort((values, ~is_feasible))[:each] for values in trials.values.T])
-    kept = np.union1d(best, np.arange(len(trials.values) - POINTS // 2, len(trials.values)))
-    return trials.take(kept)
+    if len(values) <= POINTS:
+        return np.arange(len(values))
+    each = POINTS // 2 // values.shape[1]
+    has_enough = is_feasible.sum() >= each
+    rows = np.flatnonzero(is_feasible if has_enough else ~is_feasible)
+    # a partition of 100,000 values takes a fraction of the time that sorting them takes
+    best = np.unique([rows[np.argpartition(v, each - 1)[:each]] for v in values[rows].T])
+    if not has_enough:
+        best = np.union1d(best, np.flatnonzero(is_feasible))
+    return np.union1d(best, np.arange(len(values) - POINTS // 2, len(values)))
 
 
 def _targets(trials: Observations, importance: Array) -> Array:

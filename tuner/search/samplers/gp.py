@@ -8,6 +8,7 @@ every process.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 from scipy.linalg import LinAlgError
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from tuner.origin import Origin, OriginKind
 from tuner.search.gaussian_process import log_expected_improvement
@@ -66,7 +67,7 @@ class GaussianProcessSampler(BaseSampler):
     ) -> dict[str, Any]:
         """Return the most promising candidate that is neither forbidden nor tried."""
         candidates = _Candidates(self._draw)
-        with threadpool_limits(1):  # of small matrices; other threads only wait
+        with _libraries().limit(limits=1):  # of small matrices; other threads only wait
             try:
                 rows, explain = _ranked(self._draw, candidates, trial.number)
             except (LinAlgError, FloatingPointError):
@@ -92,6 +93,12 @@ class GaussianProcessSampler(BaseSampler):
     ) -> Any:
         """Return a random value: no candidate is left."""
         return self._fallback.sample_independent(study, trial, param_name, param_distribution)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Look for the libraries of linear algebra once: that takes longer than their work."""
+    return ThreadpoolController()
 
 
 class _Candidates:
