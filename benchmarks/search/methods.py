@@ -57,10 +57,14 @@ _MODEL = {
 }
 _GROUP = {"multivariate": True, "group": True}
 
+_PROMOTION = {"name": "rungs", "resume": True}
+
 METHODS: dict[str, Spec] = {
     "tuner gp + rungs": _tuner("gp", "rungs"),
     "tuner tpe + rungs": _tuner("tpe", "rungs"),
     "tuner random + rungs": _tuner("random", "rungs"),
+    "tuner gp + promotion": _tuner("gp", _PROMOTION),
+    "tuner random + promotion": _tuner("random", _PROMOTION),
     "tuner gp + hyperband": _tuner("gp", "hyperband"),
     "tuner random + hyperband": _tuner("random", "hyperband"),
     "tuner gp": _tuner("gp"),

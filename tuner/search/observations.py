@@ -88,6 +88,8 @@ class Observer:
         self._final[numbers] = np.nan
         self._ended[numbers] = finished.finished
         has_times = (finished.started != NEVER) & (finished.finished != NEVER)
+        if len(finished.attempts):  # the last one of several has not trained all epochs
+            has_times &= finished.attempts == 1
         self._seconds[numbers] = np.where(
             has_times, (finished.finished - finished.started) / 1e6, np.nan
         )
@@ -130,7 +132,8 @@ class Observer:
             NEVER if row.finished_at is None else int(row.finished_at.timestamp() * 1e6)
         )
         self._seconds[number] = np.nan
-        if row.started_at is not None and row.finished_at is not None:
+        is_whole = row.attempt <= 1  # the last of several attempts has not trained all epochs
+        if is_whole and row.started_at is not None and row.finished_at is not None:
             self._seconds[number] = (row.finished_at - row.started_at).total_seconds()
         if row.state == TrialState.COMPLETE and row.values:
             self._final[number] = finite(self.signs * np.asarray(row.values, np.float64))

@@ -111,12 +111,15 @@ class Sample:
             self.infeasible.add(number)
         if state == TrialState.RUNNING:
             self._running.add(number)
-        if state not in (TrialState.COMPLETE, TrialState.PRUNED) or number in self._known:
+        ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.PAUSED)
+        if state not in ended or number in self._known:
             return
         self.spaces[tuple(record.space)] = record.space
         self._known.add(number)
         insort(self._ended, number)
-        if state == TrialState.PRUNED:
+        if state == TrialState.PAUSED:
+            self._paused.add(number)
+        if state in (TrialState.PRUNED, TrialState.PAUSED):
             insort(self._best_pruned, (_pruned_score(record, self._sign[0]), number))
             del self._best_pruned[BEST:]
         elif record.row.values:

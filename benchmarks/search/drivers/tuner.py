@@ -47,7 +47,9 @@ class Tuner:
         self._now = 0.0
 
     def ask(self) -> tuple[int, int]:
-        """Propose a trial."""
+        """Promote a paused trial, or propose a new one."""
+        if due := self._search.due:
+            return due[0], self._resume(due[0])
         number = self._history.next_number
         params = self._proposer.propose(number).params
         space = self._proposer.distributions(params)
@@ -57,6 +59,20 @@ class Tuner:
             {name: _place(value) for name, value in params.items()}
         )
         return number, self._rows[number]
+
+    def _resume(self, number: int) -> int:
+        """Let a paused trial go on, as a claim does; a pause costs nothing here."""
+        record = self._history.record(number)
+        assert record is not None
+        row = record.row._replace(
+            state=TrialState.RUNNING,
+            attempt=record.row.attempt + 1,
+            started_at=_time(self._now),
+            finished_at=None,
+        )
+        self._search._pruner.promote(number)
+        self._history.add(row, record.space)
+        return self._rows[number]
 
     def tell(self, number: int, epoch: int, loss: float, now: float) -> Answer:
         """Take a report, as the search of the trial's worker does."""
@@ -84,11 +100,17 @@ class Tuner:
             best = min(row.report_values or ())
             row = row._replace(state=TrialState.COMPLETE, values=[best, *others.values()])
         elif is_pruned:
-            row = row._replace(state=TrialState.PRUNED)
+            state = TrialState.PAUSED if self._search.promotes else TrialState.PRUNED
+            row = row._replace(state=state)
         if is_complete or is_pruned:
             row = row._replace(finished_at=_time(now))
         self._history.add(row, record.space)
-        return "end" if is_pruned else "go on"
+        if not is_pruned:
+            return "go on"
+        if not self._search.promotes:
+            return "end"
+        self._search._pruner.pause([number])
+        return "pause"
 
     def _others(self, number: int) -> dict[str, float]:
         if not self._second:
