@@ -143,3 +143,38 @@ def test_what_a_former_version_has_stored_is_judged_anew() -> None:
     assert by_number[2]["interval"] is None
     assert confirmations.sentences(record)[1] == confirmations.FORMER
     assert confirmations.read(synthetic.study()) is None
+
+
+def test_constraints_are_judged_over_the_repetitions_and_said() -> None:
+    def candidate(number: int, standing: str, mean: float, interval: list[float]) -> dict[str, Any]:
+        return {
+            "number": number, "values": [0.9] * 3, "failed": 0, "seconds": 1.0, "mean": 0.9,
+            "interval": [0.8, 0.95], "searched": 0.9, "standing": standing, "cheaper": False,
+            "constraints": [
+                {"name": "latency below 5", "mean": mean, "interval": interval, "is_share": True}
+            ],
+        }  # fmt: skip
+
+    shown = confirmations.sentences(
+        record(
+            candidate(3, "wins", -0.1, [-0.25, 0.05]),
+            candidate(5, "infeasible", 0.2, [0.1, 0.3]),
+            best_mean=3, winner=3, seeds=3, margin=0.01, bound=0.02,
+        )
+    )  # fmt: skip
+    assert shown[-2:] == [
+        "On average, trial 3 keeps latency below 5 by 10 % (95 % interval of its distance: "
+        "-25 % to 5 %; whether it is kept is not shown).",
+        "Not feasible on average: trial 5 misses latency below 5 by 20 % (95 % interval of its "
+        "distance: 10 % to 30 %).",
+    ]
+    nearest = confirmations.sentences(
+        record(
+            candidate(5, "wins", 0.2, [0.1, 0.3]),
+            best_mean=5, winner=5, seeds=3, margin=0.01, bound=0.0,
+        )
+    )  # fmt: skip
+    assert (
+        "No configuration keeps all constraints on average over the fresh seeds; "
+        "trial 5 is nearest."
+    ) in nearest

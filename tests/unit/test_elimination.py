@@ -1,6 +1,7 @@
 """Fresh seeds decide: the best mean wins, and a cheaper one only where it is shown not inferior."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
 
@@ -231,3 +232,35 @@ def test_what_is_promised_holds_in_drawn_studies(setting: Setting) -> None:
 
 def test_cheaper_ones_do_replace_the_best_where_seeds_show_it() -> None:
     assert simulate(Setting(5, 5, "drawn", 0.3, shared=0.99), 200).replaced.mean() > 0.1
+
+
+def bounded(number: int, values: Sequence[float], latency: Sequence[float]) -> Candidate:
+    return Candidate(
+        number=number,
+        params={},
+        searched=values[0],
+        by_seed=dict(enumerate(values)),
+        constraints={"latency below 5": tuple(latency)},
+    )
+
+
+def test_a_configuration_that_violates_a_constraint_on_average_does_not_win() -> None:
+    best = bounded(1, [0.90, 0.91, 0.92], [0.1, 0.2, -0.1])  # not shown: more seeds may tell
+    slow = bounded(2, [0.95, 0.95, 0.96], [0.30, 0.31, 0.32])
+    kept = bounded(3, [0.80, 0.81, 0.82], [-0.1, -0.2, -0.3])
+    verdict = judge([best, slow, kept], "maximize", rounds=1)
+    assert verdict is not None
+    assert verdict.winner is kept
+    assert verdict.infeasible == (best,)
+    assert verdict.dropped == (slow,)
+    assert verdict.standings == {1: "infeasible", 2: "infeasible", 3: "wins"}
+    assert best.violation == pytest.approx(0.2 / 3)
+
+
+def test_if_none_is_feasible_on_average_the_nearest_wins() -> None:
+    far = bounded(1, [0.95, 0.95, 0.96], [0.30, 0.31, 0.32])
+    near = bounded(2, [0.80, 0.81, 0.82], [0.1, 0.2, 0.0])
+    verdict = judge([far, near], "maximize", rounds=1)
+    assert verdict is not None
+    assert verdict.winner is near
+    assert verdict.standings == {1: "infeasible", 2: "wins"}

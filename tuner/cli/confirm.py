@@ -33,7 +33,7 @@ from tuner.winner import confirmations
 from tuner.winner.elimination import Verdict
 
 MANY = 1000  # a typo must not queue more
-STYLES = {"wins": "bold green", "worse": "dim", "failed": "red"}
+STYLES = {"wins": "bold green", "worse": "dim", "infeasible": "yellow", "failed": "red"}
 
 
 def add_to(app: typer.Typer) -> None:

@@ -18,12 +18,13 @@ from tuner.database.engine import Database
 from tuner.errors import BadInputError, StudyNotFoundError, TunerError
 from tuner.origin import Origin, OriginKind
 from tuner.settings import Settings
+from tuner.study_file import constraints
 from tuner.study_file.messages import quoted
 from tuner.study_file.resolved import ResolvedSpec, differences
 from tuner.study_file.seeds import derived_seed
 from tuner.study_file.study import NAME_LENGTH, Confirm
 from tuner.trials import Study, StudyState, Trial, TrialState
-from tuner.winner import elimination
+from tuner.winner import elimination, feasibility
 from tuner.winner.confirmations import ATTRIBUTE
 from tuner.winner.elimination import Candidate, Verdict
 from tuner.winner.expense import is_cheaper, measure_expense
@@ -67,6 +68,7 @@ class Confirmation:
         several = len(study.directions) > 1
         reading.load_best(database, study)  # raises if there is none
         self._dropped: set[int] = set()
+        self._bounds = constraints.names(feasibility.read_bounds(study))
         self.study = _find_or_create_companion(database, study)
         # includes candidates of earlier, larger requests: their trainings still count
         self._leading = reading.load_leading(
@@ -215,7 +217,7 @@ class Confirmation:
             "bound": verdict.bound,
             "candidates": [
                 self._record(candidate, verdict)
-                for candidate in (*verdict.ranked, *verdict.dropped)
+                for candidate in (*verdict.ranked, *verdict.infeasible, *verdict.dropped)
             ],
         }
         with self._database.transaction() as connection:
@@ -236,6 +238,16 @@ class Confirmation:
             "overstated_by": sign * (candidate.searched - candidate.mean) if has_values else None,
             "standing": verdict.standings[candidate.number],
             "cheaper": is_cheaper(candidate.expense, verdict.leader.expense),
+            "constraints": [
+                {
+                    "name": name,
+                    "mean": elimination.mean(values),
+                    "interval": candidate.constraint_interval(name),
+                    "is_share": name in self._bounds,
+                }
+                for name, values in candidate.constraints.items()
+                if values and all(map(math.isfinite, values))
+            ],
         }
 
 
@@ -313,6 +325,7 @@ def _candidate(
     complete = [t for t in repeated if t.state is TrialState.COMPLETE and t.value is not None]
     finite = [t for t in complete if math.isfinite(t.value or 0.0)]
     assert trial.value is not None
+    names = dict.fromkeys(name for t in finite for name in t.constraints)
     return Candidate(
         number=trial.number,
         params=dict(trial.params),
@@ -320,4 +333,8 @@ def _candidate(
         by_seed={repeats[t.number][1]: t.value for t in finite if t.value is not None},
         failed=sum(t.state is TrialState.FAILED for t in repeated) + len(complete) - len(finite),
         expense=measure_expense(finite),
+        constraints={
+            name: tuple(t.constraints[name] for t in finite if name in t.constraints)
+            for name in names
+        },
     )

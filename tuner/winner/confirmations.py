@@ -97,6 +97,54 @@ def numbers(record: Mapping[str, Any], *standings: str) -> list[int]:
 
 def sentences(record: Mapping[str, Any]) -> list[str]:
     """Say what the confirmation has shown and what it has not."""
+    return [*_sentences(record), *_on_constraints(record)]
+
+
+def _on_constraints(record: Mapping[str, Any]) -> list[str]:
+    """Say which configurations keep the constraints on average, and how surely the winner does."""
+    winner = next(c for c in record["candidates"] if c["number"] == record["winner"])
+    lines = []
+    if any(constraint["mean"] > 0 for constraint in winner.get("constraints", ())):
+        lines.append(
+            "No configuration keeps all constraints on average over the fresh seeds; trial "
+            f"{winner['number']} is nearest."
+        )
+    lines += [
+        f"On average, trial {winner['number']} {_on_constraint(constraint)}."
+        for constraint in winner.get("constraints", ())
+    ]
+    if infeasible := [c for c in record["candidates"] if c["standing"] == "infeasible"]:
+        listing = ", ".join(
+            f"trial {c['number']} {_on_constraint(constraint)}"
+            for c in infeasible
+            for constraint in c["constraints"]
+            if constraint["mean"] > 0
+        )
+        lines.append(f"Not feasible on average: {listing}.")
+    return lines
+
+
+def _on_constraint(constraint: Mapping[str, Any]) -> str:
+    """Say by how much a constraint is kept or missed: `misses latency below 5 by 12 %`."""
+    is_share, mean = constraint["is_share"], constraint["mean"]
+
+    def amount(value: float) -> str:
+        return f"{100 * value:.3g} %" if is_share else f"{value:.3g}"
+
+    sentence = (
+        f"misses {constraint['name']} by {amount(mean)}"
+        if mean > 0
+        else f"keeps {constraint['name']} by {amount(abs(mean))}"
+    )
+    if constraint["interval"] is None:
+        return sentence
+    low, high = constraint["interval"]
+    interval = f"95 % interval of its distance: {amount(low)} to {amount(high)}"
+    unsure = "; whether it is kept is not shown" if low <= 0 < high else ""
+    return f"{sentence} ({interval}{unsure})"
+
+
+def _sentences(record: Mapping[str, Any]) -> list[str]:
     winner, best = record["winner"], record["best_mean"]
     if record.get("former"):
         return [f"Trial {winner} wins with the best mean.", FORMER]
@@ -148,7 +196,7 @@ def sentences(record: Mapping[str, Any]) -> list[str]:
 def _bound(record: Mapping[str, Any]) -> str:
     """Say by how much another candidate may be better than the winner."""
     winner, bound = record["winner"], record["bound"]
-    remaining = [c for c in record["candidates"] if c["standing"] != "failed"]
+    remaining = [c for c in record["candidates"] if c["standing"] not in ("failed", "infeasible")]
     if bound is None or math.isinf(bound):
         if len({value for c in remaining for value in c["values"]}) == 1:
             return (

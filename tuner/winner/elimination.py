@@ -8,6 +8,8 @@ leading configurations are trained again, all with the same seeds, which influen
   remaining configurations is better than it by more than the margin.
 * A configuration drops out early only if it is shown worse than the best mean so far, by more than
   the margin.
+* Only configurations that keep the study's constraints on average over the fresh seeds can win; one
+  drops out early only if it is shown to violate one. If none keeps them, the nearest wins.
 
 All comparisons are paired over the seeds, one-sided, by Student's t, and share one error rate
 (Bonferroni), so the statement "none of them is better than the winner by more than this" is wrong
@@ -25,12 +27,13 @@ Pure functions over values: how trials are run does not matter here.
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from statistics import fmean, median
 from typing import Literal
 
+from tuner.study_file.constraints import sum_violations
 from tuner.trials import Direction, ParamValue
 from tuner.winner.confirmations import ENOUGH, within_range
 from tuner.winner.expense import UNKNOWN, Expense, is_cheaper
@@ -40,7 +43,9 @@ EARLY = 0.2  # share of it that is spent on dropping out early
 LEVEL = 0.95  # of the reported intervals
 ROUNDING = 1e-6  # relative: smaller differences come from rounding (float32)
 
-Standing = Literal["wins", "best mean", "not inferior", "not told apart", "worse", "failed"]
+Standing = Literal[
+    "wins", "best mean", "not inferior", "not told apart", "worse", "infeasible", "failed"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class Candidate:
     by_seed: Mapping[int, float]  # index of the shared seed → value
     failed: int = 0  # trainings that gave no value
     expense: Expense = UNKNOWN
+    constraints: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # with fresh seeds
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -79,6 +85,26 @@ class Candidate:
         reach = quantile((1 + LEVEL) / 2, len(self.by_seed) - 1) * self.standard_error
         return within_range((self.mean - reach, self.mean + reach), metric, self.values)
 
+    @property
+    def violation(self) -> float:
+        """By how much constraints are violated on average over the seeds; 0 if none is."""
+        return sum_violations(mean(values) for values in self.constraints.values() if values)
+
+    def constraint_interval(self, name: str) -> tuple[float, float] | None:
+        """The 95 % interval of a constraint's mean; None with fewer than three finite values."""
+        values = self.constraints[name]
+        if len(values) < ENOUGH or not all(map(math.isfinite, values)):
+            return None
+        error = spread(values) / math.sqrt(len(values))
+        reach = quantile((1 + LEVEL) / 2, len(values) - 1) * error
+        return mean(values) - reach, mean(values) + reach
+
+    @property
+    def is_shown_infeasible(self) -> bool:
+        """Whether a constraint is violated with 95 % confidence."""
+        intervals = [self.constraint_interval(name) for name in self.constraints]
+        return any(interval is not None and interval[0] > 0 for interval in intervals)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -87,7 +113,8 @@ class Verdict:
     winner: Candidate
     leader: Candidate  # the best mean; the winner, unless a cheaper one is not inferior to it
     ranked: tuple[Candidate, ...]  # remaining candidates, by their mean
-    dropped: tuple[Candidate, ...]  # failed, or shown worse in this round or earlier
+    infeasible: tuple[Candidate, ...]  # so far, on average; more seeds may show otherwise
+    dropped: tuple[Candidate, ...]  # failed, or shown worse or infeasible in this round or earlier
     standings: Mapping[int, Standing]  # of all candidates, by number
     margin: float | None  # within which a candidate is not inferior; None: too few seeds
     bound: float | None  # no candidate is better than the winner by more than this (95 %)
@@ -113,12 +140,19 @@ def judge(
     if not eligible:
         return None
     sound = [c for c in eligible if not c.failed] or eligible
+    feasible = [c for c in sound if not c.violation]
+    contenders = feasible or [min(sound, key=lambda c: (c.violation, c.number))]
+    infeasible = [
+        c
+        for c in sound
+        if c not in contenders and not (contenders[0] in feasible and c.is_shown_infeasible)
+    ]
     sign = 1.0 if direction == "maximize" else -1.0
     comparisons = max(len(candidates) - 1, 1)
     dropping = ALPHA * EARLY / max(rounds - 1, 1) / comparisons
     judging = ALPHA * (1 - EARLY) / comparisons
     step = _step([c for c in candidates if c.by_seed])
-    ranked = sorted(sound, key=lambda c: (-sign * c.mean, -sign * c.searched, c.number))
+    ranked = sorted(contenders, key=lambda c: (-sign * c.mean, -sign * c.searched, c.number))
     leader = ranked[0]
     within: float | None = None
     if len(leader.by_seed) >= ENOUGH:
@@ -142,7 +176,8 @@ def judge(
         winner=winner,
         leader=leader,
         ranked=tuple(remaining),
-        dropped=tuple(c for c in candidates if c not in remaining),
+        infeasible=tuple(infeasible),
+        dropped=tuple(c for c in candidates if c not in remaining and c not in infeasible),
         standings=_standings(candidates, remaining, winner, leader, not_inferior, worse),
         margin=within,
         bound=bound if within is not None and math.isfinite(bound) else None,
@@ -167,7 +202,10 @@ def _standings(
             standing = "best mean"
         elif candidate not in remaining:
             lacks_values = candidate.failed or len(candidate.by_seed) < 2
-            standing = "failed" if lacks_values else "worse"
+            if lacks_values:
+                standing = "failed"
+            else:
+                standing = "infeasible" if candidate.violation else "worse"
         elif candidate in not_inferior:
             standing = "not inferior"
         else:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from tuner.study_file import constraints
-from tuner.study_file.messages import counted, listed
+from tuner.study_file.messages import counted
 from tuner.study_file.space import Range
 from tuner.trials import Study, Trial, TrialState
 
@@ -28,7 +28,7 @@ def describe_violations(trial: Trial, study: Study) -> str:
     """
     relative = set(constraints.names(read_bounds(study)))
     violated = {name: value for name, value in trial.constraints.items() if value > 0}
-    return listed([_describe(n, value, is_share=n in relative) for n, value in violated.items()])
+    return ", ".join(_describe(n, v, is_share=n in relative) for n, v in violated.items())
 
 
 def _describe(name: str, value: float, *, is_share: bool) -> str:
