@@ -30,7 +30,10 @@ def spec(parameters: Mapping[str, Any] = COLOURS, **sampler: Any) -> ResolvedSpe
     whole = searching.spec("s", trials=8)
     space = Space.model_validate({"parameters": parameters})
     return whole.model_copy(
-        update={"space": space, "sampler": whole.sampler.model_copy(update=sampler)}
+        update={
+            "space": space,
+            "sampler": whole.sampler.model_copy(update={"reason": None, **sampler}),
+        }
     )
 
 

@@ -43,7 +43,10 @@ def test_parameters_in_the_words_of_other_tools(parameter: str, hint: str) -> No
 @pytest.mark.parametrize(
     ("line", "hint"),
     [
-        ("method: bayes", "unknown key `method`; write `sampler: tpe`, `gp`, `random` or `qmc`"),
+        (
+            "method: bayes",
+            "unknown key `method`; write `sampler: auto`, `tpe`, `gp`, `random` or `grid`",
+        ),
         ("parameters: {a: 1}", "unknown key `parameters`; parameters belong in `search`"),
         ("metric: {goal: minimize}", "`metric`; write `objective: {metric: …, direction: …}`"),
         ("objective: {goal: maximize}", "`goal`; write `direction: maximize` or `minimize`"),
@@ -108,7 +111,7 @@ def test_decimal_commas_in_a_list_make_twice_as_many_values() -> None:
         ("workers: 3", "unknown key `workers`; it belongs in `resources`"),
         ("batch_size: 3", "unknown key `batch_size`; parameters belong in `search`"),
         ("sampler: bayes", "`bayes`; `tpe` and `gp` are Bayesian"),
-        ("sampler: {name: grid}", "with lists alone in `search`, `random` tries each"),
+        ("sampler: {name: GridSearch}", "is the text `GridSearch`; `grid` tries every combination"),
         ("pruner: asha", "`asha`; `rungs` is asynchronous successive halving"),
         ("objective: {direction: max}", "is the text `max`; did you mean `maximize`?"),
         ("search: {lr: 0.1}", "unknown parameter `lr`; did you mean `learning_rate`?"),

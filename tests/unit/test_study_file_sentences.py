@@ -127,10 +127,10 @@ def test_good_names(name: str) -> None:
         ("objective: {metric: acuracy}", "objective.metric: must be one of accuracy, "
          "balanced_accuracy, f1_macro, f1_micro, precision_macro, recall_macro, roc_auc, log_loss, "
          "rmse, mae, r2; is the text `acuracy`; did you mean `accuracy`?"),
-        ("sampler: nsga9", "sampler: must be one of tpe, random, gp, qmc, grid, cmaes, "
+        ("sampler: nsga9", "sampler: must be one of auto, tpe, random, gp, qmc, grid, cmaes, "
          "nsga2, nsga3; is the text `nsga9`; did you mean `nsga3`?"),
-        ("sampler: {name: tpee}", "sampler.name: must be one of tpe, random, gp, qmc, grid, cmaes, "
-         "nsga2, nsga3; is the text `tpee`; did you mean `tpe`?"),
+        ("sampler: {name: tpee}", "sampler.name: must be one of auto, tpe, random, gp, qmc, grid, "
+         "cmaes, nsga2, nsga3; is the text `tpee`; did you mean `tpe`?"),
         ("pruner: {min_epochs: 100}", "pruner.min_epochs: must be at most budget.epochs (27), "
          "is 100"),
         ("resources: {device: gpu}", "resources.device: must be one of auto, cpu, cuda, "

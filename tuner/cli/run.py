@@ -37,6 +37,7 @@ from tuner.cli.output import (
 from tuner.commands import changing, experiments, launching, preparing, reading, sources, steering
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, TunerError
+from tuner.study_file.auto import describe as describe_sampler
 from tuner.study_file.messages import counted, quoted
 from tuner.study_file.overrides import parse_labels
 from tuner.study_file.study import MAX_EXECUTORS, MAX_THREADS
@@ -164,6 +165,8 @@ def _print_launch(prepared: preparing.PreparedStudy, launched: changing.LaunchRe
     if code is not None:
         what = f"code in {literal(str(code.folder))}"
     err.print(f"[dim]`{literal(study.name)}` launched; {what}[/]")
+    sampler = describe_sampler(prepared.spec.sampler.name, prepared.spec.sampler.reason)
+    err.print(f"[dim]sampler: {literal(sampler)}[/]")
 
 
 @contextmanager

@@ -28,8 +28,9 @@ from tuner.cli.trial import print_trial
 from tuner.commands import experiments, reading, sources
 from tuner.errors import overwritten
 from tuner.study_file import constraints
+from tuner.study_file.auto import describe as describe_sampler
 from tuner.study_file.messages import counted
-from tuner.study_file.origins import describe
+from tuner.study_file.origins import describe as describe_origin
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trial_tables import metric_names
 from tuner.trials import (
@@ -111,7 +112,7 @@ def show(
             f"[bold]{number(best_trial.value)}[/]"
         )
         if best_trial.origin is not None:
-            out.print(f"  [dim]proposed: {literal(describe(best_trial.origin))}[/]")
+            out.print(f"  [dim]proposed: {literal(describe_origin(best_trial.origin))}[/]")
         out.print(params_table(best_trial.params))
     if infeasible := feasibility.describe_infeasible(trials, study):
         out.print(f"\n[yellow]no best trial[/]: {literal(infeasible)}")
@@ -135,6 +136,9 @@ def _properties(overview: reading.Overview) -> dict[str, str]:
         "objective": _objectives(study),
         "trials": f"{finished_count} of {study.max_trials or '∞'}: " + _counts(overview.counts),
     }
+    if study.spec is not None:
+        sampler = ResolvedSpec.from_json(study.spec).sampler
+        properties["sampler"] = literal(describe_sampler(sampler.name, sampler.reason))
     if study.max_epochs is not None:
         properties["epochs"] = f"{study.epochs_issued} of {study.max_epochs} used or reserved"
     if study.max_seconds is not None:

@@ -265,7 +265,7 @@ def _find_or_create_companion(database: Database, study: Study) -> Study:
                 trials=1, epochs=spec.budget.epochs, max_failures=_max_failures(spec)
             ),
             "pruner": spec.pruner.model_copy(update={"name": "none"}),
-            "sampler": spec.sampler.model_copy(update={"name": "random"}),
+            "sampler": spec.sampler.model_copy(update={"name": "random", "reason": None}),
             "training": spec.training.model_copy(update={"seed": None}),
             "confirm": None,
             "seed": derived_seed(spec.seed, "confirm"),

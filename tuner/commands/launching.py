@@ -130,11 +130,20 @@ def _how_to_continue(study: Study) -> str:
 
 
 def _in_stored_form(existing: Study, spec: ResolvedSpec) -> ResolvedSpec:
-    """Express the file in the form of the tuner that launched the existing study."""
-    if existing.spec is None or spec.code is None:
+    """Express the file in the form of the study that was launched.
+
+    Its code is in the form of the tuner that launched it. A file that leaves the sampler to tuner
+    means the one that was chosen then: with more trials, another might be chosen now.
+    """
+    if existing.spec is None:
         return spec
-    before = ResolvedSpec.from_json(existing.spec).code
-    return spec.model_copy(update={"code": spec.code.in_form_of(before)})
+    before = ResolvedSpec.from_json(existing.spec)
+    if spec.sampler.reason is not None:
+        chosen = {name: getattr(before.sampler, name) for name in ("name", "options", "reason")}
+        spec = spec.model_copy(update={"sampler": spec.sampler.model_copy(update=chosen)})
+    if spec.code is None:
+        return spec
+    return spec.model_copy(update={"code": spec.code.in_form_of(before.code)})
 
 
 def _compare_definitions(

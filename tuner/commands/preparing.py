@@ -92,7 +92,7 @@ def _notes_on_search(spec: ResolvedSpec) -> tuple[str, ...]:
 
 def _note_on_space(spec: ResolvedSpec) -> tuple[str, ...]:
     """Say that a study will end before its budget of trials is used, if that is certain."""
-    if spec.sampler.repeat or spec.sampler.name == "grid":
+    if spec.sampler.repeat or (spec.sampler.name == "grid" and spec.sampler.reason is None):
         return ()
     cells = spec.space.cells(min(spec.budget.trials, MAX_CELLS))
     if cells is None or len(cells) >= spec.budget.trials:

@@ -198,6 +198,8 @@ def describe_method(study: Study) -> list[tuple[str, str]]:
     startup = lookup(spec, "sampler", "startup_trials")
     if card is not None and card.learns and startup:
         search += f", after {text.count(startup, 'random trial')}"
+    if reason := lookup(spec, "sampler", "reason"):
+        search += f"; chosen automatically: {reason}"
     rows = [("sampler", search), ("pruning", _pruning(spec, pruner)), ("budget", _budget(spec))]
     training = lookup(spec, "training")
     if isinstance(training, Mapping):

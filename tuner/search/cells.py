@@ -79,6 +79,7 @@ class GridCells:
         self._space = space
         self._names = searched(space).keys()
         self._points = options.points
+        self._whole = "grid" if sampler.reason is None else "space"  # if the user named no grid
         self._grid = Grid(space, options.points)
         self._seed = derived_seed(seed, "grid") if options.shuffle else None
         self._tried = tried
@@ -106,8 +107,8 @@ class GridCells:
                 return None
             self._first += 1
         if self._grid.size == 1:
-            return "the only configuration of its grid was tried"
-        return f"all {counted(self._grid.size, 'configuration')} of its grid were tried"
+            return f"the only configuration of its {self._whole} was tried"
+        return f"all {counted(self._grid.size, 'configuration')} of its {self._whole} were tried"
 
     def _at(self, grid: Grid, place: int) -> Params:
         params = grid.at(place) if self._seed is None else grid.shuffled(place, self._seed)

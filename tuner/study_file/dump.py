@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from tuner.study_file.parameters import CategoricalParameter, FixedParameter, Parameter
 from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.study import Sampler
 
 
 def dump(spec: ResolvedSpec) -> dict[str, Any]:
@@ -16,9 +17,10 @@ def dump(spec: ResolvedSpec) -> dict[str, Any]:
             {name: _plain(rule) for name, rule in combination.items()}
             for combination in spec.space.forbidden
         ],
+        "sampler": _sampler(spec.sampler),
         **{
             section: _set_fields(getattr(spec, section))
-            for section in ("sampler", "pruner", "training", "resources")
+            for section in ("pruner", "training", "resources")
         },
         # with defaults only it would be an empty section, which counts as missing
         "confirm": None
@@ -36,6 +38,11 @@ def dump(spec: ResolvedSpec) -> dict[str, Any]:
         "search": {name: _parameter(p) for name, p in spec.space.parameters.items()},
         **{section: content for section, content in optional.items() if content},
     }
+
+
+def _sampler(sampler: Sampler) -> dict[str, Any]:
+    """Return the section; it always names the sampler, lest another one be chosen."""
+    return {"name": sampler.name, **_set_fields(sampler.model_copy(update={"reason": None}))}
 
 
 def _code(spec: ResolvedSpec) -> dict[str, Any]:

@@ -121,11 +121,15 @@ def _is_path(value: object) -> bool:
     return isinstance(value, str) and bool(re.search(r"[/\\]|\.[A-Za-z][A-Za-z0-9]{1,7}$", value))
 
 
-def one_of(value: object, options: Sequence[object]) -> str:
-    """Return the sentence for a value that is none of the options."""
-    close = nearest(value, options) if isinstance(value, str) else None
-    hint = f"; did you mean {quoted(close)}?" if close is not None else ""
-    return f"must be one of {listed(options)}; is {a(value)}{hint}"
+def one_of(value: object, options: Sequence[object], *, hint: str | None = None) -> str:
+    """Return the sentence for a value that is none of the options.
+
+    It ends with the `hint`, or else with a guess at what was meant.
+    """
+    close = nearest(value, options) if isinstance(value, str) and hint is None else None
+    if close is not None:
+        hint = f"did you mean {quoted(close)}?"
+    return f"must be one of {listed(options)}; is {a(value)}" + (f"; {hint}" if hint else "")
 
 
 def problem(message: str, *at: str | int) -> PydanticCustomError:
@@ -165,9 +169,8 @@ def _issue(detail: ErrorDetails, model: type[BaseModel]) -> Issue:
         sentence = f"{quoted(value)} is the name of a file: write `data: {{path: {value}}}`"
         return Issue(loc, visible(sentence))
     if kind == "literal_error":
-        sentence = one_of(value, _literals(model, loc))
         hint = other_tools.choice(loc, value)
-        return Issue(loc, sentence if hint is None else f"{sentence}; {hint}")
+        return Issue(loc, one_of(value, _literals(model, loc), hint=hint))
     return Issue(loc, _sentence(kind, value, context) or _fallback(detail["msg"], value))
 
 

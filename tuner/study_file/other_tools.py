@@ -9,8 +9,8 @@ from typing import Any
 Loc = tuple[str | int, ...]
 
 _STUDY: Mapping[str, str] = {
-    "method": "write `sampler: tpe`, `gp`, `random` or `grid`",
-    "algorithm": "write `sampler: tpe`, `gp`, `random` or `grid`",
+    "method": "write `sampler: auto`, `tpe`, `gp`, `random` or `grid`",
+    "algorithm": "write `sampler: auto`, `tpe`, `gp`, `random` or `grid`",
     **dict.fromkeys(
         ("parameters", "params", "space", "search_space", "hyperparameters"),
         "parameters belong in `search`",

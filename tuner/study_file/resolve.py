@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from tuner.errors import Issue, SpecError
 from tuner.study_file.arguments import OPTIONS, change_form, wrong_placeholders
+from tuner.study_file.auto import choose, settle
 from tuner.study_file.code import USER_CODE_FAMILIES, Code, wrong_names
 from tuner.study_file.fit import NotFittingError, fit, in_range, numeric
 from tuner.study_file.limits import Limit, outside
@@ -33,7 +34,14 @@ from tuner.study_file.resolved import (
 )
 from tuner.study_file.search_checks import wrong_sampler
 from tuner.study_file.space import MAX_CELLS, Range, Space
-from tuner.study_file.study import CLASS_ACCURACY, METRICS, Pruner, StudySpec, metric_range
+from tuner.study_file.study import (
+    CLASS_ACCURACY,
+    METRICS,
+    Pruner,
+    Sampler,
+    StudySpec,
+    metric_range,
+)
 from tuner.trials import COSTS, ParamValue
 
 
@@ -96,9 +104,19 @@ def resolve(
         except ValidationError as error:
             problems.extend(issues(error, Space))
     enqueue = _enqueue(spec, parameters, space, problems)
+    sampler: Sampler | None = None
     if space is not None:
-        problems.extend(wrong_sampler(spec.sampler, space, len(spec.objective.metric or (1,))))
-    if problems or space is None or objective is None or budget is None:
+        objectives = len(spec.objective.metric or (1,))
+        choice = choose(
+            space,
+            objectives=objectives,
+            budget=spec.budget,
+            pruner=pruner,
+            repeat=spec.sampler.repeat,
+        )
+        sampler = settle(spec.sampler, choice)
+        problems.extend(wrong_sampler(sampler, space, objectives))
+    if problems or space is None or objective is None or budget is None or sampler is None:
         raise SpecError(issues=problems)
     return ResolvedSpec(
         name=spec.name,
@@ -109,7 +127,7 @@ def resolve(
         constraints=spec.constraints,
         budget=budget,
         space=space,
-        sampler=spec.sampler,
+        sampler=sampler,
         pruner=pruner,
         training=spec.training,
         resources=spec.resources,

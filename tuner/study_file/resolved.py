@@ -170,7 +170,7 @@ def differences(a: ResolvedSpec, b: ResolvedSpec, *, ignore: Collection[str] = (
 
 def _flat(spec: ResolvedSpec) -> dict[str, str]:
     """Return every leaf as text under its dotted name, with the keys of study files."""
-    plain = spec.model_dump(mode="json", exclude={"space"})
+    plain = spec.model_dump(mode="json", exclude={"space": True, "sampler": {"reason"}})
     if spec.confirm is None:
         del plain["confirm"]
     out: dict[str, str] = {}

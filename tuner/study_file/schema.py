@@ -10,6 +10,7 @@ from typing import Any
 from tuner.study_file.code import USER_CODE_FAMILIES
 from tuner.study_file.data import CORPUS_SUFFIXES, PACKAGED, PATHS
 from tuner.study_file.experiment import SECTIONS
+from tuner.study_file.sampler_options import NoOptions
 from tuner.study_file.samplers import SAMPLERS
 from tuner.study_file.study import StudySpec
 
@@ -23,7 +24,7 @@ _NOTHING: Schema = {"type": "null"}
 _RANGE = ("low", "high", "log", "step", "points")
 
 # section → the field that a single value in its place sets
-_SHORTHANDS = {"DataSpec": "source", "Sampler": "name", "Pruner": "name"}
+_SHORTHANDS = {"DataSpec": "source", "SamplerSection": "name", "Pruner": "name"}
 # pydantic leaves these untranslated where a limit stands inside `… | None`
 _LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
@@ -35,7 +36,7 @@ def study_schema() -> Schema:
     _data(definitions["DataSpec"])
     _user_code(schema)
     _parameter(definitions["ParameterSpec"])
-    _sampler(definitions["Sampler"])
+    _sampler(definitions["SamplerSection"])
     _values_as_lists(schema["properties"]["forbidden"]["items"])
     schema["properties"]["forbidden"]["items"]["minProperties"] = 1
     for name in ("metric", "direction"):
@@ -187,14 +188,16 @@ def _parameter(section: Schema) -> None:
 
 
 def _sampler(section: Schema) -> None:
-    """Each sampler has options of its own; without a name it is the default."""
+    """Each sampler has options of its own, the default, `auto`, has none."""
     default = section["properties"]["name"]["default"]
+    models: dict[str, type[NoOptions]] = {default: NoOptions}
+    models |= {name: card.options for name, card in SAMPLERS.items()}
     section["allOf"] = [
         {
             "if": _is("name", name) if name != default else _is_or_missing("name", name),
-            "then": {"properties": {"options": _with_limits(card.options.model_json_schema())}},
+            "then": {"properties": {"options": _with_limits(model.model_json_schema())}},
         }
-        for name, card in SAMPLERS.items()
+        for name, model in models.items()
     ]
 
 

@@ -43,7 +43,7 @@ def grid_of(sampler: Sampler, space: Space) -> Grid:
 def notes_on_sampler(spec: ResolvedSpec) -> Iterator[str]:
     """Yield what may surprise about a sampler that works but teaches itself little."""
     sampler, trials, options = spec.sampler, spec.budget.trials, spec.sampler.checked_options
-    if sampler.name == "grid":
+    if sampler.name == "grid" and sampler.reason is None:
         yield _note_on_grid(spec)
     if not isinstance(options, GeneticOptions):
         return

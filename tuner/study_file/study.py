@@ -3,7 +3,7 @@
 import math
 import unicodedata
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -260,15 +260,15 @@ class ParameterSpec(_Section):
         ]
 
 
-class Sampler(_Section):
-    """How the next parameters are chosen."""
+class SamplerSection(_Section):
+    """How the next parameters are chosen, as a study file says it."""
 
-    name: SamplerName = Field(
-        default="tpe",
-        description="tpe: tree-structured Parzen estimators; gp: a Gaussian process that learns "
-        "from pruned and running trials too; cmaes: covariance matrix adaptation; nsga2, nsga3: "
-        "genetic algorithms; qmc: a scrambled Sobol sequence; random: independent draws; grid: "
-        "every combination.",
+    name: Literal["auto", SamplerName] = Field(
+        default="auto",
+        description="auto: chosen by the space, the metrics and the budget; tpe: tree-structured "
+        "Parzen estimators; gp: a Gaussian process that learns from pruned and running trials too; "
+        "cmaes: covariance matrix adaptation; nsga2, nsga3: genetic algorithms; qmc: a scrambled "
+        "Sobol sequence; random: independent draws; grid: every combination.",
     )
     options: dict[str, Any] = Field(
         default={}, description="What the sampler can be told; each has options of its own."
@@ -286,18 +286,36 @@ class Sampler(_Section):
     )
 
     @model_validator(mode="after")
-    def _check_options(self) -> "Sampler":
+    def _check_options(self) -> Self:
+        if self.name == "auto" and self.options:
+            raise problem("needs `sampler.name`, the sampler whose options these are", "options")
         try:
             checked = self.checked_options
         except ValidationError as error:
-            raise first_problem(error, SAMPLERS[self.name].options, "options") from None
+            raise first_problem(error, self._options_model, "options") from None
         object.__setattr__(self, "options", checked.model_dump(exclude_unset=True))
         return self
 
     @property
     def checked_options(self) -> NoOptions:
         """The options as its sampler reads them."""
-        return SAMPLERS[self.name].options.model_validate(self.options)
+        return self._options_model.model_validate(self.options)
+
+    @property
+    def _options_model(self) -> type[NoOptions]:
+        return NoOptions if self.name == "auto" else SAMPLERS[self.name].options
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, section: Any) -> Any:
+        return {"name": section} if isinstance(section, str) else section
+
+
+class Sampler(SamplerSection):
+    """How the next parameters of a study are chosen."""
+
+    name: SamplerName = "tpe"  # which stored studies mean that name none
+    reason: str | None = Field(default=None, description="Why it was chosen; None: by the user.")
 
     @property
     def evolves(self) -> bool:
@@ -313,11 +331,6 @@ class Sampler(_Section):
     def reads_curves(self) -> bool:
         """Whether it learns from the reports of trials that have no final value."""
         return SAMPLERS[self.name].reads_curves
-
-    @model_validator(mode="before")
-    @classmethod
-    def _shorthand(cls, section: Any) -> Any:
-        return {"name": section} if isinstance(section, str) else section
 
 
 class Pruner(_Section):
@@ -470,7 +483,7 @@ class StudySpec(_Section):
         description="Metrics and costs that must be `above` or `below` a bound; a trial whose are "
         "not is never the best.",
     )
-    sampler: Sampler = Sampler()
+    sampler: SamplerSection = SamplerSection()
     pruner: Pruner = Pruner()
     training: Training = Training()
     resources: Resources = Resources()
