@@ -12,6 +12,8 @@ from benchmarks.search.simulation import Method, Table
 
 Environment = Literal["tuner", "peers"]
 
+PEERS = ("optuna:Optuna", "syne_tune:SyneTune")  # drivers that need the peers' environment
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -30,12 +32,16 @@ class Spec:
 
     @property
     def environment(self) -> Environment:
-        return "tuner" if self.driver == "tuner:Tuner" else "peers"
+        return "peers" if self.driver in PEERS else "tuner"
 
 
 def _tuner(sampler: Any, pruner: Any = "none", **options: Any) -> Spec:
     values = {"sampler": sampler, "pruner": pruner, **options}
     return Spec("tuner:Tuner", values, is_full=pruner == "none")
+
+
+def _warm(history: str) -> Spec:
+    return Spec("warm_start:WarmTuner", {"sampler": "gp", "history": history}, is_full=True)
 
 
 def _optuna(sampler: str, **options: Any) -> Spec:
@@ -72,6 +78,8 @@ METHODS: dict[str, Spec] = {
     "tuner random": _tuner("random"),
     "tuner gp, two objectives": _tuner("gp", second=True),
     "tuner tpe, two objectives": _tuner("tpe", second=True),
+    "tuner gp, related history": _warm("related"),
+    "tuner gp, inverted history": _warm("inverted"),
     "Optuna TPE": _optuna("TPESampler"),
     "Optuna TPE + Hyperband": _optuna("TPESampler", hyperband=True),
     "Optuna TPE, group": _optuna("TPESampler", options=_GROUP),

@@ -64,17 +64,22 @@ def compare(runs: Runs, default: str, peer: str, measure: Measure) -> Ratio | No
         if study.method != default or pair is None:
             continue
         own, others = value(study, run, measure), value(*pair, measure)
-        if measure.startswith("time"):
-            horizon = min(run.horizon, pair[1].horizon)
+        if " to " in measure:
+            end, others_end = _end(study, run, measure), _end(*pair, measure)
             if own is None and others is None:
                 continue
-            if pair[1].horizon < run.horizon and own is not None and own > horizon:
+            if others_end < end and own is not None and own > others_end:
                 own = None  # the peer had less time
             is_bound |= others is None
-            logs[study.seed].append(np.log((others or pair[1].horizon) / (own or horizon)))
+            logs[study.seed].append(np.log((others or others_end) / (own or min(end, others_end))))
         elif own is not None and others is not None:
             logs[study.seed].append(np.log(max(own, 1e-6) / max(others, 1e-6)))
     return ratio(logs, is_bound=is_bound) if logs else None
+
+
+def _end(study: Study, run: Run, measure: Measure) -> float:
+    """Return by when a target would have had to be reached."""
+    return float(study.ending) if measure.startswith("trials") else run.horizon
 
 
 def value(study: Study, run: Run, measure: Measure) -> float | None:
@@ -84,6 +89,9 @@ def value(study: Study, run: Run, measure: Measure) -> float | None:
         return run.time_to(task.target(TARGETS[0]))
     if measure == "time to 0.1 %":
         return run.time_to(task.target(TARGETS[1]))
+    if measure == "trials to 1 %":
+        target = task.target(TARGETS[0])
+        return next((count for _, count, best in run.improvements if best <= target), None)
     kind, _, count = measure.partition(" at ")
     if kind == "equivalents":
         return 1 / task.share_better(run.best_after(int(count)))

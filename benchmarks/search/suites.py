@@ -11,7 +11,9 @@ from typing import Literal
 from benchmarks.search import tables
 from benchmarks.search.study import HORIZON, TRIALS, Mode, Study
 
-Measure = Literal["time to 1 %", "time to 0.1 %", "equivalents at 80", "hypervolume at 100"]
+Measure = Literal[
+    "time to 1 %", "time to 0.1 %", "trials to 1 %", "equivalents at 80", "hypervolume at 100"
+]
 
 DEFAULT = "tuner gp + rungs"
 DEFAULT_FULL = "tuner gp"
@@ -28,7 +30,7 @@ class Goal:
 
     Args:
         peer: Name of a method.
-        measure: What is compared: the peer's time by the default's, or the default's
+        measure: What is compared: the peer's time or trials by the default's, or the default's
             equivalents or hypervolume by the peer's.
         factor: The goal.
         workers: For which it holds; any, if it is empty.
@@ -100,6 +102,7 @@ FAST_PEERS = (
 )
 SLOW_PEERS = ("Syne Tune BOHB", "Syne Tune MOBSTER", "Syne Tune HyperTune")
 NO_CURVES = ("phoneme", "vehicle", "kc1", "segment", "slice_localization", "protein_structure")
+WARM_TABLES = ("phoneme", "vehicle", "kc1", "segment", "cifar10", "cifar100", "imagenet")
 
 _NEVER_WORSE = (Goal(RANDOM, "time to 1 %", 0.9),)
 _CURVES_GOALS = (
@@ -198,6 +201,26 @@ SUITES: dict[str, Suite] = {
             Goal("Optuna TPE, two objectives", "hypervolume at 100", 1.0),
         ),
         by_table=True,
+    ),
+    "related history": Suite(
+        "Warm start from related studies",
+        "trials",
+        WARM_TABLES,
+        "tuner gp, related history",
+        ("tuner gp, related history", DEFAULT_FULL),
+        (16,),
+        (Goal(DEFAULT_FULL, "trials to 1 %", 2.0),),
+        trials=80,
+    ),
+    "inverted history": Suite(
+        "Warm start from misleading studies",
+        "trials",
+        WARM_TABLES,
+        "tuner gp, inverted history",
+        ("tuner gp, inverted history", DEFAULT_FULL),
+        (16,),
+        (Goal(DEFAULT_FULL, "trials to 1 %", 0.9), Goal(DEFAULT_FULL, "equivalents at 80", 0.9)),
+        trials=80,
     ),
     "noise": Suite(
         "Noise",

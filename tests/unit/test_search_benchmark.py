@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.search import tables
+from benchmarks.search.drivers import warm_start
 from benchmarks.search.guard import problems
 from benchmarks.search.methods import METHODS, make
 from benchmarks.search.packing import pack, unpack
@@ -132,6 +134,21 @@ def test_times_count_to_the_horizon_where_a_target_is_not_reached() -> None:
     assert compare({other: run(None), study: run(None)}, default, peer, "time to 1 %") is None
 
 
+def test_trials_to_a_target_count_to_the_last() -> None:
+    studies = [Study("trials", name, "kc1", 0, 16, 0.0, 80) for name in ("tuner gp", "tuner tpe")]
+    task = tables.load("kc1")
+    best, middle = float(task.ranked[0]), float(np.median(task.ranked))
+    runs = [
+        Run([(1.0, 3, middle), (9.0, count, best)], 9.0, 9.0, 80, 80, 80, 80, [], 0.0)
+        for count in (10, 30)
+    ]
+    by_study = dict(zip(studies, runs, strict=True))
+    ratio = compare(by_study, "tuner gp", "tuner tpe", "trials to 1 %")
+    assert ratio is not None and ratio.value == pytest.approx(3.0)
+    same = compare(by_study, "tuner gp", "tuner tpe", "equivalents at 80")
+    assert same is not None and same.value == pytest.approx(1.0)
+
+
 def test_hypervolume_is_the_dominated_area() -> None:
     points = np.array([[0.1, 0.3], [0.3, 0.1], [0.4, 0.4], [0.9, 0.0]])
     assert _hypervolume(points) == pytest.approx(0.4 * 0.2 + 0.2 * 0.2)
@@ -153,7 +170,7 @@ def test_results_are_kept_for_the_code_they_came_from(
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, spec in METHODS.items() if spec.environment == "tuner"]
+    "name", [name for name, spec in METHODS.items() if spec.driver == "tuner:Tuner"]
 )
 def test_every_search_of_tuner_runs(name: str) -> None:
     sizes = {"a": 3, "kind": 2, "b": 5, "c": 4}
@@ -182,3 +199,28 @@ def test_the_guard_fails_a_search_that_finds_or_prunes_too_little() -> None:
     assert "reaches 0.410%, more than 0.2 of 2.000%" in share
     (to_the_end,) = problems([result(0.001, 9), result(0.001, 9)], random)
     assert "9.0% of its trials run to their end, more than 8%" in to_the_end
+
+
+def test_past_studies_are_of_other_tables_and_may_mislead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warm_start, "PAST_TRIALS", 12)
+    monkeypatch.setattr(warm_start, "related", lambda name: ["segment"])
+    warm_start.past_study.cache_clear()
+    related, inverted = (warm_start.past_study("segment", flag, 0) for flag in (False, True))
+    table, reversed_table = tables.load("segment"), tables.load("segment inverted")
+    assert np.argmin(reversed_table.quality) == np.argmax(table.quality)
+    names = list(related.space)
+    for past, losses in ((related, table), (inverted, reversed_table)):
+        row = losses.index(dict(zip(names, past.params[0].astype(int).tolist(), strict=True)))
+        assert past.values[0] == pytest.approx(losses.quality[row], rel=1e-4)
+    run = simulate(
+        tables.load("kc1"),
+        make("tuner gp, related history", tables.load("kc1"), 0),
+        workers=2,
+        trials=4,
+    )
+    assert run.trials >= 4
+    warm_start.past_study.cache_clear()
+
+
+def test_related_tables_are_the_others_of_a_collection() -> None:
+    assert warm_start.related("cifar100") == ["cifar10", "imagenet"]
