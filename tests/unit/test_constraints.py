@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tuner import artifacts, testing, trial_tables
+from tuner.commands import reading
 from tuner.errors import SpecError
 from tuner.families import resolve
 from tuner.families.parts.outcome import Outcome
@@ -245,3 +246,21 @@ def test_a_report_says_that_no_trial_is_feasible() -> None:
     page = document.render_study(inputs, versions={})
     assert "trial 0 is nearest: it misses latency below 5 by 50 %" in page
     assert "No trial is complete yet" not in page
+
+
+def test_objectives_that_trials_do_not_report_are_named() -> None:
+    study = replace(
+        STUDY, directions=("maximize", "minimize", "minimize"),
+        metrics=("accuracy", "latency", "size"), spec={"pruner": {"name": "rungs"}},
+    )  # fmt: skip
+    silent = replace(complete(0), reports=(Report(1, 0.5),))
+    telling = replace(complete(1), reports=(Report(1, 0.5, {"latency": 1.0}),))
+    assert reading.describe_unreported([silent], study) == (
+        "rungs compare accuracy alone: trials do not report latency and size before their end"
+    )
+    assert reading.describe_unreported([silent, telling], study) == (
+        "rungs compare accuracy and latency: trials do not report size before their end"
+    )
+    whole = replace(telling, reports=(Report(1, 0.5, {"latency": 1.0, "size": 2.0}),))
+    assert reading.describe_unreported([whole], study) is None
+    assert reading.describe_unreported([silent], replace(study, spec=None)) is None

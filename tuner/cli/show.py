@@ -105,6 +105,8 @@ def show(
     out.print(listing)
     if of_optuna := describe_optuna_trials(study, trials):
         err.print(f"[yellow]{literal(of_optuna)}[/]")
+    if unreported := reading.describe_unreported(trials, study):
+        err.print(f"[yellow]{literal(unreported)}[/]")
     if best_trial is not None:
         warn_of_other_objectives(study)
         out.print(

@@ -12,8 +12,11 @@ from tuner.database.readers import attempts, feed
 from tuner.errors import NothingToExportError, TrialNotFoundError, visible
 from tuner.study_file.constraints import sum_violations
 from tuner.study_file.messages import quoted
+from tuner.trial_tables import metric_names
 from tuner.trials import Attempt, FailuresByCause, Study, Trial, TrialState, latest_failure
 from tuner.winner import choice, feasibility
+
+NEWEST = 50  # trials whose reports tell what a study's code reports
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,28 @@ def describe_infeasible(database: Database, study: Study) -> str | None:
         trial = feed.by_number(connection, study.id, nearest[1])
     count = sum(len(part.numbers) for part in complete)
     return None if trial is None else feasibility.describe_nearest(trial, study, count)
+
+
+def describe_unreported(trials: Sequence[Trial], study: Study) -> str | None:
+    """Say which objectives rungs do not compare, since trials do not report them; None if none."""
+    pruner = (study.spec or {}).get("pruner") or {}
+    with_reports = [trial for trial in trials if trial.reports][-NEWEST:]
+    if pruner.get("name") not in ("rungs", "hyperband") or not with_reports:
+        return None
+    first, *others = metric_names(study)
+    missing = [
+        name
+        for name in others
+        if not any(name in trial.reports[-1].metrics for trial in with_reports)
+    ]
+    if not missing:
+        return None
+    compared = [first, *(name for name in others if name not in missing)]
+    alone = " alone" if len(compared) == 1 else ""
+    return (
+        f"rungs compare {' and '.join(compared)}{alone}: trials do not report "
+        f"{' and '.join(missing)} before their end"
+    )
 
 
 def _describe_latest_failure(trials: Sequence[Trial], study: Study) -> str:
