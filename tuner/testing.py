@@ -7,7 +7,7 @@ if __name__ == "__main__":
 import math
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tuner.study_file.plain import plain
@@ -42,6 +42,7 @@ class FakeTrial(Trial):
         folder: Path,
         seed: int = 0,
         epochs: int | None = None,
+        fidelities: Sequence[float] = (),
         stop_at: int | None = None,
     ) -> None:
         """`stop_at`: the step whose report is answered by telling the trial to stop."""
@@ -55,7 +56,8 @@ class FakeTrial(Trial):
             constrain=self.constraints.__setitem__,
             folder=folder,
             seed=seed,
-            epochs=epochs,
+            epochs=len(fidelities) or epochs,
+            fidelities=fidelities,
         )
 
     def _remember(self, step: int, value: float, metrics: Mapping[str, float]) -> bool:
@@ -71,6 +73,7 @@ def trial(
     folder: Path | None = None,
     seed: int = 0,
     epochs: int | None = None,
+    fidelities: Sequence[float] = (),
     stop_at: int | None = None,
     **params: ParamValue,
 ) -> FakeTrial:
@@ -80,6 +83,7 @@ def trial(
         folder: Folder of its checkpoints and artifacts; a temporary one if None.
         seed: Its `seed`.
         epochs: Its last step, as `budget.epochs`; None if it has none.
+        fidelities: The levels of its `fidelity`, as from `budget.fidelity`; empty if it has none.
         stop_at: Step whose report tells the trial to stop, as a pruner does; None for never.
         **params: Its parameters, by name.
 
@@ -96,4 +100,11 @@ def trial(
         (0.01, 3)
     """
     folder = folder or Path(tempfile.mkdtemp(prefix="tuner-trial-"))
-    return FakeTrial(plain(params), folder=folder, seed=seed, epochs=epochs, stop_at=stop_at)
+    return FakeTrial(
+        plain(params),
+        folder=folder,
+        seed=seed,
+        epochs=epochs,
+        fidelities=fidelities,
+        stop_at=stop_at,
+    )

@@ -155,7 +155,13 @@ def test_constraints_go_along_with_reports_and_the_result() -> None:
     from types import SimpleNamespace as Some
 
     context = _Context()
-    cohort = Some(epochs=0, metric="accuracy", direction="maximize", others=("training_seconds",))
+    cohort = Some(
+        last_step=0,
+        fidelities=(),
+        metric="accuracy",
+        direction="maximize",
+        others=("training_seconds",),
+    )
     outcome = Outcome(Some(number=0), cohort, context)  # type: ignore[arg-type]
     outcome.report(1, 0.5, {"loss": 1.0})
     outcome.constrain("size", 2.0)

@@ -262,7 +262,10 @@ def _find_or_create_companion(database: Database, study: Study) -> Study:
         update={
             "name": name,
             "budget": type(spec.budget)(
-                trials=1, epochs=spec.budget.epochs, max_failures=_max_failures(spec)
+                trials=1,
+                epochs=spec.budget.epochs,
+                max_failures=_max_failures(spec),
+                fidelity=spec.budget.whole_fidelity if spec.code else None,
             ),
             "pruner": spec.pruner.model_copy(update={"name": "none"}),
             "sampler": spec.sampler.model_copy(update={"name": "random", "reason": None}),

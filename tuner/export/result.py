@@ -138,7 +138,7 @@ def reproducing(
             else {}
         ),
         "objective": spec.objective.as_written(),
-        "budget": {"trials": 1, "epochs": spec.budget.epochs},
+        "budget": _budget(spec),
         "search": search,
         "pruner": "none",
         "training": {
@@ -148,6 +148,13 @@ def reproducing(
         # sums differ in the last digit with the number of threads
         "resources": {"workers": 1, "threads": trial.user_attrs.get("threads", 1)},
     }
+
+
+def _budget(spec: ResolvedSpec) -> dict[str, Any]:
+    fidelity = spec.budget.whole_fidelity if spec.code else None
+    if fidelity is None:
+        return {"trials": 1, "epochs": spec.budget.epochs}
+    return {"trials": 1, "fidelity": fidelity.model_dump(mode="json")}
 
 
 def all_params(study: Study, trial: Trial) -> dict[str, Any]:

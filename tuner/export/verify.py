@@ -271,6 +271,7 @@ class _Claimed:
             cache=work / "cache",
             tasks=(task,),
             code=spec.code,
+            fidelities=spec.fidelities,
         )
 
 

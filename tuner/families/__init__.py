@@ -47,6 +47,7 @@ def resolve(source: Source) -> ResolvedSpec:
             min_epochs=card.min_epochs,
             costs=card.costs,
             limits=card.hard_limits,
+            trains_on_shares="corpus" not in card.data,
             also=card.also,
         )
         _check_open_parameters(resolved)

@@ -62,7 +62,7 @@ class _Command:
     def __init__(self, task: Task, cohort: Cohort, code: Code, context: Context) -> None:
         self._task = task
         self._context = context
-        self._epochs = cohort.epochs
+        self._last_step = cohort.last_step
         self._outcome = Outcome(task, cohort, context)
         self._lines = self._reports = 0
         self._step = 0
@@ -166,7 +166,7 @@ class _Command:
             self._terminate_at = time.monotonic() + grace
 
     def _conclude(self, code: int) -> None:
-        is_whole = code == 0 and 0 < self._epochs <= self._step
+        is_whole = code == 0 and 0 < self._last_step <= self._step
         if self._outcome.is_over or (self._stopping and not is_whole):
             if self._outcome.is_over:
                 self._outcome.end(None)
@@ -199,7 +199,8 @@ def _environment(task: Task, cohort: Cohort, channels: ReportChannels) -> dict[s
         "TUNER_TRIAL": str(task.number),
         "TUNER_ATTEMPT": str(task.attempt),
         "TUNER_SEED": str(task.seed),
-        **({"TUNER_EPOCHS": str(cohort.epochs)} if cohort.epochs else {}),
+        **({"TUNER_EPOCHS": str(cohort.last_step)} if cohort.last_step else {}),
+        **_levels(task, cohort),
         "TUNER_DEVICE": cohort.device,
         "TUNER_THREADS": str(cohort.threads),
         "TUNER_PARAMS": str(params),
@@ -208,6 +209,16 @@ def _environment(task: Task, cohort: Cohort, channels: ReportChannels) -> dict[s
         client.SOCKET: str(channels.path),
         client.REPORTS: str(channels.reports),
         client.ANSWERS: str(channels.answers),
+    }
+
+
+def _levels(task: Task, cohort: Cohort) -> dict[str, str]:
+    """Return the levels of fidelity, and how many of them earlier attempts have reported."""
+    if not cohort.fidelities:
+        return {}
+    return {
+        client.FIDELITIES: ",".join(map(str, cohort.fidelities)),
+        client.LEVEL: str(task.level),
     }
 
 

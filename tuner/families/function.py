@@ -63,7 +63,9 @@ def _run(function: Callable[[Trial], Any], task: Task, cohort: Cohort, context: 
         number=task.number,
         attempt=task.attempt,
         seed=task.seed,
-        epochs=cohort.epochs or None,
+        epochs=cohort.last_step or None,
+        fidelities=cohort.fidelities,
+        level=task.level,
         device=cohort.device,
         threads=cohort.threads,
     )

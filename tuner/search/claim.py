@@ -94,10 +94,21 @@ class Search:
             metrics=self._measures.names,
         )
         self._proposer = Proposer(
-            spec.space, spec.sampler, study.directions, spec.seed, self._history
+            spec.space,
+            spec.sampler,
+            study.directions,
+            spec.seed,
+            self._history,
+            by_level=bool(spec.fidelities),
         )
         first, *others = study.directions
-        self._pruner = pruners.make(spec.pruner, first, others, last_step=spec.budget.epochs)
+        self._pruner = pruners.make(
+            spec.pruner,
+            first,
+            others,
+            last_step=spec.last_step,
+            by_level=bool(spec.fidelities),
+        )
         self._ending = Ending(spec.budget, study.direction)
         # each watcher is told of every trial of every worker
         self._observer = _Observer(self._pruner, self._measures)
@@ -129,6 +140,11 @@ class Search:
         yield
         self._known_at = time.monotonic()
         self._patience = min((self._known_at - began) / SHARE, STALE)
+
+    def last_step(self, number: int) -> int:
+        """Return the last step that the trial has reported, as far as is known; 0 for none."""
+        trials = self._history.select([number])
+        return max((step for t in trials for step in t.intermediate_values), default=0)
 
     def params(self, numbers: Sequence[int]) -> dict[int, Mapping[str, ParamValue]]:
         """Return number → parameters, pinned ones included, of the known ones of these trials."""

@@ -53,9 +53,18 @@ class LearningCurves:
 
     """
 
-    def __init__(self, *, counts_best: bool = True) -> None:
-        """`counts_best`: a trial is worth its best report; otherwise its last one."""
-        self._counts_best = counts_best
+    def __init__(self, *, counts_best: bool = True, by_level: bool = False) -> None:
+        """Create no curves.
+
+        Args:
+            counts_best: A trial is worth its best report; otherwise its last one.
+            by_level: Each step is a level of fidelity, whose values differ in more than time: a
+                trial is worth its last report.
+
+        """
+        self._counts_best = counts_best and not by_level
+        self._is_proportional = not counts_best
+        self._steps = np.arange(1, LEVELS + 1) if by_level else _STEPS
         self.last = np.empty(0)
         self.last_step = np.empty(0, np.int64)
         self.final = np.empty(0)
@@ -91,7 +100,7 @@ class LearningCurves:
         values = finite(reports.values)
         levels = np.full((LEVELS, len(numbers)), np.nan)
         # a report counts at its level and those above, up to the last that the trial has reached
-        level = np.minimum(np.searchsorted(_STEPS, reports.steps), LEVELS - 1)
+        level = np.minimum(np.searchsorted(self._steps, reports.steps), LEVELS - 1)
         if self._counts_best:
             np.fmin.at(levels, (level, trial), values)
             levels = np.fmin.accumulate(levels[:, trial[first]])
@@ -102,7 +111,7 @@ class LearningCurves:
         self.last[chosen] = levels[-1]
         # levels that were stepped over count with the first report
         levels = np.where(np.isnan(levels), values[first], levels)
-        levels[_STEPS[:, None] > reports.steps[last]] = np.nan
+        levels[self._steps[:, None] > reports.steps[last]] = np.nan
         self._levels[:, chosen] = levels
 
     def extrapolate(self, numbers: Integers) -> Extrapolation:
@@ -114,9 +123,11 @@ class LearningCurves:
         end = int(last_step[is_complete].max()) if is_complete.any() else 0
         reached = int(last_step.max(initial=0))
         top = int(
-            np.searchsorted(_STEPS, end) if end else np.searchsorted(_STEPS, reached, "right")
+            np.searchsorted(self._steps, end)
+            if end
+            else np.searchsorted(self._steps, reached, "right")
         )
-        steps = np.append(_STEPS[:top], end or RATIO**top)
+        steps = np.append(self._steps[:top], end or self._steps[min(top, LEVELS - 1)])
         open_rows, variance = np.flatnonzero(~is_complete), None
         step, variances = last_step[open_rows], np.zeros(len(open_rows))
         value = scale.apply(self.last[numbers[open_rows]])
@@ -139,7 +150,7 @@ class LearningCurves:
 
     def _scale(self, numbers: Integers) -> "_Scale":
         """Return how values are compared: costs, of one sign, grow or stay in proportion."""
-        if self._counts_best:
+        if not self._is_proportional:
             return _Scale(0.0)
         known = np.append(self.last[numbers], self.final[numbers])
         known = known[~np.isnan(known)]

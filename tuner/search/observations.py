@@ -53,8 +53,23 @@ class Observations:
 class Observer:
     """Keeps what a model learns from; a watcher of the study's history."""
 
-    def __init__(self, names: Sequence[str], directions: Sequence[Direction], tried: Tried) -> None:
-        """`names` are the searched parameters, NaN in trials that do not have them."""
+    def __init__(
+        self,
+        names: Sequence[str],
+        directions: Sequence[Direction],
+        tried: Tried,
+        *,
+        by_level: bool = False,
+    ) -> None:
+        """Observe nothing yet.
+
+        Args:
+            names: The searched parameters, NaN in trials that do not have them.
+            directions: Of the objectives.
+            tried: Knows which trials are of the study's space.
+            by_level: Steps of reports are levels of fidelity.
+
+        """
         self._names = list(names)
         # 1 for an objective that is minimized, -1 for one that is maximized
         self.signs = np.array([1.0 if d == "minimize" else -1.0 for d in directions])
@@ -66,7 +81,9 @@ class Observer:
         self._params = np.empty((0, len(self._names)))
         self._status = np.empty(0, np.int8)
         # of each objective: only of the first is the best report what counts
-        self._curves = [LearningCurves(counts_best=not k) for k in range(len(directions))]
+        self._curves = [
+            LearningCurves(counts_best=not k, by_level=by_level) for k in range(len(directions))
+        ]
         self._final = np.empty((0, len(directions)))  # NaN unless the trial is complete
         self._ended = np.empty(0, np.int64)  # µs since 1970, NEVER while it runs
         self._seconds = np.empty(0)  # from its start to its end

@@ -58,7 +58,10 @@ class Proposer:
         seed: int,
         history: History,
         warm_start: WarmStart = COLD,
+        *,
+        by_level: bool = False,
     ) -> None:
+        """`by_level`: steps of reports are levels of fidelity."""
         self._space = space
         self._seed = seed
         self._distributions = searched(space)
@@ -66,7 +69,9 @@ class Proposer:
         self._sample = Sample(history, directions, self._tried)
         history.watch(self._tried)
         self._encoding = Encoding(space, self._distributions)
-        self._observer = Observer(list(self._distributions), directions, self._tried)
+        self._observer = Observer(
+            list(self._distributions), directions, self._tried, by_level=by_level
+        )
         self._generations = Generations(history, self._tried)
         if sampler.reads_curves or warm_start:
             history.watch(self._observer)

@@ -11,7 +11,7 @@ from tuner.study_file.resolved import ResolvedSpec
 from tuner.study_file.study import Budget, Confirm, Resources
 
 FIELDS = (
-    *(f"budget.{name}" for name in Budget.model_fields if name != "epochs"),
+    *(f"budget.{name}" for name in Budget.model_fields if name not in ("epochs", "fidelity")),
     *(f"resources.{name}" for name in Resources.model_fields),
     *(f"confirm.{name}" for name in Confirm.model_fields),
     "sampler.repeat",

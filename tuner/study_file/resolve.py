@@ -36,6 +36,7 @@ from tuner.study_file.search_checks import wrong_sampler
 from tuner.study_file.space import MAX_CELLS, Range, Space
 from tuner.study_file.study import (
     CLASS_ACCURACY,
+    DATA_FIDELITY,
     METRICS,
     Pruner,
     Sampler,
@@ -61,6 +62,7 @@ def resolve(
     min_epochs: int = 1,
     costs: Sequence[str] = tuple(COSTS),
     limits: Mapping[str, Limit] = MappingProxyType({}),
+    trains_on_shares: bool = False,
     also: Mapping[str, Sequence[ParamValue]] = MappingProxyType({}),
 ) -> ResolvedSpec:
     """Merge the file's `search` over the family's default space and check their consistency.
@@ -69,6 +71,7 @@ def resolve(
     defaults of budget and pruner. Families of user code have none of these: the file says it all.
     `costs` are what tuner itself measures of the family's trials, `limits` the hard limits of its
     parameters, `also` choices that it supports besides those of the default space.
+    `trains_on_shares`: it can train on a share of its training examples.
     """
     problems: list[Issue] = []
     parameters = _parameters(spec, default, also, limits, problems)
@@ -82,6 +85,9 @@ def resolve(
         problems.extend(i._replace(loc=("budget", *i.loc)) for i in issues(error, ResolvedBudget))
     _check_constraints(spec, metrics, costs, problems)
     pruner = _pruner(spec, problems)
+    _check_fidelity(spec, problems, trains_on_shares=trains_on_shares)
+    if spec.budget.fidelity is not None:
+        min_epochs = 1  # its lowest level is the first rung
     if "min_epochs" not in pruner.model_fields_set:
         pruner = pruner.model_copy(update={"min_epochs": min(min_epochs, epochs or min_epochs)})
     longest = epochs or spec.pruner.min_epochs
@@ -91,7 +97,7 @@ def resolve(
     if spec.pruner.resume and len(spec.objective.metric or ()) > 1:
         sentence = "is not possible with several metrics; remove it, or optimize one"
         problems.append(Issue(("pruner", "resume"), sentence))
-    if pruner.name == "hyperband" and epochs is None:
+    if pruner.name == "hyperband" and epochs is None and spec.budget.fidelity is None:
         sentence = "needs `budget.epochs`, from which its brackets follow"
         problems.append(Issue(("pruner", "name"), sentence))
     _check_conditions(spec, parameters, default, problems)
@@ -251,6 +257,32 @@ def _pruner(spec: StudySpec, problems: list[Issue]) -> Pruner:
         problems.append(Issue(("pruner", "name"), sentence))
     is_default = "pruner" not in spec.model_fields_set
     return Pruner(name="none") if is_default and spec.family in USER_CODE_FAMILIES else spec.pruner
+
+
+def _check_fidelity(spec: StudySpec, problems: list[Issue], *, trains_on_shares: bool) -> None:
+    """Refuse a fidelity that the family does not have, and settings that mean nothing beside it."""
+    fidelity, loc = spec.budget.fidelity, ("budget", "fidelity")
+    if fidelity is None:
+        return
+    is_own = spec.family in USER_CODE_FAMILIES
+    if not is_own and not trains_on_shares:
+        sentence = f"has no meaning with `family: {spec.family}`, which trains on all of its data"
+        problems.append(Issue(loc, f"{sentence}; remove it"))
+    elif not is_own and fidelity.name != DATA_FIDELITY:
+        sentence = f"must be `{DATA_FIDELITY}`, the only one of `family: {spec.family}`"
+        problems.append(Issue((*loc, "name"), f"{sentence}; is {quoted(fidelity.name)}"))
+    elif not is_own and fidelity.high != 1:
+        sentence = f"must be 1, all training examples, is {fidelity.high:g}"
+        problems.append(Issue((*loc, "high"), sentence))
+    if is_own and spec.budget.epochs is not None:
+        sentence = "has no meaning beside `budget.fidelity`, whose levels are the steps; remove it"
+        problems.append(Issue(("budget", "epochs"), sentence))
+    if spec.budget.total_epochs is not None:
+        sentence = "has no meaning beside `budget.fidelity`: trials report levels, not epochs"
+        problems.append(Issue(("budget", "total_epochs"), f"{sentence}; remove it"))
+    if "min_epochs" in spec.pruner.model_fields_set:
+        sentence = "has no meaning beside `budget.fidelity`; write its `low` instead"
+        problems.append(Issue(("pruner", "min_epochs"), sentence))
 
 
 def _check_constraints(

@@ -103,6 +103,17 @@ class ResolvedSpec(_Section):
         return tuple(name for name in names if name != self.objective.metric)
 
     @property
+    def fidelities(self) -> tuple[float, ...]:
+        """The levels of `budget.fidelity` that a trial goes through; empty without it."""
+        fidelity = self.budget.fidelity
+        return () if fidelity is None else fidelity.levels(self.pruner.reduction)
+
+    @property
+    def last_step(self) -> int | None:
+        """The last step that a trial reports: an epoch, or a level of fidelity; None if unknown."""
+        return len(self.fidelities) or self.budget.epochs
+
+    @property
     def limits(self) -> Limits:
         """Return the limits that claims obey."""
         return Limits(
@@ -110,7 +121,7 @@ class ResolvedSpec(_Section):
             hours=self.budget.hours,
             max_epochs=self.budget.total_epochs,
             max_seconds=self.budget.gpu_seconds,
-            trial_epochs=self.budget.epochs,
+            trial_epochs=self.last_step,
             priority=self.resources.priority,
             max_concurrent=self.resources.max_concurrent,
             labels=self.resources.labels,

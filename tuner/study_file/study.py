@@ -123,6 +123,17 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+DATA_FIDELITY = "data"
+MAX_RISE = 1_000_000  # from the lowest level of a fidelity to the highest
+
+
+def check_fidelity(name: str) -> str:
+    """Return the name of a fidelity; refuse what no program could use as a name."""
+    if not name.isidentifier():
+        raise ValueError("must be a name of letters, digits and `_`")
+    return name
+
+
 T = TypeVar("T")
 _Several = Annotated[tuple[T, ...], AfterValidator(some)]
 
@@ -145,6 +156,50 @@ class Objective(_Section):
         description="With several metrics: the point that the hypervolume is measured from; by "
         "default it follows from the first ten complete trials.",
     )
+
+
+class Fidelity(_Section):
+    """What trials are given little of until they have shown that they are worth more."""
+
+    name: Annotated[str, AfterValidator(check_fidelity)] = Field(
+        default=DATA_FIDELITY,
+        description="`data`: share of the training examples; for user code, whatever it makes of "
+        "`trial.fidelity`.",
+    )
+    low: Annotated[Number, Field(gt=0)] = Field(
+        default=0.1, description="The least that a trial is compared at."
+    )
+    high: Annotated[Number, Field(gt=0)] = Field(
+        default=1, description="The whole, of which alone values count."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, section: Any) -> Any:
+        return {"name": section} if isinstance(section, str) else section
+
+    @model_validator(mode="after")
+    def _check(self) -> "Fidelity":
+        if self.low > self.high:
+            raise problem(f"must be at most high ({self.high:g}), is {self.low:g}", "low")
+        if self.high > MAX_RISE * self.low:
+            least = self.high / MAX_RISE
+            raise problem(
+                f"must be at least {least:g}, a millionth of high, is {self.low:g}", "low"
+            )
+        return self
+
+    def levels(self, reduction: int) -> tuple[float, ...]:
+        """Return the levels, each `reduction` times the one before; the last one is the whole.
+
+        Whole numbers if both ends are written as such.
+        """
+        levels: list[float] = [self.high]
+        while (level := self.high / reduction ** len(levels)) >= self.low * (1 - 1e-9):
+            levels.append(level)
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            levels = [max(self.low, round(level)) for level in levels]
+        return tuple(sorted(set(levels)))
 
 
 class Budget(_Section):
@@ -170,6 +225,17 @@ class Budget(_Section):
     max_failures: Whole = Field(
         default=5, ge=1, description="Pause after this many failures in a row with the same cause."
     )
+    fidelity: Fidelity | None = Field(
+        default=None,
+        description="What trials are given little of at first, instead of few epochs.",
+    )
+
+    @property
+    def whole_fidelity(self) -> Fidelity | None:
+        """The fidelity of a study whose trials begin with the whole of it."""
+        if self.fidelity is None:
+            return None
+        return self.fidelity.model_copy(update={"low": self.fidelity.high})
 
 
 _PRIOR = ("prior", "prior_strength")

@@ -26,6 +26,7 @@ class Task:
     folder: Path  # of this attempt: weights, checkpoints, log; created by the first writer
     earlier: tuple[Path, ...] = ()  # folders of earlier attempts, the latest first
     is_promoted: bool = False  # it was paused at a rung and goes on
+    level: int = 0  # of fidelity that earlier attempts have reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,12 @@ class Cohort:
     code: Code | None = None  # of families `function` and `command`
     checkpoints: Mapping[str, str] = field(default_factory=dict)  # → SHA-256 at the launch
     others: tuple[str, ...] = ()  # further metrics that are optimized or bounded
+    fidelities: tuple[float, ...] = ()  # levels, each of which is a step; empty: epochs are
+
+    @property
+    def last_step(self) -> int:
+        """The last step that a trial reports; 0: user code decides."""
+        return len(self.fidelities) or self.epochs
 
     def epochs_of(self, task: Task) -> int:
         """Return a trial's number of epochs: its parameter `epochs`, if its family has that."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 
 from tuner.data.prepared import PreparedData
-from tuner.training.cohort import Cohort, Context, Decision, Task
+from tuner.training.cohort import Cohort, Context, Decision, FailedError, Task
 from tuner.training.member import DivergedError, Learner, Member
 from tuner.training.network import (
     Build,
@@ -22,7 +22,7 @@ from tuner.training.network import (
     nothing_upstream,
     supervision,
 )
-from tuner.trials import Report
+from tuner.trials import Cause, Report
 
 
 def train(
@@ -44,14 +44,23 @@ def train(
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
 
-    def learner(task: Task) -> Network:
-        return Network(task, cohort, data, device, build, load, objective, upstream)
+    def learner(task: Task, share: float = 1.0) -> Network:
+        return Network(task, cohort, data, device, build, load, objective, upstream, share)
 
-    run(cohort, context, learner)
+    if cohort.fidelities:
+        climb(cohort, context, learner)
+    else:
+        run(cohort, context, learner)
 
 
 def run(cohort: Cohort, context: Context, learner: Callable[[Task], Learner]) -> None:
-    """Train every trial of the cohort to its end, or until the context says otherwise."""
+    """Train every trial of the cohort to its end, or until the context says otherwise.
+
+    FailedError if the study has a fidelity, which only networks do.
+    """
+    if cohort.fidelities:
+        sentence = f"the family `{cohort.family}` cannot train on a share of its data"
+        raise FailedError(Cause.USER_ERROR, f"{sentence}; remove `budget.fidelity`")
     running = []
     for task in cohort.tasks:
         member = Member(task, cohort, learner(task))
@@ -76,3 +85,42 @@ def run(cohort: Cohort, context: Context, learner: Callable[[Task], Learner]) ->
             if decision is Decision.PAUSE:
                 context.paused(member.number)
             running.remove(member)
+
+
+def climb(cohort: Cohort, context: Context, learner: Callable[[Task, float], Learner]) -> None:
+    """Train every trial from the start at each level of fidelity, and report the best epoch of it.
+
+    What was learned from a part of the examples is not kept: the learning rates of a schedule, and
+    epochs of different lengths, would make a trial's value depend on its way.
+    """
+    for task in cohort.tasks:
+        _climb(task, cohort, context, learner)
+
+
+def _climb(
+    task: Task, cohort: Cohort, context: Context, learner: Callable[[Task, float], Learner]
+) -> None:
+    seconds = 0.0
+    for level in range(task.level, len(cohort.fidelities)):
+        share = cohort.fidelities[level]
+        member = Member(task, cohort, learner(task, share), level=level, seconds=seconds)
+        if level == task.level:
+            member.resume()
+        while not member.is_done:
+            try:
+                member.epoch()
+            except DivergedError as error:
+                context.diverged(member.number, f"{error}, with {share:.3g} of the examples")
+                return
+            if context.asked_to_stop():
+                member.save()
+                return
+            member.save_if_due()
+        report = member.best(level + 1)
+        decision = context.report({member.number: report})[member.number]
+        if decision is Decision.PAUSE:
+            context.paused(member.number)
+        if decision is not Decision.GO_ON:
+            return  # the next attempt begins with the next level, and needs nothing of this one
+        seconds = member.seconds
+    member.finish_if_done(context)

@@ -60,19 +60,32 @@ class Learner(Protocol):
 class Member:
     """One trial of a cohort."""
 
-    def __init__(self, task: Task, cohort: Cohort, learner: Learner) -> None:
+    def __init__(
+        self, task: Task, cohort: Cohort, learner: Learner, *, level: int = 0, seconds: float = 0.0
+    ) -> None:
+        """Train the learner from the start.
+
+        Args:
+            task: The trial.
+            cohort: Of which it is one.
+            learner: Its model.
+            level: How many levels of fidelity it has behind it, each of as many epochs.
+            seconds: That it has trained at those.
+
+        """
         self.number = task.number
         self._task = task
         self._cohort = cohort
         self._learner = learner
         self._epochs = cohort.epochs_of(task)
+        self._before = level * self._epochs  # epochs at lower levels
         self._epoch = 0  # epochs that are finished
         self._saved_at = time.monotonic()
         self._best: float | None = None
         self._best_weights: dict[str, Tensor] = {}
         self._best_measured: Mapping[str, float] = {}
         self._since_best = 0
-        self._seconds = 0.0  # of training and validation, in all attempts
+        self._seconds = seconds  # of training and validation, in all attempts
         self._costs: Mapping[str, float] | None = None
 
     def epoch(self) -> Report:
@@ -93,11 +106,26 @@ class Member:
         costs = {"peak_memory_mib": memory, **self._measure_costs()}
         return Report(step=epoch, value=value, metrics={**measured, **costs})
 
-    def finish_if_done(self, context: Context) -> bool:
-        """After the last epoch, write the weights of the best one and finish the trial."""
+    @property
+    def is_done(self) -> bool:
+        """Whether the last epoch is finished, or none has been better for too long."""
         patience = self._cohort.early_stop
         is_stuck = patience is not None and self._since_best >= patience
-        if self._epoch < self._epochs and not is_stuck:
+        return self._epoch >= self._epochs or is_stuck
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training and validation, in all attempts and at all levels."""
+        return self._seconds
+
+    def best(self, step: int) -> Report:
+        """Return the report of the best epoch, as that of a step."""
+        assert self._best is not None
+        return Report(step, self._best, {**self._best_measured, **self._measure_costs()})
+
+    def finish_if_done(self, context: Context) -> bool:
+        """After the last epoch, write the weights of the best one and finish the trial."""
+        if not self.is_done:
             return False
         assert self._best is not None
         path = self._task.folder / WEIGHTS_FILE
@@ -121,7 +149,7 @@ class Member:
         tensors, values = self._learner.state()
         best = checkpoints.with_prefix("best", self._best_weights)
         checkpoint = checkpoints.Checkpoint(
-            self._epoch,
+            self._before + self._epoch,
             {**tensors, **best},
             {
                 **values,
@@ -144,6 +172,8 @@ class Member:
             if self._task.is_promoted:
                 _log.warning("no checkpoint of an earlier attempt can be read: it starts over")
             return
+        if not self._before < checkpoint.epoch <= self._before + self._epochs:
+            return  # of another level
         tensors, values = checkpoint.tensors, checkpoint.values
         self._learner.restore(tensors, values)
         device = torch.device(self._cohort.device)
@@ -151,7 +181,7 @@ class Member:
             name: tensor.to(device)
             for name, tensor in checkpoints.without_prefix("best", tensors).items()
         }
-        self._epoch = checkpoint.epoch
+        self._epoch = checkpoint.epoch - self._before
         self._best, self._since_best = values["best"], values["since_best"]
         self._best_measured = values.get("best_measured", {})  # missing in former versions
         self._seconds = values.get("seconds", 0.0)

@@ -19,6 +19,7 @@ from tuner.training.cohort import Cohort, Task
 from tuner.training.member import DivergedError
 from tuner.trials import LATENCY, PARAMETERS, ParamValue
 
+SHARE_SEED = 0  # of which examples belong to a share
 EVALUATION_BATCH = 1024  # rows; large, since evaluation needs no gradients
 
 Build = Callable[[Mapping[str, ParamValue], PreparedData], nn.Module]
@@ -225,6 +226,42 @@ def _class_weights(
     return counts.sum() / (len(counts) * counts)
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Some rows of a part, with batches of their own."""
+
+    part: Batches
+    rows: Tensor  # int64 [N]
+
+    @property
+    def labels(self) -> Tensor:
+        """Labels of the rows."""
+        return self.part.labels[self.rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batches(self, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Yield places among the rows in random order, `size` at a time."""
+        lengths = getattr(self.part, "lengths", None)
+        if lengths is not None:
+            lengths = lengths[self.rows.to(lengths.device)]
+        return resident.shuffle(len(self), size, generator, lengths, self.rows.device)
+
+    def batch(self, indices: Tensor) -> tuple[Any, Tensor]:
+        """Return inputs and labels at these places."""
+        return self.part.batch(self.rows[indices])
+
+
+def take_share(part: Batches, share: float) -> Batches:
+    """Return a share of a part's rows: the same in every trial, and within any larger share."""
+    if share >= 1:
+        return part
+    order = torch.randperm(len(part), generator=torch.Generator().manual_seed(SHARE_SEED))
+    rows = order[: max(1, round(share * len(part)))].sort().values
+    return Share(part, rows.to(part.labels.device))
+
+
 @torch.inference_mode()
 def predict(
     model: nn.Module,
@@ -260,14 +297,19 @@ class Network:
         load: Load,
         objective: MakeObjective = supervision,
         upstream: Upstream = nothing_upstream,
+        share: float = 1.0,
     ) -> None:
-        """Build the network; `upstream` returns the costs of making its inputs from an example."""
+        """Build the network.
+
+        `upstream` returns the costs of making its inputs from an example, `share` is that of the
+        training examples that it learns from.
+        """
         self._epochs = cohort.epochs_of(task)
         self._precision = cohort.precision
         self._device = device
         self._params = task.params
         self._random_states: dict[str, Tensor] = {}
-        self._train_part = load(task.params, data, "train", device)
+        self._train_part = take_share(load(task.params, data, "train", device), share)
         self._validation_part = load(task.params, data, "validation", device)
         self._shuffling = torch.Generator().manual_seed(task.seed)
         with self._randomness():

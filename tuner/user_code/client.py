@@ -28,6 +28,7 @@ CONTINUED = b"continue\n"
 STOPPED = b"stop\n"
 REPORTS, ANSWERS = "TUNER_REPORT_FD", "TUNER_ANSWER_FD"
 SOCKET = "TUNER_REPORT_SOCKET"
+FIDELITIES, LEVEL = "TUNER_FIDELITIES", "TUNER_LEVEL"  # levels, and how many were reported before
 # a process's rank among all processes, the innermost launcher's first
 RANKS = (
     *("RANK", "HOROVOD_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"),
@@ -80,6 +81,10 @@ def current_trial() -> "Trial":
             attempt=int(environment["TUNER_ATTEMPT"]),
             seed=int(environment["TUNER_SEED"]),
             epochs=int(environment["TUNER_EPOCHS"]) if "TUNER_EPOCHS" in environment else None,
+            fidelities=[
+                json.loads(word) for word in environment.get(FIDELITIES, "").split(",") if word
+            ],
+            level=int(environment.get(LEVEL, "0")),
             device=environment["TUNER_DEVICE"],
             threads=int(environment["TUNER_THREADS"]),
         )

@@ -42,7 +42,8 @@ class Trial:
         number: Number of the trial in its study, from 0.
         attempt: 1, or more if earlier attempts were interrupted.
         seed: Seed for everything random; derived from the study's seed and the trial's number.
-        epochs: Last step to report, `budget.epochs` of the study file; None if it sets none.
+        epochs: Last step to report: `budget.epochs` of the study file, or the number of levels of
+            `budget.fidelity`; None if it sets neither.
         device: Torch device: `cpu`, or `cuda:0` as the process sees the only GPU it may use.
         threads: Number of CPU threads that the trial may use.
         checkpoint: What the next attempt resumes from if this one is interrupted.
@@ -79,6 +80,8 @@ class Trial:
         attempt: int = 1,
         seed: int = 0,
         epochs: int | None = None,
+        fidelities: Sequence[float] = (),
+        level: int = 0,
         device: str = "cpu",
         threads: int = 1,
     ) -> None:
@@ -94,6 +97,7 @@ class Trial:
         self.attempt = attempt
         self.seed = seed
         self.epochs = epochs
+        self._fidelities = tuple(fidelities)
         self.device = device
         self.threads = threads
         self.checkpoint = Checkpoint(
@@ -102,7 +106,7 @@ class Trial:
         self._artifacts = folder / ARTIFACTS_FOLDER
         self._send = send
         self._ask = ask
-        self._step = 0
+        self._step = level
         self._stopped = False
         self._constrain = constrain
         self._lock = threading.RLock()  # a signal handler may report while a report is made
@@ -113,6 +117,30 @@ class Trial:
         """Folder for files to keep; those of the best trials stay and are exported."""
         self._artifacts.mkdir(parents=True, exist_ok=True)
         return self._artifacts
+
+    @property
+    def fidelity(self) -> float | None:
+        """Level of `budget.fidelity` to train at for the next report; None if the study sets none.
+
+        It rises with each report, from the lowest level to the whole. A later attempt of the trial
+        begins at the level after the last one that was reported. Only the report at the whole
+        counts as the trial's result.
+
+        Example:
+            >>> import tuner
+            >>> def train(trial: tuner.Trial) -> None:
+            ...     while not trial.should_stop():
+            ...         examples = round(1000 * trial.fidelity)
+            ...         trial.report(1 / examples)
+            >>> import tuner.testing
+            >>> trial = tuner.testing.trial(fidelities=[0.1, 1])
+            >>> train(trial)
+            >>> [(step, value) for step, value, _ in trial.reports]
+            [(1, 0.01), (2, 0.001)]
+        """
+        if not self._fidelities:
+            return None
+        return self._fidelities[min(self._step, len(self._fidelities) - 1)]
 
     def report(self, value: float, step: int | None = None, **metrics: float) -> None:
         """Report the study's metric after `step` epochs, and other metrics.
@@ -148,6 +176,8 @@ class Trial:
             step = self._step + 1 if step is None else step
             self._step = max(step, self._step)
             self._stopped = not self._send(step, value, metrics)
+            # another round would be the most expensive one, in vain
+            self._stopped |= 0 < len(self._fidelities) <= step
 
     def constraint(self, name: str, value: float) -> None:
         """Set the value of a constraint, which is kept at 0 or less, as in Optuna.

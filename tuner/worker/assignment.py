@@ -74,6 +74,7 @@ def make_assignment(
         folder=folder,
         earlier=tuple(earlier),
         is_promoted=claim.promoted,
+        level=_level(search, trial),
     )
     cohort = Cohort(
         study=search.study.name,
@@ -92,6 +93,7 @@ def make_assignment(
         code=spec.code,
         checkpoints=spec.checkpoints,
         others=spec.further_metrics,
+        fidelities=spec.fidelities,
     )
     return Assignment(
         study_id=search.study.id,
@@ -108,3 +110,10 @@ def make_assignment(
         bound=bound,
         is_exclusive=claim.exclusive,
     )
+
+
+def _level(search: Search, trial: ClaimedTrial) -> int:
+    """Return how many levels of fidelity need not be trained again; the last one always is."""
+    if not search.spec.fidelities or not trial.claim.resumed:
+        return 0
+    return min(search.last_step(trial.number), len(search.spec.fidelities) - 1)

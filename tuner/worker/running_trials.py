@@ -270,7 +270,7 @@ class RunningTrials:
         if assignment is None or trial is None:
             return Decision.STOP
         search = self.recorder.search_of(trial)
-        if search is not None and report.step >= (search.spec.budget.epochs or math.inf):
+        if search is not None and report.step >= (search.spec.last_step or math.inf):
             return Decision.GO_ON  # it finishes now
         if assignment.is_stopping:
             return Decision.STOP

@@ -33,12 +33,14 @@ class Outcome:
             return self._report(step, value, metrics)
 
     def _report(self, step: int, value: float, metrics: Mapping[str, float]) -> bool:
-        if self.is_over or 0 < self._cohort.epochs < step:
+        if self.is_over or 0 < self._cohort.last_step < step:
             return False
         if not math.isfinite(value):
             self._diverge(f"{self._cohort.metric} became {value} at step {step}")
             return False
-        if self._best is None or better(self._cohort.direction, value, self._best):
+        if step < len(self._cohort.fidelities):
+            pass  # only the whole counts
+        elif self._best is None or better(self._cohort.direction, value, self._best):
             self._best, self._best_metrics = value, metrics
         measured = {**metrics, **self._constraints}
         if TRAINING_SECONDS in self._cohort.others:  # to be compared with other trials' at a rung
@@ -72,6 +74,12 @@ class Outcome:
                 self._context.paused(self._task.number)
             return
         result = self._best if value is None else value
+        if self._cohort.fidelities and self._best is None:
+            raise FailedError(
+                Cause.USER_ERROR,
+                "the code has ended without a report of the whole; it must train at "
+                "`trial.fidelity` and report until `trial.should_stop()` is true",
+            )
         if result is None:
             raise FailedError(Cause.USER_ERROR, "the code has ended without reporting anything")
         if not math.isfinite(result):

@@ -43,6 +43,7 @@ def make(
     others: Sequence[Direction] = (),
     *,
     last_step: int | None = None,
+    by_level: bool = False,
 ) -> NoPruner:
     """Make the pruner that a study asks for.
 
@@ -51,6 +52,7 @@ def make(
         direction: Of the first objective.
         others: Directions of the other objectives.
         last_step: The last step of a trial's reports, if it is known.
+        by_level: Each step is a level of fidelity, and so a rung.
 
     """
     make_rungs = partial(
@@ -59,15 +61,15 @@ def make(
         reduction=spec.reduction,
         startup_trials=spec.startup_trials,
         others=others,
+        unit="level" if by_level else "epoch",
     )
+    ladder = Ladder(spec.min_epochs, None if by_level else spec.reduction)
     match spec.name:
         case "rungs":
-            return make_rungs(Ladder(spec.min_epochs, spec.reduction))
+            return make_rungs(ladder)
         case "hyperband":
             assert last_step is not None
-            return make_brackets(
-                make_rungs, first=spec.min_epochs, last=last_step, reduction=spec.reduction
-            )
+            return make_brackets(make_rungs, ladder, last=last_step, reduction=spec.reduction)
         case "median":
             return MedianPruner(
                 direction, min_epochs=spec.min_epochs, startup_trials=spec.startup_trials

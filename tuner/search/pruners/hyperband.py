@@ -83,10 +83,10 @@ class HyperbandPruner(NoPruner):
 
 
 def make_brackets(
-    make: Callable[[Ladder], NoPruner], *, first: int, last: int, reduction: int
+    make: Callable[[Ladder], NoPruner], ladder: Ladder, *, last: int, reduction: int
 ) -> HyperbandPruner:
-    """Make the brackets of a study whose trials have rungs from step `first` to step `last`."""
-    ladders = [Ladder(rung, reduction) for rung in Ladder(first, reduction).up_to(last)]
+    """Make the brackets of a study whose trials have these rungs up to step `last`."""
+    ladders = [Ladder(rung, ladder.ratio) for rung in ladder.up_to(last)]
     return HyperbandPruner([make(ladder) for ladder in ladders], sizes(len(ladders), reduction))
 
 

@@ -17,13 +17,13 @@ from tuner.trials import Direction
 class RungPruner(NoPruner):
     """Asynchronous successive halving, stopping variant (ASHA; Li et al., MLSys 2020).
 
-    A trial that reaches a rung goes on if it is among the
-    best 1/reduction of all trials that have reached it so far, itself included, and if no more than
-    1/reduction of them have gone on before; the best so far always goes on. Without that cap, the
-    trials of a sampler that learns would nearly all go on, since each is better than the random
-    ones at the start. With several objectives, better fronts come first, and the best in any
-    objective always goes on (`ranking.py`). Code that reports at steps of its own reaches a rung
-    with the first report at or after it.
+    A trial that reaches a rung goes on if it is among the best 1/reduction of all trials that have
+    reached it so far, itself included, and if no more than 1/reduction of them have gone on before;
+    the best so far always goes on. Without that cap, the trials of a sampler that learns would
+    nearly all go on, since each is better than the random ones at the start. With several
+    objectives, better fronts come first, and the best in any objective always goes on
+    (`ranking.py`). Code that reports at steps of its own reaches a rung with the first report at or
+    after it.
     """
 
     def __init__(
@@ -34,13 +34,15 @@ class RungPruner(NoPruner):
         reduction: int,
         startup_trials: int,
         others: Sequence[Direction] = (),
+        unit: str = "epoch",
     ) -> None:
-        """`others` are the directions of further objectives."""
+        """`others` are the directions of further objectives, `unit` is what a step is called."""
         self._sign = 1.0 if direction == "maximize" else -1.0
         self._other_signs = [1.0 if other == "maximize" else -1.0 for other in others]
         self._ladder = ladder
         self._reduction = reduction
         self._startup_trials = startup_trials
+        self._unit = unit
         self._rungs: dict[int, Ranking] = {}
         self._reached: dict[int, int] = {}  # number → step of the report that reached a rung last
         self._passed: defaultdict[int, set[int]] = defaultdict(set)  # rung → trials that went on
@@ -105,7 +107,7 @@ class RungPruner(NoPruner):
         rung = self._ladder.below(step)
         assert rung is not None
         ranking = self._rungs[rung]
-        place = f"rung at epoch {rung}"
+        place = f"rung at {self._unit} {rung}"
         if ranking[number].score == -math.inf:
             return f"{place}: its value is not a number"
         rank, most = int(ranking.count_ahead(number)) + 1, self._most(ranking)
