@@ -41,7 +41,7 @@ def _tuner(sampler: Any, pruner: Any = "none", **options: Any) -> Spec:
 
 
 def _warm(history: str) -> Spec:
-    return Spec("warm_start:WarmTuner", {"sampler": "gp", "history": history}, is_full=True)
+    return Spec("warm_start:WarmTuner", {"sampler": "auto", "history": history}, is_full=True)
 
 
 def _optuna(sampler: str, **options: Any) -> Spec:
@@ -66,6 +66,10 @@ _GROUP = {"multivariate": True, "group": True}
 _PROMOTION = {"name": "rungs", "resume": True}
 
 METHODS: dict[str, Spec] = {
+    "tuner auto + rungs": _tuner("auto", "rungs"),
+    "tuner auto + promotion": _tuner("auto", _PROMOTION),
+    "tuner auto": _tuner("auto"),
+    "tuner auto, two objectives": _tuner("auto", second=True),
     "tuner gp + rungs": _tuner("gp", "rungs"),
     "tuner tpe + rungs": _tuner("tpe", "rungs"),
     "tuner random + rungs": _tuner("random", "rungs"),
@@ -78,8 +82,8 @@ METHODS: dict[str, Spec] = {
     "tuner random": _tuner("random"),
     "tuner gp, two objectives": _tuner("gp", second=True),
     "tuner tpe, two objectives": _tuner("tpe", second=True),
-    "tuner gp, related history": _warm("related"),
-    "tuner gp, inverted history": _warm("inverted"),
+    "tuner auto, related history": _warm("related"),
+    "tuner auto, inverted history": _warm("inverted"),
     "Optuna TPE": _optuna("TPESampler"),
     "Optuna TPE + Hyperband": _optuna("TPESampler", hyperband=True),
     "Optuna TPE, group": _optuna("TPESampler", options=_GROUP),

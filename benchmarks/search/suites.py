@@ -15,9 +15,9 @@ Measure = Literal[
     "time to 1 %", "time to 0.1 %", "trials to 1 %", "equivalents at 80", "hypervolume at 100"
 ]
 
-DEFAULT = "tuner gp + rungs"
-DEFAULT_FULL = "tuner gp"
-DEFAULT_TWO = "tuner gp, two objectives"
+DEFAULT = "tuner auto + rungs"
+DEFAULT_FULL = "tuner auto"
+DEFAULT_TWO = "tuner auto, two objectives"
 RANDOM = "tuner random + rungs"
 
 # model-based peers that take seconds per trial get less simulated time
@@ -173,7 +173,7 @@ SUITES: dict[str, Suite] = {
         "trials",
         tables.CONDITIONAL_TABLES,
         DEFAULT_FULL,
-        (DEFAULT_FULL, "tuner tpe", "tuner random", "Optuna TPE", "Optuna TPE, group"),
+        (DEFAULT_FULL, "tuner gp", "tuner random", "Optuna TPE", "Optuna TPE, group"),
         (16,),
         (
             Goal("Optuna TPE, group", "time to 1 %", 1.5),
@@ -206,8 +206,8 @@ SUITES: dict[str, Suite] = {
         "Warm start from related studies",
         "trials",
         WARM_TABLES,
-        "tuner gp, related history",
-        ("tuner gp, related history", DEFAULT_FULL),
+        "tuner auto, related history",
+        ("tuner auto, related history", DEFAULT_FULL),
         (16,),
         (Goal(DEFAULT_FULL, "trials to 1 %", 2.0),),
         trials=80,
@@ -216,8 +216,8 @@ SUITES: dict[str, Suite] = {
         "Warm start from misleading studies",
         "trials",
         WARM_TABLES,
-        "tuner gp, inverted history",
-        ("tuner gp, inverted history", DEFAULT_FULL),
+        "tuner auto, inverted history",
+        ("tuner auto, inverted history", DEFAULT_FULL),
         (16,),
         (Goal(DEFAULT_FULL, "trials to 1 %", 0.9), Goal(DEFAULT_FULL, "equivalents at 80", 0.9)),
         trials=80,

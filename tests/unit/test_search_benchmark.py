@@ -214,7 +214,7 @@ def test_past_studies_are_of_other_tables_and_may_mislead(monkeypatch: pytest.Mo
         assert past.values[0] == pytest.approx(losses.quality[row], rel=1e-4)
     run = simulate(
         tables.load("kc1"),
-        make("tuner gp, related history", tables.load("kc1"), 0),
+        make("tuner auto, related history", tables.load("kc1"), 0),
         workers=2,
         trials=4,
     )

@@ -13,11 +13,13 @@ from benchmarks.search.simulation import Answer, Table
 from tuner.search.claim import Search
 from tuner.search.distributions import internal
 from tuner.search.record import new_row
-from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.auto import choose, settle
+from tuner.study_file.resolved import ResolvedBudget, ResolvedSpec
 from tuner.study_file.space import Space
+from tuner.study_file.study import Pruner, SamplerSection
 from tuner.trials import Cause, Report, Study, StudyState, TrialState
 
-TRIALS = 1_000_000  # the budget, which is the simulation's
+TRIALS = 1_000  # the budget that `auto` sees; the simulation ends a study before
 SECOND = "second"  # metric of the second objective
 
 
@@ -124,6 +126,10 @@ def _time(seconds: float) -> datetime.datetime:
 
 
 def _spec(table: Table, seed: int, *, sampler: Any, pruner: Any, second: bool) -> ResolvedSpec:
+    space = _space(table)
+    budget = ResolvedBudget(trials=TRIALS, epochs=table.epochs)
+    pruner_section = Pruner.model_validate(pruner)
+    choice = choose(space, objectives=2 if second else 1, budget=budget, pruner=pruner_section)
     return ResolvedSpec.model_validate(
         {
             "name": "benchmark",
@@ -134,10 +140,10 @@ def _spec(table: Table, seed: int, *, sampler: Any, pruner: Any, second: bool) -
                 "direction": "minimize",
                 "secondary": [{"metric": SECOND, "direction": "minimize"}] if second else [],
             },
-            "budget": {"trials": TRIALS, "epochs": table.epochs},
-            "space": _space(table),
-            "sampler": sampler,
-            "pruner": pruner,
+            "budget": budget,
+            "space": space,
+            "sampler": settle(SamplerSection.model_validate(sampler), choice),
+            "pruner": pruner_section,
             "training": {},
             "resources": {},
             "seed": seed,

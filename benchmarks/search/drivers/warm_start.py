@@ -53,6 +53,6 @@ def related(name: str) -> list[str]:
 def past_study(name: str, is_inverted: bool, seed: int) -> PastStudy:
     """Simulate a study, and return what another may learn from it."""
     table = tables.load(f"{name} inverted" if is_inverted else name)
-    method = Tuner(table, seed + 1_000, sampler="gp")
+    method = Tuner(table, seed + 1_000, sampler="auto")
     simulate(table, method, workers=PAST_WORKERS, trials=PAST_TRIALS, seed=seed)
     return summarize(method._search.study, method._history)
