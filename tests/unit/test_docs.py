@@ -188,7 +188,7 @@ def fields(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, Any]
         elif name == "search":
             yield from fields(ParameterSpec, "search.*.")
         elif name not in ("forbidden", "enqueue"):  # lists, explained in prose
-            shown = "–" if default is None else f"`{written(default)}`"
+            shown = "–" if default in (None, ()) else f"`{written(default)}`"
             yield before + name, "required" if field.is_required() else shown
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tuner import trial_tables
 from tuner.api.connection import database
-from tuner.commands import exporting, reading
+from tuner.commands import exporting, learning, reading
+from tuner.commands.learning import LearnedFrom
 from tuner.errors import BadInputError, TunerError
 from tuner.export import Exported, all_params
 from tuner.figures import registry, text
@@ -47,6 +48,8 @@ class Study:
         True
         >>> study.hypervolume() is None  # it has one objective
         True
+        >>> study.learned_from  # its file names no earlier study
+        []
         >>> figure = study.plot.history()
         >>> study.export("exports/parabola").folder.name
         'parabola'
@@ -94,6 +97,11 @@ class Study:
         record = self.record
         trial = reading.load_winner(database(), record)
         return Best(trial, all_params(record, trial))
+
+    @property
+    def learned_from(self) -> list[LearnedFrom]:
+        """The earlier studies that it has learned from, each with its present weight."""
+        return learning.load_learned(database(), self.record)
 
     def hypervolume(self) -> float | None:
         """Measure how much its Pareto front beats the reference point by.

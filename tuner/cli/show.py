@@ -25,7 +25,7 @@ from tuner.cli.output import (
     table,
 )
 from tuner.cli.trial import print_trial
-from tuner.commands import experiments, reading, sources
+from tuner.commands import experiments, learning, reading, sources
 from tuner.errors import overwritten
 from tuner.study_file import constraints
 from tuner.study_file.auto import describe as describe_sampler
@@ -84,11 +84,14 @@ def show(
         front = pareto_front(trials, study.directions) if len(study.directions) > 1 else []
         failures = reading.load_failures(database, study)
         cached = sources.find_cached_data(settings, study)
+        learned = learning.load_learned(database, study)
     if as_json:
         best = None if best_trial is None else study_json.of_trial(best_trial)
         record = {**overview_record(overview), "best": best, "failures": failures, "cached": cached}
         if infeasible := feasibility.describe_infeasible(trials, study):
             record["infeasible"] = infeasible
+        if learned:
+            record["learned_from"] = [study_json.plain(source) for source in learned]
         if len(study.directions) > 1:
             record["pareto_front"] = [study_json.of_trial(trial) for trial in front]
             from tuner.winner.hypervolume import hypervolume  # imports NumPy
@@ -125,8 +128,26 @@ def show(
     if spec is not None:
         out.print("\n[bold]search space[/]")
         out.print(params_table(spec.space.describe()))
+    if learned:
+        _print_learned(learned)
     if failures:
         _print_failures(failures, 1 if spec is None else spec.resources.max_attempts)
+
+
+def _print_learned(learned: Sequence[learning.LearnedFrom]) -> None:
+    listing = table("study", "trials", "weight", "tried first", right=frozenset({"trials"}))
+    for source in learned:
+        listing.add_row(
+            literal(source.study),
+            source.size,
+            "–" if source.weight is None else f"{source.weight:.0%}",
+            ", ".join(map(str, source.portfolio)) or "–",
+        )
+    out.print("\n[bold]learned from[/]: weights are how well it ranks the trials here so far")
+    out.print(listing)
+    for source in learned:
+        for difference in source.differences:
+            out.print(f"[dim]{literal(source.study)}: {literal(difference)}[/]")
 
 
 def _properties(overview: reading.Overview) -> dict[str, str]:

@@ -269,6 +269,7 @@ def _find_or_create_companion(database: Database, study: Study) -> Study:
             ),
             "pruner": spec.pruner.model_copy(update={"name": "none"}),
             "sampler": spec.sampler.model_copy(update={"name": "random", "reason": None}),
+            "learn_from": (),
             "training": spec.training.model_copy(update={"seed": None}),
             "confirm": None,
             "seed": derived_seed(spec.seed, "confirm"),

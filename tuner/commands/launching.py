@@ -8,7 +8,7 @@ from tuner.commands import changing, sources
 from tuner.commands.changing import LaunchResult
 from tuner.commands.preparing import PreparedStudy
 from tuner.commands.reading import count_by_state
-from tuner.database import studies, trials
+from tuner.database import studies, trials, warm_starts
 from tuner.database.engine import Connected, Database
 from tuner.errors import StudyExistsError, visible
 from tuner.origin import Origin, OriginKind
@@ -67,6 +67,8 @@ def _launch(
         # several processes may launch at once: only the insert shows which one creates the study
         existing = studies.by_name(connection, spec.name)
     else:
+        if prepared.learned is not None:
+            warm_starts.store(connection, study_id, prepared.learned)
         default = families.default_configuration(spec)
         for params in spec.enqueue:
             trials.enqueue(connection, study_id, params)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuner import families
-from tuner.commands import vectors
+from tuner.commands import learning, vectors
 from tuner.data import PreparedData, evict, prepare
 from tuner.database.engine import Database
 from tuner.errors import BadInputError, DataError
@@ -30,6 +30,7 @@ class PreparedStudy:
     examples: Mapping[str, int]  # part → number of examples
     notes: tuple[str, ...] = ()  # for the user: about the data, and what was left out
     experiment: str | None = None  # name of the experiment it belongs to
+    learned: str | None = None  # what it has learned from earlier studies, as it is stored
 
 
 def prepare_study(
@@ -65,7 +66,10 @@ def prepare_resolved(
         with source.locating():
             code = spec.code.model_copy(update={"fingerprint": fingerprint(spec.code)})
         spec = spec.model_copy(update={"code": code})
-        return PreparedStudy(spec, None, {}, _notes_on_search(spec))
+        with source.locating("learn_from"):
+            learned, learning_notes = learning.learn(database, spec, None)
+        notes = (*_notes_on_search(spec), *learning_notes)
+        return PreparedStudy(spec, None, {}, notes, learned=learned)
     with source.locating("data", "vectors"):
         spec, notes = vectors.resolve(database, settings, spec, spec.data)
     assert spec.data is not None
@@ -82,8 +86,11 @@ def prepare_resolved(
         spec, left_out = affordable.affordable(spec, data)
         spec = affordable.with_digests(spec)
     evict(settings.data_cache, settings.cache_bytes)
-    notes = (*notes, *data.notes, *left_out, *_notes_on_search(spec))
-    return PreparedStudy(spec, data.fingerprint, dict(data.sizes.items()), notes)
+    with source.locating("learn_from"):
+        learned, learning_notes = learning.learn(database, spec, data.fingerprint)
+    notes = (*notes, *data.notes, *left_out, *_notes_on_search(spec), *learning_notes)
+    sizes: Mapping[str, int] = dict(data.sizes.items())
+    return PreparedStudy(spec, data.fingerprint, sizes, notes, learned=learned)
 
 
 def _notes_on_search(spec: ResolvedSpec) -> tuple[str, ...]:

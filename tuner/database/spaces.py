@@ -20,6 +20,11 @@ _ENSURE = text("""
 """)
 
 
+_NAMES = text("""
+    SELECT DISTINCT unnest(names) AS name FROM tuner.spaces WHERE study_id = :study
+""")
+
+
 class StoredSpace(NamedTuple):
     """A set of distributions as its columns hold it."""
 
@@ -44,3 +49,8 @@ def ensure(connection: Connection, study_id: int, distributions: Distributions) 
     """Return the id of this set of distributions; stores it if it is new."""
     row = connection.execute(_ENSURE, {"study": study_id, **encode(distributions)._asdict()}).one()
     return int(row.id)
+
+
+def names(connection: Connection, study_id: int) -> set[str]:
+    """Return the names of all parameters that trials of a study have."""
+    return {row.name for row in connection.execute(_NAMES, {"study": study_id})}

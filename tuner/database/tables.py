@@ -298,6 +298,14 @@ audit = Table(
     Column("detail", Text, nullable=False, server_default=""),
 )
 
+# What a study has learned from others at its launch; a row only for studies that did.
+warm_starts = Table(
+    "warm_starts",
+    metadata,
+    Column("study_id", BigInteger, ForeignKey(studies.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("content", Text, nullable=False),  # JSON; text, for it may hold NaN
+)
+
 notes = Table(
     "notes",
     metadata,

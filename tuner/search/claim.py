@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from tuner.database import attributes, claims, results, spaces
+from tuner.database import attributes, claims, results, spaces, warm_starts
 from tuner.database.claims import Claim
 from tuner.database.engine import Database
 from tuner.database.readers.columns import Columns, Reports
@@ -35,6 +35,7 @@ from tuner.search.measures import Measures
 from tuner.search.proposal import Proposal
 from tuner.search.record import Record, Space, new_row
 from tuner.search.sampler import Proposer
+from tuner.search.warm_start.past_study import WarmStart
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import NO_LABELS, Cause, ParamValue, Report, Study, TrialState
 
@@ -90,7 +91,9 @@ class Search:
         self._measures = Measures(spec)
         self._history = History(
             study.id,
-            with_reports=spec.pruner.name != "none" or spec.sampler.reads_curves,
+            with_reports=spec.pruner.name != "none"
+            or spec.sampler.reads_curves
+            or bool(spec.learn_from),
             metrics=self._measures.names,
         )
         self._proposer = Proposer(
@@ -99,6 +102,7 @@ class Search:
             study.directions,
             spec.seed,
             self._history,
+            self._load_warm_start(),
             by_level=bool(spec.fidelities),
         )
         first, *others = study.directions
@@ -120,6 +124,12 @@ class Search:
         self._sent_at = 0.0  # monotonic clock: when the latest claim was sent
         self._known_at = -math.inf  # monotonic clock: when the history was last read
         self._patience = 0.0  # seconds until it is read again, if that is more than `FRESH`
+
+    def _load_warm_start(self) -> WarmStart:
+        if not self.spec.learn_from:
+            return WarmStart()
+        with self._database.statement() as connection:
+            return WarmStart.from_text(warm_starts.load(connection, self.study.id))
 
     def refresh(self) -> None:
         """Read what other workers have done since the last time."""

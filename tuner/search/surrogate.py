@@ -38,7 +38,7 @@ GROWTH = 1.25  # of the trials that hyperparameters are fitted to
 FIT_POINTS, FIT_BEST = 150, 60  # trials that they are fitted to at most, the best among them
 POINTS = 250  # trials that a draw is made from at most: half the best, half the newest
 MAX_WEIGHT = 100.0  # of an extrapolated value's variance, in units of the noise
-RANKED = 120  # newest trials that past studies are judged by
+NEWEST = slice(-120, None)  # trials that past studies are judged by
 AUGMENTATION = 0.05  # weight of the sum of the objectives beside the worst of them
 CLIP = 3.0  # robust standard deviations beyond which a value is no worse
 
@@ -153,11 +153,17 @@ class Surrogate:
     def _condition(self, x: Array, targets: Array, weights: Array) -> Posterior:
         return Posterior(self._fitted.hyperparameters, x, targets, weights, self.prior_mean)
 
+    def weigh(self, past: PastModels) -> dict[str, float]:
+        """Return past study → weight from 0 to 1, by how well it ranks the newest trials."""
+        return past.weights(self.trials.params[NEWEST], self.targets[NEWEST], self._expected())
+
     def _judge(self, past: PastModels) -> PriorMean | None:
-        newest = slice(-RANKED, None)
-        x, targets, weights = self._x[newest], self.targets[newest], self._weights[newest]
-        own = leave_one_out(self._fitted.hyperparameters, x, targets, weights)
-        return past.prior_mean(x, targets, own)
+        return past.prior_mean(self._x[NEWEST], self.targets[NEWEST], self._expected())
+
+    def _expected(self) -> Array:
+        """Return what the model expects of each of the newest trials without it."""
+        x, targets, weights = self._x[NEWEST], self.targets[NEWEST], self._weights[NEWEST]
+        return leave_one_out(self._fitted.hyperparameters, x, targets, weights)
 
 
 def past_helps(observer: Observer, encoding: Encoding, past: PastModels | None) -> bool:

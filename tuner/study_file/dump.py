@@ -28,6 +28,7 @@ def dump(spec: ResolvedSpec) -> dict[str, Any]:
         else (_set_fields(spec.confirm) or {"top": spec.confirm.top}),
         "seed": spec.seed,
         "enqueue": [dict(entry) for entry in spec.enqueue],
+        "learn_from": list(spec.learn_from),
     }
     return {
         "name": spec.name,

@@ -21,7 +21,7 @@ Parameters = Callable[[str], Collection[str]]  # of a family; none of one that t
 
 SECTIONS = (
     *("budget", "search", "forbidden", "enqueue"),
-    *("sampler", "pruner", "training", "resources", "confirm"),
+    *("sampler", "pruner", "training", "resources", "confirm", "learn_from"),
 )  # that a family may have of its own
 _LISTS = ("forbidden", "enqueue")  # of what names parameters
 

@@ -110,6 +110,9 @@ def resolve(
         except ValidationError as error:
             problems.extend(issues(error, Space))
     enqueue = _enqueue(spec, parameters, space, problems)
+    if spec.learn_from and len(spec.objective.metric or ()) > 1:
+        sentence = "has no meaning with several metrics; remove it"
+        problems.append(Issue(("learn_from",), sentence))
     sampler: Sampler | None = None
     if space is not None:
         objectives = len(spec.objective.metric or (1,))
@@ -140,6 +143,7 @@ def resolve(
         confirm=spec.confirm,
         seed=spec.seed,
         enqueue=enqueue,
+        learn_from=spec.learn_from,
     )
 
 

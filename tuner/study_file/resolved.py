@@ -11,7 +11,16 @@ from tuner.study_file.data import DataSpec
 from tuner.study_file.document import scalar
 from tuner.study_file.messages import issues, problem, written
 from tuner.study_file.space import Range, Space
-from tuner.study_file.study import Budget, Confirm, Pruner, Resources, Sampler, StudyName, Training
+from tuner.study_file.study import (
+    Budget,
+    Confirm,
+    LearnFrom,
+    Pruner,
+    Resources,
+    Sampler,
+    StudyName,
+    Training,
+)
 from tuner.study_file.values import MOST, Real, Value, Whole
 from tuner.trials import Direction, Limits
 
@@ -94,6 +103,7 @@ class ResolvedSpec(_Section):
     confirm: Confirm | None = None  # done before the export; None: no confirmation
     seed: Whole
     enqueue: tuple[dict[str, Value], ...] = ()
+    learn_from: LearnFrom = ()  # as written; what was learned is stored beside the study
     checkpoints: dict[str, str] = {}  # pretrained model → SHA-256 of its files at launch
 
     @property

@@ -12,7 +12,7 @@ from tuner.study_file.data import CORPUS_SUFFIXES, PACKAGED, PATHS
 from tuner.study_file.experiment import SECTIONS
 from tuner.study_file.sampler_options import NoOptions
 from tuner.study_file.samplers import SAMPLERS
-from tuner.study_file.study import StudySpec
+from tuner.study_file.study import MAX_PAST_STUDIES, StudySpec
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -44,6 +44,10 @@ def study_schema() -> Schema:
         field = definitions["Objective"]["properties"][name]
         several = field["anyOf"][0]
         field["anyOf"] = [{**several, "minItems": 1}, several["items"], _NOTHING]
+    several = schema["properties"]["learn_from"]
+    schema["properties"]["learn_from"] = _either(
+        {**several, "maxItems": MAX_PAST_STUDIES}, several["items"]
+    )
     for name, field in _SHORTHANDS.items():
         words = definitions[name]["properties"][field]["enum"]
         definitions[name] = _either(definitions[name], {"type": "string", "enum": words})

@@ -119,6 +119,26 @@ StudyName = Annotated[
 ]
 
 
+AUTO = "auto"  # in place of a study's name: whatever is related
+MAX_PAST_STUDIES = 8
+
+
+def _past_studies(names: tuple[str, ...]) -> tuple[str, ...]:
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise problem(f"names `{name}` twice", place)
+    if AUTO in names and len(names) > 1:
+        raise problem("must be `auto` alone, or the names of studies without it")
+    if len(names) > MAX_PAST_STUDIES:
+        raise problem(f"must name at most {MAX_PAST_STUDIES} studies, names {len(names)}")
+    return names
+
+
+LearnFrom = Annotated[
+    tuple[StudyName, ...], BeforeValidator(one_or_several), AfterValidator(_past_studies)
+]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -560,6 +580,11 @@ class StudySpec(_Section):
     seed: Whole = Field(default=0, ge=0, le=2**31 - 1)
     enqueue: tuple[dict[str, Value], ...] = Field(
         default=(), description="Configurations to try first; parameters left out are searched."
+    )
+    learn_from: LearnFrom = Field(
+        default=(),
+        description="Earlier studies to start from, or `auto`: those of the same family and "
+        "metric on other data.",
     )
 
     @model_validator(mode="before")

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from tuner import study_json
-from tuner.commands import changing, launching, reading, steering
+from tuner.commands import changing, launching, learning, reading, steering
 from tuner.dashboard import actions
 from tuner.dashboard.api.models import CONFLICT, NOT_FOUND
 from tuner.dashboard.api.models.studies import (
@@ -16,6 +16,7 @@ from tuner.dashboard.api.models.studies import (
     FullStudyRecord,
     Leaders,
     LeadingTrial,
+    LearnedFromRecord,
     NoteRecord,
     QueuedTrial,
     RetriedTrials,
@@ -200,6 +201,13 @@ def read_best(
             for t in best_trials(board, study, top)
         ],
     )
+
+
+@router.get("/{study_id:int}/learned", responses=NOT_FOUND)
+def list_learned(board: BoardDep, study_id: StudyId) -> list[LearnedFromRecord]:
+    """List the earlier studies that a study has learned from, with their present weights."""
+    learned = learning.load_learned(board.database, reading.find_by_id(board.database, study_id))
+    return [LearnedFromRecord.of(source) for source in learned]
 
 
 @router.get("/{study_id:int}/note", responses=NOT_FOUND)

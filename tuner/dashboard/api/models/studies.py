@@ -109,6 +109,19 @@ class Leaders(Record):
     trials: list[LeadingTrial] = Field(description="The best trials, the best first.")
 
 
+class LearnedFromRecord(Record):
+    """An earlier study that a study has learned from; fixed at its launch, except the weight."""
+
+    study: Text = Field(description="The earlier study's name at that launch.")
+    trials: int = Field(description="How many of its trials were kept.")
+    total: int = Field(description="How many of its trials had a value.")
+    portfolio: list[int] = Field(description="Which of its trials are tried first, by number.")
+    weight: float | None = Field(
+        description="From 0 to 1, how well it ranks the trials of the study so far; null: unknown."
+    )
+    differences: list[Text] = Field(description="How the search spaces differ, in clauses.")
+
+
 class NoteRecord(Record):
     """A study's note."""
 

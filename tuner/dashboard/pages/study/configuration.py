@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tuner import export
+from tuner.commands import learning
 from tuner.dashboard.board import Board
 from tuner.dashboard.summaries import spec_of
 from tuner.report import findings
@@ -21,4 +22,5 @@ def context(board: Board, study: Study) -> Mapping[str, Any]:
         "data": findings.describe_data(study),
         "code_fingerprint": None if spec is None or spec.code is None else spec.code.fingerprint,
         "versions": export.versions(),
+        "learned": learning.load_learned(board.database, study),
     }

@@ -1,0 +1,185 @@
+"""`learn_from`: what a study takes from earlier ones, and keeps whatever happens to them."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from tests.support.commands import answer, tuner
+from tests.support.searching import Trainer, search, spec
+from tuner.commands import launching, learning
+from tuner.commands.preparing import PreparedStudy
+from tuner.database import studies
+from tuner.database.engine import Database
+from tuner.errors import SpecError
+from tuner.search.storage import Storage
+from tuner.search.warm_start.past_study import WarmStart
+from tuner.study_file.resolved import ResolvedSpec
+
+RATE = "search: {learning_rate: {low: 1e-5, high: 1}}\nsampler: gp\n"
+
+
+def value(params: Any) -> float:
+    """Best at a learning rate of 0.01."""
+    return 1 - abs(math.log10(params["learning_rate"]) + 2) / 10
+
+
+def of(name: str, more: str = "") -> ResolvedSpec:
+    return spec(name, RATE + more)
+
+
+def run(database: Database, study: ResolvedSpec, data: str = "data", trials: int = 12) -> Trainer:
+    """Launch a study on some data, as a study file does, and train some trials."""
+    learned, _ = learning.learn(database, study, data)
+    prepared = PreparedStudy(study, data, {}, learned=learned)
+    study_id = launching.launch(database, prepared).study.id
+    trainer = Trainer(database, search(database, study_id, study))
+    for _ in range(trials):
+        trial = trainer.claim()
+        assert trial is not None
+        trainer.finish(trial, values=[value(trial.params)])
+    return trainer
+
+
+def names(database: Database, study: ResolvedSpec, data: str = "new") -> list[str]:
+    """The studies that it would learn from."""
+    learned, _ = learning.learn(database, study, data)
+    if learned is None:
+        return []
+    return [past.name for past in WarmStart.from_text(learned).studies]
+
+
+def test_a_study_starts_with_the_best_of_an_earlier_one_and_outlives_it(database: Database) -> None:
+    old = run(database, of("old"))
+    new = of("new", "learn_from: old")
+    trainer = run(database, new, "other data", trials=0)
+    with database.transaction() as connection:
+        studies.delete(connection, old.search.study.id)
+
+    first = trainer.claim()
+
+    assert first is not None
+    (learned,) = learning.load_learned(database, trainer.search.study)
+    assert (learned.study, learned.trials, learned.total) == ("old", 12, 12)
+    assert learned.weight is None
+    assert len(learned.portfolio) == 5
+    assert value(first.params) > 0.9
+    with database.statement() as connection:
+        study = studies.by_name(connection, "new")
+    other = Trainer(database, search(database, study.id, new))
+    trainer.finish(first, values=[value(first.params)])
+    other.search.refresh()
+    trainer.search.refresh()
+    again = trainer.search._proposer.propose(4)
+    assert again.origin.study == "old"
+    assert other.search._proposer.propose(4) == again
+
+
+def test_weights_follow_from_the_trials(database: Database) -> None:
+    run(database, of("old"), trials=20)
+    trainer = run(database, of("new", "learn_from: [old]"), "other data", trials=12)
+
+    (learned,) = learning.load_learned(database, trainer.search.study)
+
+    assert learned.weight is not None
+    assert 0 <= learned.weight <= 1
+
+
+def test_auto_takes_studies_of_the_same_family_and_metric_on_other_data(
+    database: Database,
+) -> None:
+    run(database, of("related"), "a")
+    run(database, of("same data"), "new")
+    run(database, of("other metric", "objective: {metric: f1_macro}\n"), "a")
+    run(database, of("too short"), "a", trials=2)
+    run(database, of("related-confirm"), "a")
+
+    assert names(database, of("x", "learn_from: auto")) == ["related"]
+    assert names(database, of("x", "learn_from: [same data, other metric]")) == [
+        "same data",
+        "other metric",
+    ]
+
+
+def test_nothing_related_is_said(database: Database) -> None:
+    learned, notes = learning.learn(database, of("x", "learn_from: auto"), "data")
+
+    assert learned is None
+    assert notes == (
+        "learn_from: no other study of `cnn` by accuracy on other data has 5 trials with a result, "
+        "so this one starts from nothing",
+    )
+
+
+def test_what_cannot_teach_is_refused(database: Database) -> None:
+    run(database, of("empty"), trials=0)
+    unrelated = Storage(database)
+    _optuna_study(unrelated, "unrelated", "depth_of_trees")
+
+    with pytest.raises(SpecError) as raised:
+        learning.learn(database, of("x", "learn_from: [emtpy, empty, unrelated]"), "data")
+
+    assert [(issue.loc, issue.message) for issue in raised.value.issues] == [
+        (
+            ("learn_from", 0),
+            "there is no study named `emtpy`; did you mean `empty`?",
+        ),
+        (("learn_from", 1), "the study `empty` has no trial with a result yet"),
+        (
+            ("learn_from", 2),
+            "the study `unrelated` searched depth_of_trees: it has no parameter in common with "
+            "this one",
+        ),
+    ]
+
+
+def _optuna_study(storage: Storage, name: str, parameter: str) -> None:
+    study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    study.set_metric_names(["accuracy"])
+
+    def objective(trial: optuna.Trial) -> float:
+        return value({"learning_rate": trial.suggest_float(parameter, 1e-4, 0.1, log=True)})
+
+    study.optimize(objective, n_trials=8)
+
+
+def test_studies_of_optuna_teach_as_well(database: Database) -> None:
+    _optuna_study(Storage(database), "from optuna", "learning_rate")
+
+    learned, notes = learning.learn(database, of("x", "learn_from: from optuna"), "data")
+
+    assert learned is not None
+    assert notes[0] == (
+        "learns from `from optuna` (8 trials), and tries 5 configurations of theirs"
+    )
+    assert "was not searched there" in notes[1] or "were not searched there" in notes[1]
+    # `auto` asks for all parameters of this study
+    assert names(database, of("x", "learn_from: auto")) == []
+
+
+def test_a_study_that_exists_keeps_what_it_learned(database: Database) -> None:
+    run(database, of("old"))
+    run(database, of("new", "learn_from: auto"), "other", trials=0)
+    run(database, of("later"), "third")
+
+    assert learning.learn(database, of("new", "learn_from: auto"), "other") == (None, ())
+    with database.statement() as connection:
+        study = studies.by_name(connection, "new")
+    assert [source.study for source in learning.load_learned(database, study)] == ["old"]
+
+
+def test_show_says_what_was_learned(
+    database: Database, environment: dict[str, str], tmp_path: Path
+) -> None:
+    run(database, of("old"))
+    run(database, of("new", "learn_from: old"), "other", trials=1)
+
+    text = tuner("show", "new", environment=environment, cwd=tmp_path).stdout
+    record = answer("show", "new", environment=environment, cwd=tmp_path)
+
+    assert "learned from" in text
+    assert record["learned_from"][0]["study"] == "old"
+    assert record["learned_from"][0]["weight"] is None
+    assert len(record["learned_from"][0]["portfolio"]) == 5
