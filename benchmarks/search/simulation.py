@@ -7,6 +7,7 @@ alone: peers run it in an environment of their own.
 
 import heapq
 import itertools
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -270,11 +271,11 @@ def simulate(
         counts["epochs"] += 1
         epoch = done[number]
         loss = float(curves[number][epoch - 1])
-        if epoch == table.epochs and not np.isnan(loss):
+        if epoch == table.epochs and not math.isnan(loss):
             finished.append(row)
         with clock:
             answer = method.tell(number, epoch, loss, now)
-        is_over = epoch == table.epochs or np.isnan(loss)
+        is_over = epoch == table.epochs or math.isnan(loss)
         counts["full"] += epoch == table.epochs
         counts["ended"] += is_over or answer == "end"
         if loss < best:

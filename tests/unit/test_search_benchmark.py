@@ -182,7 +182,7 @@ def test_every_search_of_tuner_runs(name: str) -> None:
     table = Table("t", sizes, frozenset({"kind"}), losses, seconds, when=when, second=seconds)
     if METHODS[name].is_full:
         table = table.without_curves()
-    count = 3 if "promotion" in name else 20  # most trials pause there and never end
+    count = 2 if "promotion" in name else 20  # most trials pause there and never end
     run = simulate(table, make(name, table, 0), workers=3, trials=count)
     assert run.trials >= count
     assert run.distinct == run.trials  # of 27 configurations
