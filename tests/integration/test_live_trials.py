@@ -11,6 +11,7 @@ from tests.support.bench import Bench, one_trial
 from tuner.database.engine import Database
 from tuner.database.readers import columns, feed
 from tuner.database.readers.live import LiveTrials
+from tuner.origin import Origin
 from tuner.search.storage import Storage
 from tuner.trials import Trial, TrialState
 
@@ -42,6 +43,20 @@ def stored(database: Database, study_id: int) -> list[Trial]:
 
 def records(live: LiveTrials) -> list[Trial]:
     return [replace(t, user_attrs={}) for t in live.trials(range(live.size))]
+
+
+def test_columns_know_what_proposed_each_trial(database: Database) -> None:
+    bench = Bench(database)
+    early = refreshed(database, LiveTrials(bench.id, ["maximize"]))
+    origins = [None, Origin(kind="random", sampler="tpe"), Origin(kind="model", learned_from=3)]
+    for origin in [*origins, *origins]:
+        bench.finish(bench.claim(origin=origin))
+    bench.claim(origin=Origin(kind="grid"))
+    refreshed(database, early)
+    late = refreshed(database, LiveTrials(bench.id, ["maximize"]))
+    kinds = [None, "random", "model", None, "random", "model", "grid"]
+    for live in (early, late):
+        assert [t.origin and t.origin.kind for t in live.trials(range(7))] == kinds
 
 
 def test_columns_follow_every_change(database: Database) -> None:

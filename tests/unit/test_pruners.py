@@ -61,7 +61,7 @@ def test_a_rung_lets_the_best_third_go_on(
         (
             "maximize",
             [0.1, 0.2, 0.3, 0.4, 0.5, 0.45],
-            "0.45 ranks 2nd of 6, but 5 trials went on before it, as many as may",
+            "0.45 ranks 2nd of 6, but 5 trials went on before it; at most 2 may",
         ),
         ("maximize", [0.5, 0.6, math.nan], "its value is not a number"),
         (

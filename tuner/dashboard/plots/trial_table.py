@@ -17,7 +17,7 @@ from tuner.trials import Study, Trial
 CHUNK = 2_000  # rows of CSV that are written at a time
 # A spreadsheet takes a cell that begins like this for a formula, also after spaces
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-_LAST = ("seconds", "started", "finished", "attempt", "worker", "cause")
+_LAST = ("seconds", "started", "finished", "attempt", "worker", "proposed", "cause")
 
 
 def columns(study: Study, live: LiveTrials) -> list[dict[str, str]]:
@@ -65,6 +65,8 @@ def _keys(live: LiveTrials, by: str) -> NDArray[np.float64]:
     if by == "worker":
         order = sorted(range(len(live.workers)), key=live.workers.__getitem__)
         return _by_rank(live.worker, order)
+    if by == "proposed":
+        return _by_rank(live.proposed, sorted(range(len(live.kinds)), key=live.kinds.__getitem__))
     if by == "attempt":
         return live.attempt.astype(np.float64)
     if by == "started":
@@ -111,6 +113,7 @@ def _cells(trial: Trial, names: Sequence[str], objectives: int) -> list[Any]:
         trial.finished_at,
         trial.attempt,
         trial.worker,
+        None if trial.origin is None else trial.origin.kind,
         None if trial.cause is None else trial.cause.value,
     ]
 

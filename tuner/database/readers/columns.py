@@ -30,6 +30,7 @@ PACKED = f"""
     state = 'failed' AND cause IN ('out_of_memory', 'diverged') AS infeasible,
     CASE WHEN :details THEN cause END AS cause,
     coalesce(cardinality(objective_values), 0) AS objectives,
+    CASE WHEN :details THEN origin ->> 'kind' END AS proposed,
     string_agg(int8send(id), '') AS ids,
     string_agg(int4send(number), '') AS numbers,
     string_agg(int4send(attempt), '') AS attempts,
@@ -43,7 +44,7 @@ PACKED = f"""
         WHERE system_attrs <> '{{}}' AND (:attributes OR {HAS_CONSTRAINTS})
     ) AS text) AS system_attrs
 """
-GROUPS = "1, 2, 3, 4, 5, 6"
+GROUPS = "1, 2, 3, 4, 5, 6, 7"
 NO_TIME = bytes(8)  # stands for an unknown time: nothing ran in the first µs of 2000
 _FINISHED = text(f"""
     SELECT {SNAPSHOT}, packed.*
@@ -90,6 +91,7 @@ class Details(NamedTuple):
     """What people want to see of trials but samplers do not need, in the numbers' order."""
 
     cause: str | None
+    proposed: str | None  # the kind of their origin
     created: Integers  # µs since 1970
     workers: list[bytes]  # 16 bytes each; `NOBODY` if no worker had the trial
     constraints: Mapping[
@@ -231,6 +233,7 @@ def _details(row: Any, order: Integers) -> Details:
     packed = bytes(row.workers)
     return Details(
         cause=row.cause,
+        proposed=row.proposed,
         created=_times(row.created)[order],
         workers=[packed[16 * i : 16 * i + 16] for i in order.tolist()],
         constraints=row.constrained or {},

@@ -21,6 +21,7 @@ from tuner.database.readers import columns
 from tuner.database.readers.columns import NEVER, Columns, Integers
 from tuner.database.readers.feed import Feed, TrialRow
 from tuner.database.spaces import Distributions
+from tuner.origin import Origin
 from tuner.trials import Cause, Direction, ParamValue, Trial, TrialState
 
 STATES = tuple(TrialState)
@@ -66,12 +67,15 @@ class LiveTrials:
         self._begun = False
         self._worker_names: dict[bytes, str] = {}
         self._worker_codes: dict[str, int] = {}
+        self.kinds: list[str] = []  # of origins, that `proposed` refers to
+        self._kind_codes: dict[str, int] = {}
         self._choices: dict[int, list[list[int]]] = {}  # by space: its index of a choice → ours
         self._capacity = 0
         self._arrays: dict[str, NDArray[Any]] = {
             "state": np.empty(0, np.int8),
             "cause": np.empty(0, np.int8),
             "worker": np.empty(0, np.int32),
+            "proposed": np.empty(0, np.int32),
             "attempt": np.empty(0, np.int32),
             "violated": np.empty(0, np.bool_),
             "created": np.empty(0, np.int64),
@@ -97,6 +101,11 @@ class LiveTrials:
     def worker(self) -> NDArray[np.int32]:
         """Indices of `workers`; `NO_CODE` if no worker had the trial."""
         return self._arrays["worker"][: self.size]
+
+    @property
+    def proposed(self) -> NDArray[np.int32]:
+        """Indices of `kinds`, what proposed each trial; `NO_CODE` where that is not known."""
+        return self._arrays["proposed"][: self.size]
 
     @property
     def attempt(self) -> NDArray[np.int32]:
@@ -196,6 +205,7 @@ class LiveTrials:
         self._arrays["created"][at] = details.created
         self._arrays["started"][at] = part.started
         self._arrays["finished"][at] = part.finished
+        self._arrays["proposed"][at] = _code(details.proposed, self.kinds, self._kind_codes)
         codes = {key: self._code(self._name_of(key)) for key in set(details.workers)}
         self._arrays["worker"][at] = [codes[key] for key in details.workers]
         for number, attributes in details.constraints.items():
@@ -231,6 +241,7 @@ class LiveTrials:
             ("state", STATES.index(state)),
             ("cause", NO_CODE if row.cause is None else _cause(row.cause)),
             ("worker", self._code(row.worker)),
+            ("proposed", _code(_kind(row.origin), self.kinds, self._kind_codes)),
             ("attempt", row.attempt),
             ("created", _micros(row.created_at)),
             ("started", _micros(row.started_at)),
@@ -262,7 +273,13 @@ class LiveTrials:
         if size <= self._capacity:
             return
         more = max(size, 2 * self._capacity, 256) - self._capacity
-        empty = {"state": NO_TRIAL, "cause": NO_CODE, "worker": NO_CODE, "started": NEVER}
+        empty = {
+            "state": NO_TRIAL,
+            "cause": NO_CODE,
+            "worker": NO_CODE,
+            "proposed": NO_CODE,
+            "started": NEVER,
+        }
         for key, array in self._arrays.items():
             rest = np.full(more, empty.get(key, NEVER if key == "finished" else 0), array.dtype)
             self._arrays[key] = np.concatenate([array, rest])
@@ -299,19 +316,14 @@ class LiveTrials:
         return self._worker_names.get(worker)
 
     def _code(self, name: str | None) -> int:
-        if name is None:
-            return NO_CODE
-        if name not in self._worker_codes:
-            self._worker_codes[name] = len(self.workers)
-            self.workers.append(name)
-        return self._worker_codes[name]
+        return _code(name, self.workers, self._worker_codes)
 
     # Records
 
     def trials(self, numbers: Iterable[int]) -> list[Trial]:
         """Make records of these trials, in this order, without what no table shows.
 
-        That is reports, messages, origins and attributes.
+        That is reports, messages, attributes, and of origins all but their kind.
         """
         at = np.fromiter(numbers, dtype=np.int64)
         params: list[dict[str, ParamValue]] = [{} for _ in at]
@@ -330,6 +342,9 @@ class LiveTrials:
                 attempt=columns["attempt"][i],
                 worker=None if (code := columns["worker"][i]) == NO_CODE else self.workers[code],
                 cause=None if (code := columns["cause"][i]) == NO_CODE else CAUSES[code],
+                origin=None
+                if (code := columns["proposed"][i]) == NO_CODE
+                else Origin(kind=self.kinds[code]),
                 created_at=moment(columns["created"][i]),
                 started_at=moment(columns["started"][i]),
                 finished_at=moment(columns["finished"][i]),
@@ -338,6 +353,22 @@ class LiveTrials:
             )
             for i, number in enumerate(at.tolist())
         ]
+
+
+def _code(name: str | None, names: list[str], codes: dict[str, int]) -> int:
+    """Return the index of a name, added if it is new; `NO_CODE` for none."""
+    if name is None:
+        return NO_CODE
+    if name not in codes:
+        codes[name] = len(names)
+        names.append(name)
+    return codes[name]
+
+
+def _kind(origin: str | None) -> str | None:
+    """Return the kind of an origin as a row has it."""
+    read = None if origin is None else Origin.from_json(json.loads(origin))
+    return None if read is None else read.kind
 
 
 def moment(micros: int) -> datetime | None:

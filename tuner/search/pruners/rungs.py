@@ -117,7 +117,7 @@ class RungPruner(NoPruner):
         standing = f"{place}: {subject} ranks {ordinal(rank)} of {len(ranking)}"
         if rank <= most:
             before = counted(len(self._passed[rung]), "trial")
-            return f"{standing}, but {before} went on before it, as many as may"
+            return f"{standing}, but {before} went on before it; at most {most} may"
         if most < 2:
             return f"{standing}; {'only the best' if most else 'none'} goes on"
         return f"{standing}; the best {most} go on"
