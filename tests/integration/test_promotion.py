@@ -4,22 +4,28 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import optuna
 import pytest
+from optuna.trial import TrialState as OptunaState
 from sqlalchemy import text
+from sqlalchemy.engine import URL
 
 from tests.support import searching
 from tests.support.bench import LEASE, Bench
+from tests.support.optuna_studies import facts, sqlite_url
 from tests.support.searching import Trainer
 from tuner.commands import steering
-from tuner.database import leases, results, serving, studies
+from tuner.database import leases, results, schema, serving, studies, study_limits
 from tuner.database.claims import Claim
 from tuner.database.engine import Database
 from tuner.database.readers import attempts, feed
 from tuner.errors import LeaseLostError
 from tuner.search import claim as claiming
+from tuner.search import exchange
 from tuner.search.claim import ClaimedTrial, Search
+from tuner.search.storage import Storage
 from tuner.settings import Settings
-from tuner.trials import Cause, Report, StudyState, Trial, TrialState
+from tuner.trials import Cause, Limits, Report, StudyState, Trial, TrialState
 from tuner.worker.consent import Consent
 from tuner.worker.served_studies import ServedStudies
 from tuner.worker.timers import Timers
@@ -143,6 +149,36 @@ def test_a_paused_trial_can_be_killed(database: Database) -> None:
     (trial,) = bench.trials()
     assert (trial.state, trial.cause) == (TrialState.FAILED, Cause.KILLED)
     assert bench.claim(promotable={0: 1}).number == 1
+
+
+def test_optuna_sees_a_paused_trial_wait_and_cannot_take_it(
+    database: Database, database_url: URL, tmp_path: Path
+) -> None:
+    bench = Bench(database, max_trials=2)
+    pause(bench, bench.claim(x=0.25), 1, 3)
+    ours = optuna.load_study(study_name="bench", storage=Storage(database))
+    view = schema.views_url(database_url).render_as_string(hide_password=False)
+    theirs = optuna.load_study(study_name="bench", storage=view)
+    assert [facts(t) for t in ours.trials] == [facts(t) for t in theirs.trials]
+    (trial,) = ours.trials
+    assert (trial.state, trial.values) == (OptunaState.WAITING, None)
+    assert (trial.params, trial.intermediate_values) == ({"x": 0.25}, {1: 0.5, 3: 0.5})
+    assert trial.datetime_complete is None
+    assert ours.ask().number == 1, "the paused one is not Optuna's to take"
+    exchange.export_study(database, bench.study(), sqlite_url(tmp_path / "copy.db"))
+    copied = optuna.load_study(study_name="bench", storage=sqlite_url(tmp_path / "copy.db"))
+    assert (copied.trials[0].state, copied.trials[0].value) == (OptunaState.PRUNED, 0.5)
+
+
+def test_limits_may_change_while_trials_are_paused(database: Database) -> None:
+    bench = Bench(database, max_trials=9, trial_epochs=9)
+    pause(bench, bench.claim(), 1, 2, 3)
+    limits = Limits(max_trials=5, max_epochs=90, trial_epochs=9)
+    with database.transaction() as connection:
+        study_limits.set_limits(connection, bench.id, limits, None)
+    assert (bench.study().issued, bench.study().epochs_issued) == (1, 3)
+    assert bench.claim(promotable={0: 1}).promoted
+    assert bench.study().epochs_issued == 9
 
 
 # The end of a study

@@ -95,6 +95,46 @@ def test_a_trial_stopped_at_its_last_epoch_only_finishes(
     assert again.finished[0][0] == max(r.value for r in stopped.reports[0])
 
 
+def test_a_paused_trial_is_saved_at_once_and_alone(digits: PreparedData, tmp_path: Path) -> None:
+    """However short the training was: `member.CHECKPOINT_PERIOD` is for what may be killed."""
+    request = cohort(digits, tmp_path, PARAMS, {**PARAMS, "learning_rate": 0.02}, epochs=4)
+    expected = whole(request, digits, cnn.CODE, tmp_path)
+
+    def decide(number: int, report: Report) -> Decision:
+        return Decision.PAUSE if (number, report.step) == (1, 1) else Decision.GO_ON
+
+    context = Recorder(decide)
+    cnn.CODE.train(request, digits, context)
+    assert context.paused_trials == [1]
+    assert list(context.finished) == [0], "the other one of the cohort is not disturbed"
+    assert context.curve(0) == expected.curve(0)
+    assert [path.name[:10] for path in (tmp_path / "1").glob("*.checkpoint")] == ["epoch-0001"]
+    assert list((tmp_path / "0").glob("*.checkpoint")) == []
+
+    promoted = next_attempt(replace(request, tasks=request.tasks[1:]))
+    again = Recorder()
+    cnn.CODE.train(promoted, digits, again)
+    assert context.curve(1) + again.curve(1) == expected.curve(1)
+    assert again.finished[1][0] == expected.finished[1][0]
+
+
+def test_a_promoted_trial_without_an_intact_checkpoint_starts_over_and_says_so(
+    digits: PreparedData, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = cohort(digits, tmp_path, PARAMS, epochs=3)
+    pause = Recorder(lambda _, report: Decision.PAUSE if report.step == 1 else Decision.GO_ON)
+    cnn.CODE.train(request, digits, pause)
+    (saved,) = (tmp_path / "0").glob("*.checkpoint")
+    saved.write_bytes(saved.read_bytes()[:-1])
+    promoted = next_attempt(request)
+    tasks = tuple(replace(task, is_promoted=True) for task in promoted.tasks)
+    context = Recorder()
+    cnn.CODE.train(replace(promoted, tasks=tasks), digits, context)
+    assert [report.step for report in context.reports[0]] == [1, 2, 3]
+    assert context.reports[0][0].value == pause.reports[0][0].value
+    assert "no checkpoint of an earlier attempt can be read: it starts over" in caplog.text
+
+
 def test_a_killed_trial_goes_on_from_what_was_saved(
     digits: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,12 +5,22 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from optuna.trial import TrialState as OptunaState
 
 from tests.support.synthetic import calls
 from tuner.database.readers.columns import Reports
+from tuner.errors import SpecError
+from tuner.families import resolve
+from tuner.search.history import History
 from tuner.search.pruners import NoPruner, make
-from tuner.study_file.study import Pruner
-from tuner.trials import Direction
+from tuner.search.record import new_row
+from tuner.search.sampler import Proposer
+from tuner.study_file.load import loads
+from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.search_checks import notes_on_promotion
+from tuner.study_file.space import Space
+from tuner.study_file.study import Pruner, Sampler
+from tuner.trials import Direction, TrialState
 
 EPOCHS = 27
 
@@ -206,3 +216,77 @@ def test_an_answer_costs_the_same_after_100_000_trials() -> None:
     short, long = study(1_000), study(100_000)
 
     assert calls(lambda: answer(long)) <= 1.2 * calls(lambda: answer(short))
+
+
+def test_user_code_is_told_what_a_promoted_trial_resumes_from() -> None:
+    def notes(family: str, **pruner: object) -> list[str]:
+        spec = ResolvedSpec.model_construct(
+            family=family, pruner=Pruner.model_validate({"name": "rungs", **pruner})
+        )
+        return list(notes_on_promotion(spec))
+
+    assert notes("cnn", resume=True) == notes("function") == []
+    assert "`trial.checkpoint`" in notes("function", resume=True)[0]
+    assert "`TUNER_CHECKPOINT`" in notes("command", resume=True)[0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        (
+            "pruner: {name: median, resume: true}",
+            "x.yaml:4: pruner.resume: needs rungs, and `median` has none; use rungs or hyperband",
+        ),
+        (
+            "objective: {metric: [accuracy, latency]}\npruner: {name: rungs, resume: true}",
+            "x.yaml:5: pruner.resume: is not possible with several metrics; remove it, or optimize "
+            "one",
+        ),
+    ],
+)
+def test_what_cannot_be_promoted_is_refused(lines: str, sentence: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        resolve(loads(f"name: a\nfamily: cnn\ndata: digits\n{lines}", name="x.yaml"))
+    assert str(refused.value) == sentence
+
+
+def test_a_study_stored_by_an_earlier_version_prunes() -> None:
+    stored = {"name": "rungs", "min_epochs": 1, "reduction": 3, "startup_trials": 5}
+
+    assert not make(Pruner.model_validate(stored), "maximize").pauses
+
+
+class Paused:
+    """A study whose trials TPE is shown, as they pause and go on."""
+
+    def __init__(self) -> None:
+        self.history = History(1)
+        space = Space.model_validate({"parameters": {"x": {"type": "float", "low": 0, "high": 1}}})
+        spec = Sampler.model_validate({"name": "tpe"})
+        self.proposer = Proposer(space, spec, ["minimize"], 0, self.history)
+        self.space = self.proposer.distributions({"x": 0.5})
+
+    def note(self, number: int, state: TrialState, *reports: float) -> None:
+        row = new_row(number + 1, number, state, [number / 10])._replace(
+            attempt=1, steps=list(range(1, len(reports) + 1)), report_values=list(reports)
+        )
+        self.history.add(row, self.space)
+
+    def shown(self) -> dict[int, OptunaState]:
+        trials = self.proposer._storage.get_all_trials(0)
+        return {trial.number: trial.state for trial in trials}
+
+
+def test_tpe_learns_from_paused_trials_until_they_go_on() -> None:
+    study = Paused()
+    study.note(0, TrialState.PAUSED, 0.5)
+    study.note(1, TrialState.COMPLETE, 0.5)
+    study.note(2, TrialState.WAITING)
+
+    assert study.shown() == {0: OptunaState.PRUNED, 1: OptunaState.COMPLETE}
+    study.note(0, TrialState.RUNNING, 0.5, 0.4)
+    assert study.shown() == {0: OptunaState.RUNNING, 1: OptunaState.COMPLETE}
+    study.note(0, TrialState.PAUSED, 0.5, 0.4, 0.3)
+    assert study.shown()[0] is OptunaState.PRUNED
+    study.note(0, TrialState.COMPLETE, 0.5, 0.4, 0.3)
+    assert study.shown()[0] is OptunaState.COMPLETE

@@ -16,7 +16,7 @@ from tuner.study_file.load import Source, load
 from tuner.study_file.messages import counted, listed, quoted
 from tuner.study_file.parameters import IntParameter
 from tuner.study_file.resolved import ResolvedSpec
-from tuner.study_file.search_checks import notes_on_sampler
+from tuner.study_file.search_checks import notes_on_promotion, notes_on_sampler
 from tuner.study_file.space import MAX_CELLS
 from tuner.user_code.source import fingerprint
 
@@ -94,7 +94,7 @@ def prepare_resolved(
 
 
 def _notes_on_search(spec: ResolvedSpec) -> tuple[str, ...]:
-    return (*_note_on_space(spec), *notes_on_sampler(spec))
+    return (*_note_on_space(spec), *notes_on_sampler(spec), *notes_on_promotion(spec))
 
 
 def _note_on_space(spec: ResolvedSpec) -> tuple[str, ...]:

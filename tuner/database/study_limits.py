@@ -15,11 +15,12 @@ from tuner.trials import Limits
 LOCK_PAUSE = 0.01  # seconds before a lock that another transaction has is tried again
 _LOCK_NOT_AVAILABLE = "55P03"
 
-# A change of the limits locks the study, so that nobody claims, and all its open trials. Statements
+# A change of the limits locks the study, so that nobody claims, and all its open and paused trials.
+# Statements
 # that end a trial lock the trial first and then the study. So does this; but trials that were
 # claimed before it had the study it may only try to lock: their workers may be waiting for it.
 _LOCK_OPEN = """
-    SELECT FROM tuner.trials WHERE study_id = :id AND state IN ('waiting', 'running')
+    SELECT FROM tuner.trials WHERE study_id = :id AND state IN ('waiting', 'running', 'paused')
     ORDER BY id FOR UPDATE
 """
 _LOCKS = [

@@ -80,7 +80,9 @@ def canonical(value: float, distribution: BaseDistribution) -> float:
 
 
 def frozen(row: TrialRow, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
-    """Optuna's view of a stored trial."""
+    """Optuna's view of a stored trial; a paused one has neither an end nor a value."""
+    if row.state == TrialState.PAUSED:
+        row = row._replace(values=None, finished_at=None)
     return FrozenTrial(
         trial_id=row.id,
         number=row.number,

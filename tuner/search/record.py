@@ -20,6 +20,7 @@ from tuner.database.readers.changes import Batch
 from tuner.database.readers.columns import NEVER, Columns, Reports
 from tuner.database.readers.feed import TrialRow
 from tuner.search import distributions as convert
+from tuner.trials import TrialState
 
 Space = Mapping[str, BaseDistribution]  # in the order of the stored parameters
 
@@ -135,7 +136,9 @@ def many(
         )
     ]
     params = zip(*columns, strict=True) if columns else repeat(())
-    values = repeat(None) if finished.values is None else finished.values[chosen].tolist()
+    is_paused = finished.state == TrialState.PAUSED  # to Optuna, it has neither an end nor a value
+    stored = None if is_paused else finished.values
+    values = repeat(None) if stored is None else stored[chosen].tolist()
     spans = reports.spans(numbers)
     # slices of lists: those of small arrays cost more than the trial
     low = min((first for first, _ in spans), default=0)
@@ -158,7 +161,7 @@ def many(
             state,
             None,
             _local(start),
-            _local(complete),
+            None if is_paused else _local(complete),
             dict(zip(names, row, strict=True)),
             dict(space),
             attributes.decode(user_attrs[key]) if key in user_attrs else {},

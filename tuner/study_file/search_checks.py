@@ -1,8 +1,9 @@
-"""What a launch says of a sampler that cannot, or hardly, work with the rest of its study."""
+"""What a launch says of a sampler or pruner that cannot, or hardly, work with its study."""
 
 from collections.abc import Iterator
 
 from tuner.errors import Issue
+from tuner.study_file.code import USER_CODE_FAMILIES
 from tuner.study_file.grid import Grid, NoGridError
 from tuner.study_file.messages import counted
 from tuner.study_file.parameters import FloatParameter, IntParameter
@@ -64,6 +65,16 @@ def notes_on_sampler(spec: ResolvedSpec) -> Iterator[str]:
             f"{title} learns from complete trials only, and pruned ones, which `pruner: "
             f"{spec.pruner.name}` makes of most, teach it nothing: write `pruner: none`, or choose "
             "`gp` or `tpe`, which learn from pruned trials too"
+        )
+
+
+def notes_on_promotion(spec: ResolvedSpec) -> Iterator[str]:
+    """Yield what promoted trials of user code resume from."""
+    if spec.pruner.resume and spec.family in USER_CODE_FAMILIES:
+        place = "in `TUNER_CHECKPOINT`" if spec.family == "command" else "with `trial.checkpoint`"
+        yield (
+            f"`pruner.resume`: a promoted trial continues from what your code has saved {place}; "
+            "if it saves nothing, it starts over at each promotion"
         )
 
 

@@ -450,7 +450,7 @@ class Pruner(_Section):
     def _has_rungs(self) -> "Pruner":
         if self.resume and self.name not in ("rungs", "hyperband"):
             raise problem(
-                f"needs rungs, which `{self.name}` has not; use rungs or hyperband", "resume"
+                f"needs rungs, and `{self.name}` has none; use rungs or hyperband", "resume"
             )
         return self
 
