@@ -15,13 +15,12 @@ from tests.support.bench import LEASE, Bench
 from tests.support.optuna_studies import facts, sqlite_url
 from tests.support.searching import Trainer
 from tuner.commands import steering
-from tuner.database import leases, results, schema, serving, studies, study_limits
+from tuner.database import claims, leases, results, schema, serving, studies, study_limits
 from tuner.database.claims import Claim
 from tuner.database.engine import Database
 from tuner.database.readers import attempts, feed
 from tuner.errors import LeaseLostError
-from tuner.search import claim as claiming
-from tuner.search import exchange
+from tuner.search import exchange, promotions
 from tuner.search.claim import ClaimedTrial, Search
 from tuner.search.storage import Storage
 from tuner.settings import Settings
@@ -91,9 +90,9 @@ def test_interrupted_trials_come_first_then_promotions_then_what_is_queued(
     pause(bench, paused, 1)
     bench.do(leases.requeue, interrupted, Cause.PREEMPTED)
     queued = steering.enqueue(database, "bench", {})
-    claims = [bench.claim(promotable={paused.number: 1}) for _ in range(4)]
-    assert [c.number for c in claims] == [interrupted.number, paused.number, queued, 3]
-    assert [c.promoted for c in claims] == [False, True, False, False]
+    taken = [bench.claim(promotable={paused.number: 1}) for _ in range(4)]
+    assert [c.number for c in taken] == [interrupted.number, paused.number, queued, 3]
+    assert [c.promoted for c in taken] == [False, True, False, False]
 
 
 def test_the_callers_first_choice_goes_first(database: Database) -> None:
@@ -108,10 +107,10 @@ def test_no_two_workers_promote_the_same_trial(database: Database) -> None:
     for claim in [bench.claim() for _ in range(8)]:
         pause(bench, claim, 1)
     with ThreadPoolExecutor(16) as pool:
-        claims = list(
+        taken = list(
             pool.map(lambda _: bench.try_claim(promotable=dict.fromkeys(range(8), 1)), range(32))
         )
-    numbers = [claim.number for claim in claims if claim is not None]
+    numbers = [claim.number for claim in taken if claim is not None]
     assert sorted(numbers) == sorted(set(numbers))
     while (
         claim := bench.try_claim(promotable=dict.fromkeys(range(8), 1))
@@ -137,7 +136,7 @@ def test_a_lost_answer_to_a_promotion_is_found_again(database: Database) -> None
     pause(bench, bench.claim(), 1)
     worker, key = uuid.uuid4(), uuid.uuid4()
     claim = bench.claim(worker=worker, key=key, promotable={0: 1})
-    found = bench.do(claiming.claims.find_claim, bench.id, worker_id=worker, key=key)
+    found = bench.do(claims.find_claim, bench.id, worker_id=worker, key=key)
     assert (found.number, found.attempt, found.promoted) == (0, 2, True)
     assert found.id == claim.id
 
@@ -224,7 +223,7 @@ class Studio:
         with self.database.statement() as connection:
             served.update(served.find_active(connection), lambda _: None)
         search = served.searches[self.id]
-        search._reaches = lambda number, attempt: True
+        search.promotions._reaches = lambda number, attempt: True
         return Trainer(self.database, search), served
 
     def train(self, trainer: Trainer, trial: ClaimedTrial) -> int:
@@ -244,7 +243,7 @@ class Studio:
         while True:
             trial = trainer.claim()
             if trial is None:
-                was_closing = trainer.search.is_closing
+                was_closing = trainer.search.promotions.is_closing
                 served.finish_done()
                 if was_closing or self.study().state is StudyState.FINISHED:
                     return done
@@ -296,13 +295,13 @@ def test_a_worker_that_starts_later_promotes_what_others_have_paused(studio: Stu
         assert trial.number == number
     for fresh in (studio.worker()[0], trainer):
         fresh.search.refresh()
-        assert fresh.search.due == [0]
+        assert fresh.search.promotions.due == [0]
     promoted = studio.worker()[0].claim()
     assert promoted is not None
     assert (promoted.number, promoted.claim.promoted, promoted.claim.attempt) == (0, True, 2)
     for other in (studio.worker()[0], trainer):
         other.search.refresh()
-        assert other.search.due == []
+        assert other.search.promotions.due == []
         drawn = other.claim()
         assert drawn is not None
         assert not drawn.claim.resumed
@@ -433,8 +432,8 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ahead = 0.0
-        real = claiming.time.monotonic
-        monkeypatch.setattr(claiming.time, "monotonic", lambda: real() + self.ahead)
+        real = promotions.time.monotonic
+        monkeypatch.setattr(promotions.time, "monotonic", lambda: real() + self.ahead)
 
 
 def test_a_trial_whose_checkpoint_is_elsewhere_is_left_to_others_for_a_while(
@@ -454,13 +453,13 @@ def test_a_trial_whose_checkpoint_is_elsewhere_is_left_to_others_for_a_while(
         asked.append((number, attempt))
         return False
 
-    elsewhere._reaches = reaches
+    elsewhere.promotions._reaches = reaches
     elsewhere.refresh()
     claimed = elsewhere.claim(uuid.uuid4(), 60.0)
     assert claimed is not None
     assert claimed.number == 3
     assert asked == [(0, 1)]
-    clock.ahead = claiming.LEASES * 60.0
+    clock.ahead = promotions.LEASES * 60.0
     claimed = elsewhere.claim(uuid.uuid4(), 60.0)
     assert claimed is not None
     assert (claimed.number, claimed.claim.promoted) == (0, True), "it starts over"

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
@@ -24,7 +23,6 @@ from sqlalchemy import Connection
 from tuner.database import attributes, claims, results, spaces, warm_starts
 from tuner.database.claims import Claim
 from tuner.database.engine import Database
-from tuner.database.readers.columns import Columns, Reports
 from tuner.database.readers.feed import Snapshot
 from tuner.errors import DatabaseUnreachableError
 from tuner.search import pruners
@@ -32,8 +30,10 @@ from tuner.search.distributions import as_json, internal
 from tuner.search.ending import Ending
 from tuner.search.history import History
 from tuner.search.measures import Measures
+from tuner.search.promotions import Promotions
 from tuner.search.proposal import Proposal
-from tuner.search.record import Record, Space, new_row
+from tuner.search.pruner_watcher import PrunerWatcher
+from tuner.search.record import new_row
 from tuner.search.sampler import Proposer
 from tuner.search.warm_start.past_study import WarmStart
 from tuner.study_file.resolved import ResolvedSpec
@@ -42,8 +42,6 @@ from tuner.trials import NO_LABELS, Cause, ParamValue, Report, Study, TrialState
 FRESH = 0.1  # seconds: maximum age of what is known of other workers when something is written
 SHARE = 0.02  # of a worker's time that reading may take: many workers share few processors
 STALE = 2.0  # seconds after which it is read, however long that takes
-MAX_DUE = 100  # paused trials that a worker looks at before it claims
-LEASES = 5.0  # after so many, a trial whose checkpoint no worker has goes on without it
 CLAIM_RETRIES = 3
 CLAIM_BACKOFF = 0.5  # seconds, doubled at each retry
 
@@ -84,9 +82,6 @@ class Search:
         """`reaches` tells whether this machine has the files of a trial's attempt."""
         self.study = study
         self.spec = spec
-        self.is_closing = False  # no budget, or nothing new, is left for a new trial
-        self._reaches = reaches
-        self._due_since: dict[int, float] = {}  # trials out of reach: when each was due first
         self._database = database
         self._measures = Measures(spec)
         self._history = History(
@@ -115,9 +110,10 @@ class Search:
         )
         self._ending = Ending(spec.budget, study.direction)
         # each watcher is told of every trial of every worker
-        self._observer = _Observer(self._pruner, self._measures)
+        watcher = PrunerWatcher(self._pruner, self._measures)
+        self.promotions = Promotions(self._pruner, watcher, self._history, reaches)
         if spec.pruner.name != "none":
-            self._history.watch(self._observer)
+            self._history.watch(watcher)
         if self._ending.is_possible:
             self._history.watch(self._ending)
         self._space_ids: dict[tuple[str, ...], int] = {}
@@ -182,7 +178,9 @@ class Search:
         expected = self._history.next_number
         proposal: Proposal | None = None
         claimed: Claim | None = None
-        if promotable := self._within_reach(lease):  # nothing is drawn for what was there before
+        if promotable := self.promotions.within_reach(
+            lease
+        ):  # nothing is drawn for what was there before
             claimed = self._insert(worker_id, lease, labels, None, promotable)
         if claimed is None:
             proposal = self._proposer.propose(expected)
@@ -205,7 +203,7 @@ class Search:
             params = proposal.params
         else:
             params = proposal.params
-        self._note_promotion(claimed)
+        self.promotions.note_claim(claimed)
         space = self._proposer.distributions(params)
         if not claimed.resumed:  # known before it is read back
             row = new_row(claimed.id, claimed.number, TrialState.RUNNING, internal(params, space))
@@ -226,7 +224,7 @@ class Search:
         if self.used_up is None:
             proposal = self._proposer.propose(expected)
             self._space_id(proposal.params)  # now: a failed transaction would undo it
-        key, promotable = uuid.uuid4(), self._within_reach(lease)
+        key, promotable = uuid.uuid4(), self.promotions.within_reach(lease)
         self._sent_at = time.monotonic()
 
         def claim(*, is_repeated: bool) -> tuple[Claim, Mapping[str, ParamValue]] | None:
@@ -274,7 +272,7 @@ class Search:
         if result is None:
             return None
         claimed, params = result
-        self._note_promotion(claimed)
+        self.promotions.note_claim(claimed)
         if not (claimed.resumed and claimed.params):  # known before it is read back
             state, space = TrialState.RUNNING, self._proposer.distributions(params)
             row = new_row(claimed.id, claimed.number, state, self._internal(params))
@@ -289,36 +287,9 @@ class Search:
         return self._pruner.pauses
 
     @property
-    def due(self) -> list[int]:
-        """The paused trials that may go on, the first choice first, as far as is known."""
-        is_last = self.is_closing and not self._observer.open
-        return list(islice(self._pruner.promotable(is_last=is_last), MAX_DUE))
-
-    @property
     def known(self) -> Snapshot | None:
         """What the latest reading of other workers' work has seen."""
         return self._history.snapshot
-
-    def _within_reach(self, lease: float) -> dict[int, int]:
-        """Return the trials that may go on here, for this machine has the files of the attempt.
-
-        If no machine that has them takes one for long, it starts over on any.
-        """
-        attempts, now = self._observer.attempts, time.monotonic()
-        # its own ones may not have been read back yet
-        due = {n: attempts.get(n) or self._history.attempt(n) for n in self.due}
-        out_of_reach = [n for n, attempt in due.items() if not self._reaches(n, attempt)]
-        self._due_since = {n: self._due_since.get(n, now) for n in out_of_reach}
-        return {
-            number: attempt
-            for number, attempt in due.items()
-            if now - self._due_since.get(number, -math.inf) >= LEASES * lease
-        }
-
-    def _note_promotion(self, claimed: Claim) -> None:
-        self._observer.attempts[claimed.number] = claimed.attempt
-        if claimed.promoted:
-            self._pruner.promote(claimed.number)
 
     def _pause_if_due(self, trial: ClaimedTrial) -> bool:
         """Pause a claimed trial that was interrupted at a rung, before it could pause there.
@@ -527,51 +498,3 @@ class Search:
                     connection, self.study.id, as_json(self._proposer.distributions(params))
                 )
         return self._space_ids[key]
-
-
-class _Observer:
-    """Tells a pruner about the trials that are read."""
-
-    def __init__(self, pruner: pruners.NoPruner, measures: Measures) -> None:
-        self.open: set[int] = set()  # trials that run or wait
-        self.attempts: dict[int, int] = {}  # the latest known ones of such trials
-        self._pruner = pruner
-        self._measures = measures
-        self._seen: dict[int, int] = {}  # running trials in their first attempt: reports observed
-
-    def load(self, finished: Columns, space: Space, reports: Reports) -> None:
-        """Take note of many finished trials."""
-        numbers = finished.numbers.tolist()
-        self.open.difference_update(numbers)
-        self._pruner.load(
-            self._measures.convert(reports), complete=finished.state == TrialState.COMPLETE
-        )
-        if finished.state == TrialState.PAUSED:
-            self._pruner.pause(numbers)
-        if self._seen or self.attempts:
-            for number in numbers:
-                self._seen.pop(number, None)
-                self.attempts.pop(number, None)
-
-    def note(self, record: Record) -> None:
-        """Take note of a trial's new reports and of its end."""
-        row = record.row
-        if TrialState(row.state).is_open:
-            self.open.add(row.number)
-        else:
-            self.open.discard(row.number)
-        # a later attempt may report a step again
-        observed = self._seen.pop(row.number, 0) if row.attempt == 1 else 0
-        reports = self._measures.of_row(row)[observed:]
-        if row.state == TrialState.COMPLETE:
-            self._pruner.complete(row.number, reports)
-            return
-        for report in reports:
-            self._pruner.observe(row.number, *report)
-        if row.state != TrialState.RUNNING:
-            return
-        if row.attempt == 1:
-            self._seen[row.number] = len(row.steps or [])
-        elif row.attempt > self.attempts.get(row.number, 1):  # promoted, or interrupted: it goes on
-            self.attempts[row.number] = row.attempt
-            self._pruner.promote(row.number)

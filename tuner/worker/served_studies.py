@@ -119,7 +119,9 @@ class ServedStudies:
         ids = list(self.searches)
         if not ids or (len(ids) == 1 and not self.last_claim_was_empty):
             return ids
-        due = {id_: search.due for id_, search in self.searches.items() if search.promotes}
+        due = {
+            id_: search.promotions.due for id_, search in self.searches.items() if search.promotes
+        }
         with self._database.statement() as connection:
             return serving.in_turn(connection, ids, labels=self._labels, lease=self._lease, due=due)
 
@@ -161,9 +163,10 @@ class ServedStudies:
         with self._database.statement() as connection:
             if used_up is None:
                 used_up = serving.used_up(connection, study_id, lease=self._lease)
-            was_closing, search.is_closing = search.is_closing, used_up is not None
-            due = search.due
-            if not search.is_closing:
+            promotions = search.promotions
+            was_closing, promotions.is_closing = promotions.is_closing, used_up is not None
+            due = promotions.due
+            if not promotions.is_closing:
                 return False
             if serving.finish_if_settled(
                 connection, study_id, lease=self._lease, due=due, known=known

@@ -50,7 +50,7 @@ class Tuner:
 
     def ask(self) -> tuple[int, int]:
         """Promote a paused trial, or propose a new one."""
-        if due := self._search.due:
+        if due := self._search.promotions.due:
             return due[0], self._resume(due[0])
         number = self._history.next_number
         params = self._proposer.propose(number).params
