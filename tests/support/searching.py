@@ -7,6 +7,7 @@ from tuner.database import studies
 from tuner.database.engine import Database
 from tuner.families import resolve
 from tuner.search.claim import ClaimedTrial, Search
+from tuner.search.class_search import make_search
 from tuner.study_file.load import loads
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import Report, TrialState
@@ -38,7 +39,7 @@ def launch(database: Database, of: ResolvedSpec) -> int:
 def search(database: Database, study_id: int, of: ResolvedSpec) -> Search:
     """What a worker makes of an active study."""
     with database.statement() as connection:
-        return Search(database, studies.by_id(connection, study_id), of)
+        return make_search(database, studies.by_id(connection, study_id), of)
 
 
 class Trainer:

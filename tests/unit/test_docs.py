@@ -189,7 +189,8 @@ def fields(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, Any]
             yield from fields(ParameterSpec, "search.*.")
         elif name not in ("forbidden", "enqueue"):  # lists, explained in prose
             shown = "–" if default in (None, ()) else f"`{written(default)}`"
-            yield before + name, "required" if field.is_required() else shown
+            key = field.alias or name
+            yield before + key, "required" if field.is_required() else shown
 
 
 def test_the_page_of_study_files_has_every_field_with_its_default() -> None:

@@ -123,3 +123,52 @@ def test_the_page_of_study_files_has_each_option_with_its_default() -> None:
     expected["tpe", "multivariate"] = "`true`"
 
     assert documented == expected
+
+
+# Classes
+
+CMAES = (
+    "sampler: {class: 'optuna.samplers:CmaEsSampler', options: {popsize: 8}}\n"
+    "pruner: 'optuna.pruners:NopPruner'\n"
+)
+
+
+def test_a_class_is_stored_and_written_without_a_name() -> None:
+    spec = read(f"{ONE}{RANGES}{CMAES}")
+
+    assert (spec.sampler.name, spec.sampler.label) == (None, "optuna.samplers:CmaEsSampler")
+    assert spec.as_json()["sampler"]["class"] == "optuna.samplers:CmaEsSampler"
+    assert ResolvedSpec.from_json(spec.as_json()) == spec
+    written_section = {"class": "optuna.samplers:CmaEsSampler", "options": {"popsize": 8}}
+    assert dump(spec)["sampler"] == written_section
+    assert dump(spec)["pruner"] == {"class": "optuna.pruners:NopPruner"}
+    assert list(notes_on_sampler(spec)) == []
+
+
+@pytest.mark.parametrize(
+    ("section", "sentence"),
+    [
+        (
+            "sampler: {class: optuna.samplers.GridSampler}",
+            "sampler.class: must be written as `package.module:Class`, is the text "
+            "`optuna.samplers.GridSampler`; did you mean `optuna.samplers:GridSampler`?",
+        ),
+        (
+            "sampler: {class: 'a:B', name: tpe}",
+            "sampler.class: has no meaning beside `name`; remove one of them",
+        ),
+        (
+            "sampler: {class: 'a:B', options: {inner: {class: nowhere}}}",
+            "sampler: must be written as `package.module:Class`, is the text `nowhere`",
+        ),
+        (
+            "pruner: {name: median, options: {n: 3}}",
+            "pruner.options: are the arguments of a `class`; remove them",
+        ),
+    ],
+)
+def test_a_wrong_class_is_one_sentence(section: str, sentence: str) -> None:
+    with pytest.raises(SpecError) as raised:
+        read(f"{ONE}{RANGES}{section}\n")
+
+    assert sentence in str(raised.value)

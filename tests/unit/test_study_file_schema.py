@@ -49,6 +49,11 @@ GOOD = [
     "training: {early_stop: 3, precision: bfloat16, seed: 0}",
     "resources: {workers: 2, threads: 1, device: cpu, max_attempts: 1}",
     "seed: 2147483647",
+    "sampler: {name: nsga2, options: {population_size: 30, crossover: sbx}}",
+    "sampler: {class: 'optuna.samplers:TPESampler', options: {multivariate: true, x: {y: [1]}}}",
+    "sampler: 'mine:Own'",
+    "sampler: {class: 'optunahub:samplers/auto_sampler'}",
+    "pruner: {class: 'optuna.pruners:PercentilePruner', options: {percentile: 25.0}}",
 ]
 BAD = [
     "budgett: 3",
@@ -69,6 +74,11 @@ BAD = [
     "objective: {direction: [maximize, up], metric: [accuracy, latency]}",
     "sampler: nsga9",
     "sampler: {name: nsga2, options: {points: 3}}",
+    "sampler: {class: 'optuna.samplers.TPESampler'}",
+    "sampler: {class: 'optuna.samplers:TPESampler', name: tpe}",
+    "sampler: 'optuna samplers:TPESampler'",
+    "pruner: {name: median, options: {n: 3}}",
+    "pruner: {options: {n: 3}}",
     "sampler: {options: {points: 3}}",
     "sampler: {name: grid, options: {points: 0}}",
     "sampler: {name: nsga9}",

@@ -165,7 +165,7 @@ def _print_launch(prepared: preparing.PreparedStudy, launched: changing.LaunchRe
     if code is not None:
         what = f"code in {literal(str(code.folder))}"
     err.print(f"[dim]`{literal(study.name)}` launched; {what}[/]")
-    sampler = describe_sampler(prepared.spec.sampler.name, prepared.spec.sampler.reason)
+    sampler = describe_sampler(prepared.spec.sampler.label, prepared.spec.sampler.reason)
     err.print(f"[dim]sampler: {literal(sampler)}[/]")
 
 

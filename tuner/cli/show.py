@@ -161,7 +161,7 @@ def _properties(overview: reading.Overview) -> dict[str, str]:
     }
     if study.spec is not None:
         sampler = ResolvedSpec.from_json(study.spec).sampler
-        properties["sampler"] = literal(describe_sampler(sampler.name, sampler.reason))
+        properties["sampler"] = literal(describe_sampler(sampler.label, sampler.reason))
     if study.max_epochs is not None:
         properties["epochs"] = f"{study.epochs_issued} of {study.max_epochs} used or reserved"
     if study.max_seconds is not None:

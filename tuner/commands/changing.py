@@ -153,7 +153,9 @@ def _explain_end(connection: Connected, study: Study) -> str | None:
         return None
     spec = ResolvedSpec.from_json(study.spec)
     ends_early = spec.budget.target is not None or spec.budget.patience is not None
-    is_counted = spec.sampler.name == "grid" or spec.space.cells(MAX_CELLS) is not None
+    is_counted = spec.sampler.name == "grid" or (
+        spec.sampler.name is not None and spec.space.cells(MAX_CELLS) is not None
+    )
     if not ends_early and (spec.sampler.repeat or not is_counted):
         return None
     # imports Optuna, which few commands need

@@ -18,6 +18,7 @@ from tuner.study_file.parameters import IntParameter
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.study_file.search_checks import notes_on_promotion, notes_on_sampler
 from tuner.study_file.space import MAX_CELLS
+from tuner.user_code.classes import find_classes
 from tuner.user_code.source import fingerprint
 
 
@@ -61,6 +62,8 @@ def prepare_resolved(
 
     `source` knows the lines, for messages; `prepare` prepares the study's data.
     """
+    with source.locating():
+        spec = spec.model_copy(update={"classes": find_classes(spec, source.folder)})
     if spec.data is None:
         assert spec.code is not None
         with source.locating():
@@ -99,7 +102,8 @@ def _notes_on_search(spec: ResolvedSpec) -> tuple[str, ...]:
 
 def _note_on_space(spec: ResolvedSpec) -> tuple[str, ...]:
     """Say that a study will end before its budget of trials is used, if that is certain."""
-    if spec.sampler.repeat or (spec.sampler.name == "grid" and spec.sampler.reason is None):
+    is_grid = spec.sampler.name == "grid" and spec.sampler.reason is None
+    if spec.sampler.repeat or is_grid or spec.sampler.name is None:
         return ()
     cells = spec.space.cells(min(spec.budget.trials, MAX_CELLS))
     if cells is None or len(cells) >= spec.budget.trials:

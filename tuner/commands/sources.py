@@ -27,6 +27,8 @@ def check_sources(settings: Settings, study: Study) -> None:
         return
     spec = ResolvedSpec.from_json(study.spec)
     try:
+        for code in spec.classes.values():
+            check(code)
         if spec.code is not None:
             check(spec.code)
             return
@@ -59,12 +61,14 @@ def check_trainable(
                 f"the study {quoted(name)} was made through Optuna: its trials run where "
                 "`study.optimize` is called"
             )
-        if study.family in USER_CODE_FAMILIES and not allow_code:
+        has_classes = ResolvedSpec.from_json(study.spec).has_classes
+        if (study.family in USER_CODE_FAMILIES or has_classes) and not allow_code:
             raise BadInputError(
                 f"the study {quoted(name)} runs user code, which this worker may only do with "
                 "`--allow-code`"
             )
-        if study.state is StudyState.ACTIVE and study.family in USER_CODE_FAMILIES:
+        runs_code = study.family in USER_CODE_FAMILIES or has_classes
+        if study.state is StudyState.ACTIVE and runs_code:
             check_sources(settings, study)
 
 

@@ -147,7 +147,7 @@ def _search(study: Study, spec: ResolvedSpec, trials: Sequence[Trial]) -> str:
         ("budget", _budget(spec)),
         ("trials", ", ".join(f"{number:,} {state}" for state, number in counts.items()) or "–"),
         ("epochs trained", f"{epochs:,}"),
-        ("sampler, pruner", f"{spec.sampler.name}, {spec.pruner.name}"),
+        ("sampler, pruner", f"{spec.sampler.label}, {spec.pruner.label}"),
         ("seed", str(spec.seed)),
         ("study", f"{study.state}" + (f": {_plain(study.reason)}" if study.reason else "")),
     ]

@@ -192,7 +192,10 @@ def describe_method(study: Study) -> list[tuple[str, str]]:
     spec = study.spec
     if spec is None:
         return [("search", "made through Optuna's API; its settings are not recorded")]
-    sampler, pruner = lookup(spec, "sampler", "name"), lookup(spec, "pruner", "name")
+    sampler, pruner = (
+        lookup(spec, section, "name") or lookup(spec, section, "class")
+        for section in ("sampler", "pruner")
+    )
     card = SAMPLERS.get(sampler)
     search = str(sampler or "") if card is None else card.title
     startup = lookup(spec, "sampler", "startup_trials")
@@ -220,7 +223,7 @@ def _pruning(spec: Mapping[str, Any], pruner: object) -> str:
     tail = f", not before epoch {since}" if since else ""
     if pruner in ("rungs", "hyperband"):
         return f"{pruner}: the best 1/{lookup(spec, 'pruner', 'reduction')} of each continue{tail}"
-    return f"{pruner}{tail}"
+    return f"{pruner}{tail}" if pruner == "median" else str(pruner)
 
 
 def _budget(spec: Mapping[str, Any]) -> str:

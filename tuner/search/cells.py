@@ -138,6 +138,8 @@ def cells_of(
     """Return what is counted of a space: a grid, a small space; None if nothing is."""
     if sampler.name == "grid":
         return GridCells(space, sampler, seed, tried)
+    if sampler.name is None:  # a class may repeat what it likes
+        return None
     return Cells.of(space, distributions, tried)
 
 

@@ -62,6 +62,7 @@ class ClaimedTrial:
     claim: Claim
     params: Mapping[str, ParamValue]
     sent_at: float = 0.0  # monotonic clock: before the claim, from which its lease counts
+    is_drawn: bool = True  # False: another worker may still have to propose its parameters
 
     @property
     def number(self) -> int:
@@ -86,6 +87,8 @@ class Search:
         self._measures = Measures(spec)
         self._history = History(
             study.id,
+            # what a class has noted in its trials
+            with_attributes=None in (spec.sampler.name, spec.pruner.name),
             with_reports=spec.pruner.name != "none"
             or spec.sampler.reads_curves
             or bool(spec.learn_from),
@@ -407,6 +410,21 @@ class Search:
         """Return why `should_prune`, called just before with the same arguments, was true."""
         return self._pruner.explain(trial.number, report.step, report.value)
 
+    def drawn(self, trial: ClaimedTrial) -> ClaimedTrial | None:
+        """Return a claimed trial once it has parameters, which it has at once here."""
+        return trial
+
+    def advance(self, worker_id: uuid.UUID, lease: float) -> None:
+        """Go on with proposals that take longer; there are none here."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether trials wait for parameters."""
+        return False
+
+    def close(self) -> None:
+        """Let go of what the search holds besides the database: nothing here."""
+
     def reason_to_end(self) -> str | None:
         """Return why the study is over before its budget is used; None if it is not."""
         if self._ending.is_possible:
@@ -430,8 +448,12 @@ class Search:
         labels: Mapping[str, str],
         proposal: Proposal | None,
         promotable: Mapping[int, int] = claims.NONE_PROMOTABLE,
+        *,
+        undrawn: bool = False,
     ) -> Claim | None:
+        """Claim a trial: a new one with a proposal or `undrawn`, else only what waits."""
         key = uuid.uuid4()
+        new = [] if undrawn else None if proposal is None else self._internal(proposal.params)
         space_id = None if proposal is None else self._space_id(proposal.params)
         self._sent_at = time.monotonic()  # not reset by a retry: the first claim counts
 
@@ -448,7 +470,7 @@ class Search:
                     lease=lease,
                     labels=labels,
                     space_id=space_id,
-                    params=None if proposal is None else self._internal(proposal.params),
+                    params=new,
                     origin=None if proposal is None else proposal.origin,
                     promotable=promotable,
                 )

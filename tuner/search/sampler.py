@@ -93,7 +93,7 @@ class Proposer:
         if warm_start:
             self._past, self._portfolio = self._load_past(warm_start)
         self._priors = Priors(space, self._distributions)
-        self._make_sampler = samplers.load(sampler.name)
+        self._make_sampler = samplers.load(sampler.name or "random")
 
     def propose(
         self, number: int, fixed_params: Mapping[str, ParamValue] | None = None
@@ -156,6 +156,10 @@ class Proposer:
         """Why nothing is left of a small space; None while something is, and for a large one."""
         return None if self._cells is None else self._cells.used_up
 
+    def fits(self, space: Mapping[str, BaseDistribution]) -> bool:
+        """Whether these are distributions of the study; `space` is one of its history's."""
+        return self._tried.fits(space)
+
     def is_tried(self, params: Mapping[str, ParamValue]) -> bool:
         """Whether a known trial has this configuration."""
         return self._tried.key(params) in self._tried
@@ -202,7 +206,7 @@ class Proposer:
         return self._priors.draw(random.Random(derived_seed(self._seed, number, redraw, "prior")))
 
     def _random_origin(self, reason: str | None = None) -> Origin:
-        return Origin(kind=OriginKind.RANDOM, sampler=self._sampler.name, reason=reason)
+        return Origin(kind=OriginKind.RANDOM, sampler=self._sampler.label, reason=reason)
 
     def _draw(
         self,
@@ -267,4 +271,4 @@ class Proposer:
         if isinstance(sampler, samplers.Explained):
             return sampler.origin
         kind = OriginKind.MODEL if self._sampler.learns else OriginKind.RANDOM
-        return Origin(kind=kind, sampler=self._sampler.name)
+        return Origin(kind=kind, sampler=self._sampler.label)

@@ -85,7 +85,7 @@ def describe(name: str, reason: str | None) -> str:
 
 def settle(section: SamplerSection, choice: Choice) -> Sampler:
     """Return the sampler that a study file means: the one that it names, or else the choice."""
-    settings = {name: getattr(section, name) for name in section.model_fields_set}
+    settings = section.model_dump(exclude_unset=True)
     if section.name == "auto":
         settings |= {"name": choice.name, "reason": choice.reason}
     return Sampler.model_validate(settings)

@@ -20,6 +20,8 @@ from tuner.study_file.values import FilePath
 USER_CODE_FAMILIES = ("function", "command")  # families whose code is the study file's
 
 _FUNCTION = re.compile(r"([^\W\d]\w*)(\.[^\W\d]\w*)*:[^\W\d]\w*")
+_HUB = re.compile(r"optunahub:[\w.-]+(/[\w.-]+)+(:[^\W\d]\w*)?")
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -57,6 +59,15 @@ def check_function(name: str) -> str:
         hint = f"; did you mean {quoted(suggestion)}?" if is_path else ""
         raise problem(f"must be written as `module:function`, is {a(name)}{hint}")
     return name
+
+
+def check_class(path: str) -> str:
+    """Return the path of a class if it is `package.module:Class`; refuse anything else."""
+    if not _FUNCTION.fullmatch(path) and not _HUB.fullmatch(path):
+        module, _, name = path.rpartition(".")
+        hint = f"; did you mean {quoted(f'{module}:{name}')}?" if _DOTTED.fullmatch(path) else ""
+        raise problem(f"must be written as `package.module:Class`, is {a(path)}{hint}")
+    return path
 
 
 def words_of(words: Any) -> Any:

@@ -43,7 +43,8 @@ def dump(spec: ResolvedSpec) -> dict[str, Any]:
 
 def _sampler(sampler: Sampler) -> dict[str, Any]:
     """Return the section; it always names the sampler, lest another one be chosen."""
-    return {"name": sampler.name, **_set_fields(sampler.model_copy(update={"reason": None}))}
+    section = _set_fields(sampler.model_copy(update={"reason": None}))
+    return section if sampler.name is None else {"name": sampler.name, **section}
 
 
 def _code(spec: ResolvedSpec) -> dict[str, Any]:
@@ -52,7 +53,10 @@ def _code(spec: ResolvedSpec) -> dict[str, Any]:
 
 
 def _set_fields(section: BaseModel) -> dict[str, Any]:
-    return section.model_dump(mode="json", exclude_defaults=True)
+    fields: dict[str, Any] = section.model_dump(mode="json", exclude_defaults=True)
+    if "class" in fields:  # instead of a name
+        del fields["name"]
+    return fields
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:

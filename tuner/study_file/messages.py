@@ -215,7 +215,7 @@ def keys(model: type[BaseModel], loc: Loc) -> list[str]:
     """Return the keys allowed in the section at `loc`."""
     section = _at(model, loc)
     if isinstance(section, type) and issubclass(section, BaseModel):
-        return list(section.model_fields)
+        return [field.alias or name for name, field in section.model_fields.items()]
     return []
 
 
@@ -237,9 +237,10 @@ def _at(annotation: Any, loc: Loc) -> Any:
     for part in loc:
         section = _model(annotation)
         if section is not None:
-            if part not in section.model_fields:
+            fields = {field.alias or name: field for name, field in section.model_fields.items()}
+            if part not in fields:
                 return None
-            annotation = section.model_fields[str(part)].annotation
+            annotation = fields[str(part)].annotation
         else:
             arguments = [x for x in get_args(_bare(annotation)) if x is not Ellipsis]
             annotation = arguments[-1] if arguments else None

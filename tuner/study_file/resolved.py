@@ -1,7 +1,7 @@
 """The resolved study: stored in the database and rebuilt from there by every worker."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -92,6 +92,7 @@ class ResolvedSpec(_Section):
     family: str
     data: DataSpec | None  # None: user code reads its own
     code: Code | None = None
+    classes: dict[Literal["sampler", "pruner"], Code] = {}  # that are not installed packages'
     objective: ResolvedObjective
     constraints: dict[str, Range] = {}  # metric or cost → its bounds
     budget: ResolvedBudget
@@ -122,6 +123,11 @@ class ResolvedSpec(_Section):
     def last_step(self) -> int | None:
         """The last step that a trial reports: an epoch, or a level of fidelity; None if unknown."""
         return len(self.fidelities) or self.budget.epochs
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether its sampler or pruner is a class that its file names."""
+        return self.sampler.class_name is not None or self.pruner.class_name is not None
 
     @property
     def limits(self) -> Limits:

@@ -1,10 +1,15 @@
 """What the samplers of a study file can be told, each in its section `sampler.options`."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tuner.errors import SpecError
+from tuner.study_file.code import check_class
+from tuner.study_file.messages import problem
 from tuner.study_file.parameters import MAX_POINTS
+from tuner.study_file.plain import plain
 from tuner.study_file.values import Flag, Real, Whole
 
 MAX_POPULATION = 10_000
@@ -92,3 +97,31 @@ class Nsga3Options(GeneticOptions):
     dividing_parameter: Whole = Field(
         default=3, ge=1, le=50, description="nsga3: density of the reference points."
     )
+
+
+def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a class as plain values; refuse those that no study file can hold.
+
+    A section `{class: …, options: …}` stands for an object.
+    """
+    try:
+        values: dict[str, Any] = plain(options)
+    except SpecError as error:
+        first = error.issues[0]
+        raise problem(first.message, "options", *first.loc) from None
+    for loc, path in _classes(values):
+        if not isinstance(path, str):
+            raise problem("must be text", "options", *loc)
+        check_class(path)
+    return values
+
+
+def _classes(value: Any, loc: tuple[str | int, ...] = ()) -> Iterator[tuple[Any, Any]]:
+    if isinstance(value, Mapping):
+        if loc and "class" in value:
+            yield (*loc, "class"), value["class"]
+        for key, inner in value.items():
+            yield from _classes(inner, (*loc, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _classes(inner, (*loc, index))

@@ -53,3 +53,5 @@ SAMPLERS: Mapping[SamplerName, SamplerCard] = MappingProxyType(
         "nsga3": SamplerCard("NSGA-III", learns=True, evolves=True, options=Nsga3Options),
     }
 )
+
+OF_A_CLASS = SamplerCard("class", learns=True)  # one that a study file names by its class

@@ -23,6 +23,7 @@ _LIST: Schema = {"type": "array", "items": _SCALAR, "minItems": 1}
 _NOTHING: Schema = {"type": "null"}
 _RANGE = ("low", "high", "log", "step", "points")
 
+_CLASS = r"^([A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*|optunahub:[\w.-]+(/[\w.-]+)+(:[A-Za-z_]\w*)?)$"
 # section → the field that a single value in its place sets
 _SHORTHANDS = {"DataSpec": "source", "SamplerSection": "name", "Pruner": "name"}
 # pydantic leaves these untranslated where a limit stands inside `… | None`
@@ -37,6 +38,7 @@ def study_schema() -> Schema:
     _user_code(schema)
     _parameter(definitions["ParameterSpec"])
     _sampler(definitions["SamplerSection"])
+    _pruner(definitions["Pruner"])
     _values_as_lists(schema["properties"]["forbidden"]["items"])
     schema["properties"]["forbidden"]["items"]["minProperties"] = 1
     for name in ("metric", "direction"):
@@ -49,8 +51,12 @@ def study_schema() -> Schema:
         {**several, "maxItems": MAX_PAST_STUDIES}, several["items"]
     )
     for name, field in _SHORTHANDS.items():
-        words = definitions[name]["properties"][field]["enum"]
-        definitions[name] = _either(definitions[name], {"type": "string", "enum": words})
+        named = definitions[name]["properties"][field]
+        words = named["enum"] if "enum" in named else named["anyOf"][0]["enum"]
+        short: Schema = {"type": "string", "enum": words}
+        if name in ("SamplerSection", "Pruner"):
+            short = {"type": "string", "anyOf": [{"enum": words}, {"pattern": _CLASS}]}
+        definitions[name] = _either(definitions[name], short)
     definitions["ParameterSpec"] = _either(
         definitions["ParameterSpec"],
         {
@@ -197,12 +203,32 @@ def _sampler(section: Schema) -> None:
     models: dict[str, type[NoOptions]] = {default: NoOptions}
     models |= {name: card.options for name, card in SAMPLERS.items()}
     section["allOf"] = [
-        {
-            "if": _is("name", name) if name != default else _is_or_missing("name", name),
-            "then": {"properties": {"options": _with_limits(model.model_json_schema())}},
-        }
-        for name, model in models.items()
+        _class_instead_of_name(section),
+        *(
+            {
+                "if": {
+                    **(_is("name", name) if name != default else _is_or_missing("name", name)),
+                    "not": _present("class"),
+                },
+                "then": {"properties": {"options": _with_limits(model.model_json_schema())}},
+            }
+            for name, model in models.items()
+        ),
     ]
+
+
+def _pruner(section: Schema) -> None:
+    """Only a class has options."""
+    none = {"properties": {"options": {"maxProperties": 0}}}
+    section["allOf"] = [{**_class_instead_of_name(section), "else": none}]
+
+
+def _class_instead_of_name(section: Schema) -> Schema:
+    section["properties"]["class"]["anyOf"][0]["pattern"] = _CLASS
+    named = section["properties"]["name"]
+    named["anyOf"].remove(_NOTHING)
+    section["properties"]["name"] = {**named, **named.pop("anyOf")[0]}
+    return {"if": _present("class"), "then": {"properties": {"name": {"not": {}}}}}
 
 
 def _is_or_missing(key: str, value: object) -> Schema:

@@ -9,7 +9,6 @@ from tuner.study_file.messages import counted
 from tuner.study_file.parameters import FloatParameter, IntParameter
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.study_file.sampler_options import GeneticOptions, GridOptions
-from tuner.study_file.samplers import SAMPLERS
 from tuner.study_file.space import Space
 from tuner.study_file.study import Sampler
 
@@ -48,7 +47,7 @@ def notes_on_sampler(spec: ResolvedSpec) -> Iterator[str]:
         yield _note_on_grid(spec)
     if not isinstance(options, GeneticOptions):
         return
-    title, size = SAMPLERS[sampler.name].title, options.population_size
+    title, size = sampler.card.title, options.population_size
     if trials <= size:
         yield (
             f"{title} begins to learn after a generation of {size} complete trials, and the budget "
@@ -63,8 +62,8 @@ def notes_on_sampler(spec: ResolvedSpec) -> Iterator[str]:
     if spec.pruner.name != "none":
         yield (
             f"{title} learns from complete trials only, and pruned ones, which `pruner: "
-            f"{spec.pruner.name}` makes of most, teach it nothing: write `pruner: none`, or choose "
-            "`gp` or `tpe`, which learn from pruned trials too"
+            f"{spec.pruner.label}` makes of most, teach it nothing: write `pruner: none`, or "
+            "choose `gp` or `tpe`, which learn from pruned trials too"
         )
 
 

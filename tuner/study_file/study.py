@@ -18,12 +18,12 @@ from pydantic import (
     model_validator,
 )
 
-from tuner.study_file.code import USER_CODE_FAMILIES, check_function, words_of
+from tuner.study_file.code import USER_CODE_FAMILIES, check_class, check_function, words_of
 from tuner.study_file.data import DataSpec
 from tuner.study_file.messages import first_problem, problem
 from tuner.study_file.parameters import MAX_POINTS, MAX_STRENGTH, PRIOR_STRENGTH
-from tuner.study_file.sampler_options import NoOptions
-from tuner.study_file.samplers import SAMPLERS, SamplerName
+from tuner.study_file.sampler_options import NoOptions, plain_options
+from tuner.study_file.samplers import OF_A_CLASS, SAMPLERS, SamplerCard, SamplerName
 from tuner.study_file.space import Combination, Range
 from tuner.study_file.values import (
     FilePath,
@@ -346,10 +346,36 @@ class ParameterSpec(_Section):
         ]
 
 
-class SamplerSection(_Section):
+class _Replaceable(_Section):
+    """A section that names one of tuner's own, or a class."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True
+    )
+
+    class_name: Annotated[str, AfterValidator(check_class)] | None = Field(
+        default=None,
+        alias="class",
+        description="A class of Optuna's kind instead of a name, as `package.module:Class`; "
+        "`optunahub:samplers/NAME` loads one from OptunaHub.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, section: Any) -> Any:
+        if isinstance(section, str):
+            section = {"class": section} if ":" in section else {"name": section}
+        if isinstance(section, Mapping) and section.get("class") is not None:
+            if section.get("name") is not None:
+                raise problem("has no meaning beside `name`; remove one of them", "class")
+            return {**section, "name": None}
+        return section
+
+
+class SamplerSection(_Replaceable):
     """How the next parameters are chosen, as a study file says it."""
 
-    name: Literal["auto", SamplerName] = Field(
+    name: Literal["auto", SamplerName] | None = Field(
         default="auto",
         description="auto: chosen by the space, the metrics and the budget; tpe: tree-structured "
         "Parzen estimators; gp: a Gaussian process that learns from pruned and running trials too; "
@@ -373,6 +399,11 @@ class SamplerSection(_Section):
 
     @model_validator(mode="after")
     def _check_options(self) -> Self:
+        if self.class_name is None and self.name is None:
+            raise problem("is missing", "name")
+        if self.name is None:
+            object.__setattr__(self, "options", plain_options(self.options))
+            return self
         if self.name == "auto" and self.options:
             raise problem("needs `sampler.name`, the sampler whose options these are", "options")
         try:
@@ -384,45 +415,55 @@ class SamplerSection(_Section):
 
     @property
     def checked_options(self) -> NoOptions:
-        """The options as its sampler reads them."""
-        return self._options_model.model_validate(self.options)
+        """The options as its sampler reads them; a class has its own."""
+        return (
+            NoOptions() if self.name is None else self._options_model.model_validate(self.options)
+        )
 
     @property
     def _options_model(self) -> type[NoOptions]:
-        return NoOptions if self.name == "auto" else SAMPLERS[self.name].options
-
-    @model_validator(mode="before")
-    @classmethod
-    def _shorthand(cls, section: Any) -> Any:
-        return {"name": section} if isinstance(section, str) else section
+        return (
+            NoOptions if self.name is None or self.name == "auto" else SAMPLERS[self.name].options
+        )
 
 
 class Sampler(SamplerSection):
     """How the next parameters of a study are chosen."""
 
-    name: SamplerName = "tpe"  # which stored studies mean that name none
+    name: SamplerName | None = "tpe"  # which stored studies mean that name none
     reason: str | None = Field(default=None, description="Why it was chosen; None: by the user.")
+
+    @property
+    def card(self) -> SamplerCard:
+        """What is known of it."""
+        return OF_A_CLASS if self.name is None else SAMPLERS[self.name]
+
+    @property
+    def label(self) -> str:
+        """Its name, or the path of its class."""
+        return self.name or str(self.class_name)
 
     @property
     def evolves(self) -> bool:
         """Whether it learns from one generation of trials after the other."""
-        return SAMPLERS[self.name].evolves
+        return self.card.evolves
 
     @property
     def learns(self) -> bool:
         """Whether it learns from earlier trials."""
-        return SAMPLERS[self.name].learns
+        return self.card.learns
 
     @property
     def reads_curves(self) -> bool:
         """Whether it learns from the reports of trials that have no final value."""
-        return SAMPLERS[self.name].reads_curves
+        return self.card.reads_curves
 
 
-class Pruner(_Section):
+class Pruner(_Replaceable):
     """When a trial is ended early."""
 
-    name: Literal["rungs", "hyperband", "median", "none"] = "rungs"
+    name: Literal["rungs", "hyperband", "median", "none"] | None = "rungs"
+    options: dict[str, Any] = Field(default={}, description="Arguments of the pruner's class.")
     min_epochs: Whole = Field(default=1, ge=1, description="No trial is pruned before this epoch.")
     reduction: Whole = Field(
         default=3,
@@ -441,16 +482,25 @@ class Pruner(_Section):
         "it when it turns out to be among the best.",
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _shorthand(cls, section: Any) -> Any:
-        return {"name": section} if isinstance(section, str) else section
+    @model_validator(mode="after")
+    def _check_options(self) -> "Pruner":
+        if self.class_name is None and self.name is None:
+            raise problem("is missing", "name")
+        if self.class_name is None and self.options:
+            raise problem("are the arguments of a `class`; remove them", "options")
+        object.__setattr__(self, "options", plain_options(self.options))
+        return self
+
+    @property
+    def label(self) -> str:
+        """Its name, or the path of its class."""
+        return self.name or str(self.class_name)
 
     @model_validator(mode="after")
     def _has_rungs(self) -> "Pruner":
         if self.resume and self.name not in ("rungs", "hyperband"):
             raise problem(
-                f"needs rungs, and `{self.name}` has none; use rungs or hyperband", "resume"
+                f"needs rungs, and `{self.label}` has none; use rungs or hyperband", "resume"
             )
         return self
 

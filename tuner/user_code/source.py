@@ -47,7 +47,7 @@ def check(code: Code) -> None:
 def module(code: Code) -> Path:
     """Find the file that defines the function; SpecError if there is none."""
     name = str(code.function).partition(":")[0]
-    path = _module(code.folder, name)
+    path = find_module(code.folder, name)
     if path is None:
         raise _wrong("function", f"there is no module {quoted(name)} in {code.folder}")
     return path
@@ -61,7 +61,8 @@ def _function_files(code: Code) -> list[Path]:
     return list(_package_modules(code.folder, name, path))
 
 
-def _module(folder: Path, name: str) -> Path | None:
+def find_module(folder: Path, name: str) -> Path | None:
+    """Find the file of a module in a folder; None if there is none."""
     base = folder.joinpath(*name.split("."))
     candidates = (base / "__init__.py", base.with_name(f"{base.name}.py"))  # as Python prefers
     return next((path for path in candidates if path.is_file()), None)
@@ -93,6 +94,16 @@ def _check_defined(module: Path, name: str, function: str) -> None:
         raise _wrong("function", f"{quoted(name)} defines no {quoted(function)}{end}")
 
 
+def defined_names(module: Path) -> Iterator[str]:
+    """Yield the names that a module's source defines; `*` stands for a star import."""
+    try:
+        tree = ast.parse(module.read_bytes(), filename=str(module))
+    except (OSError, SyntaxError, ValueError):  # importing it will tell
+        yield "*"
+        return
+    yield from _defined_names(tree)
+
+
 def _defined_names(tree: ast.AST) -> Iterator[str]:
     """The names that a module defines at its top level; `*` stands for a star import."""
     for node in ast.iter_child_nodes(tree):
@@ -114,7 +125,7 @@ def _command_files(code: Code) -> list[Path]:
     files: set[Path] = set()
     for previous, word in zip(("", *words), words, strict=False):
         path = code.folder / word
-        module = _module(code.folder, word) if previous == "-m" else None
+        module = find_module(code.folder, word) if previous == "-m" else None
         if module is not None:
             _check_imports(module, code.folder)
             files.update(_package_modules(code.folder, word, module))

@@ -38,6 +38,7 @@ SAMPLE_PERIOD = 10.0  # seconds between samples of the devices
 FORGET_PERIOD = 3_600.0  # seconds between removals of samples that are too old
 CACHE_PERIOD = 600.0  # seconds between looks for prepared data that is too much
 PEAKS_PERIOD = 30.0  # seconds between looks at what other workers' trials have taken
+PROPOSAL_POLL = 0.02  # between looks for proposals of a sampler in a process of its own
 HINT_PERIOD = 0.25  # seconds between hints that trials have changed
 
 _log = logging.getLogger(__name__)
@@ -189,7 +190,8 @@ class Worker:
             self._unless_unreachable(self._send_hints)
         if self._studies.superfluous:
             self._studies.remove_some_files()
-        self._trials.start_waiting()
+        self._unless_unreachable(partial(self._studies.advance, self.id))
+        self._unless_unreachable(self._trials.start_waiting)
         self._trials.tell_to_stop()
         if self._stop_by is None:
             for executor in self._pool.executors:
@@ -208,6 +210,8 @@ class Worker:
         if not self._trials.recorder.changed:
             ignored.add("hint")
         due = [*self._timers.next_at(ignored=ignored), *self._trials.stops_at()]
+        if self._studies.is_busy:
+            due.append(time.monotonic() + PROPOSAL_POLL)
         return max(0.0, min(min(due) - time.monotonic(), self._outbox.pause()))
 
     def _unless_unreachable(self, action: Callable[[], None]) -> None:
@@ -221,6 +225,7 @@ class Worker:
 
     def _shut_down(self) -> None:
         self._pool.kill()
+        self._studies.close()
         self._trials.requeue_all()
         until = time.monotonic() + self._settings.lease_seconds
         while not self._outbox.deliver() and time.monotonic() < until:

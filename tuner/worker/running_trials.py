@@ -74,28 +74,34 @@ class RunningTrials:
     # Begin
 
     def assign(self, executor: Executor, search: Search, trial: ClaimedTrial) -> None:
-        """Give an idle executor a trial; it starts now, or once its device has room."""
+        """Give an idle executor a trial; it starts now, or once it has parameters and room."""
         self.recorder.changed.add(search.study.id)
         if trial.claim.promoted and not any(map(Path.is_dir, self.recorder.folders(trial)[1:])):
             with log_context(study=search.study.id, trial=trial.number):
                 _log.warning("promoted, but its checkpoint is not on this machine: it starts over")
+        executor.assignment = self._make_assignment(executor, search, trial)
+        # read after it is assigned: a signal in between marks what is assigned by then
+        executor.assignment.is_stopping |= self.is_draining
+        self._limits.hold(executor, trial.sent_at, trial.claim.paid)
+        self._start_if_it_fits(executor)
+
+    def _make_assignment(
+        self, executor: Executor, search: Search, trial: ClaimedTrial
+    ) -> Assignment:
         threads = self._admission.threads(executor, self.pool.executors)
-        executor.assignment = make_assignment(
+        bound = self._admission.bound(search, trial, executor.slot) if trial.is_drawn else None
+        return make_assignment(
             search,
             trial,
             device=executor.slot.device,
             threads=search.spec.resources.threads or threads,
             cache=self._settings.data_cache,
             folders=self.recorder.folders(trial),
-            bound=self._admission.bound(search, trial, executor.slot),
+            bound=bound,
         )
-        # read after it is assigned: a signal in between marks what is assigned by then
-        executor.assignment.is_stopping |= self.is_draining
-        self._limits.hold(executor, trial.sent_at, trial.claim.paid)
-        self._start_if_it_fits(executor)
 
     def start_waiting(self) -> None:
-        """Start those trials whose device has room by now."""
+        """Start those trials that have parameters, and whose device has room, by now."""
         for executor in list(self.pool.executors):  # a worn one is replaced
             if executor.assignment is not None and executor.assignment.is_waiting:
                 self._start_if_it_fits(executor)
@@ -105,10 +111,31 @@ class RunningTrials:
         if assignment.is_stopping or not assignment.trials:  # nothing left to wait for
             assignment.is_waiting = False
             self._on_done(executor, Done(executor.memory_used))
+        elif not self._has_parameters(executor):
+            return
         elif self._admission.may_start(executor, self.pool.executors):
+            assignment = _assignment_of(executor)
             executor.send(assignment.train)
             assignment.is_waiting = False
             self._limits.begin(executor)
+
+    def _has_parameters(self, executor: Executor) -> bool:
+        """Whether a trial was drawn; one that another worker has drawn meanwhile gets them now."""
+        assignment = _assignment_of(executor)
+        (trial,) = assignment.trials.values()
+        if trial.is_drawn:
+            return True
+        search = self._studies.searches.get(assignment.study_id)
+        if search is None:  # the study is over, so nobody will
+            assignment.is_stopping = True
+            return False
+        drawn = search.drawn(trial)
+        if drawn is None:
+            return False
+        executor.assignment = self._make_assignment(executor, search, drawn)
+        executor.assignment.is_stopping = assignment.is_stopping
+        executor.assignment.stop_at = assignment.stop_at
+        return True
 
     # Keep
 

@@ -7,6 +7,7 @@ anew when its limits change, and dropped when the study is not active any more.
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 from tuner import artifacts
 from tuner.database import devices, results, serving, studies
@@ -14,6 +15,7 @@ from tuner.database.engine import Connected, Database
 from tuner.database.serving import ActiveStudy
 from tuner.errors import StudyNotFoundError
 from tuner.search.claim import Search
+from tuner.search.class_search import make_search
 from tuner.settings import Settings
 from tuner.study_file.code import USER_CODE_FAMILIES
 from tuner.trials import StudyState
@@ -84,9 +86,11 @@ class ServedStudies:
             except StudyNotFoundError:  # deleted just now
                 return
         spec = self._consent.read_spec(study, is_required=study.name in self._only)
-        if spec is not None and self._consent.has_code(study, spec.code):
+        if spec is not None and self._consent.has_code(study, spec):
             reaches = partial(artifacts.has_attempt, self._settings, study_id)
-            self.searches[study_id] = Search(self._database, study, spec, reaches)
+            if (before := self.searches.pop(study_id, None)) is not None:
+                before.close()
+            self.searches[study_id] = make_search(self._database, study, spec, reaches)
             self._timers.run_now("claim", "peaks")
 
     def _end(self, study_id: int) -> bool:
@@ -99,7 +103,7 @@ class ServedStudies:
             if has_finished and self.searches[study_id].promotes:
                 numbers = results.list_never_promoted(connection, study_id)
                 self.superfluous += artifacts.list_attempts(self._settings, study_id, numbers)
-        del self.searches[study_id]  # not before: without an answer this is tried again
+        self.searches.pop(study_id).close()  # not before: without an answer this is tried again
         return has_finished
 
     def remove_some_files(self) -> None:
@@ -107,6 +111,23 @@ class ServedStudies:
         some, self.superfluous = self.superfluous[:AT_ONCE], self.superfluous[AT_ONCE:]
         artifacts.remove_checkpoints(some)
         artifacts.remove_user_files(some)
+
+    # Whose sampler takes longer
+
+    def advance(self, worker_id: UUID) -> None:
+        """Go on with proposals that samplers in processes of their own make."""
+        for search in list(self.searches.values()):
+            search.advance(worker_id, self._lease)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether trials wait for a proposal."""
+        return any(search.is_busy for search in self.searches.values())
+
+    def close(self) -> None:
+        """End what belongs to the searches, for the worker stops."""
+        for search in self.searches.values():
+            search.close()
 
     # Whose turn it is
 

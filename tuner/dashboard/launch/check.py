@@ -82,7 +82,8 @@ def check_allowed(board: Board, spec: ResolvedSpec, user: User) -> None:
     """With accounts, only admins may run user code or read any file of the machine."""
     if not board.access.login:
         return
-    if spec.family in USER_CODE_FAMILIES and user.role < Role.ADMIN:
+    runs_code = spec.family in USER_CODE_FAMILIES or spec.has_classes
+    if runs_code and user.role < Role.ADMIN:
         raise HTTPException(403, "only admins may launch studies that run user code")
     if user.role < Role.ADMIN:
         paths.check(spec, board.settings)

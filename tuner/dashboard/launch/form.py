@@ -70,7 +70,11 @@ def read_form(text: str) -> Form | None:
     }
     for key, subkey in (("data", "source"), ("sampler", "name"), ("pruner", "name")):
         value = data.get(key)  # a name alone, or a section that holds it
-        values[key] = _text(value if isinstance(value, str) else _at(data, f"{key}.{subkey}"))
+        values[key] = _text(
+            value
+            if isinstance(value, str)
+            else _at(data, f"{key}.{subkey}") or _at(data, f"{key}.class")
+        )
     values["data.path"] = _text(_at(data, "data.path"))
     metrics = (
         () if card is None else (*card.metrics, *card.metrics_with_labels, *card.metrics_of_numbers)

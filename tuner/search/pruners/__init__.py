@@ -74,5 +74,5 @@ def make(
             return MedianPruner(
                 direction, min_epochs=spec.min_epochs, startup_trials=spec.startup_trials
             )
-        case "none":
+        case "none" | None:  # None: a class of the user's choice, which runs elsewhere
             return NoPruner()
