@@ -1,8 +1,9 @@
 """What the trials of a study say of a configuration: its value, its seconds, and how surely.
 
 Every trial with a report teaches, in any state (`search/observations.py`); running trials without
-one are fantasies at the posterior mean, so that parallel workers spread out. Of several objectives,
-each surrogate sees a random scalarization (ParEGO; Knowles, IEEE TEC 2006).
+one are fantasies at the posterior mean, so that parallel workers spread out. Two objectives have a
+model each, and what counts is the hypervolume of both; of more, each surrogate sees a random
+scalarization (ParEGO; Knowles, IEEE TEC 2006).
 
 Hyperparameters follow from the trials that ended first, so many that their number is a power of
 `GROWTH`: a process that has just read the history fits the same ones as a process that has been
@@ -10,7 +11,7 @@ there from the start.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,11 @@ from tuner.search.gaussian_process import (
     Posterior,
     fit,
     leave_one_out,
+)
+from tuner.search.hypervolume_improvement import (
+    log_hypervolume_improvement,
+    nondominated,
+    reference_of,
 )
 from tuner.search.observations import Observations, Observer
 from tuner.search.warm_start.models import FEWEST_RANKED, PastModels, PriorMean
@@ -48,6 +54,7 @@ class Fitted:
     """What was fitted to the trials that ended first."""
 
     hyperparameters: Hyperparameters
+    of_each: Sequence[Hyperparameters]  # of two objectives
     cost: CostModel | None  # None: configurations cost about the same, or it is not known yet
     constraints: Mapping[str, Hyperparameters]
 
@@ -99,6 +106,23 @@ class Surrogate:
     def has_feasible(self) -> bool:
         """Whether a trial keeps all constraints."""
         return bool(self._is_feasible.any())
+
+    def two_objectives(self, rows: Array) -> "TwoObjectives":
+        """Return the models of two objectives, with these parameters [M, p] as fantasies."""
+        pending = self._encoding.encode(rows) if len(rows) else np.empty((0, self._x.shape[1]))
+        x = np.vstack([self._x, pending])
+        posteriors = []
+        for k, hyperparameters in enumerate(self._fitted.of_each):
+            targets = _scaled(self.trials.values[:, k])
+            weights = _noise_weights(self.trials, np.eye(2)[k])
+            posterior = Posterior(hyperparameters, self._x, targets, weights)
+            if len(pending):
+                targets = np.append(targets, posterior.mean(pending))
+                weights = np.append(weights, np.ones(len(pending)))
+                posterior = Posterior(hyperparameters, x, targets, weights)
+            posteriors.append(posterior)
+        counts = np.append(self._is_feasible, np.full(len(pending), self._is_feasible.all()))
+        return TwoObjectives(posteriors, counts if counts.any() else ~counts)
 
     def log_feasibility(self, candidates: Array) -> Array:
         """Return the logarithm of the probability that encoded candidates are feasible [M]."""
@@ -166,6 +190,21 @@ class Surrogate:
         return leave_one_out(self._fitted.hyperparameters, x, targets, weights)
 
 
+class TwoObjectives:
+    """Models of two objectives, and the front of those that count, by the models' means."""
+
+    def __init__(self, posteriors: Sequence[Posterior], counts: NDArray[np.bool_]) -> None:
+        self._posteriors = posteriors
+        means = np.column_stack([posterior.mean_of_observed() for posterior in posteriors])
+        self._front = nondominated(means[counts])
+
+    def log_gain(self, x: Array) -> Array:
+        """Return the logarithm of the expected hypervolume improvement of encoded candidates."""
+        predictions = [posterior.predict(x) for posterior in self._posteriors]
+        mean, deviation = (np.column_stack(columns) for columns in zip(*predictions, strict=True))
+        return log_hypervolume_improvement(mean, deviation, self._front, reference_of(self._front))
+
+
 def past_helps(observer: Observer, encoding: Encoding, past: PastModels | None) -> bool:
     """Whether past studies rank the first trials right, so that their models can already go on."""
     if past is None or len(observer) < FEWEST_RANKED or len(observer.signs) > 1:
@@ -178,7 +217,8 @@ def past_helps(observer: Observer, encoding: Encoding, past: PastModels | None) 
 def _fitted(observer: Observer, encoding: Encoding) -> Fitted:
     ended = observer.ended()
     if ended < FIT_MIN:
-        return Fitted(Hyperparameters.prior_mode(encoding.width), None, {})
+        prior = Hyperparameters.prior_mode(encoding.width)
+        return Fitted(prior, [prior] * len(observer.signs), None, {})
     stage = int(math.log(ended / FIT_MIN, GROWTH) + 1e-9)
     count = math.ceil(FIT_MIN * GROWTH**stage)
     if observer.fitted is None or observer.fitted[0] != count:
@@ -194,9 +234,13 @@ def _fitted(observer: Observer, encoding: Encoding) -> Fitted:
             chosen = np.sort(np.concatenate([order[:FIT_BEST], others]))
         x = encoding.encode(trials.params[chosen])
         hyperparameters = fit(x, targets[chosen], weights[chosen])
+        of_each = [
+            fit(x, _scaled(trials.values[:, k])[chosen], _noise_weights(trials, only)[chosen])
+            for k, only in enumerate(np.eye(objectives) if objectives == 2 else ())
+        ]
         cost = CostModel.fit(x, trials.seconds[chosen])
         constraints = fit_constraints(observer.constraints.of(trials.numbers[chosen]), x)
-        observer.fitted = count, Fitted(hyperparameters, cost, constraints)
+        observer.fitted = count, Fitted(hyperparameters, of_each, cost, constraints)
     fitted: Fitted = observer.fitted[1]
     return fitted
 

@@ -143,6 +143,8 @@ def _ranked(draw: Draw, candidates: _Candidates, number: int) -> tuple[Array, Ex
     posterior, best = surrogate.with_pending(draw.observer.pending())
     if draw.fixed:  # which may be far from the best trials: improve on what is possible with it
         best = float(posterior.mean(draw.encoding.encode(rows)).min())
+    objectives = len(draw.observer.signs)
+    both = surrogate.two_objectives(draw.observer.pending()) if objectives == 2 else None
     believed = draw.priors.after(surrogate.trials.params, surrogate.targets)
     is_thompson = draw.observer.running >= MANY_RUNNING and number % 2 == 1
 
@@ -173,8 +175,11 @@ def _ranked(draw: Draw, candidates: _Candidates, number: int) -> tuple[Array, Ex
         feasibility = surrogate.log_feasibility(x)
         if not surrogate.has_feasible:  # then the first thing to find is a feasible trial
             return feasibility
-        gain = log_expected_improvement(*posterior.predict(x), best) + feasibility
-        gain += believed(rows)
+        if both is not None:
+            gain = both.log_gain(x)
+        else:
+            gain = log_expected_improvement(*posterior.predict(x), best)
+        gain += feasibility + believed(rows)
         return gain - COST_WEIGHT * surrogate.log_cost(x)
 
     scores = score(rows)
