@@ -74,6 +74,19 @@ def study(more: str = "") -> ResolvedSpec:
     return resolve(loads(f"name: x\nfamily: cnn\ndata: digits\n{more}"))
 
 
+@pytest.mark.parametrize(
+    ("search", "name"),
+    [
+        ("optimizer: [sgd, adam]", "tpe"),
+        ("optimizer: [adam]", "gp"),  # so `momentum` and `nesterov` are never active
+        ("optimizer: sgd", "gp"),  # so they always are
+        ("optimizer: [sgd, adam], momentum: 0.9, nesterov: true", "gp"),  # nothing to model
+    ],
+)
+def test_what_no_configuration_or_every_one_has_is_not_conditional(search: str, name: str) -> None:
+    assert study(f"search: {{{search}}}").sampler.name == name
+
+
 @pytest.mark.parametrize("more", ["", "sampler: auto", "sampler: {name: auto}", "sampler: {}"])
 def test_auto_is_the_default_and_is_settled_by_the_launch(more: str) -> None:
     sampler = study(more).sampler
