@@ -6,16 +6,20 @@ from typing import Any
 
 import optuna
 import pytest
+from fastapi.testclient import TestClient
 
 from tests.support.commands import answer, tuner
 from tests.support.searching import Trainer, search, spec
 from tuner.commands import launching, learning
 from tuner.commands.preparing import PreparedStudy
+from tuner.dashboard.app import create_app
+from tuner.dashboard.board import Board
 from tuner.database import studies
 from tuner.database.engine import Database
 from tuner.errors import SpecError
 from tuner.search.storage import Storage
 from tuner.search.warm_start.past_study import WarmStart
+from tuner.settings import Settings
 from tuner.study_file.resolved import ResolvedSpec
 
 RATE = "search: {learning_rate: {low: 1e-5, high: 1}}\nsampler: gp\n"
@@ -183,3 +187,21 @@ def test_show_says_what_was_learned(
     assert record["learned_from"][0]["study"] == "old"
     assert record["learned_from"][0]["weight"] is None
     assert len(record["learned_from"][0]["portfolio"]) == 5
+
+
+def test_the_dashboard_says_what_was_learned(database: Database, tmp_path: Path) -> None:
+    run(database, of("old"))
+    trainer = run(database, of("new", "learn_from: old"), "other", trials=1)
+    board = Board(database, Settings(home=tmp_path / "home"))
+    client = TestClient(create_app(board), base_url="http://localhost")
+    client.headers |= board.access.secret.header
+    here = trainer.search.study.id
+
+    (record,) = client.get(f"/api/v1/studies/{here}/learned").json()
+    page = client.get(f"/studies/{here}/configuration").text
+
+    assert (record["study"], record["trials"], record["weight"]) == ("old", 12, None)
+    assert record["differences"] == []
+    assert "Learned from" in page
+    assert "unknown yet" in page
+    assert client.get(f"/api/v1/studies/{here - 1}/learned").json() == []

@@ -144,7 +144,9 @@ class Proposer:
         from tuner.search.warm_start.portfolio import Portfolio
 
         past = PastModels(warm_start, self._space, self._encoding)
-        return past, Portfolio(warm_start.portfolio, past, self._observer, self._is_open)
+        return past, Portfolio(
+            warm_start.portfolio, past, self._encoding, self._observer, self._is_open
+        )
 
     @property
     def is_small(self) -> bool:

@@ -23,6 +23,7 @@ from tuner.trials import ParamValue
 SIZE = 5  # configurations at most
 EVERY = 4  # every fourth trial is of the portfolio, so at most a quarter of the workers try it
 LAST = 2 * EVERY * SIZE  # trial, from which it is given up: others were enqueued in its place
+FEWEST_OTHERS = 3  # first other trials, that those of the portfolio are compared with
 FEWEST_AGAINST = 8  # trials with a value, after which past studies without a weight have no say
 CANDIDATES = 10  # best configurations of each past study
 DRAWS = 64  # functions of each past model
@@ -63,20 +64,23 @@ class Portfolio:
         self,
         advices: Sequence[Advice],
         models: PastModels,
+        encoding: Encoding,
         observer: Observer,
         is_open: Callable[[Mapping[str, ParamValue]], bool],
     ) -> None:
         """`is_open` tells whether a configuration is neither forbidden nor tried."""
         self._advices = advices
         self._models = models
+        self._rows = encoding.internal([advice.params for advice in advices])
         self._observer = observer
         self._is_open = is_open
 
     def pick(self, number: int) -> Advice | None:
         """Return what trial `number` tries; None if that is not for the portfolio to say.
 
-        What was tried before is passed over. Once the trials contradict the past studies, the rest
-        is given up.
+        What was tried before is passed over. The rest is given up once the trials contradict the
+        past studies: those of the portfolio are worse than the median of the first others, or no
+        past study has a weight.
         """
         if not self._advices or number % EVERY or number >= LAST:
             return None
@@ -86,11 +90,23 @@ class Portfolio:
         return advice
 
     def _is_contradicted(self) -> bool:
-        if len(self._observer) < FEWEST_AGAINST:
+        if len(self._observer) <= FEWEST_OTHERS:
             return False
         trials = self._observer.observations()
+        values = trials.values[:, 0]
+        # NaN stands for a parameter that is inactive in both
+        same = (trials.params[:, None] == self._rows) | (
+            np.isnan(trials.params[:, None]) & np.isnan(self._rows)
+        )
+        is_own = same.all(axis=2).any(axis=1)
+        others = values[~is_own][:FEWEST_OTHERS]  # the first, which no model has proposed
+        is_worse = is_own.any() and values[is_own].min() > np.median(others)
+        if is_worse and len(others) == FEWEST_OTHERS:
+            return True
+        if len(values) < FEWEST_AGAINST:
+            return False
         with threadpool_limits(1):
-            weights = self._models.weights(trials.params, trials.values[:, 0])
+            weights = self._models.weights(trials.params, values)
         return bool(weights) and not any(weights.values())
 
 
