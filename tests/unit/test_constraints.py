@@ -19,6 +19,7 @@ from tuner.search import ending
 from tuner.study_file import constraints
 from tuner.study_file.load import loads
 from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.search_checks import notes_on_sampler
 from tuner.study_file.space import Range
 from tuner.study_file.study import Budget
 from tuner.training import metrics
@@ -270,3 +271,11 @@ def test_objectives_that_trials_do_not_report_are_named() -> None:
     whole = replace(telling, reports=(Report(1, 0.5, {"latency": 1.0, "size": 2.0}),))
     assert reading.describe_unreported([whole], study) is None
     assert reading.describe_unreported([silent], replace(study, spec=None)) is None
+
+
+def test_a_launch_says_that_cmaes_does_not_use_constraints() -> None:
+    text = "sampler: cmaes\npruner: none\n"
+    bounded = resolve(loads(HEAD + text + "constraints: {latency: {below: 5}}\n"))
+    assert any("does not use `constraints`" in note for note in notes_on_sampler(bounded))
+    free = resolve(loads(HEAD + text))
+    assert not any("constraints" in note for note in notes_on_sampler(free))

@@ -78,6 +78,13 @@ def test_the_best_feasible_trial_is_found_where_the_best_is_not(sampler: str) ->
     assert sum(late) >= 8  # a fifth of the space
 
 
+def test_generations_move_to_what_is_feasible() -> None:
+    study = Study("nsga2")
+    study.run(160, lambda x, y: 3.0 - x)
+    feasible = [worst <= 0 for _, worst in study.trials]
+    assert sum(feasible[100:]) >= 1.5 * sum(feasible[:60])
+
+
 def test_without_a_feasible_trial_the_model_looks_for_one_first() -> None:
     study = Study("gp")
     study.run(40, lambda x, y: (x - 4.0) ** 2 + (y - 4.0) ** 2 - 0.25)  # 0.8 % of the space

@@ -45,6 +45,11 @@ def notes_on_sampler(spec: ResolvedSpec) -> Iterator[str]:
     sampler, trials, options = spec.sampler, spec.budget.trials, spec.sampler.checked_options
     if sampler.name == "grid" and sampler.reason is None:
         yield _note_on_grid(spec)
+    if sampler.name == "cmaes" and spec.constraints:
+        yield (
+            "CMA-ES does not use `constraints`: it goes where values are best, feasible or not; "
+            "choose `gp`, `tpe` or `nsga2`"
+        )
     if not isinstance(options, GeneticOptions):
         return
     title, size = sampler.card.title, options.population_size
