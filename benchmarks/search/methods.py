@@ -63,6 +63,7 @@ _MODEL = {
 }
 _GROUP = {"multivariate": True, "group": True}
 
+_ADAPTIVE = {"name": "rungs", "min_epochs": "auto", "reduction": "auto"}
 _PROMOTION = {"name": "rungs", "resume": True}
 
 METHODS: dict[str, Spec] = {
@@ -75,6 +76,8 @@ METHODS: dict[str, Spec] = {
     "tuner random + rungs": _tuner("random", "rungs"),
     "tuner gp + promotion": _tuner("gp", _PROMOTION),
     "tuner random + promotion": _tuner("random", _PROMOTION),
+    "tuner gp + adaptive rungs": _tuner("gp", _ADAPTIVE),
+    "tuner random + adaptive rungs": _tuner("random", _ADAPTIVE),
     "tuner gp + hyperband": _tuner("gp", "hyperband"),
     "tuner random + hyperband": _tuner("random", "hyperband"),
     "tuner gp": _tuner("gp"),

@@ -220,6 +220,8 @@ def _pruning(spec: Mapping[str, Any], pruner: object) -> str:
     if pruner in (None, "none"):
         return str(pruner or "")
     since = lookup(spec, "pruner", "min_epochs")
+    if "auto" in (since, lookup(spec, "pruner", "reduction")):
+        return f"{pruner}, chosen by what trials have shown"
     tail = f", not before epoch {since}" if since else ""
     if pruner in ("rungs", "hyperband"):
         return f"{pruner}: the best 1/{lookup(spec, 'pruner', 'reduction')} of each continue{tail}"

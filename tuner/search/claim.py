@@ -117,6 +117,8 @@ class Search:
         self.promotions = Promotions(self._pruner, watcher, self._history, reaches)
         if spec.pruner.name != "none":
             self._history.watch(watcher)
+        if self._pruner.watcher is not None:
+            self._history.watch(self._pruner.watcher)
         if self._ending.is_possible:
             self._history.watch(self._ending)
         self._space_ids: dict[tuple[str, ...], int] = {}

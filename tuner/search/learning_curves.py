@@ -53,22 +53,32 @@ class LearningCurves:
 
     """
 
-    def __init__(self, *, counts_best: bool = True, by_level: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        counts_best: bool = True,
+        by_level: bool = False,
+        steps: Integers | None = None,
+    ) -> None:
         """Create no curves.
 
         Args:
             counts_best: A trial is worth its best report; otherwise its last one.
             by_level: Each step is a level of fidelity, whose values differ in more than time: a
                 trial is worth its last report.
+            steps: Where the levels lie, ascending; by default at 1, 3, 9, …, or at each step.
 
         """
         self._counts_best = counts_best and not by_level
         self._is_proportional = not counts_best
-        self._steps = np.arange(1, LEVELS + 1) if by_level else _STEPS
+        usual = np.arange(1, LEVELS + 1) if by_level else _STEPS
+        self._steps = usual if steps is None else steps
         self.last = np.empty(0)
         self.last_step = np.empty(0, np.int64)
         self.final = np.empty(0)
-        self._levels = np.empty((LEVELS, 0))  # value up to each level; NaN where not reached
+        self._levels = np.empty(
+            (len(self._steps), 0)
+        )  # value up to each level; NaN where not reached
 
     def reserve(self, capacity: int) -> None:
         """Make room for trials below this number."""
@@ -98,9 +108,9 @@ class LearningCurves:
         first, last = np.flatnonzero(is_first), np.flatnonzero(np.roll(is_first, -1))
         chosen = numbers[trial[first]]
         values = finite(reports.values)
-        levels = np.full((LEVELS, len(numbers)), np.nan)
+        levels = np.full((len(self._steps), len(numbers)), np.nan)
         # a report counts at its level and those above, up to the last that the trial has reached
-        level = np.minimum(np.searchsorted(self._steps, reports.steps), LEVELS - 1)
+        level = np.minimum(np.searchsorted(self._steps, reports.steps), len(self._steps) - 1)
         if self._counts_best:
             np.fmin.at(levels, (level, trial), values)
             levels = np.fmin.accumulate(levels[:, trial[first]])
@@ -113,6 +123,11 @@ class LearningCurves:
         levels = np.where(np.isnan(levels), values[first], levels)
         levels[self._steps[:, None] > reports.steps[last]] = np.nan
         self._levels[:, chosen] = levels
+
+    def at_levels(self, numbers: Integers) -> Floats:
+        """Return the values of trials at each level, NaN where one was not reached [L, N]."""
+        levels: Floats = self._levels[:, numbers]
+        return levels
 
     def extrapolate(self, numbers: Integers) -> Extrapolation:
         """Return what these trials have reached or would reach, as if there were no others."""
@@ -127,7 +142,7 @@ class LearningCurves:
             if end
             else np.searchsorted(self._steps, reached, "right")
         )
-        steps = np.append(self._steps[:top], end or self._steps[min(top, LEVELS - 1)])
+        steps = np.append(self._steps[:top], end or self._steps[min(top, len(self._steps) - 1)])
         open_rows, variance = np.flatnonzero(~is_complete), None
         step, variances = last_step[open_rows], np.zeros(len(open_rows))
         value = scale.apply(self.last[numbers[open_rows]])

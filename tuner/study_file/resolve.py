@@ -90,10 +90,14 @@ def resolve(
         min_epochs = 1  # its lowest level is the first rung
     if "min_epochs" not in pruner.model_fields_set:
         pruner = pruner.model_copy(update={"min_epochs": min(min_epochs, epochs or min_epochs)})
-    longest = epochs or spec.pruner.min_epochs
-    if pruner.name != "none" and spec.pruner.min_epochs > longest:
-        sentence = f"must be at most budget.epochs ({epochs}), is {spec.pruner.min_epochs}"
+    longest = epochs or spec.pruner.first_rung
+    if pruner.name != "none" and spec.pruner.first_rung > longest:
+        sentence = f"must be at most budget.epochs ({epochs}), is {spec.pruner.first_rung}"
         problems.append(Issue(("pruner", "min_epochs"), sentence))
+    if spec.pruner.is_adaptive and len(spec.objective.metric or ()) > 1:
+        field = "min_epochs" if spec.pruner.min_epochs == "auto" else "reduction"
+        sentence = "cannot be auto with several metrics; write a number, or optimize one"
+        problems.append(Issue(("pruner", field), sentence))
     if spec.pruner.resume and len(spec.objective.metric or ()) > 1:
         sentence = "is not possible with several metrics; remove it, or optimize one"
         problems.append(Issue(("pruner", "resume"), sentence))
@@ -287,6 +291,9 @@ def _check_fidelity(spec: StudySpec, problems: list[Issue], *, trains_on_shares:
     if "min_epochs" in spec.pruner.model_fields_set:
         sentence = "has no meaning beside `budget.fidelity`; write its `low` instead"
         problems.append(Issue(("pruner", "min_epochs"), sentence))
+    if spec.pruner.reduction == "auto":
+        sentence = "cannot be auto beside `budget.fidelity`, whose levels follow from it"
+        problems.append(Issue(("pruner", "reduction"), sentence))
 
 
 def _check_constraints(

@@ -117,7 +117,7 @@ class ResolvedSpec(_Section):
     def fidelities(self) -> tuple[float, ...]:
         """The levels of `budget.fidelity` that a trial goes through; empty without it."""
         fidelity = self.budget.fidelity
-        return () if fidelity is None else fidelity.levels(self.pruner.reduction)
+        return () if fidelity is None else fidelity.levels(self.pruner.ratio)
 
     @property
     def last_step(self) -> int | None:

@@ -144,6 +144,7 @@ class _Section(BaseModel):
 
 
 DATA_FIDELITY = "data"
+ADAPTIVE_RATIO = 3  # of the rungs that `reduction: auto` chooses among
 MAX_RISE = 1_000_000  # from the lowest level of a fidelity to the highest
 
 
@@ -464,12 +465,15 @@ class Pruner(_Replaceable):
 
     name: Literal["rungs", "hyperband", "median", "none"] | None = "rungs"
     options: dict[str, Any] = Field(default={}, description="Arguments of the pruner's class.")
-    min_epochs: Whole = Field(default=1, ge=1, description="No trial is pruned before this epoch.")
-    reduction: Whole = Field(
+    min_epochs: Literal["auto"] | Annotated[Whole, Field(ge=1)] = Field(
+        default=1,
+        description="No trial is pruned before this epoch. auto: the first rung that pays, by what "
+        "earlier trials have shown.",
+    )
+    reduction: Literal["auto"] | Annotated[Whole, Field(ge=2, le=100)] = Field(
         default=3,
-        ge=2,
-        le=100,
-        description="rungs, hyperband: the best 1/reduction of each rung continue.",
+        description="rungs, hyperband: the best 1/reduction of each rung continue. auto: which "
+        "further rungs pay, and so how many continue, by what earlier trials have shown.",
     )
     startup_trials: Whole = Field(
         default=5,
@@ -495,6 +499,31 @@ class Pruner(_Replaceable):
     def label(self) -> str:
         """Its name, or the path of its class."""
         return self.name or str(self.class_name)
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether rungs follow from what trials have shown."""
+        return self.name == "rungs" and "auto" in (self.min_epochs, self.reduction)
+
+    @property
+    def first_rung(self) -> int:
+        """The lowest step at which a trial may be pruned."""
+        return 1 if self.min_epochs == "auto" else self.min_epochs
+
+    @property
+    def ratio(self) -> int:
+        """The ratio of two possible rungs."""
+        return ADAPTIVE_RATIO if self.reduction == "auto" else self.reduction
+
+    @model_validator(mode="after")
+    def _chooses_rungs(self) -> "Pruner":
+        for field in ("min_epochs", "reduction"):
+            if getattr(self, field) == "auto" and (self.name != "rungs" or self.resume):
+                beside = "`resume: true`" if self.resume else f"`{self.label}`"
+                raise problem(
+                    f"cannot be auto with {beside}, only with `rungs` that prune at once", field
+                )
+        return self
 
     @model_validator(mode="after")
     def _has_rungs(self) -> "Pruner":

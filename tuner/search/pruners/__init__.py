@@ -4,6 +4,8 @@
     ladder.py     where rungs lie
     rungs.py      asynchronous successive halving
     promotion.py  the same, but trials pause and may go on later
+    adaptive.py   rungs that follow from what trials have shown
+    yields.py     which rungs pay
     hyperband.py  several brackets of rungs
     ranking.py    who is ahead at a rung: by value, or by the fronts of several objectives
     median.py     the median stopping rule
@@ -17,6 +19,7 @@ an answer does not take longer when the study is long.
 from collections.abc import Sequence
 from functools import partial
 
+from tuner.search.pruners.adaptive import AdaptiveRungPruner
 from tuner.search.pruners.hyperband import HyperbandPruner, make_brackets
 from tuner.search.pruners.ladder import Ladder
 from tuner.search.pruners.median import MedianPruner
@@ -55,24 +58,33 @@ def make(
         by_level: Each step is a level of fidelity, and so a rung.
 
     """
+    ladder = Ladder(spec.first_rung, None if by_level else spec.ratio)
+    if spec.is_adaptive:
+        return AdaptiveRungPruner(
+            direction,
+            ladder,
+            first_is_fixed=spec.min_epochs != "auto",
+            ratio_is_fixed=spec.reduction != "auto",
+            last_step=last_step,
+            startup_trials=spec.startup_trials,
+        )
     make_rungs = partial(
         PromotingPruner if spec.resume else RungPruner,
         direction,
-        reduction=spec.reduction,
+        reduction=spec.ratio,
         startup_trials=spec.startup_trials,
         others=others,
         unit="level" if by_level else "epoch",
     )
-    ladder = Ladder(spec.min_epochs, None if by_level else spec.reduction)
     match spec.name:
         case "rungs":
             return make_rungs(ladder)
         case "hyperband":
             assert last_step is not None
-            return make_brackets(make_rungs, ladder, last=last_step, reduction=spec.reduction)
+            return make_brackets(make_rungs, ladder, last=last_step, reduction=spec.ratio)
         case "median":
             return MedianPruner(
-                direction, min_epochs=spec.min_epochs, startup_trials=spec.startup_trials
+                direction, min_epochs=spec.first_rung, startup_trials=spec.startup_trials
             )
         case "none" | None:  # None: a class of the user's choice, which runs elsewhere
             return NoPruner()

@@ -1,5 +1,6 @@
 """Where rungs lie."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -20,11 +21,11 @@ class Ladder:
         """Return the rung above this one."""
         return rung + 1 if self.ratio is None else rung * self.ratio
 
-    def up_to(self, step: int, above: int = 0) -> list[int]:
-        """Return the rungs from `above`, exclusive, to `step`, inclusive."""
-        rungs = []
+    def up_to(self, step: float, above: int = 0, *, at_most: float = math.inf) -> list[int]:
+        """Return the rungs from `above`, exclusive, to `step`, inclusive; not more than so many."""
+        rungs: list[int] = []
         rung = self.first
-        while rung <= step:
+        while rung <= step and len(rungs) < at_most:
             if rung > above:
                 rungs.append(rung)
             rung = self.next(rung)

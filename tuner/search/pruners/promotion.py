@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tuner.database.readers.columns import Reports
-from tuner.search.pruners.ranking import Ranking
 from tuner.search.pruners.rungs import RungPruner
 
 _Place = tuple[float, float, int]  # violation, negated score, number: the best first
@@ -39,7 +38,7 @@ class PromotingPruner(RungPruner):
         if rung is None or self._reached.get(number) != step or number in self._passed[rung]:
             return False
         ranking = self._rungs[rung]
-        most = self._most(ranking)
+        most = self._most(rung)
         is_among_best = ranking.count_ahead(number) < most
         if len(self._passed[rung]) >= most or not is_among_best or self._is_hopeless(rung, number):
             return True
@@ -88,7 +87,7 @@ class PromotingPruner(RungPruner):
         """
         for rung in sorted(self._paused, reverse=True):
             ranking = self._rungs[rung]
-            most = self._most(ranking)
+            most = self._most(rung)
             room = most - len(self._passed[rung])
             for place, (_, _, number) in enumerate(self._paused[rung][: max(room, int(is_last))]):
                 limit = most if place < room else 1  # the very best
@@ -96,9 +95,9 @@ class PromotingPruner(RungPruner):
                     break
                 yield number
 
-    def _most(self, ranking: Ranking) -> int:
+    def _most(self, rung: int) -> int:
         """How many of a rung's trials go on by now."""
-        return len(ranking) // self._reduction
+        return len(self._rungs[rung]) // self._reduction
 
     def _is_hopeless(self, rung: int, number: int) -> bool:
         return self._rungs[rung][number].score == -math.inf

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tuner.database.readers.columns import Floats, Reports
+from tuner.search.history import Watcher
 
 
 class ReportPoint(NamedTuple):
@@ -19,7 +20,14 @@ class ReportPoint(NamedTuple):
 
 
 class NoPruner:
-    """Every trial runs to its end."""
+    """Every trial runs to its end.
+
+    Attributes:
+        watcher: What is to be told of the study's history beside; None for nothing.
+
+    """
+
+    watcher: Watcher | None = None
 
     pauses = False  # whether a trial that does not go on is paused, and may be promoted later
 

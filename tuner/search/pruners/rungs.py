@@ -88,29 +88,33 @@ class RungPruner(NoPruner):
         rung = self._ladder.below(step)
         if rung is None or self._reached.get(number) != step:
             return False
+        return self._is_pruned_at(rung, number)
+
+    def _is_pruned_at(self, rung: int, number: int) -> bool:
         ranking = self._rungs[rung]
         if len(ranking) < self._startup_trials:
             return False
         if ranking[number].score == -math.inf:
             return True
-        most = self._most(ranking)
-        passed = self._passed[rung]
         if not ranking.is_leading(number) and (
-            len(passed) >= most or ranking.count_ahead(number) >= most
+            not self._has_room(rung) or ranking.count_ahead(number) >= self._most(rung)
         ):
             return True
-        passed.add(number)
+        self._passed[rung].add(number)
         return False
 
     def explain(self, number: int, step: int, value: float) -> str:
         """Return where the trial stands at its rung, and how many go on from there."""
         rung = self._ladder.below(step)
         assert rung is not None
+        return self._explain_at(rung, number, value)
+
+    def _explain_at(self, rung: int, number: int, value: float) -> str:
         ranking = self._rungs[rung]
         place = f"rung at {self._unit} {rung}"
         if ranking[number].score == -math.inf:
             return f"{place}: its value is not a number"
-        rank, most = int(ranking.count_ahead(number)) + 1, self._most(ranking)
+        rank, most = int(ranking.count_ahead(number)) + 1, self._most(rung)
         subject = "it" if self._other_signs else f"{value:.4g}"
         if ranking[number].violation > 0:
             subject = "violating a constraint, it"
@@ -122,9 +126,13 @@ class RungPruner(NoPruner):
             return f"{standing}; {'only the best' if most else 'none'} goes on"
         return f"{standing}; the best {most} go on"
 
-    def _most(self, ranking: Ranking) -> int:
+    def _most(self, rung: int) -> int:
         """How many of a rung's trials go on, beside the best so far."""
-        return max(1, len(ranking) // self._reduction)
+        return max(1, len(self._rungs[rung]) // self._reduction)
+
+    def _has_room(self, rung: int) -> bool:
+        """Whether fewer have gone on from a rung than may."""
+        return len(self._passed[rung]) < self._most(rung)
 
     def _ranking(self, rung: int) -> Ranking:
         if rung not in self._rungs:
