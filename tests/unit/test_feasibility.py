@@ -173,3 +173,17 @@ def test_what_was_read_in_columns_teaches_as_what_came_by_rows() -> None:
     np.testing.assert_allclose(
         columns.observer.observations().values, rows.observer.observations().values
     )
+
+
+def test_two_objectives_find_a_front_with_both_ends() -> None:
+    study = Study("gp", ("minimize", "minimize"))
+    points = []
+    for number in range(40):
+        params = study.proposer.propose(number).params
+        x, y = float(str(params["x"])), float(str(params["y"]))
+        points.append((x, y))
+        study.add(params, [(x - 2) ** 2 + y**2, (x + 2) ** 2 + y**2], {})
+    # the front is the line from (-2, 0) to (2, 0); of random points an eighth is as near
+    assert min((x - 2) ** 2 + y**2 for x, y in points) < 1
+    assert min((x + 2) ** 2 + y**2 for x, y in points) < 1
+    assert sum(abs(x) < 2.7 and abs(y) < 0.7 for x, y in points[15:]) >= 12

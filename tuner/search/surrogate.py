@@ -238,7 +238,8 @@ def _fitted(observer: Observer, encoding: Encoding) -> Fitted:
             fit(x, _scaled(trials.values[:, k])[chosen], _noise_weights(trials, only)[chosen])
             for k, only in enumerate(np.eye(objectives) if objectives == 2 else ())
         ]
-        cost = CostModel.fit(x, trials.seconds[chosen])
+        # a front has expensive ends, which improvement per second would leave out
+        cost = CostModel.fit(x, trials.seconds[chosen]) if objectives == 1 else None
         constraints = fit_constraints(observer.constraints.of(trials.numbers[chosen]), x)
         observer.fitted = count, Fitted(hyperparameters, of_each, cost, constraints)
     fitted: Fitted = observer.fitted[1]
