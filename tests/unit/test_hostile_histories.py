@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tests.support.spaces import spaces
 from tuner.search.history import History
 from tuner.search.sampler import Proposer
+from tuner.search.samplers import NUMERICAL, genetic
 from tuner.study_file.grid import Grid, NoGridError
 from tuner.study_file.parameters import (
     CategoricalParameter,
@@ -144,6 +146,7 @@ def propose(
     for number in (len(outcomes), len(outcomes) + 1):
         drawn = proposer.complete(proposer.propose(number).params)
         check(space, drawn)
+    assert not proposer.fallbacks  # no sampler has raised
     return drawn
 
 
@@ -184,6 +187,27 @@ def test_any_history_in_any_space_has_a_proposal(
     if sampler == "cmaes":  # the launch refuses several
         objectives = 1
     propose(space, sampler, outcomes, objectives)
+
+
+def test_a_sampler_that_raises_is_replaced_by_a_sobol_point_and_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    monkeypatch.setattr(genetic.GeneticSampler, "_find_parents", fail)
+    space = EXTREME["500 choices"]
+    spec = Sampler.model_validate({"name": "nsga2"})
+    proposer = Proposer(space, spec, ["minimize"], 0, History(1))
+    proposals = [proposer.propose(number) for number in range(2)]
+
+    for proposal in proposals:
+        check(space, proposer.complete(proposal.params))
+        assert (proposal.origin.kind, proposal.origin.sampler) == ("quasi-random", "nsga2")
+        assert proposal.origin.reason == NUMERICAL
+    assert proposer.fallbacks == 2
+    assert "nsga2 raised LinAlgError: Singular matrix" in caplog.messages[0]
+    assert caplog.messages[1].endswith("drawn without a model, as 2 trials of this worker")
 
 
 HISTORIES: Mapping[str, list[tuple[TrialState, float, list[float], int]]] = {

@@ -4,11 +4,13 @@ The sampler's seed follows from the study's seed and the trial's number, so one 
 a search exactly, and two workers never draw the same point from the same seed.
 """
 
+import logging
 import random
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -25,9 +27,11 @@ from tuner.search.observations import Observer
 from tuner.search.priors import Priors
 from tuner.search.proposal import Proposal
 from tuner.search.sample import Sample
+from tuner.search.samplers import qmc
 from tuner.search.tried import Tried
 from tuner.search.warm_start.past_study import WarmStart
 from tuner.study_file.fit import NotFittingError, fit, in_range
+from tuner.study_file.messages import counted
 from tuner.study_file.parameters import FixedParameter, FloatParameter, IntParameter, canonical
 from tuner.study_file.seeds import derived_seed
 from tuner.study_file.space import Space
@@ -37,6 +41,8 @@ from tuner.trials import Direction, ParamValue
 if TYPE_CHECKING:
     from tuner.search.warm_start.models import PastModels
     from tuner.search.warm_start.portfolio import Portfolio
+
+_log = logging.getLogger(__name__)
 
 COLD = WarmStart()
 REDRAWS = 20  # of a forbidden or already tried configuration, before it is proposal at random
@@ -85,6 +91,7 @@ class Proposer:
         self._options = sampler.checked_options
         self._minimizes = directions[0] == "minimize"
         self._memory: dict[str, Any] = {}
+        self.fallbacks = 0  # draws whose sampler has raised
         # whether the latest trials of others matter to a draw: to their model, or to what is left
         self.reads_history = sampler.learns or self._cells is not None or bool(warm_start)
         self._sampler = sampler
@@ -217,41 +224,64 @@ class Proposer:
         untried: Sequence[Mapping[str, ParamValue]] | None,
         redraw: int,
     ) -> Proposal:
-        seed = derived_seed(self._seed, number, redraw)
         expected = self._expected(number, redraw)
         fixed = {**expected, **fixed}
+        draw = samplers.Draw(
+            space=self._space,
+            distributions=self._distributions,
+            sample=self._sample,
+            observer=self._observer,
+            encoding=self._encoding,
+            generations=self._generations,
+            options=self._options,
+            memory=self._memory,
+            minimizes=self._minimizes,
+            cells=self._cells,
+            fixed=self._columns(fixed),
+            untried=untried,
+            is_open=self._is_open,
+            past=self._past,
+            priors=self._priors,
+            startup_trials=self._sampler.startup_trials,
+            study_seed=self._seed,
+            seed=derived_seed(self._seed, number, redraw),
+            redraw=redraw,
+        )
+        try:
+            proposal = self._draw_with(self._make_sampler, draw, number, fixed)
+        except Exception as error:  # a trial without a model is better than a worker that ends
+            self.fallbacks += 1
+            _log.warning(
+                "trial %d: %s raised %s; drawn without a model, as %s of this worker",
+                number,
+                self._sampler.label,
+                f"{type(error).__name__}: {error}",
+                counted(self.fallbacks, "trial"),
+                exc_info=error,
+            )
+            self._memory.clear()
+            make = partial(qmc.make, sampler=self._sampler.label, reason=samplers.NUMERICAL)
+            proposal = self._draw_with(make, draw, number, fixed)
+        if not expected:
+            return proposal
+        return replace(proposal, origin=replace(proposal.origin, reason=EXPECTED))
+
+    def _draw_with(
+        self,
+        make: samplers.Make,
+        draw: samplers.Draw,
+        number: int,
+        fixed: Mapping[str, ParamValue],
+    ) -> Proposal:
         params: dict[str, ParamValue] = {}
         with warnings.catch_warnings():
             # an enqueued value outside its range is taken as the user wrote it, and users need not
             # know that an Optuna sampler is experimental
             warnings.simplefilter("ignore")
-            sampler = self._make_sampler(
-                samplers.Draw(
-                    space=self._space,
-                    distributions=self._distributions,
-                    sample=self._sample,
-                    observer=self._observer,
-                    encoding=self._encoding,
-                    generations=self._generations,
-                    options=self._options,
-                    memory=self._memory,
-                    minimizes=self._minimizes,
-                    cells=self._cells,
-                    fixed=self._columns(fixed),
-                    untried=untried,
-                    is_open=self._is_open,
-                    past=self._past,
-                    priors=self._priors,
-                    startup_trials=self._sampler.startup_trials,
-                    study_seed=self._seed,
-                    seed=seed,
-                    redraw=redraw,
-                )
-            )
+            sampler = make(draw)
             if sampler is None:
-                params = self._space.random(random.Random(seed), pinned=fixed)
-                reason = EXPECTED if expected else REJECTED if redraw else None
-                origin = self._random_origin(reason)
+                params = self._space.random(random.Random(draw.seed), pinned=fixed)
+                origin = self._random_origin(REJECTED if draw.redraw else None)
                 return Proposal(self._searched(params), origin)
             study = draft.study(self._storage, sampler)
             trial = optuna.trial.Trial(study, self._storage.begin(number, fixed))
@@ -263,10 +293,7 @@ class Proposer:
                 else:
                     suggested = trial._suggest(name, self._distributions[name])
                     params[name] = canonical(suggested, parameter)
-        origin = self._origin_of(sampler)
-        return Proposal(
-            self._searched(params), replace(origin, reason=EXPECTED) if expected else origin
-        )
+        return Proposal(self._searched(params), self._origin_of(sampler))
 
     def _origin_of(self, sampler: BaseSampler) -> Origin:
         """Return what a sampler says of the draw that it has made; Optuna's own say nothing."""
