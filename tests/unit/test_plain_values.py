@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 
 from tuner import testing
@@ -106,3 +107,39 @@ def test_reports_take_numpys_numbers_and_no_truth_values() -> None:
     for wrong in (np.True_, np.complex64(1 + 2j)):
         with pytest.raises(TypeError, match="the value must be a number"):
             number(wrong, "the value")
+
+
+# Classes of samplers and pruners
+
+
+class Own(optuna.samplers.RandomSampler):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        ({"sampler": optuna.samplers.CmaEsSampler}, "optuna.samplers:CmaEsSampler"),
+        ({"pruner": {"class": optuna.pruners.NopPruner}}, {"class": "optuna.pruners:NopPruner"}),
+        ({"sampler": Own}, f"{__name__}:Own"),
+        ({"sampler": "gp"}, "gp"),
+    ],
+)
+def test_a_class_stands_for_its_path(section: dict[str, Any], expected: Any) -> None:
+    assert list(plain(section).values()) == [expected]
+
+
+def test_an_object_or_a_local_class_is_refused_with_the_way_out() -> None:
+    class Local(Own):
+        pass
+
+    with pytest.raises(SpecError) as raised:
+        plain({"sampler": optuna.samplers.RandomSampler(seed=1), "pruner": Local})
+
+    first, second = str(raised.value).splitlines()
+    assert first == (
+        "sampler: must be a name, a class or a section, is an "
+        "optuna.samplers._random.RandomSampler; to name its class, write "
+        '`{"sampler": {"class": RandomSampler, "options": {…}}}`'
+    )
+    assert "Local must be defined at the top of a module, which workers can import" in second

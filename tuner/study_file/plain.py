@@ -6,6 +6,7 @@ under test (`tuner.testing`) loads neither.
 """
 
 import math
+import sys
 import unicodedata
 from collections.abc import Mapping
 from enum import Enum
@@ -16,6 +17,8 @@ from typing import Any
 from tuner.errors import Issue, SpecError, visible
 
 MAX_DEPTH = 20  # sections within sections, as in study files
+# where a class may stand
+_OF_CLASSES = (("sampler",), ("sampler", "class"), ("pruner",), ("pruner", "class"))
 MAX_ENTRIES = 20_000  # of a list; a range may have any number
 
 
@@ -44,6 +47,8 @@ def _plain(value: Any, loc: tuple[str | int, ...], issues: list[Issue]) -> Any:
         return None
     if isinstance(value, Enum):
         return _plain(value.value, loc, issues)
+    if loc in _OF_CLASSES and not isinstance(value, str | int | float | Mapping | list | tuple):
+        return _class(value, loc, issues)
     if isinstance(value, Mapping):
         return _section(value, loc, issues)
     if isinstance(value, list | tuple | range):
@@ -61,6 +66,28 @@ def _plain(value: Any, loc: tuple[str | int, ...], issues: list[Issue]) -> Any:
     sentence = f"must be a single value or a list, is an array of shape {tuple(shape)}"
     issues.append(Issue(loc, sentence))
     return None
+
+
+def _class(value: Any, loc: tuple[str | int, ...], issues: list[Issue]) -> Any:
+    """Return the path of a class in place of the class."""
+    if not isinstance(value, type):
+        role = loc[0]
+        sentence = (
+            f"must be a name, a class or a section, is {_kind(value)}; to name its class, write "
+            f'`{{"{role}": {{"class": {type(value).__name__}, "options": {{…}}}}}}`'
+        )
+        issues.append(Issue(loc, sentence))
+        return None
+    module, name = value.__module__, value.__qualname__
+    if module == "__main__" or "." in name:
+        sentence = f"{name} must be defined at the top of a module, which workers can import"
+        issues.append(Issue(loc, sentence))
+        return None
+    parts = module.split(".")
+    packages = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+    # the shortest path that leads to it, which is the documented one
+    path = next(p for p in packages if getattr(sys.modules.get(p), name, None) is value)
+    return f"{path}:{name}"
 
 
 def _section(section: Mapping[Any, Any], loc: tuple[str | int, ...], issues: list[Issue]) -> Any:
