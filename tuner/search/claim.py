@@ -183,9 +183,7 @@ class Search:
         expected = self._history.next_number
         proposal: Proposal | None = None
         claimed: Claim | None = None
-        if promotable := self.promotions.within_reach(
-            lease
-        ):  # nothing is drawn for what was there before
+        if promotable := self.promotions.within_reach(lease):  # these need no draw
             claimed = self._insert(worker_id, lease, labels, None, promotable)
         if claimed is None:
             proposal = self._proposer.propose(expected)
