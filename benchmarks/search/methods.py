@@ -76,6 +76,8 @@ METHODS: dict[str, Spec] = {
     "tuner random + rungs": _tuner("random", "rungs"),
     "tuner gp + promotion": _tuner("gp", _PROMOTION),
     "tuner random + promotion": _tuner("random", _PROMOTION),
+    "tuner gp + curves": _tuner("gp", "curves"),
+    "tuner random + curves": _tuner("random", "curves"),
     "tuner gp + adaptive rungs": _tuner("gp", _ADAPTIVE),
     "tuner random + adaptive rungs": _tuner("random", _ADAPTIVE),
     "tuner gp + hyperband": _tuner("gp", "hyperband"),

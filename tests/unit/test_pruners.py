@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tuner.database.readers.columns import Reports
 from tuner.search.pruners import HyperbandPruner, MedianPruner, NoPruner, RungPruner, make
+from tuner.search.pruners.curves import CurvePruner
 from tuner.search.pruners.hyperband import sizes
 from tuner.search.pruners.ladder import Ladder
 from tuner.study_file.study import Pruner
@@ -310,11 +311,58 @@ def test_rungs_may_lie_at_each_step() -> None:
     assert [step for step in (1, 2, 3) if ends(pruner, 2, step, 0.0)] == [1, 2, 3]
 
 
+def curves(direction: Direction = "minimize", startup_trials: int = 4) -> NoPruner:
+    """A pruner that knows curves of nine epochs: down by 0.3 to epoch 3, then by 0.1 to the end."""
+    spec = Pruner.model_validate({"name": "curves", "startup_trials": startup_trials})
+    pruner = make(spec, direction, last_step=9)
+    sign = 1.0 if direction == "minimize" else -1.0
+    for number, start in enumerate((0.8, 0.9, 1.0, 1.1)):
+        for step, drop in enumerate([0.0, 0.0, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.4], start=1):
+            pruner.observe(number, step, sign * (start - drop))
+        pruner.complete(number)
+    return pruner
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_what_would_end_far_from_the_best_is_ended(direction: Direction) -> None:
+    pruner = curves(direction)
+    sign = 1.0 if direction == "minimize" else -1.0
+
+    assert not ends(pruner, 10, 1, sign * 0.85)  # 0.45, where 0.4 is the best
+    assert not ends(pruner, 11, 1, sign * 0.5)
+    assert ends(pruner, 12, 1, sign * 3.0)
+    assert ends(pruner, 13, 1, math.nan)
+    assert not ends(pruner, 14, 1, sign * 0.9)  # it may catch up
+    assert ends(pruner, 14, 8, sign * 0.9)  # too late
+    assert pruner.explain(14, 8, sign * 0.9) == (
+        f"expected to end at {sign * 0.8893:.4g}, at best at {sign * 0.8659:.4g} (95 %), by the "
+        f"curves of 4 complete trials; the best is {sign * 0.4:.4g}"
+    )
+
+
+def test_curves_are_compared_once_enough_are_complete() -> None:
+    assert not ends(curves(startup_trials=5), 10, 8, 9.0)
+    assert ends(curves(startup_trials=4), 10, 8, 9.0)
+
+
+def test_curves_that_are_read_at_once_prune_alike() -> None:
+    told = curves()
+    loaded = make(Pruner.model_validate({"name": "curves", "startup_trials": 4}), "minimize")
+    drops = [0.0, 0.0, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.4]
+    rows = [start - drop for start in (0.8, 0.9, 1.0, 1.1) for drop in drops]
+    numbers, steps = np.repeat(np.arange(4), 9), np.tile(np.arange(1, 10), 4)
+    loaded.load(Reports(numbers, steps, np.array(rows)), complete=True)
+
+    for value in np.linspace(0.4, 3.0, 27).tolist():
+        assert ends(told, 10, 3, value) == ends(loaded, 10, 3, value)
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
         ("rungs", RungPruner),
         ("hyperband", HyperbandPruner),
+        ("curves", CurvePruner),
         ("median", MedianPruner),
         ("none", NoPruner),
     ],

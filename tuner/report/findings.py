@@ -225,7 +225,7 @@ def _pruning(spec: Mapping[str, Any], pruner: object) -> str:
     tail = f", not before epoch {since}" if since else ""
     if pruner in ("rungs", "hyperband"):
         return f"{pruner}: the best 1/{lookup(spec, 'pruner', 'reduction')} of each continue{tail}"
-    return f"{pruner}{tail}" if pruner == "median" else str(pruner)
+    return f"{pruner}{tail}" if pruner in ("median", "curves") else str(pruner)
 
 
 def _budget(spec: Mapping[str, Any]) -> str:

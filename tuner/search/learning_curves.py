@@ -235,6 +235,9 @@ class _Line:
         values themselves is all that is known. The slope joins the medians of the lower and of the
         upper third (Tukey's resistant line).
         """
+        # what was no number, or nearly infinite, says nothing of how others go on
+        before = np.where(np.abs(before) < _ROOT, before, np.nan)
+        after = np.where(np.abs(after) < _ROOT, after, np.nan)
         if prior is None:
             values = before[~np.isnan(before)][-PAIRS:]
             low, high = np.quantile(values, [0.1, 0.9]) if len(values) else (0.0, 0.0)

@@ -260,7 +260,7 @@ def _pruner(spec: StudySpec, problems: list[Issue]) -> Pruner:
     """
     if len(spec.objective.metric or ()) < 2:
         return spec.pruner
-    if spec.pruner.name == "median":
+    if spec.pruner.name in ("median", "curves"):
         sentence = "compares the first metric alone; with several, write rungs, hyperband or none"
         problems.append(Issue(("pruner", "name"), sentence))
     is_default = "pruner" not in spec.model_fields_set

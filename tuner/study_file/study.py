@@ -463,7 +463,7 @@ class Sampler(SamplerSection):
 class Pruner(_Replaceable):
     """When a trial is ended early."""
 
-    name: Literal["rungs", "hyperband", "median", "none"] | None = "rungs"
+    name: Literal["rungs", "hyperband", "curves", "median", "none"] | None = "rungs"
     options: dict[str, Any] = Field(default={}, description="Arguments of the pruner's class.")
     min_epochs: Literal["auto"] | Annotated[Whole, Field(ge=1)] = Field(
         default=1,

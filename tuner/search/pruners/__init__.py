@@ -8,6 +8,7 @@
     yields.py     which rungs pay
     hyperband.py  several brackets of rungs
     ranking.py    who is ahead at a rung: by value, or by the fronts of several objectives
+    curves.py     by where learning curves would end
     median.py     the median stopping rule
 
 A pruner is fed every report of the study that this worker learns of, its own at once and those of
@@ -20,6 +21,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from tuner.search.pruners.adaptive import AdaptiveRungPruner
+from tuner.search.pruners.curves import CurvePruner
 from tuner.search.pruners.hyperband import HyperbandPruner, make_brackets
 from tuner.search.pruners.ladder import Ladder
 from tuner.search.pruners.median import MedianPruner
@@ -82,6 +84,13 @@ def make(
         case "hyperband":
             assert last_step is not None
             return make_brackets(make_rungs, ladder, last=last_step, reduction=spec.ratio)
+        case "curves":
+            return CurvePruner(
+                direction,
+                min_epochs=spec.first_rung,
+                startup_trials=spec.startup_trials,
+                by_level=by_level,
+            )
         case "median":
             return MedianPruner(
                 direction, min_epochs=spec.first_rung, startup_trials=spec.startup_trials
