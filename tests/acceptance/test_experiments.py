@@ -116,7 +116,8 @@ def test_several_objectives_have_a_front_and_every_trial_its_costs(
 ) -> None:
     file = quick(tmp_path, "both", trials=9, filters=0)
     text = file.read_text(encoding="utf-8").replace("filters: 0", "filters: [2, 16]")
-    text = text.replace("pruner: {name: rungs, startup_trials: 3}", "sampler: {startup_trials: 4}")
+    pruner = "pruner: {name: rungs, startup_trials: 3}"
+    text = text.replace(pruner, "pruner: none\nsampler: {startup_trials: 4}")
     file.write_text(text + "objective: {metric: [accuracy, parameters, peak_memory]}\n")
     run: Any = {"environment": environment, "cwd": tmp_path}
     ok("run", str(file), "--json", **run)

@@ -25,6 +25,7 @@ from tuner.commands import reading, steering
 from tuner.database.engine import Database
 from tuner.database.optuna import bulk, rdb_rows
 from tuner.errors import BadInputError, StudyExistsError
+from tuner.origin import Origin
 from tuner.search.exchange import Copied, export_study, import_studies
 from tuner.search.storage import Storage
 from tuner.trials import Cause, TrialState
@@ -144,6 +145,7 @@ def test_long_and_nested_attributes_and_constraints(
     there(database, source)
     (stored,) = reading.load_trials(database, reading.find(database, "attributes"))
     assert json.dumps(stored.user_attrs) == json.dumps(attrs)
+    assert stored.origin == Origin(kind="imported")
     third = back(database, "attributes", target)
     assert study_facts(target, third) == study_facts(source, first)
     assert target.get_all_trials(third)[0].constraints == only.constraints

@@ -100,6 +100,7 @@ def test_the_rest_of_a_small_space_says_why_it_is_drawn_at_random() -> None:
         (Origin(kind="model", sampler="pkg.module:Sampler"), "pkg.module:Sampler"),
         (Origin(kind="model"), "a model"),
         (Origin(kind="grid", sampler="grid"), "next configuration of the grid"),
+        (Origin(kind="imported"), "imported from Optuna"),
         (Origin(kind="enqueued"), "enqueued"),
         (
             Origin(kind="enqueued", sampler="tpe", learned_from=12),

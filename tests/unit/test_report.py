@@ -241,7 +241,7 @@ def test_the_page_tells_the_study(page: Page) -> None:
         "323 epochs run of 700",
         "Pruning saved 377 (54 %)",
         "9f2c5a1e7b34d806",
-        "TPE, after 10 random trials",
+        "TPE, after 10 startup trials",
         "2026-11-03 09:30 UTC",
         "2026-11-24 12:00 UTC",
         "tuner export digits-cnn",

@@ -200,7 +200,7 @@ def describe_method(study: Study) -> list[tuple[str, str]]:
     search = str(sampler or "") if card is None else card.title
     startup = lookup(spec, "sampler", "startup_trials")
     if card is not None and card.learns and startup:
-        search += f", after {text.count(startup, 'random trial')}"
+        search += f", after {text.count(startup, 'startup trial')}"
     if reason := lookup(spec, "sampler", "reason"):
         search += f"; chosen automatically: {reason}"
     rows = [("sampler", search), ("pruning", _pruning(spec, pruner)), ("budget", _budget(spec))]

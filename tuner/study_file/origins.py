@@ -7,6 +7,7 @@ from tuner.study_file.samplers import SAMPLERS
 _KINDS = {
     OriginKind.RANDOM: "random draw",
     OriginKind.QUASI_RANDOM: "quasi-random draw",
+    OriginKind.IMPORTED: "imported from Optuna",
     OriginKind.GRID: "next configuration of the grid",
     OriginKind.DEFAULT: "default configuration",
 }

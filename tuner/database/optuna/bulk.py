@@ -4,6 +4,7 @@ Functions take a connection and never commit: what they write appears whole with
 transaction or not at all.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
@@ -18,8 +19,10 @@ from tuner.database.optuna.binary import Field, copy
 from tuner.database.optuna.prefetch import prefetch
 from tuner.database.spaces import StoredSpace
 from tuner.errors import BadInputError
+from tuner.origin import Origin, OriginKind
 from tuner.trials import Cause, TrialState
 
+_IMPORTED = binary.jsonb(json.dumps(Origin(kind=OriginKind.IMPORTED).as_json()))
 BATCH = 10_000  # trials per COPY, which bounds the memory
 
 _CLOCK = text("SELECT clock_timestamp()")
@@ -44,7 +47,8 @@ _COPY_SPACES = """
 """
 _COPY_TRIALS = """
     COPY tuner.trials (id, study_id, space_id, number, state, params, objective_values,
-                       user_attrs, system_attrs, started_at, finished_at, cause, message)
+                       user_attrs, system_attrs, started_at, finished_at, cause, message,
+                       origin)
     FROM STDIN (FORMAT binary)
 """
 _COPY_REPORTS = "COPY tuner.reports (trial_id, step, value) FROM STDIN (FORMAT binary)"
@@ -186,6 +190,7 @@ def _fields(trial: NewTrial) -> tuple[Field, ...]:
         binary.NULL if trial.finished_at is None else binary.moment(trial.finished_at),
         binary.NULL if trial.cause is None else binary.text(trial.cause),
         binary.NULL if trial.message is None else binary.text(trial.message),
+        _IMPORTED,
     )
 
 
