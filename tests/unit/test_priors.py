@@ -76,6 +76,10 @@ def test_a_study_file_names_the_expected_value_and_its_strength() -> None:
         ("learning_rate: {value: 0.1, prior: 0.1}", "`value` pins the parameter"),
         ("learning_rate: {prior_strength: 5}", "has no meaning without `prior`"),
         ("learning_rate: {prior: 1e-3, prior_strength: 0}", "must be above 0"),
+        (
+            "optimizer: {prior: sgd}\nsampler: grid",
+            "5: search.optimizer.prior: has no meaning with `sampler: grid`",
+        ),
     ],
 )
 def test_a_wrong_prior_is_refused_with_its_line(line: str, message: str) -> None:

@@ -1,13 +1,19 @@
 """Learning from past studies: their trials in this space, their weights, what is tried first."""
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy.linalg import LinAlgError
 
+from tests.support.spaces import spaces
 from tuner.origin import OriginKind
+from tuner.search import surrogate
 from tuner.search.cells import searched
 from tuner.search.distributions import internal
 from tuner.search.encoding import Encoding
@@ -19,6 +25,7 @@ from tuner.search.warm_start.mapping import complete, map_trials
 from tuner.search.warm_start.models import PastModels
 from tuner.search.warm_start.past_study import Advice, PastStudy, WarmStart
 from tuner.search.warm_start.portfolio import LAST, choose
+from tuner.study_file.fit import in_range
 from tuner.study_file.parameters import (
     CategoricalParameter,
     FixedParameter,
@@ -74,6 +81,11 @@ class Study:
         self.history = History(1)
         spec = Sampler.model_validate(sampler)
         self.proposer = Proposer(space, spec, ["minimize"], 0, self.history, warm_start)
+
+    def begin(self, params: Mapping[str, ParamValue]) -> None:
+        number, space = self.history.next_number, self.proposer.distributions(params)
+        row = new_row(number + 1, number, TrialState.RUNNING, internal(params, space))
+        self.history.add(row, space)
 
     def add(self, params: Mapping[str, ParamValue], value: float) -> None:
         number = self.history.next_number
@@ -153,6 +165,28 @@ def test_trials_are_mapped_into_another_space() -> None:
         "depth": 4,
     }
     assert complete({}, now, {})["dropout"] == 0.5
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_any_past_trial_becomes_a_configuration_that_can_be_drawn(data: st.DataObject) -> None:
+    before, now = data.draw(spaces()), data.draw(spaces())
+    rng = random.Random(data.draw(st.integers(0, 99)))
+    distributions = searched(before)
+    trials = [
+        {name: v for name, v in before.random(rng).items() if name in distributions}
+        for _ in range(6)
+    ]
+
+    mapped = map_trials(past(trials, list(range(6)), before), now)
+
+    for params in mapped.params:
+        whole = now.complete(complete(params, now, {}))
+        for name, parameter in now.parameters.items():
+            assert (name in whole) == now.is_active(name, whole)
+            if name in whole and not isinstance(parameter, FixedParameter):
+                in_range(whole[name], parameter)
+    assert isinstance(mapped.describe(), list)
 
 
 def test_a_past_value_of_a_parameter_that_is_pinned_now_makes_another_trial() -> None:
@@ -288,6 +322,17 @@ def test_a_portfolio_that_the_trials_contradict_is_given_up() -> None:
     assert [n for n, kind in enumerate(kinds) if kind == "portfolio"] == [0]
 
 
+def test_before_one_has_a_value_two_of_the_portfolio_are_tried() -> None:
+    study = Study(learned(sampled(bowl(0.2, 0.8))))
+    kinds = []
+    for number in range(16):
+        proposal = study.proposer.propose(number)
+        kinds.append(str(proposal.origin.kind))
+        study.begin(proposal.params)
+
+    assert [n for n, kind in enumerate(kinds) if kind == "portfolio"] == [0, 4]
+
+
 def test_what_was_enqueued_is_not_tried_again_and_delays_no_other() -> None:
     warm = learned(sampled(bowl(0.2, 0.8)))
     study = Study(warm)
@@ -306,6 +351,26 @@ def test_a_forbidden_configuration_is_not_in_the_portfolio() -> None:
 
     assert len(chosen) == 5
     assert all(float(advice.params["x"] or 0) >= 0.5 for advice in chosen)
+
+
+def test_a_grid_is_not_left() -> None:
+    parameters = {name: FloatParameter(low=0, high=1, step=0.25, prior=0.5) for name in ("x", "y")}
+    space = Space(parameters=parameters)
+    study = Study(learned(sampled(bowl(0.2, 0.8)), space=space), "grid", space)
+
+    assert {kind for kind, _ in study.run(bowl(0.2, 0.8), 25)} == {"grid"}
+
+
+def test_numerical_trouble_of_past_models_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise LinAlgError
+
+    warm = learned(sampled(bowl(0.2, 0.8)))
+    monkeypatch.setattr(surrogate, "leave_one_out", fail)
+
+    trials = Study(warm).run(bowl(0.2, 0.8), 14)
+
+    assert len(trials) == 14
 
 
 def test_a_related_study_saves_trials_and_every_process_draws_the_same() -> None:

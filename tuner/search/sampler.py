@@ -97,9 +97,10 @@ class Proposer:
         self._sampler = sampler
         self._past: PastModels | None = None
         self._portfolio: Portfolio | None = None
-        if warm_start:
+        is_grid = sampler.name == "grid"  # which tries its own points alone
+        if warm_start and not is_grid:
             self._past, self._portfolio = self._load_past(warm_start)
-        self._priors = Priors(space, self._distributions)
+        self._priors = Priors(space, {} if is_grid else self._distributions)
         self._make_sampler = samplers.load(sampler.name or "random")
 
     def propose(

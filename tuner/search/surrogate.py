@@ -12,10 +12,12 @@ there from the start.
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import LinAlgError
 from scipy.special import ndtri
 from threadpoolctl import threadpool_limits
 
@@ -209,9 +211,10 @@ def past_helps(observer: Observer, encoding: Encoding, past: PastModels | None) 
     """Whether past studies rank the first trials right, so that their models can already go on."""
     if past is None or len(observer) < FEWEST_RANKED or len(observer.signs) > 1:
         return False
-    with threadpool_limits(1):
+    with threadpool_limits(1), suppress(LinAlgError, FloatingPointError):
         surrogate = Surrogate(observer, encoding, past, np.random.default_rng(0))
-    return surrogate.prior_mean is not None
+        return surrogate.prior_mean is not None
+    return False
 
 
 def _fitted(observer: Observer, encoding: Encoding) -> Fitted:

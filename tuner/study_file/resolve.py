@@ -117,6 +117,11 @@ def resolve(
     if spec.learn_from and len(spec.objective.metric or ()) > 1:
         sentence = "has no meaning with several metrics; remove it"
         problems.append(Issue(("learn_from",), sentence))
+    if spec.sampler.name == "grid":
+        sentence = "has no meaning with `sampler: grid`, which tries its own points; remove it"
+        with_prior = [name for name, own in spec.search.items() if own.prior is not None]
+        problems += [Issue(("search", name, "prior"), sentence) for name in with_prior]
+        problems += [Issue(("learn_from",), sentence)] if spec.learn_from else []
     sampler: Sampler | None = None
     if space is not None:
         objectives = len(spec.objective.metric or (1,))

@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 
 FEWEST = 5  # past trials that a model is fitted to
 POINTS = 100  # past trials that a model is fitted to at most, half of them the best
+MOVED_WEIGHT = 10.0  # variance of a trial that is not quite the same here, in units of the noise
 MAX_WEIGHT = 100.0  # of an extrapolated value's variance, in units of the noise
 FEWEST_RANKED = 4  # trials of this study, before which no past model has a weight
 DOUBT = 0.2  # quantile of the resampled agreement that is a model's weight
@@ -43,11 +44,12 @@ class PastModel:
         self.name = past.name
         # what the past study did not vary, its model knows nothing of
         self._inputs = ~encoding.inputs_of(mapped.new)
-        chosen = _chosen(past, mapped)
+        chosen = _chosen(past.values)
         rows = encoding.internal([mapped.params[place] for place in chosen.tolist()])
         x = encoding.encode(rows)[:, self._inputs]
         y = _normal_scores(past.values[chosen])
         weights = _noise_weights(past.values[chosen], past.deviations[chosen])
+        weights += np.where(mapped.moved[chosen], MOVED_WEIGHT, 0.0)
         self._posterior = Posterior(fit(x, y, weights), x, y, weights)
 
     def mean(self, x: Array) -> Array:
@@ -102,7 +104,7 @@ class PastModels:
                 mapped = map_trials(past, self._space)
                 if len(past.numbers) < FEWEST or not mapped.shared:
                     continue
-                with suppress(LinAlgError), threadpool_limits(1):
+                with suppress(LinAlgError, FloatingPointError), threadpool_limits(1):
                     self._fitted.append(PastModel(past, mapped, self._encoding))
         return self._fitted
 
@@ -158,14 +160,11 @@ class PastModels:
         return np.stack([model.mean(x) for model in self.models])
 
 
-def _chosen(past: PastStudy, mapped: Mapped) -> NDArray[np.int64]:
-    """Choose the trials of a model: half the best, half others, of those that nothing changed."""
-    places = np.flatnonzero(~mapped.moved)
-    if len(places) < FEWEST:
-        places = np.arange(len(past.numbers))
-    if len(places) <= POINTS:
-        return places
-    order = places[np.argsort(past.values[places], kind="stable")]
+def _chosen(values: Array) -> NDArray[np.int64]:
+    """Choose the trials of a model: half the best, half others, evenly spaced by value."""
+    if len(values) <= POINTS:
+        return np.arange(len(values))
+    order = np.argsort(values, kind="stable")
     half = POINTS // 2
     spread = np.linspace(half, len(order) - 1, POINTS - half).astype(int)
     return np.sort(np.concatenate([order[:half], order[spread]]))

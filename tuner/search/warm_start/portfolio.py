@@ -9,6 +9,7 @@ model, together with all others, so configurations that fail alike are not chose
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from tuner.search.cells import searched
@@ -20,9 +21,12 @@ from tuner.search.warm_start.past_study import Advice, PastStudy, WarmStart
 from tuner.study_file.space import Space
 from tuner.trials import ParamValue
 
+Array = NDArray[np.float64]
+
 SIZE = 5  # configurations at most
 EVERY = 4  # every fourth trial is of the portfolio, so at most a quarter of the workers try it
 LAST = 2 * EVERY * SIZE  # trial, from which it is given up: others were enqueued in its place
+UNPROVEN = 2  # configurations that are tried before the first of them has a value
 FEWEST_OTHERS = 3  # first other trials, that those of the portfolio are compared with
 FEWEST_AGAINST = 8  # trials with a value, after which past studies without a weight have no say
 CANDIDATES = 10  # best configurations of each past study
@@ -78,35 +82,37 @@ class Portfolio:
     def pick(self, number: int) -> Advice | None:
         """Return what trial `number` tries; None if that is not for the portfolio to say.
 
-        What was tried before is passed over. The rest is given up once the trials contradict the
-        past studies: those of the portfolio are worse than the median of the first others, or no
-        past study has a weight.
+        What was tried before is passed over. At most `UNPROVEN` are tried before one of them has a
+        value. The rest is given up once the trials contradict the past studies: those of the
+        portfolio are worse than the median of the first others, or no past study has a weight.
         """
         if not self._advices or number % EVERY or number >= LAST:
             return None
-        advice = next((a for a in self._advices if self._is_open(a.params)), None)
-        if advice is None or self._is_contradicted():
+        untried = [advice for advice in self._advices if self._is_open(advice.params)]
+        if not untried:
             return None
-        return advice
-
-    def _is_contradicted(self) -> bool:
-        if len(self._observer) <= FEWEST_OTHERS:
-            return False
         trials = self._observer.observations()
-        values = trials.values[:, 0]
-        # NaN stands for a parameter that is inactive in both
-        same = (trials.params[:, None] == self._rows) | (
-            np.isnan(trials.params[:, None]) & np.isnan(self._rows)
-        )
-        is_own = same.all(axis=2).any(axis=1)
+        values, is_own = trials.values[:, 0], self._is_own(trials.params)
+        if len(self._advices) - len(untried) >= UNPROVEN and not is_own.any():
+            return None
         others = values[~is_own][:FEWEST_OTHERS]  # the first, which no model has proposed
-        is_worse = is_own.any() and values[is_own].min() > np.median(others)
-        if is_worse and len(others) == FEWEST_OTHERS:
-            return True
+        if is_own.any() and len(others) == FEWEST_OTHERS:
+            best = values[is_own].min()
+            if best > np.median(others):
+                return None
+        return None if self._is_contradicted(trials.params, values) else untried[0]
+
+    def _is_own(self, params: Array) -> NDArray[np.bool_]:
+        """Return which trials [N, p] have a configuration of the portfolio [N]."""
+        is_same = params[:, None] == self._rows
+        is_same |= np.isnan(params[:, None]) & np.isnan(self._rows)  # inactive in both
+        return np.asarray(is_same.all(axis=2).any(axis=1))
+
+    def _is_contradicted(self, params: Array, values: Array) -> bool:
         if len(values) < FEWEST_AGAINST:
             return False
         with threadpool_limits(1):
-            weights = self._models.weights(trials.params, values)
+            weights = self._models.weights(params, values)
         return bool(weights) and not any(weights.values())
 
 
