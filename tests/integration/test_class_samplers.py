@@ -1,16 +1,21 @@
 """Samplers and pruners that a study file names by their class: one process proposes for all."""
 
+import logging
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fastapi import HTTPException
 
 from tests.support import searching
 from tests.support.waiting import eventually
+from tuner.accounts import Role
 from tuner.commands import reading, steering
 from tuner.commands.preparing import prepare_study
+from tuner.dashboard.launch.check import check_allowed
 from tuner.database.engine import Database
 from tuner.errors import SpecError
 from tuner.origin import OriginKind
@@ -19,6 +24,7 @@ from tuner.search.storage import Storage
 from tuner.settings import settings
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import Report, StudyState, Trial, TrialState
+from tuner.worker.consent import Consent
 
 HEAD = """
 name: s
@@ -306,3 +312,28 @@ def test_a_pruner_of_ones_own_decides_with_all_trials(bench: Bench) -> None:
     (study,) = storage.get_all_studies()
     noted = storage.get_all_trials(study._study_id)[1].system_attrs
     assert noted["judged"] == 1  # for the processes of other workers
+
+
+def test_a_worker_runs_a_class_only_if_it_may_and_the_file_is_as_it_was(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = bench.prepare("sampler: 'mine:Counting'\n")
+    searching.launch(bench.database, spec)
+    study = reading.find(bench.database, "s")
+    logging.getLogger("tuner").propagate = True  # a command line in this process has configured it
+
+    assert Consent(allow_code=True).allows_classes(study, spec)
+    assert not Consent(allow_code=False).allows_classes(study, spec)
+    assert "its sampler or pruner is a class of its choice; start the worker with" in caplog.text
+    (bench.folder / "mine.py").write_text(COUNTING + "# changed\n")
+    assert not Consent(allow_code=True).allows_classes(study, spec)
+    assert "has changed since the study was launched" in caplog.messages[-1]
+
+
+def test_only_admins_launch_classes(bench: Bench) -> None:
+    spec = bench.prepare("sampler: 'optuna.samplers:CmaEsSampler'\n")
+    board: Any = SimpleNamespace(access=SimpleNamespace(login=True), settings=settings())
+    spec = spec.model_copy(update={"family": "cnn"})
+
+    with pytest.raises(HTTPException, match="only admins may launch studies that run user code"):
+        check_allowed(board, spec, SimpleNamespace(role=Role.OPERATOR))  # type: ignore[arg-type]

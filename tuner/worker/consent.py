@@ -11,7 +11,7 @@ from tuner.database.serving import ActiveStudy
 from tuner.errors import SpecError, TunerError
 from tuner.families import registry
 from tuner.logs import log_context
-from tuner.study_file.code import USER_CODE_FAMILIES
+from tuner.study_file.code import USER_CODE_FAMILIES, Code
 from tuner.study_file.messages import quoted
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.trials import Study
@@ -58,19 +58,22 @@ class Consent:
             self._log_once(study, str(error))
             return None
 
-    def has_code(self, study: Study, spec: ResolvedSpec) -> bool:
-        """Whether the study's code may run here and is on this machine, as it was at launch."""
+    def allows_classes(self, study: Study, spec: ResolvedSpec) -> bool:
+        """Whether the sampler and pruner that the study names by their class may run here."""
         if spec.has_classes and not self._allow_code:
             self._log_once(
                 study,
-                "its sampler or pruner is a class that it names; start the worker with "
+                "its sampler or pruner is a class of its choice; start the worker with "
                 "--allow-code to allow it",
             )
             return False
+        return all(self.has_code(study, code) for code in spec.classes.values())
+
+    def has_code(self, study: Study, code: Code | None) -> bool:
+        """Whether the study's code is on this machine, as it was at launch."""
         try:
-            for code in (spec.code, *spec.classes.values()):
-                if code is not None:
-                    source.check(code)
+            if code is not None:
+                source.check(code)
         except TunerError as error:
             self._log_once(study, str(error))
             return False

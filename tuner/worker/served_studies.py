@@ -86,7 +86,11 @@ class ServedStudies:
             except StudyNotFoundError:  # deleted just now
                 return
         spec = self._consent.read_spec(study, is_required=study.name in self._only)
-        if spec is not None and self._consent.has_code(study, spec):
+        if (
+            spec is not None
+            and self._consent.has_code(study, spec.code)
+            and self._consent.allows_classes(study, spec)
+        ):
             reaches = partial(artifacts.has_attempt, self._settings, study_id)
             if (before := self.searches.pop(study_id, None)) is not None:
                 before.close()
