@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from tuner import artifacts, testing, trial_tables
+from tuner.cli import studies as cli_studies
 from tuner.commands import reading
+from tuner.dashboard.plots import trial_table
 from tuner.errors import SpecError
 from tuner.families import resolve
 from tuner.families.parts.outcome import Outcome
@@ -279,3 +281,13 @@ def test_a_launch_says_that_cmaes_does_not_use_constraints() -> None:
     assert any("does not use `constraints`" in note for note in notes_on_sampler(bounded))
     free = resolve(loads(HEAD + text))
     assert not any("constraints" in note for note in notes_on_sampler(free))
+
+
+def test_lists_of_trials_mark_what_is_infeasible_and_put_it_last() -> None:
+    infeasible, feasible = complete(0, size=1.0), complete(1, size=-1.0)
+    better = replace(infeasible, values=(0.9,))
+    order = sorted([better, feasible], key=lambda trial: cli_studies._sort_key(trial, STUDY))
+    assert [trial.number for trial in order] == [1, 0]
+    assert "infeasible" in cli_studies._trial_cells(infeasible, STUDY)[1]
+    assert "infeasible" not in cli_studies._trial_cells(feasible, STUDY)[1]
+    assert [trial_table._cause(trial) for trial in (infeasible, feasible)] == ["infeasible", None]

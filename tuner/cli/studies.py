@@ -177,11 +177,12 @@ def _write_rows(rows: _Rows, output_format: str, to: Path | None) -> None:
         files.write(to, text)
 
 
-def _sort_key(trial: Trial, study: Study) -> float:
+def _sort_key(trial: Trial, study: Study) -> tuple[bool, float]:
+    """Put the best first, and what violates a constraint after all others."""
     value = trial.value
     if value is None or math.isnan(value):
-        return float("inf")
-    return -value if better(study.direction, 1, 0) else value
+        return True, float("inf")
+    return trial.violates_constraint, -value if better(study.direction, 1, 0) else value
 
 
 def _param_names(selected: list[Trial]) -> list[str]:
@@ -226,7 +227,9 @@ def _trials_table(study: Study, *more: str) -> Table:
 def _trial_cells(trial: Trial, study: Study) -> tuple[str, ...]:
     epochs = str(trial.reports[-1].step if trial.reports else 0)
     values = map(number, trial_tables.values(trial, study))
-    cells = state(trial.state), *values, epochs, duration(trial.seconds)
+    is_infeasible = trial.violates_constraint and trial.state is TrialState.COMPLETE
+    note = " [yellow]infeasible[/]" if is_infeasible else ""
+    cells = f"{state(trial.state)}{note}", *values, epochs, duration(trial.seconds)
     return (str(trial.number), *cells)
 
 

@@ -12,7 +12,7 @@ from tuner import study_json
 from tuner.dashboard.plots import selection
 from tuner.database.readers.live import CAUSES, STATES, LiveTrials
 from tuner.figures import axes, text
-from tuner.trials import Study, Trial
+from tuner.trials import Study, Trial, TrialState
 
 CHUNK = 2_000  # rows of CSV that are written at a time
 # A spreadsheet takes a cell that begins like this for a formula, also after spaces
@@ -114,8 +114,16 @@ def _cells(trial: Trial, names: Sequence[str], objectives: int) -> list[Any]:
         trial.attempt,
         trial.worker,
         None if trial.origin is None else trial.origin.kind,
-        None if trial.cause is None else trial.cause.value,
+        _cause(trial),
     ]
+
+
+def _cause(trial: Trial) -> str | None:
+    """Why it has no result, or cannot be the best."""
+    if trial.cause is not None:
+        return trial.cause.value
+    is_infeasible = trial.violates_constraint and trial.state is TrialState.COMPLETE
+    return "infeasible" if is_infeasible else None
 
 
 def _plain(cell: Any) -> Any:
