@@ -290,6 +290,26 @@ def test_a_trial_says_how_it_was_proposed_and_why_it_was_pruned(
     assert "Proposed" not in client.get(f"{here}/1").text
 
 
+def test_a_paused_trial_is_shown_as_such(database: Database, client: TestClient) -> None:
+    bench = Bench(database, max_trials=4)
+    for _ in range(2):
+        paused = bench.claim()
+        bench.do(results.report, paused, [Report(1, 0.5)], lease=60.0)
+        bench.do(results.finish, paused, TrialState.PAUSED, [0.5], message="rung at epoch 1")
+    bench.claim(promotable={0: 1})
+    assert client.get(f"/api/v1/studies/{bench.id}").json()["counts"]["paused"] == 1
+    answer = client.get(f"/api/v1/studies/{bench.id}/trials/1").json()
+    assert (answer["state"], answer["values"]) == ("paused", [0.5])
+    page = client.get(f"/studies/{bench.id}/trials/1").text
+    assert '<span class="pill paused">paused</span> <span>rung at epoch 1</span>' in page
+    assert "Kill" in page
+    assert "paused at a rung" in client.get(f"/studies/{bench.id}/trials/0").text, "an attempt"
+    rows = client.get(f"/api/v1/studies/{bench.id}/table", params={"state": "paused"}).json()
+    assert [row[0] for row in rows["rows"]] == [1]
+    curves = client.get(f"/api/v1/studies/{bench.id}/figures/curves").json()
+    assert "paused" in {trace.get("name") for trace in curves["figure"]["data"]}
+
+
 def test_lists_come_in_pages(client: TestClient, database: Database) -> None:
     for name in ("a", "b", "c"):
         Bench(database, name)

@@ -141,7 +141,7 @@ def test_the_best_report_is_the_result_of_a_function_that_returns_nothing(folder
     assert [report.step for report in context.reports[7]] == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("decision", [Decision.PRUNE, Decision.STOP])
+@pytest.mark.parametrize("decision", [Decision.PRUNE, Decision.PAUSE, Decision.STOP])
 @pytest.mark.parametrize("name", ["endless", "raising_once_stopped"])
 def test_a_function_that_was_stopped_has_no_result(
     folder: Path, name: str, decision: Decision
@@ -151,6 +151,7 @@ def test_a_function_that_was_stopped_has_no_result(
     context = Recorder(lambda _, report: decision if report.step == 3 else Decision.GO_ON)
     call(code(folder, name), context)
     assert (context.finished, context.problems) == ({}, {})
+    assert context.paused_trials == ([7] if decision is Decision.PAUSE else [])
     assert len(context.reports[7]) == 3
     assert saved.exists()  # the worker removes it once a pruned trial's end is stored
 

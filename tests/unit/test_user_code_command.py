@@ -240,7 +240,7 @@ def test_answers_that_nobody_reads_do_no_harm(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("trap", ["", "trap '' TERM; "])
-@pytest.mark.parametrize("decision", [Decision.PRUNE, Decision.STOP])
+@pytest.mark.parametrize("decision", [Decision.PRUNE, Decision.PAUSE, Decision.STOP])
 def test_what_goes_on_though_it_was_told_to_stop_is_killed(
     tmp_path: Path, decision: Decision, trap: str
 ) -> None:
@@ -249,11 +249,15 @@ def test_what_goes_on_though_it_was_told_to_stop_is_killed(
     shell(tmp_path, script, context=context)
     assert [r.step for r in context.reports[7]] == [1, 2]
     assert (context.finished, context.problems) == ({}, {})
+    assert context.paused_trials == ([7] if decision is Decision.PAUSE else [])
 
 
-def test_a_paused_trial_has_time_to_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("decision", [Decision.PAUSE, Decision.STOP])
+def test_a_paused_trial_has_time_to_save(
+    tmp_path: Path, decision: Decision, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(command, "STOP_GRACE", STUCK)
-    context = Worker(decision=lambda _: Decision.STOP)
+    context = Worker(decision=lambda _: decision)
     script = 'report 1 1; [ $answer = stop ] && sleep 0.3 && echo 1 > "$TUNER_CHECKPOINT/saved"'
     shell(tmp_path, script, context=context)
     assert (tmp_path / "7.1" / "checkpoint" / "saved").exists()
