@@ -1,17 +1,22 @@
 """Several objectives and constraints, from one worker's reports to another worker's decisions."""
 
 import math
+from pathlib import Path
 
 import optuna
 import pytest
+from fastapi.testclient import TestClient
 
 from tests.support.searching import Trainer, launch, search, spec
 from tuner.commands import reading
+from tuner.dashboard.app import create_app
+from tuner.dashboard.board import Board
 from tuner.database import studies
 from tuner.database.engine import Database
 from tuner.database.readers.live import LiveTrials
 from tuner.errors import NothingToExportError
 from tuner.search.storage import Storage
+from tuner.settings import Settings
 from tuner.trials import TrialState
 from tuner.winner import choice
 
@@ -131,3 +136,25 @@ def test_samplers_go_on_after_trials_with_several_objectives_were_pruned(
     with database.statement() as connection:
         trials = reading.load_trials(database, studies.by_id(connection, study_id))
     assert not any(t.violates_constraint for t in trials)  # a pruned trial violates none
+
+
+def test_the_pages_say_that_no_trial_is_feasible_and_draw_the_hypervolume(
+    database: Database, tmp_path: Path
+) -> None:
+    more = "objective: {metric: [accuracy, latency], reference: {accuracy: 0.5, latency: 9}}\n"
+    of = spec(more=more + BOUNDED)
+    study_id = launch(database, of)
+    trainer = Trainer(database, search(database, study_id, of))
+    trial = trainer.claim()
+    assert trial is not None
+    trainer.finish(trial, values=[0.9, 6.0], constraints={"latency below 5": 0.2})
+    board = Board(database, Settings(home=tmp_path / "home"))
+    headers = board.access.secret.header
+    client = TestClient(create_app(board), base_url="http://localhost", headers=headers)
+    overview = client.get(f"/studies/{study_id}/overview").text
+    assert "no feasible trial: the only complete trial violates a constraint" in overview
+    assert "latency below 5 by 20 %" in client.get(f"/studies/{study_id}/trials/0").text
+    assert "it misses latency below 5 by 20 %" in client.get(f"/studies/{study_id}/export").text
+    figure = client.get(f"/api/v1/studies/{study_id}/figures/hypervolume").json()
+    assert figure["table"]["rows"] == [["1", "0"]]
+    assert "Reference point: accuracy 0.5, latency 9." in figure["caption"]
