@@ -10,6 +10,10 @@ from typing import Any
 _NO_DETAILS: Mapping[str, Any] = MappingProxyType({})
 
 
+NUMERICAL = "the model met a numerical problem"  # a reason
+RAISED = "the sampler raised"  # begins the reason where a class that the study names did
+
+
 class OriginKind(StrEnum):
     """What proposed a configuration."""
 

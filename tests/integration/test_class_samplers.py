@@ -229,6 +229,9 @@ def test_a_sampler_that_raises_is_replaced_by_chance_and_the_study_pauses(bench:
 
     assert study.state is StudyState.PAUSED
     assert study.reason == "mine:Raising: the sampler raised RuntimeError: no idea"
+    assert reading.describe_fallbacks(bench.database, study) == (
+        "5 trials were drawn without the sampler's model: the sampler raised RuntimeError: no idea"
+    )
     origin = bench.trials()[0].origin
     assert origin is not None
     assert (origin.kind, origin.reason) == (

@@ -15,9 +15,10 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from tests.support.spaces import spaces
+from tuner.origin import NUMERICAL
 from tuner.search.history import History
 from tuner.search.sampler import Proposer
-from tuner.search.samplers import NUMERICAL, genetic
+from tuner.search.samplers import genetic
 from tuner.study_file.grid import Grid, NoGridError
 from tuner.study_file.parameters import (
     CategoricalParameter,

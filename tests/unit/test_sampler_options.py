@@ -172,3 +172,36 @@ def test_a_wrong_class_is_one_sentence(section: str, sentence: str) -> None:
         read(f"{ONE}{RANGES}{section}\n")
 
     assert sentence in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            f"{ONE}{RANGES}sampler: {{class: 'optuna.samplers:GridSampler', "
+            "options: {search_space: {rate: [0.1], kid: [a]}}}\n",
+            "sampler.options: needs `search_space` with a list for each parameter that is "
+            "searched: rate, kind; or choose `sampler: grid`, which knows them",
+        ),
+        (
+            f"{TWO}{RANGES}sampler: 'optuna.samplers:CmaEsSampler'\n",
+            "sampler: optimizes one metric, not 2; choose tpe, gp or nsga2",
+        ),
+        (
+            f"{TWO}{RANGES}pruner: 'optuna.pruners:MedianPruner'\n",
+            "pruner: Optuna's pruners compare one metric; with several, write rungs, hyperband",
+        ),
+    ],
+)
+def test_classes_of_optuna_that_cannot_work_are_refused(text: str, sentence: str) -> None:
+    with pytest.raises(SpecError) as raised:
+        read(text)
+
+    assert sentence in str(raised.value)
+
+
+def test_a_class_that_learns_from_complete_trials_only_is_a_note() -> None:
+    spec = read(f"{ONE}{RANGES}sampler: 'optuna.samplers:GPSampler'\n")
+
+    (note,) = notes_on_sampler(spec)
+    assert note.startswith("optuna.samplers:GPSampler learns from complete trials only")

@@ -85,6 +85,7 @@ def show(
         failures = reading.load_failures(database, study)
         cached = sources.find_cached_data(settings, study)
         learned = learning.load_learned(database, study)
+        fallbacks = reading.describe_fallbacks(database, study)
     if as_json:
         best = None if best_trial is None else study_json.of_trial(best_trial)
         record = {**overview_record(overview), "best": best, "failures": failures, "cached": cached}
@@ -108,6 +109,8 @@ def show(
     out.print(listing)
     if of_optuna := describe_optuna_trials(study, trials):
         err.print(f"[yellow]{literal(of_optuna)}[/]")
+    if fallbacks:
+        err.print(f"[yellow]{literal(fallbacks)}[/]")
     if unreported := reading.describe_unreported(trials, study):
         err.print(f"[yellow]{literal(unreported)}[/]")
     if best_trial is not None:

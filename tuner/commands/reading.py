@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tuner import shell
-from tuner.database import attributes, studies, trials
+from tuner.database import attributes, proposals, studies, trials
 from tuner.database.engine import Connected, Database
 from tuner.database.readers import attempts, feed
 from tuner.errors import NothingToExportError, TrialNotFoundError, visible
 from tuner.study_file.constraints import sum_violations
-from tuner.study_file.messages import quoted
+from tuner.study_file.messages import counted, quoted
 from tuner.trial_tables import metric_names
 from tuner.trials import Attempt, FailuresByCause, Study, Trial, TrialState, latest_failure
 from tuner.winner import choice, feasibility
@@ -172,6 +172,16 @@ def describe_infeasible(database: Database, study: Study) -> str | None:
         trial = feed.by_number(connection, study.id, nearest[1])
     count = sum(len(part.numbers) for part in complete)
     return None if trial is None else feasibility.describe_nearest(trial, study, count)
+
+
+def describe_fallbacks(database: Database, study: Study) -> str | None:
+    """Say how many trials were drawn without the sampler's model, since it failed; None if none."""
+    with database.statement() as connection:
+        trials, reason = proposals.count_without_model(connection, study.id)
+    if not trials:
+        return None
+    drawn = "was" if trials == 1 else "were"
+    return f"{counted(trials, 'trial')} {drawn} drawn without the sampler's model: {reason}"
 
 
 def describe_unreported(trials: Sequence[Trial], study: Study) -> str | None:

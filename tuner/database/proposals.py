@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from tuner.database import attributes
-from tuner.origin import Origin
+from tuner.origin import NUMERICAL, RAISED, Origin
 
 # the worker and until when, by the database's clock
 _HOLDER = "CAST(s.system_attrs ->> '{proposer}' AS jsonb)"
@@ -49,6 +49,12 @@ _STORE = text(f"""
       AND s.id = t.study_id AND coalesce({_HOLDER} ->> 'worker', '') = :worker
     RETURNING t.id
 """)  # noqa: S608
+_WITHOUT_MODEL = text("""
+    SELECT count(*) AS trials, (array_agg(origin ->> 'reason' ORDER BY number DESC))[1] AS reason
+    FROM tuner.trials
+    WHERE study_id = :study
+      AND (origin ->> 'reason' = :numerical OR starts_with(origin ->> 'reason', :raised))
+""")
 _ADD_ATTRIBUTES = text("""
     UPDATE tuner.trials
     SET system_attrs = system_attrs || CAST(:attrs AS jsonb), changed = pg_current_xact_id()
@@ -95,3 +101,10 @@ def store(
 def add_attributes(connection: Connection, trial_id: int, attrs: Mapping[str, Any]) -> None:
     """Add system attributes to a running trial, by which a pruner remembers it."""
     connection.execute(_ADD_ATTRIBUTES, {"id": trial_id, "attrs": attributes.encode(attrs)})
+
+
+def count_without_model(connection: Connection, study_id: int) -> tuple[int, str | None]:
+    """Count the trials that were drawn without a model since it failed, with the last reason."""
+    arguments = {"study": study_id, "numerical": NUMERICAL, "raised": RAISED}
+    row = connection.execute(_WITHOUT_MODEL, arguments).one()
+    return row.trials, row.reason

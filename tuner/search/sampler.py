@@ -17,7 +17,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 
-from tuner.origin import Origin, OriginKind
+from tuner.origin import NUMERICAL, Origin, OriginKind
 from tuner.search import draft, samplers
 from tuner.search.cells import cells_of, searched
 from tuner.search.encoding import Encoding
@@ -261,7 +261,7 @@ class Proposer:
                 exc_info=error,
             )
             self._memory.clear()
-            make = partial(qmc.make, sampler=self._sampler.label, reason=samplers.NUMERICAL)
+            make = partial(qmc.make, sampler=self._sampler.label, reason=NUMERICAL)
             proposal = self._draw_with(make, draw, number, fixed)
         if not expected:
             return proposal

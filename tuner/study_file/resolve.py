@@ -32,7 +32,7 @@ from tuner.study_file.resolved import (
     ResolvedSpec,
     SecondaryObjective,
 )
-from tuner.study_file.search_checks import wrong_sampler
+from tuner.study_file.search_checks import wrong_classes, wrong_sampler
 from tuner.study_file.space import MAX_CELLS, Range, Space
 from tuner.study_file.study import (
     CLASS_ACCURACY,
@@ -134,6 +134,7 @@ def resolve(
         )
         sampler = settle(spec.sampler, choice)
         problems.extend(wrong_sampler(sampler, space, objectives))
+        problems.extend(wrong_classes(sampler, pruner, space, objectives))
     if problems or space is None or objective is None or budget is None or sampler is None:
         raise SpecError(issues=problems)
     return ResolvedSpec(

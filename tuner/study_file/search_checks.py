@@ -1,16 +1,22 @@
 """What a launch says of a sampler or pruner that cannot, or hardly, work with its study."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from tuner.errors import Issue
 from tuner.study_file.code import USER_CODE_FAMILIES
 from tuner.study_file.grid import Grid, NoGridError
-from tuner.study_file.messages import counted
-from tuner.study_file.parameters import FloatParameter, IntParameter
+from tuner.study_file.messages import counted, listed
+from tuner.study_file.parameters import FixedParameter, FloatParameter, IntParameter
 from tuner.study_file.resolved import ResolvedSpec
 from tuner.study_file.sampler_options import GeneticOptions, GridOptions
 from tuner.study_file.space import Space
-from tuner.study_file.study import Sampler
+from tuner.study_file.study import Pruner, Sampler
+
+# classes of Optuna that take no notice of pruned trials
+COMPLETE_ONLY = tuple(
+    f"optuna.samplers:{name}Sampler" for name in ("CmaEs", "GP", "NSGAII", "NSGAIII")
+)
+NO_PRUNING = ("none", "optuna.pruners:NopPruner")
 
 
 def wrong_sampler(sampler: Sampler, space: Space, objectives: int) -> Iterator[Issue]:
@@ -33,6 +39,30 @@ def wrong_sampler(sampler: Sampler, space: Space, objectives: int) -> Iterator[I
             )
 
 
+def wrong_classes(
+    sampler: Sampler, pruner: Pruner, space: Space, objectives: int
+) -> Iterator[Issue]:
+    """Yield why classes that a study file names cannot work, as far as Optuna's are known."""
+    if pruner.class_name is not None and objectives > 1:
+        yield Issue(
+            ("pruner", "class"),
+            "Optuna's pruners compare one metric; with several, write rungs, hyperband or none",
+        )
+    if sampler.class_name == "optuna.samplers:CmaEsSampler" and objectives > 1:
+        yield Issue(
+            ("sampler", "class"), f"optimizes one metric, not {objectives}; choose tpe, gp or nsga2"
+        )
+    if sampler.class_name == "optuna.samplers:GridSampler":
+        names = [n for n, p in space.parameters.items() if not isinstance(p, FixedParameter)]
+        grid = sampler.options.get("search_space")
+        if not isinstance(grid, Mapping) or grid.keys() != set(names):
+            yield Issue(
+                ("sampler", "options"),
+                f"needs `search_space` with a list for each parameter that is searched: "
+                f"{listed(names)}; or choose `sampler: grid`, which knows them",
+            )
+
+
 def grid_of(sampler: Sampler, space: Space) -> Grid:
     """Return the grid of a study whose sampler is `grid`; NoGridError."""
     options = sampler.checked_options
@@ -49,6 +79,11 @@ def notes_on_sampler(spec: ResolvedSpec) -> Iterator[str]:
         yield (
             "CMA-ES does not use `constraints`: it goes where values are best, feasible or not; "
             "choose `gp`, `tpe` or `nsga2`"
+        )
+    if sampler.class_name in COMPLETE_ONLY and spec.pruner.label not in NO_PRUNING:
+        yield (
+            f"{sampler.class_name} learns from complete trials only, and pruned ones teach it "
+            "nothing: write `pruner: none`, or choose `gp` or `cmaes`, which learn from them too"
         )
     if not isinstance(options, GeneticOptions):
         return

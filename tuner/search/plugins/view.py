@@ -12,6 +12,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from tuner.origin import RAISED
 from tuner.search.cells import searched
 from tuner.search.draft import DraftStorage
 from tuner.search.history import History
@@ -102,7 +103,7 @@ class View:
             try:
                 params = self._draw(draft)
             except Exception as error:
-                problem = f"the sampler raised {sentence(error)}"
+                problem = f"{RAISED} {sentence(error)}"
                 break
             if not self._space.is_forbidden(params):
                 attrs = {k: v for k, v in draft.system_attrs.items() if k != _FIXED}

@@ -88,9 +88,6 @@ class Draw:
     redraw: int
 
 
-NUMERICAL = "the model met a numerical problem"
-
-
 @runtime_checkable
 class Explained(Protocol):
     """A sampler that says how it has drawn."""

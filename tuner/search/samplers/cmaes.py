@@ -23,8 +23,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
 
-from tuner.origin import Origin, OriginKind
-from tuner.search.samplers import NUMERICAL, Draw, qmc, too_few
+from tuner.origin import NUMERICAL, Origin, OriginKind
+from tuner.search.samplers import Draw, qmc, too_few
 from tuner.search.samplers.random import SubstituteSampler
 from tuner.study_file.parameters import CategoricalParameter, FixedParameter, Searched, at, share_of
 from tuner.study_file.sampler_options import MAX_POPULATION, CmaesOptions

@@ -20,9 +20,9 @@ from optuna.trial import FrozenTrial
 from scipy.linalg import LinAlgError
 from threadpoolctl import ThreadpoolController
 
-from tuner.origin import Origin, OriginKind
+from tuner.origin import NUMERICAL, Origin, OriginKind
 from tuner.search.gaussian_process import log_expected_improvement
-from tuner.search.samplers import NUMERICAL, Draw, qmc, too_few
+from tuner.search.samplers import Draw, qmc, too_few
 from tuner.search.samplers.random import SubstituteSampler
 from tuner.search.surrogate import Surrogate, past_helps
 
