@@ -15,7 +15,8 @@ import numpy as np
 
 from tuner.database.readers.columns import Floats
 
-WINDOW = 2_000  # newest trials that fronts are made of, beside the best: an answer takes 1 ms
+WINDOW = 1_000  # newest trials that fronts are made of, beside the best: an answer takes a few ms
+NET = 200  # trials of a front that are put in order; of a longer one, as many are drawn
 _UNKNOWN = math.nan
 
 
@@ -115,6 +116,7 @@ class ByFront:
 
     def __init__(self, objectives: int) -> None:
         self._rows: dict[int, int] = {}
+        self._extremes: list[int] = []  # rows of the feasible trials that are best in a column
         self._points = np.empty((64, objectives + 1))  # violation, then the scores; smaller: better
 
     def __len__(self) -> int:
@@ -135,6 +137,7 @@ class ByFront:
         others = standing.others or (_UNKNOWN,) * (self._points.shape[1] - 2)
         self._points[row] = (standing.violation, -standing.score, *(-value for value in others))
         self._rows[number] = row
+        self._note_extremes(row)
 
     def extend(self, numbers: Sequence[int], violations: Floats, scores: Floats) -> None:
         """Add many trials that it does not hold."""
@@ -143,6 +146,14 @@ class ByFront:
             [self._points[:size], np.column_stack([violations, -scores]), self._points[:64]]
         )
         self._rows.update(zip(numbers, range(size, size + len(numbers)), strict=True))
+        self._note_extremes(*range(size, size + len(numbers)))
+
+    def _note_extremes(self, *rows: int) -> None:
+        chosen = np.array([*self._extremes, *rows], np.int64)
+        points = self._points[chosen]
+        points = np.where(np.isnan(points), math.inf, points)
+        points[points[:, 0] > 0] = math.inf
+        self._extremes = chosen[points.argmin(axis=0)].tolist() if len(chosen) else []
 
     def count_ahead(self, number: int) -> float:
         """How many trials rank ahead of this one, of very many an estimate."""
@@ -172,11 +183,7 @@ class ByFront:
         is_known = ~np.isnan(own)
         size = len(self._rows)
         chosen = np.arange(max(0, size - WINDOW), size)
-        if size > WINDOW:
-            older = self._points[: size - WINDOW, is_known]
-            older = np.where(np.isnan(older), math.inf, older)
-            older[older[:, 0] > 0] = math.inf
-            chosen = np.union1d(chosen, older.argmin(axis=0))
+        chosen = np.union1d(chosen, self._extremes)
         chosen = np.append(chosen[chosen != row], row)
         points = self._points[chosen][:, is_known]
         return own[is_known], np.where(np.isnan(points), math.inf, points)
@@ -195,7 +202,14 @@ def _count_ahead(points: Floats) -> int:
     largest = np.finfo(np.float64).max
     ranks = moocore.pareto_rank(np.clip(points, -largest, largest))
     ahead = int((ranks < ranks[-1]).sum())
-    return ahead + _place_in_net(points[ranks == ranks[-1]])
+    front = points[ranks == ranks[-1]]
+    if len(front) <= NET:
+        return ahead + _place_in_net(front)
+    # with its ends and itself
+    in_order = np.lexsort(front.T[::-1])
+    drawn = in_order[np.linspace(0, len(front) - 1, NET - 1).astype(np.int64)]
+    drawn = np.append(drawn[drawn != len(front) - 1], len(front) - 1)
+    return ahead + round(_place_in_net(front[drawn]) * len(front) / len(drawn))
 
 
 def _place_in_net(front: Floats) -> int:
