@@ -17,7 +17,8 @@ def report(suite: Suite, runs: Runs, workers: int) -> Iterator[str]:
     """Yield the lines of a suite at so many workers."""
     yield f"### {suite.title}: {workers} {'worker' if workers == 1 else 'workers'}"
     yield ""
-    yield ", ".join(suite.tables)
+    measured = {study.table for study in runs}
+    yield ", ".join(f"`{name}`" for name in suite.tables if name in measured) + "."
     yield ""
     is_double = any(goal.measure.startswith("hypervolume") for goal in suite.goals)
     describe = _curves if suite.mode == "curves" else _fronts if is_double else _trials
@@ -119,7 +120,8 @@ def _goals(suite: Suite, runs: Runs, workers: int) -> Iterator[str]:
     for goal in goals:
         for names in [(name,) for name in suite.tables] if suite.by_table else [suite.tables]:
             selected = {study: run for study, run in runs.items() if study.table in names}
-            yield _goal_row(goal, selected, default, names, suite)
+            if _of(selected, goal.peer) and _of(selected, default):
+                yield _goal_row(goal, selected, default, names, suite)
 
 
 def _goal_row(goal: Goal, runs: Runs, default: str, names: Sequence[str], suite: Suite) -> str:

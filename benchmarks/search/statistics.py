@@ -17,7 +17,9 @@ from benchmarks.search.suites import Measure
 BOOTSTRAP = 4_000
 INTERVAL = (0.05, 0.95)
 
-Verdict = Literal["met", "not met", "not told apart"]
+MIN_SEEDS = 5  # fewer give an interval that promises too much
+
+Verdict = Literal["met", "not met", "not told apart", "too few seeds"]
 Runs = Mapping[Study, Run]
 
 
@@ -32,6 +34,7 @@ class Ratio:
     low: float
     high: float
     is_bound: bool = False  # some studies did not reach the target: the ratio is at least this
+    seeds: int = MIN_SEEDS
 
     def __str__(self) -> str:
         bound = "≥ " if self.is_bound else ""
@@ -39,6 +42,8 @@ class Ratio:
 
     def against(self, goal: float) -> Verdict:
         """Whether a goal is met, as far as the interval tells."""
+        if self.seeds < MIN_SEEDS:
+            return "too few seeds"
         if self.low >= goal:
             return "met"
         return "not met" if self.high < goal and not self.is_bound else "not told apart"
@@ -51,7 +56,8 @@ def ratio(logs_by_seed: Mapping[int, list[float]], *, is_bound: bool = False) ->
     draws = np.random.default_rng(0).integers(len(seeds), size=(BOOTSTRAP, len(seeds)))
     means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
     low, high = np.exp(np.quantile(means, INTERVAL))
-    return Ratio(float(np.exp(sums.sum() / counts.sum())), float(low), float(high), is_bound)
+    value = float(np.exp(sums.sum() / counts.sum()))
+    return Ratio(value, float(low), float(high), is_bound, len(seeds))
 
 
 def compare(runs: Runs, default: str, peer: str, measure: Measure) -> Ratio | None:

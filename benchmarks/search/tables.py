@@ -103,7 +103,7 @@ PUBLIC = {
 TUNING = ("digits", "reviews")
 CURVES = (*TUNING, "mnist", "diamonds", "synthetic")
 NOISY = ("digits, three seeds", "mnist, noise added")
-CONDITIONAL_TABLES = ("estimators on digits", "estimators on mnist")
+CONDITIONAL_TABLES = ("estimators on digits", "estimators on mnist", "estimators on synthetic")
 ADVERSARIAL = (
     "noise only",
     "late bloomers",

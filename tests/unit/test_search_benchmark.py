@@ -2,15 +2,18 @@
 
 import math
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from benchmarks.search import tables
 from benchmarks.search.drivers import warm_start
+from benchmarks.search.figures import Picture
 from benchmarks.search.guard import problems
 from benchmarks.search.methods import METHODS, make
 from benchmarks.search.packing import pack, unpack
+from benchmarks.search.page import BEGIN, END, replaced
 from benchmarks.search.simulation import INACTIVE, Answer, Run, Table, rows, simulate
 from benchmarks.search.statistics import Ratio, _hypervolume, compare, ratio
 from benchmarks.search.store import Store
@@ -113,6 +116,7 @@ def test_a_ratio_is_judged_by_its_interval() -> None:
     assert same.against(1.9) == "met"
     assert same.against(2.1) == "not met"
     assert Ratio(2.0, 1.5, 2.5).against(2.0) == "not told apart"
+    assert ratio({seed: [math.log(2.0)] for seed in range(4)}).against(1.9) == "too few seeds"
     assert Ratio(2.0, 1.5, 2.5, is_bound=True).against(3.0) == "not told apart"
 
 
@@ -225,3 +229,21 @@ def test_past_studies_are_of_other_tables_and_may_mislead(monkeypatch: pytest.Mo
 
 def test_related_tables_are_the_others_of_a_collection() -> None:
     assert warm_start.related("cifar100") == ["cifar10", "imagenet"]
+
+
+def test_a_picture_is_readable_on_light_and_dark_ground(tmp_path: Path) -> None:
+    ticks = [(0.0, "0"), (1.0, "<1")]
+    picture = Picture("What it shows", (0.0, 1.0), (0.0, 2.0), ("across", "up"), (ticks, ticks))
+    picture.line([0.0, 1.0], [0.0, 2.0], 'stroke="#0072b2"')
+    picture.write(tmp_path / "p.svg")
+    root = ElementTree.parse(tmp_path / "p.svg").getroot()
+    (line,) = root.iter("{http://www.w3.org/2000/svg}polyline")
+    assert line.get("points") == "64.0,292.0 530.0,20.0"
+    assert "prefers-color-scheme: dark" in (tmp_path / "p.svg").read_text()
+    assert "<1" in [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_results_are_replaced_between_their_marks() -> None:
+    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    assert replaced(page, ["new", ""]) == f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"
+    assert replaced(replaced(page, ["newer"]), ["new"]) == replaced(page, ["new"])
