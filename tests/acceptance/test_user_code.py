@@ -396,3 +396,37 @@ def test_a_study_of_a_small_space_ends_when_it_is_used_up(
     study += "sampler: {repeat: true}\n"
     answer("run", str(write(tmp_path, module, study)), **run)
     assert answer("show", "own", **run)["reason"] == "all 8 trials are done"
+
+
+def test_a_function_gets_the_whole_only_if_less_was_promising(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    run: dict[str, Any] = {"environment": environment, "cwd": tmp_path}
+    module = (
+        "def train(trial):\n"
+        "    while not trial.should_stop():\n"
+        "        trial.report(trial.params['x'] + 1 / trial.fidelity, size=trial.fidelity)\n"
+    )
+    study = (
+        "name: own\nfamily: function\nfunction: user_code:train\n"
+        "objective: {metric: loss, direction: minimize}\nsearch: {x: {low: 0.0, high: 5.0}}\n"
+        "budget: {trials: 12, fidelity: {name: size, low: 1, high: 9}}\n"
+        "pruner: {name: rungs, resume: true}\nresources: {workers: 1, device: cpu}\n"
+    )
+    result = answer("run", str(write(tmp_path, module, study)), **run)
+    trials = answer("trials", "own", **run)
+
+    sizes = {
+        trial["number"]: [report["metrics"]["size"] for report in trial["reports"]]
+        for trial in trials
+    }
+    # an attempt that was paused at a level goes on with the next one
+    assert all(levels == [1, 3, 9][: len(levels)] for levels in sizes.values())
+    whole = {trial["number"] for trial in trials if trial["state"] == "complete"}
+    assert whole == {number for number, levels in sizes.items() if len(levels) == 3}
+    assert 0 < len(whole) <= 4
+    assert any(trial["attempt"] > 1 for trial in trials)
+    values = {trial["number"]: trial["values"][0] for trial in trials if trial["number"] in whole}
+    assert result["best"]["trial"] == min(values, key=values.__getitem__)
+    verified = tuner("verify", "exports/own", "--allow-code", **run)
+    assert "training: equal, to the last digit" in verified.stdout
