@@ -165,6 +165,10 @@ def _print_launch(prepared: preparing.PreparedStudy, launched: changing.LaunchRe
     if code is not None:
         what = f"code in {literal(str(code.folder))}"
     err.print(f"[dim]`{literal(study.name)}` launched; {what}[/]")
+    _print_sampler(prepared)
+
+
+def _print_sampler(prepared: preparing.PreparedStudy) -> None:
     sampler = describe_sampler(prepared.spec.sampler.label, prepared.spec.sampler.reason)
     err.print(f"[dim]sampler: {literal(sampler)}[/]")
 
@@ -237,9 +241,10 @@ def launch(
                 records[0] if experiment is None else {"experiment": experiment, "studies": records}
             )
             return
-        for result in launched:
+        for study, result in zip(prepared, launched, strict=True):
             trials = counted(result.study.max_trials or 0, "trial")
             out.print(f"launched [bold]{literal(result.study.name)}[/]: {trials}")
+            _print_sampler(study)
         name = experiment or launched[0].study.name
         print_next(
             (
