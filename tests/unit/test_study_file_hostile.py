@@ -108,6 +108,8 @@ def test_anything_like_yaml(text: str) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=20), st.text(max_size=20))
+@example("depth", "1e28")  # a whole number, written as a float
+@example("depth", "-1e300")
 def test_any_override(path: str, value: str) -> None:
     for override in (path, f"{path}={value}", f"search.{path}={value}", f"search.depth={value}"):
         message = read(HEAD, overrides=[override])

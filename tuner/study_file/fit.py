@@ -14,6 +14,7 @@ from tuner.study_file.parameters import (
     canonical,
     same,
 )
+from tuner.study_file.values import MOST
 from tuner.trials import ParamValue
 
 
@@ -123,6 +124,8 @@ def _number(value: ParamValue) -> float:
 
 def _whole(value: ParamValue) -> int:
     if isinstance(value, float) and value.is_integer():
+        if abs(value) > MOST:
+            raise NotFittingError(f"must be a number of at most {len(str(MOST))} digits, is longer")
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise NotFittingError(f"must be a whole number, is {a(value)}{decimal_comma(value)}")
