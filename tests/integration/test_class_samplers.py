@@ -13,13 +13,14 @@ from fastapi import HTTPException
 from tests.support import searching
 from tests.support.waiting import eventually
 from tuner.accounts import Role
-from tuner.commands import reading, steering
+from tuner.commands import confirming, reading, steering
 from tuner.commands.preparing import prepare_study
 from tuner.dashboard.launch.check import check_allowed
 from tuner.database.engine import Database
 from tuner.errors import SpecError
 from tuner.origin import OriginKind
 from tuner.search.claim import ClaimedTrial, Search
+from tuner.search.plugins import leader
 from tuner.search.storage import Storage
 from tuner.settings import settings
 from tuner.study_file.resolved import ResolvedSpec
@@ -60,6 +61,12 @@ class Counting(BaseSampler):
 class Raising(Counting):
     def sample_independent(self, study, trial, name, distribution):
         raise RuntimeError("no idea")
+
+
+class Endless(Counting):
+    def sample_relative(self, study, trial, space):
+        import threading
+        threading.Event().wait()
 
 
 class Careless(Counting):
@@ -240,6 +247,23 @@ def test_a_sampler_that_raises_is_replaced_by_chance_and_the_study_pauses(bench:
     )
 
 
+def test_a_sampler_that_never_answers_is_killed_and_the_study_pauses(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leader, "PATIENCE", 0.1)
+    (worker,) = bench.launch("sampler: 'mine:Endless'\n")
+    assert worker.claim() is not None
+
+    def is_paused() -> bool:
+        worker.advance()
+        return reading.find(bench.database, "s").state is StudyState.PAUSED
+
+    eventually(is_paused)
+    assert reading.find(bench.database, "s").reason == (
+        "sampler mine:Endless: its process ended 3 times without answer"
+    )
+
+
 @pytest.mark.parametrize(
     ("section", "reason"),
     [
@@ -340,3 +364,22 @@ def test_only_admins_launch_classes(bench: Bench) -> None:
 
     with pytest.raises(HTTPException, match="only admins may launch studies that run user code"):
         check_allowed(board, spec, SimpleNamespace(role=Role.OPERATOR))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "sampler: 'mine:Counting'\npruner: 'mine:Half'\n",
+        "sampler: {name: nsga2, options: {population_size: 8}}\n",
+        "pruner: {name: rungs, resume: true}\n",
+    ],
+)
+def test_a_confirmation_needs_neither_the_sampler_nor_the_pruner(
+    bench: Bench, section: str
+) -> None:
+    searching.launch(bench.database, bench.prepare(section))
+    study = reading.find(bench.database, "s")
+    companion = confirming._find_or_create_companion(bench.database, study)
+
+    spec = ResolvedSpec.from_json(companion.spec or {})
+    assert (spec.sampler.name, spec.pruner.name, spec.classes) == ("random", "none", {})

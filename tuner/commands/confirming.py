@@ -22,7 +22,7 @@ from tuner.study_file import constraints
 from tuner.study_file.messages import quoted
 from tuner.study_file.resolved import ResolvedSpec, differences
 from tuner.study_file.seeds import derived_seed
-from tuner.study_file.study import NAME_LENGTH, Confirm
+from tuner.study_file.study import NAME_LENGTH, Confirm, Pruner, Sampler
 from tuner.trials import Study, StudyState, Trial, TrialState
 from tuner.winner import elimination, feasibility
 from tuner.winner.confirmations import ATTRIBUTE
@@ -267,8 +267,9 @@ def _find_or_create_companion(database: Database, study: Study) -> Study:
                 max_failures=_max_failures(spec),
                 fidelity=spec.budget.whole_fidelity if spec.code else None,
             ),
-            "pruner": spec.pruner.model_copy(update={"name": "none"}),
-            "sampler": spec.sampler.model_copy(update={"name": "random", "reason": None}),
+            "pruner": Pruner(name="none"),
+            "sampler": Sampler(name="random", repeat=spec.sampler.repeat),
+            "classes": {},
             "learn_from": (),
             "training": spec.training.model_copy(update={"seed": None}),
             "confirm": None,

@@ -115,7 +115,7 @@ def may_be_corrected(counts: Mapping[TrialState, int]) -> bool:
 
 def concerns_code(change: str) -> bool:
     """Whether a line of `differences` is about the study's code."""
-    return change.startswith("code.")
+    return change.startswith(("code.", "classes."))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from tuner.search.record import Record
 from tuner.trials import ParamValue, StudyState
 
 MAX_PROBLEMS = 5  # in a row, after which the study pauses
+PATIENCE = 600.0  # seconds for a proposal, after which the process is killed and asked again
 EAGER = 0.5  # seconds between attempts to lead while trials wait
 
 _log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Leader:
         self._leads_until = 0.0  # monotonic clock
         self._next_attempt = 0.0
         self._asked: Record | None = None
+        self._asked_at = 0.0  # monotonic clock
         self._problems: deque[str] = deque(maxlen=MAX_PROBLEMS)
         self._is_over = False
 
@@ -85,6 +87,8 @@ class Leader:
             asked, self._asked = self._asked, None
             self._is_over |= answer.is_over
             self._answer(asked, answer)
+        if self._client.is_asked and time.monotonic() - self._asked_at > PATIENCE:
+            self._client.kill(f"no proposal in {PATIENCE:g} seconds")
         if self._client.unusable is not None:
             self._pause(self._client.unusable)
             return
@@ -92,6 +96,7 @@ class Leader:
             self._asked = None
         if self._asked is None and self._client.is_idle and self._feed.undrawn:
             self._asked = self._feed.undrawn[min(self._feed.undrawn)]
+            self._asked_at = time.monotonic()
             self._client.ask(Propose(self._asked.number, _fixed(self._asked)))
 
     def close(self, worker_id: UUID | None) -> None:
