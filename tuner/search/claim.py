@@ -304,12 +304,13 @@ class Search:
         if not (self.promotes and is_interrupted and stored and stored.intermediate_values):
             return False
         step, value = max(stored.intermediate_values.items())
-        is_last = step >= (self.spec.budget.epochs or math.inf)
+        is_last = step >= (self.spec.last_step or math.inf)
         if is_last or not self._pruner.should_prune(trial.number, step, value):
             return False
         values = [value] if math.isfinite(value) else None
+        reason = self._pruner.explain(trial.number, step, value)
         with self._database.statement() as connection:
-            self.finish(connection, trial, TrialState.PAUSED, values)
+            self.finish(connection, trial, TrialState.PAUSED, values, message=reason)
         return True
 
     @property
