@@ -22,7 +22,9 @@ from tuner.search.warm_start.past_study import WarmStart
 from tuner.settings import Settings
 from tuner.study_file.resolved import ResolvedSpec
 
-RATE = "search: {learning_rate: {low: 1e-5, high: 1}}\nsampler: gp\n"
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
+RATE = "search: {learning_rate: {low: 1e-5, high: 1}}\nsampler: random\n"
 
 
 def value(params: Any) -> float:
