@@ -26,6 +26,7 @@ from tuner.cli.output import (
 )
 from tuner.cli.trial import print_trial
 from tuner.commands import experiments, learning, reading, sources
+from tuner.commands.forecasting import forecast
 from tuner.errors import overwritten
 from tuner.study_file import constraints
 from tuner.study_file.auto import describe as describe_sampler
@@ -67,9 +68,9 @@ def show(
     with open_database() as (settings, database):
         if trial is not None:
             study = reading.find(database, name)
-            print_trial(
-                study, *reading.load_trial_and_attempts(database, study, trial), as_json=as_json
-            )
+            shown, attempts = reading.load_trial_and_attempts(database, study, trial)
+            expected = forecast(shown, reading.load_trials(database, study), study)
+            print_trial(study, shown, attempts, expected, as_json=as_json)
             return
         if results := experiments.compare(database, name):
             if as_json:

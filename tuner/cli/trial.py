@@ -15,18 +15,28 @@ from tuner.cli.output import (
     state,
     table,
 )
+from tuner.commands.forecasting import Forecast
 from tuner.database.readers.attempts import LoggedAttempt
+from tuner.study_file.messages import counted
 from tuner.study_file.origins import describe
 from tuner.trial_tables import metric_names, values
 from tuner.trials import Study, Trial
 
 
 def print_trial(
-    study: Study, trial: Trial, attempts: Sequence[LoggedAttempt], *, as_json: bool
+    study: Study,
+    trial: Trial,
+    attempts: Sequence[LoggedAttempt],
+    expected: Forecast | None,
+    *,
+    as_json: bool,
 ) -> None:
-    """Print a trial: how it was proposed, what came of it, and why it ended as it did."""
+    """Print a trial: how it was proposed, what came of it, and why it ended as it did.
+
+    `expected` is what it would reach if it went on; None for a complete trial.
+    """
     if as_json:
-        print_json({"study": study.name, **_record(trial, attempts)})
+        print_json({"study": study.name, **_record(trial, attempts), "forecast": expected})
         return
     reason = f" ({literal(trial.message)})" if trial.message else ""
     out.print(f"[bold]{literal(study.name)}[/], trial {trial.number}  {state(trial.state)}{reason}")
@@ -34,6 +44,12 @@ def print_trial(
     listing.show_header = False
     for name, value in zip(metric_names(study), values(trial, study), strict=True):
         listing.add_row(literal(name), number(value))
+    if expected is not None:
+        reach = f"{number(expected.low)} to {number(expected.high)}"
+        basis = f"by the curves of {counted(expected.complete, 'complete trial')}"
+        listing.add_row(
+            "at its end", f"{number(expected.value)} expected, {reach} in 80 % of cases, {basis}"
+        )
     for name, value in trial.constraints.items():
         verdict = f"[yellow]{number(value)}, violated[/]" if value > 0 else f"{number(value)}, kept"
         listing.add_row(f"constraint {literal(name)}", verdict)
