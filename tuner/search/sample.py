@@ -16,6 +16,7 @@ import numpy as np
 from tuner.database import attributes
 from tuner.database.readers.columns import Columns, Integers, Reports
 from tuner.search.history import History
+from tuner.search.leading_fronts import KEPT, LeadingFronts
 from tuner.search.record import Record, Space
 from tuner.search.tried import Tried
 from tuner.study_file.constraints import sum_violations
@@ -42,6 +43,7 @@ class Sample:
         self.infeasible: set[int] = set()  # failed because of their parameters
         self._best: list[tuple[_Score, int]] = []  # complete, at most BEST
         self._best_pruned: list[tuple[_Score, int]] = []
+        self._fronts = LeadingFronts(self._sign)  # used with several objectives
         self.spaces: dict[tuple[str, ...], Space] = {}  # of the ended ones, by parameters
 
     def __len__(self) -> int:
@@ -50,8 +52,11 @@ class Sample:
 
     def numbers(self) -> list[int]:
         """The numbers of the trials, in order."""
-        if len(self._sign) > 1 or len(self._ended) <= NEWEST:
+        if len(self._ended) <= NEWEST:
             numbers = {*self._ended, *self._running}
+        elif len(self._sign) > 1:
+            best = self._fronts.best(KEPT)
+            numbers = {*best, *self._ended[-NEWEST:], *self._running}
         else:
             best = [n for _, n in self._best]
             # where too few are complete, TPE fills up with the pruned ones that came farthest
@@ -88,6 +93,8 @@ class Sample:
                 row = int(np.searchsorted(finished.numbers, int(number)))
                 violations[row] = _violation(stored)
             violations = violations[new]
+            if len(self._sign) > 1 and finished.values.shape[1] == len(self._sign):
+                self._fronts.extend(numbers.tolist(), violations, finished.values[new])
             best = np.lexsort((values, violations))[:BEST].tolist()
             scored: list[tuple[_Score, int]] = [
                 ((float(violations[i]), float(values[i])), int(numbers[i])) for i in best
@@ -125,6 +132,9 @@ class Sample:
         elif record.row.values:
             value = self._sign[0] * record.row.values[0]
             violation = _violation(json.loads(record.row.system_attrs))
+            if len(self._sign) > 1 and len(record.row.values) == len(self._sign):
+                values = np.array([record.row.values], np.float64)
+                self._fronts.extend([number], np.array([violation]), values)
             insort(self._best, ((violation, math.inf if math.isnan(value) else value), number))
             del self._best[BEST:]
 
