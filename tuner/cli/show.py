@@ -26,7 +26,6 @@ from tuner.cli.output import (
 )
 from tuner.cli.trial import print_trial
 from tuner.commands import experiments, learning, reading, sources
-from tuner.commands.forecasting import forecast
 from tuner.errors import overwritten
 from tuner.study_file import constraints
 from tuner.study_file.auto import describe as describe_sampler
@@ -67,6 +66,8 @@ def show(
     """
     with open_database() as (settings, database):
         if trial is not None:
+            from tuner.commands.forecasting import forecast  # NumPy
+
             study = reading.find(database, name)
             shown, attempts = reading.load_trial_and_attempts(database, study, trial)
             expected = forecast(shown, reading.load_trials(database, study), study)

@@ -1,7 +1,7 @@
 """One trial, as `show --trial` prints it."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner import study_json
 from tuner.cli.output import (
@@ -15,19 +15,21 @@ from tuner.cli.output import (
     state,
     table,
 )
-from tuner.commands.forecasting import Forecast
 from tuner.database.readers.attempts import LoggedAttempt
 from tuner.study_file.messages import counted
 from tuner.study_file.origins import describe
 from tuner.trial_tables import metric_names, values
 from tuner.trials import Study, Trial
 
+if TYPE_CHECKING:
+    from tuner.commands.forecasting import Forecast
+
 
 def print_trial(
     study: Study,
     trial: Trial,
     attempts: Sequence[LoggedAttempt],
-    expected: Forecast | None,
+    expected: "Forecast | None",
     *,
     as_json: bool,
 ) -> None:

@@ -20,7 +20,6 @@ an answer does not take longer when the study is long.
 from collections.abc import Sequence
 from functools import partial
 
-from tuner.search.pruners.adaptive import AdaptiveRungPruner
 from tuner.search.pruners.curves import CurvePruner
 from tuner.search.pruners.hyperband import HyperbandPruner, make_brackets
 from tuner.search.pruners.ladder import Ladder
@@ -62,6 +61,9 @@ def make(
     """
     ladder = Ladder(spec.first_rung, None if by_level else spec.ratio)
     if spec.is_adaptive:
+        # SciPy, which no other study's worker loads for its pruner
+        from tuner.search.pruners.adaptive import AdaptiveRungPruner
+
         return AdaptiveRungPruner(
             direction,
             ladder,
