@@ -18,7 +18,6 @@ from tuner.search.sampler import Proposer
 from tuner.study_file.dump import dump
 from tuner.study_file.load import loads
 from tuner.study_file.parameters import (
-    PRIOR_STRENGTH,
     CategoricalParameter,
     FloatParameter,
     IntParameter,
@@ -59,7 +58,7 @@ def test_a_study_file_names_the_expected_value_and_its_strength() -> None:
     rate, optimizer = (spec.space.parameters[name] for name in ("learning_rate", "optimizer"))
     assert isinstance(rate, FloatParameter)
     assert isinstance(optimizer, CategoricalParameter)
-    assert (rate.prior, rate.prior_strength) == (3e-4, PRIOR_STRENGTH)
+    assert (rate.prior, rate.prior_strength) == (3e-4, None)
     assert (optimizer.prior, optimizer.prior_strength) == ("sgd", 20)
     assert ResolvedSpec.from_json(spec.as_json()) == spec
     assert dump(spec)["search"]["optimizer"]["prior_strength"] == 20

@@ -16,6 +16,7 @@ from optuna.distributions import BaseDistribution
 
 from tuner.search.ranks import Ranks
 from tuner.study_file.parameters import (
+    PRIOR_STRENGTH,
     CategoricalParameter,
     FixedParameter,
     FloatParameter,
@@ -78,7 +79,8 @@ class Priors:
         exponents = []
         for _, column, belief in self._beliefs:
             assert ranks is not None
-            fading = min(1.0, belief.parameter.prior_strength / len(values))
+            strength = belief.parameter.prior_strength or PRIOR_STRENGTH
+            fading = min(1.0, strength / len(values))
             agreement = ranks.agreement(-_log_density(belief, rows[newest, column]))
             # certain neither way: in full
             exponents.append(fading * min(1.0, 2 * float((agreement >= 0).mean())))

@@ -9,7 +9,6 @@ from tuner.errors import Issue
 from tuner.study_file.fit import NotFittingError, fit, in_range, numeric, whole
 from tuner.study_file.messages import issues, listed
 from tuner.study_file.parameters import (
-    PRIOR_STRENGTH,
     CategoricalParameter,
     FixedParameter,
     FloatParameter,
@@ -53,7 +52,7 @@ def merge(
         prior = in_range(overrides.prior, parameter)
     except NotFittingError as error:
         return [Issue(("prior",), str(error))]
-    strength = overrides.prior_strength or PRIOR_STRENGTH
+    strength = overrides.prior_strength
     return parameter.model_copy(update={"prior": prior, "prior_strength": strength})
 
 

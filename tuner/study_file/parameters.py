@@ -44,8 +44,10 @@ class _Open(_Parameter):
     """A parameter with more than one value."""
 
     prior: Value = Field(default=None, description="Where the user expects the best value.")
-    prior_strength: Annotated[Real, Field(gt=0, le=MAX_STRENGTH)] = Field(
-        default=PRIOR_STRENGTH, description="Number of trials up to which the prior counts fully."
+    prior_strength: Annotated[Real, Field(gt=0, le=MAX_STRENGTH)] | None = Field(
+        default=None,
+        description="Number of trials up to which the prior counts fully; "
+        f"by default {PRIOR_STRENGTH:g}.",
     )
 
 
