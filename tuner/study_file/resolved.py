@@ -203,7 +203,13 @@ def _flat(spec: ResolvedSpec) -> dict[str, str]:
     out: dict[str, str] = {}
     _flatten(plain, "", out)
     for name, parameter in spec.space.parameters.items():
-        fields = parameter.model_dump(mode="json", exclude={"type"})
+        fields = {
+            key: value
+            for key, value in parameter.model_dump(mode="json", exclude={"type"}).items()
+            if value is not None or key == "value"
+        }
+        if "prior" not in fields:
+            fields.pop("prior_strength", None)
         _flatten({"type": parameter.type, **fields}, f"search.{name}", out)
     for index, combination in enumerate(spec.space.model_dump(mode="json")["forbidden"]):
         _flatten(combination, f"forbidden[{index}]", out)
