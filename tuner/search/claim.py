@@ -397,6 +397,7 @@ class Search:
             row = record.row._replace(
                 state=state,
                 values=None if values is None else list(values),
+                cause=cause,
                 finished_at=datetime.now(UTC),  # approximate; the database's clock is read back
                 system_attrs=attributes.encode_constraints(constraints or {}),
             )
