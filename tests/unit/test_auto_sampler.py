@@ -44,10 +44,7 @@ FEW = "it learns the most from few trials, pruned and running ones included"
         (SMALL, 1, 11, RUNGS, False, ("gp", FEW)),
         (LARGER, 1, 40, RUNGS, False, ("gp", FEW)),
         (SMALL, 1, 12, RUNGS, True, ("gp", FEW)),
-        (
-            TREE, 1, 40, RUNGS, False,
-            ("tpe", "it models parameters that depend on others, such as `rate`"),
-        ),
+        (TREE, 1, 40, RUNGS, False, ("gp", FEW)),
     ],
 )  # fmt: skip
 def test_the_first_rule_that_fits_chooses(
@@ -74,25 +71,11 @@ def study(more: str = "") -> ResolvedSpec:
     return resolve(loads(f"name: x\nfamily: cnn\ndata: digits\n{more}"))
 
 
-@pytest.mark.parametrize(
-    ("search", "name"),
-    [
-        ("optimizer: [sgd, adam]", "tpe"),
-        ("optimizer: [adam]", "gp"),  # so `momentum` and `nesterov` are never active
-        ("optimizer: sgd", "gp"),  # so they always are
-        ("optimizer: [sgd, adam], momentum: 0.9, nesterov: true", "gp"),  # nothing to model
-    ],
-)
-def test_what_no_configuration_or_every_one_has_is_not_conditional(search: str, name: str) -> None:
-    assert study(f"search: {{{search}}}").sampler.name == name
-
-
 @pytest.mark.parametrize("more", ["", "sampler: auto", "sampler: {name: auto}", "sampler: {}"])
 def test_auto_is_the_default_and_is_settled_by_the_launch(more: str) -> None:
     sampler = study(more).sampler
 
-    assert (sampler.name, sampler.startup_trials) == ("tpe", 10)
-    assert sampler.reason == "it models parameters that depend on others, such as `momentum`"
+    assert (sampler.name, sampler.startup_trials, sampler.reason) == ("gp", 10, FEW)
 
 
 def test_what_the_file_says_beside_the_name_is_kept() -> None:
@@ -123,11 +106,11 @@ def test_a_choice_is_stored_with_its_reason() -> None:
 
 
 def test_the_file_of_a_study_names_what_was_chosen() -> None:
-    assert dump(study())["sampler"] == {"name": "tpe"}
+    assert dump(study())["sampler"] == {"name": "gp"}
 
 
 def test_a_reason_is_no_difference() -> None:
-    assert differences(study(), study("sampler: tpe")) == []
+    assert differences(study(), study("sampler: gp")) == []
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,11 @@
 from typing import NamedTuple
 
 from tuner.study_file.grid import Grid, NoGridError
-from tuner.study_file.messages import counted, quoted
-from tuner.study_file.parameters import FixedParameter, among, values
+from tuner.study_file.messages import counted
 from tuner.study_file.samplers import SAMPLERS, SamplerName
-from tuner.study_file.space import MAX_CELLS, Space
+from tuner.study_file.space import Space
 from tuner.study_file.study import Budget, Pruner, Sampler, SamplerSection
 
-# Where parameters depend on others, the Gaussian process has not been shown to beat TPE.
-CONDITIONAL: SamplerName = "tpe"
 TINY = 30  # configurations: a model would have chosen among the last few only
 MANY_TRIALS = 1_000  # with several metrics, from which a genetic algorithm finds a better front
 
@@ -51,11 +48,6 @@ def choose(
         return Choice(
             "nsga2", f"with {objectives} metrics, generations improve throughout {trials:,} trials"
         )
-    if dependent := _find_conditional(space):
-        return Choice(
-            CONDITIONAL,
-            f"it models parameters that depend on others, such as {quoted(dependent[0])}",
-        )
     return Choice("gp", "it learns the most from few trials, pruned and running ones included")
 
 
@@ -66,25 +58,6 @@ def _may_end_early(budget: Budget) -> bool:
     """
     limits = ("hours", "total_epochs", "gpu_seconds", "target", "patience")
     return any(getattr(budget, name) is not None for name in limits)
-
-
-def _find_conditional(space: Space) -> list[str]:
-    """Return the searched parameters that some configurations have and others lack."""
-    may_be: dict[str, tuple[bool, bool]] = {}  # active, inactive; parents come before children
-    for name, parameter in space.parameters.items():
-        is_active, is_inactive = True, False
-        for parent, allowed in parameter.when.items():
-            options = values(space.parameters[parent], MAX_CELLS)
-            fits = [True, False] if options is None else [among(o, allowed) for o in options]
-            parent_active, parent_inactive = may_be[parent]
-            is_active = is_active and parent_active and any(fits)
-            is_inactive = is_inactive or parent_inactive or not all(fits)
-        may_be[name] = is_active, is_inactive
-    return [
-        name
-        for name, parameter in space.parameters.items()
-        if may_be[name] == (True, True) and not isinstance(parameter, FixedParameter)
-    ]
 
 
 def _has_grid(space: Space) -> bool:
