@@ -46,10 +46,17 @@ class Study:
     """A study in one process: what is proposed is trained at once, epoch by epoch."""
 
     def __init__(
-        self, space: Space, *, seed: int = 0, directions: Sequence[Direction] = ("minimize",)
+        self,
+        space: Space,
+        *,
+        seed: int = 0,
+        directions: Sequence[Direction] = ("minimize",),
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.history = History(1)
-        sampler = Sampler.model_validate({"name": "gp", "startup_trials": 5})
+        sampler = Sampler.model_validate(
+            {"name": "gp", "startup_trials": 5, "options": options or {}}
+        )
         self.proposer = Proposer(space, sampler, directions, seed, self.history)
         self.params: list[dict[str, Any]] = []
 
@@ -198,6 +205,19 @@ def test_seconds_are_learned_where_they_differ() -> None:
     assert expensive - cheap == pytest.approx(3.2, abs=0.3)
     assert CostModel.fit(x, 1 + x[:, 1]) is None  # at most twice as long
     assert CostModel.fit(x, np.full(60, np.nan)) is None
+
+
+def test_seconds_have_no_part_in_a_search_that_is_not_cost_aware() -> None:
+    searches = []
+    for cost in (0.0, 5.0):
+        study = Study(XY, options={"cost_aware": False})
+        for _ in range(30):
+            params = study.propose()
+            value = bowl(params)
+            study.add(params, [value], [value], seconds=math.exp(cost * (params["y"] + 5) / 10))
+        searches.append(study.params)
+
+    assert searches[0] == searches[1]
 
 
 def test_a_cheap_configuration_is_proposed_before_an_equally_good_expensive_one() -> None:

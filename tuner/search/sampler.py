@@ -1,7 +1,8 @@
 """Choosing the next parameters of a study: Optuna's samplers over the study's history.
 
 The sampler's seed follows from the study's seed and the trial's number, so one worker alone repeats
-a search exactly, and two workers never draw the same point from the same seed.
+a search exactly (unless `gp` learns from measured seconds), and two workers never draw the same
+point from the same seed.
 """
 
 import logging

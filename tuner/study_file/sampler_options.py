@@ -43,6 +43,16 @@ class TpeOptions(NoOptions):
     )
 
 
+class GpOptions(NoOptions):
+    """Of the Gaussian process."""
+
+    cost_aware: Flag = Field(
+        default=True,
+        description="gp: prefer configurations of shorter epochs where these differ much; measured "
+        "times then have a part in what is drawn.",
+    )
+
+
 class GridOptions(NoOptions):
     """Of a grid."""
 

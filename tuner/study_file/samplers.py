@@ -11,6 +11,7 @@ from typing import Literal
 from tuner.study_file.sampler_options import (
     CmaesOptions,
     GeneticOptions,
+    GpOptions,
     GridOptions,
     NoOptions,
     Nsga3Options,
@@ -45,7 +46,7 @@ SAMPLERS: Mapping[SamplerName, SamplerCard] = MappingProxyType(
     {
         "tpe": SamplerCard("TPE", learns=True, options=TpeOptions),
         "random": SamplerCard("random", learns=False),
-        "gp": SamplerCard("Gaussian process", learns=True, reads_curves=True),
+        "gp": SamplerCard("Gaussian process", learns=True, reads_curves=True, options=GpOptions),
         "qmc": SamplerCard("quasi-random", learns=False),
         "grid": SamplerCard("grid", learns=False, options=GridOptions),
         "cmaes": SamplerCard("CMA-ES", learns=True, evolves=True, options=CmaesOptions),

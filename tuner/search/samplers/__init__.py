@@ -12,8 +12,9 @@
 some take long to load.
 
 Every draw gets a new sampler: what it proposes follows from the history, the trial's number and the
-seeds alone, never from earlier draws of this process. So one worker repeats a search exactly. What
-a sampler keeps in `memory` only saves it from computing the same again.
+seeds alone, never from earlier draws of this process. So one worker repeats a search exactly,
+unless `gp` learns from measured seconds. What a sampler keeps in `memory` only saves it from
+computing the same again.
 """
 
 import importlib

@@ -25,6 +25,7 @@ from tuner.search.gaussian_process import log_expected_improvement
 from tuner.search.samplers import Draw, qmc, too_few
 from tuner.search.samplers.random import SubstituteSampler
 from tuner.search.surrogate import Surrogate, past_helps
+from tuner.study_file.sampler_options import GpOptions
 
 Array = NDArray[np.float64]
 Explain = Callable[[Array], Origin]  # of a candidate that was chosen
@@ -137,6 +138,8 @@ class _Candidates:
 
 def _ranked(draw: Draw, candidates: _Candidates, number: int) -> tuple[Array, Explain]:
     """Return candidates, the most promising first, and what explains the choice of one."""
+    assert isinstance(draw.options, GpOptions)
+    cost_weight = COST_WEIGHT if draw.options.cost_aware else 0.0
     surrogate = Surrogate(draw.observer, draw.encoding, draw.past, candidates.rng)
     leaders = surrogate.trials.params[surrogate.leaders[:LEADERS]]
     rows = np.concatenate([candidates.anywhere(), candidates.near(leaders, NEIGHBOURS)])
@@ -167,7 +170,8 @@ def _ranked(draw: Draw, candidates: _Candidates, number: int) -> tuple[Array, Ex
 
     if is_thompson:
         x = draw.encoding.encode(rows)
-        order = _thompson(surrogate, x, believed(rows), candidates.rng)
+        log_weights = believed(rows) - cost_weight * surrogate.log_cost(x)
+        order = _thompson(surrogate, x, log_weights, candidates.rng)
         return rows[order], explain
 
     def score(rows: Array) -> Array:
@@ -180,7 +184,7 @@ def _ranked(draw: Draw, candidates: _Candidates, number: int) -> tuple[Array, Ex
         else:
             gain = log_expected_improvement(*posterior.predict(x), best)
         gain += feasibility + believed(rows)
-        return gain - COST_WEIGHT * surrogate.log_cost(x)
+        return gain - cost_weight * surrogate.log_cost(x)
 
     scores = score(rows)
     top = rows[np.argsort(-scores, kind="stable")[:3]]
@@ -192,10 +196,9 @@ def _ranked(draw: Draw, candidates: _Candidates, number: int) -> tuple[Array, Ex
 def _thompson(
     surrogate: Surrogate, x: Array, log_weights: Array, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Order candidates [N, d] by their improvement per second in a function that is drawn."""
+    """Order candidates [N, d] by their weighted improvement in a function that is drawn."""
     drawn = surrogate.posterior.sample(x, rng)
     best = surrogate.with_pending(np.empty((0, 0)))[1]
-    gain = np.log(np.maximum(best - drawn, 1e-9)) - COST_WEIGHT * surrogate.log_cost(x)
-    gain += log_weights
+    gain = np.log(np.maximum(best - drawn, 1e-9)) + log_weights
     gain = surrogate.log_feasibility(x) + (gain if surrogate.has_feasible else 0.0)
     return np.lexsort((drawn, -gain))
