@@ -165,4 +165,5 @@ def test_a_killed_worker_of_a_promoted_trial_costs_at_most_its_epoch(
     trials = check(database)
     repeated = {key: times for key, times in ledger(tmp_path).items() if times > 1}
     assert repeated == {(0, 2): 2}, "its checkpoint was one of epoch 1"
-    assert trials[0].attempt == 4, "paused twice, killed once"
+    # killed once, paused at the first rung, and at the second unless two others were there before
+    assert trials[0].attempt in (3, 4)

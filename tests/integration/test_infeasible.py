@@ -48,7 +48,7 @@ def run(
     return claimed
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+@pytest.mark.parametrize("sampler", ["tpe", "{name: gp, options: {cost_aware: false}}"])
 @pytest.mark.parametrize("cause", [Cause.OUT_OF_MEMORY, Cause.DIVERGED])
 @pytest.mark.parametrize("reload", [False, True], ids=["as they come", "in columns"])
 def test_samplers_keep_away(database: Database, reload: bool, cause: Cause, sampler: str) -> None:
