@@ -86,12 +86,27 @@ def test_a_study_file_bounds_metrics_costs_and_classes() -> None:
         ("constraints: {accuracy: {above: 1.5}}", "is above all values of `accuracy`, at most 1"),
         ("constraints: {latency: {below: -1}}", "is below all values of `latency`, at least 0"),
         ("constraints: {latency: {below: 1, above: 2}}", "must be below 1, is 2"),
+        (
+            "constraints: {rmse: {below: 1}}",
+            "constraints.rmse: `rmse` is of numbers, and labels are by default classes",
+        ),
     ],
 )
 def test_bounds_that_cannot_be(text: str, expected: str) -> None:
     with pytest.raises(SpecError) as caught:
         resolve(loads(HEAD + text))
     assert expected in str(caught.value)
+
+
+def test_user_code_may_bound_an_accuracy_in_percent() -> None:
+    text = (
+        "name: x\nfamily: function\nfunction: own:train\nobjective: {metric: [accuracy, loss], "
+        "direction: [maximize, minimize], reference: {accuracy: 50, loss: 9}}\n"
+        "search: {x: {low: 0.0, high: 1.0}}\nconstraints: {accuracy: {above: 80}}\n"
+    )
+    spec = resolve(loads(text))
+    assert spec.constraints == {"accuracy": Range(above=80)}
+    assert spec.objective.reference == {"accuracy": 50, "loss": 9}
 
 
 def test_the_accuracy_of_a_class_is_the_share_of_its_examples_that_are_right() -> None:

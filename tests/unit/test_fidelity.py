@@ -22,6 +22,7 @@ from tuner.study_file.code import Code
 from tuner.study_file.dump import dump
 from tuner.study_file.load import loads
 from tuner.study_file.resolved import ResolvedSpec
+from tuner.study_file.search_checks import notes_on_fidelity
 from tuner.study_file.study import Fidelity
 from tuner.training import resident
 from tuner.training.cohort import Decision, FailedError
@@ -149,6 +150,21 @@ def test_what_has_no_meaning_is_refused(text: str, sentence: str) -> None:
         spec_of(text)
 
     assert str(caught.value).partition(": ")[2] == sentence
+
+
+@pytest.mark.parametrize(
+    ("low", "sentence"),
+    [
+        (75, "`budget.fidelity` has one level, 224, so each trial gets the whole at once: write a "
+         "`low` of at most 224 / 3"),
+        (74, None),
+    ],
+)  # fmt: skip
+def test_a_launch_says_that_a_fidelity_has_no_level_below_the_whole(
+    low: int, sentence: str | None
+) -> None:
+    spec = spec_of(CODE + f"budget: {{fidelity: {{name: size, low: {low}, high: 224}}}}\n")
+    assert next(notes_on_fidelity(spec), None) == sentence
 
 
 def test_the_level_is_the_value_not_the_best_of_all_levels() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from tuner.cli.trial import print_trial
 from tuner.commands.forecasting import forecast
-from tuner.trials import Direction, Report, Study, StudyState, Trial, TrialState
+from tuner.database.readers.attempts import LoggedAttempt
+from tuner.trials import Cause, Direction, Report, Study, StudyState, Trial, TrialState
 
 STUDY = Study(
     name="x",
@@ -65,6 +66,20 @@ def test_a_forecast_stays_within_what_a_metric_can_be() -> None:
     assert expected.value == expected.high == 1.0
 
 
+def test_a_forecast_of_percents_is_not_cut_at_one() -> None:
+    study = replace(STUDY, directions=("maximize",), metrics=("accuracy",))
+    trials = [
+        trial(n, TrialState.COMPLETE, s, s, s + 4, direction="maximize")
+        for n, s in enumerate((70.0, 75.0, 80.0))
+    ]
+    running = trial(3, TrialState.RUNNING, 78.0, direction="maximize")
+
+    expected = forecast(running, [*trials, running], study)
+
+    assert expected is not None
+    assert expected.value == pytest.approx(82)
+
+
 def test_nothing_is_forecast_of_what_is_complete_or_unknown() -> None:
     trials = curves("minimize")
     silent = Trial(4, TrialState.RUNNING, {})
@@ -81,3 +96,20 @@ def test_it_is_shown_with_its_interval(capsys: pytest.CaptureFixture[str]) -> No
     shown = " ".join(capsys.readouterr().out.split())
     assert "at its end 0.55 expected, " in shown
     assert "in 80 % of cases, by the curves of 3 complete trials" in shown
+
+
+def test_an_attempt_that_paused_at_a_rung_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    attempts = [
+        LoggedAttempt(0, attempt, cause, message, None, None, None, None, None)
+        for attempt, cause, message in [
+            (1, None, None),
+            (2, Cause.LOST, "its worker is gone"),
+            (3, None, None),
+        ]
+    ]
+    print_trial(STUDY, curves("minimize")[0], attempts, None, as_json=False)
+
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "attempt 1 paused at a rung" in lines
+    assert "attempt 2 lost: its worker is gone" in lines
+    assert not any(line.startswith("attempt 3") for line in lines)

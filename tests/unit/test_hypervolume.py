@@ -136,6 +136,14 @@ def test_a_study_file_sets_the_reference_point() -> None:
     [
         ("objective: {metric: [accuracy, latency], reference: {latencyy: 1}}", "is no objective"),
         ("objective: {metric: accuracy, reference: {accuracy: 1}}", "no meaning with one metric"),
+        (
+            "objective: {metric: [accuracy, latency], reference: {accuracy: 1}}",
+            "objective.reference.accuracy: must be below 1, the best possible value, is 1",
+        ),
+        (
+            "objective: {metric: [accuracy, latency], reference: {latency: -1}}",
+            "objective.reference.latency: must be above 0, the best possible value, is -1",
+        ),
     ],
 )
 def test_references_that_cannot_be(text: str, expected: str) -> None:

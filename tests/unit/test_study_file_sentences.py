@@ -34,6 +34,26 @@ def test_no_study(text: str, sentence: str) -> None:
     assert said(text) == f"s.yaml: {sentence}"
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("pruner: {reduction: 1}", "pruner.reduction: must be auto, or at least 2, is `1`"),
+        (
+            "pruner: {min_epochs: Auto}",
+            "pruner.min_epochs: must be auto, or a whole number, is the text `Auto`; did you mean "
+            "`auto`?",
+        ),
+        ("resources: {per_gpu: 17}", "resources.per_gpu: must be auto, or at most 16, is `17`"),
+        (
+            "sampler: {default_first: maybe}",
+            "sampler.default_first: must be true or false, is the text `maybe`",
+        ),
+    ],
+)
+def test_a_word_or_a_number_is_one_problem(text: str, sentence: str) -> None:
+    assert said(HEAD + text) == f"s.yaml:4: {sentence}"
+
+
 def test_brackets_need_the_number_of_epochs() -> None:
     text = (
         "name: x\nfamily: function\nfunction: own:train\nobjective: {metric: mse}\n"
@@ -391,6 +411,25 @@ def test_data_of_another_kind(kind: str, family: str, data: str, sentence: str) 
         check_data(resolve(source), prepared)
 
     assert str(caught.value) == f"s.yaml:2: family: {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("ab", "the data has no class `ab`; did you mean `a`?"),
+        ("", "names no class; allowed are a, b"),
+    ],
+)
+def test_a_constraint_on_a_class_that_the_data_does_not_have(name: str, sentence: str) -> None:
+    text = f"{HEAD}constraints: {{accuracy_class_{name}: {{above: 0.5}}}}\n"
+    source = loads(text, name="s.yaml")
+    prepared = PreparedData(
+        kind="images", folder=Path(), fingerprint="", classes=("a", "b"), sizes={}
+    )
+    with pytest.raises(SpecError) as caught, source.locating("family"):
+        check_data(resolve(source), prepared)
+
+    assert str(caught.value) == f"s.yaml:4: constraints.accuracy_class_{name}: {sentence}"
 
 
 def test_a_condition_on_a_range_holds_for_one_of_its_values() -> None:

@@ -64,13 +64,18 @@ def print_trial(
     if trial.worker is not None:
         listing.add_row("worker", literal(trial.worker))
     for attempt in attempts[:-1]:
-        listing.add_row(
-            f"attempt {attempt.attempt}", literal(f"{attempt.cause}: {attempt.message or '?'}")
-        )
+        listing.add_row(f"attempt {attempt.attempt}", literal(_outcome(attempt)))
     out.print(listing)
     if trial.params:
         out.print("\n[bold]parameters[/]")
         out.print(params_table(trial.params))
+
+
+def _outcome(attempt: LoggedAttempt) -> str:
+    """Say how an attempt that others followed ended."""
+    if attempt.cause is None:
+        return "paused at a rung"
+    return f"{attempt.cause}: {attempt.message or '?'}"
 
 
 def _record(trial: Trial, attempts: Sequence[LoggedAttempt]) -> dict[str, Any]:

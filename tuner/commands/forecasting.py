@@ -8,8 +8,8 @@ import numpy as np
 from tuner.database.readers.columns import Reports
 from tuner.search.learning_curves import LearningCurves
 from tuner.study_file.resolved import ResolvedSpec
-from tuner.study_file.study import metric_range
 from tuner.trials import Study, Trial, TrialState
+from tuner.winner.confirmations import within_range
 
 DECILE = 1.2816  # standard deviations from the middle to either end of an 80 % interval
 MIN_COMPLETE = 2  # trials, without which no curve is known
@@ -65,7 +65,7 @@ def forecast(trial: Trial, trials: Sequence[Trial], study: Study) -> Forecast | 
     )
     expected = curves.extrapolate(numbers)
     value, reach = sign * expected.values[place], DECILE * expected.deviations[place]
-    value, low, high = np.clip(
-        [value, value - reach, value + reach], *metric_range(study.metric)
-    ).tolist()
-    return Forecast(value, low, high, len(complete))
+    interval = (value - reach, value + reach)
+    values = [report.value for _, report in reports]
+    low, high = within_range(interval, study.metric, values)
+    return Forecast(min(max(value, low), high), low, high, len(complete))

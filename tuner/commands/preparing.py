@@ -16,7 +16,11 @@ from tuner.study_file.load import Source, load
 from tuner.study_file.messages import counted, listed, quoted
 from tuner.study_file.parameters import IntParameter
 from tuner.study_file.resolved import ResolvedSpec
-from tuner.study_file.search_checks import notes_on_promotion, notes_on_sampler
+from tuner.study_file.search_checks import (
+    notes_on_fidelity,
+    notes_on_promotion,
+    notes_on_sampler,
+)
 from tuner.study_file.space import MAX_CELLS
 from tuner.user_code.classes import find_classes
 from tuner.user_code.source import fingerprint
@@ -97,7 +101,12 @@ def prepare_resolved(
 
 
 def _notes_on_search(spec: ResolvedSpec) -> tuple[str, ...]:
-    return (*_note_on_space(spec), *notes_on_sampler(spec), *notes_on_promotion(spec))
+    return (
+        *_note_on_space(spec),
+        *notes_on_sampler(spec),
+        *notes_on_promotion(spec),
+        *notes_on_fidelity(spec),
+    )
 
 
 def _note_on_space(spec: ResolvedSpec) -> tuple[str, ...]:

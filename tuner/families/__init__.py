@@ -90,6 +90,11 @@ def _with_task(spec: StudySpec, card: Card) -> StudySpec:
         for place, name in enumerate(names)
         if name in others
     ]
+    sentences += [
+        Issue(("constraints", name), f"{quoted(name)} is of {kind}, and {why} {whose}")
+        for name in spec.constraints
+        if name in others
+    ]
     if sentences:
         raise SpecError(issues=sentences)
     # classification is the default, which is not stored
@@ -145,10 +150,9 @@ def check_data(spec: ResolvedSpec, prepared: PreparedData) -> None:
     for metric in (spec.objective.metric, *spec.further_metrics):
         name = metric.removeprefix(CLASS_ACCURACY)
         if name != metric and name not in prepared.classes:
-            raise DataError(
-                f"{quoted(metric)} is the accuracy of {quoted(name)}, which the data does not have"
-                f"{instead(name, prepared.classes)}"
-            )
+            what = f"the data has no class {quoted(name)}" if name else "names no class"
+            issue = Issue(("constraints", metric), f"{what}{instead(name, prepared.classes)}")
+            raise SpecError(issues=[issue])
         if metric in ("bleu", "chrf") and find_spec("sacrebleu") is None:
             raise DataError(
                 f"the metric `{metric}` needs the package sacrebleu, which is not installed; "

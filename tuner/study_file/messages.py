@@ -147,7 +147,28 @@ def first_problem(
 
 def issues(error: ValidationError, model: type[BaseModel]) -> list[Issue]:
     """Return the location and a sentence for each error of a validated model."""
-    return [_issue(detail, model) for detail in error.errors(include_url=False)]
+    details = error.errors(include_url=False)
+    words = {d["loc"][:-1]: _literals(model, d["loc"][:-1]) for d in details if _is_word(d)}
+    return [
+        _or_a_word(_issue(detail, model), words.get(detail["loc"][:-1], ()), detail["input"])
+        for detail in details
+        if not _is_word(detail)
+    ]
+
+
+def _is_word(detail: ErrorDetails) -> bool:
+    """Whether an error is of the words in a union such as `auto` or a number."""
+    return detail["type"] == "literal_error" and str(detail["loc"][-1]).startswith("literal[")
+
+
+def _or_a_word(issue: Issue, words: Sequence[str], value: object) -> Issue:
+    """Name the words that would do beside what the other member of their union asks for."""
+    if not words:
+        return issue
+    close = nearest(value, words) if isinstance(value, str) else None
+    hint = f"; did you mean {quoted(close)}?" if close is not None else ""
+    message = issue.message.replace("must be ", f"must be {' or '.join(words)}, or ", 1)
+    return issue._replace(message=message + hint)
 
 
 def _issue(detail: ErrorDetails, model: type[BaseModel]) -> Issue:

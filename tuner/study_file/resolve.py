@@ -4,6 +4,7 @@ All problems are collected and raised as one SpecError with an issue for each; t
 turns these into lines (`Source.locating`).
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
@@ -250,12 +251,36 @@ def _objective(
         SecondaryObjective(metric=name, direction=direction)
         for name, direction in zip(names, directions, strict=True)
     )
+    _check_reference(spec.objective.reference, (first, *others), metrics, problems)
     return ResolvedObjective(
         metric=first.metric,
         direction=first.direction,
         secondary=tuple(others),
         reference=spec.objective.reference,
     )
+
+
+def _range_of(name: str, metrics: Sequence[str]) -> tuple[float, float]:
+    """Return the range of what tuner measures; user code may report an accuracy in percent."""
+    return metric_range(name) if metrics or name in COSTS else (-math.inf, math.inf)
+
+
+def _check_reference(
+    reference: Mapping[str, float],
+    objectives: Sequence[SecondaryObjective],
+    metrics: Sequence[str],
+    problems: list[Issue],
+) -> None:
+    """Refuse a reference that no trial can be better than: the hypervolume would remain 0."""
+    for objective in objectives:
+        low, high = _range_of(objective.metric, metrics)
+        value = reference.get(objective.metric)
+        maximizes = objective.direction == "maximize"
+        if value is None or (value < high if maximizes else value > low):
+            continue
+        bound = f"below {written(high)}" if maximizes else f"above {written(low)}"
+        sentence = f"must be {bound}, the best possible value, is {written(value)}"
+        problems.append(Issue(("objective", "reference", objective.metric), sentence))
 
 
 def _pruner(spec: StudySpec, problems: list[Issue]) -> Pruner:
@@ -312,7 +337,7 @@ def _check_constraints(
         if metrics and not is_of_class and name not in (allowed := [*metrics, *costs]):
             problems.append(Issue(loc, one_of(name, allowed), of_key=True))
             continue
-        low, high = metric_range(name)
+        low, high = _range_of(name, metrics)
         if bounds.above is not None and bounds.above > high:
             sentence = f"is above all values of {quoted(name)}, at most {written(high)}"
             problems.append(Issue((*loc, "above"), sentence))

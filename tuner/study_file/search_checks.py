@@ -117,6 +117,16 @@ def notes_on_promotion(spec: ResolvedSpec) -> Iterator[str]:
         )
 
 
+def notes_on_fidelity(spec: ResolvedSpec) -> Iterator[str]:
+    """Yield that a fidelity leaves no level at which trials could be compared."""
+    fidelity = spec.budget.fidelity
+    if fidelity is not None and len(spec.fidelities) == 1:
+        yield (
+            f"`budget.fidelity` has one level, {fidelity.high:g}, so each trial gets the whole at "
+            f"once: write a `low` of at most {fidelity.high:g} / {spec.pruner.ratio}"
+        )
+
+
 def _note_on_grid(spec: ResolvedSpec) -> str:
     trials, size = spec.budget.trials, grid_of(spec.sampler, spec.space).size
     of = f"its grid has {counted(size, 'configuration')}"

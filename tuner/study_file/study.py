@@ -387,7 +387,7 @@ class SamplerSection(_Replaceable):
         default={}, description="What the sampler can be told; each has options of its own."
     )
     startup_trials: Whole = Field(default=10, ge=0, description="Random trials before the model.")
-    default_first: bool = Field(
+    default_first: Flag = Field(
         default=True,
         description="tpe, gp: start with the family's default configuration, if it has one.",
     )
