@@ -416,7 +416,7 @@ def test_data_of_another_kind(kind: str, family: str, data: str, sentence: str) 
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("ab", "the data has no class `ab`; did you mean `a`?"),
+        ("aa", "the data has no class `aa`; did you mean `a`?"),
         ("", "names no class; allowed are a, b"),
     ],
 )
