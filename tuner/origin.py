@@ -11,6 +11,7 @@ _NO_DETAILS: Mapping[str, Any] = MappingProxyType({})
 
 
 NUMERICAL = "the model met a numerical problem"  # a reason
+EXPECTED = "drawn near the values that the study file expects"  # a reason
 RAISED = "the sampler raised"  # begins the reason where a class that the study names did
 
 

@@ -199,6 +199,21 @@ def test_a_worker_that_stops_lets_another_lead_at_once(bench: Bench) -> None:
     assert bench.drawn(second, trial, second).params["kind"] == "b"
 
 
+def test_a_sampler_that_is_made_anew_does_not_draw_the_same_again(bench: Bench) -> None:
+    first, second = bench.launch("sampler: 'optuna.samplers:TPESampler'\n", 2)
+    for _ in range(2):
+        trial = first.claim()
+        assert trial is not None
+        first.finish(bench.drawn(first, trial, first))
+    first.search.close()
+    for _ in range(2):
+        trial = second.claim()
+        assert trial is not None
+        second.finish(bench.drawn(second, trial, second))
+
+    assert len({trial.params["x"] for trial in bench.trials()}) == 4
+
+
 def test_optunas_grid_ends_the_study_when_it_is_used_up(bench: Bench) -> None:
     grid = "{x: [0.0, 0.5], kind: [a, b]}"
     (worker,) = bench.launch(
@@ -269,13 +284,13 @@ def test_a_sampler_that_never_answers_is_killed_and_the_study_pauses(
     [
         ("sampler: 'mine:Careless'\n", "sampler mine:Careless: OSError: no licence"),
         (
-            "sampler: {class: 'optuna.samplers:TPESampler', options: {gama: 3}}\n",
-            "sampler optuna.samplers:TPESampler: TypeError: TPESampler.__init__() got an "
-            "unexpected keyword argument 'gama'",
+            "sampler: {class: 'mine:Counting', options: {gama: 3}}\n",
+            "sampler mine:Counting: TypeError: Counting.__init__() got an unexpected keyword "
+            "argument 'gama'",
         ),
         (
-            "sampler: 'optuna.pruners:NopPruner'\n",
-            "sampler optuna.pruners:NopPruner: is no BaseSampler of Optuna, but NopPruner",
+            "sampler: 'mine:Half'\n",
+            "sampler mine:Half: is no BaseSampler of Optuna, but Half",
         ),
     ],
 )
@@ -303,6 +318,20 @@ def test_a_class_that_cannot_be_used_pauses_the_study(
             "the installed `optuna.pruners` defines no `HyperbandPrunr`; did you mean "
             "`HyperbandPruner`?",
         ),
+        (
+            "sampler: 'optuna.pruners:NopPruner'\n",
+            "`optuna.pruners:NopPruner` is a pruner, not a sampler; name one, such as "
+            "optuna.samplers:TPESampler",
+        ),
+        (
+            "sampler: 'optuna.samplers:BaseSampler'\n",
+            "`optuna.samplers:BaseSampler` is no sampler that can be used; name one, such as",
+        ),
+        (
+            "sampler: {class: 'optuna.samplers:TPESampler', options: {gama: 3}}\n",
+            "TPESampler takes no argument `gama`; did you mean `gamma`?",
+        ),
+        ("pruner: 'optuna.pruners:PercentilePruner'\n", "PercentilePruner needs `percentile`"),
         ("sampler: 'optunahub:samplers/auto_sampler'\n", "needs the package optunahub, which is"),
     ],
 )

@@ -9,14 +9,16 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.support.commands import answer, tuner
-from tests.support.searching import Trainer, search, spec
-from tuner.commands import launching, learning
+from tests.support.searching import LEASE, Trainer, search, spec
+from tests.support.waiting import eventually
+from tuner.commands import launching, learning, reading
 from tuner.commands.preparing import PreparedStudy
 from tuner.dashboard.app import create_app
 from tuner.dashboard.board import Board
 from tuner.database import studies
 from tuner.database.engine import Database
 from tuner.errors import SpecError
+from tuner.origin import EXPECTED
 from tuner.search.storage import Storage
 from tuner.search.warm_start.past_study import WarmStart
 from tuner.settings import Settings
@@ -81,6 +83,44 @@ def test_a_study_starts_with_the_best_of_an_earlier_one_and_outlives_it(database
     again = trainer.search._proposer.propose(4)
     assert again.origin.study == "old"
     assert other.search._proposer.propose(4) == again
+
+
+def test_a_sampler_by_class_starts_with_earlier_studies_and_priors_too(database: Database) -> None:
+    run(database, of("old"))
+    file = RATE.replace("1}", "1, prior: 0.5}").replace("random", "'optuna.samplers:TPESampler'")
+    trainer = run(database, spec("new", f"{file}learn_from: old"), "other data", trials=0)
+    numbers = range(5)
+    trials = {number: trainer.claim() for number in numbers}
+
+    def are_drawn() -> bool:
+        trainer.search.advance(trainer.id, LEASE)
+        return all(trial is not None and trainer.search.drawn(trial) for trial in trials.values())
+
+    eventually(are_drawn)
+    trainer.search.close()
+    stored = reading.load_trials(database, reading.find(database, "new"))
+    origins = [trial.origin for trial in stored]
+    kinds = [None if origin is None else origin.kind for origin in origins]
+    assert kinds == ["portfolio", "model", "model", "random", "portfolio"]
+    assert all(o is not None and o.study == "old" for o in (origins[0], origins[4]))
+    assert origins[3] is not None
+    assert origins[3].reason == EXPECTED
+    assert stored[3].params["learning_rate"] > 0.01  # near the value that is expected
+
+
+@pytest.mark.parametrize("name", ["GridSampler", "BruteForceSampler"])
+def test_optunas_grids_refuse_what_they_would_not_try(name: str) -> None:
+    file = f"""
+search: {{depth: {{value: 1}}, learning_rate: {{low: 1e-5, high: 1, prior: 1e-3}}}}
+sampler: 'optuna.samplers:{name}'
+learn_from: old
+"""
+    with pytest.raises(SpecError) as raised:
+        spec("new", file)
+
+    sentence = f"has no meaning with `sampler: optuna.samplers:{name}`, which tries its own points"
+    assert f"learn_from: {sentence}" in str(raised.value)
+    assert f"search.learning_rate.prior: {sentence}" in str(raised.value)
 
 
 def test_weights_follow_from_the_trials(database: Database) -> None:

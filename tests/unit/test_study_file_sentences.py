@@ -151,6 +151,16 @@ def test_good_names(name: str) -> None:
          "nsga2, nsga3; is the text `nsga9`; did you mean `nsga3`?"),
         ("sampler: {name: tpee}", "sampler.name: must be one of auto, tpe, random, gp, qmc, grid, "
          "cmaes, nsga2, nsga3; is the text `tpee`; did you mean `tpe`?"),
+        ("sampler: TPESampler", "sampler: must be one of auto, tpe, random, gp, qmc, grid, cmaes, "
+         "nsga2, nsga3; is the text `TPESampler`; a class is written as "
+         "`optuna.samplers:TPESampler`"),
+        ("sampler: my.code.OwnSampler", "sampler: must be one of auto, tpe, random, gp, qmc, grid, "
+         "cmaes, nsga2, nsga3; is the text `my.code.OwnSampler`; a class is written as "
+         "`my.code:OwnSampler`"),
+        ("sampler: 5", "sampler: must be a name, a class or a section, is `5`"),
+        ("sampler: {name: auto, options: {group: true}}", "sampler.options: belong to one sampler, "
+         "and `auto` chooses it: name it beside them"),
+        ("pruner: [rungs]", "pruner: must be a name, a class or a section, is a list"),
         ("pruner: {min_epochs: 100}", "pruner.min_epochs: must be at most budget.epochs (27), "
          "is 100"),
         ("resources: {device: gpu}", "resources.device: must be one of auto, cpu, cuda, "

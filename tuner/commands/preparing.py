@@ -8,7 +8,7 @@ from tuner import families
 from tuner.commands import learning, vectors
 from tuner.data import PreparedData, evict, prepare
 from tuner.database.engine import Database
-from tuner.errors import BadInputError, DataError
+from tuner.errors import BadInputError, DataError, SpecError
 from tuner.families.transfer import affordable
 from tuner.settings import Settings
 from tuner.study_file.data import DataSpec
@@ -68,6 +68,11 @@ def prepare_resolved(
     """
     with source.locating():
         spec = spec.model_copy(update={"classes": find_classes(spec, source.folder)})
+        if spec.sampler.class_name or spec.pruner.class_name:
+            from tuner.search.plugins.signatures import misuses  # Optuna, slow to import
+
+            if problems := list(misuses(spec)):
+                raise SpecError(issues=problems)
     if spec.data is None:
         assert spec.code is not None
         with source.locating():

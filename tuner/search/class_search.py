@@ -63,6 +63,8 @@ class ClassSearch(Search):
                 spec.sampler.class_name,
                 self._client("sampler", feed),
                 feed,
+                self._proposer.pick_past,
+                self._proposer.expected,
                 self._proposer.propose,
                 self._store,
             )

@@ -18,7 +18,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 
-from tuner.origin import NUMERICAL, Origin, OriginKind
+from tuner.origin import EXPECTED, NUMERICAL, Origin, OriginKind
 from tuner.search import draft, samplers
 from tuner.search.cells import cells_of, searched
 from tuner.search.encoding import Encoding
@@ -50,7 +50,6 @@ REDRAWS = 20  # of a forbidden or already tried configuration, before it is prop
 RANDOM_REDRAWS = 10_000  # of a forbidden one, at random
 
 ENQUEUED = Origin(kind=OriginKind.ENQUEUED)
-EXPECTED = "drawn near the values that the study file expects"
 REJECTED = "the first draws were forbidden or tried before"
 
 
@@ -114,16 +113,22 @@ class Proposer:
         `MAX_CELLS` configurations is used up before one is repeated.
         """
         fixed = self._possible(fixed_params or {})
-        advice = None if fixed or self._portfolio is None else self._portfolio.pick(number)
-        if advice is not None:
-            origin = Origin(kind=OriginKind.PORTFOLIO, study=advice.study, trial=advice.number)
-            return Proposal(advice.params, origin)
+        if not fixed and (advice := self.pick_past(number)) is not None:
+            return advice
         proposal = self._propose(number, fixed)
         if not fixed:
             return proposal
         if fixed.keys() >= proposal.params.keys():  # nothing was left to draw
             return replace(proposal, origin=ENQUEUED)
         return replace(proposal, origin=ENQUEUED.completed_by(proposal.origin))
+
+    def pick_past(self, number: int) -> Proposal | None:
+        """Return the configuration of an earlier study that trial `number` tries, if any."""
+        advice = None if self._portfolio is None else self._portfolio.pick(number)
+        if advice is None:
+            return None
+        origin = Origin(kind=OriginKind.PORTFOLIO, study=advice.study, trial=advice.number)
+        return Proposal(advice.params, origin)
 
     def _propose(self, number: int, fixed: Mapping[str, ParamValue]) -> Proposal:
         untried = None if self._cells is None else self._cells.untried(fixed)
@@ -208,7 +213,7 @@ class Proposer:
                     possible[name] = (fit if is_range else in_range)(fixed[name], parameter)
         return possible
 
-    def _expected(self, number: int, redraw: int) -> dict[str, ParamValue]:
+    def expected(self, number: int, redraw: int = 0) -> dict[str, ParamValue]:
         """Return values where the user expects good ones, for every third trial at the start."""
         if not self._priors or number % 3 or number >= self._sampler.startup_trials:
             return {}
@@ -226,7 +231,7 @@ class Proposer:
         untried: Sequence[Mapping[str, ParamValue]] | None,
         redraw: int,
     ) -> Proposal:
-        expected = self._expected(number, redraw)
+        expected = self.expected(number, redraw)
         fixed = {**expected, **fixed}
         draw = samplers.Draw(
             space=self._space,

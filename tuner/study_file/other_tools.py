@@ -1,8 +1,9 @@
 """Keys and values of other tools' study files, and what to write here instead.
 
-Covers sweeps of Weights & Biases, Ray Tune, Katib and Keras Tuner.
+Covers sweeps of Weights & Biases, Ray Tune, Katib and Keras Tuner, and classes of Optuna.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,7 +71,17 @@ def choice(loc: Loc, value: Any) -> str | None:
         is_distribution = any(word in str(value) for word in ("uniform", "log", "choice"))
         return _distribution(value) if is_distribution else None
     names = [part for part in loc if part != "name"]
+    if names in (["sampler"], ["pruner"]) and (hint := _of_optuna(str(names[0]), value)):
+        return hint
     return _CHOICES.get(str(names[0]), {}).get(str(value).lower()) if len(names) == 1 else None
+
+
+def _of_optuna(role: str, value: Any) -> str | None:
+    """Return how to write a class of Optuna, such as `TPESampler`; None for anything else."""
+    if not re.fullmatch(r"([^\W\d]\w*\.)*\w+(Sampler|Pruner)", str(value)):
+        return None
+    module, _, name = str(value).rpartition(".")
+    return f"a class is written as `{module or f'optuna.{role}s'}:{name}`"
 
 
 def instead(loc: Loc, value: Any) -> str | None:

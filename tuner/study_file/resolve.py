@@ -33,7 +33,7 @@ from tuner.study_file.resolved import (
     ResolvedSpec,
     SecondaryObjective,
 )
-from tuner.study_file.search_checks import wrong_classes, wrong_sampler
+from tuner.study_file.search_checks import GRID_CLASSES, wrong_classes, wrong_sampler
 from tuner.study_file.space import MAX_CELLS, Range, Space
 from tuner.study_file.study import (
     CLASS_ACCURACY,
@@ -118,8 +118,9 @@ def resolve(
     if spec.learn_from and len(spec.objective.metric or ()) > 1:
         sentence = "has no meaning with several metrics; remove it"
         problems.append(Issue(("learn_from",), sentence))
-    if spec.sampler.name == "grid":
-        sentence = "has no meaning with `sampler: grid`, which tries its own points; remove it"
+    if spec.sampler.name == "grid" or spec.sampler.class_name in GRID_CLASSES:
+        label = spec.sampler.name or spec.sampler.class_name
+        sentence = f"has no meaning with `sampler: {label}`, which tries its own points; remove it"
         with_prior = [name for name, own in spec.search.items() if own.prior is not None]
         problems += [Issue(("search", name, "prior"), sentence) for name in with_prior]
         problems += [Issue(("learn_from",), sentence)] if spec.learn_from else []

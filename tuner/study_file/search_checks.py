@@ -16,6 +16,7 @@ from tuner.study_file.study import Pruner, Sampler
 COMPLETE_ONLY = tuple(
     f"optuna.samplers:{name}Sampler" for name in ("CmaEs", "GP", "NSGAII", "NSGAIII")
 )
+GRID_CLASSES = ("optuna.samplers:GridSampler", "optuna.samplers:BruteForceSampler")
 NO_PRUNING = ("none", "optuna.pruners:NopPruner")
 
 

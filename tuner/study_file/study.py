@@ -20,7 +20,7 @@ from pydantic import (
 
 from tuner.study_file.code import USER_CODE_FAMILIES, check_class, check_function, words_of
 from tuner.study_file.data import DataSpec
-from tuner.study_file.messages import first_problem, problem
+from tuner.study_file.messages import a, first_problem, problem
 from tuner.study_file.parameters import MAX_POINTS, MAX_STRENGTH, PRIOR_STRENGTH
 from tuner.study_file.sampler_options import NoOptions, plain_options
 from tuner.study_file.samplers import OF_A_CLASS, SAMPLERS, SamplerCard, SamplerName
@@ -366,6 +366,8 @@ class _Replaceable(_Section):
     def _shorthand(cls, section: Any) -> Any:
         if isinstance(section, str):
             section = {"class": section} if ":" in section else {"name": section}
+        elif not isinstance(section, Mapping | BaseModel):
+            raise problem(f"must be a name, a class or a section, is {a(section)}")
         if isinstance(section, Mapping) and section.get("class") is not None:
             if section.get("name") is not None:
                 raise problem("has no meaning beside `name`; remove one of them", "class")
@@ -406,7 +408,8 @@ class SamplerSection(_Replaceable):
             object.__setattr__(self, "options", plain_options(self.options))
             return self
         if self.name == "auto" and self.options:
-            raise problem("needs `sampler.name`, the sampler whose options these are", "options")
+            sentence = "belong to one sampler, and `auto` chooses it: name it beside them"
+            raise problem(sentence, "options")
         try:
             checked = self.checked_options
         except ValidationError as error:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -33,6 +34,7 @@ from tuner.search.plugins.messages import (
 )
 from tuner.search.record import Record, Space
 from tuner.settings import executor_environment
+from tuner.study_file.seeds import derived_seed
 
 MAX_DEATHS = 3  # in a row
 BATCH = 500  # trials per message
@@ -64,6 +66,11 @@ class Feed:
             self.undrawn[record.number] = record
         else:
             self.undrawn.pop(record.number, None)
+
+    @property
+    def drawn(self) -> int:
+        """How many trials have parameters."""
+        return sum(bool(trial.params) for trial in self._history.trials)
 
     def all_again(self) -> None:
         """Send all trials next: the process is new."""
@@ -139,7 +146,18 @@ class Client:
             guards.close()
         self._connection, self._leash = Connection(ours.detach()), leash
         self._feed.all_again()
-        self._send(self._begin)
+        self._send(self._begin_message())
+
+    def _begin_message(self) -> Begin:
+        """Return what the process starts with.
+
+        A sampler that is made anew gets another seed: with its first one, it would draw the first
+        configurations of the study again.
+        """
+        drawn = self._feed.drawn if self._begin.role == "sampler" else 0
+        if not drawn:
+            return self._begin
+        return replace(self._begin, seed=derived_seed(self._begin.seed, drawn))
 
     def ask(self, question: Propose | Judge) -> None:
         """Ask, after telling what has changed."""

@@ -17,7 +17,7 @@ from uuid import UUID
 from tuner.database import attributes, proposals, studies
 from tuner.database.engine import Connected, Database
 from tuner.logs import log_context
-from tuner.origin import Origin, OriginKind
+from tuner.origin import EXPECTED, Origin, OriginKind
 from tuner.search.plugins.client import Client, Feed
 from tuner.search.plugins.messages import Propose, Proposed
 from tuner.search.proposal import Proposal
@@ -31,6 +31,8 @@ EAGER = 0.5  # seconds between attempts to lead while trials wait
 _log = logging.getLogger(__name__)
 
 Fallback = Callable[[int, Mapping[str, ParamValue]], Proposal]
+Advise = Callable[[int], Proposal | None]
+Expect = Callable[[int], Mapping[str, ParamValue]]
 Store = Callable[[Connected, Record, Proposal, Mapping[str, Any]], bool]
 
 
@@ -44,23 +46,38 @@ class Leader:
         name: str,
         client: Client,
         feed: Feed,
+        advise: Advise,
+        expect: Expect,
         fallback: Fallback,
         store: Store,
     ) -> None:
-        """`fallback` draws at random, `store` writes a proposal with its attributes.
+        """Make the leader's part of one worker.
 
-        `name` is the sampler's, for people.
+        Args:
+            database: Where the study is stored.
+            study_id: The study.
+            name: The sampler's name, for people.
+            client: The sampler's process.
+            feed: What the process has not been sent yet.
+            advise: What a trial tries instead of the sampler's proposal.
+            expect: Values that the sampler has to take for a trial; empty for most.
+            fallback: Draws at random.
+            store: Writes a proposal with its attributes.
+
         """
         self._database = database
         self._study_id = study_id
         self._name = name
         self._client = client
         self._feed = feed
+        self._advise = advise
+        self._expect = expect
         self._fallback = fallback
         self._store = store
         self._leads_until = 0.0  # monotonic clock
         self._next_attempt = 0.0
         self._asked: Record | None = None
+        self._expected: Mapping[str, ParamValue] = {}
         self._asked_at = 0.0  # monotonic clock
         self._problems: deque[str] = deque(maxlen=MAX_PROBLEMS)
         self._is_over = False
@@ -95,9 +112,7 @@ class Leader:
         if self._asked is not None and not self._client.is_asked:  # the process has died
             self._asked = None
         if self._asked is None and self._client.is_idle and self._feed.undrawn:
-            self._asked = self._feed.undrawn[min(self._feed.undrawn)]
-            self._asked_at = time.monotonic()
-            self._client.ask(Propose(self._asked.number, _fixed(self._asked)))
+            self._serve(self._feed.undrawn[min(self._feed.undrawn)])
 
     def close(self, worker_id: UUID | None) -> None:
         """End the process, and let another worker lead."""
@@ -120,6 +135,17 @@ class Leader:
                 self._asked = None
         return self._leads_until > now
 
+    def _serve(self, record: Record) -> None:
+        """Store what an earlier study advises for a trial, or ask the sampler."""
+        fixed = _fixed(record)
+        if not fixed and (advice := self._advise(record.number)) is not None:
+            with self._database.statement() as connection:
+                self._store(connection, record, advice, {})
+            return
+        self._expected = {} if fixed else self._expect(record.number)
+        self._asked, self._asked_at = record, time.monotonic()
+        self._client.ask(Propose(record.number, {**self._expected, **fixed}))
+
     def _answer(self, asked: Record, answer: Proposed) -> None:
         fixed = _fixed(asked)
         if answer.params is None:
@@ -137,6 +163,8 @@ class Leader:
             is_fixed = bool(fixed) and fixed.keys() >= answer.params.keys()
             kind = OriginKind.ENQUEUED if fixed else OriginKind.MODEL
             origin = Origin(kind=kind, sampler=None if is_fixed else self._name)
+            if self._expected:
+                origin = Origin(kind=OriginKind.RANDOM, sampler=self._name, reason=EXPECTED)
             proposal = Proposal(answer.params, origin)
         with self._database.statement() as connection:
             self._store(connection, asked, proposal, answer.attrs)
