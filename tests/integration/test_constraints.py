@@ -147,13 +147,16 @@ def test_the_pages_say_that_no_trial_is_feasible_and_draw_the_hypervolume(
     trainer = Trainer(database, search(database, study_id, of))
     trial = trainer.claim()
     assert trial is not None
-    trainer.finish(trial, values=[0.9, 6.0], constraints={"latency below 5": 0.2})
+    trainer.finish(trial, values=[0.9, 6.0], constraints={"latency below 5": 0.2000000001})
     board = Board(database, Settings(home=tmp_path / "home"))
     headers = board.access.secret.header
     client = TestClient(create_app(board), base_url="http://localhost", headers=headers)
     overview = client.get(f"/studies/{study_id}/overview").text
     assert "no feasible trial: the only complete trial violates a constraint" in overview
-    assert "latency below 5 by 20 %" in client.get(f"/studies/{study_id}/trials/0").text
+    page = client.get(f"/studies/{study_id}/trials/0").text
+    assert "latency below 5 by 20 %" in page
+    assert "<dt>latency below 5</dt><dd>0.2</dd>" in page
+    assert '<p class="detail">latency 6</p>' in page  # the second objective
     assert "it misses latency below 5 by 20 %" in client.get(f"/studies/{study_id}/export").text
     figure = client.get(f"/api/v1/studies/{study_id}/figures/hypervolume").json()
     assert figure["table"]["rows"] == [["1", "0"]]

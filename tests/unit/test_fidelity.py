@@ -167,6 +167,13 @@ def test_a_launch_says_that_a_fidelity_has_no_level_below_the_whole(
     assert next(notes_on_fidelity(spec), None) == sentence
 
 
+def test_a_launch_says_that_a_fidelity_without_a_pruner_saves_nothing() -> None:
+    text = CODE + "budget: {fidelity: {name: size, low: 1, high: 9}}\n"
+    (note,) = notes_on_fidelity(spec_of(text + "pruner: none\n"))
+    assert note.startswith("`pruner: none` ends no trial at a level of `budget.fidelity`")
+    assert not list(notes_on_fidelity(spec_of(text)))
+
+
 def test_the_level_is_the_value_not_the_best_of_all_levels() -> None:
     curves = LearningCurves(by_level=True)
     curves.reserve(5)

@@ -121,6 +121,11 @@ def notes_on_promotion(spec: ResolvedSpec) -> Iterator[str]:
 def notes_on_fidelity(spec: ResolvedSpec) -> Iterator[str]:
     """Yield that a fidelity leaves no level at which trials could be compared."""
     fidelity = spec.budget.fidelity
+    if fidelity is not None and spec.pruner.name == "none" and len(spec.fidelities) > 1:
+        yield (
+            "`pruner: none` ends no trial at a level of `budget.fidelity`: each trial goes through "
+            "all of them; remove one of the two, or write `pruner: rungs`"
+        )
     if fidelity is not None and len(spec.fidelities) == 1:
         yield (
             f"`budget.fidelity` has one level, {fidelity.high:g}, so each trial gets the whole at "

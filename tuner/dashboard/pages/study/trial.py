@@ -74,12 +74,20 @@ def _context(
         "attempts": trial_attempts[::-1],
         "causes": findings.CAUSES,
         "proposed": None if trial.origin is None else describe(trial.origin),
+        "further": _describe_further_values(study, trial),
+        "constraints": [(name, text.number(value)) for name, value in trial.constraints.items()],
         "violations": feasibility.describe_violations(trial, study),
         "files": _files(board, study, trial),
         "has_log": _has_log(board, study, trial),
         "facts": _facts(trial),
         "quote": lambda name: quote(name, safe="/"),
     }
+
+
+def _describe_further_values(study: Study, trial: Trial) -> str:
+    """List the values of the objectives after the first."""
+    named = zip(study.metrics[1:], (trial.values or ())[1:], strict=False)
+    return ", ".join(f"{name} {text.number(value)}" for name, value in named)
 
 
 def _files(board: Board, study: Study, trial: Trial) -> list[attempt_files.AttemptFile]:
