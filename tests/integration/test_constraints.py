@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.support.searching import Trainer, launch, search, spec
+from tuner import shell
 from tuner.commands import reading
 from tuner.dashboard.app import create_app
 from tuner.dashboard.board import Board
@@ -81,8 +82,11 @@ def test_what_violates_a_constraint_is_stored_and_never_the_best(database: Datab
         trainer.finish(trial, values=[value], constraints=constraints)
     with database.statement() as connection:
         study = studies.by_id(connection, study_id)
-    with pytest.raises(NothingToExportError, match=r"trial 0 is nearest.* latency below 5 by 20 %"):
+    sentence = r"trial 0 is nearest.* latency below 5 by 20 %"
+    with pytest.raises(NothingToExportError, match=sentence) as caught:
         reading.load_best(database, study)
+    export = shell.command("export", study.name, options=("--trial", "0"))
+    assert str(caught.value).endswith(f" `{export}` exports it all the same")
 
     trial = trainer.claim()
     assert trial is not None

@@ -229,6 +229,8 @@ def test_the_nearest_trial_is_named_with_what_it_misses() -> None:
         "all 2 complete trials violate a constraint; trial 1 is nearest: it misses "
         "latency below 5 by 26 %, size by 0.1"
     )
+    far = complete(0, latency_below_5=99.5)
+    assert feasibility.describe_violations(far, STUDY) == "latency below 5 by 9,950 %"
     assert feasibility.describe_infeasible([*trials, complete(2)], STUDY) is None
     assert feasibility.describe_infeasible([], STUDY) is None
 

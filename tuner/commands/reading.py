@@ -140,11 +140,13 @@ def load_best(database: Database, study: Study) -> Trial:
         by_state = {s: sum(t.state is s for t in trials) for s in TrialState}
         by_count = ", ".join(f"{n} {s}" for s, n in by_state.items() if n) or "no trials at all"
         finite = " with a finite value" if by_state[TrialState.COMPLETE] else ""
-        if nearest := feasibility.describe_infeasible(trials, study):
+        if misses := feasibility.describe_infeasible(trials, study):
+            nearest = feasibility.select_nearest(trials)
+            assert nearest is not None
+            options = ("--trial", str(nearest.number))
             raise NothingToExportError(
-                f"the study {quoted(study.name)} has no best trial: {nearest}. "
-                f"`{shell.command('export', study.name, '--trial', 'NUMBER')}` exports a trial in "
-                "any case"
+                f"the study {quoted(study.name)} has no best trial: {misses}. "
+                f"`{shell.command('export', study.name, options=options)}` exports it all the same"
             )
         raise NothingToExportError(
             f"the study {quoted(study.name)} has no complete trial{finite}, so there is no best "

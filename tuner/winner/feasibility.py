@@ -36,7 +36,7 @@ def _describe(name: str, value: float, *, is_share: bool) -> str:
         return f"{name}, which is not known"
     if is_share and not name.endswith(" 0"):
         percent = 100 * value
-        return f"{name} by {percent:.0f} %" if percent >= 1 else f"{name} by {percent:.1g} %"
+        return f"{name} by {percent:,.0f} %" if percent >= 1 else f"{name} by {percent:.1g} %"
     return f"{name} by {value:.3g}"
 
 
