@@ -225,7 +225,7 @@ def test_show_says_what_was_learned(
     text = tuner("show", "new", environment=environment, cwd=tmp_path).stdout
     record = answer("show", "new", environment=environment, cwd=tmp_path)
 
-    assert "learned from" in text
+    assert "learned from: the weight is how well a study ranks the trials here so far" in text
     assert record["learned_from"][0]["study"] == "old"
     assert record["learned_from"][0]["weight"] is None
     assert len(record["learned_from"][0]["portfolio"]) == 5

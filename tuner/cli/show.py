@@ -148,7 +148,9 @@ def _print_learned(learned: Sequence[learning.LearnedFrom]) -> None:
             "–" if source.weight is None else f"{source.weight:.0%}",
             ", ".join(map(str, source.portfolio)) or "–",
         )
-    out.print("\n[bold]learned from[/]: weights are how well it ranks the trials here so far")
+    out.print(
+        "\n[bold]learned from[/]: the weight is how well a study ranks the trials here so far"
+    )
     out.print(listing)
     for source in learned:
         for difference in source.differences:
