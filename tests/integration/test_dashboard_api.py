@@ -303,7 +303,9 @@ def test_a_paused_trial_is_shown_as_such(database: Database, client: TestClient)
     page = client.get(f"/studies/{bench.id}/trials/1").text
     assert '<span class="pill paused">paused</span> <span>rung at epoch 1</span>' in page
     assert "Kill" in page
-    assert "paused at a rung" in client.get(f"/studies/{bench.id}/trials/0").text, "an attempt"
+    promoted = client.get(f"/studies/{bench.id}/trials/0").text
+    assert "<b>2</b> running" in promoted
+    assert "<b>1</b> paused at a rung" in promoted
     rows = client.get(f"/api/v1/studies/{bench.id}/table", params={"state": "paused"}).json()
     assert [row[0] for row in rows["rows"]] == [1]
     curves = client.get(f"/api/v1/studies/{bench.id}/figures/curves").json()

@@ -2,6 +2,7 @@
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -14,12 +15,12 @@ from tests.support import searching
 from tests.support.bench import LEASE, Bench
 from tests.support.optuna_studies import facts, sqlite_url
 from tests.support.searching import Trainer
-from tuner.commands import steering
+from tuner.commands import reading, steering
 from tuner.database import claims, leases, results, schema, serving, studies, study_limits
 from tuner.database.claims import Claim
 from tuner.database.engine import Database
 from tuner.database.readers import attempts, feed
-from tuner.errors import LeaseLostError
+from tuner.errors import LeaseLostError, NothingToExportError
 from tuner.search import exchange, promotions
 from tuner.search.claim import ClaimedTrial, Search
 from tuner.search.storage import Storage
@@ -335,6 +336,20 @@ def test_a_pause_that_is_stored_late_ends_with_its_study(studio: Studio) -> None
     trainer.finish(trial, TrialState.PAUSED, values=[0.5])
     (stored,) = studio.trials()
     assert (stored.state, stored.message) == (TrialState.PRUNED, NEVER_PROMOTED)
+
+
+def test_a_study_that_ended_without_a_result_says_why(database: Database) -> None:
+    bench = Bench(database, "ended")
+    pause(bench, bench.claim(), 1)
+    with database.statement() as connection:
+        study = studies.by_id(connection, bench.id)
+    ended = replace(study, state=StudyState.FINISHED, reason="its hours are used up")
+    with pytest.raises(NothingToExportError) as caught:
+        reading.load_best(database, ended)
+    assert str(caught.value) == (
+        "the study `ended` has no complete trial, so there is no best one (1 paused); it is "
+        "finished: its hours are used up"
+    )
 
 
 def test_a_target_ends_the_paused_trials(database: Database, tmp_path: Path) -> None:

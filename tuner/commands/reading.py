@@ -13,7 +13,15 @@ from tuner.errors import NothingToExportError, TrialNotFoundError, visible
 from tuner.study_file.constraints import sum_violations
 from tuner.study_file.messages import counted, quoted
 from tuner.trial_tables import metric_names
-from tuner.trials import Attempt, FailuresByCause, Study, Trial, TrialState, latest_failure
+from tuner.trials import (
+    Attempt,
+    FailuresByCause,
+    Study,
+    StudyState,
+    Trial,
+    TrialState,
+    latest_failure,
+)
 from tuner.winner import choice, feasibility
 
 NEWEST = 50  # trials whose reports tell what a study's code reports
@@ -212,7 +220,8 @@ def _describe_latest_failure(trials: Sequence[Trial], study: Study) -> str:
     """End a sentence about a study without a result: what failed last, and what to do."""
     trial = latest_failure(trials)
     if trial is None or trial.cause is None:  # studies made through Optuna have no causes
-        return ""
+        is_finished = study.state is StudyState.FINISHED and study.reason is not None
+        return f"; it is finished: {study.reason}" if is_finished else ""
     message = visible(trial.message or "without a message")
     return (
         f"; the latest failure, trial {trial.number} ({trial.cause}): {message}. Once that is "
