@@ -23,7 +23,7 @@ from tuner.study_file.parameters import (
     IntParameter,
 )
 from tuner.study_file.resolved import ResolvedSpec
-from tuner.study_file.space import Space
+from tuner.study_file.space import Range, Space
 from tuner.study_file.study import Sampler
 from tuner.trials import ParamValue
 
@@ -171,6 +171,18 @@ def test_enqueued_values_come_before_expected_ones() -> None:
     proposes = Proposer(SPACE, Sampler(name="random"), ["minimize"], 0, History(1))
 
     assert proposes.propose(0, {"rate": 0.5}).params["rate"] == 0.5
+
+
+def test_a_sampler_by_class_gets_expected_values_that_are_not_forbidden() -> None:
+    forbidden = ({"rate": Range(above=0.3)},)
+    rate = FloatParameter(low=0.1, high=1.0, prior=0.5)
+    space = Space(parameters={"rate": rate}, forbidden=forbidden)
+    proposes = Proposer(space, Sampler(name="random"), ["minimize"], 0, History(1))
+
+    expected = [proposes.allowed_expected(number) for number in range(12)]
+
+    assert [number for number, values in enumerate(expected) if values] == [0, 3, 6, 9]
+    assert all(0.1 <= float(str(expected[number]["rate"])) <= 0.3 for number in (0, 3, 6, 9))
 
 
 def _search(prior: float | None, trials: int, seed: int) -> float:

@@ -64,7 +64,7 @@ class ClassSearch(Search):
                 self._client("sampler", feed),
                 feed,
                 self._proposer.pick_past,
-                self._proposer.expected,
+                self._proposer.allowed_expected,
                 self._proposer.propose,
                 self._store,
             )

@@ -221,6 +221,14 @@ class Proposer:
             return self._priors.expected()
         return self._priors.draw(random.Random(derived_seed(self._seed, number, redraw, "prior")))
 
+    def allowed_expected(self, number: int) -> dict[str, ParamValue]:
+        """Return values near the expected ones that nothing forbids; empty for most trials."""
+        for redraw in range(REDRAWS):
+            expected = self.expected(number, redraw)
+            if not self._space.is_forbidden(expected):
+                return expected
+        return {}
+
     def _random_origin(self, reason: str | None = None) -> Origin:
         return Origin(kind=OriginKind.RANDOM, sampler=self._sampler.label, reason=reason)
 
