@@ -367,7 +367,9 @@ def test_user_code_reports_what_is_optimized_beside_its_metric(
         assert cost == (trial["params"]["x"] - 1) ** 2  # … as what stands beside it
         assert 0 < seconds == trial["user_attrs"]["training_seconds"]
     assert (trials[2]["state"], trials[2]["cause"]) == ("failed", "user_error")
-    assert "has no cost, which is to be optimized too" in trials[2]["message"]
+    assert trials[2]["message"] == (
+        "`cost`, one of the objectives, was not reported with the best value; report it every time"
+    )
 
     # the front is confirmed by the first objective; the companion has all of them
     record = answer("confirm", "own", "--top", "2", "--seeds", "2", **run)

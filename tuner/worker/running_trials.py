@@ -21,6 +21,7 @@ from tuner.logs import log_context
 from tuner.search.claim import ClaimedTrial, Search
 from tuner.settings import Settings
 from tuner.study_file.constraints import sum_violations
+from tuner.study_file.messages import quoted
 from tuner.training.cohort import Decision
 from tuner.trials import COLD_START, COSTS, PEAK_MEMORY, SEED, Cause, Report, TrialState
 from tuner.worker import journal
@@ -446,5 +447,5 @@ def _no_value(metric: str, value: float | None, *, optimized: bool) -> str:
     """Why a trial that ran to its end has no result: one of the other metrics is missing."""
     if value is not None:
         return f"{metric} became {value}"
-    why = "which is to be optimized too" if optimized else "which a constraint bounds"
-    return f"the trial has no {metric}, {why}: its code must report it"
+    why = "one of the objectives" if optimized else "which a constraint bounds"
+    return f"{quoted(metric)}, {why}, was not reported with the best value; report it every time"
