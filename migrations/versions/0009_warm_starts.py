@@ -1,13 +1,13 @@
 """What studies have learned from others at their launch.
 
-Revision: 0010
+Revision: 0009
 Follows: 0008
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
+revision = "0009"
 down_revision = "0008"
 branch_labels = None
 depends_on = None
