@@ -170,6 +170,17 @@ def test_one_process_proposes_for_all_workers_in_the_order_of_the_trials(bench: 
     assert all(t.state is TrialState.COMPLETE for t in stored)
 
 
+def test_a_leader_without_a_trial_that_waits_sees_those_of_others(bench: Bench) -> None:
+    first, second = bench.launch("sampler: 'mine:Counting'\n", 2)
+    trial = first.claim()
+    assert trial is not None
+    bench.drawn(first, trial, first)  # which trains in silence from now on
+    trial = second.claim()
+    assert trial is not None
+
+    assert bench.drawn(second, trial, first).params["x"] == pytest.approx(0.02)
+
+
 def test_another_worker_takes_over_and_nothing_is_lost_or_doubled(bench: Bench) -> None:
     first, second = bench.launch("sampler: 'mine:Counting'\n", 2, lease=1.0)
     (a, b) = (first.claim(), second.claim())

@@ -127,7 +127,8 @@ class ClassSearch(Search):
         """Propose for trials without parameters, if this worker leads."""
         self._worker_id = worker_id
         if self._leader is not None:
-            if self._leader.is_busy:
+            # a leader whose own trials are silent must still see those that other workers claim
+            if self._leader.is_busy or self._leader.is_leading:
                 self.refresh_if_old()
             self._leader.advance(worker_id, lease)
         if self._judge is not None and self._judge.unusable is not None and not self._is_paused:

@@ -94,6 +94,11 @@ class Leader:
         """Whether trials wait for parameters."""
         return bool(self._feed.undrawn)
 
+    @property
+    def is_leading(self) -> bool:
+        """Whether this worker proposes for all, as far as it knows."""
+        return self._leads_until > time.monotonic()
+
     def advance(self, worker_id: UUID, lease: float) -> None:
         """Do what can be done now: take or keep the lead, ask, store answers."""
         if not self._leads(worker_id, lease):
@@ -133,7 +138,7 @@ class Leader:
             if had and not leads:
                 self._client.close()
                 self._asked = None
-        return self._leads_until > now
+        return self.is_leading
 
     def _serve(self, record: Record) -> None:
         """Store what an earlier study advises for a trial, or ask the sampler."""
