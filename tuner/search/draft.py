@@ -23,7 +23,9 @@ from tuner.database.attributes import INFEASIBLE
 from tuner.search.directions import optuna_direction
 from tuner.search.history import History
 from tuner.search.sample import Sample
-from tuner.trials import Direction
+from tuner.study_file.parameters import FixedParameter, canonical
+from tuner.study_file.space import Space
+from tuner.trials import Direction, ParamValue
 
 _STUDY_ID = 0
 _DRAFT_ID = -1
@@ -182,3 +184,18 @@ def _infeasible(trial: FrozenTrial) -> FrozenTrial:
 def study(storage: DraftStorage, sampler: BaseSampler) -> optuna.Study:
     """An Optuna study over the draft's storage."""
     return optuna.Study("draft", storage, sampler=sampler, pruner=optuna.pruners.NopPruner())
+
+
+def suggest(
+    trial: optuna.trial.Trial, space: Space, distributions: Mapping[str, BaseDistribution]
+) -> dict[str, ParamValue]:
+    """Have a trial's sampler choose all active parameters of a space, pinned ones included."""
+    params: dict[str, ParamValue] = {}
+    for name, parameter in space.parameters.items():
+        if not space.is_active(name, params):
+            continue
+        if isinstance(parameter, FixedParameter):
+            params[name] = parameter.value
+        else:
+            params[name] = canonical(trial._suggest(name, distributions[name]), parameter)
+    return params

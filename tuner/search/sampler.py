@@ -33,7 +33,7 @@ from tuner.search.tried import Tried
 from tuner.search.warm_start.past_study import WarmStart
 from tuner.study_file.fit import NotFittingError, fit, in_range
 from tuner.study_file.messages import counted
-from tuner.study_file.parameters import FixedParameter, FloatParameter, IntParameter, canonical
+from tuner.study_file.parameters import FloatParameter, IntParameter
 from tuner.study_file.seeds import derived_seed
 from tuner.study_file.space import Space
 from tuner.study_file.study import Sampler as SamplerSpec
@@ -288,7 +288,6 @@ class Proposer:
         number: int,
         fixed: Mapping[str, ParamValue],
     ) -> Proposal:
-        params: dict[str, ParamValue] = {}
         with warnings.catch_warnings():
             # an enqueued value outside its range is taken as the user wrote it, and users need not
             # know that an Optuna sampler is experimental
@@ -300,14 +299,7 @@ class Proposer:
                 return Proposal(self._searched(params), origin)
             study = draft.study(self._storage, sampler)
             trial = optuna.trial.Trial(study, self._storage.begin(number, fixed))
-            for name, parameter in self._space.parameters.items():
-                if not self._space.is_active(name, params):
-                    continue
-                if isinstance(parameter, FixedParameter):
-                    params[name] = parameter.value
-                else:
-                    suggested = trial._suggest(name, self._distributions[name])
-                    params[name] = canonical(suggested, parameter)
+            params = draft.suggest(trial, self._space, self._distributions)
         return Proposal(self._searched(params), self._origin_of(sampler))
 
     def _origin_of(self, sampler: BaseSampler) -> Origin:

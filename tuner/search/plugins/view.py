@@ -14,10 +14,9 @@ from optuna.trial import TrialState as OptunaState
 
 from tuner.origin import RAISED
 from tuner.search.cells import searched
-from tuner.search.draft import DraftStorage
+from tuner.search.draft import DraftStorage, suggest
 from tuner.search.history import History
 from tuner.search.plugins.messages import Begin, Judge, Judged, Propose, Proposed, TrialState
-from tuner.study_file.parameters import FixedParameter, canonical
 from tuner.study_file.space import Space
 from tuner.training.causes import sentence
 from tuner.trials import Direction, ParamValue
@@ -124,19 +123,10 @@ class View:
         return draft
 
     def _draw(self, draft: FrozenTrial) -> dict[str, ParamValue]:
-        params: dict[str, ParamValue] = {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of options that are experimental
             trial = optuna.trial.Trial(self._study, draft._trial_id)
-            for name, parameter in self._space.parameters.items():
-                if not self._space.is_active(name, params):
-                    continue
-                if isinstance(parameter, FixedParameter):
-                    params[name] = parameter.value
-                else:
-                    suggested = trial._suggest(name, self._distributions[name])
-                    params[name] = canonical(suggested, parameter)
-        return params
+            return suggest(trial, self._space, self._distributions)
 
     def judge(self, request: Judge) -> Judged:
         """Ask the pruner about a report."""
