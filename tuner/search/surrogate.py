@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError
 from scipy.special import ndtri
-from threadpoolctl import threadpool_limits
 
 from tuner.search.cost_model import CostModel
 from tuner.search.encoding import Encoding
@@ -38,6 +37,7 @@ from tuner.search.hypervolume_improvement import (
     reference_of,
 )
 from tuner.search.observations import Observations, Observer
+from tuner.search.threads import single_threaded
 from tuner.search.warm_start.models import FEWEST_RANKED, PastModels, PriorMean
 from tuner.study_file.seeds import derived_seed
 
@@ -211,7 +211,7 @@ def past_helps(observer: Observer, encoding: Encoding, past: PastModels | None) 
     """Whether past studies rank the first trials right, so that their models can already go on."""
     if past is None or len(observer) < FEWEST_RANKED or len(observer.signs) > 1:
         return False
-    with threadpool_limits(1), suppress(LinAlgError, FloatingPointError):
+    with single_threaded(), suppress(LinAlgError, FloatingPointError):
         surrogate = Surrogate(observer, encoding, past, np.random.default_rng(0))
         return surrogate.prior_mean is not None
     return False

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from scipy.linalg import LinAlgError
-from threadpoolctl import threadpool_limits
 
 from tuner.database.engine import Connected
 from tuner.search.cells import searched
@@ -12,6 +11,7 @@ from tuner.search.encoding import Encoding
 from tuner.search.history import History
 from tuner.search.observations import Observer
 from tuner.search.surrogate import Surrogate
+from tuner.search.threads import single_threaded
 from tuner.search.tried import Tried
 from tuner.search.warm_start.models import FEWEST_RANKED, PastModels
 from tuner.search.warm_start.past_study import WarmStart
@@ -31,7 +31,7 @@ def present_weights(
     if len(observer) < FEWEST_RANKED:
         return {}
     encoding = Encoding(spec.space, distributions)
-    with threadpool_limits(1):
+    with single_threaded():
         try:
             surrogate = Surrogate(observer, encoding, None, np.random.default_rng(0))
             return surrogate.weigh(PastModels(warm_start, spec.space, encoding))

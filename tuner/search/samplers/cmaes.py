@@ -21,11 +21,11 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from threadpoolctl import threadpool_limits
 
 from tuner.origin import NUMERICAL, Origin, OriginKind
 from tuner.search.samplers import Draw, qmc, too_few
 from tuner.search.samplers.random import SubstituteSampler
+from tuner.search.threads import single_threaded
 from tuner.study_file.parameters import CategoricalParameter, FixedParameter, Searched, at, share_of
 from tuner.study_file.sampler_options import MAX_POPULATION, CmaesOptions
 from tuner.study_file.seeds import derived_seed
@@ -86,7 +86,7 @@ class CmaesSampler(BaseSampler):
         """Return a point of the distribution; nothing after numerical trouble."""
         if not search_space:
             return {}
-        with threadpool_limits(1), np.errstate(all="ignore"):  # small matrices
+        with single_threaded(), np.errstate(all="ignore"):
             try:
                 optimizer = self._latest()
                 learned_from = self._draw.memory["cmaes"].consumed

@@ -8,7 +8,6 @@ every process.
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,13 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 from scipy.linalg import LinAlgError
-from threadpoolctl import ThreadpoolController
 
 from tuner.origin import NUMERICAL, Origin, OriginKind
 from tuner.search.gaussian_process import log_expected_improvement
 from tuner.search.samplers import Draw, qmc, too_few
 from tuner.search.samplers.random import SubstituteSampler
 from tuner.search.surrogate import Surrogate, past_helps
+from tuner.search.threads import single_threaded
 from tuner.study_file.sampler_options import GpOptions
 
 Array = NDArray[np.float64]
@@ -68,7 +67,7 @@ class GaussianProcessSampler(BaseSampler):
     ) -> dict[str, Any]:
         """Return the most promising candidate that is neither forbidden nor tried."""
         candidates = _Candidates(self._draw)
-        with _libraries().limit(limits=1):  # of small matrices; other threads only wait
+        with single_threaded():
             try:
                 rows, explain = _ranked(self._draw, candidates, trial.number)
             except (LinAlgError, FloatingPointError):
@@ -94,12 +93,6 @@ class GaussianProcessSampler(BaseSampler):
     ) -> Any:
         """Return a random value: no candidate is left."""
         return self._fallback.sample_independent(study, trial, param_name, param_distribution)
-
-
-@cache
-def _libraries() -> ThreadpoolController:
-    """Look for the libraries of linear algebra once: that takes longer than their work."""
-    return ThreadpoolController()
 
 
 class _Candidates:

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError
 from scipy.special import ndtri
-from threadpoolctl import threadpool_limits
 
 from tuner.search.encoding import Encoding
 from tuner.search.gaussian_process import NOISE, Posterior, fit
 from tuner.search.ranks import RESAMPLES, Ranks
+from tuner.search.threads import single_threaded
 from tuner.search.warm_start.mapping import Mapped, map_trials
 from tuner.search.warm_start.past_study import PastStudy, WarmStart
 from tuner.study_file.space import Space
@@ -104,7 +104,7 @@ class PastModels:
                 mapped = map_trials(past, self._space)
                 if len(past.numbers) < FEWEST or not mapped.shared:
                     continue
-                with suppress(LinAlgError, FloatingPointError), threadpool_limits(1):
+                with suppress(LinAlgError, FloatingPointError), single_threaded():
                     self._fitted.append(PastModel(past, mapped, self._encoding))
         return self._fitted
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from tuner.search.cells import searched
 from tuner.search.encoding import Encoding
 from tuner.search.observations import Observer
+from tuner.search.threads import single_threaded
 from tuner.search.warm_start.mapping import complete, map_trials
 from tuner.search.warm_start.models import PastModels
 from tuner.search.warm_start.past_study import Advice, PastStudy, WarmStart
@@ -44,7 +44,7 @@ def choose(
     """
     candidates = _candidates(studies, space, default)
     encoding = Encoding(space, searched(space))
-    with threadpool_limits(1):  # of small matrices
+    with single_threaded():
         models = PastModels(WarmStart(studies), space, encoding).models
         if not candidates or not models:
             return tuple(candidates[:SIZE])
@@ -111,7 +111,7 @@ class Portfolio:
     def _is_contradicted(self, params: Array, values: Array) -> bool:
         if len(values) < FEWEST_AGAINST:
             return False
-        with threadpool_limits(1):
+        with single_threaded():
             weights = self._models.weights(params, values)
         return bool(weights) and not any(weights.values())
 
